@@ -1,0 +1,108 @@
+import { MemoryError } from './errors.js';
+import type { DevicePtr } from './units.js';
+
+/**
+ * Virtual memory of a device: address ranges that are reserved first and backed page by page.
+ * All sizes and offsets are multiples of `granularityBytes`.
+ */
+export interface VirtualMemory {
+  /** The size of a page, the unit of every call below. */
+  readonly granularityBytes: number;
+  /**
+   * Reserves an address range on the active device; nothing backs it yet.
+   *
+   * @returns its start, or 0 when no such range is left
+   */
+  reserve(bytes: number): DevicePtr;
+  /** Gives a whole reserved range back. A manager decommits its pages first; what is still committed goes along. */
+  release(ptr: DevicePtr, bytes: number): void;
+  /**
+   * Backs a part of a reserved range, none of which is committed, with memory.
+   *
+   * @returns false when the device has no memory left; nothing has changed then
+   */
+  commit(ptr: DevicePtr, bytes: number): boolean;
+  /** Takes the memory of a committed part away; the addresses stay reserved and the content is lost. */
+  decommit(ptr: DevicePtr, bytes: number): void;
+}
+
+/** Order of work on a device's streams. A stream and an event are the device's own numbers; stream 0 is the default. */
+export interface StreamOperations {
+  /** Marks the present end of a stream's work. @returns an event, to be given back with `destroy` */
+  record(stream: number): number;
+  /** Tells whether all work before the event is done. */
+  query(event: number): boolean;
+  /** Lets later work of `stream` begin only after the event. */
+  wait(stream: number, event: number): void;
+  /** Blocks until all work before the event is done. */
+  synchronize(event: number): void;
+  /** Gives an event back. */
+  destroy(event: number): void;
+}
+
+/** What a host or device supplies for one kind of memory. */
+export interface NativeFunctions {
+  /** The id of the device that allocations go to. */
+  getActiveDeviceId: () => number;
+  /** The capacity of a device in bytes. */
+  getMaxMemorySize: (device: number) => number;
+  /**
+   * Allocates a segment on the active device.
+   *
+   * @param bytes - a positive size
+   * @param alignment - bytes, a power of two; the device's own when left out
+   * @returns its address. 0 or a throw means out of memory, unless it is a MemoryError with another code
+   */
+  nativeAlloc: (bytes: number, alignment?: number) => DevicePtr;
+  /** Frees a segment, whichever device is active. */
+  nativeFree: (ptr: DevicePtr) => void;
+  /** The pressure from 0 to 1 above which an engine evaluates pending work to free memory. */
+  getMemoryPressureThreshold: () => number;
+  setMemoryPressureThreshold: (value: number) => void;
+  /** Reserve and commit, where the device has it. */
+  virtual?: VirtualMemory | undefined;
+  /** Streams, where the device has them. */
+  streams?: StreamOperations | undefined;
+}
+
+function unset(functionName: string): () => never {
+  return () => {
+    throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName });
+  };
+}
+
+/**
+ * The callback table through which a manager reaches its device. One table serves one manager in one slot.
+ *
+ * Its functions are plain properties. An installer sets them; a test may set them by hand.
+ * Until then each throws ERR_MEM_NOT_INSTALLED.
+ */
+export class MemoryManagerDeviceInterface implements NativeFunctions {
+  getActiveDeviceId: NativeFunctions['getActiveDeviceId'] = unset('getActiveDeviceId');
+  getMaxMemorySize: NativeFunctions['getMaxMemorySize'] = unset('getMaxMemorySize');
+  nativeAlloc: NativeFunctions['nativeAlloc'] = unset('nativeAlloc');
+  nativeFree: NativeFunctions['nativeFree'] = unset('nativeFree');
+  getMemoryPressureThreshold: NativeFunctions['getMemoryPressureThreshold'] = unset('getMemoryPressureThreshold');
+  setMemoryPressureThreshold: NativeFunctions['setMemoryPressureThreshold'] = unset('setMemoryPressureThreshold');
+  virtual: VirtualMemory | undefined = undefined;
+  streams: StreamOperations | undefined = undefined;
+  #claim: { readonly manager: { readonly name: string }; readonly slot: object } | undefined;
+
+  /** @throws ERR_MEM_TABLE_IN_USE when this table serves another manager, or the same one in another slot */
+  checkClaim(manager: { readonly name: string }, slot: object): void {
+    if (this.#claim !== undefined && (this.#claim.manager !== manager || this.#claim.slot !== slot)) {
+      throw new MemoryError('ERR_MEM_TABLE_IN_USE', { manager: this.#claim.manager.name });
+    }
+  }
+
+  /** Binds this table to one manager in one slot. Slots call it. @throws ERR_MEM_TABLE_IN_USE */
+  claim(manager: { readonly name: string }, slot: object): void {
+    this.checkClaim(manager, slot);
+    this.#claim = { manager, slot };
+  }
+
+  /** Ends the binding. Slots call it. */
+  unclaim(): void {
+    this.#claim = undefined;
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * What each error code means and which facts it carries. Units stand in the facts' names.
+ * docs/errors.md explains cause and remedy of each.
+ */
+export interface MemoryErrorFacts {
+  /** Every step of the out-of-memory ladder failed. */
+  ERR_MEM_OUT_OF_MEMORY: {
+    requestedBytes: number;
+    allocatedBytes: number;
+    reservedBytes: number;
+    capacityBytes: number;
+    device: number;
+  };
+  /** A size is negative, no integer, NaN or above 2^53 - 1. */
+  ERR_MEM_INVALID_SIZE: { bytes: number };
+  /** An alignment is no power of two. */
+  ERR_MEM_INVALID_ALIGNMENT: { alignmentBytes: number };
+  /** A number cannot be an address. */
+  ERR_MEM_INVALID_POINTER: { pointer: number };
+  /** An argument or setting has a value that it cannot have. */
+  ERR_MEM_INVALID_ARGUMENT: { name: string; value: string; expected: string };
+  /** No manager here owns this pointer. */
+  ERR_MEM_UNKNOWN_POINTER: { pointer: number };
+  /** The block that this pointer heads is already free. */
+  ERR_MEM_DOUBLE_FREE: { pointer: number };
+  /** A function of the device interface was called before an installer (or a test) set it. */
+  ERR_MEM_NOT_INSTALLED: { functionName: string };
+  /** A device interface already serves another manager or slot. */
+  ERR_MEM_TABLE_IN_USE: { manager: string };
+  /** A manager's lifecycle has no such transition. */
+  ERR_MEM_LIFECYCLE: { manager: string; from: string; to: string };
+  /** A slot was changed from inside one of its own callbacks. */
+  ERR_MEM_REENTRANT: { operation: string };
+  /** The device id does not exist, or no manager state exists for it. */
+  ERR_MEM_INVALID_DEVICE: { device: number; deviceCount: number };
+  /** A device still has live blocks. */
+  ERR_MEM_DEVICE_BUSY: { device: number; liveBlocks: number };
+  /** Logging was enabled without a sink. */
+  ERR_MEM_NO_LOG_STREAM: { manager: string };
+  /** The log sink threw; logging is off from then on. */
+  ERR_MEM_LOG_SINK: { manager: string };
+  /** The handle was disposed, moved away, or its runtime was closed. */
+  ERR_MEM_DISPOSED: { what: string };
+  /** A byte range does not lie inside its block. */
+  ERR_MEM_OUT_OF_RANGE: { offsetBytes: number; bytes: number; blockBytes: number };
+  /** A device, driver or library is not on this machine. */
+  ERR_MEM_DEVICE_ABSENT: { device: string; reason: string };
+  /** This platform or device has no such capability. */
+  ERR_MEM_UNSUPPORTED_PLATFORM: { what: string; platform: string };
+  /** A native call answered with an error status. */
+  ERR_MEM_NATIVE: { functionName: string; status: number; statusName: string };
+  /** A trace, log or other file cannot be read; the place is where. */
+  ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
+  /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
+  ERR_MEM_REPLAY: { file: string; line: number; event: number; reason: string };
+  /** A check of the library's own invariants failed: a defect in a manager. */
+  ERR_MEM_INVARIANT: { invariant: string };
+}
+
+/** A stable error code, `ERR_MEM_…`. */
+export type MemoryErrorCode = keyof MemoryErrorFacts;
+
+const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) => string } = {
+  ERR_MEM_OUT_OF_MEMORY: (f) =>
+    `out of memory: ${f.requestedBytes} bytes requested on device ${f.device}, ` +
+    `${f.allocatedBytes} allocated, ${f.reservedBytes} reserved, capacity ${f.capacityBytes}`,
+  ERR_MEM_INVALID_SIZE: (f) => `${f.bytes} is not a size: it must be an integer from 0 to 2^53 - 1 bytes`,
+  ERR_MEM_INVALID_ALIGNMENT: (f) => `${f.alignmentBytes} is not an alignment: it must be a power of two`,
+  ERR_MEM_INVALID_POINTER: (f) => `${f.pointer} is not an address: it must be an integer from 0 to 2^53 - 1`,
+  ERR_MEM_INVALID_ARGUMENT: (f) => `${f.name} is ${f.value}, but must be ${f.expected}`,
+  ERR_MEM_UNKNOWN_POINTER: (f) => `pointer ${f.pointer} belongs to no manager here`,
+  ERR_MEM_DOUBLE_FREE: (f) => `pointer ${f.pointer} is already free`,
+  ERR_MEM_NOT_INSTALLED: (f) => `${f.functionName} is not set: install the manager first`,
+  ERR_MEM_TABLE_IN_USE: (f) => `this device interface already serves ${f.manager}`,
+  ERR_MEM_LIFECYCLE: (f) => `${f.manager} cannot become ${f.to}: it is ${f.from}`,
+  ERR_MEM_REENTRANT: (f) => `${f.operation} was called from inside a manager's own callback`,
+  ERR_MEM_INVALID_DEVICE: (f) => `there is no device ${f.device}: ${f.deviceCount} known`,
+  ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,
+  ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
+  ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
+  ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
+  ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
+  ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
+  ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
+  ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
+  ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
+  ERR_MEM_REPLAY: (f) => `${f.file}:${f.line}: event ${f.event} failed: ${f.reason}`,
+  ERR_MEM_INVARIANT: (f) => `invariant broken: ${f.invariant}`,
+};
+
+/** The one error class of this library: a stable `code`, typed `facts`, and the `cause` where there is one. */
+export class MemoryError<C extends MemoryErrorCode = MemoryErrorCode> extends Error {
+  override readonly name = 'MemoryError';
+  readonly code: C;
+  readonly facts: Readonly<MemoryErrorFacts[C]>;
+
+  constructor(code: C, facts: MemoryErrorFacts[C], cause?: unknown) {
+    super(MESSAGES[code](facts), cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.facts = facts;
+  }
+
+  /**
+   * Tells whether `error` is a MemoryError, of that code if one is given.
+   * It goes by name and code, so errors of another copy of this package count too.
+   */
+  static is<C extends MemoryErrorCode = MemoryErrorCode>(error: unknown, code?: C): error is MemoryError<C> {
+    if (!(error instanceof Error) || error.name !== 'MemoryError') return false;
+    const found = (error as { code?: unknown }).code;
+    return code === undefined ? typeof found === 'string' && found.startsWith('ERR_MEM_') : found === code;
+  }
+}

@@ -1,0 +1,16 @@
+export { allocationTag, withAllocationTag } from './allocation-tag.js';
+export * from './call-log.js';
+export * from './device.js';
+export * from './device-interface.js';
+export type { Releasable } from './disposable.js';
+export * from './errors.js';
+export * from './events.js';
+export { ManagerLifecycle, type ManagerState } from './manager-lifecycle.js';
+export { ManagerSlot, type ManagerSlotOptions } from './manager-slot.js';
+export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.js';
+export { MemoryManagerAdapter } from './memory-manager-adapter.js';
+export { MemoryManagerInstaller } from './memory-manager-installer.js';
+export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
+export type { MemoryStat, MemoryStatsSnapshot } from './stats.js';
+export { MemoryStats } from './stats.js';
+export * from './units.js';

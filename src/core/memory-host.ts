@@ -1,0 +1,72 @@
+import { EventEmitter } from 'eventemitter3';
+import './disposable.js';
+import { MemoryManagerDeviceInterface, type NativeFunctions } from './device-interface.js';
+import { MemoryError } from './errors.js';
+import type { MemoryEvents, SlotKind } from './events.js';
+import { ManagerSlot } from './manager-slot.js';
+import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { type ManagerFactory, processState } from './process-state.js';
+
+/** What a host is made of. */
+export interface MemoryHostOptions {
+  /** How many devices its managers serve. */
+  readonly deviceCount: number;
+  readonly natives: NativeFunctions;
+  readonly pinnedNatives: NativeFunctions;
+  /** Makes what `installDefaultMemoryManager` installs. @defaultValue a CachingMemoryManager, unless the process bound another */
+  readonly createDefaultManager?: ManagerFactory | undefined;
+  /** Makes what serves a slot while nothing is installed. @defaultValue a DefaultMemoryManager */
+  readonly createFallbackManager?: ManagerFactory | undefined;
+}
+
+/**
+ * Who calls a manager: this library's own runtime, or an engine behind FFI.
+ * A host owns two slots, for ordinary and for pinned memory, and supplies the native functions of each.
+ */
+export abstract class MemoryHost {
+  readonly deviceCount: number;
+  readonly events = new EventEmitter<MemoryEvents>();
+  readonly slot: ManagerSlot;
+  readonly pinnedSlot: ManagerSlot;
+  readonly #options: MemoryHostOptions;
+
+  constructor(options: MemoryHostOptions) {
+    this.#options = options;
+    this.deviceCount = options.deviceCount;
+    this.slot = this.#slot('ordinary', options.natives);
+    this.pinnedSlot = this.#slot('pinned', options.pinnedNatives);
+  }
+
+  /** Makes a default manager of this host; it is not installed yet. */
+  createDefaultManager(): MemoryManagerAdapter {
+    const factory = this.#options.createDefaultManager ?? processState().createDefaultManager;
+    return this.#make(factory, 'createDefaultManager');
+  }
+
+  #slot(kind: SlotKind, natives: NativeFunctions): ManagerSlot {
+    return new ManagerSlot({
+      kind,
+      natives,
+      events: this.events,
+      createFallback: () =>
+        this.#make(this.#options.createFallbackManager ?? processState().createFallbackManager, 'createFallbackManager'),
+    });
+  }
+
+  #make(factory: ManagerFactory | undefined, functionName: string): MemoryManagerAdapter {
+    if (factory === undefined) throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName });
+    return factory(this.deviceCount, new MemoryManagerDeviceInterface());
+  }
+}
+
+/** The host that installers use when they are given none: made at its first use. */
+export function defaultHost(): MemoryHost {
+  const state = processState();
+  if (state.defaultHost === undefined) {
+    if (state.createDefaultHost === undefined) {
+      throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName: 'createDefaultHost' });
+    }
+    state.defaultHost = state.createDefaultHost();
+  }
+  return state.defaultHost;
+}

@@ -1,0 +1,168 @@
+import { CallLog, type LogSink } from './call-log.js';
+import type { MemoryManagerDeviceInterface } from './device-interface.js';
+import { MemoryError } from './errors.js';
+import { ManagerLifecycle } from './manager-lifecycle.js';
+import { registerManager } from './process-state.js';
+import type { MemoryStatsSnapshot } from './stats.js';
+import { bytesOf, type DevicePtr } from './units.js';
+
+/**
+ * The interface of all memory managers. A subclass is a policy: it decides which native memory to get, keep and give back.
+ *
+ * A manager reaches its device through {@link deviceInterface} alone, and starts to use it in {@link initialize}.
+ * Each block has two locks, the manager's own and the user's; it is free when both are clear.
+ * When a call throws, the manager is as it was before.
+ *
+ * @see Source: Flashlight, fl::MemoryManagerAdapter
+ */
+export abstract class MemoryManagerAdapter {
+  readonly deviceInterface: MemoryManagerDeviceInterface;
+  /** Logging mode. The slot that a manager sits in writes to it, so a subclass need not. */
+  readonly callLog: CallLog;
+  readonly lifecycle = new ManagerLifecycle();
+  readonly #handle: number;
+
+  /**
+   * @param deviceInterface - the callback table; an installer fills it
+   * @param logStream - where logged calls go; giving one turns logging on
+   */
+  constructor(deviceInterface: MemoryManagerDeviceInterface, logStream?: LogSink) {
+    this.deviceInterface = deviceInterface;
+    this.callLog = new CallLog(this.name, logStream);
+    this.#handle = registerManager(this);
+  }
+
+  /** The name for reports and messages. */
+  get name(): string {
+    return this.constructor.name;
+  }
+
+  /** Prepares for the first allocation. Called once, when the manager first becomes active. */
+  abstract initialize(): void;
+
+  /** Gives all native memory back that no live block lies in. Called once, after the last block is gone. */
+  abstract shutdown(): void;
+
+  /**
+   * Allocates an array.
+   *
+   * @param userLock - true sets the user's lock, false the manager's
+   * @param dims - the array's extents
+   * @param elementSize - bytes of an element
+   * @throws as {@link allocBytes}
+   */
+  alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+    return this.allocBytes(bytesOf(dims, elementSize), userLock);
+  }
+
+  /**
+   * Allocates a block on the active device.
+   *
+   * @param bytes - 0 gives the null pointer
+   * @param userLock - true sets the user's lock, false the manager's
+   * @param alignment - bytes, a power of two; 0 for the manager's own
+   * @param stream - the stream that will use the block first; 0 is the default stream
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
+   * @throws ERR_MEM_OUT_OF_MEMORY when the device has no room, also after cached memory was given back
+   */
+  abstract allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number): DevicePtr;
+
+  /** The bytes of the live block that `ptr` heads, 0 if there is none. */
+  abstract allocated(ptr: DevicePtr): number;
+
+  /**
+   * Clears one lock of a block and frees it when both are clear. Does nothing for null, whichever device is active.
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER when no block here has that address
+   * @throws ERR_MEM_DOUBLE_FREE when the block with that address is free
+   */
+  abstract unlock(ptr: DevicePtr, userUnlock: boolean): void;
+
+  /** Sets the user's lock. @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
+  abstract userLock(ptr: DevicePtr): void;
+
+  /** Clears the user's lock: `unlock(ptr, true)`. */
+  abstract userUnlock(ptr: DevicePtr): void;
+
+  /** Tells whether a live block has the user's lock; false for other pointers. */
+  abstract isUserLocked(ptr: DevicePtr): boolean;
+
+  /** Gives cached native memory back. */
+  abstract signalMemoryCleanup(): void;
+
+  /** Writes a report for people about one device, to standard output unless a sink is given. */
+  abstract printInfo(message: string, device: number, sink?: LogSink): void;
+
+  /** The share of memory in use that an engine should react to, from 0 to 1. */
+  getMemoryPressure(): number {
+    return 0;
+  }
+
+  /** Tells whether a pending expression tree over that many bytes should be evaluated now. */
+  jitTreeExceedsMemoryPressure(_bytes: number): boolean {
+    return false;
+  }
+
+  /** Starts to manage one more device. */
+  addMemoryManagement(_device: number): void {}
+
+  /** Stops managing a device. */
+  removeMemoryManagement(_device: number): void {}
+
+  /** The step in bytes that sizes are rounded to. */
+  getMemStepSize(): number {
+    return 1;
+  }
+
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the policy's step is fixed, as it is unless a subclass says otherwise */
+  setMemStepSize(_bytes: number): void {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'setting the step size', platform: this.name });
+  }
+
+  /**
+   * Marks a further stream that uses a block: once freed it is reused only when that stream is done with it, too.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the manager keeps no stream order, as it does unless a subclass says otherwise
+   */
+  recordStream(_ptr: DevicePtr, _stream: number): void {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
+  }
+
+  /** Statistics of a device (the active one by default), or undefined when the manager keeps none. */
+  getMemoryStats(_device?: number): MemoryStatsSnapshot | undefined {
+    return undefined;
+  }
+
+  /** Where a live block was allocated (a stack trace), or undefined when the manager does not track it. */
+  siteOf(_ptr: DevicePtr): string | undefined {
+    return undefined;
+  }
+
+  /** Logs a call when logging is on: its name, then integers. */
+  log(name: string, ...values: number[]): void {
+    this.callLog.lineOf(name, values);
+  }
+
+  setLogStream(sink: LogSink | undefined): void {
+    this.callLog.setSink(sink);
+  }
+
+  getLogStream(): LogSink | undefined {
+    return this.callLog.sink;
+  }
+
+  /** @throws ERR_MEM_NO_LOG_STREAM when enabled without a sink */
+  setLoggingEnabled(enabled: boolean): void {
+    this.callLog.setEnabled(enabled);
+  }
+
+  /** @param lines - how many are buffered before the sink gets them; above 1 */
+  setLogFlushInterval(lines: number): void {
+    this.callLog.setFlushInterval(lines);
+  }
+
+  /** The number by which `MemoryManagerInstaller.getImpl` finds this manager. */
+  getHandle(): number {
+    return this.#handle;
+  }
+}

@@ -1,0 +1,100 @@
+import type { CallLog } from './call-log.js';
+import type { NativeFunctions, VirtualMemory } from './device-interface.js';
+import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { NativeLedger } from './native-ledger.js';
+import { type DevicePtr, NULL_PTR } from './units.js';
+
+/** A manager in a slot: its live blocks, and the native memory it got through its table. */
+export class SeatedManager {
+  readonly manager: MemoryManagerAdapter;
+  readonly log: CallLog;
+  readonly ledger = new NativeLedger();
+  liveBlocks = 0;
+  readonly #natives: NativeFunctions;
+  readonly #ranges = new Map<DevicePtr, number>();
+  readonly #grew: () => void;
+
+  /** @param grew - called after each native call that got memory */
+  constructor(manager: MemoryManagerAdapter, natives: NativeFunctions, grew: () => void) {
+    this.manager = manager;
+    this.log = manager.callLog;
+    this.#natives = natives;
+    this.#grew = grew;
+  }
+
+  /** Sets the functions of the manager's table, each logged and counted for this manager. */
+  fillTable(): void {
+    const table = this.manager.deviceInterface;
+    const natives = this.#natives;
+    table.getActiveDeviceId = () => natives.getActiveDeviceId();
+    table.getMaxMemorySize = (device) => natives.getMaxMemorySize(device);
+    table.getMemoryPressureThreshold = () => natives.getMemoryPressureThreshold();
+    table.setMemoryPressureThreshold = (value) => natives.setMemoryPressureThreshold(value);
+    table.nativeAlloc = (bytes, alignment) => this.#nativeAlloc(bytes, alignment);
+    table.nativeFree = (ptr) => this.#nativeFree(ptr);
+    table.virtual = natives.virtual && this.#countedVirtual(natives.virtual);
+    table.streams = natives.streams;
+  }
+
+  /**
+   * Frees what the manager left behind. Only for one that was shut down.
+   *
+   * @throws the first error of the device, after everything was tried
+   */
+  freeOutstanding(): void {
+    const errors: unknown[] = [];
+    const attempt = (free: () => void) => {
+      try {
+        free();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    for (const ptr of this.ledger.outstanding()) attempt(() => this.#nativeFree(ptr));
+    for (const [ptr, bytes] of this.#ranges) attempt(() => this.#natives.virtual?.release(ptr, bytes));
+    this.#ranges.clear();
+    if (errors.length > 0) throw errors[0];
+  }
+
+  #nativeAlloc(bytes: number, alignment?: number): DevicePtr {
+    const ptr = this.#natives.nativeAlloc(bytes, alignment);
+    if (ptr === NULL_PTR) return ptr;
+    this.ledger.allocated(ptr, bytes);
+    this.#grew();
+    if (this.log.enabled) this.log.line('nativeAlloc', bytes, ptr);
+    return ptr;
+  }
+
+  #nativeFree(ptr: DevicePtr): void {
+    if (this.log.enabled) this.log.line('nativeFree', ptr);
+    this.#natives.nativeFree(ptr);
+    this.ledger.freed(ptr);
+  }
+
+  #countedVirtual(virtual: VirtualMemory): VirtualMemory {
+    return {
+      granularityBytes: virtual.granularityBytes,
+      reserve: (bytes) => {
+        const ptr = virtual.reserve(bytes);
+        if (ptr !== NULL_PTR) this.#ranges.set(ptr, bytes);
+        return ptr;
+      },
+      release: (ptr, bytes) => {
+        virtual.release(ptr, bytes);
+        this.#ranges.delete(ptr);
+      },
+      commit: (ptr, bytes) => {
+        const done = virtual.commit(ptr, bytes);
+        if (done) {
+          this.ledger.committed(bytes);
+          this.#grew();
+        }
+        return done;
+      },
+      decommit: (ptr, bytes) => {
+        virtual.decommit(ptr, bytes);
+        this.ledger.decommitted(bytes);
+      },
+    };
+  }
+}
