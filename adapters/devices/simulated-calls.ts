@@ -1,0 +1,137 @@
+import { MemoryError } from '../../src/core/errors.js';
+import { MiB } from '../../src/core/units.js';
+
+/** The native calls of a simulated device. */
+export type SimulatedCallName =
+  | 'nativeAlloc'
+  | 'nativeFree'
+  | 'pinnedAlloc'
+  | 'pinnedFree'
+  | 'copy'
+  | 'fill'
+  | 'synchronize'
+  | 'reserve'
+  | 'release'
+  | 'commit'
+  | 'decommit';
+
+const CALL_NAMES: readonly SimulatedCallName[] = [
+  'nativeAlloc',
+  'nativeFree',
+  'pinnedAlloc',
+  'pinnedFree',
+  'copy',
+  'fill',
+  'synchronize',
+  'reserve',
+  'release',
+  'commit',
+  'decommit',
+];
+
+/** One native call, as a failure hook sees it. */
+export interface SimulatedCall {
+  readonly name: SimulatedCallName;
+  /** How many native calls came before, of any kind. */
+  readonly index: number;
+  readonly bytes: number;
+}
+
+/** What a call costs in simulated time. */
+export interface SimulatedCost {
+  /** Nanoseconds a call. @defaultValue 0 */
+  readonly callNs?: number;
+  /** Nanoseconds a MiB. @defaultValue 0 */
+  readonly mibNs?: number;
+}
+
+/** The costs of each kind of call. */
+export type SimulatedCosts = { readonly [N in SimulatedCallName]?: SimulatedCost };
+
+/**
+ * Decides about a call: false lets it pass, an error is thrown by it.
+ * True lets a call that asks for memory fail as out of memory; others have no such answer, so they pass.
+ */
+export type FailureHook = (call: SimulatedCall) => boolean | Error;
+
+/** Counts the native calls of a simulated device, adds up their costs, and lets chosen ones fail. */
+export class SimulatedCalls {
+  readonly counts: Readonly<Record<SimulatedCallName, number>>;
+  readonly #counts: Record<SimulatedCallName, number>;
+  readonly #costs: SimulatedCosts | undefined;
+  #index = 0;
+  #timeNs = 0;
+  #hook: FailureHook | undefined;
+  #failures = 0;
+  #error: Error | undefined;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT when a cost is unknown or no non-negative number */
+  constructor(costs: SimulatedCosts | undefined) {
+    this.#counts = Object.fromEntries(CALL_NAMES.map((name) => [name, 0])) as Record<SimulatedCallName, number>;
+    this.counts = this.#counts;
+    if (costs !== undefined) checkCosts(costs);
+    this.#costs = costs;
+  }
+
+  get total(): number {
+    return this.#index;
+  }
+
+  get timeNs(): number {
+    return this.#timeNs;
+  }
+
+  setHook(hook: FailureHook | undefined): void {
+    this.#hook = hook;
+  }
+
+  /** Lets the next calls that ask for memory fail. @throws ERR_MEM_INVALID_ARGUMENT when `count` is no non-negative integer */
+  failNext(count: number, error: Error | undefined): void {
+    if (!Number.isSafeInteger(count) || count < 0) throw bad('count', count, 'a non-negative integer');
+    this.#failures = count;
+    this.#error = error;
+  }
+
+  /**
+   * Counts a call.
+   *
+   * @param asks - whether it asks for memory
+   * @returns whether it shall fail as out of memory
+   * @throws an injected error
+   */
+  enter(name: SimulatedCallName, bytes: number, asks: boolean): boolean {
+    const index = this.#index++;
+    this.#counts[name]++;
+    if (this.#costs !== undefined) this.#charge(this.#costs[name], bytes);
+    if (asks && this.#failures > 0) {
+      this.#failures--;
+      if (this.#error !== undefined) throw this.#error;
+      return true;
+    }
+    if (this.#hook === undefined) return false;
+    const answer = this.#hook({ name, index, bytes });
+    if (answer instanceof Error) throw answer;
+    return asks && answer;
+  }
+
+  #charge(cost: SimulatedCost | undefined, bytes: number): void {
+    if (cost !== undefined) this.#timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
+  }
+}
+
+/** Makes the error of an argument. */
+export function bad(name: string, value: unknown, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
+}
+
+function checkCosts(costs: SimulatedCosts): void {
+  for (const [name, cost] of Object.entries(costs) as [string, SimulatedCost | undefined][]) {
+    if (!(CALL_NAMES as readonly string[]).includes(name)) throw bad('costs', name, `one of ${CALL_NAMES.join(', ')}`);
+    for (const [part, value] of Object.entries(cost ?? {}) as [string, unknown][]) {
+      if (part !== 'callNs' && part !== 'mibNs') throw bad(`costs.${name}`, part, 'callNs or mibNs');
+      if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
+        throw bad(`costs.${name}.${part}`, value, 'a non-negative number of nanoseconds');
+      }
+    }
+  }
+}

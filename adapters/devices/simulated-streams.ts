@@ -1,0 +1,180 @@
+import type { StreamOperations } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+
+/** A place in a stream: the end of its first `position` items. */
+interface Mark {
+  readonly stream: SimulatedStream;
+  readonly position: number;
+}
+
+/** What a stream does next: a piece of work, or a wait for a mark of another stream. */
+type Item = { readonly work: (() => void) | undefined } | Mark;
+
+const COMPACT_AT = 1024;
+
+class SimulatedStream {
+  #items: Item[] = [];
+  #head = 0;
+  done = 0;
+
+  get submitted(): number {
+    return this.done + this.#items.length - this.#head;
+  }
+
+  get next(): Item | undefined {
+    return this.#items[this.#head];
+  }
+
+  push(item: Item): void {
+    this.#items.push(item);
+  }
+
+  pass(): void {
+    this.done++;
+    this.#head++;
+    if (this.#head > COMPACT_AT && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+/**
+ * Streams whose work is done only when a test says so: `submit` enqueues, `advance` does.
+ * Work of one stream is done in order; a wait holds its stream up until the event is done.
+ */
+export class SimulatedStreams implements StreamOperations {
+  readonly #streams = new Map<number, SimulatedStream>();
+  readonly #events = new Map<number, Mark>();
+  #lastEvent = 0;
+
+  /** Events that were recorded and not destroyed. */
+  get liveEvents(): number {
+    return this.#events.size;
+  }
+
+  /** How much a stream has yet to do: pieces of work, and waits that it has not passed. @throws ERR_MEM_INVALID_ARGUMENT */
+  pending(stream: number): number {
+    const state = this.#stream(stream);
+    return state.submitted - state.done;
+  }
+
+  /** Enqueues a piece of work; `work` runs when it is done. @throws ERR_MEM_INVALID_ARGUMENT */
+  submit(stream: number, work?: () => void): void {
+    this.#stream(stream).push({ work });
+  }
+
+  /**
+   * Does the next pieces of work of a stream, until an event that is not done holds it up. Waits that are over count
+   * as nothing.
+   *
+   * @param count - at most how many
+   * @defaultValue count is 1
+   * @returns how many were done
+   * @throws ERR_MEM_INVALID_ARGUMENT, and what a piece of work throws: it counts as done
+   */
+  advance(stream: number, count = 1): number {
+    if (count !== Number.POSITIVE_INFINITY && (!Number.isSafeInteger(count) || count < 0)) {
+      throw bad('count', count, 'a non-negative integer');
+    }
+    const state = this.#stream(stream);
+    let worked = 0;
+    while (worked < count && this.#passWaits(state)) {
+      perform(state);
+      worked++;
+    }
+    this.#passWaits(state);
+    return worked;
+  }
+
+  /** Does all work of all streams, in an order that every wait allows. */
+  advanceAll(): void {
+    for (const stream of this.#streams.values()) reach({ stream, position: stream.submitted }, true);
+  }
+
+  record(stream: number): number {
+    const state = this.#stream(stream);
+    this.#events.set(++this.#lastEvent, { stream: state, position: state.submitted });
+    return this.#lastEvent;
+  }
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT when the event was destroyed or never recorded */
+  query(event: number): boolean {
+    return reach(this.#event(event), false);
+  }
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT */
+  wait(stream: number, event: number): void {
+    const mark = this.#event(event);
+    this.#stream(stream).push(mark);
+  }
+
+  /** Does what the event stands for, in its stream and in those that it waits for, and no more. @throws ERR_MEM_INVALID_ARGUMENT */
+  synchronize(event: number): void {
+    reach(this.#event(event), true);
+  }
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT when the event was destroyed or never recorded */
+  destroy(event: number): void {
+    this.#event(event);
+    this.#events.delete(event);
+  }
+
+  /** Passes waits that are over. @returns whether a piece of work comes next */
+  #passWaits(stream: SimulatedStream): boolean {
+    for (let item = stream.next; item !== undefined; item = stream.next) {
+      if (!('position' in item)) return true;
+      if (!reach(item, false)) return false;
+      stream.pass();
+    }
+    return false;
+  }
+
+  #stream(id: number): SimulatedStream {
+    if (!Number.isSafeInteger(id) || id < 0) throw bad('stream', id, 'a non-negative integer');
+    let stream = this.#streams.get(id);
+    if (stream === undefined) {
+      stream = new SimulatedStream();
+      this.#streams.set(id, stream);
+    }
+    return stream;
+  }
+
+  #event(event: number): Mark {
+    const mark = this.#events.get(event);
+    if (mark === undefined) throw bad('event', event, 'an event that was recorded and not destroyed');
+    return mark;
+  }
+}
+
+/**
+ * Brings a stream to a mark, and first those streams that it waits for.
+ * It ends: a wait is enqueued after the mark it waits for, so that no two waits are for each other.
+ *
+ * @param work - whether to do work, or only to pass waits that are over
+ * @returns whether the mark is reached
+ */
+function reach(target: Mark, work: boolean): boolean {
+  const path = [target];
+  for (let mark = path.at(-1); mark !== undefined; mark = path.at(-1)) {
+    const item = mark.stream.next;
+    if (mark.stream.done >= mark.position || item === undefined) path.pop();
+    else if ('position' in item) {
+      if (item.stream.done >= item.position) mark.stream.pass();
+      else path.push(item);
+    } else if (work) perform(mark.stream);
+    else return false;
+  }
+  return true;
+}
+
+function perform(stream: SimulatedStream): void {
+  const item = stream.next;
+  // Passed first: work that throws is not done again, and work may submit more.
+  stream.pass();
+  if (item !== undefined && !('position' in item)) item.work?.();
+}
+
+function bad(name: string, value: number, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
+}

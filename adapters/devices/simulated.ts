@@ -1,0 +1,305 @@
+import { Device } from '../../src/core/device.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { SimulatedBudget } from './simulated-budget.js';
+import { bad, type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
+import { SimulatedSpace } from './simulated-space.js';
+import { SimulatedStreams } from './simulated-streams.js';
+import { SimulatedVirtualMemory } from './simulated-virtual.js';
+
+export type {
+  FailureHook,
+  SimulatedCall,
+  SimulatedCallName,
+  SimulatedCost,
+  SimulatedCosts,
+} from './simulated-calls.js';
+export type { SimulatedStreams } from './simulated-streams.js';
+export type { SimulatedVirtualMemory } from './simulated-virtual.js';
+
+// Addresses: devices first, 16 TiB apart (the last one reaches up to the pinned part), then pinned, then reserved.
+const FIRST_ADDRESS = 2 ** 32;
+const DEVICE_STRIDE = 2 ** 44;
+const PINNED_START = 2 ** 52;
+const RESERVED_START = 2 ** 52 + 2 ** 51;
+const ADDRESS_END = 2 ** 53 - 1;
+const MAX_DEVICES = 255;
+const DEFAULT_CAPACITY_BYTES = 2 ** 40;
+
+/** Settings of a {@link SimulatedDevice}. */
+export interface SimulatedDeviceOptions {
+  /** From 1 to 255. @defaultValue 1 */
+  readonly deviceCount?: number;
+  /** Bytes of each device, or a list with one number a device. @defaultValue 1 TiB */
+  readonly capacityBytes?: number | readonly number[];
+  /** Bytes of page-locked memory. @defaultValue 1 TiB */
+  readonly pinnedCapacityBytes?: number;
+  /** Gives the device virtual memory; its granularity is a power of two, 64 KiB by default. @defaultValue none */
+  readonly virtual?: boolean | { readonly granularityBytes?: number };
+  /** Gives the device streams. @defaultValue false */
+  readonly streams?: boolean;
+  /** What calls cost in `nativeTimeNs`. @defaultValue nothing */
+  readonly costs?: SimulatedCosts;
+}
+
+/**
+ * A device of addresses without memory: for tests, replays and estimates.
+ *
+ * Its addresses are predictable and never used twice: device d starts at `2^32 + d * 2^44`, and each segment where the
+ * one before on that device ended. Its capacity is exact, its calls are counted, and any of them can be made to fail.
+ */
+export class SimulatedDevice extends Device {
+  readonly name = 'simulated';
+  readonly deviceCount: number;
+  override readonly virtual: SimulatedVirtualMemory | undefined;
+  override readonly streams: SimulatedStreams | undefined;
+  readonly #calls: SimulatedCalls;
+  readonly #spaces: readonly SimulatedSpace[];
+  readonly #budgets: readonly SimulatedBudget[];
+  readonly #pinnedSpace = new SimulatedSpace(PINNED_START, RESERVED_START);
+  readonly #pinnedBudget: SimulatedBudget;
+  readonly #total = new SimulatedBudget(Number.MAX_SAFE_INTEGER);
+  #active = 0;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT */
+  constructor(options: SimulatedDeviceOptions = {}) {
+    super();
+    const { deviceCount = 1, capacityBytes = DEFAULT_CAPACITY_BYTES, pinnedCapacityBytes = DEFAULT_CAPACITY_BYTES } = options;
+    if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > MAX_DEVICES) {
+      throw bad('deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
+    }
+    this.deviceCount = deviceCount;
+    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new SimulatedBudget(bytes, this.#total));
+    this.#pinnedBudget = new SimulatedBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
+    this.#spaces = this.#budgets.map(
+      (_, id) => new SimulatedSpace(startOf(id), id + 1 < deviceCount ? startOf(id + 1) : PINNED_START),
+    );
+    this.#calls = new SimulatedCalls(options.costs);
+    this.streams = options.streams === true ? new SimulatedStreams() : undefined;
+    this.virtual = this.#makeVirtual(options.virtual ?? false);
+  }
+
+  override get activeDeviceId(): number {
+    return this.#active;
+  }
+
+  /** How often each native call was made; calls that failed count, calls with a bad argument do not. */
+  get counts(): Readonly<Record<SimulatedCallName, number>> {
+    return this.#calls.counts;
+  }
+
+  /** How many native calls were made: the index of the next one. */
+  get callCount(): number {
+    return this.#calls.total;
+  }
+
+  /** The simulated time of all native calls, from `costs`. */
+  get nativeTimeNs(): number {
+    return this.#calls.timeNs;
+  }
+
+  /** Bytes of live segments and committed pages on all devices; pinned memory is apart. */
+  get liveBytes(): number {
+    return this.#total.liveBytes;
+  }
+
+  /** The most that `liveBytes` has been. */
+  get peakBytes(): number {
+    return this.#total.peakBytes;
+  }
+
+  /** Live segments on all devices. */
+  get liveSegments(): number {
+    return this.#spaces.reduce((sum, space) => sum + space.live, 0);
+  }
+
+  /** Bytes of live page-locked segments. */
+  get pinnedLiveBytes(): number {
+    return this.#pinnedBudget.liveBytes;
+  }
+
+  /** The most that `pinnedLiveBytes` has been. */
+  get pinnedPeakBytes(): number {
+    return this.#pinnedBudget.peakBytes;
+  }
+
+  /** What `liveBytes` is on one device. @throws ERR_MEM_INVALID_DEVICE */
+  liveBytesOf(id: number): number {
+    return this.#budget(id).liveBytes;
+  }
+
+  /** The most that `liveBytesOf` has been. @throws ERR_MEM_INVALID_DEVICE */
+  peakBytesOf(id: number): number {
+    return this.#budget(id).peakBytes;
+  }
+
+  override activate(id: number): void {
+    this.checkId(id);
+    this.#active = id;
+  }
+
+  override getMaxMemorySize(id: number): number {
+    return this.#budget(id).capacityBytes;
+  }
+
+  /**
+   * Lets the next calls that ask for memory (nativeAlloc, pinnedAlloc, reserve, commit) fail as out of memory, or throw
+   * `error`. 0 takes it back.
+   *
+   * @defaultValue count is 1
+   * @throws ERR_MEM_INVALID_ARGUMENT
+   */
+  failNext(count = 1, error?: Error): void {
+    this.#calls.failNext(count, error);
+  }
+
+  /** Asks `hook` about every native call from now on; undefined takes it back. It sees the calls that `failNext` leaves over. */
+  failWhen(hook: FailureHook | undefined): void {
+    this.#calls.setHook(hook);
+  }
+
+  /**
+   * Allocates addresses on the active device. Cost: O(1) amortised.
+   *
+   * @defaultValue alignment is none: a segment starts where the one before ended
+   * @returns 0 above the capacity, when told to fail, when the 16 TiB of addresses are used up, and for 0 bytes
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
+   */
+  override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    const budget = this.#budgets[this.#active] as SimulatedBudget;
+    if (this.#calls.enter('nativeAlloc', bytes, true) || bytes === 0 || !budget.admits(bytes)) return NULL_PTR;
+    const ptr = (this.#spaces[this.#active] as SimulatedSpace).take(bytes, alignment);
+    if (ptr === NULL_PTR) return NULL_PTR;
+    budget.take(bytes);
+    return ptr;
+  }
+
+  /**
+   * Frees a segment, whichever device is active; the null pointer is ignored. Cost: O(log n).
+   *
+   * @throws ERR_MEM_DOUBLE_FREE when what was there is free already, ERR_MEM_UNKNOWN_POINTER when nothing began there
+   */
+  override nativeFree(ptr: DevicePtr): void {
+    if (ptr === 0) return;
+    const id = this.#idOf(ptr);
+    const space = this.#spaces[id];
+    if (space === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const bytes = space.sizeOf(ptr);
+    this.#calls.enter('nativeFree', bytes, false);
+    space.free(ptr);
+    (this.#budgets[id] as SimulatedBudget).give(bytes);
+  }
+
+  /** Allocates addresses of the pinned part, as {@link nativeAlloc} does. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT */
+  override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    if (this.#calls.enter('pinnedAlloc', bytes, true) || bytes === 0 || !this.#pinnedBudget.admits(bytes)) return NULL_PTR;
+    const ptr = this.#pinnedSpace.take(bytes, alignment);
+    if (ptr !== NULL_PTR) this.#pinnedBudget.take(bytes);
+    return ptr;
+  }
+
+  /** Frees pinned addresses; the null pointer is ignored. @throws ERR_MEM_DOUBLE_FREE, ERR_MEM_UNKNOWN_POINTER */
+  override pinnedFree(ptr: DevicePtr): void {
+    if (ptr === 0) return;
+    const bytes = this.#pinnedSpace.sizeOf(ptr);
+    this.#calls.enter('pinnedFree', bytes, false);
+    this.#pinnedSpace.free(ptr);
+    this.#pinnedBudget.give(bytes);
+  }
+
+  /**
+   * Checks both ranges and counts; there is no data. Both must lie in live memory of this device.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
+   */
+  override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    checkBytes(bytes);
+    this.#checkUsable(target, bytes);
+    this.#checkUsable(source, bytes);
+    this.#calls.enter('copy', bytes, false);
+  }
+
+  /**
+   * Checks the range and counts; there is no data.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
+   * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
+   */
+  override fill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    if (!Number.isInteger(value) || value < 0 || value > 255) throw bad('value', value, 'an integer from 0 to 255');
+    this.#checkUsable(ptr, bytes);
+    this.#calls.enter('fill', bytes, false);
+  }
+
+  /** Counts, and does all work of all streams. */
+  override synchronize(): void {
+    this.#calls.enter('synchronize', 0, false);
+    this.streams?.advanceAll();
+  }
+
+  /** Checks the books: O(n) over devices. @throws ERR_MEM_INVARIANT */
+  checkInvariants(): void {
+    const sum = this.#budgets.reduce((bytes, budget) => bytes + budget.liveBytes, 0);
+    if (sum !== this.liveBytes) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'liveBytes == sum(device.liveBytes)' });
+    if (this.#budgets.some((budget) => budget.liveBytes > budget.capacityBytes)) {
+      throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'device.liveBytes <= device.capacityBytes' });
+    }
+  }
+
+  #budget(id: number): SimulatedBudget {
+    this.checkId(id);
+    return this.#budgets[id] as SimulatedBudget;
+  }
+
+  /** The device whose addresses these are. */
+  #idOf(ptr: number): number {
+    if (!(ptr < PINNED_START)) return -1;
+    return Math.min(Math.floor((ptr - FIRST_ADDRESS) / DEVICE_STRIDE), this.deviceCount - 1);
+  }
+
+  #checkUsable(ptr: DevicePtr, bytes: number): void {
+    devicePtr(ptr);
+    if (bytes === 0) return;
+    if (this.virtual?.has(ptr)) this.virtual.checkUsable(ptr, bytes);
+    else if (this.#pinnedSpace.has(ptr)) this.#pinnedSpace.locate(ptr, bytes);
+    else {
+      const space = this.#spaces[this.#idOf(ptr)];
+      if (space === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+      space.locate(ptr, bytes);
+    }
+  }
+
+  #makeVirtual(option: boolean | { readonly granularityBytes?: number }): SimulatedVirtualMemory | undefined {
+    if (option === false) return undefined;
+    const { granularityBytes = 64 * KiB } = option === true ? {} : option;
+    return new SimulatedVirtualMemory({
+      granularityBytes,
+      calls: this.#calls,
+      activeBudget: () => this.#budgets[this.#active] as SimulatedBudget,
+      start: RESERVED_START,
+      end: ADDRESS_END,
+    });
+  }
+}
+
+function startOf(id: number): number {
+  return FIRST_ADDRESS + id * DEVICE_STRIDE;
+}
+
+function capacitiesOf(capacityBytes: number | readonly number[], deviceCount: number): readonly number[] {
+  const list = typeof capacityBytes === 'number' ? new Array<number>(deviceCount).fill(capacityBytes) : capacityBytes;
+  if (!Array.isArray(list) || list.length !== deviceCount) {
+    throw bad('capacityBytes', capacityBytes, `a number of bytes, or ${deviceCount} of them`);
+  }
+  return list.map((bytes: number) => checkCapacity('capacityBytes', bytes));
+}
+
+function checkCapacity(name: string, bytes: number): number {
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw bad(name, bytes, 'an integer from 0 to 2^53 - 1 bytes');
+  return bytes;
+}

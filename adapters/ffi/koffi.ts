@@ -1,0 +1,41 @@
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
+import { MemoryError } from '../../src/core/errors.js';
+import { MiB } from '../../src/core/units.js';
+
+let loaded: typeof Koffi | undefined;
+
+/**
+ * Gives koffi, and loads it at the first call. The only place that does: importing an adapter loads no native code.
+ *
+ * Its call stacks are raised first (2 MiB and 128 KiB by default), because C libraries call back into JavaScript on them.
+ *
+ * @throws ERR_MEM_DEVICE_ABSENT when koffi has no binary for this platform
+ */
+export function koffi(): typeof Koffi {
+  if (loaded === undefined) {
+    try {
+      const module = createRequire(import.meta.url)('koffi') as typeof Koffi;
+      raiseStacks(module);
+      loaded = module;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'koffi', reason }, error);
+    }
+  }
+  return loaded;
+}
+
+/** Tells whether koffi was loaded through this module. */
+export function isKoffiLoaded(): boolean {
+  return loaded !== undefined;
+}
+
+function raiseStacks(module: typeof Koffi): void {
+  const { sync_stack_size: sync = 0, async_stack_size: async = 0 } = module.config();
+  try {
+    module.config({ sync_stack_size: Math.max(sync, 8 * MiB), async_stack_size: Math.max(async, MiB) });
+  } catch {
+    // Someone else in this process has used koffi before: its stacks are fixed then, and large enough for most.
+  }
+}

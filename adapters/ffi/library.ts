@@ -1,0 +1,89 @@
+import { getSystemErrorName } from 'node:util';
+import type { LibraryHandle } from 'koffi';
+import { MemoryError } from '../../src/core/errors.js';
+import { koffi } from './koffi.js';
+
+/** What a library is looked for under. */
+export interface LibraryOptions {
+  /** What to call it in errors. @defaultValue the first name */
+  readonly device?: string;
+  /** Prefers the library's own symbols over those that Node exports (zlib, OpenSSL, libuv, c-ares). */
+  readonly deep?: boolean;
+}
+
+/** A loaded native library. */
+export class NativeLibrary {
+  /** The name or path under which it was found. */
+  readonly path: string;
+  readonly #device: string;
+  readonly #handle: LibraryHandle;
+
+  constructor(path: string, device: string, handle: LibraryHandle) {
+    this.path = path;
+    this.#device = device;
+    this.#handle = handle;
+  }
+
+  /**
+   * Declares a function. Declare pointers as `uintptr_t`: they arrive as numbers.
+   *
+   * @param result - a C type as koffi writes it
+   * @param parameters - C types as koffi writes them
+   * @throws ERR_MEM_DEVICE_ABSENT when the library lacks it
+   */
+  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F {
+    try {
+      return this.#handle.func(name, result, parameters) as unknown as F;
+    } catch (error) {
+      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#device, reason: `${this.path}: ${reasonOf(error)}` }, error);
+    }
+  }
+
+  /** Declares a function that older libraries lack. @returns undefined where it is missing */
+  optional<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F | undefined {
+    try {
+      return this.#handle.func(name, result, parameters) as unknown as F;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/**
+ * Opens the first library of a list of names that can be loaded.
+ *
+ * @param names - file names or paths, the best first
+ * @throws ERR_MEM_DEVICE_ABSENT with the loader's reason for each name
+ */
+export function openLibrary(names: readonly string[], options: LibraryOptions = {}): NativeLibrary {
+  const device = options.device ?? names[0] ?? 'library';
+  const reasons: string[] = [];
+  for (const name of names) {
+    try {
+      return new NativeLibrary(name, device, koffi().load(name, options.deep === true ? { deep: true } : {}));
+    } catch (error) {
+      if (MemoryError.is(error)) throw error;
+      reasons.push(`${name}: ${reasonOf(error)}`);
+    }
+  }
+  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason: reasons.join('; ') || 'no name to look for' });
+}
+
+/** The `errno` of the last native call. */
+export function errno(): number {
+  return koffi().errno();
+}
+
+/** The name of an errno value: 12 is `ENOMEM`. */
+export function errnoName(value: number): string {
+  return value > 0 ? getSystemErrorName(-value) : 'OK';
+}
+
+/** Makes the error of a C function that has just set `errno`. */
+export function errnoError(functionName: string, status = errno()): MemoryError<'ERR_MEM_NATIVE'> {
+  return new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName: errnoName(status) });
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { posix } from 'node:path';
+
+/** Where {@link maxMemoryBytes} looks. */
+export interface MemoryLimitOptions {
+  /** @defaultValue what the machine has */
+  readonly physicalBytes?: number;
+  /** A folder that stands for `/`. @defaultValue `/` */
+  readonly root?: string;
+}
+
+// Hybrid systems mount version 2 in a folder of its own beside version 1.
+const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'];
+const V1_MOUNT = '/sys/fs/cgroup/memory';
+
+/**
+ * The memory that this process may use: the physical memory, or a lower limit of its control group or one above it.
+ *
+ * It reads a few files; keep the answer.
+ *
+ * @returns bytes
+ */
+export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
+  const { physicalBytes = totalmem(), root = '/' } = options;
+  let limit = physicalBytes;
+  for (const line of read(root, '/proc/self/cgroup').split('\n')) {
+    // "0::/path" is version 2, "4:memory:/path" names version 1's controllers.
+    const [id, controllers, ...rest] = line.split(':');
+    const group = rest.join(':');
+    if (id === '0' && controllers === '') {
+      for (const mount of V2_MOUNTS) limit = Math.min(limit, lowest(root, mount, group, 'memory.max'));
+    } else if (controllers?.split(',').includes('memory')) {
+      limit = Math.min(limit, lowest(root, V1_MOUNT, group, 'memory.limit_in_bytes'));
+    }
+  }
+  return limit;
+}
+
+/** The lowest limit from a group up to the mount; a container often sees its own group as the mount itself. */
+function lowest(root: string, mount: string, group: string, file: string): number {
+  let limit = Number.POSITIVE_INFINITY;
+  for (let path = posix.join('/', group); ; path = posix.dirname(path)) {
+    const text = read(root, posix.join(mount, path, file)).trim();
+    // "max" is no limit; a version 1 group without one says about 2^63.
+    if (/^\d+$/.test(text)) limit = Math.min(limit, Number(text));
+    if (path === '/') return limit;
+  }
+}
+
+function read(root: string, path: string): string {
+  try {
+    return readFileSync(posix.join(root, path), 'utf8');
+  } catch {
+    return '';
+  }
+}

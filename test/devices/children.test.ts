@@ -1,0 +1,137 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
+
+beforeAll(() => {
+  compiled();
+}, 120_000);
+
+const TIMEOUT_MS = 60_000;
+
+describe('CpuDevice in a process of its own', () => {
+  test(
+    'leaves views readable and writable after the memory is freed',
+    () => {
+      const { status, signal, stdout } = runChild(`
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const device = new CpuDevice();
+        const views = [];
+        for (const bytes of [1, 100, 4096, 65536, 3 << 20, 200 << 20]) {
+          for (const [alloc, free] of [['nativeAlloc', 'nativeFree'], ['pinnedAlloc', 'pinnedFree']]) {
+            const ptr = device[alloc](bytes);
+            views.push(device.view(ptr, bytes).fill(1));
+            device[free](ptr);
+          }
+        }
+        if (device.virtual) {
+          const ptr = device.virtual.reserve(1 << 20);
+          device.virtual.commit(ptr, 65536);
+          views.push(new Uint8Array(device.view(ptr, 65536).buffer));
+          device.virtual.decommit(ptr, 65536);
+          views.at(-1).fill(2);
+          device.virtual.release(ptr, 1 << 20);
+        }
+        for (let i = 0; i < 1000; i++) device.nativeFree(device.nativeAlloc(1 + i * 977));
+        let sum = 0;
+        for (const view of views) { view[view.length - 1] = 3; sum += view[0] + view[view.length - 1]; view.fill(4); }
+        for (let i = 0; i < 1000; i++) device.nativeFree(device.nativeAlloc(1 + i * 977));
+        console.log('alive', device.retiredBytes > 400 << 20, process.memoryUsage.rss() < 2 ** 31);
+      `);
+      expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: 'alive true true\n' });
+    },
+    TIMEOUT_MS,
+  );
+
+  test.runIf(process.platform === 'linux')(
+    'hands out unpinned memory and says so once when the system refuses to lock',
+    () => {
+      const { status, stdout, stderr } = runChild(
+        `
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const device = new CpuDevice();
+        // Loads everything now: after the change of user nothing may be readable.
+        device.nativeFree(device.nativeAlloc(64));
+        if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
+        const events = [];
+        device.events.on('pin-failed', (event) => events.push(event));
+        const ptrs = [device.pinnedAlloc(100), device.pinnedAlloc(100000)];
+        device.view(ptrs[1], 100000).fill(1);
+        const failures = device.pinFailures;
+        for (const ptr of ptrs) device.pinnedFree(ptr);
+        const careless = new CpuDevice();
+        careless.events.on('pin-failed', () => { throw new Error('listener'); });
+        let thrown = '';
+        try { careless.pinnedAlloc(100); } catch (error) { thrown = error.message; }
+        console.log(JSON.stringify({
+          failures, events: events.length, first: events[0].ptr === ptrs[0], bytes: events[0].bytes,
+          reason: events[0].reason, thrown, left: careless.liveBytes,
+        }));
+        `,
+        { shell: 'ulimit -l 0' },
+      );
+      expect(stderr).toBe('');
+      expect(status).toBe(0);
+      expect(JSON.parse(stdout)).toEqual({
+        failures: 2,
+        events: 1,
+        first: true,
+        bytes: 100,
+        reason: expect.stringMatching(/^mlock failed: E(NOMEM|PERM|AGAIN)/),
+        thrown: 'listener',
+        left: 0,
+      });
+    },
+    TIMEOUT_MS,
+  );
+
+  test.runIf(process.platform === 'linux')(
+    'answers null, and commits nothing, when the address space is limited',
+    () => {
+      const { stdout } = runChild(
+        `
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const device = new CpuDevice();
+        device.nativeFree(device.nativeAlloc(64));
+        console.log(device.nativeAlloc(2 ** 36), device.pinnedAlloc(2 ** 36), device.virtual.reserve(2 ** 36), device.liveBytes);
+        `,
+        { shell: 'ulimit -v 33554432' },
+      );
+      expect(stdout).toBe('0 0 0 0\n');
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe('koffi', () => {
+  test(
+    'is loaded by the first native call, not by an import or a constructor',
+    () => {
+      const modules = [
+        'devices/cpu',
+        'devices/simulated',
+        'ffi/koffi',
+        'ffi/library',
+        'os/libc',
+        'os/aligned-memory',
+        'os/bytes',
+        'os/mapping',
+        'os/memory-limits',
+      ];
+      const { status, stdout } = runChild(`
+        import { createRequire } from 'node:module';
+        const cache = createRequire('${moduleUrl('package.json')}').cache;
+        const loaded = () => Object.keys(cache).some((path) => path.includes('koffi'));
+        for (const path of ${JSON.stringify(modules.map((name) => moduleUrl(`adapters/${name}.js`)))}) await import(path);
+        const { CpuDevice } = await import('${moduleUrl('adapters/devices/cpu.js')}');
+        const { isKoffiLoaded } = await import('${moduleUrl('adapters/ffi/koffi.js')}');
+        const device = new CpuDevice();
+        device.getMaxMemorySize(0);
+        console.log(loaded(), isKoffiLoaded());
+        device.nativeAlloc(64);
+        console.log(loaded(), isKoffiLoaded());
+      `);
+      expect(stdout).toBe('false false\ntrue true\n');
+      expect(status).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+});
