@@ -1,0 +1,116 @@
+import '../core/disposable.js';
+import { MemoryError } from '../core/errors.js';
+import { processState } from '../core/process-state.js';
+import type { DevicePtr } from '../core/units.js';
+import type { OwnedBlock } from './owned-block.js';
+
+/** A typed array class, such as `Float32Array`. */
+export interface TypedArrayClass<T> {
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
+  readonly BYTES_PER_ELEMENT: number;
+}
+
+/**
+ * What every handle of a block can do. After dispose every method but dispose throws ERR_MEM_DISPOSED.
+ *
+ * A handle that is dropped instead is released by the garbage collector's backstop, with a `leak` event.
+ */
+export abstract class BlockHandle {
+  #owned: OwnedBlock | undefined;
+
+  /** @internal */
+  constructor(owned: OwnedBlock) {
+    this.#owned = owned;
+    processState().droppedHandles.register(this, owned, this);
+  }
+
+  /** The address of the block; 0 for a handle of no bytes. */
+  get ptr(): DevicePtr {
+    return this.block.ptr;
+  }
+
+  /** The bytes that were asked for. */
+  get bytes(): number {
+    return this.block.bytes;
+  }
+
+  /** True when this handle holds nothing any more: disposed, moved away, or its runtime was closed. */
+  get disposed(): boolean {
+    return this.#owned === undefined || this.#owned.gone;
+  }
+
+  /**
+   * Shows the block, or a part of it, as a typed array without copying.
+   *
+   * @param type - the array's class, `Float32Array` say
+   * @param offsetBytes - where in the block it begins; a multiple of the element's size
+   * @param length - elements; as many as fit when left out
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_UNSUPPORTED_PLATFORM for memory that the host cannot see
+   */
+  view<T>(type: TypedArrayClass<T>, offsetBytes = 0, length?: number): T {
+    const { device, ptr, bytes } = this.block;
+    const elementBytes = type.BYTES_PER_ELEMENT;
+    const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
+    this.#checkRange(offsetBytes, count * elementBytes);
+    if (count === 0) return new type(new ArrayBuffer(0), 0, 0);
+    const seen = device.view((ptr + offsetBytes) as DevicePtr, count * elementBytes);
+    if (seen.byteOffset % elementBytes !== 0) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'offsetBytes',
+        value: String(offsetBytes),
+        expected: `a multiple of ${elementBytes} bytes in memory`,
+      });
+    }
+    return new type(seen.buffer, seen.byteOffset, count);
+  }
+
+  /** Sets every byte of the block to `value`, 0 to 255. */
+  fill(value: number): void {
+    const { device, ptr, bytes } = this.block;
+    if (bytes > 0) device.fill(ptr, value, bytes);
+  }
+
+  /**
+   * Copies from another block of the same kind of device.
+   *
+   * @param source - its first `bytes` bytes are copied to this block's beginning
+   * @param bytes - as many as both hold when left out
+   * @throws ERR_MEM_OUT_OF_RANGE when either block is shorter
+   */
+  copyFrom(source: BlockHandle, bytes: number = Math.min(this.bytes, source.bytes)): void {
+    this.#checkRange(0, bytes);
+    source.#checkRange(0, bytes);
+    if (bytes > 0) this.block.device.copy(this.ptr, source.ptr, bytes);
+  }
+
+  /** Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. */
+  dispose(): void {
+    if (this.#owned === undefined) return;
+    this.#owned.release();
+    this.detach();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The block. @throws ERR_MEM_DISPOSED */
+  protected get block(): OwnedBlock {
+    if (this.#owned === undefined || this.#owned.gone) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'allocation' });
+    return this.#owned;
+  }
+
+  /** Leaves this handle without its block. */
+  protected detach(): void {
+    processState().droppedHandles.unregister(this);
+    this.#owned = undefined;
+  }
+
+  #checkRange(offsetBytes: number, bytes: number): void {
+    const blockBytes = this.bytes;
+    const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
+    if (!fits || offsetBytes + bytes > blockBytes) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
+    }
+  }
+}

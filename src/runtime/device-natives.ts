@@ -1,0 +1,43 @@
+import type { Device } from '../core/device.js';
+import type { NativeFunctions } from '../core/device-interface.js';
+import { MemoryError } from '../core/errors.js';
+
+/** What the managers of ordinary memory get from a device. */
+export function ordinaryNatives(device: Device): NativeFunctions {
+  return {
+    ...deviceFacts(device),
+    nativeAlloc: (bytes, alignment) => device.nativeAlloc(bytes, alignment),
+    nativeFree: (ptr) => device.nativeFree(ptr),
+    virtual: device.virtual,
+    streams: device.streams,
+  };
+}
+
+/** What the managers of pinned memory get from a device. */
+export function pinnedNatives(device: Device): NativeFunctions {
+  return {
+    ...deviceFacts(device),
+    nativeAlloc: (bytes, alignment) => device.pinnedAlloc(bytes, alignment),
+    nativeFree: (ptr) => device.pinnedFree(ptr),
+  };
+}
+
+function deviceFacts(device: Device) {
+  // As in ArrayFire, pressure counts as high from 1.0 on unless the program says otherwise.
+  let threshold = 1;
+  return {
+    getActiveDeviceId: () => device.activeDeviceId,
+    getMaxMemorySize: (id: number) => device.getMaxMemorySize(id),
+    getMemoryPressureThreshold: () => threshold,
+    setMemoryPressureThreshold: (value: number) => {
+      if (!(value >= 0)) {
+        throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+          name: 'memory pressure threshold',
+          value: String(value),
+          expected: 'a number of at least 0',
+        });
+      }
+      threshold = value;
+    },
+  };
+}

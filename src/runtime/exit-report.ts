@@ -1,0 +1,57 @@
+import type { SlotKind } from '../core/events.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import { formatBytes } from '../core/units.js';
+
+/** A manager that still has live blocks when its runtime closes. */
+export interface LiveAtExit {
+  readonly manager: string;
+  readonly slot: SlotKind;
+  readonly liveBlocks: number;
+  /** Bytes of those blocks; undefined when the manager keeps no statistics. */
+  readonly liveBytes: number | undefined;
+  /** Native memory that the manager held. */
+  readonly reservedBytes: number;
+}
+
+/** What was still live when a runtime was closed. All of it was freed then. */
+export interface ExitReport {
+  readonly managers: readonly LiveAtExit[];
+  readonly liveBlocks: number;
+}
+
+/** Looks at what is live in some slots. Cost: O(managers x devices). */
+export function exitReport(slots: readonly ManagerSlot[], deviceCount: number): ExitReport {
+  const managers = slots.flatMap((slot) =>
+    slot
+      .usage()
+      .filter((use) => use.liveBlocks > 0)
+      .map((use) => ({
+        manager: use.manager.name,
+        slot: slot.kind,
+        liveBlocks: use.liveBlocks,
+        liveBytes: liveBytes(use.manager, deviceCount),
+        reservedBytes: use.reservedBytes,
+      })),
+  );
+  return { managers, liveBlocks: managers.reduce((sum, live) => sum + live.liveBlocks, 0) };
+}
+
+/** Writes a report for people: a line for each manager, none when nothing is live. */
+export function formatExitReport(report: ExitReport): string {
+  return report.managers
+    .map((live) => {
+      const bytes = live.liveBytes === undefined ? 'unknown bytes' : `${live.liveBytes} bytes (${formatBytes(live.liveBytes)})`;
+      return `stowage: ${live.liveBlocks} blocks, ${bytes}, of ${live.manager} (${live.slot}) were live at exit and are freed now\n`;
+    })
+    .join('');
+}
+
+function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number | undefined {
+  let sum: number | undefined;
+  for (let device = 0; device < deviceCount; device++) {
+    const stats = manager.getMemoryStats(device);
+    if (stats !== undefined) sum = (sum ?? 0) + stats.allocatedBytes.current;
+  }
+  return sum;
+}

@@ -1,0 +1,67 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { LogSink } from '../core/call-log.js';
+import { MemoryError } from '../core/errors.js';
+
+/**
+ * Writes a call log into a file, synchronously: what was handed over is in the file, also after process.exit.
+ * Lines that a log still buffers are handed over when it is flushed, disabled or shut down.
+ */
+export class FileLogSink implements LogSink {
+  readonly path: string;
+  #file: number | undefined;
+
+  /**
+   * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
+   *
+   * @throws ERR_MEM_BAD_INPUT when the path cannot be written
+   */
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.#file = openSync(path, 'w', 0o600);
+    } catch (error) {
+      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: reasonOf(error) }, error);
+    }
+  }
+
+  /**
+   * Appends to the file. Cost: one system call, as a rule.
+   *
+   * @throws ERR_MEM_DISPOSED when the sink was closed, and what the system throws, such as for a full disk
+   */
+  write(chunk: string | Uint8Array): void {
+    if (this.#file === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'log file' });
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done);
+  }
+
+  /** Closes the file. Does nothing the second time. */
+  close(): void {
+    if (this.#file === undefined) return;
+    const file = this.#file;
+    this.#file = undefined;
+    closeSync(file);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ENOENT':
+      return 'its folder does not exist';
+    case 'ENOTDIR':
+      return 'its folder is not a folder';
+    case 'EISDIR':
+      return 'it is a folder, not a file';
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return 'there is no permission to write it';
+    default:
+      return `it cannot be written: ${message}`;
+  }
+}

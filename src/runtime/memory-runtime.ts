@@ -1,0 +1,178 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { withAllocationTag } from '../core/allocation-tag.js';
+import type { LogSink } from '../core/call-log.js';
+import type { Device } from '../core/device.js';
+import '../core/disposable.js';
+import { MemoryError } from '../core/errors.js';
+import type { PinFailedEvent } from '../core/events.js';
+import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
+import { processState } from '../core/process-state.js';
+import type { MemoryStatsSnapshot } from '../core/stats.js';
+import { checkBytes } from '../core/units.js';
+import { Allocation } from './allocation.js';
+import { ordinaryNatives, pinnedNatives } from './device-natives.js';
+import { closeAtExit, forgetAtExit } from './exit-hook.js';
+import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
+import { OwnedBlock } from './owned-block.js';
+import { currentTag, runTagged, Scope } from './scope.js';
+
+export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
+  /**
+   * Where the exit report goes when something is still live at exit.
+   * @defaultValue standard error; false for nowhere
+   */
+  readonly exitReport?: LogSink | false;
+}
+
+/** How a block is to be allocated. */
+export interface AllocateOptions {
+  /** Bytes, a power of two. @defaultValue the manager's own */
+  readonly alignment?: number;
+  /** True fills the block with zeros. @defaultValue false */
+  readonly zero?: boolean;
+  /** The stream that uses the block first. @defaultValue 0, the default stream */
+  readonly stream?: number;
+  /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
+  readonly tag?: string;
+  /** True takes page-locked host memory. @defaultValue false */
+  readonly pinned?: boolean;
+}
+
+/**
+ * The host that is built in: programs allocate from it directly.
+ *
+ * The first allocation installs the default manager unless another was installed before.
+ * At exit (or {@link close}) it reports what is still live and frees everything.
+ */
+export class MemoryRuntime extends MemoryHost {
+  readonly device: Device;
+  readonly #exitSink: LogSink | false;
+  #wasUsed = false;
+
+  /** @param device - the memory to hand out */
+  constructor(device: Device, options: MemoryRuntimeOptions = {}) {
+    super({
+      deviceCount: device.deviceCount,
+      natives: ordinaryNatives(device),
+      pinnedNatives: pinnedNatives(device),
+      createDefaultManager: options.createDefaultManager,
+      createFallbackManager: options.createFallbackManager,
+    });
+    this.device = device;
+    this.#exitSink = options.exitReport ?? process.stderr;
+    device.events.on('pin-failed', this.#forwardPinFailure);
+    closeAtExit(this);
+  }
+
+  /**
+   * Allocates a block and gives its handle.
+   *
+   * @param bytes - 0 gives a handle with the null pointer
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED after close
+   */
+  allocate(bytes: number, options: AllocateOptions = {}): Allocation {
+    checkBytes(bytes);
+    if (!this.#wasUsed) this.#startUse();
+    const slot = options.pinned === true ? this.pinnedSlot : this.slot;
+    const tag = options.tag ?? currentTag();
+    const alloc = () => slot.alloc(bytes, true, options.alignment, options.stream);
+    const ptr = tag === undefined ? alloc() : withAllocationTag(tag, alloc);
+    if (options.zero === true && bytes > 0) {
+      try {
+        this.device.fill(ptr, 0, bytes);
+      } catch (error) {
+        slot.unlock(ptr, true);
+        throw error;
+      }
+    }
+    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes));
+    Scope.current()?.adopt(handle);
+    return handle;
+  }
+
+  /**
+   * Allocates like {@link allocate}. Where that runs out of memory, it lets the event loop turn and has V8 collect garbage
+   * (under `node --expose-gc`), so that dropped handles give their blocks back, and tries once more.
+   *
+   * @throws as {@link allocate}, as a rejection
+   */
+  async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<Allocation> {
+    try {
+      return this.allocate(bytes, options);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+    }
+    await nextTurn();
+    globalThis.gc?.();
+    // Finalisers run in a task of their own after the collection.
+    await nextTurn();
+    return this.allocate(bytes, options);
+  }
+
+  /** Opens a scope that frees what is allocated until it is disposed: `using scope = runtime.scope()`. */
+  scope(): Scope {
+    return Scope.enter();
+  }
+
+  /** Runs `fn`, awaits included, in a scope of its own that is closed when `fn` has ended or thrown. */
+  scoped<T>(fn: (scope: Scope) => T): T {
+    return Scope.run(fn);
+  }
+
+  /** Runs `fn`, awaits included, and tags what it allocates, for statistics by tag. */
+  tag<T>(name: string, fn: () => T): T {
+    return runTagged(name, fn);
+  }
+
+  /** Runs `fn` with another device active, and makes the present one active again. @throws ERR_MEM_INVALID_DEVICE */
+  withDevice<T>(id: number, fn: () => T): T {
+    const before = this.device.activeDeviceId;
+    this.device.activate(id);
+    try {
+      return fn();
+    } finally {
+      this.device.activate(before);
+    }
+  }
+
+  /** Statistics of the active manager for a device (the active one by default); undefined before the first allocation. */
+  stats(device: number = this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
+    return this.slot.active?.getMemoryStats(device);
+  }
+
+  /** Shuts all managers down and frees everything, live blocks included. Handles are disposed by it. */
+  close(): ExitReport {
+    const report = exitReport([this.slot, this.pinnedSlot], this.deviceCount);
+    if (this.slot.closed) return report;
+    try {
+      this.slot.close();
+    } finally {
+      this.pinnedSlot.close();
+      this.device.events.off('pin-failed', this.#forwardPinFailure);
+      forgetAtExit(this);
+      const state = processState();
+      if (state.defaultHost === this) state.defaultHost = undefined;
+    }
+    return report;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Closes at the end of the process and reports what was live. @internal */
+  closeWithReport(): void {
+    const report = this.close();
+    if (this.#exitSink !== false && report.liveBlocks > 0) this.#exitSink.write(formatExitReport(report));
+  }
+
+  readonly #forwardPinFailure = (event: PinFailedEvent): void => {
+    this.events.emit('pin-failed', event);
+  };
+
+  #startUse(): void {
+    if (this.slot.active === null && !this.slot.closed) MemoryManagerInstaller.installDefaultMemoryManager(this);
+    this.#wasUsed = true;
+  }
+}

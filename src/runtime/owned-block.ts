@@ -1,0 +1,46 @@
+import type { Device } from '../core/device.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
+import type { MemoryHost } from '../core/memory-host.js';
+import type { Reclaimable } from '../core/process-state.js';
+import type { DevicePtr } from '../core/units.js';
+
+/** The block that one handle owns, or that several share. It outlives handles that are dropped, and then frees itself. */
+export class OwnedBlock implements Reclaimable {
+  #holders = 1;
+
+  constructor(
+    readonly host: MemoryHost,
+    readonly device: Device,
+    readonly slot: ManagerSlot,
+    readonly ptr: DevicePtr,
+    readonly bytes: number,
+  ) {}
+
+  /** True when the runtime was closed, which has given the block back. */
+  get gone(): boolean {
+    return this.slot.closed;
+  }
+
+  get holders(): number {
+    return this.#holders;
+  }
+
+  /** Counts one more handle. */
+  hold(): void {
+    this.#holders++;
+  }
+
+  /** Counts one handle less; the last one frees the block. */
+  release(): void {
+    if (this.#holders === 1 && !this.gone) this.slot.unlock(this.ptr, true);
+    this.#holders--;
+  }
+
+  /** Releases for a handle that was dropped, and reports it. */
+  reclaim(): void {
+    if (this.gone) return;
+    const site = this.slot.siteOf(this.ptr);
+    this.release();
+    this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
+  }
+}
