@@ -1,0 +1,34 @@
+import { SingleBar } from 'cli-progress';
+
+/** Shows how far a run is. */
+export interface Progress {
+  report(done: number, total: number): void;
+  stop(): void;
+}
+
+const SILENT: Progress = { report: () => undefined, stop: () => undefined };
+
+/** A bar on stderr when that is a terminal, and nothing otherwise. */
+export function createProgress(label: string): Progress {
+  if (!process.stderr.isTTY) return SILENT;
+  const bar = new SingleBar({
+    stream: process.stderr,
+    format: `${label} [{bar}] {percentage} % of {total} events`,
+    barCompleteChar: '=',
+    barIncompleteChar: ' ',
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  let started = false;
+  return {
+    report: (done, total) => {
+      if (!started) bar.start(total, 0);
+      started = true;
+      // Draws at once when a frame is due: the replay leaves no turn to a timer.
+      bar.update(done);
+    },
+    stop: () => {
+      if (started) bar.stop();
+    },
+  };
+}

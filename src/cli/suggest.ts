@@ -1,0 +1,47 @@
+import { MemoryError } from '../core/errors.js';
+
+/**
+ * Finds a value by its name.
+ *
+ * @param what - the option, for messages
+ * @throws ERR_MEM_INVALID_ARGUMENT with the names there are, and the nearest one
+ */
+export function byName<T>(what: string, name: string, values: ReadonlyMap<string, T>): T {
+  const value = values.get(name);
+  if (value !== undefined) return value;
+  const names = [...values.keys()];
+  const near = nearest(name, names);
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: what,
+    value: JSON.stringify(name),
+    expected: `one of ${names.join(', ')}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
+  });
+}
+
+/** The candidate that the fewest edits turn `name` into; undefined when all are far. */
+export function nearest(name: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let fewest = Math.max(2, Math.floor(name.length * 0.4)) + 1;
+  for (const candidate of candidates) {
+    const edits = editsBetween(name.toLowerCase(), candidate);
+    if (edits < fewest && edits < candidate.length) {
+      fewest = edits;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein's distance. Cost: O(length x length). */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const substituted = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(substituted, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[to.length]!;
+}

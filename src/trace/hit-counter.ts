@@ -1,0 +1,55 @@
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+
+/** Adds up the hits of all managers that serve a replay, by their own statistics. */
+export class HitCounter {
+  readonly #deviceCount: number;
+  readonly #before = new Map<MemoryManagerAdapter, Hits>();
+
+  constructor(deviceCount: number) {
+    this.#deviceCount = deviceCount;
+  }
+
+  /** The managers, in the order in which they began to serve. */
+  get managers(): Iterable<MemoryManagerAdapter> {
+    return this.#before.keys();
+  }
+
+  /** Counts a manager's hits from now on. */
+  watch(manager: MemoryManagerAdapter): void {
+    if (!this.#before.has(manager)) this.#before.set(manager, hitsOf(manager, this.#deviceCount));
+  }
+
+  /**
+   * The share of allocations that needed no native call, 0 to 1.
+   * For managers that keep no statistics each native allocation counts as one allocation that needed it.
+   */
+  rate(allocations: number, nativeAllocs: number): number {
+    let hits = 0;
+    let served = 0;
+    for (const [manager, before] of this.#before) {
+      const now = hitsOf(manager, this.#deviceCount);
+      if (!now.known) return allocations === 0 ? 0 : Math.max(0, 1 - nativeAllocs / allocations);
+      hits += now.hits - before.hits;
+      served += now.served - before.served;
+    }
+    return served === 0 ? 0 : hits / served;
+  }
+}
+
+interface Hits {
+  readonly known: boolean;
+  readonly hits: number;
+  readonly served: number;
+}
+
+function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): Hits {
+  let hits = 0;
+  let served = 0;
+  for (let device = 0; device < deviceCount; device++) {
+    const stats = manager.getMemoryStats(device);
+    if (stats === undefined) return { known: false, hits: 0, served: 0 };
+    hits += stats.hits;
+    served += stats.blocks.total;
+  }
+  return { known: true, hits, served };
+}

@@ -1,0 +1,3 @@
+export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
+export { type EventBatch, type EventColumns, TraceEvents, type TraceFormat, type TraceTotals } from './trace-events.js';
+export { loadTrace, parseTrace, readTrace } from './trace-reader.js';

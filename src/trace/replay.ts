@@ -1,0 +1,169 @@
+import type { Device } from '../core/device.js';
+import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
+import { MemoryError } from '../core/errors.js';
+import type { SwapEvent } from '../core/events.js';
+import type { MemoryHost } from '../core/memory-host.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
+import type { ManagerFactory } from '../core/process-state.js';
+import { HitCounter } from './hit-counter.js';
+import { ReplayBlocks } from './replay-blocks.js';
+import type { TraceEvents } from './trace-events.js';
+
+const EVENTS_BETWEEN_REPORTS = 4096;
+
+/** A host with its device: a MemoryRuntime is one. */
+export interface ReplayHost extends MemoryHost {
+  readonly device: Device;
+}
+
+/** A change of managers in the middle of a replay. */
+export interface ReplaySwap {
+  /** How many events are replayed before the swap, from 0 to the trace's length. */
+  readonly atEvent: number;
+  readonly createManager: ManagerFactory;
+}
+
+/** How to replay. */
+export interface ReplayOptions {
+  /** The manager's name in the result. @defaultValue the names of the managers that served, joined by `->` */
+  readonly label?: string | undefined;
+  /** Writes the first and last byte of each block and checks both when it is freed. The device must have views. @defaultValue false */
+  readonly verify?: boolean | undefined;
+  /** In the order of their events. @defaultValue none */
+  readonly swaps?: readonly ReplaySwap[] | undefined;
+  /** Leaves what the trace never frees allocated, until the host is closed. @defaultValue false */
+  readonly keepLive?: boolean | undefined;
+  /** Called with the number of events done, every few thousand events and at the end. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** What a replay measured. */
+export interface ReplayResult {
+  readonly manager: string;
+  readonly device: string;
+  readonly events: number;
+  readonly allocations: number;
+  /** Wall time an event: the manager, the native calls, and the checks when verifying. */
+  readonly nsPerEvent: number;
+  readonly eventsPerSecond: number;
+  /** Native allocations of all managers from the first event to the last. */
+  readonly nativeAllocs: number;
+  readonly nativeFrees: number;
+  /** The share of allocations that needed no native call, 0 to 1. */
+  readonly hitRate: number;
+  readonly peakLiveBytes: number;
+  /** The most native memory that all managers of the slot held at once. */
+  readonly peakReservedBytes: number;
+  /** `peakLiveBytes / peakReservedBytes`; 0 when nothing was reserved. */
+  readonly utilisation: number;
+  readonly swaps: number;
+  /** Live blocks that swaps left to the manager before, added up. */
+  readonly blocksAcrossSwaps: number;
+  /** Blocks whose bytes were checked; blocks of 0 bytes have none. */
+  readonly verifiedBlocks: number;
+}
+
+/**
+ * Replays a trace on the manager that a host's ordinary slot has now, each event one call of the slot.
+ * Starts the slot's peak anew. What the trace never frees is freed at the end, outside the measured time.
+ *
+ * @throws ERR_MEM_REPLAY with event and line when a call fails (out of memory is the cause then) or a block's bytes changed;
+ *   every block of the replay has been freed
+ * @throws ERR_MEM_INVALID_ARGUMENT for swaps that are out of order or out of range, before the first event
+ */
+export function replayTrace(events: TraceEvents, host: ReplayHost, options: ReplayOptions = {}): ReplayResult {
+  const swaps = options.swaps ?? [];
+  checkSwaps(swaps, events.length);
+  const { slot } = host;
+  const hits = new HitCounter(host.deviceCount);
+  if (slot.active !== null) hits.watch(slot.active);
+  const onSwap = (event: SwapEvent): void => {
+    if (event.slot === slot.kind) hits.watch(event.current);
+  };
+  const blocks = new ReplayBlocks(events, slot, options.verify === true ? host.device : undefined);
+  const allocsBefore = slot.nativeAllocs;
+  const freesBefore = slot.nativeFrees;
+  slot.resetPeak();
+  host.events.on('swap', onSwap);
+  try {
+    const start = process.hrtime.bigint();
+    const blocksAcrossSwaps = run(blocks, host, swaps, options.onProgress);
+    const nanoseconds = Number(process.hrtime.bigint() - start);
+    const nativeAllocs = slot.nativeAllocs - allocsBefore;
+    const hitRate = hits.rate(events.allocations, nativeAllocs);
+    const nativeFrees = slot.nativeFrees - freesBefore;
+    const { peakReservedBytes } = slot;
+    if (options.keepLive !== true) blocks.freeAll();
+    return {
+      manager: options.label ?? namesOf(hits.managers),
+      device: host.device.name,
+      events: events.length,
+      allocations: events.allocations,
+      nsPerEvent: nanoseconds / Math.max(events.length, 1),
+      eventsPerSecond: (events.length * 1e9) / Math.max(nanoseconds, 1),
+      nativeAllocs,
+      nativeFrees,
+      hitRate,
+      peakLiveBytes: events.peakLiveBytes,
+      peakReservedBytes,
+      utilisation: peakReservedBytes > 0 ? events.peakLiveBytes / peakReservedBytes : 0,
+      swaps: swaps.length,
+      blocksAcrossSwaps,
+      verifiedBlocks: blocks.verified,
+    };
+  } catch (error) {
+    throw failureAt(events, blocks.event, error, blocks.abandon());
+  } finally {
+    host.events.off('swap', onSwap);
+  }
+}
+
+/** @returns how many live blocks the swaps left to draining managers */
+function run(
+  blocks: ReplayBlocks,
+  host: ReplayHost,
+  swaps: readonly ReplaySwap[],
+  onProgress: ReplayOptions['onProgress'],
+): number {
+  const total = blocks.total;
+  let blocksAcrossSwaps = 0;
+  let nextSwap = 0;
+  for (;;) {
+    for (let swap = swaps[nextSwap]; swap?.atEvent === blocks.event; swap = swaps[++nextSwap]) {
+      const manager = swap.createManager(host.deviceCount, new MemoryManagerDeviceInterface());
+      blocksAcrossSwaps += blocks.live;
+      new MemoryManagerInstaller(manager, host).setAsMemoryManager();
+    }
+    if (blocks.event === total) return blocksAcrossSwaps;
+    blocks.run(Math.min(blocks.event + EVENTS_BETWEEN_REPORTS, swaps[nextSwap]?.atEvent ?? total, total));
+    onProgress?.(blocks.event, total);
+  }
+}
+
+function checkSwaps(swaps: readonly ReplaySwap[], total: number): void {
+  let least = 0;
+  for (const { atEvent } of swaps) {
+    if (!Number.isInteger(atEvent) || atEvent < least || atEvent > total) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'atEvent of a swap',
+        value: String(atEvent),
+        expected: `an integer from ${least} to ${total}`,
+      });
+    }
+    least = atEvent;
+  }
+}
+
+function namesOf(managers: Iterable<MemoryManagerAdapter>): string {
+  return [...managers].map((manager) => manager.name).join(' -> ');
+}
+
+/** The error for a replay that stopped; `later` are the failures of freeing what was live. */
+function failureAt(events: TraceEvents, event: number, error: unknown, later: readonly unknown[]): MemoryError<'ERR_MEM_REPLAY'> {
+  const cause =
+    later.length === 0 ? error : new AggregateError([error, ...later], 'the replay failed, and so did freeing its blocks');
+  const last = Math.min(event, events.length - 1);
+  const reason = error instanceof Error ? error.message : String(error);
+  return new MemoryError('ERR_MEM_REPLAY', { file: events.file, line: events.lines[last] ?? 0, event: last, reason }, cause);
+}

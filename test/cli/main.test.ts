@@ -1,0 +1,211 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadTrace } from '../../src/trace/index.js';
+import { compiled } from '../fixtures/compiled.js';
+import { mainFile, type Outcome, stowage } from './compiled-cli.js';
+
+const RESNET = 'test/traces/resnet.trace.gz';
+const folder = mkdtempSync(join(tmpdir(), 'stowage-cli-'));
+beforeAll(() => void compiled(), 120_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Report {
+  version: number;
+  results: Record<string, string | number>[];
+}
+
+function results(outcome: Outcome): Record<string, string | number>[] {
+  const report = JSON.parse(outcome.stdout) as Report;
+  expect(report.version).toBe(1);
+  return report.results;
+}
+
+/** Expects exit code 2, nothing on stdout and one line on stderr. @returns that line */
+function refused(args: readonly string[], env?: NodeJS.ProcessEnv): string {
+  const { code, stdout, stderr } = stowage(args, env);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(/^stowage: [^\n]+\n$/);
+  expect(code).toBe(2);
+  return stderr.slice('stowage: '.length, -1);
+}
+
+describe('stowage', () => {
+  test.each([[['--version']], [['-V']], [['replay', '--version']]])('prints the version for %j', (args) => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+    expect(stowage(args)).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  test.each([[['--help']], [['help']], [['replay', '--help']], [['help', 'replay']]])('prints help for %j', (args) => {
+    const { code, stdout, stderr } = stowage(args);
+    expect(stdout).toMatch(/^Usage: stowage /);
+    expect([code, stderr]).toEqual([0, '']);
+  });
+
+  test('tells its exit codes', () => {
+    expect(stowage(['--help']).stdout).toContain('Exit codes: 0 done, 1 the run failed');
+  });
+
+  test.each([
+    [[], 'no command is given: see stowage --help'],
+    [['replya', RESNET], "unknown command 'replya' (did you mean replay?)"],
+    [['--versoin'], "unknown option '--versoin' (did you mean --version?)"],
+    [['replay'], "missing required argument 'trace'"],
+    [['replay', 'a', 'b'], "too many arguments for 'replay'. Expected 1 argument but got 2."],
+    [['replay', RESNET, '--mnager', 'x'], "unknown option '--mnager' (did you mean --manager?)"],
+    [['replay', RESNET, '--log'], "option '--log <file>' argument missing"],
+    [['re\nplay'], "unknown command 're play' (did you mean replay?)"],
+  ])('refuses %j', (args, message) => {
+    expect(refused(args)).toBe(message);
+  });
+});
+
+describe('stowage replay', () => {
+  test('prints one aligned row for each manager', () => {
+    const { code, stdout, stderr } = stowage(['replay', RESNET, '--manager', 'caching,default']);
+    const lines = stdout.split('\n');
+    expect([code, stderr]).toEqual([0, '']);
+    expect(lines[0]).toBe('resnet (alloctrace): 26,012 events, 13,327 allocations, 642 blocks live at the end');
+    expect(lines[2]).toMatch(
+      /^manager {2}device +events\/s {2}native calls {2}hit rate +peak live {2}peak reserved {2}utilisation$/,
+    );
+    expect(lines[3]).toMatch(/^caching {2}simulated +[\d,]+ +60 +99\.55 % {2}474\.99 MiB +516\.00 MiB +0\.921$/);
+    expect(lines[4]).toMatch(/^default {2}simulated /);
+    expect(new Set(lines.slice(2, 5).map((line) => line.length)).size).toBe(1);
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  test('prints the documented JSON', () => {
+    const [result, ...others] = results(stowage(['replay', RESNET, '--json']));
+    expect(others).toEqual([]);
+    expect(Object.keys(result!)).toEqual([
+      'manager',
+      'device',
+      'events',
+      'allocations',
+      'nsPerEvent',
+      'nativeAllocs',
+      'nativeFrees',
+      'hitRate',
+      'peakLiveBytes',
+      'peakReservedBytes',
+      'utilisation',
+    ]);
+    expect(result).toMatchObject({ manager: 'caching', device: 'simulated', events: 26_012, nativeAllocs: 60, nativeFrees: 0 });
+  });
+
+  test('verifies, swaps and logs on real memory, and the log replays to the same counts', async () => {
+    const log = join(folder, 'resnet.log');
+    const { code, stdout, stderr } = stowage(['replay', RESNET, '--device', 'cpu', '--verify', '--swap', '--log', log]);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).toContain('verified  the first and last byte of 13,327 blocks');
+    expect(stdout).toContain('swapped   before event 13,006, with 668 live blocks');
+    expect(stdout).toContain(`call log  ${log} (`);
+    if (process.platform !== 'win32') expect(statSync(log).mode & 0o777).toBe(0o600);
+    const recorded = await loadTrace(RESNET);
+    const replayed = await loadTrace(log);
+    // The log has the frees of what the trace left live as well.
+    expect(replayed.length).toBe(recorded.length + recorded.liveBlocks);
+    expect(replayed.slots.subarray(0, recorded.length)).toEqual(recorded.slots);
+    expect(replayed.bytes.subarray(0, recorded.length)).toEqual(recorded.bytes);
+    expect(replayed).toMatchObject({
+      format: 'call log',
+      allocations: 13_327,
+      liveBlocks: 0,
+      peakLiveBytes: recorded.peakLiveBytes,
+    });
+    const [again] = results(stowage(['replay', log, '--json']));
+    const [first] = results(stowage(['replay', RESNET, '--json']));
+    for (const key of ['allocations', 'nativeAllocs', 'nativeFrees', 'hitRate', 'peakLiveBytes', 'peakReservedBytes']) {
+      expect([key, again![key]]).toEqual([key, first![key]]);
+    }
+  });
+
+  test('hands over to the next manager of a list when swapping', () => {
+    const outcome = stowage(['replay', RESNET, '--manager', 'caching,default', '--swap', '--json']);
+    expect(results(outcome).map((result) => result['manager'])).toEqual(['caching -> default', 'default -> caching']);
+  });
+
+  test('takes blanks around names and a capacity with a unit', () => {
+    expect(results(stowage(['replay', RESNET, '-m', 'caching, default', '-c', '1.5 GiB', '--json']))).toHaveLength(2);
+  });
+
+  test.skipIf(process.platform === 'win32')('is content when its reader stops early', () => {
+    const { stderr } = spawnSync('sh', ['-c', `"${process.execPath}" "${mainFile()}" replay ${RESNET} | true`], {
+      encoding: 'utf8',
+    });
+    expect(stderr).toBe('');
+  });
+
+  describe('exits with 1', () => {
+    test('when memory runs out, and still shows the managers that went through', () => {
+      const { code, stdout, stderr } = stowage(['replay', RESNET, '-m', 'caching,default', '-c', '480MiB', '--json']);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /^stowage: caching: test\/traces\/resnet\.trace\.gz:7077: event 7075 failed: out of memory: [^\n]+\n$/,
+      );
+      expect((JSON.parse(stdout) as Report).results.map((result) => result['manager'])).toEqual(['default']);
+    });
+
+    test('when memory runs out for the only manager, without a table', () => {
+      const { code, stdout, stderr } = stowage(['replay', RESNET, '-c', '100MiB']);
+      expect([code, stdout, stderr.split('\n').length]).toEqual([1, '', 2]);
+    });
+
+    test.skipIf(!existsSync('/dev/full'))('when the log cannot be written to its end', () => {
+      const { code, stderr } = stowage(['replay', RESNET, '--log', '/dev/full']);
+      expect([code, stderr]).toEqual([
+        1,
+        'stowage: /dev/full: the call log is not complete: ENOSPC: no space left on device, write\n',
+      ]);
+    });
+  });
+
+  describe('refuses', () => {
+    test.each([
+      [['nowhere.trace'], 'nowhere.trace: there is no such file'],
+      [['test'], 'test: it is a folder, not a file'],
+      [['package.json'], 'package.json:1: it is neither an allocation trace ("#alloctrace v1 <name>") nor a call log'],
+      [[RESNET, '-m', 'cachng'], '--manager is "cachng", but must be one of caching, default'],
+      [[RESNET, '-m', 'caching,,default'], '--manager is "", but must be one of caching, default'],
+      [[RESNET, '-d', 'cup'], '--device is "cup", but must be one of cpu, simulated (did you mean cpu?)'],
+      [[RESNET, '-c', '12XB'], '--capacity is "12XB", but must be a size above 0 such as 512MiB, 1.5GiB or 1024'],
+      [[RESNET, '-c', '1MiB', '-d', 'cpu'], "--capacity does not go with --device cpu, whose capacity is the machine's"],
+      [[RESNET, '-m', 'caching,default', '--log', 'x.log'], '--log takes the calls of one manager: name one by --manager'],
+      [[RESNET, '--verify'], '--verify does not go with --device simulated'],
+      [[RESNET, '--log', 'none/x.log'], 'none/x.log: its folder does not exist'],
+    ])('%j', (args, message) => {
+      expect(refused(['replay', ...args])).toContain(message);
+    });
+
+    test('a trace with a bad line, and leaves no log', () => {
+      const trace = join(folder, 'bad.trace');
+      const log = join(folder, 'bad.log');
+      writeFileSync(trace, '#alloctrace v1 bad\na 0 10\nf 7\n');
+      expect(refused(['replay', trace, '--log', log])).toBe(`${trace}:3: id 7 was never allocated`);
+      expect(existsSync(log)).toBe(false);
+    });
+
+    test('a trace that is cut off', () => {
+      const trace = join(folder, 'cut.trace.gz');
+      writeFileSync(trace, readFileSync(RESNET));
+      truncateSync(trace, 50_000);
+      expect(refused(['replay', trace])).toMatch(/cut\.trace\.gz:\d+: the gzip data is cut off$/);
+    });
+
+    test('to overwrite the trace with its log', () => {
+      const trace = join(folder, 'own.trace');
+      writeFileSync(trace, '#alloctrace v1 own\na 0 10\n');
+      expect(refused(['replay', trace, '--log', trace])).toBe(`${trace}: the log would overwrite the trace`);
+      expect(readFileSync(trace, 'utf8')).toBe('#alloctrace v1 own\na 0 10\n');
+    });
+
+    test('a bad setting of a manager in the environment, and leaves no log', () => {
+      const log = join(folder, 'env.log');
+      expect(refused(['replay', RESNET, '--log', log], { FL_MEM_SPLIT_SIZE_MB: 'x' })).toContain('FL_MEM_SPLIT_SIZE_MB');
+      expect(existsSync(log)).toBe(false);
+    });
+  });
+});

@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest';
+import { parseSize } from '../../src/cli/size.js';
+import { byName, nearest } from '../../src/cli/suggest.js';
+import { layOut } from '../../src/cli/table.js';
+import { MemoryError } from '../../src/core/errors.js';
+
+describe('parseSize', () => {
+  test.each([
+    ['1024', 1024],
+    ['512MiB', 512 * 2 ** 20],
+    ['1.5GiB', 1.5 * 2 ** 30],
+    ['1.5 gib', 1.5 * 2 ** 30],
+    ['2TiB', 2 ** 41],
+    ['7B', 7],
+    ['0.3KiB', 307],
+    [' 64KiB ', 65_536],
+  ])('reads %j as %i bytes', (text, bytes) => {
+    expect(parseSize('--capacity', text)).toBe(bytes);
+  });
+
+  test.each([
+    '',
+    '0',
+    '-1',
+    '1e9',
+    'MiB',
+    '12XB',
+    '5MB',
+    'NaN',
+    '0.0001KiB',
+    '9007199254740992',
+    '1_000',
+    '1..5GiB',
+    '__proto__',
+    '1constructor',
+  ])('refuses %j', (text) => {
+    expect(() => parseSize('--capacity', text)).toThrow(
+      `--capacity is ${JSON.stringify(text)}, but must be a size above 0 such as 512MiB`,
+    );
+  });
+
+  test('refuses with a code', () => {
+    expect.assertions(1);
+    try {
+      parseSize('--limit', 'x');
+    } catch (error) {
+      expect(MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')).toBe(true);
+    }
+  });
+});
+
+describe('byName', () => {
+  const values = new Map([
+    ['caching', 1],
+    ['lru', 2],
+  ]);
+
+  test('finds a value', () => {
+    expect(byName('--manager', 'lru', values)).toBe(2);
+  });
+
+  test('names the values there are, and the nearest one', () => {
+    expect(() => byName('--manager', 'cashing', values)).toThrow(
+      '--manager is "cashing", but must be one of caching, lru (did you mean caching?)',
+    );
+    expect(() => byName('--manager', 'zzzzzzzz', values)).toThrow(/one of caching, lru$/);
+  });
+});
+
+describe('nearest', () => {
+  test.each([
+    ['Caching', 'caching'],
+    ['defualt', 'default'],
+    ['simulatd', 'simulated'],
+    ['gpu', 'cpu'],
+    ['', undefined],
+    ['entirely-other', undefined],
+  ])('answers %j with %j', (name, expected) => {
+    expect(nearest(name, ['caching', 'default', 'simulated', 'cpu'])).toBe(expected);
+  });
+});
+
+describe('layOut', () => {
+  test('pads each column to its widest cell', () => {
+    const columns = [
+      { heading: 'name', align: 'left' },
+      { heading: 'n', align: 'right' },
+    ] as const;
+    expect(
+      layOut(columns, [
+        ['a', '1,000'],
+        ['longer', '2'],
+      ]),
+    ).toEqual(['name        n', 'a       1,000', 'longer      2']);
+  });
+
+  test('gives the headings alone when there are no rows', () => {
+    expect(layOut([{ heading: 'name', align: 'left' }], [])).toEqual(['name']);
+  });
+});
