@@ -1,0 +1,60 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { compiled } from '../fixtures/compiled.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const EXAMPLES = join(ROOT, 'docs/examples');
+const names = readdirSync(EXAMPLES).filter((name) => name.endsWith('.mjs'));
+
+/** What an example prints, where that does not depend on the machine. */
+const OUTPUT: Record<string, RegExp> = {
+  'quick-start.mjs': /^262144 floats at \d+, the first is 42\n/,
+  'logging.mjs': /^initialize nativeAlloc alloc unlock shutdown nativeFree\n$/,
+  'swapping.mjs': /the old block still holds 7\nCachingMemoryManager stopped\nCachingMemoryManager stopped\n$/,
+  'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
+};
+
+describe('docs/examples', () => {
+  let folder = '';
+  beforeAll(() => {
+    folder = join(compiled(), 'examples');
+    cpSync(EXAMPLES, folder, { recursive: true });
+  }, 120_000);
+
+  test.each(names)('%s runs and prints what it says', (name) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, name)], { encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(OUTPUT[name] ?? /^$/);
+  });
+
+  test("the README's quick start is quick-start.mjs", () => {
+    const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+    expect(readme).toContain(`\`\`\`js\n${readFileSync(join(EXAMPLES, 'quick-start.mjs'), 'utf8')}\`\`\``);
+  });
+});
+
+describe('docs', () => {
+  test('every error code has a row in errors.md', () => {
+    const codes = readFileSync(join(ROOT, 'src/core/errors.ts'), 'utf8').matchAll(/^ {2}(ERR_MEM_\w+): \{/gm);
+    const documented = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
+    for (const [, code] of codes) expect(documented).toContain(`| \`${code}\` `);
+  });
+
+  test('every relative link leads to a file', () => {
+    const pages = [
+      'README.md',
+      ...readdirSync(join(ROOT, 'docs'))
+        .filter((name) => name.endsWith('.md'))
+        .map((name) => `docs/${name}`),
+    ];
+    for (const page of pages) {
+      const text = readFileSync(join(ROOT, page), 'utf8');
+      for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
+        expect(() => readFileSync(resolve(ROOT, page, '..', link as string)), `${link} in ${page}`).not.toThrow();
+      }
+    }
+  });
+});

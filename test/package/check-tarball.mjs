@@ -1,0 +1,46 @@
+// Packs the package, installs it into an empty project, and uses it there as a new user would.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const root = resolve(import.meta.dirname, '../..');
+const project = mkdtempSync(join(tmpdir(), 'stowage-consumer-'));
+
+function run(title, command, args, cwd = project) {
+  console.log(`\n# ${title}`);
+  execFileSync(command, args, { cwd, stdio: 'inherit' });
+}
+
+function bin(name) {
+  return join(root, 'node_modules', '.bin', name);
+}
+
+try {
+  run('npm pack', 'npm', ['pack', '--silent', '--pack-destination', project], root);
+  const tarball = join(
+    project,
+    readdirSync(project).find((name) => name.endsWith('.tgz')),
+  );
+  run('publint', bin('publint'), [tarball, '--strict']);
+  run('are the types wrong?', bin('attw'), [tarball, '--profile', 'esm-only', '--no-emoji', '--format', 'ascii']);
+
+  writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
+  run('install without scripts', 'npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', tarball]);
+
+  const quickStart = /```js\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1];
+  if (quickStart === undefined) throw new Error('README.md has no quick start');
+  writeFileSync(join(project, 'quick-start.mjs'), quickStart);
+  run("the README's quick start", process.execPath, ['quick-start.mjs']);
+  run('the command', join(project, 'node_modules', '.bin', 'stowage'), ['--version']);
+
+  // The oldest `lib` that is supported, and neither skipLibCheck nor the types of Node.
+  const typeTest = readFileSync(join(root, 'test/package/consumer.ts'), 'utf8');
+  writeFileSync(join(project, 'consumer.ts'), typeTest);
+  const compilerOptions = { noEmit: true, strict: true, target: 'ES2022', lib: ['ES2022'], module: 'NodeNext', types: [] };
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
+  run('types with lib ES2022', bin('tsc'), ['-p', '.']);
+  console.log('\nthe tarball works in an empty project');
+} finally {
+  rmSync(project, { recursive: true });
+}
