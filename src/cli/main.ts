@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../defaults.js';
 import { runCli } from './program.js';
 
 // A reader that has seen enough (`stowage … | head`) closes the pipe: that is no failure.

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
+import { addDoctorCommand } from './doctor-command.js';
 import { addReplayCommand } from './replay-command.js';
 import { packageVersion } from './version.js';
 
@@ -39,7 +40,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
 
 function createProgram(done: (failed: boolean) => void): Command {
   const program = new Command('stowage')
-    .description('Memory managers for native memory: replay allocation traces and call logs, and compare.')
+    .description('Memory managers for native memory: replay allocation traces and call logs, compare, and see what works here.')
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
@@ -48,5 +49,6 @@ function createProgram(done: (failed: boolean) => void): Command {
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
+  addDoctorCommand(program);
   return program;
 }

@@ -1,0 +1,88 @@
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import type { Device } from '../core/device.js';
+import { MemoryError } from '../core/errors.js';
+import { formatBytes, MiB } from '../core/units.js';
+import { MemoryRuntime } from '../runtime/memory-runtime.js';
+
+/** Something that works on this machine or does not. */
+export interface Check {
+  readonly kind: 'device' | 'host';
+  readonly name: string;
+  /** Uses the thing for real. @returns what it found; a throw says why the thing does not work here */
+  readonly run: () => string;
+}
+
+/** What a check found. */
+export interface Finding {
+  readonly kind: Check['kind'];
+  readonly name: string;
+  readonly works: boolean;
+  readonly detail: string;
+}
+
+/** Every device and host of this package. */
+export const CHECKS: readonly Check[] = [
+  { kind: 'device', name: 'cpu', run: () => useCpu() },
+  { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
+  { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
+  { kind: 'device', name: 'simulated', run: () => useSimulated() },
+];
+
+/** Runs checks one after the other. */
+export function examine(checks: readonly Check[]): Finding[] {
+  return checks.map(({ kind, name, run }) => {
+    try {
+      return { kind, name, works: true, detail: run() };
+    } catch (error) {
+      return { kind, name, works: false, detail: error instanceof Error ? error.message : String(error) };
+    }
+  });
+}
+
+function useCpu(): string {
+  using runtime = new MemoryRuntime(new CpuDevice());
+  using block = runtime.allocate(MiB, { zero: true });
+  const bytes = block.view(Uint8Array);
+  bytes[MiB - 1] = 42;
+  if (bytes[0] !== 0 || bytes[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == written' });
+  return `${formatBytes(runtime.device.getMaxMemorySize(0))} in reach`;
+}
+
+function usePinned(): string {
+  using runtime = new MemoryRuntime(new CpuDevice());
+  let refusal: string | undefined;
+  runtime.events.on('pin-failed', (event) => {
+    refusal = event.reason;
+  });
+  runtime.allocate(MiB, { pinned: true }).dispose();
+  if (refusal === undefined) return 'pages can be locked';
+  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', {
+    device: 'page-locked memory',
+    reason: `${refusal}; unpinned memory is used instead (see ulimit -l)`,
+  });
+}
+
+function useVirtual(device: Device): string {
+  const { virtual } = device;
+  if (virtual === undefined) {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'virtual memory', platform: process.platform });
+  }
+  const bytes = 16 * virtual.granularityBytes;
+  const range = virtual.reserve(bytes);
+  try {
+    if (!virtual.commit(range, virtual.granularityBytes)) {
+      throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'commit', status: 0, statusName: 'no memory' });
+    }
+    virtual.decommit(range, virtual.granularityBytes);
+  } finally {
+    virtual.release(range, bytes);
+  }
+  return `pages of ${formatBytes(virtual.granularityBytes)}`;
+}
+
+function useSimulated(): string {
+  using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
+  runtime.allocate(MiB).dispose();
+  return 'addresses without memory';
+}

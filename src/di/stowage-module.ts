@@ -1,0 +1,97 @@
+import '../defaults.js';
+import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext } from 'inversify';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { CachingMemoryManager } from '../../managers/caching/caching-memory-manager.js';
+import type { LogSink } from '../core/call-log.js';
+import type { Device } from '../core/device.js';
+import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
+import type { MemoryHost } from '../core/memory-host.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
+import type { ManagerFactory } from '../core/process-state.js';
+import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { type StowageSettings, StowageTokens } from './tokens.js';
+
+/** What the module binds; what is left out gets the defaults of {@link StowageTokens}, unless the container has it bound. */
+export interface StowageModuleOptions extends StowageSettings {
+  readonly device?: Device;
+  /** Makes the manager; for classes without decorators. A decorated one is bound to `StowageTokens.manager` itself. */
+  readonly createManager?: ManagerFactory;
+  readonly logSink?: LogSink;
+}
+
+/**
+ * Binds everything a host app needs: `container.load(stowageModule())`, then `container.get(StowageTokens.host)`.
+ *
+ * The manager is installed when the host is first resolved. It is uninstalled when the manager is unbound, or the host is,
+ * or the module is unloaded, or `container.unbindAll()` is called. A host that the module made is closed then, too;
+ * one that the app bound stays open.
+ */
+export function stowageModule(options: StowageModuleOptions = {}): ContainerModule {
+  return new ContainerModule((load) => {
+    bindParts(load, options);
+    bindManager(load, options);
+    bindHost(load);
+  });
+}
+
+function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptions): void {
+  const { settings, device, deviceCount, deviceInterface, logSink } = StowageTokens;
+  if (!load.isBound(settings)) load.bind(settings).toConstantValue(options);
+  if (options.device !== undefined) load.bind(device).toConstantValue(options.device);
+  else if (!load.isBound(device))
+    load
+      .bind(device)
+      .toDynamicValue(() => new CpuDevice())
+      .inSingletonScope();
+  if (options.logSink !== undefined) load.bind(logSink).toConstantValue(options.logSink);
+  load.bind(deviceCount).toDynamicValue((context) => context.get(device).deviceCount);
+  load.bind(deviceInterface).toDynamicValue(() => new MemoryManagerDeviceInterface());
+}
+
+function bindManager(load: ContainerModuleLoadOptions, options: StowageModuleOptions): void {
+  const { manager, deviceCount, deviceInterface } = StowageTokens;
+  const create: ManagerFactory = options.createManager ?? ((count, table) => new CachingMemoryManager(count, table));
+  if (options.createManager === undefined && load.isBound(manager)) return;
+  load
+    .bind(manager)
+    .toDynamicValue((context) => create(context.get(deviceCount), context.get(deviceInterface)))
+    .inSingletonScope();
+}
+
+function bindHost(load: ContainerModuleLoadOptions): void {
+  const { host, manager, device } = StowageTokens;
+  let own: MemoryRuntime | undefined;
+  let seat: { readonly host: MemoryHost; readonly manager: MemoryManagerAdapter } | undefined;
+  const uninstall = (): void => {
+    if (seat?.host.slot.installed === seat?.manager) seat?.host.slot.unset();
+    seat = undefined;
+  };
+  if (!load.isBound(host)) {
+    const open = (context: ResolutionContext): MemoryRuntime => (own = new MemoryRuntime(context.get(device)));
+    load.bind(host).toDynamicValue(open).inSingletonScope();
+  }
+  load.onActivation(host, (context, activated) => {
+    const installed = context.get(manager);
+    if (seat?.host === activated && seat.manager === installed) return activated;
+    configureLog(context, installed);
+    new MemoryManagerInstaller(installed, activated).setAsMemoryManager();
+    seat = { host: activated, manager: installed };
+    return activated;
+  });
+  load.onDeactivation(manager, uninstall);
+  load.onDeactivation(host, () => {
+    uninstall();
+    own?.close();
+    own = undefined;
+  });
+}
+
+function configureLog(context: ResolutionContext, manager: MemoryManagerAdapter): void {
+  const sink = context.get(StowageTokens.logSink, { optional: true });
+  if (sink === undefined) return;
+  const { logFlushInterval } = context.get(StowageTokens.settings);
+  if (logFlushInterval !== undefined) manager.setLogFlushInterval(logFlushInterval);
+  manager.setLogStream(sink);
+  manager.setLoggingEnabled(true);
+}

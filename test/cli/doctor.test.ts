@@ -1,0 +1,36 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { CHECKS, examine } from '../../src/cli/doctor-checks.js';
+import { compiled } from '../fixtures/compiled.js';
+import { stowage } from './compiled-cli.js';
+
+beforeAll(() => void compiled(), 120_000);
+
+describe('stowage doctor', () => {
+  test('prints a line for every check', () => {
+    const { code, stdout, stderr } = stowage(['doctor']);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    for (const { kind, name } of CHECKS) expect(stdout).toMatch(new RegExp(`^${kind} +${name} +(yes|no) +\\S`, 'm'));
+  });
+
+  test('finds the CPU and the simulated device at work', () => {
+    const { findings, version } = JSON.parse(stowage(['doctor', '--json']).stdout);
+    expect(version).toBe(1);
+    for (const name of ['cpu', 'simulated']) expect(findings).toContainEqual(expect.objectContaining({ name, works: true }));
+  });
+
+  test('tells why a thing does not work', () => {
+    const broken = { kind: 'host' as const, name: 'broken', run: () => fail('no such library') };
+    expect(examine([broken])).toEqual([{ kind: 'host', name: 'broken', works: false, detail: 'no such library' }]);
+  });
+
+  test('refuses unknown options in one line', () => {
+    const { code, stderr } = stowage(['doctor', '--jsn']);
+    expect(stderr).toBe("stowage: unknown option '--jsn' (did you mean --json?)\n");
+    expect(code).toBe(2);
+  });
+});
+
+function fail(message: string): never {
+  throw new Error(message);
+}
