@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
@@ -13,6 +13,8 @@ const OUTPUT: Record<string, RegExp> = {
   'quick-start.mjs': /^262144 floats at \d+, the first is 42\n/,
   'logging.mjs': /^initialize nativeAlloc alloc unlock shutdown nativeFree\n$/,
   'swapping.mjs': /the old block still holds 7\nCachingMemoryManager stopped\nCachingMemoryManager stopped\n$/,
+  'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
+  'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 
@@ -53,7 +55,7 @@ describe('docs', () => {
     for (const page of pages) {
       const text = readFileSync(join(ROOT, page), 'utf8');
       for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
-        expect(() => readFileSync(resolve(ROOT, page, '..', link as string)), `${link} in ${page}`).not.toThrow();
+        expect(existsSync(resolve(ROOT, page, '..', link as string)), `${link} in ${page}`).toBe(true);
       }
     }
   });
