@@ -1,5 +1,6 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, MiB } from '../core/units.js';
@@ -27,6 +28,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
   { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
+  { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
 ];
 
 /** Runs checks one after the other. */
@@ -85,4 +87,14 @@ function useSimulated(): string {
   using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
   runtime.allocate(MiB).dispose();
   return 'addresses without memory';
+}
+
+function useCAllocator(): string {
+  using host = new CAllocatorHost();
+  const { malloc } = host.functions;
+  const ptr = host.call(() => host.malloc(64));
+  if (malloc === 0 || ptr === 0)
+    throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'malloc', status: 0, statusName: 'null' });
+  host.call(() => host.free(ptr));
+  return 'callbacks for C libraries can be registered';
 }

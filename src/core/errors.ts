@@ -53,6 +53,16 @@ export interface MemoryErrorFacts {
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
   /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
   ERR_MEM_REPLAY: { file: string; line: number; event: number; reason: string };
+  /** Bytes before or after a block were overwritten; the offset of the first one is from the block's start. */
+  ERR_MEM_CORRUPTED: {
+    pointer: number;
+    bytes: number;
+    side: 'before' | 'after';
+    offsetBytes: number;
+    damagedBytes: number;
+    /** Where the block was allocated, if that is known. */
+    site?: string | undefined;
+  };
   /** A check of the library's own invariants failed: a defect in a manager. */
   ERR_MEM_INVARIANT: { invariant: string };
 }
@@ -85,6 +95,9 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
   ERR_MEM_REPLAY: (f) => `${f.file}:${f.line}: event ${f.event} failed: ${f.reason}`,
+  ERR_MEM_CORRUPTED: (f) =>
+    `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
+    `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
   ERR_MEM_INVARIANT: (f) => `invariant broken: ${f.invariant}`,
 };
 

@@ -29,6 +29,7 @@ export abstract class MemoryHost {
   readonly slot: ManagerSlot;
   readonly pinnedSlot: ManagerSlot;
   readonly #options: MemoryHostOptions;
+  #used = false;
 
   constructor(options: MemoryHostOptions) {
     this.#options = options;
@@ -41,6 +42,14 @@ export abstract class MemoryHost {
   createDefaultManager(): MemoryManagerAdapter {
     const factory = this.#options.createDefaultManager ?? processState().createDefaultManager;
     return this.#make(factory, 'createDefaultManager');
+  }
+
+  /** Installs the default manager when the host is first used, unless another was installed before. */
+  protected startUse(): void {
+    if (this.#used) return;
+    if (this.slot.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.constructor.name });
+    if (this.slot.active === null) this.slot.install(this.createDefaultManager());
+    this.#used = true;
   }
 
   #slot(kind: SlotKind, natives: NativeFunctions): ManagerSlot {

@@ -36,15 +36,23 @@ export interface MemoryStatsSnapshot {
 
 const REQUESTED = 0;
 const ALLOCATED = 3;
-const ACTIVE = 6;
-const RESERVED = 9;
-const CACHED = 12;
-const BLOCKS = 15;
-const SIZE = 18;
+const RESERVED = 6;
+const BLOCKS = 9;
 const PEAK = 1;
 const TOTAL = 2;
+// Bytes that are active but not allocated: freed, and a stream still uses them.
+const DEFERRED = 12;
+const ACTIVE_PEAK = 13;
+const CACHED_PEAK = 14;
+const SIZE = 15;
 
-/** Counts what one manager holds on one device. Every update is O(1) and allocates nothing. */
+/**
+ * Counts what one manager holds on one device. Every update is O(1) and allocates nothing.
+ *
+ * Counted are requested, allocated, deferred and reserved bytes; the rest follows:
+ * `active == allocated + deferred`, `active.peak >= allocated.peak`, `active.total == allocated.total`,
+ * `cached == reserved - active`, `cached.total == reserved.total + allocated.total - active`.
+ */
 export class MemoryStats {
   nativeAllocs = 0;
   nativeFrees = 0;
@@ -58,24 +66,27 @@ export class MemoryStats {
   allocated(requested: number, bytes: number): void {
     this.#add(REQUESTED, requested);
     this.#add(ALLOCATED, bytes);
-    this.#add(ACTIVE, bytes);
     this.#add(BLOCKS, 1);
-    this.#values[CACHED] = this.reservedBytes - this.activeBytes;
+    // Without deferred bytes the peak of the allocated ones tells.
+    if (this.#values[DEFERRED] !== 0) this.#notePeakOfActive();
   }
 
   /** Counts a block that came back and is in use by nobody. */
   freed(requested: number, bytes: number): void {
-    this.#values[REQUESTED]! -= requested;
-    this.#values[ALLOCATED]! -= bytes;
-    this.#values[BLOCKS]! -= 1;
-    this.retired(bytes);
+    const values = this.#values;
+    values[REQUESTED]! -= requested;
+    values[ALLOCATED]! -= bytes;
+    values[BLOCKS]! -= 1;
+    this.#notePeakOfCached();
   }
 
   /** Counts a block that came back while a stream still uses it: it stays active until {@link retired}. */
   freedOnStream(requested: number, bytes: number): void {
-    this.#values[REQUESTED]! -= requested;
-    this.#values[ALLOCATED]! -= bytes;
-    this.#values[BLOCKS]! -= 1;
+    const values = this.#values;
+    values[REQUESTED]! -= requested;
+    values[ALLOCATED]! -= bytes;
+    values[BLOCKS]! -= 1;
+    values[DEFERRED]! += bytes;
   }
 
   /** Takes {@link freed} back: the block could not be given up after all. */
@@ -83,30 +94,26 @@ export class MemoryStats {
     const values = this.#values;
     values[REQUESTED]! += requested;
     values[ALLOCATED]! += bytes;
-    values[ACTIVE]! += bytes;
     values[BLOCKS]! += 1;
-    values[CACHED]! -= bytes;
-    values[CACHED + TOTAL]! -= bytes;
   }
 
-  /** Counts bytes that stopped being active. */
+  /** Counts bytes of a block that was freed on a stream and stopped being active. */
   retired(bytes: number): void {
-    this.#values[ACTIVE]! -= bytes;
-    this.#add(CACHED, bytes);
+    this.#values[DEFERRED]! -= bytes;
+    this.#notePeakOfCached();
   }
 
   /** Counts native memory that was got by one call. */
   reserved(bytes: number): void {
     this.nativeAllocs++;
     this.#add(RESERVED, bytes);
-    this.#add(CACHED, bytes);
+    this.#notePeakOfCached();
   }
 
   /** Counts native memory that was given back by one call. */
   released(bytes: number): void {
     this.nativeFrees++;
     this.#values[RESERVED]! -= bytes;
-    this.#values[CACHED]! -= bytes;
   }
 
   /** Counts an allocation that needed a native call. */
@@ -119,7 +126,7 @@ export class MemoryStats {
   }
 
   get activeBytes(): number {
-    return this.#values[ACTIVE]!;
+    return this.#values[ALLOCATED]! + this.#values[DEFERRED]!;
   }
 
   get reservedBytes(): number {
@@ -127,7 +134,7 @@ export class MemoryStats {
   }
 
   get cachedBytes(): number {
-    return this.#values[CACHED]!;
+    return this.#values[RESERVED]! - this.activeBytes;
   }
 
   get liveBlocks(): number {
@@ -135,12 +142,23 @@ export class MemoryStats {
   }
 
   snapshot(): MemoryStatsSnapshot {
+    const allocatedBytes = this.#stat(ALLOCATED);
+    const reservedBytes = this.#stat(RESERVED);
+    const active = this.activeBytes;
     return {
       requestedBytes: this.#stat(REQUESTED),
-      allocatedBytes: this.#stat(ALLOCATED),
-      activeBytes: this.#stat(ACTIVE),
-      reservedBytes: this.#stat(RESERVED),
-      cachedBytes: this.#stat(CACHED),
+      allocatedBytes,
+      activeBytes: {
+        current: active,
+        peak: Math.max(allocatedBytes.peak, this.#values[ACTIVE_PEAK]!),
+        total: allocatedBytes.total,
+      },
+      reservedBytes,
+      cachedBytes: {
+        current: this.cachedBytes,
+        peak: this.#values[CACHED_PEAK]!,
+        total: reservedBytes.total + allocatedBytes.total - active,
+      },
       blocks: this.#stat(BLOCKS),
       nativeAllocs: this.nativeAllocs,
       nativeFrees: this.nativeFrees,
@@ -152,6 +170,16 @@ export class MemoryStats {
 
   #stat(at: number): MemoryStat {
     return { current: this.#values[at]!, peak: this.#values[at + PEAK]!, total: this.#values[at + TOTAL]! };
+  }
+
+  #notePeakOfActive(): void {
+    this.#values[ACTIVE_PEAK] = Math.max(this.#values[ACTIVE_PEAK]!, this.activeBytes);
+  }
+
+  #notePeakOfCached(): void {
+    const values = this.#values;
+    const cached = values[RESERVED]! - values[ALLOCATED]! - values[DEFERRED]!;
+    if (cached > values[CACHED_PEAK]!) values[CACHED_PEAK] = cached;
   }
 
   #add(at: number, amount: number): void {

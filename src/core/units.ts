@@ -49,7 +49,8 @@ export function checkAlignment(alignment: number): void {
 
 /** Tells whether `value` is a power of two from 1 to 2^52. */
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+  // The logarithm is rounded: just below 2^49 it is 49.
+  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value;
 }
 
 /**

@@ -3,16 +3,15 @@ import { withAllocationTag } from '../core/allocation-tag.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
+import { ordinaryNatives, pinnedNatives } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
+import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
-import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { processState } from '../core/process-state.js';
 import type { MemoryStatsSnapshot } from '../core/stats.js';
 import { checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
-import { ordinaryNatives, pinnedNatives } from './device-natives.js';
-import { closeAtExit, forgetAtExit } from './exit-hook.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { OwnedBlock } from './owned-block.js';
 import { currentTag, runTagged, Scope } from './scope.js';
@@ -48,7 +47,6 @@ export interface AllocateOptions {
 export class MemoryRuntime extends MemoryHost {
   readonly device: Device;
   readonly #exitSink: LogSink | false;
-  #wasUsed = false;
 
   /** @param device - the memory to hand out */
   constructor(device: Device, options: MemoryRuntimeOptions = {}) {
@@ -62,7 +60,7 @@ export class MemoryRuntime extends MemoryHost {
     this.device = device;
     this.#exitSink = options.exitReport ?? process.stderr;
     device.events.on('pin-failed', this.#forwardPinFailure);
-    closeAtExit(this);
+    atExit(this);
   }
 
   /**
@@ -73,7 +71,7 @@ export class MemoryRuntime extends MemoryHost {
    */
   allocate(bytes: number, options: AllocateOptions = {}): Allocation {
     checkBytes(bytes);
-    if (!this.#wasUsed) this.#startUse();
+    this.startUse();
     const slot = options.pinned === true ? this.pinnedSlot : this.slot;
     const tag = options.tag ?? currentTag();
     const alloc = () => slot.alloc(bytes, true, options.alignment, options.stream);
@@ -162,7 +160,7 @@ export class MemoryRuntime extends MemoryHost {
   }
 
   /** Closes at the end of the process and reports what was live. @internal */
-  closeWithReport(): void {
+  endWithProcess(): void {
     const report = this.close();
     if (this.#exitSink !== false && report.liveBlocks > 0) this.#exitSink.write(formatExitReport(report));
   }
@@ -170,9 +168,4 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
-
-  #startUse(): void {
-    if (this.slot.active === null && !this.slot.closed) MemoryManagerInstaller.installDefaultMemoryManager(this);
-    this.#wasUsed = true;
-  }
 }

@@ -1,8 +1,8 @@
-import type { Device } from '../core/device.js';
-import type { NativeFunctions } from '../core/device-interface.js';
-import { MemoryError } from '../core/errors.js';
+import type { Device } from './device.js';
+import type { NativeFunctions } from './device-interface.js';
+import { MemoryError } from './errors.js';
 
-/** What the managers of ordinary memory get from a device. */
+/** What the managers of ordinary memory get when a host hands a device's memory out. */
 export function ordinaryNatives(device: Device): NativeFunctions {
   return {
     ...deviceFacts(device),
@@ -13,7 +13,7 @@ export function ordinaryNatives(device: Device): NativeFunctions {
   };
 }
 
-/** What the managers of pinned memory get from a device. */
+/** What the managers of pinned memory get when a host hands a device's memory out. */
 export function pinnedNatives(device: Device): NativeFunctions {
   return {
     ...deviceFacts(device),

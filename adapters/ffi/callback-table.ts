@@ -1,0 +1,200 @@
+import '../../src/core/disposable.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type Callback, MAX_PARAMETERS } from './callback.js';
+import { koffi } from './koffi.js';
+
+/** Errors that are kept for each call under way; later ones are counted. */
+const MAX_KEPT_ERRORS = 16;
+
+/**
+ * The JavaScript functions that one host gives to C, and what became of their errors.
+ *
+ * Every body is guarded: what it throws is remembered, C gets the callback's error status, and {@link call} throws it
+ * when the native function has returned. No error crosses a C frame. (With koffi alone, no callback would run any more
+ * in that native call, each would silently answer 0.) An error while no `call` is under way has no caller to go to: it
+ * becomes a process warning.
+ *
+ * The order of an end is: the library gives back everything; the library forgets the functions (it is closed, or its own
+ * are set again); {@link dispose}. The other way round is undefined behaviour: koffi gives a slot that was unregistered
+ * to the next callback, so that a stale function pointer calls a stranger. The same holds for a Worker: its callbacks
+ * end with it, and one that is called later aborts the process; dispose of the table before the worker ends.
+ *
+ * All bodies run on the thread of this isolate. A callback from a foreign thread waits until the event loop, or the
+ * end of a synchronous native call, lets it run: where C waits for that thread inside a synchronous call, both wait for
+ * ever; make such a call with {@link callAsync}. koffi does not tell which thread called; {@link foreignCalls} does, as
+ * long as every synchronous native call that may call back is made by {@link call}.
+ */
+export class CallbackTable {
+  /** The host, for messages. */
+  readonly name: string;
+  readonly #groups = new Map<string, Readonly<Record<string, number>>>();
+  readonly #registered: bigint[] = [];
+  #errors: unknown[] = [];
+  #errorCount = 0;
+  #calls = 0;
+  #asyncCalls = 0;
+  #foreignCalls = 0;
+  #disposed = false;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Runs of a body while no {@link call} was under way: a foreign thread or an asynchronous call made them. */
+  get foreignCalls(): number {
+    return this.#foreignCalls;
+  }
+
+  /** The callbacks that are registered. koffi has room for 8192 in a process. */
+  get size(): number {
+    return this.#registered.length;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Registers callbacks that belong together, all or none of them, and gives their addresses.
+   *
+   * @param group - the name of the group; one that is registered already is given again, and `make` is not called
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT for more than 8 parameters
+   * @throws ERR_MEM_NATIVE when koffi has no room for them
+   */
+  register<K extends string>(group: string, make: () => Readonly<Record<K, Callback>>): Readonly<Record<K, number>> {
+    this.#checkUsable();
+    const known = this.#groups.get(group);
+    if (known !== undefined) return known as Readonly<Record<K, number>>;
+    const addresses: Record<string, number> = {};
+    const registered: bigint[] = [];
+    try {
+      for (const [name, callback] of Object.entries<Callback>(make())) {
+        const pointer = this.#registerOne(`${this.name}.${name}`, callback);
+        registered.push(pointer);
+        addresses[name] = Number(pointer);
+      }
+    } catch (error) {
+      for (const pointer of registered) koffi().unregister(pointer);
+      throw error;
+    }
+    this.#registered.push(...registered);
+    this.#groups.set(group, addresses);
+    return addresses as Record<K, number>;
+  }
+
+  /**
+   * Makes a native call, and throws what callbacks threw in it. Calls may be nested.
+   *
+   * @throws the error of a callback; an AggregateError where there are several
+   * @throws ERR_MEM_DISPOSED
+   */
+  call<T>(native: () => T): T {
+    this.#checkUsable();
+    const before = this.#errors.length;
+    const countBefore = this.#errorCount;
+    let result: T;
+    this.#calls++;
+    try {
+      result = native();
+    } catch (error) {
+      this.#keep(error);
+      throw this.#takeErrors(before, countBefore);
+    } finally {
+      this.#calls--;
+    }
+    if (this.#errorCount > countBefore) throw this.#takeErrors(before, countBefore);
+    return result;
+  }
+
+  /**
+   * Makes an asynchronous native call and waits for it. Where several run at the same time, an error of a callback goes
+   * to the one that ends first: koffi does not tell whose it is.
+   *
+   * @throws as {@link call}
+   */
+  async callAsync<T>(native: () => Promise<T>): Promise<T> {
+    this.#checkUsable();
+    let result: T;
+    this.#asyncCalls++;
+    try {
+      result = await native();
+    } catch (error) {
+      this.#keep(error);
+      throw this.#takeErrors(0, 0);
+    } finally {
+      this.#asyncCalls--;
+    }
+    if (this.#errorCount > 0) throw this.#takeErrors(0, 0);
+    return result;
+  }
+
+  /** Has the native call that is under way throw `error` at its end. For a body that could answer nevertheless. */
+  report(error: unknown): void {
+    if (this.#calls > 0 || this.#asyncCalls > 0) this.#keep(error);
+    else process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+  }
+
+  /**
+   * Unregisters every callback, in any state of the library behind them: it must have forgotten them. Does nothing the second time.
+   *
+   * @throws ERR_MEM_REENTRANT while a native call is under way; nothing has changed then
+   */
+  dispose(): void {
+    if (this.#disposed) return;
+    if (this.#calls > 0 || this.#asyncCalls > 0) {
+      throw new MemoryError('ERR_MEM_REENTRANT', { operation: `dispose of the callbacks of ${this.name}` });
+    }
+    this.#disposed = true;
+    this.#groups.clear();
+    for (const pointer of this.#registered.splice(0)) koffi().unregister(pointer);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #registerOne(functionName: string, { result, parameters, guarded }: Callback): bigint {
+    if (parameters.length > MAX_PARAMETERS) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: `the parameters of ${functionName}`,
+        value: `${parameters.length}`,
+        expected: `at most ${MAX_PARAMETERS}`,
+      });
+    }
+    const watch = {
+      entered: () => {
+        if (this.#calls === 0) this.#foreignCalls++;
+      },
+      failed: (error: unknown) => this.report(error),
+    };
+    const { register, pointer, proto } = koffi();
+    try {
+      return register(guarded(watch), pointer(proto(result, [...parameters])));
+    } catch (error) {
+      const statusName = error instanceof Error ? error.message : String(error);
+      throw new MemoryError(
+        'ERR_MEM_NATIVE',
+        { functionName: `koffi.register of ${functionName}`, status: -1, statusName },
+        error,
+      );
+    }
+  }
+
+  #keep(error: unknown): void {
+    this.#errorCount++;
+    if (this.#errors.length < MAX_KEPT_ERRORS * (this.#calls + this.#asyncCalls)) this.#errors.push(error);
+  }
+
+  /** Forgets the errors since a call began, and gives one that stands for all of them. */
+  #takeErrors(before: number, countBefore: number): unknown {
+    const errors = this.#errors.splice(before);
+    const count = this.#errorCount - countBefore;
+    this.#errorCount = countBefore;
+    if (count === 1 && errors.length === 1) return errors[0];
+    return new AggregateError(errors, `${count} errors in callbacks of ${this.name}, the first: ${String(errors[0])}`);
+  }
+
+  #checkUsable(): void {
+    if (this.#disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: `callback table of ${this.name}` });
+  }
+}

@@ -1,0 +1,210 @@
+import { ordinaryNatives, pinnedNatives } from '../../../src/core/device-natives.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
+import { MemoryHost, type MemoryHostOptions } from '../../../src/core/memory-host.js';
+import type { MemoryStatsSnapshot } from '../../../src/core/stats.js';
+import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { CpuDevice } from '../../devices/cpu.js';
+import { type CNumber, callback } from '../../ffi/callback.js';
+import { CallbackTable } from '../../ffi/callback-table.js';
+import { FallbackMemory } from '../fallback-memory.js';
+import { CHeap } from './c-heap.js';
+
+export interface CAllocatorHostOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
+  /** The memory to hand out. @defaultValue a CpuDevice of its own */
+  readonly device?: CpuDevice;
+  /**
+   * Keeps each block's requested size in 16 bytes before it. Without it a block costs less, and `realloc` and `sizeOf`
+   * go by the size of the manager's block.
+   * @defaultValue true
+   */
+  readonly sizeHeader?: boolean;
+}
+
+/** C function pointers with the contracts of the C library's functions. Their addresses are numbers. */
+export interface CFunctions {
+  /** `void *malloc(size_t)` */
+  readonly malloc: number;
+  /** `void *calloc(size_t, size_t)` */
+  readonly calloc: number;
+  /** `void *realloc(void *, size_t)` */
+  readonly realloc: number;
+  /** `void free(void *)` */
+  readonly free: number;
+}
+
+/**
+ * A host for every C library that takes allocator callbacks: its manager serves them.
+ *
+ * The first allocation installs the default manager unless another was installed before ('stowage' itself has to be
+ * imported for that: it brings the default). Managers swap at any moment, also while the library holds blocks. A block
+ * that C holds has the manager's lock.
+ *
+ * A request that cannot be served gives C null, and {@link lastError} says why. Anything else that goes wrong (a pointer
+ * that is no block's, a listener that throws) is thrown by {@link call} when the native function has returned.
+ *
+ * The order of an end: the library gives everything back and forgets the functions; then {@link close}.
+ */
+export class CAllocatorHost extends MemoryHost {
+  readonly device: CpuDevice;
+  /** Every function that this host gave to C. */
+  readonly callbacks = new CallbackTable('CAllocatorHost');
+  /** The functions below, which throw instead of giving null. */
+  readonly heap: CHeap;
+  /** Memory for libraries that cannot be refused. */
+  readonly fallback: FallbackMemory;
+  #lastError: MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined;
+  #calls = 0;
+
+  constructor(options: CAllocatorHostOptions = {}) {
+    const device = options.device ?? new CpuDevice();
+    super({
+      deviceCount: device.deviceCount,
+      natives: ordinaryNatives(device),
+      pinnedNatives: pinnedNatives(device),
+      createDefaultManager: options.createDefaultManager,
+      createFallbackManager: options.createFallbackManager,
+    });
+    this.device = device;
+    atExit(this);
+    this.fallback = new FallbackMemory(device);
+    this.heap = new CHeap({
+      slot: this.slot,
+      sizeHeader: options.sizeHeader ?? true,
+      outOfMemory: (requestedBytes) => this.#outOfMemory(requestedBytes),
+    });
+  }
+
+  /** The function pointers, registered when they are first asked for. @throws ERR_MEM_DISPOSED, ERR_MEM_NATIVE */
+  get functions(): CFunctions {
+    return this.callbacks.register('c', () => ({
+      malloc: callback({
+        result: 'uintptr_t',
+        parameters: ['size_t'],
+        onError: 0,
+        body: (bytes) => this.malloc(bytes),
+      }),
+      calloc: callback({
+        result: 'uintptr_t',
+        parameters: ['size_t', 'size_t'],
+        onError: 0,
+        body: (count, elementBytes) => this.calloc(count, elementBytes),
+      }),
+      realloc: callback({
+        result: 'uintptr_t',
+        parameters: ['uintptr_t', 'size_t'],
+        onError: 0,
+        body: (ptr, bytes) => this.realloc(ptr, bytes),
+      }),
+      free: callback({ result: 'void', parameters: ['uintptr_t'], onError: undefined, body: (ptr) => this.free(ptr) }),
+    }));
+  }
+
+  /** Why the last request that C was refused could not be served; undefined since {@link call} began. */
+  get lastError(): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined {
+    return this.#lastError;
+  }
+
+  /** Makes a native call that may allocate, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  call<T>(native: () => T): T {
+    if (this.#calls === 0) this.#lastError = undefined;
+    this.#calls++;
+    try {
+      return this.callbacks.call(native);
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  /** As {@link call}, for an asynchronous native call. @throws as {@link CallbackTable.callAsync} */
+  async callAsync<T>(native: () => Promise<T>): Promise<T> {
+    if (this.#calls === 0) this.#lastError = undefined;
+    this.#calls++;
+    try {
+      return await this.callbacks.callAsync(native);
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  /** C's malloc. @returns null when there is no memory */
+  malloc(bytes: CNumber): DevicePtr {
+    this.startUse();
+    try {
+      return this.heap.malloc(bytes);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  /** C's calloc. @returns null when there is no memory, or the product is no size */
+  calloc(count: CNumber, elementBytes: CNumber): DevicePtr {
+    this.startUse();
+    try {
+      return this.heap.calloc(count, elementBytes);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  /** C's realloc. @returns null when there is no memory, and for 0 bytes. @throws as {@link CHeap.realloc}, but for that */
+  realloc(ptr: CNumber, bytes: CNumber): DevicePtr {
+    this.startUse();
+    try {
+      return this.heap.realloc(ptr, bytes);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+  }
+
+  /** C's free. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE */
+  free(ptr: CNumber): void {
+    this.heap.free(ptr);
+  }
+
+  /** Statistics of the active manager; undefined before the first allocation. Size headers count as requested. */
+  stats(): MemoryStatsSnapshot | undefined {
+    return this.slot.active?.getMemoryStats(0);
+  }
+
+  /**
+   * Unregisters the functions and shuts all managers down. The library must have forgotten the functions.
+   *
+   * @throws ERR_MEM_DEVICE_BUSY while C holds blocks, ERR_MEM_REENTRANT inside a native call; nothing has changed then
+   */
+  close(): void {
+    if (this.slot.closed) return;
+    const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
+    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
+    this.callbacks.dispose();
+    this.slot.close();
+    this.pinnedSlot.close();
+    forgetAtExit(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Gives the buffered log lines to their sinks; the memory stays, since C may use it to the last. @internal */
+  endWithProcess(): void {
+    this.slot.flushLogs();
+    this.pinnedSlot.flushLogs();
+  }
+
+  #refuse(error: unknown): DevicePtr {
+    if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+    this.#lastError = error;
+    return NULL_PTR;
+  }
+
+  #outOfMemory(requestedBytes: number): MemoryError {
+    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+      requestedBytes,
+      allocatedBytes: this.stats()?.allocatedBytes.current ?? 0,
+      reservedBytes: this.slot.reservedBytes,
+      capacityBytes: this.device.getMaxMemorySize(0),
+      device: 0,
+    });
+  }
+}

@@ -1,0 +1,57 @@
+import type { Device } from '../../src/core/device.js';
+import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+
+/**
+ * Memory that a host takes from its device directly, past every manager: for libraries that crash when they are told
+ * that there is none.
+ */
+export class FallbackMemory {
+  readonly #device: Device;
+  readonly #blocks = new Map<number, number>();
+  #liveBytes = 0;
+  #allocs = 0;
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /** Blocks that are in use. */
+  get liveBlocks(): number {
+    return this.#blocks.size;
+  }
+
+  /** Bytes that are in use. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  /** How often a manager's refusal was made up for. */
+  get allocs(): number {
+    return this.#allocs;
+  }
+
+  /** @returns null when the device itself has nothing left */
+  alloc(bytes: number, alignment: number): DevicePtr {
+    const ptr = this.#device.nativeAlloc(bytes, alignment);
+    if (ptr === NULL_PTR) return ptr;
+    this.#blocks.set(ptr, bytes);
+    this.#liveBytes += bytes;
+    this.#allocs++;
+    return ptr;
+  }
+
+  /** Gives a block back. @returns false when `ptr` heads none of these */
+  free(ptr: number): boolean {
+    const bytes = this.#blocks.get(ptr);
+    if (bytes === undefined) return false;
+    this.#device.nativeFree(ptr as DevicePtr);
+    this.#blocks.delete(ptr);
+    this.#liveBytes -= bytes;
+    return true;
+  }
+
+  /** The bytes of a block, 0 if `ptr` heads none of these. */
+  sizeOf(ptr: number): number {
+    return this.#blocks.get(ptr) ?? 0;
+  }
+}

@@ -1,0 +1,253 @@
+import type { EventEmitter } from 'eventemitter3';
+import type { NativeFunctions } from './device-interface.js';
+import { MemoryError } from './errors.js';
+import type { MemoryEvents, SlotKind } from './events.js';
+import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { SeatedManager } from './seated-manager.js';
+import type { DevicePtr } from './units.js';
+
+/** What a slot is made of. */
+export interface ManagerSlotOptions {
+  readonly kind: SlotKind;
+  /** The native functions that managers in this slot get. */
+  readonly natives: NativeFunctions;
+  readonly events: EventEmitter<MemoryEvents>;
+  /** Makes the manager that serves while none is installed. */
+  readonly createFallback: () => MemoryManagerAdapter;
+}
+
+/**
+ * Who sits in a slot: the active manager and those that drain. It moves managers through their lifecycle and knows
+ * which of them owns a pointer.
+ */
+export class SlotSeats {
+  /** Who serves allocations; undefined before the first one. */
+  active: SeatedManager | undefined;
+  /** Whether the active one was installed, and is not the slot's own default. */
+  installed = false;
+  /** Who was replaced and still has live blocks, oldest first. */
+  draining: SeatedManager[] = [];
+  closed = false;
+  readonly #options: ManagerSlotOptions;
+  #changing = false;
+  #stoppedNativeAllocs = 0;
+  #stoppedNativeFrees = 0;
+  #peakReservedBytes = 0;
+
+  constructor(options: ManagerSlotOptions) {
+    this.#options = options;
+  }
+
+  get liveBlocks(): number {
+    return this.all().reduce((sum, seat) => sum + seat.liveBlocks, 0);
+  }
+
+  get reservedBytes(): number {
+    return this.all().reduce((sum, seat) => sum + seat.ledger.reservedBytes, 0);
+  }
+
+  get peakReservedBytes(): number {
+    return this.#peakReservedBytes;
+  }
+
+  resetPeak(): void {
+    this.#peakReservedBytes = this.reservedBytes;
+  }
+
+  get nativeAllocs(): number {
+    return this.all().reduce((sum, seat) => sum + seat.ledger.allocs, this.#stoppedNativeAllocs);
+  }
+
+  get nativeFrees(): number {
+    return this.all().reduce((sum, seat) => sum + seat.ledger.frees, this.#stoppedNativeFrees);
+  }
+
+  /** Everybody, the active one first. */
+  all(): SeatedManager[] {
+    return this.active === undefined ? this.draining.slice() : [this.active, ...this.draining];
+  }
+
+  /** @param besides - bytes of a manager that has no seat yet */
+  #noteReserved(besides = 0): void {
+    this.#peakReservedBytes = Math.max(this.#peakReservedBytes, this.reservedBytes + besides);
+  }
+
+  #seatOf(manager: MemoryManagerAdapter): SeatedManager | undefined {
+    return this.all().find((seat) => seat.manager === manager);
+  }
+
+  fill(manager: MemoryManagerAdapter): void {
+    manager.deviceInterface.checkClaim(manager, this);
+    new SeatedManager(manager, this.#options.natives, () => this.#noteReserved()).fillTable();
+  }
+
+  install(manager: MemoryManagerAdapter): void {
+    this.#checkChange('install');
+    if (this.active?.manager === manager) {
+      this.installed = true;
+      return;
+    }
+    const seat = this.#seatOf(manager) ?? this.#admit(manager);
+    this.#makeActive(seat, true);
+  }
+
+  unset(): void {
+    this.#checkChange('unset');
+    if (this.installed) this.#makeActive(this.#admitFallback(), false);
+  }
+
+  /** The seat whose live block `ptr` heads. With one manager alone it is that one, which refuses what it does not own. */
+  ownerOf(ptr: DevicePtr): SeatedManager | undefined {
+    const active = this.active;
+    if (this.draining.length === 0) return active;
+    if (active !== undefined && active.manager.allocated(ptr) > 0) return active;
+    return this.draining.find((seat) => seat.manager.allocated(ptr) > 0);
+  }
+
+  /** As {@link ownerOf}. @throws ERR_MEM_UNKNOWN_POINTER when several managers are here and none has such a live block */
+  liveOwnerOf(ptr: DevicePtr): SeatedManager {
+    const seat = this.ownerOf(ptr);
+    if (seat === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return seat;
+  }
+
+  /** Throws for a pointer that heads no live block of any manager: as a double free if one of them knows it as free. */
+  refuse(ptr: DevicePtr): never {
+    let last: unknown = new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    for (const seat of this.all()) {
+      try {
+        seat.manager.unlock(ptr, true);
+      } catch (error) {
+        last = error;
+        if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER')) break;
+      }
+    }
+    throw last;
+  }
+
+  close(): void {
+    this.#checkChange('close');
+    const seats = this.all();
+    this.closed = true;
+    this.active = undefined;
+    this.installed = false;
+    this.draining = [];
+    let failure: { readonly error: unknown } | undefined;
+    for (const seat of seats) {
+      if (seat.manager.lifecycle.state === 'active') seat.manager.lifecycle.enter('draining', seat.manager.name);
+      try {
+        this.#stop(seat);
+      } catch (error) {
+        // What a listener throws must not keep the other managers' memory.
+        failure ??= { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  /** The slot's own default manager, made when it is first needed. */
+  start(): SeatedManager {
+    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+    this.#checkChange('alloc');
+    return this.#makeActive(this.#admitFallback(), false);
+  }
+
+  #admitFallback(): SeatedManager {
+    return this.#admit(this.#options.createFallback());
+  }
+
+  /** Takes a fresh manager in: claims and fills its table, initialises it. */
+  #admit(manager: MemoryManagerAdapter): SeatedManager {
+    if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
+    manager.deviceInterface.claim(manager, this);
+    const seat = new SeatedManager(manager, this.#options.natives, () => this.#noteReserved());
+    seat.fillTable();
+    this.#changing = true;
+    try {
+      seat.log.line('initialize');
+      manager.initialize();
+      this.#noteReserved(seat.ledger.reservedBytes);
+    } catch (error) {
+      attempt(() => seat.freeOutstanding());
+      manager.deviceInterface.unclaim();
+      throw error;
+    } finally {
+      this.#changing = false;
+    }
+    return seat;
+  }
+
+  #makeActive(seat: SeatedManager, installed: boolean): SeatedManager {
+    const previous = this.active;
+    seat.manager.lifecycle.enter('active', seat.manager.name);
+    this.draining = this.draining.filter((other) => other !== seat);
+    this.active = seat;
+    this.installed = installed;
+    try {
+      if (previous !== undefined) this.#retire(previous);
+    } finally {
+      this.#options.events.emit('swap', { slot: this.#options.kind, current: seat.manager, previous: previous?.manager ?? null });
+    }
+    return seat;
+  }
+
+  #retire(seat: SeatedManager): void {
+    seat.manager.lifecycle.enter('draining', seat.manager.name);
+    if (seat.liveBlocks === 0) {
+      this.#stop(seat);
+    } else {
+      this.draining.push(seat);
+      attempt(() => seat.manager.signalMemoryCleanup());
+    }
+  }
+
+  /** Counts a block of `seat` as gone. */
+  release(seat: SeatedManager): void {
+    seat.liveBlocks--;
+    if (seat !== this.active && !this.closed) this.#drained(seat);
+  }
+
+  #drained(seat: SeatedManager): void {
+    const live = seat.liveBlocks;
+    if (live === 0) {
+      this.draining = this.draining.filter((other) => other !== seat);
+      this.#stop(seat);
+    } else if ((live & (live - 1)) === 0) {
+      // What a draining manager caches nobody will use. Cleaning up at powers of two costs O(log) times.
+      attempt(() => seat.manager.signalMemoryCleanup());
+    }
+  }
+
+  #stop(seat: SeatedManager): void {
+    seat.manager.lifecycle.enter('stopped', seat.manager.name);
+    seat.log.line('shutdown');
+    const changing = this.#changing;
+    this.#changing = true;
+    attempt(() => seat.manager.shutdown());
+    this.#changing = changing;
+    // Tries again what the manager could not give back.
+    attempt(() => seat.freeOutstanding());
+    seat.log.flush();
+    this.#stoppedNativeAllocs += seat.ledger.allocs;
+    this.#stoppedNativeFrees += seat.ledger.frees;
+    seat.manager.deviceInterface.unclaim();
+    this.#options.events.emit('stopped', { slot: this.#options.kind, manager: seat.manager });
+  }
+
+  #checkChange(operation: string): void {
+    if (this.#changing) throw new MemoryError('ERR_MEM_REENTRANT', { operation });
+    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+  }
+}
+
+/**
+ * Does what follows from a call that has succeeded: a failure here must not make it look like one that failed.
+ * It becomes a process warning instead.
+ */
+function attempt(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error));
+  }
+}

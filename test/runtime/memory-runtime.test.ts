@@ -1,0 +1,365 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
+import {
+  defaultRuntime,
+  formatExitReport,
+  MemoryManagerDeviceInterface,
+  MemoryManagerInstaller,
+  MemoryRuntime,
+  MiB,
+} from '../../src/index.js';
+import { memoryError, PlainManager } from '../core/fakes.js';
+
+const open: MemoryRuntime[] = [];
+
+function runtimeOver<D extends CpuDevice | SimulatedDevice>(device: D): { device: D; runtime: MemoryRuntime } {
+  const runtime = new MemoryRuntime(device, { exitReport: false });
+  open.push(runtime);
+  return { device, runtime };
+}
+const simulated = (deviceCount = 1) => runtimeOver(new SimulatedDevice({ deviceCount, capacityBytes: 100 * MiB }));
+const cpu = () => runtimeOver(new CpuDevice()).runtime;
+
+afterEach(() => {
+  for (const runtime of open.splice(0)) {
+    runtime.close();
+    expect(runtime.slot.nativeFrees).toBe(runtime.slot.nativeAllocs);
+    expect(runtime.pinnedSlot.nativeFrees).toBe(runtime.pinnedSlot.nativeAllocs);
+  }
+});
+
+describe('MemoryRuntime', () => {
+  describe('allocate', () => {
+    test('installs the default manager at the first allocation', () => {
+      const { runtime } = simulated();
+      expect(MemoryManagerInstaller.currentlyInstalledMemoryManager(runtime)).toBeNull();
+      runtime.allocate(1);
+      expect(MemoryManagerInstaller.currentlyInstalledMemoryManager(runtime)).toBeInstanceOf(CachingMemoryManager);
+    });
+
+    test('uses the manager that was installed before', () => {
+      const { runtime } = simulated();
+      const manager = new PlainManager();
+      new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+      const block = runtime.allocate(100);
+      expect(manager.allocated(block.ptr)).toBe(100);
+      expect(manager.isUserLocked(block.ptr)).toBe(true);
+    });
+
+    test('falls back to a DefaultMemoryManager after unset, and stays there', () => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(1);
+      MemoryManagerInstaller.unsetMemoryManager(runtime);
+      expect(MemoryManagerInstaller.currentlyInstalledMemoryManager(runtime)).toBeNull();
+      expect(runtime.slot.active).toBeInstanceOf(DefaultMemoryManager);
+      runtime.allocate(1);
+      expect(runtime.slot.active).toBeInstanceOf(DefaultMemoryManager);
+      block.dispose();
+      expect(runtime.slot.draining).toEqual([]);
+    });
+
+    test('honours the alignment', () => {
+      const runtime = cpu();
+      for (const alignment of [64, 4096, 2 * MiB]) expect(runtime.allocate(10, { alignment }).ptr % alignment).toBe(0);
+    });
+
+    test('fills with zeros when told to', () => {
+      const runtime = cpu();
+      const first = runtime.allocate(1000);
+      first.fill(7);
+      first.dispose();
+      expect(runtime.allocate(1000, { zero: true }).view(Uint8Array)).toEqual(new Uint8Array(1000));
+    });
+
+    test('leaves nothing behind when filling fails', () => {
+      const { device, runtime } = simulated();
+      device.failWhen(({ name }) => name === 'fill' && new Error('the driver is gone'));
+      expect(() => runtime.allocate(100, { zero: true })).toThrow('the driver is gone');
+      expect(runtime.slot.liveBlocks).toBe(0);
+    });
+
+    test('takes pinned memory from the other slot', () => {
+      const { device, runtime } = simulated();
+      const block = runtime.allocate(100, { pinned: true });
+      expect([device.counts.pinnedAlloc, runtime.pinnedSlot.liveBlocks, runtime.slot.liveBlocks]).toEqual([1, 1, 0]);
+      block.dispose();
+      expect(runtime.pinnedSlot.liveBlocks).toBe(0);
+    });
+
+    test('gives a handle of no bytes for 0', () => {
+      const runtime = cpu();
+      const block = runtime.allocate(0, { zero: true });
+      expect([block.ptr, block.bytes, block.view(Float64Array).length]).toEqual([0, 0, 0]);
+      block.fill(1);
+      block.dispose();
+      expect(block.disposed).toBe(true);
+    });
+
+    test('throws out of memory with the facts', () => {
+      const { runtime } = simulated();
+      const facts = { requestedBytes: 200 * MiB, capacityBytes: 100 * MiB };
+      expect(() => runtime.allocate(200 * MiB)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', facts));
+      expect(() => runtime.allocate(-1)).toThrow(memoryError('ERR_MEM_INVALID_SIZE'));
+      expect(() => runtime.allocate(1, { alignment: 3 })).toThrow(memoryError('ERR_MEM_INVALID_ALIGNMENT'));
+      expect(runtime.slot.liveBlocks).toBe(0);
+    });
+  });
+
+  describe('withDevice', () => {
+    test('allocates there and comes back, also after a throw', () => {
+      const { device, runtime } = simulated(2);
+      const block = runtime.withDevice(1, () => runtime.allocate(100));
+      expect([device.activeDeviceId, device.liveBytesOf(0)]).toEqual([0, 0]);
+      expect(device.liveBytesOf(1)).toBeGreaterThan(0);
+      expect(() =>
+        runtime.withDevice(1, () => {
+          throw new Error('left');
+        }),
+      ).toThrow('left');
+      expect(device.activeDeviceId).toBe(0);
+      expect(() => runtime.withDevice(2, () => 1)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE', { device: 2, deviceCount: 2 }));
+      block.dispose();
+      expect(runtime.stats(1)?.blocks.current).toBe(0);
+    });
+  });
+
+  describe('close', () => {
+    test('frees all, reports what was live, and disposes the handles', () => {
+      const { device, runtime } = simulated();
+      const [block, pinned] = [runtime.allocate(1000), runtime.allocate(10, { pinned: true })];
+      MemoryManagerInstaller.installDefaultMemoryManager(runtime);
+      runtime.allocate(5000);
+      runtime.allocate(100).dispose();
+      const report = runtime.close();
+      const caching = { manager: 'CachingMemoryManager', slot: 'ordinary' };
+      expect(report).toMatchObject({
+        liveBlocks: 3,
+        managers: [
+          { ...caching, liveBlocks: 1, liveBytes: 5120 },
+          { ...caching, liveBlocks: 1, liveBytes: 1024 },
+          { manager: 'DefaultMemoryManager', slot: 'pinned', liveBlocks: 1, liveBytes: 1024 },
+        ],
+      });
+      expect(formatExitReport(report).split('\n')).toHaveLength(4);
+      expect([device.liveBytes, device.pinnedLiveBytes, block.disposed, pinned.disposed]).toEqual([0, 0, true, true]);
+      expect(() => block.ptr).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'allocation' }));
+      block.dispose();
+      expect(() => runtime.allocate(1)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'slot' }));
+      expect(runtime.close()).toEqual({ managers: [], liveBlocks: 0 });
+    });
+
+    test('frees all though a manager does not know every device', () => {
+      const { device, runtime } = simulated(3);
+      const manager = new CachingMemoryManager(1, new MemoryManagerDeviceInterface());
+      new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+      runtime.allocate(1000);
+      expect(runtime.close()).toMatchObject({ liveBlocks: 1, managers: [{ liveBytes: 1024 }] });
+      expect(device.liveBytes).toBe(0);
+    });
+
+    test('is what using does', () => {
+      const device = new SimulatedDevice();
+      {
+        using runtime = new MemoryRuntime(device, { exitReport: false });
+        runtime.allocate(1000);
+      }
+      expect(device.liveBytes).toBe(0);
+    });
+
+    test('frees pinned memory though a listener throws while the other slot closes', () => {
+      const { device, runtime } = simulated();
+      runtime.allocate(1000);
+      runtime.allocate(1000, { pinned: true });
+      runtime.events.once('stopped', () => {
+        throw new Error('a bad listener');
+      });
+      expect(() => runtime.close()).toThrow('a bad listener');
+      expect([device.liveBytes, device.pinnedLiveBytes]).toEqual([0, 0]);
+    });
+  });
+
+  describe('events', () => {
+    test('passes on that the system refused to lock pages', () => {
+      const { device, runtime } = simulated();
+      const listener = vi.fn();
+      runtime.events.on('pin-failed', listener);
+      const event = { ptr: runtime.allocate(1).ptr, bytes: 1, reason: 'limit' };
+      device.events.emit('pin-failed', event);
+      expect(listener).toHaveBeenCalledWith(event);
+      runtime.close();
+      device.events.emit('pin-failed', event);
+      expect(listener).toHaveBeenCalledTimes(1);
+    });
+  });
+});
+
+describe('Allocation', () => {
+  describe('dispose', () => {
+    test('gives the block back once', () => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(100);
+      const other = runtime.allocate(100);
+      block.dispose();
+      block.dispose();
+      block[Symbol.dispose]();
+      expect(runtime.slot.liveBlocks).toBe(1);
+      expect(other.disposed).toBe(false);
+    });
+
+    test('leaves the handle whole when the block cannot be given back', () => {
+      const { device, runtime } = simulated();
+      new MemoryManagerInstaller(new PlainManager(), runtime).setAsMemoryManager();
+      const block = runtime.allocate(100);
+      device.failWhen(() => new Error('the driver is gone'));
+      expect(() => block.dispose()).toThrow('the driver is gone');
+      expect(block.disposed).toBe(false);
+      device.failWhen(undefined);
+      block.dispose();
+      expect(device.liveBytes).toBe(0);
+    });
+
+    test.each(['ptr', 'bytes'] as const)('makes %s throw', (property) => {
+      const block = simulated().runtime.allocate(100);
+      block.dispose();
+      expect(() => block[property]).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'allocation' }));
+    });
+
+    test('makes every method throw', () => {
+      const { runtime } = simulated();
+      const [block, other] = [runtime.allocate(100), runtime.allocate(100)];
+      block.dispose();
+      const calls = [
+        () => block.view(Uint8Array),
+        () => block.fill(0),
+        () => block.copyFrom(other),
+        () => other.copyFrom(block),
+        () => block.move(),
+        () => block.share(),
+      ];
+      for (const call of calls) expect(call, call.toString()).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'allocation' }));
+      expect(other.disposed).toBe(false);
+    });
+
+    test('reaches a manager that was replaced', () => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(100);
+      const manager = runtime.slot.active;
+      MemoryManagerInstaller.installDefaultMemoryManager(runtime);
+      block.dispose();
+      expect(manager?.lifecycle.state).toBe('stopped');
+    });
+  });
+
+  describe('move', () => {
+    test('passes the block on and leaves the handle empty', () => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(100);
+      const { ptr } = block;
+      const moved = block.move();
+      expect([moved.ptr, moved.bytes, block.disposed]).toEqual([ptr, 100, true]);
+      block.dispose();
+      expect(runtime.slot.liveBlocks).toBe(1);
+      expect(() => block.move()).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      moved.dispose();
+      expect(runtime.slot.liveBlocks).toBe(0);
+    });
+  });
+
+  describe('view', () => {
+    test('shows the block without a copy, as any typed array', () => {
+      const block = cpu().allocate(1000);
+      block.view(Float64Array).fill(1.5);
+      expect(block.view(Float64Array)).toHaveLength(125);
+      expect(block.view(Uint8Array, 8, 8)).toEqual(new Uint8Array(Float64Array.of(1.5).buffer));
+      expect(block.view(Float32Array, 996)).toHaveLength(1);
+      expect(block.view(BigUint64Array, 1000)).toHaveLength(0);
+      block.view(Uint8Array, 999, 1)[0] = 42;
+      expect(block.view(Uint8Array)[999]).toBe(42);
+    });
+
+    test.each([
+      [-8, undefined],
+      [1008, undefined],
+      [0, 126],
+      [992, 2],
+      [0, -1],
+      [0.5, 1],
+      [0, 1.3],
+      [Number.NaN, undefined],
+      [0, Number.POSITIVE_INFINITY],
+    ])('refuses an offset of %d with a length of %d', (offset, length) => {
+      const block = cpu().allocate(1000);
+      expect(() => block.view(Float64Array, offset, length)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE', { blockBytes: 1000 }));
+    });
+
+    test('refuses an offset that the element is not aligned to', () => {
+      const block = cpu().allocate(1000);
+      const error = memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'offsetBytes', value: '4' });
+      expect(() => block.view(Float64Array, 4, 1)).toThrow(error);
+      expect(block.view(Float32Array, 4, 1)).toHaveLength(1);
+    });
+
+    test('throws when the host cannot see the memory', () => {
+      const block = simulated().runtime.allocate(100);
+      expect(() => block.view(Uint8Array)).toThrow(memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: 'simulated' }));
+    });
+
+    test('stays safe to touch after the block is freed', () => {
+      const runtime = cpu();
+      const block = runtime.allocate(30 * MiB);
+      const view = block.view(Uint8Array);
+      block.dispose();
+      runtime.close();
+      view[0] = 1;
+      view[30 * MiB - 1] = 1;
+      expect(view).toHaveLength(30 * MiB);
+    });
+  });
+
+  describe('copyFrom', () => {
+    test('copies as much as both hold, or as told', () => {
+      const runtime = cpu();
+      const [source, target, pinned] = [runtime.allocate(100), runtime.allocate(50), runtime.allocate(100, { pinned: true })];
+      source.view(Uint8Array).forEach((_, i, bytes) => {
+        bytes[i] = i;
+      });
+      target.fill(255);
+      target.copyFrom(source, 10);
+      expect([...target.view(Uint8Array).subarray(8, 12)]).toEqual([8, 9, 255, 255]);
+      target.copyFrom(source);
+      expect(target.view(Uint8Array)[49]).toBe(49);
+      pinned.copyFrom(source);
+      expect(pinned.view(Uint8Array)[99]).toBe(99);
+      target.copyFrom(source, 0);
+    });
+
+    test.each([51, 101, -1, 0.5, Number.NaN])('refuses %d bytes', (bytes) => {
+      const { runtime } = simulated();
+      const [source, target] = [runtime.allocate(100), runtime.allocate(50)];
+      expect(() => target.copyFrom(source, bytes)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE', { blockBytes: 50 }));
+      if (bytes === 51) source.copyFrom(target, 50);
+    });
+
+    test('refuses more than the source holds', () => {
+      const { runtime } = simulated();
+      const [source, target] = [runtime.allocate(50), runtime.allocate(100)];
+      expect(() => target.copyFrom(source, 51)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE', { blockBytes: 50 }));
+    });
+  });
+});
+
+describe('defaultRuntime', () => {
+  test('is one for the process, over CPU memory, made again after it was closed', () => {
+    const first = defaultRuntime();
+    expect(defaultRuntime()).toBe(first);
+    expect(first.device).toBeInstanceOf(CpuDevice);
+    const block = first.allocate(1000);
+    block.view(Uint8Array)[999] = 1;
+    expect(MemoryManagerInstaller.currentlyInstalledMemoryManager()).toBeInstanceOf(CachingMemoryManager);
+    first.close();
+    expect(defaultRuntime()).not.toBe(first);
+    defaultRuntime().close();
+  });
+});

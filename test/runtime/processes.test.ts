@@ -1,0 +1,185 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
+
+let folder: string;
+
+beforeAll(() => {
+  compiled();
+  folder = mkdtempSync(join(tmpdir(), 'stowage-test-'));
+}, 120_000);
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What every child imports. */
+const prelude = () => `
+  import * as stowage from '${moduleUrl('src/index.js')}';
+  import { SimulatedDevice } from '${moduleUrl('adapters/devices/simulated.js')}';
+  const { MemoryRuntime, MemoryManagerInstaller, defaultRuntime } = stowage;
+`;
+
+describe('MemoryRuntime in a process of its own', () => {
+  describe('at exit', () => {
+    test.each([
+      ['the program ends', ''],
+      ['process.exit is called', 'process.exit(3);'],
+    ])('reports live blocks with bytes and manager, and frees them, when %s', (_, end) => {
+      const { status, stdout, stderr } = runChild(`${prelude()}
+        const device = new SimulatedDevice();
+        const runtime = new MemoryRuntime(device);
+        const kept = [runtime.allocate(1000), runtime.allocate(3 << 20)];
+        MemoryManagerInstaller.unsetMemoryManager(runtime);
+        kept.push(runtime.allocate(100), runtime.allocate(10, { pinned: true }));
+        process.on('exit', () => console.log(device.liveBytes, device.pinnedLiveBytes, kept.every((each) => each.disposed)));
+        ${end}
+      `);
+      const freed = 'were live at exit and are freed now';
+      expect(stderr.trimEnd().split('\n')).toEqual([
+        `stowage: 1 blocks, 1024 bytes (1.00 KiB), of DefaultMemoryManager (ordinary) ${freed}`,
+        `stowage: 2 blocks, 3146752 bytes (3.00 MiB), of CachingMemoryManager (ordinary) ${freed}`,
+        `stowage: 1 blocks, 1024 bytes (1.00 KiB), of DefaultMemoryManager (pinned) ${freed}`,
+      ]);
+      expect({ status, stdout }).toEqual({ status: end === '' ? 0 : 3, stdout: '0 0 true\n' });
+    });
+
+    test('reports nothing when all is free, when the runtime was closed, and when told not to', () => {
+      const { status, stderr } = runChild(`${prelude()}
+        defaultRuntime().allocate(100).dispose();
+        new MemoryRuntime(new SimulatedDevice(), { exitReport: false }).allocate(100);
+        const closed = new MemoryRuntime(new SimulatedDevice());
+        closed.allocate(100);
+        closed.close();
+      `);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    });
+
+    test('closes every runtime though a report cannot be written', () => {
+      const { stdout, stderr } = runChild(`${prelude()}
+        import { writeSync } from 'node:fs';
+        const write = () => { throw new Error('broken pipe'); };
+        for (const name of 'abc') {
+          const device = new SimulatedDevice();
+          device.failWhen((call) => { if (call.name === 'nativeFree') writeSync(1, name); return false; });
+          new MemoryRuntime(device, { exitReport: { write } }).allocate(100);
+        }
+      `);
+      expect(stdout).toBe('abc');
+      expect(stderr).toContain('broken pipe');
+    });
+  });
+
+  test('frees a handle that was dropped, with a leak event', () => {
+    const { status, stdout, stderr } = runChild(
+      `${prelude()}
+        const runtime = new MemoryRuntime(new SimulatedDevice());
+        const ptrs = [];
+        (() => { for (let i = 1; i <= 3; i++) ptrs.push(runtime.allocate(1000 * i).ptr); })();
+        const held = runtime.allocate(7);
+        (() => { runtime.allocate(8).dispose(); runtime.allocate(9).move().dispose(); })();
+        const leaks = [];
+        runtime.events.on('leak', (event) => leaks.push(event));
+        for (let i = 0; i < 50 && leaks.length < 3; i++) {
+          gc();
+          await new Promise((done) => setTimeout(done, 5));
+        }
+        leaks.sort((a, b) => a.bytes - b.bytes);
+        console.log(leaks.map(({ slot, bytes }) => slot + bytes).join(), leaks.every(({ ptr }, i) => ptr === ptrs[i]));
+        console.log(runtime.slot.liveBlocks);
+        held.dispose();
+      `,
+      { nodeArguments: ['--expose-gc'] },
+    );
+    expect({ status, stdout, stderr }).toEqual({
+      status: 0,
+      stdout: 'ordinary1000,ordinary2000,ordinary3000 true\n1\n',
+      stderr: '',
+    });
+  });
+
+  test('loses no line of a call log that goes to a file when process.exit is called', () => {
+    const path = join(folder, 'call.log');
+    const { status, stderr } = runChild(`${prelude()}
+      import { CachingMemoryManager } from '${moduleUrl('managers/index.js')}';
+      const { FileLogSink, MemoryManagerDeviceInterface } = stowage;
+      const runtime = new MemoryRuntime(new SimulatedDevice(), { exitReport: false });
+      const logStream = new FileLogSink(${JSON.stringify(path)});
+      const manager = new CachingMemoryManager(1, new MemoryManagerDeviceInterface(), { logStream });
+      new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+      const blocks = [];
+      for (let i = 0; i < 75; i++) blocks.push(runtime.allocate(512));
+      for (const block of blocks.slice(1)) block.dispose();
+      process.exit(5);
+    `);
+    expect({ status, stderr }).toEqual({ status: 5, stderr: '' });
+    const first = 2 ** 32;
+    const addresses = Array.from({ length: 75 }, (_, i) => first + 512 * i);
+    expect(readFileSync(path, 'utf8').split('\n')).toEqual([
+      'initialize ',
+      `nativeAlloc 2097152 ${first} `,
+      ...addresses.map((address) => `alloc 512 1 ${address} `),
+      ...addresses.slice(1).map((address) => `unlock ${address} 1 `),
+      'shutdown ',
+      `nativeFree ${first} `,
+      '',
+    ]);
+  });
+
+  test('loads no native code before the first native call', () => {
+    const { stdout, stderr } = runChild(`
+      import { createRequire } from 'node:module';
+      const { cache } = createRequire('${moduleUrl('src/index.js')}');
+      const loaded = () => Object.keys(cache).some((path) => path.includes('koffi'));
+      const { defaultRuntime, MemoryManagerInstaller } = await import('${moduleUrl('src/index.js')}');
+      const steps = [loaded()];
+      const runtime = defaultRuntime();
+      MemoryManagerInstaller.installDefaultMemoryManager();
+      steps.push(loaded());
+      runtime.allocate(1).dispose();
+      steps.push(loaded());
+      console.log(steps.join());
+    `);
+    expect({ stdout, stderr }).toEqual({ stdout: 'false,false,true\n', stderr: '' });
+  });
+
+  test('shares hosts, managers and defaults with another copy of the package', () => {
+    const copy = mkdtempSync(join(dirname(compiled()), 'copy-'));
+    cpSync(compiled(), copy, { recursive: true });
+    const copyUrl = (path: string) => pathToFileURL(join(copy, relative(compiled(), fileURLToPath(moduleUrl(path))))).href;
+    try {
+      const { stdout, stderr } = runChild(`
+        const first = await import('${moduleUrl('src/index.js')}');
+        const second = await import('${copyUrl('src/index.js')}');
+        const { SimulatedDevice } = await import('${moduleUrl('adapters/devices/simulated.js')}');
+        const { CachingMemoryManager } = await import('${copyUrl('managers/index.js')}');
+        const facts = [first.MemoryRuntime !== second.MemoryRuntime];
+        facts.push(first.defaultRuntime() === second.defaultRuntime());
+        facts.push(first.processState() === globalThis[Symbol.for('stowage')]);
+        const manager = new CachingMemoryManager(1, new second.MemoryManagerDeviceInterface());
+        facts.push(first.MemoryManagerInstaller.getImpl(manager.getHandle()) === manager);
+        new second.MemoryManagerInstaller(manager).setAsMemoryManager();
+        facts.push(first.MemoryManagerInstaller.currentlyInstalledMemoryManager() === manager);
+        const block = first.defaultRuntime().allocate(100);
+        facts.push(manager.allocated(block.ptr) === 512);
+        second.MemoryManagerInstaller.unsetMemoryManager();
+        facts.push(manager.lifecycle.state);
+        block.dispose();
+        facts.push(manager.lifecycle.state);
+        try { second.defaultRuntime().allocate(-1); } catch (error) {
+          facts.push(error instanceof second.MemoryError, second.MemoryError.is(error, 'ERR_MEM_INVALID_SIZE'));
+        }
+        console.log(facts.join());
+      `);
+      expect({ stdout, stderr }).toEqual({
+        stdout: 'true,true,true,true,true,true,draining,stopped,false,true\n',
+        stderr: '',
+      });
+    } finally {
+      rmSync(copy, { recursive: true, force: true });
+    }
+  });
+});
