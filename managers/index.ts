@@ -1,5 +1,30 @@
 export type { AddressIndex } from '../src/blocks/address-index.js';
 export { BlockTable, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../src/blocks/block-table.js';
 export { CachingMemoryManager, type CachingMemoryManagerOptions } from './caching/caching-memory-manager.js';
+export { BookkeepingMemoryManager } from './decorators/bookkeeping-memory-manager.js';
+export type { Counter, Counters } from './decorators/counter-frame.js';
+export { DecoratingMemoryManager, type OutOfMemoryFacts } from './decorators/decorating-memory-manager.js';
+export { FailingMemoryManager, type FailingOptions } from './decorators/failing-memory-manager.js';
+export { CANARY_BYTE, DEFAULT_GUARD_BYTES, type GuardMemory, POISON_BYTE } from './decorators/guard-bytes.js';
+export { type CorruptionError, GuardedMemoryManager, type GuardedOptions } from './decorators/guarded-memory-manager.js';
+export { LimitingMemoryManager, type LimitingOptions } from './decorators/limiting-memory-manager.js';
+export { LiveBlocks } from './decorators/live-blocks.js';
+export { StatisticsMemoryManager } from './decorators/statistics-memory-manager.js';
+export {
+  type LeakGroup,
+  type LeakReport,
+  type TrackedBlock,
+  TrackingMemoryManager,
+  type TrackingOptions,
+} from './decorators/tracking-memory-manager.js';
 export { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from './default/default-memory-manager.js';
+export {
+  type BatchOptions,
+  type InsertOptions,
+  LruMemoryManager,
+  type MemoryLayout,
+} from './lru/lru-memory-manager.js';
+export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lru-policy.js';
 export { BlockMemoryManager, type ManagerOptions } from './policy/block-memory-manager.js';
+export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
+export { TlsfMemoryManager } from './tlsf/tlsf-memory-manager.js';

@@ -42,7 +42,9 @@ export interface CachingMemoryManagerOptions extends ManagerOptions {
  * @see Source: Flashlight, fl::CachingMemoryManager
  */
 export class CachingMemoryManager extends BlockMemoryManager {
-  readonly #indexes: FreeBlockIndex[] = [];
+  /** By {@link BlockTable.placeOf}: an index for each device and pool. */
+  readonly #indexes: (FreeBlockIndex | undefined)[] = [];
+  #hasRecyclingLimit = false;
   #recyclingSizeLimitBytes = Number.POSITIVE_INFINITY;
   #splitSizeLimitBytes = Number.POSITIVE_INFINITY;
   // What every segment's address is a multiple of: less than asked for when a table ignores alignments.
@@ -62,6 +64,7 @@ export class CachingMemoryManager extends BlockMemoryManager {
   setRecyclingSizeLimit(bytes: number): void {
     checkLimit('recycling size limit', bytes);
     this.#recyclingSizeLimitBytes = bytes;
+    this.#hasRecyclingLimit = bytes !== Number.POSITIVE_INFINITY;
   }
 
   /** Blocks of `bytes` and above are not split from now on. @throws ERR_MEM_INVALID_ARGUMENT */
@@ -79,35 +82,30 @@ export class CachingMemoryManager extends BlockMemoryManager {
     const pool = size <= SMALL_BYTES ? SMALL : LARGE;
     if (alignment > this.#segmentAlignment) return this.#placeAligned(size, alignment, pool, device, bytes);
     const index = this.#index(device, pool);
-    const block = index.findBestFit(size);
-    if (block === NONE || !this.#mayReuse(block, pool)) return this.#placeInSegment(size, alignment, pool, device, bytes);
-    if (this.#maySplit(block, size, pool)) index.replace(block, this.split(block, size));
-    else index.remove(block);
+    const block = this.#hasRecyclingLimit ? this.#takeWithinLimit(size, pool, index) : index.takeBestFit(size);
+    if (block === NONE) return this.#placeInSegment(size, alignment, pool, device, bytes);
+    this.#splitTail(block, size, pool, index);
     return block;
   }
 
   protected reclaim(block: number): void {
     const blocks = this.blocks;
-    const device = blocks.deviceOf(block);
     // By the size before it is joined with its neighbours, as in Flashlight.
     const pool = blocks.bytesOf(block) <= SMALL_BYTES ? SMALL : LARGE;
     let whole = block;
-    // The free neighbour in whose place in an index the joined block is put.
-    let heir = NONE;
-    const previous = blocks.previousOf(block);
-    if (previous !== NONE && blocks.isFree(previous)) {
+    const previous = blocks.freePreviousOf(block);
+    if (previous !== NONE) {
+      this.#indexOf(previous).remove(previous);
       this.absorbNext(previous);
       whole = previous;
-      heir = previous;
     }
-    const next = blocks.nextOf(whole);
-    if (next !== NONE && blocks.isFree(next)) {
-      if (heir === NONE) heir = next;
-      else this.#index(device, blocks.poolOf(next)).remove(next);
-      this.joinNext(whole);
+    const next = blocks.freeNextOf(whole);
+    if (next !== NONE) {
+      this.#indexOf(next).remove(next);
+      this.absorbNext(whole);
     }
-    this.#enter(whole, heir, pool, device);
-    if (next !== NONE && blocks.isFree(next)) blocks.remove(next);
+    blocks.setPool(whole, pool);
+    this.#indexOf(whole).insert(whole);
   }
 
   protected trim(device: number): void {
@@ -129,7 +127,7 @@ export class CachingMemoryManager extends BlockMemoryManager {
   }
 
   override get metadataBytes(): number {
-    return this.#indexes.reduce((sum, index) => sum + (index?.metadataBytes ?? 0), super.metadataBytes);
+    return this.#indexes.reduce<number>((sum, index) => sum + (index?.metadataBytes ?? 0), super.metadataBytes);
   }
 
   override checkInvariants(): void {
@@ -149,31 +147,29 @@ export class CachingMemoryManager extends BlockMemoryManager {
     ensure(free === indexed, `${free} free blocks, ${indexed} of them indexed`);
   }
 
+  /** The index that a block is in while it is free. */
+  #indexOf(block: number): FreeBlockIndex {
+    const place = this.blocks.placeOf(block);
+    return this.#indexes[place] ?? this.#addIndex(place);
+  }
+
   #index(device: number, pool: number): FreeBlockIndex {
-    return (this.#indexes[2 * device + pool] ??= new FreeBlockIndex(this.blocks));
+    const place = (device << 8) | pool;
+    return this.#indexes[place] ?? this.#addIndex(place);
   }
 
-  /** Puts a free block into the index of its pool, in the place of `heir` (or none) if that is there. */
-  #enter(block: number, heir: number, pool: number, device: number): void {
-    const index = this.#index(device, pool);
-    if (heir === NONE) {
-      index.insert(block);
-    } else if (this.blocks.poolOf(heir) === pool) {
-      index.replace(heir, block);
-    } else {
-      this.#index(device, this.blocks.poolOf(heir)).remove(heir);
-      index.insert(block);
-    }
-    this.blocks.setPool(block, pool);
+  #addIndex(place: number): FreeBlockIndex {
+    const index = new FreeBlockIndex(this.blocks);
+    this.#indexes[place] = index;
+    return index;
   }
 
-  #mayReuse(block: number, pool: number): boolean {
-    return pool === SMALL || this.blocks.bytesOf(block) < this.#recyclingSizeLimitBytes;
-  }
-
-  #maySplit(block: number, size: number, pool: number): boolean {
-    const bytes = this.blocks.bytesOf(block);
-    return bytes - size >= (pool === SMALL ? MIN_BLOCK_BYTES : SMALL_BYTES) && bytes < this.#splitSizeLimitBytes;
+  /** Takes the best fit, unless it is a large block that is not to be reused. */
+  #takeWithinLimit(size: number, pool: number, index: FreeBlockIndex): number {
+    const block = index.findBestFit(size);
+    if (block === NONE || (pool === LARGE && this.blocks.bytesOf(block) >= this.#recyclingSizeLimitBytes)) return NONE;
+    index.remove(block);
+    return block;
   }
 
   #placeInSegment(size: number, alignment: number, pool: number, device: number, requestedBytes: number): number {
@@ -182,7 +178,7 @@ export class CachingMemoryManager extends BlockMemoryManager {
       this.#index(device, pool).insert(block);
       return this.#placeAligned(size, alignment, pool, device, requestedBytes);
     }
-    this.#splitTail(block, size, pool, device);
+    this.#splitTail(block, size, pool, this.#index(device, pool));
     return block;
   }
 
@@ -194,18 +190,19 @@ export class CachingMemoryManager extends BlockMemoryManager {
     return block;
   }
 
-  #splitTail(block: number, size: number, pool: number, device: number): void {
-    if (this.#maySplit(block, size, pool)) this.#index(device, pool).insert(this.split(block, size));
+  /** Cuts off what a block has more than `size`, if that is worth a block. */
+  #splitTail(block: number, size: number, pool: number, index: FreeBlockIndex): void {
+    const bytes = this.blocks.bytesOf(block);
+    if (bytes - size < (pool === SMALL ? MIN_BLOCK_BYTES : SMALL_BYTES) || bytes >= this.#splitSizeLimitBytes) return;
+    index.insert(this.split(block, size));
   }
 
   /** Places a block whose alignment segments do not have: takes a larger one and cuts the front off. */
   #placeAligned(size: number, alignment: number, pool: number, device: number, requestedBytes: number): number {
     const padded = size + alignUp(alignment, MIN_BLOCK_BYTES);
     const index = this.#index(device, pool);
-    let block = index.findBestFit(padded);
-    if (block !== NONE && this.#mayReuse(block, pool)) {
-      index.remove(block);
-    } else {
+    let block = this.#takeWithinLimit(padded, pool, index);
+    if (block === NONE) {
       const bytes = pool === SMALL ? alignUp(padded, SMALL_SEGMENT_BYTES) : segmentBytes(padded);
       block = this.#addSegment(bytes, pool, device, requestedBytes);
     }
@@ -217,7 +214,7 @@ export class CachingMemoryManager extends BlockMemoryManager {
       index.insert(block);
       block = aligned;
     }
-    this.#splitTail(block, size, pool, device);
+    this.#splitTail(block, size, pool, this.#index(device, pool));
     return block;
   }
 }

@@ -21,7 +21,7 @@ export interface ManagerOptions {
  * and `printInfo`. A policy says where a block comes from ({@link place}), where it goes when nobody holds it
  * ({@link reclaim}), and what it can give back ({@link trim}).
  *
- * Invariants, for each device: `reserved == sum(bytes of all blocks)`, `allocated == sum(bytes of live blocks)`,
+ * Invariants, for each device: `reserved == sum(bytes of reserved blocks)`, `allocated == sum(bytes of live blocks)`,
  * and every block is found under its address.
  */
 export abstract class BlockMemoryManager extends MemoryManagerAdapter {
@@ -80,9 +80,10 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
     const block = this.place(bytes, alignment, stream, device);
-    this.blocks.take(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
-    stats.allocated(bytes, this.blocks.bytesOf(block));
-    return this.blocks.addressOf(block) as DevicePtr;
+    const blocks = this.blocks;
+    blocks.take(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+    stats.allocated(bytes, blocks.bytesOf(block));
+    return blocks.addressOf(block) as DevicePtr;
   }
 
   allocated(ptr: DevicePtr): number {
@@ -134,6 +135,10 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     this.#stats[device] = undefined;
   }
 
+  override liveBlockCount(): number {
+    return this.#stats.reduce((sum, stats) => sum + (stats?.liveBlocks ?? 0), 0);
+  }
+
   /** @throws ERR_MEM_INVALID_DEVICE */
   override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
     return this.statsOf(device).snapshot();
@@ -169,7 +174,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       const device = this.blocks.deviceOf(block);
       const bytes = this.blocks.bytesOf(block);
       ensure(this.addresses.get(this.blocks.addressOf(block)) === block, `block ${block} is found under its address`);
-      reserved.set(device, (reserved.get(device) ?? 0) + bytes);
+      if (this.isReserved(block)) reserved.set(device, (reserved.get(device) ?? 0) + bytes);
       if (!this.blocks.isFree(block)) allocated.set(device, (allocated.get(device) ?? 0) + bytes);
     }
     this.#stats.forEach((stats, device) => {
@@ -180,16 +185,22 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     });
   }
 
+  /** Tells whether native memory is behind a block: false for a policy's marks in an address range without memory. */
+  protected isReserved(_block: number): boolean {
+    return true;
+  }
+
   /** The statistics of a device. @throws ERR_MEM_INVALID_DEVICE */
   protected statsOf(device: number): MemoryStats {
-    const stats = this.#stats[device];
-    if (stats === undefined) throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
-    return stats;
+    return this.#stats[device] ?? this.#refuseDevice(device);
+  }
+
+  #refuseDevice(device: number): never {
+    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
   }
 
   /** The live block that `ptr` heads, or {@link NONE}. */
   protected liveBlock(ptr: DevicePtr): number {
-    if (ptr === NULL_PTR) return NONE;
     const block = this.#blockAt(ptr);
     return block === NONE || this.blocks.isFree(block) ? NONE : block;
   }
@@ -218,13 +229,17 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     try {
       this.reclaim(block);
     } catch (error) {
-      // A native free failed: the block is held again, as if this call had not been made.
-      if (blocks.exists(block)) {
-        blocks.setLocks(block, locks);
-        stats.unfreed(requested, bytes);
-      }
+      this.#holdAgain(block, locks, requested, bytes);
       throw error;
     }
+    this.lifecycle.onFree?.();
+  }
+
+  /** Undoes {@link unhold} when a native free failed: as if the call had not been made. */
+  #holdAgain(block: number, locks: number, requested: number, bytes: number): void {
+    if (!this.blocks.exists(block)) return;
+    this.blocks.setLocks(block, locks);
+    this.statsOf(this.blocks.deviceOf(block)).unfreed(requested, bytes);
   }
 
   /**
@@ -285,14 +300,8 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Joins a block with its successor, which ceases to exist. */
   protected absorbNext(block: number): void {
-    this.blocks.remove(this.joinNext(block));
-  }
-
-  /** Joins a block with its successor and returns that one, which is found no more and is to be removed from the table. */
-  protected joinNext(block: number): number {
-    const gone = this.blocks.joinNext(block);
-    this.addresses.delete(this.blocks.addressOf(gone));
-    return gone;
+    this.addresses.delete(this.blocks.addressOf(this.blocks.nextOf(block)));
+    this.blocks.absorbNext(block);
   }
 
   /** The block that `ptr` heads, or {@link NONE}: an address inside a block heads none, though an index may round it down. */

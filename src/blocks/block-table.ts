@@ -12,24 +12,12 @@ export const NONE = -1;
 
 const INITIAL_CAPACITY = 256;
 
-// A block is a row of 56 bytes: three doubles, then eight integers. Both arrays below are views of the same rows.
-const DOUBLES = 7;
-const ADDRESS = 0;
-const BYTES = 1;
-const REQUESTED = 2;
-const INTEGERS = 14;
-const PREVIOUS = 6;
-// The next block in the segment, or, for an unused row, the next unused row.
-const NEXT = 7;
-const LOCKS = 8;
-// device * 256 + pool, or UNUSED.
-const PLACE = 9;
-const LOWER = 10;
-const HIGHER = 11;
-const PARENT = 12;
-const BIN = 13;
-
-const UNUSED = -1;
+// A block is a row of 64 bytes: three doubles, then eight integers. Two arrays are views of the same rows: those of a
+// block begin at (block << 3) and (block << 4). In "place" lies device * 256 + pool, or -1 for an unused row; in "next"
+// the next block in the segment, or, for an unused row, the next unused row.
+// The columns' numbers, and -1 for NONE, are written out: V8 inlines a word of up to 27 bytes of bytecode wherever it is
+// used, and a named constant takes six of them. With names, allocating and freeing took a twentieth longer.
+const ROW_DOUBLES = 8;
 
 /**
  * All blocks of a manager: live and free, each a part of a segment and linked to its neighbours there.
@@ -41,9 +29,9 @@ const UNUSED = -1;
  */
 export class BlockTable {
   #capacity = INITIAL_CAPACITY;
-  #doubles = new Float64Array(INITIAL_CAPACITY * DOUBLES);
+  #doubles = new Float64Array(INITIAL_CAPACITY * ROW_DOUBLES);
   #integers = new Int32Array(this.#doubles.buffer);
-  #unusedRow = NONE;
+  #unusedRow = -1;
   #rows = 0;
   #count = 0;
 
@@ -66,14 +54,14 @@ export class BlockTable {
   create(address: number, bytes: number, device: number): number {
     const block = this.#takeRow();
     const doubles = this.#doubles;
-    doubles[block * DOUBLES + ADDRESS] = address;
-    doubles[block * DOUBLES + BYTES] = bytes;
-    doubles[block * DOUBLES + REQUESTED] = 0;
+    doubles[(block << 3) | /* address */ 0] = address;
+    doubles[(block << 3) | /* bytes */ 1] = bytes;
+    doubles[(block << 3) | /* requested */ 2] = 0;
     const integers = this.#integers;
-    integers[block * INTEGERS + PREVIOUS] = NONE;
-    integers[block * INTEGERS + NEXT] = NONE;
-    integers[block * INTEGERS + LOCKS] = 0;
-    integers[block * INTEGERS + PLACE] = device << 8;
+    integers[(block << 4) | /* previous */ 6] = -1;
+    integers[(block << 4) | /* next */ 7] = -1;
+    integers[(block << 4) | /* locks */ 8] = 0;
+    integers[(block << 4) | /* place */ 9] = device << 8;
     return block;
   }
 
@@ -81,18 +69,18 @@ export class BlockTable {
   split(block: number, bytes: number): number {
     const rest = this.#takeRow();
     const doubles = this.#doubles;
-    doubles[rest * DOUBLES + ADDRESS] = doubles[block * DOUBLES + ADDRESS]! + bytes;
-    doubles[rest * DOUBLES + BYTES] = doubles[block * DOUBLES + BYTES]! - bytes;
-    doubles[rest * DOUBLES + REQUESTED] = 0;
-    doubles[block * DOUBLES + BYTES] = bytes;
+    doubles[(rest << 3) | /* address */ 0] = doubles[(block << 3) | /* address */ 0]! + bytes;
+    doubles[(rest << 3) | /* bytes */ 1] = doubles[(block << 3) | /* bytes */ 1]! - bytes;
+    doubles[(rest << 3) | /* requested */ 2] = 0;
+    doubles[(block << 3) | /* bytes */ 1] = bytes;
     const integers = this.#integers;
-    const next = integers[block * INTEGERS + NEXT]!;
-    integers[rest * INTEGERS + PREVIOUS] = block;
-    integers[rest * INTEGERS + NEXT] = next;
-    integers[rest * INTEGERS + LOCKS] = 0;
-    integers[rest * INTEGERS + PLACE] = integers[block * INTEGERS + PLACE]!;
-    integers[block * INTEGERS + NEXT] = rest;
-    if (next !== NONE) integers[next * INTEGERS + PREVIOUS] = rest;
+    const next = integers[(block << 4) | /* next */ 7]!;
+    integers[(rest << 4) | /* previous */ 6] = block;
+    integers[(rest << 4) | /* next */ 7] = next;
+    integers[(rest << 4) | /* locks */ 8] = 0;
+    integers[(rest << 4) | /* place */ 9] = integers[(block << 4) | /* place */ 9]!;
+    integers[(block << 4) | /* next */ 7] = rest;
+    if (next !== -1) integers[(next << 4) | /* previous */ 6] = rest;
     return rest;
   }
 
@@ -105,133 +93,167 @@ export class BlockTable {
   joinNext(block: number): number {
     const doubles = this.#doubles;
     const integers = this.#integers;
-    const gone = integers[block * INTEGERS + NEXT]!;
-    const next = integers[gone * INTEGERS + NEXT]!;
-    doubles[block * DOUBLES + BYTES]! += doubles[gone * DOUBLES + BYTES]!;
-    integers[block * INTEGERS + NEXT] = next;
-    if (next !== NONE) integers[next * INTEGERS + PREVIOUS] = block;
+    const gone = integers[(block << 4) | /* next */ 7]!;
+    const next = integers[(gone << 4) | /* next */ 7]!;
+    doubles[(block << 3) | /* bytes */ 1]! += doubles[(gone << 3) | /* bytes */ 1]!;
+    integers[(block << 4) | /* next */ 7] = next;
+    if (next !== -1) integers[(next << 4) | /* previous */ 6] = block;
     return gone;
   }
 
   /** Ends a block's existence; its row is used again. Neighbours are not told. */
   remove(block: number): void {
     const integers = this.#integers;
-    integers[block * INTEGERS + PLACE] = UNUSED;
-    integers[block * INTEGERS + LOCKS] = 0;
-    integers[block * INTEGERS + NEXT] = this.#unusedRow;
+    integers[(block << 4) | /* place */ 9] = -1;
+    integers[(block << 4) | /* locks */ 8] = 0;
+    integers[(block << 4) | /* next */ 7] = this.#unusedRow;
     this.#unusedRow = block;
     this.#count--;
   }
 
   exists(block: number): boolean {
-    return block < this.#rows && this.#integers[block * INTEGERS + PLACE] !== UNUSED;
+    return block < this.#rows && this.#integers[(block << 4) | /* place */ 9] !== -1;
   }
 
   addressOf(block: number): number {
-    return this.#doubles[block * DOUBLES + ADDRESS]!;
+    return this.#doubles[(block << 3) | /* address */ 0]!;
   }
 
   bytesOf(block: number): number {
-    return this.#doubles[block * DOUBLES + BYTES]!;
+    return this.#doubles[(block << 3) | /* bytes */ 1]!;
   }
 
   /** The bytes the holder asked for. */
   requestedOf(block: number): number {
-    return this.#doubles[block * DOUBLES + REQUESTED]!;
+    return this.#doubles[(block << 3) | /* requested */ 2]!;
   }
 
   deviceOf(block: number): number {
-    return this.#integers[block * INTEGERS + PLACE]! >>> 8;
+    return this.#integers[(block << 4) | /* place */ 9]! >>> 8;
   }
 
   /** The block before it in its segment, or {@link NONE}. */
   previousOf(block: number): number {
-    return this.#integers[block * INTEGERS + PREVIOUS]!;
+    return this.#integers[(block << 4) | /* previous */ 6]!;
   }
 
   /** The block behind it in its segment, or {@link NONE}. */
   nextOf(block: number): number {
-    return this.#integers[block * INTEGERS + NEXT]!;
+    return this.#integers[(block << 4) | /* next */ 7]!;
+  }
+
+  /** Where a block belongs: `device * 256 + pool`. */
+  placeOf(block: number): number {
+    return this.#integers[(block << 4) | /* place */ 9]!;
   }
 
   /** Which of its manager's pools a block is in: 0 to 255. */
   poolOf(block: number): number {
-    return this.#integers[block * INTEGERS + PLACE]! & 255;
+    return this.#integers[(block << 4) | /* place */ 9]! & 255;
   }
 
   setPool(block: number, pool: number): void {
-    const at = block * INTEGERS + PLACE;
+    const at = (block << 4) | /* place */ 9;
     this.#integers[at] = (this.#integers[at]! & ~255) | pool;
   }
 
   locksOf(block: number): number {
-    return this.#integers[block * INTEGERS + LOCKS]!;
+    return this.#integers[(block << 4) | /* locks */ 8]!;
   }
 
   setLocks(block: number, locks: number): void {
-    this.#integers[block * INTEGERS + LOCKS] = locks;
+    this.#integers[(block << 4) | /* locks */ 8] = locks;
   }
 
   isFree(block: number): boolean {
-    return this.#integers[block * INTEGERS + LOCKS] === 0;
+    return this.#integers[(block << 4) | /* locks */ 8] === 0;
+  }
+
+  /** The block before it in its segment if that is free, or {@link NONE}. */
+  freePreviousOf(block: number): number {
+    const integers = this.#integers;
+    const previous = integers[(block << 4) | /* previous */ 6]!;
+    return previous !== -1 && integers[(previous << 4) | /* locks */ 8] === 0 ? previous : -1;
+  }
+
+  /** The block behind it in its segment if that is free, or {@link NONE}. */
+  freeNextOf(block: number): number {
+    const integers = this.#integers;
+    const next = integers[(block << 4) | /* next */ 7]!;
+    return next !== -1 && integers[(next << 4) | /* locks */ 8] === 0 ? next : -1;
   }
 
   /** True when a block is a segment of its own. */
   isWholeSegment(block: number): boolean {
-    return this.previousOf(block) === NONE && this.nextOf(block) === NONE;
+    return this.previousOf(block) === -1 && this.nextOf(block) === -1;
   }
 
   /** Hands a free block out. */
   take(block: number, requested: number, locks: number): void {
-    this.#doubles[block * DOUBLES + REQUESTED] = requested;
-    this.#integers[block * INTEGERS + LOCKS] = locks;
+    this.#doubles[(block << 3) | /* requested */ 2] = requested;
+    this.#integers[(block << 4) | /* locks */ 8] = locks;
   }
 
   /** Tells whether `block` stands before `other` in the order of size, then address. */
   isBefore(block: number, other: number): boolean {
     const doubles = this.#doubles;
-    const bytes = doubles[block * DOUBLES + BYTES]!;
-    const otherBytes = doubles[other * DOUBLES + BYTES]!;
+    const bytes = doubles[(block << 3) | /* bytes */ 1]!;
+    const otherBytes = doubles[(other << 3) | /* bytes */ 1]!;
     if (bytes !== otherBytes) return bytes < otherBytes;
-    return doubles[block * DOUBLES + ADDRESS]! < doubles[other * DOUBLES + ADDRESS]!;
+    return doubles[(block << 3) | /* address */ 0]! < doubles[(other << 3) | /* address */ 0]!;
   }
 
   // What follows belongs to the index that holds a free block: a block is in one index at a time.
 
   /** The index's link to a block that stands before this one. */
   lowerOf(block: number): number {
-    return this.#integers[block * INTEGERS + LOWER]!;
+    return this.#integers[(block << 4) | /* lower */ 10]!;
   }
 
   setLower(block: number, lower: number): void {
-    this.#integers[block * INTEGERS + LOWER] = lower;
+    this.#integers[(block << 4) | /* lower */ 10] = lower;
   }
 
   /** The index's link to a block that stands behind this one. */
   higherOf(block: number): number {
-    return this.#integers[block * INTEGERS + HIGHER]!;
+    return this.#integers[(block << 4) | /* higher */ 11]!;
   }
 
   setHigher(block: number, higher: number): void {
-    this.#integers[block * INTEGERS + HIGHER] = higher;
+    this.#integers[(block << 4) | /* higher */ 11] = higher;
   }
 
   /** The block above this one in the index's tree. */
   parentOf(block: number): number {
-    return this.#integers[block * INTEGERS + PARENT]!;
+    return this.#integers[(block << 4) | /* parent */ 12]!;
   }
 
   setParent(block: number, parent: number): void {
-    this.#integers[block * INTEGERS + PARENT] = parent;
+    this.#integers[(block << 4) | /* parent */ 12] = parent;
   }
 
   /** The index's bin that a block is in. */
   binOf(block: number): number {
-    return this.#integers[block * INTEGERS + BIN]!;
+    return this.#integers[(block << 4) | /* bin */ 13]!;
   }
 
   setBin(block: number, bin: number): void {
-    this.#integers[block * INTEGERS + BIN] = bin;
+    this.#integers[(block << 4) | /* bin */ 13] = bin;
+  }
+
+  /** Puts a block into a bin of the index, between two others or {@link NONE}; they are not told. */
+  enterBin(block: number, bin: number, lower: number, higher: number): void {
+    const integers = this.#integers;
+    integers[(block << 4) | /* bin */ 13] = bin;
+    integers[(block << 4) | /* lower */ 10] = lower;
+    integers[(block << 4) | /* higher */ 11] = higher;
+  }
+
+  /** True when a block has no link to another one of its bin. */
+  isUnlinked(block: number): boolean {
+    const integers = this.#integers;
+    const lower = integers[(block << 4) | /* lower */ 10]!;
+    return (lower & integers[(block << 4) | /* higher */ 11]!) === -1;
   }
 
   /** Every block, in no particular order. */
@@ -250,7 +272,7 @@ export class BlockTable {
       count++;
       const next = this.nextOf(block);
       const bytes = this.bytesOf(block);
-      if (next !== NONE) {
+      if (next !== -1) {
         ensure(this.exists(next) && this.previousOf(next) === block, `previous(next(${block})) == ${block}`);
         ensure(this.addressOf(next) === this.addressOf(block) + bytes, `block ${next} begins where ${block} ends`);
         ensure(this.deviceOf(next) === this.deviceOf(block), `blocks ${block} and ${next} are on one device`);
@@ -264,8 +286,8 @@ export class BlockTable {
   #takeRow(): number {
     this.#count++;
     const unused = this.#unusedRow;
-    if (unused !== NONE) {
-      this.#unusedRow = this.#integers[unused * INTEGERS + NEXT]!;
+    if (unused !== -1) {
+      this.#unusedRow = this.#integers[(unused << 4) | /* next */ 7]!;
       return unused;
     }
     if (this.#rows === this.#capacity) this.#grow();
@@ -274,7 +296,7 @@ export class BlockTable {
 
   #grow(): void {
     this.#capacity *= 2;
-    this.#doubles = widened(this.#doubles, new Float64Array(this.#capacity * DOUBLES));
+    this.#doubles = widened(this.#doubles, new Float64Array(this.#capacity * ROW_DOUBLES));
     this.#integers = new Int32Array(this.#doubles.buffer);
   }
 }

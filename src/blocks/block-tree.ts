@@ -1,47 +1,50 @@
 import { type BlockTable, ensure, NONE } from './block-table.js';
 
+// A constant of the module's own: an imported one costs a memory read at each use.
+const NO_BLOCK: number = NONE;
+
 // A treap: blocks in the order of size, then address, from left to right, and ranks that fall from the root down.
 // The ranks are a block's number, scrambled, so that a tree of n blocks is O(log n) deep in expectation whatever the
 // order they come in. All functions work on the links that a block table keeps for free blocks.
 
 /** Adds a block, in O(log n). @returns the new root */
 export function insertIntoTree(blocks: BlockTable, root: number, block: number): number {
-  let parent = NONE;
+  let parent = NO_BLOCK;
   let isLower = false;
-  for (let at = root; at !== NONE; at = isLower ? blocks.lowerOf(at) : blocks.higherOf(at)) {
+  for (let at = root; at !== NO_BLOCK; at = isLower ? blocks.lowerOf(at) : blocks.higherOf(at)) {
     parent = at;
     isLower = blocks.isBefore(block, at);
   }
-  blocks.setLower(block, NONE);
-  blocks.setHigher(block, NONE);
+  blocks.setLower(block, NO_BLOCK);
+  blocks.setHigher(block, NO_BLOCK);
   blocks.setParent(block, parent);
-  if (parent === NONE) return block;
+  if (parent === NO_BLOCK) return block;
   if (isLower) blocks.setLower(parent, block);
   else blocks.setHigher(parent, block);
   const rank = rankOf(block);
-  while (parent !== NONE && rankOf(parent) < rank) {
+  while (parent !== NO_BLOCK && rankOf(parent) < rank) {
     rotateUp(blocks, block);
     parent = blocks.parentOf(block);
   }
-  return parent === NONE ? block : root;
+  return parent === NO_BLOCK ? block : root;
 }
 
-/** Takes a block out, in O(1) expected. Its size and address may have changed. @returns the new root, or {@link NONE} */
+/** Takes a block out, in O(1) expected. @returns the new root, or {@link NONE} */
 export function removeFromTree(blocks: BlockTable, root: number, block: number): number {
   let top = root;
   let lower = blocks.lowerOf(block);
   let higher = blocks.higherOf(block);
-  while (lower !== NONE && higher !== NONE) {
+  while (lower !== NO_BLOCK && higher !== NO_BLOCK) {
     const child = rankOf(lower) > rankOf(higher) ? lower : higher;
     rotateUp(blocks, child);
     if (top === block) top = child;
     lower = blocks.lowerOf(block);
     higher = blocks.higherOf(block);
   }
-  const child = lower === NONE ? higher : lower;
+  const child = lower === NO_BLOCK ? higher : lower;
   const parent = blocks.parentOf(block);
-  if (child !== NONE) blocks.setParent(child, parent);
-  if (parent === NONE) return child;
+  if (child !== NO_BLOCK) blocks.setParent(child, parent);
+  if (parent === NO_BLOCK) return child;
   setChild(blocks, parent, block, child);
   return top;
 }
@@ -49,15 +52,15 @@ export function removeFromTree(blocks: BlockTable, root: number, block: number):
 /** The first block of a tree that is not empty, in O(log n). */
 export function lowestOf(blocks: BlockTable, root: number): number {
   let at = root;
-  for (let lower = at; lower !== NONE; lower = blocks.lowerOf(at)) at = lower;
+  for (let lower = at; lower !== NO_BLOCK; lower = blocks.lowerOf(at)) at = lower;
   return at;
 }
 
 /** The first block of at least `bytes`, or {@link NONE}; in O(log n). */
-export function bestFitIn(blocks: BlockTable, root: number, bytes: number): number {
-  let best = NONE;
+export function bestFitInTree(blocks: BlockTable, root: number, bytes: number): number {
+  let best = NO_BLOCK;
   let at = root;
-  while (at !== NONE) {
+  while (at !== NO_BLOCK) {
     if (blocks.bytesOf(at) >= bytes) {
       best = at;
       at = blocks.lowerOf(at);
@@ -71,10 +74,10 @@ export function bestFitIn(blocks: BlockTable, root: number, bytes: number): numb
 /** The block behind another one, or {@link NONE}; O(1) amortised over a walk. */
 export function successorOf(blocks: BlockTable, block: number): number {
   const higher = blocks.higherOf(block);
-  if (higher !== NONE) return lowestOf(blocks, higher);
+  if (higher !== NO_BLOCK) return lowestOf(blocks, higher);
   let at = block;
   let parent = blocks.parentOf(at);
-  while (parent !== NONE && blocks.higherOf(parent) === at) {
+  while (parent !== NO_BLOCK && blocks.higherOf(parent) === at) {
     at = parent;
     parent = blocks.parentOf(at);
   }
@@ -83,11 +86,11 @@ export function successorOf(blocks: BlockTable, block: number): number {
 
 /** Checks links and ranks, in O(n). @throws ERR_MEM_INVARIANT */
 export function checkTree(blocks: BlockTable, root: number): void {
-  ensure(blocks.parentOf(root) === NONE, `root ${root} has no parent`);
-  for (let at = lowestOf(blocks, root); at !== NONE; at = successorOf(blocks, at)) {
+  ensure(blocks.parentOf(root) === NO_BLOCK, `root ${root} has no parent`);
+  for (let at = lowestOf(blocks, root); at !== NO_BLOCK; at = successorOf(blocks, at)) {
     for (const child of [blocks.lowerOf(at), blocks.higherOf(at)]) {
-      ensure(child === NONE || blocks.parentOf(child) === at, `parent(${child}) == ${at}`);
-      ensure(child === NONE || rankOf(child) < rankOf(at), `rank(${child}) < rank(${at})`);
+      ensure(child === NO_BLOCK || blocks.parentOf(child) === at, `parent(${child}) == ${at}`);
+      ensure(child === NO_BLOCK || rankOf(child) < rankOf(at), `rank(${child}) < rank(${at})`);
     }
   }
 }
@@ -113,10 +116,10 @@ function rotateUp(blocks: BlockTable, block: number): void {
     blocks.setHigher(parent, inner);
     blocks.setLower(block, parent);
   }
-  if (inner !== NONE) blocks.setParent(inner, parent);
+  if (inner !== NO_BLOCK) blocks.setParent(inner, parent);
   blocks.setParent(parent, block);
   blocks.setParent(block, grandparent);
-  if (grandparent !== NONE) setChild(blocks, grandparent, parent, block);
+  if (grandparent !== NO_BLOCK) setChild(blocks, grandparent, parent, block);
 }
 
 function setChild(blocks: BlockTable, parent: number, before: number, now: number): void {

@@ -1,8 +1,10 @@
 import { type BlockTable, ensure, NONE } from './block-table.js';
-import { bestFitIn, checkTree, insertIntoTree, lowestOf, removeFromTree, successorOf } from './block-tree.js';
+import { bestFitInTree, checkTree, insertIntoTree, lowestOf, removeFromTree, successorOf } from './block-tree.js';
+
+// A constant of the module's own: an imported one costs a memory read at each use.
+const NO_BLOCK: number = NONE;
 
 // Bins of sizes: the position of the highest binary digit and the five digits behind it; below 64 each size has its own.
-const INT32_LIMIT = 2 ** 31;
 const HIGH_SHIFT = 24;
 const BINS = 1600;
 const WORDS = BINS / 32;
@@ -19,9 +21,8 @@ const LONG_WALK = 16;
  */
 export class FreeBlockIndex {
   readonly #blocks: BlockTable;
-  // The first block of a list, the root of a tree.
-  readonly #heads = new Int32Array(BINS).fill(NONE);
-  readonly #isTree = new Uint8Array(BINS);
+  // Of a bin: the first block of its list, treeOf(root of its tree), or NONE.
+  readonly #heads = new Int32Array(BINS).fill(NO_BLOCK);
   // Bit b of #filled[w] == bin 32 * w + b holds blocks; bit w of #filledWords[g] == #filled[32 * g + w] != 0.
   readonly #filled = new Int32Array(WORDS);
   readonly #filledWords = new Int32Array(2);
@@ -37,18 +38,51 @@ export class FreeBlockIndex {
 
   /** Bytes of the index itself; the links lie in the block table. */
   get metadataBytes(): number {
-    return this.#heads.byteLength + this.#isTree.byteLength + this.#filled.byteLength + this.#filledWords.byteLength;
+    return this.#heads.byteLength + this.#filled.byteLength + this.#filledWords.byteLength;
   }
 
   /** The smallest block of at least `bytes`, at the lowest address among equals, or {@link NONE}. */
   findBestFit(bytes: number): number {
     const bin = binFor(bytes);
     const head = this.#heads[bin]!;
-    if (head !== NONE) {
-      const fit = this.#isTree[bin] === 1 ? bestFitIn(this.#blocks, head, bytes) : this.#walkTo(bytes, bin, head);
-      if (fit !== NONE) return fit;
+    if (head !== NO_BLOCK) {
+      const fit = this.#bestFitIn(bin, head, bytes);
+      if (fit !== NO_BLOCK) return fit;
     }
     return this.#lowestBehind(bin);
+  }
+
+  /**
+   * Removes the block that {@link findBestFit} finds, and returns it. Cheaper than both in turn: as a rule it is the only
+   * one of its bin.
+   */
+  takeBestFit(bytes: number): number {
+    const bin = binFor(bytes);
+    const head = this.#heads[bin]!;
+    if (head !== NO_BLOCK) {
+      const fit = this.#bestFitIn(bin, head, bytes);
+      if (fit !== NO_BLOCK) {
+        this.remove(fit);
+        return fit;
+      }
+    }
+    let word = bin >>> 5;
+    let bits = this.#filled[word]! & (-2 << bin);
+    if (bits === 0) {
+      word = this.#filledWordBehind(word);
+      if (word === WORDS) return NO_BLOCK;
+      bits = this.#filled[word]!;
+    }
+    const bit = bits & -bits;
+    const found = (word << 5) + 31 - Math.clz32(bit);
+    const block = this.#heads[found]!;
+    if (block < 0 || this.#blocks.higherOf(block) !== NO_BLOCK) return this.#takeLowestOf(found);
+    this.#count--;
+    this.#heads[found] = NO_BLOCK;
+    const left = this.#filled[word]! ^ bit;
+    this.#filled[word] = left;
+    if (left === 0) this.#filledWords[word >>> 5]! ^= 1 << word;
+    return block;
   }
 
   insert(block: number): void {
@@ -56,47 +90,35 @@ export class FreeBlockIndex {
     const bin = binFor(blocks.bytesOf(block));
     const head = this.#heads[bin]!;
     this.#count++;
-    blocks.setBin(block, bin);
-    if (head === NONE) {
-      blocks.setLower(block, NONE);
-      blocks.setHigher(block, NONE);
-      this.#heads[bin] = block;
-      this.#filled[bin >>> 5]! |= 1 << (bin & 31);
-      this.#filledWords[bin >>> 10]! |= 1 << ((bin >>> 5) & 31);
-    } else if (this.#isTree[bin] === 1) {
-      this.#heads[bin] = insertIntoTree(blocks, head, block);
-    } else {
-      this.#insertIntoList(block, bin, head);
+    if (head !== NO_BLOCK) {
+      this.#join(block, bin, head);
+      return;
     }
+    blocks.enterBin(block, bin, NO_BLOCK, NO_BLOCK);
+    this.#heads[bin] = block;
+    const word = bin >>> 5;
+    this.#filled[word]! |= 1 << bin;
+    this.#filledWords[word >>> 5]! |= 1 << word;
   }
 
   remove(block: number): void {
-    const blocks = this.#blocks;
-    const bin = blocks.binOf(block);
+    const bin = this.#blocks.binOf(block);
     this.#count--;
-    if (this.#isTree[bin] === 1) {
-      this.#heads[bin] = removeFromTree(blocks, this.#heads[bin]!, block);
-    } else {
-      const lower = blocks.lowerOf(block);
-      const higher = blocks.higherOf(block);
-      if (higher !== NONE) blocks.setLower(higher, lower);
-      if (lower !== NONE) blocks.setHigher(lower, higher);
-      else this.#heads[bin] = higher;
-    }
-    if (this.#heads[bin] === NONE) this.#close(bin);
+    if (this.#blocks.isUnlinked(block) && this.#heads[bin] === block) this.#clear(bin);
+    else this.#leave(block, bin);
   }
 
   /**
    * Puts `block` in the place of `old`, which may be the same block with another size or address than when it came in.
-   * O(1) where the order allows it: as when a part of a free block is handed out, or a block joins its free neighbour.
+   * Cheaper than removing and inserting where the order allows it; that is rare with sizes that change by much.
    */
   replace(old: number, block: number): void {
     const blocks = this.#blocks;
     const bin = blocks.binOf(old);
-    if (this.#isTree[bin] === 0 && binFor(blocks.bytesOf(block)) === bin) {
+    if (!isTree(this.#heads[bin]!) && binFor(blocks.bytesOf(block)) === bin) {
       const lower = blocks.lowerOf(old);
       const higher = blocks.higherOf(old);
-      if ((lower === NONE || blocks.isBefore(lower, block)) && (higher === NONE || blocks.isBefore(block, higher))) {
+      if ((lower === NO_BLOCK || blocks.isBefore(lower, block)) && (higher === NO_BLOCK || blocks.isBefore(block, higher))) {
         if (old !== block) this.#link(block, bin, lower, higher);
         return;
       }
@@ -113,35 +135,36 @@ export class FreeBlockIndex {
   /** The block behind another one in the order, or {@link NONE}. */
   after(block: number): number {
     const bin = this.#blocks.binOf(block);
-    const next = this.#isTree[bin] === 1 ? successorOf(this.#blocks, block) : this.#blocks.higherOf(block);
-    return next === NONE ? this.#lowestBehind(bin) : next;
+    const next = isTree(this.#heads[bin]!) ? successorOf(this.#blocks, block) : this.#blocks.higherOf(block);
+    return next === NO_BLOCK ? this.#lowestBehind(bin) : next;
   }
 
   /** Checks order, bins and bits, in O(n). @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
     const blocks = this.#blocks;
     let count = 0;
-    for (let block = this.first(); block !== NONE; block = this.after(block)) {
+    for (let block = this.first(); block !== NO_BLOCK; block = this.after(block)) {
       count++;
       const next = this.after(block);
       ensure(blocks.exists(block) && blocks.isFree(block), `indexed block ${block} is free`);
       ensure(blocks.binOf(block) === binFor(blocks.bytesOf(block)), `block ${block} is in the bin of its size`);
-      ensure(next === NONE || blocks.isBefore(block, next), `block ${block} stands before block ${next}`);
+      ensure(next === NO_BLOCK || blocks.isBefore(block, next), `block ${block} stands before block ${next}`);
     }
     ensure(count === this.#count, `${count} indexed blocks are counted as ${this.#count}`);
     for (let bin = 0; bin < BINS; bin++) {
       const isFilled = ((this.#filled[bin >>> 5]! >>> (bin & 31)) & 1) === 1;
-      ensure(isFilled === (this.#heads[bin] !== NONE), `the bit of bin ${bin} tells whether it holds blocks`);
-      if (isFilled && this.#isTree[bin] === 1) checkTree(blocks, this.#heads[bin]!);
+      ensure(isFilled === (this.#heads[bin] !== NO_BLOCK), `the bit of bin ${bin} tells whether it holds blocks`);
+      if (isTree(this.#heads[bin]!)) checkTree(blocks, treeOf(this.#heads[bin]!));
     }
   }
 
-  /** The first block of at least `bytes` in a list, or {@link NONE}. */
-  #walkTo(bytes: number, bin: number, head: number): number {
+  /** The best fit in a bin that is not empty, or {@link NONE}. */
+  #bestFitIn(bin: number, head: number, bytes: number): number {
     const blocks = this.#blocks;
+    if (isTree(head)) return bestFitInTree(blocks, treeOf(head), bytes);
     let at = head;
     let steps = 0;
-    while (at !== NONE && blocks.bytesOf(at) < bytes) {
+    while (at !== NO_BLOCK && blocks.bytesOf(at) < bytes) {
       at = blocks.higherOf(at);
       steps++;
     }
@@ -149,12 +172,18 @@ export class FreeBlockIndex {
     return at;
   }
 
-  #insertIntoList(block: number, bin: number, head: number): void {
+  /** Inserts a block into a bin that is not empty. */
+  #join(block: number, bin: number, head: number): void {
     const blocks = this.#blocks;
-    let lower = NONE;
+    if (isTree(head)) {
+      blocks.enterBin(block, bin, NO_BLOCK, NO_BLOCK);
+      this.#heads[bin] = treeOf(insertIntoTree(blocks, treeOf(head), block));
+      return;
+    }
+    let lower = NO_BLOCK;
     let higher = head;
     let steps = 0;
-    while (higher !== NONE && blocks.isBefore(higher, block)) {
+    while (higher !== NO_BLOCK && blocks.isBefore(higher, block)) {
       lower = higher;
       higher = blocks.higherOf(higher);
       steps++;
@@ -165,66 +194,99 @@ export class FreeBlockIndex {
 
   #link(block: number, bin: number, lower: number, higher: number): void {
     const blocks = this.#blocks;
-    blocks.setBin(block, bin);
-    blocks.setLower(block, lower);
-    blocks.setHigher(block, higher);
-    if (higher !== NONE) blocks.setLower(higher, block);
-    if (lower !== NONE) blocks.setHigher(lower, block);
+    blocks.enterBin(block, bin, lower, higher);
+    if (higher !== NO_BLOCK) blocks.setLower(higher, block);
+    if (lower !== NO_BLOCK) blocks.setHigher(lower, block);
     else this.#heads[bin] = block;
   }
 
+  /** Removes a block from a bin that is in a tree or not alone. */
+  #leave(block: number, bin: number): void {
+    const blocks = this.#blocks;
+    const head = this.#heads[bin]!;
+    if (isTree(head)) {
+      const root = removeFromTree(blocks, treeOf(head), block);
+      if (root === NO_BLOCK) this.#clear(bin);
+      else this.#heads[bin] = treeOf(root);
+      return;
+    }
+    const lower = blocks.lowerOf(block);
+    const higher = blocks.higherOf(block);
+    if (higher !== NO_BLOCK) blocks.setLower(higher, lower);
+    if (lower !== NO_BLOCK) blocks.setHigher(lower, higher);
+    else this.#heads[bin] = higher;
+  }
+
   #becomeTree(bin: number): void {
-    let root = NONE;
-    for (let block = this.#heads[bin]!; block !== NONE; ) {
+    let root = NO_BLOCK;
+    for (let block = this.#heads[bin]!; block !== NO_BLOCK; ) {
       const next = this.#blocks.higherOf(block);
       root = insertIntoTree(this.#blocks, root, block);
       block = next;
     }
-    this.#heads[bin] = root;
-    this.#isTree[bin] = 1;
+    this.#heads[bin] = treeOf(root);
   }
 
-  #close(bin: number): void {
+  #clear(bin: number): void {
     const word = bin >>> 5;
-    this.#isTree[bin] = 0;
-    this.#filled[word]! &= ~(1 << (bin & 31));
-    if (this.#filled[word] === 0) this.#filledWords[word >>> 5]! &= ~(1 << (word & 31));
+    const bits = this.#filled[word]! & ~(1 << bin);
+    this.#heads[bin] = NO_BLOCK;
+    this.#filled[word] = bits;
+    if (bits === 0) this.#filledWords[word >>> 5]! &= ~(1 << word);
+  }
+
+  #takeLowestOf(bin: number): number {
+    const block = this.#lowestIn(bin);
+    this.remove(block);
+    return block;
   }
 
   #lowestIn(bin: number): number {
     const head = this.#heads[bin]!;
-    return this.#isTree[bin] === 1 ? lowestOf(this.#blocks, head) : head;
+    return isTree(head) ? lowestOf(this.#blocks, treeOf(head)) : head;
   }
 
   /** The lowest block of all bins behind one, or {@link NONE}. */
   #lowestBehind(bin: number): number {
     let word = bin >>> 5;
-    let bits = this.#filled[word]! & (-2 << (bin & 31));
+    let bits = this.#filled[word]! & (-2 << bin);
     if (bits === 0) {
-      let group = word >>> 5;
-      let words = this.#filledWords[group]! & (-2 << (word & 31));
-      if (words === 0) {
-        if (group === 1) return NONE;
-        group = 1;
-        words = this.#filledWords[1]!;
-        if (words === 0) return NONE;
-      }
-      word = 32 * group + lowestBit(words);
+      word = this.#filledWordBehind(word);
+      if (word === WORDS) return NO_BLOCK;
       bits = this.#filled[word]!;
     }
-    return this.#lowestIn(32 * word + lowestBit(bits));
+    const head = this.#heads[(word << 5) + 31 - Math.clz32(bits & -bits)]!;
+    return head >= 0 ? head : lowestOf(this.#blocks, treeOf(head));
   }
+
+  /** The next word behind one that has bits, or WORDS. */
+  #filledWordBehind(word: number): number {
+    const words = this.#filledWords[word >>> 5]! & (-2 << word);
+    if (words !== 0) return (word & 32) + lowestBit(words);
+    const high = word < 32 ? this.#filledWords[1]! : 0;
+    return high === 0 ? WORDS : 32 + lowestBit(high);
+  }
+}
+
+/** Tells whether a bin's head is the root of a tree. */
+function isTree(head: number): boolean {
+  return head < NO_BLOCK;
+}
+
+/** Turns a root into a bin's head, and back. */
+function treeOf(root: number): number {
+  return -2 - root;
 }
 
 /** The bin of a size; it never falls as sizes rise. */
 function binFor(bytes: number): number {
-  if (bytes < INT32_LIMIT) return smallBinFor(bytes | 0);
-  return 32 * HIGH_SHIFT + smallBinFor((bytes / 2 ** HIGH_SHIFT) | 0);
+  return bytes < 2147483648 ? lowBinFor(bytes) : 32 * HIGH_SHIFT + lowBinFor(bytes / 2 ** HIGH_SHIFT);
 }
 
-function smallBinFor(bytes: number): number {
-  const shift = Math.max(0, 26 - Math.clz32(bytes));
-  return 32 * shift + (bytes >>> shift);
+/** @param bytes - below 2^31, where the bitwise operators work on it; a fraction is dropped */
+function lowBinFor(bytes: number): number {
+  const shift = 26 - Math.clz32(bytes | 32);
+  return (shift << 5) + (bytes >>> shift);
 }
 
 function lowestBit(bits: number): number {

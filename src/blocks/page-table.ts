@@ -1,10 +1,11 @@
 import type { AddressIndex } from './address-index.js';
 import { widened } from './block-table.js';
 
-const CHUNK_BITS = 12;
-const CHUNK_ENTRIES = 1 << CHUNK_BITS;
-const DIRECTORY_BITS = 14;
-const DIRECTORY_ENTRIES = 1 << DIRECTORY_BITS;
+// A chunk has 2^12 entries, a directory 2^14 chunks, a region therefore 2^26 = 67108864 granules. On the paths that every
+// call takes these are written out: V8 inlines short functions only, and a named constant is six bytes of bytecode.
+const CHUNK_ENTRIES = 4096;
+const DIRECTORY_ENTRIES = 16384;
+const REGION_GRANULES = CHUNK_ENTRIES * DIRECTORY_ENTRIES;
 
 /**
  * An address index for blocks that lie densely in large segments: a radix tree over the address in units of a granule.
@@ -13,11 +14,12 @@ const DIRECTORY_ENTRIES = 1 << DIRECTORY_BITS;
  * Memory: 4 bytes a granule of the address space in use, by chunks of 4096 granules; empty chunks are used again.
  */
 export class PageTable implements AddressIndex {
-  readonly #granuleBytes: number;
+  // A field that begins as undefined would be read with checks of its type: these two begin as doubles.
+  #granulesPerByte = 0.5;
+  #regionStart = Number.NaN;
+  #directory: Int32Array = new Int32Array(0);
   readonly #regionBytes: number;
   readonly #regions = new Map<number, Int32Array>();
-  #region = -1;
-  #directory: Int32Array = new Int32Array(0);
   // Chunk 0 stays empty: directories begin as zeros and so point to it. Entries hold block + 1, 0 is none.
   #entries = new Int32Array(CHUNK_ENTRIES * 2);
   #inUse = new Int32Array(2);
@@ -26,8 +28,8 @@ export class PageTable implements AddressIndex {
 
   /** @param granuleBytes - a power of two, at most the smallest distance of two blocks */
   constructor(granuleBytes: number) {
-    this.#granuleBytes = granuleBytes;
-    this.#regionBytes = granuleBytes * CHUNK_ENTRIES * DIRECTORY_ENTRIES;
+    this.#granulesPerByte = 1 / granuleBytes;
+    this.#regionBytes = granuleBytes * REGION_GRANULES;
   }
 
   get metadataBytes(): number {
@@ -35,50 +37,59 @@ export class PageTable implements AddressIndex {
   }
 
   get(address: number): number {
-    const region = Math.floor(address / this.#regionBytes);
-    if (region !== this.#region && !this.#enterRegion(region)) return -1;
-    const granule = ((address - region * this.#regionBytes) / this.#granuleBytes) | 0;
-    const chunk = this.#directory[granule >> CHUNK_BITS]!;
-    return this.#entries[(chunk << CHUNK_BITS) | (granule & (CHUNK_ENTRIES - 1))]! - 1;
+    const offset = (address - this.#regionStart) * this.#granulesPerByte;
+    if (!(offset >= 0 && offset < 67108864)) return this.#enterRegion(address) ? this.get(address) : -1;
+    const chunk = this.#directory[offset >> 12]!;
+    return this.#entries[(chunk << 12) | (offset & 4095)]! - 1;
   }
 
   set(address: number, block: number): void {
-    const region = Math.floor(address / this.#regionBytes);
-    if (region !== this.#region && !this.#enterRegion(region)) this.#addRegion(region);
-    const granule = ((address - region * this.#regionBytes) / this.#granuleBytes) | 0;
-    let chunk = this.#directory[granule >> CHUNK_BITS]!;
-    if (chunk === 0) {
-      chunk = this.#takeChunk();
-      this.#directory[granule >> CHUNK_BITS] = chunk;
+    const offset = (address - this.#regionStart) * this.#granulesPerByte;
+    if (offset >= 0 && offset < 67108864) {
+      const chunk = this.#directory[offset >> 12]!;
+      if (chunk !== 0) {
+        this.#entries[(chunk << 12) | (offset & 4095)] = block + 1;
+        this.#inUse[chunk]!++;
+        return;
+      }
     }
-    this.#entries[(chunk << CHUNK_BITS) | (granule & (CHUNK_ENTRIES - 1))] = block + 1;
-    this.#inUse[chunk]!++;
+    this.#addChunk(address);
+    this.set(address, block);
   }
 
   delete(address: number): void {
-    const region = Math.floor(address / this.#regionBytes);
-    if (region !== this.#region && !this.#enterRegion(region)) return;
-    const granule = ((address - region * this.#regionBytes) / this.#granuleBytes) | 0;
-    const chunk = this.#directory[granule >> CHUNK_BITS]!;
-    this.#entries[(chunk << CHUNK_BITS) | (granule & (CHUNK_ENTRIES - 1))] = 0;
-    if (--this.#inUse[chunk]! === 0) {
-      this.#directory[granule >> CHUNK_BITS] = 0;
-      this.#spareChunks.push(chunk);
+    const offset = (address - this.#regionStart) * this.#granulesPerByte;
+    if (offset >= 0 && offset < 67108864) {
+      const chunk = this.#directory[offset >> 12]!;
+      this.#entries[(chunk << 12) | (offset & 4095)] = 0;
+      if (--this.#inUse[chunk]! === 0) this.#giveChunk(offset >> 12);
+    } else if (this.#enterRegion(address)) {
+      this.delete(address);
     }
   }
 
-  #enterRegion(region: number): boolean {
+  /** Makes the region of an address the one that the next look-ups begin in. */
+  #enterRegion(address: number): boolean {
+    const region = Math.floor(address / this.#regionBytes);
     const directory = this.#regions.get(region);
     if (directory === undefined) return false;
-    this.#region = region;
+    this.#regionStart = region * this.#regionBytes;
     this.#directory = directory;
     return true;
   }
 
-  #addRegion(region: number): void {
-    this.#region = region;
-    this.#directory = new Int32Array(DIRECTORY_ENTRIES);
-    this.#regions.set(region, this.#directory);
+  /** Makes the chunk of an address, if that is what it lacks, and enters its region. */
+  #addChunk(address: number): void {
+    const region = Math.floor(address / this.#regionBytes);
+    if (!this.#regions.has(region)) this.#regions.set(region, new Int32Array(DIRECTORY_ENTRIES));
+    this.#enterRegion(address);
+    const at = ((address - this.#regionStart) * this.#granulesPerByte) >> 12;
+    if (this.#directory[at] === 0) this.#directory[at] = this.#takeChunk();
+  }
+
+  #giveChunk(at: number): void {
+    this.#spareChunks.push(this.#directory[at]!);
+    this.#directory[at] = 0;
   }
 
   #takeChunk(): number {

@@ -35,15 +35,19 @@ export class SortedBlocks {
 
   insert(block: number): void {
     if (this.#count === this.#sorted.length) this.#sorted = widened(this.#sorted, new Int32Array(this.#count * 2));
+    const sorted = this.#sorted;
     const at = this.#lowerBound(this.#blocks.bytesOf(block), this.#blocks.addressOf(block));
-    this.#sorted.copyWithin(at + 1, at, this.#count++);
-    this.#sorted[at] = block;
+    // A loop: copyWithin costs more than the few numbers there are to move.
+    for (let i = this.#count++; i > at; i--) sorted[i] = sorted[i - 1]!;
+    sorted[at] = block;
   }
 
   /** Takes a block out whose size and address are as they were when it came in. */
   remove(block: number): void {
     const at = this.#lowerBound(this.#blocks.bytesOf(block), this.#blocks.addressOf(block));
-    this.#sorted.copyWithin(at, at + 1, this.#count--);
+    const sorted = this.#sorted;
+    const last = --this.#count;
+    for (let i = at; i < last; i++) sorted[i] = sorted[i + 1]!;
   }
 
   /** @throws ERR_MEM_INVARIANT */

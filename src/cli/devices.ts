@@ -19,7 +19,8 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
     {
       hasBytes: false,
       hasCapacity: true,
-      create: (capacityBytes) => new SimulatedDevice(capacityBytes === undefined ? {} : { capacityBytes }),
+      create: (capacityBytes) =>
+        new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
     },
   ],
 ]);

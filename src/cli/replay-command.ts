@@ -5,7 +5,7 @@ import { loadTrace } from '../trace/trace-reader.js';
 import { CallLogFile } from './call-log-file.js';
 import { complain } from './complain.js';
 import { DEVICES } from './devices.js';
-import { MANAGERS } from './managers.js';
+import { limited, MANAGERS } from './managers.js';
 import { reportJson, reportText } from './replay-report.js';
 import { checkSettings, type NamedManager, type ReplaySettings, replayUnder } from './replay-run.js';
 import { parseSize } from './size.js';
@@ -16,6 +16,7 @@ interface ReplayFlags {
   readonly manager: string;
   readonly device: string;
   readonly capacity?: string;
+  readonly limit?: string;
   readonly json?: true;
   readonly log?: string;
   readonly verify?: true;
@@ -31,6 +32,7 @@ export function addReplayCommand(program: Command, done: (failed: boolean) => vo
     .option('-m, --manager <names>', `managers to compare, by commas: ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('-d, --device <name>', `whose memory: ${[...DEVICES.keys()].join(', ')}`, 'simulated')
     .option('-c, --capacity <size>', 'how much memory the simulated device has, such as 512MiB')
+    .option('--limit <size>', 'refuse more live bytes than this, such as 1GiB, on any device')
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')
     .option('--log <file>', 'write the call log, which can be replayed in turn')
@@ -48,9 +50,10 @@ export function addReplayCommand(program: Command, done: (failed: boolean) => vo
 /** @returns whether the run failed */
 async function replay(command: Command, path: string, flags: ReplayFlags): Promise<boolean> {
   // All that can be wrong with the input is found before anything is written.
+  const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const managers = flags.manager
     .split(',')
-    .map((name) => ({ name: name.trim(), create: byName('--manager', name.trim(), MANAGERS) }));
+    .map((name) => ({ name: name.trim(), create: limited(byName('--manager', name.trim(), MANAGERS), limitBytes) }));
   const device = byName('--device', flags.device, DEVICES);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {

@@ -10,6 +10,8 @@ export interface MemoryErrorFacts {
     reservedBytes: number;
     capacityBytes: number;
     device: number;
+    /** The quota that refused, where it was one: cached memory given back does not help then. */
+    quotaBytes?: number;
   };
   /** A size is negative, no integer, NaN or above 2^53 - 1. */
   ERR_MEM_INVALID_SIZE: { bytes: number };

@@ -12,6 +12,8 @@ const NEXT: { readonly [S in ManagerState]: readonly ManagerState[] } = {
 
 /** One manager's place in its life. Slots move it; everybody may look. */
 export class ManagerLifecycle {
+  /** Called by a manager that counts its live blocks when it has freed one; its slot sets it while it drains. */
+  onFree: (() => void) | undefined;
   #state: ManagerState = 'created';
 
   get state(): ManagerState {

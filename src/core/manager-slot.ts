@@ -73,6 +73,16 @@ export class ManagerSlot {
     return this.#seats.nativeFrees;
   }
 
+  /** Commits of pages by every manager that ever sat here. */
+  get nativeCommits(): number {
+    return this.#seats.nativeCommits;
+  }
+
+  /** Decommits of pages by every manager that ever sat here. */
+  get nativeDecommits(): number {
+    return this.#seats.nativeDecommits;
+  }
+
   get closed(): boolean {
     return this.#seats.closed;
   }
@@ -126,18 +136,17 @@ export class ManagerSlot {
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     const seat = this.#seats.active ?? this.#seats.start();
-    // Counted before the call, so that a manager replaced from inside it drains instead of stopping.
-    seat.liveBlocks++;
+    seat.allocating++;
     let ptr = NULL_PTR;
     try {
       ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
-      this.#seats.release(seat);
+      this.#allocEnded(seat, NULL_PTR);
       return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
     }
-    if (ptr === NULL_PTR) {
-      this.#seats.release(seat);
-      if (bytes > 0) return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
+    this.#allocEnded(seat, ptr);
+    if (ptr === NULL_PTR && bytes > 0) {
+      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
     }
     if (seat.log.enabled) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
     return ptr;
@@ -164,7 +173,7 @@ export class ManagerSlot {
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
     if (seat.log.enabled) seat.log.line('unlock', ptr, userUnlock ? 1 : 0);
     seat.manager.unlock(ptr, userUnlock);
-    if (seat.manager.allocated(ptr) === 0) this.#seats.release(seat);
+    this.#unlockEnded(seat, ptr);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -187,7 +196,7 @@ export class ManagerSlot {
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
     if (seat.log.enabled) seat.log.line('userUnlock', ptr);
     seat.manager.userUnlock(ptr);
-    if (seat.manager.allocated(ptr) === 0) this.#seats.release(seat);
+    this.#unlockEnded(seat, ptr);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
@@ -263,20 +272,13 @@ export class ManagerSlot {
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     let error = failure;
     if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) {
-      for (const makeRoom of [() => this.#giveCachedBack(), () => this.#askListeners(bytes)]) {
-        let seat: SeatedManager | undefined;
+      const cachedHelps = error.facts.quotaBytes === undefined;
+      for (const makeRoom of [() => cachedHelps && this.#giveCachedBack(), () => this.#askListeners(bytes)]) {
         try {
           if (!makeRoom()) continue;
-          seat = this.#seats.active ?? this.#seats.start();
-          seat.liveBlocks++;
-          const ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
-          if (ptr !== NULL_PTR) {
-            seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
-            return ptr;
-          }
-          this.#seats.release(seat);
+          const ptr = this.#tryAgain(bytes, userLock, alignment, stream);
+          if (ptr !== NULL_PTR) return ptr;
         } catch (again) {
-          if (seat !== undefined) this.#seats.release(seat);
           error = again;
           if (!MemoryError.is(again, 'ERR_MEM_OUT_OF_MEMORY')) break;
         }
@@ -284,6 +286,30 @@ export class ManagerSlot {
     }
     this.#seats.active?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
     throw error;
+  }
+
+  #tryAgain(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+    const seat = this.#seats.active ?? this.#seats.start();
+    let ptr = NULL_PTR;
+    seat.allocating++;
+    try {
+      ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
+    } finally {
+      this.#allocEnded(seat, ptr);
+    }
+    if (ptr !== NULL_PTR) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
+    return ptr;
+  }
+
+  #allocEnded(seat: SeatedManager, ptr: DevicePtr): void {
+    seat.allocating--;
+    if (ptr !== NULL_PTR && !seat.countsItself) seat.counted++;
+    if (seat !== this.#seats.active) this.#seats.settle(seat);
+  }
+
+  #unlockEnded(seat: SeatedManager, ptr: DevicePtr): void {
+    if (!seat.countsItself && seat.manager.allocated(ptr) === 0) seat.counted--;
+    if (seat !== this.#seats.active) this.#seats.settle(seat);
   }
 
   #giveCachedBack(): boolean {

@@ -133,6 +133,14 @@ export abstract class MemoryManagerAdapter {
     return undefined;
   }
 
+  /**
+   * The live blocks of all devices, or undefined when the manager does not count them; its slot counts then, by the calls
+   * that it makes itself. A manager whose blocks come and go by other methods too has to count them.
+   */
+  liveBlockCount(): number | undefined {
+    return undefined;
+  }
+
   /** Where a live block was allocated (a stack trace), or undefined when the manager does not track it. */
   siteOf(_ptr: DevicePtr): string | undefined {
     return undefined;

@@ -9,7 +9,12 @@ export class SeatedManager {
   readonly manager: MemoryManagerAdapter;
   readonly log: CallLog;
   readonly ledger = new NativeLedger();
-  liveBlocks = 0;
+  /** Whether the manager counts its live blocks; if not, {@link counted} does. */
+  readonly countsItself: boolean;
+  /** Allocations that are being made: a manager that is replaced from inside one drains instead of stopping. */
+  allocating = 0;
+  /** Live blocks by the calls of the slot, for a manager that does not count them. */
+  counted = 0;
   readonly #natives: NativeFunctions;
   readonly #ranges = new Map<DevicePtr, number>();
   readonly #grew: () => void;
@@ -18,8 +23,13 @@ export class SeatedManager {
   constructor(manager: MemoryManagerAdapter, natives: NativeFunctions, grew: () => void) {
     this.manager = manager;
     this.log = manager.callLog;
+    this.countsItself = manager.liveBlockCount() !== undefined;
     this.#natives = natives;
     this.#grew = grew;
+  }
+
+  get liveBlocks(): number {
+    return this.manager.liveBlockCount() ?? this.counted;
   }
 
   /** Sets the functions of the manager's table, each logged and counted for this manager. */

@@ -32,6 +32,8 @@ export class SlotSeats {
   #changing = false;
   #stoppedNativeAllocs = 0;
   #stoppedNativeFrees = 0;
+  #stoppedCommits = 0;
+  #stoppedDecommits = 0;
   #peakReservedBytes = 0;
 
   constructor(options: ManagerSlotOptions) {
@@ -60,6 +62,14 @@ export class SlotSeats {
 
   get nativeFrees(): number {
     return this.all().reduce((sum, seat) => sum + seat.ledger.frees, this.#stoppedNativeFrees);
+  }
+
+  get nativeCommits(): number {
+    return this.all().reduce((sum, seat) => sum + seat.ledger.commits, this.#stoppedCommits);
+  }
+
+  get nativeDecommits(): number {
+    return this.all().reduce((sum, seat) => sum + seat.ledger.decommits, this.#stoppedDecommits);
   }
 
   /** Everybody, the active one first. */
@@ -180,6 +190,7 @@ export class SlotSeats {
   #makeActive(seat: SeatedManager, installed: boolean): SeatedManager {
     const previous = this.active;
     seat.manager.lifecycle.enter('active', seat.manager.name);
+    seat.manager.lifecycle.onFree = undefined;
     this.draining = this.draining.filter((other) => other !== seat);
     this.active = seat;
     this.installed = installed;
@@ -193,22 +204,19 @@ export class SlotSeats {
 
   #retire(seat: SeatedManager): void {
     seat.manager.lifecycle.enter('draining', seat.manager.name);
-    if (seat.liveBlocks === 0) {
+    if (seat.liveBlocks + seat.allocating === 0) {
       this.#stop(seat);
     } else {
       this.draining.push(seat);
+      seat.manager.lifecycle.onFree = () => this.settle(seat);
       attempt(() => seat.manager.signalMemoryCleanup());
     }
   }
 
-  /** Counts a block of `seat` as gone. */
-  release(seat: SeatedManager): void {
-    seat.liveBlocks--;
-    if (seat !== this.active && !this.closed) this.#drained(seat);
-  }
-
-  #drained(seat: SeatedManager): void {
-    const live = seat.liveBlocks;
+  /** Notes that a call of `seat` that may have freed its last block has ended. */
+  settle(seat: SeatedManager): void {
+    if (seat === this.active || seat.manager.lifecycle.state !== 'draining' || this.closed) return;
+    const live = seat.liveBlocks + seat.allocating;
     if (live === 0) {
       this.draining = this.draining.filter((other) => other !== seat);
       this.#stop(seat);
@@ -220,6 +228,7 @@ export class SlotSeats {
 
   #stop(seat: SeatedManager): void {
     seat.manager.lifecycle.enter('stopped', seat.manager.name);
+    seat.manager.lifecycle.onFree = undefined;
     seat.log.line('shutdown');
     const changing = this.#changing;
     this.#changing = true;
@@ -230,6 +239,8 @@ export class SlotSeats {
     seat.log.flush();
     this.#stoppedNativeAllocs += seat.ledger.allocs;
     this.#stoppedNativeFrees += seat.ledger.frees;
+    this.#stoppedCommits += seat.ledger.commits;
+    this.#stoppedDecommits += seat.ledger.decommits;
     seat.manager.deviceInterface.unclaim();
     this.#options.events.emit('stopped', { slot: this.#options.kind, manager: seat.manager });
   }

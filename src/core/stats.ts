@@ -34,6 +34,8 @@ export interface MemoryStatsSnapshot {
   readonly ooms: number;
 }
 
+// Of each quantity: current, peak and total. In the two functions that every allocation and every free calls the places
+// are written out: V8 inlines short functions only, and a named constant is six bytes of bytecode.
 const REQUESTED = 0;
 const ALLOCATED = 3;
 const RESERVED = 6;
@@ -64,20 +66,32 @@ export class MemoryStats {
 
   /** Counts a block that was handed out: `requested` bytes asked for, `bytes` given. */
   allocated(requested: number, bytes: number): void {
-    this.#add(REQUESTED, requested);
-    this.#add(ALLOCATED, bytes);
-    this.#add(BLOCKS, 1);
+    const values = this.#values;
+    const nowRequested = values[0]! + requested;
+    const nowAllocated = values[3]! + bytes;
+    const nowBlocks = values[9]! + 1;
+    values[0] = nowRequested;
+    values[3] = nowAllocated;
+    values[9] = nowBlocks;
+    values[2]! += requested;
+    values[5]! += bytes;
+    values[11]! += 1;
+    if (nowRequested > values[1]!) values[1] = nowRequested;
+    if (nowAllocated > values[4]!) values[4] = nowAllocated;
+    if (nowBlocks > values[10]!) values[10] = nowBlocks;
     // Without deferred bytes the peak of the allocated ones tells.
-    if (this.#values[DEFERRED] !== 0) this.#notePeakOfActive();
+    if (values[12] !== 0) this.#notePeakOfActive();
   }
 
   /** Counts a block that came back and is in use by nobody. */
   freed(requested: number, bytes: number): void {
     const values = this.#values;
-    values[REQUESTED]! -= requested;
-    values[ALLOCATED]! -= bytes;
-    values[BLOCKS]! -= 1;
-    this.#notePeakOfCached();
+    const nowAllocated = values[3]! - bytes;
+    values[0]! -= requested;
+    values[3] = nowAllocated;
+    values[9]! -= 1;
+    const cached = values[6]! - nowAllocated - values[12]!;
+    if (cached > values[14]!) values[14] = cached;
   }
 
   /** Counts a block that came back while a stream still uses it: it stays active until {@link retired}. */

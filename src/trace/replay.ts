@@ -2,6 +2,7 @@ import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
 import type { SwapEvent } from '../core/events.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
@@ -47,8 +48,9 @@ export interface ReplayResult {
   /** Wall time an event: the manager, the native calls, and the checks when verifying. */
   readonly nsPerEvent: number;
   readonly eventsPerSecond: number;
-  /** Native allocations of all managers from the first event to the last. */
+  /** Native allocations and commits of all managers from the first event to the last. */
   readonly nativeAllocs: number;
+  /** Native frees and decommits. */
   readonly nativeFrees: number;
   /** The share of allocations that needed no native call, 0 to 1. */
   readonly hitRate: number;
@@ -82,17 +84,17 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
     if (event.slot === slot.kind) hits.watch(event.current);
   };
   const blocks = new ReplayBlocks(events, slot, options.verify === true ? host.device : undefined);
-  const allocsBefore = slot.nativeAllocs;
-  const freesBefore = slot.nativeFrees;
+  const allocsBefore = nativeAllocsOf(slot);
+  const freesBefore = nativeFreesOf(slot);
   slot.resetPeak();
   host.events.on('swap', onSwap);
   try {
     const start = process.hrtime.bigint();
     const blocksAcrossSwaps = run(blocks, host, swaps, options.onProgress);
     const nanoseconds = Number(process.hrtime.bigint() - start);
-    const nativeAllocs = slot.nativeAllocs - allocsBefore;
+    const nativeAllocs = nativeAllocsOf(slot) - allocsBefore;
     const hitRate = hits.rate(events.allocations, nativeAllocs);
-    const nativeFrees = slot.nativeFrees - freesBefore;
+    const nativeFrees = nativeFreesOf(slot) - freesBefore;
     const { peakReservedBytes } = slot;
     if (options.keepLive !== true) blocks.freeAll();
     return {
@@ -166,4 +168,12 @@ function failureAt(events: TraceEvents, event: number, error: unknown, later: re
   const last = Math.min(event, events.length - 1);
   const reason = error instanceof Error ? error.message : String(error);
   return new MemoryError('ERR_MEM_REPLAY', { file: events.file, line: events.lines[last] ?? 0, event: last, reason }, cause);
+}
+
+function nativeAllocsOf(slot: ManagerSlot): number {
+  return slot.nativeAllocs + slot.nativeCommits;
+}
+
+function nativeFreesOf(slot: ManagerSlot): number {
+  return slot.nativeFrees + slot.nativeDecommits;
 }

@@ -63,6 +63,14 @@ describe('stowage', () => {
 });
 
 describe('stowage replay', () => {
+  test('holds every manager to a limit, and goes on with the others when one is refused', () => {
+    const plenty = results(stowage(['replay', RESNET, '-m', 'caching,pool,tlsf,lru,default', '--limit', '1GiB', '--json']));
+    expect(plenty.map(({ manager }) => manager)).toEqual(['caching', 'pool', 'tlsf', 'lru', 'default']);
+    const { code, stdout, stderr } = stowage(['replay', RESNET, '--limit', '400MiB']);
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*capacity 419430400\n$/);
+  });
+
   test('prints one aligned row for each manager', () => {
     const { code, stdout, stderr } = stowage(['replay', RESNET, '--manager', 'caching,default']);
     const lines = stdout.split('\n');
@@ -168,8 +176,8 @@ describe('stowage replay', () => {
       [['nowhere.trace'], 'nowhere.trace: there is no such file'],
       [['test'], 'test: it is a folder, not a file'],
       [['package.json'], 'package.json:1: it is neither an allocation trace ("#alloctrace v1 <name>") nor a call log'],
-      [[RESNET, '-m', 'cachng'], '--manager is "cachng", but must be one of caching, default'],
-      [[RESNET, '-m', 'caching,,default'], '--manager is "", but must be one of caching, default'],
+      [[RESNET, '-m', 'cachng'], '--manager is "cachng", but must be one of caching, lru, pool, tlsf, default'],
+      [[RESNET, '-m', 'caching,,default'], '--manager is "", but must be one of caching, lru, pool, tlsf, default'],
       [[RESNET, '-d', 'cup'], '--device is "cup", but must be one of cpu, simulated (did you mean cpu?)'],
       [[RESNET, '-c', '12XB'], '--capacity is "12XB", but must be a size above 0 such as 512MiB, 1.5GiB or 1024'],
       [[RESNET, '-c', '1MiB', '-d', 'cpu'], "--capacity does not go with --device cpu, whose capacity is the machine's"],

@@ -101,6 +101,28 @@ describe('MemoryRuntime in a process of its own', () => {
     });
   });
 
+  test('tells where a dropped handle was allocated when sites are tracked', () => {
+    const { stdout, stderr } = runChild(
+      `${prelude()}
+        import { CachingMemoryManager, TrackingMemoryManager } from '${moduleUrl('managers/index.js')}';
+        const runtime = new MemoryRuntime(new SimulatedDevice());
+        const caching = new CachingMemoryManager(1, new stowage.MemoryManagerDeviceInterface());
+        runtime.slot.install(new TrackingMemoryManager(caching, { sites: true }));
+        function forgetful() { runtime.allocate(1000); }
+        forgetful();
+        const leaks = [];
+        runtime.events.on('leak', (event) => leaks.push(event));
+        for (let i = 0; i < 50 && leaks.length < 1; i++) {
+          gc();
+          await new Promise((done) => setTimeout(done, 5));
+        }
+        console.log(leaks.map(({ bytes, site }) => bytes + ' ' + /at (forgetful)/.exec(site)?.[1]).join());
+      `,
+      { nodeArguments: ['--expose-gc'] },
+    );
+    expect([stdout, stderr]).toEqual(['1000 forgetful\n', '']);
+  });
+
   test('loses no line of a call log that goes to a file when process.exit is called', () => {
     const path = join(folder, 'call.log');
     const { status, stderr } = runChild(`${prelude()}

@@ -1,0 +1,65 @@
+import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { DecoratingMemoryManager } from './decorating-memory-manager.js';
+import { LiveBlocks } from './live-blocks.js';
+
+/**
+ * A decorator that keeps books of the live blocks it handed out: the base of those that limit, count or track.
+ *
+ * A block leaves the books when the inner manager holds it no more, whichever lock or other holder was the last one.
+ */
+export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
+  protected readonly live = new LiveBlocks();
+
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    const ptr = this.inner.allocBytes(bytes, userLock, alignment, stream);
+    if (ptr !== NULL_PTR) this.#enter(ptr, bytes);
+    return ptr;
+  }
+
+  override unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    const row = this.live.find(ptr);
+    this.inner.unlock(ptr, userUnlock);
+    if (row !== NONE && this.inner.allocated(ptr) === 0) this.#drop(row);
+  }
+
+  /**
+   * Drops from the books what an inner manager's own methods have freed, such as an LRU's `decrementRef`. Cost: O(live blocks).
+   *
+   * @returns how many blocks that were
+   */
+  reconcile(): number {
+    const before = this.live.count;
+    for (const row of this.live) {
+      if (this.inner.allocated(this.live.addressOf(row) as DevicePtr) === 0) this.#drop(row);
+    }
+    return before - this.live.count;
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    this.live.checkInvariants();
+    for (const row of this.live) {
+      const bytes = this.inner.allocated(this.live.addressOf(row) as DevicePtr);
+      ensure(bytes === 0 || bytes === this.live.bytesOf(row), `block in row ${row} has the bytes that the inner manager says`);
+    }
+  }
+
+  /** A block was entered in the books. Must not throw. */
+  protected abstract entered(row: number): void;
+
+  /** A block is about to leave the books. Must not throw. */
+  protected abstract dropping(row: number): void;
+
+  #enter(ptr: DevicePtr, requested: number): void {
+    // An address that is in the books already was freed past this manager.
+    const stale = this.live.find(ptr);
+    if (stale !== NONE) this.#drop(stale);
+    this.entered(this.live.add(ptr, this.inner.allocated(ptr), requested));
+  }
+
+  #drop(row: number): void {
+    this.dropping(row);
+    this.live.remove(row);
+  }
+}

@@ -1,0 +1,76 @@
+import { widened } from '../../src/blocks/block-table.js';
+
+/** One quantity: what it is now, the highest it has been, and the sum of all increases. */
+export interface Counter {
+  readonly value: number;
+  readonly peak: number;
+  readonly total: number;
+}
+
+/** What is counted of allocations. */
+export interface Counters {
+  /** Bytes that were asked for. */
+  readonly bytes: Counter;
+  /** Blocks. */
+  readonly blocks: Counter;
+}
+
+const VALUE = 0;
+const PEAK = 1;
+const TOTAL = 2;
+const BYTES = 0;
+const BLOCKS = 3;
+const STRIDE = 6;
+
+/**
+ * Counters of one nesting level, for each tag (a small integer). All begin at 0; a value is negative when more was freed
+ * than allocated while the level was on top.
+ */
+export class CounterFrame {
+  #values = new Float64Array(STRIDE);
+
+  /** Counts a block that was allocated. O(1), amortised. */
+  add(tag: number, bytes: number): void {
+    if ((tag + 1) * STRIDE > this.#values.length) this.#grow(tag);
+    this.#increase(tag * STRIDE + BYTES, bytes, bytes, bytes);
+    this.#increase(tag * STRIDE + BLOCKS, 1, 1, 1);
+  }
+
+  /** Counts a block that was freed. O(1), amortised. */
+  subtract(tag: number, bytes: number): void {
+    if ((tag + 1) * STRIDE > this.#values.length) this.#grow(tag);
+    this.#values[tag * STRIDE + BYTES + VALUE]! -= bytes;
+    this.#values[tag * STRIDE + BLOCKS + VALUE]! -= 1;
+  }
+
+  /** Folds in a level that was above this one, in O(tags). @see Source: RMM, statistics_resource_adaptor::counter::add_counters_from_tracked_sub_block */
+  fold(above: CounterFrame): void {
+    const other = above.#values;
+    if (other.length > this.#values.length) this.#grow(other.length / STRIDE - 1);
+    for (let at = 0; at < other.length; at += 3) {
+      this.#increase(at, other[at + VALUE]!, other[at + PEAK]!, other[at + TOTAL]!);
+    }
+  }
+
+  counters(tag: number): Counters {
+    return { bytes: this.#counter(tag * STRIDE + BYTES), blocks: this.#counter(tag * STRIDE + BLOCKS) };
+  }
+
+  #counter(at: number): Counter {
+    const values = this.#values;
+    return { value: values[at + VALUE] ?? 0, peak: values[at + PEAK] ?? 0, total: values[at + TOTAL] ?? 0 };
+  }
+
+  /** Adds a change: the peak within it counts from the value before it. */
+  #increase(at: number, value: number, peak: number, total: number): void {
+    const values = this.#values;
+    const before = values[at + VALUE]!;
+    if (before + peak > values[at + PEAK]!) values[at + PEAK] = before + peak;
+    values[at + VALUE] = before + value;
+    values[at + TOTAL]! += total;
+  }
+
+  #grow(tag: number): void {
+    this.#values = widened(this.#values, new Float64Array(Math.max(2 * this.#values.length, (tag + 1) * STRIDE)));
+  }
+}

@@ -1,0 +1,158 @@
+import type { LogSink } from '../../src/core/call-log.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
+import type { DevicePtr } from '../../src/core/units.js';
+import type { ManagerOptions } from '../policy/block-memory-manager.js';
+
+/**
+ * A manager around another one: the base of all decorators, which forwards every call.
+ *
+ * It is what gets installed. It shares the inner manager's table, so that a slot that claims and fills it serves both,
+ * and calls are logged on the decorator's own call log. The inner manager must not be installed itself, nor called past
+ * the decorator: what is allocated or freed there is in nobody's books.
+ *
+ * A decorator overrides `allocBytes`, `unlock` and `userLock`; `userUnlock` is `unlock(ptr, true)` here.
+ */
+export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
+  /** The manager that does the work. */
+  readonly inner: MemoryManagerAdapter;
+
+  constructor(inner: MemoryManagerAdapter, options: ManagerOptions = {}) {
+    super(inner.deviceInterface, options.logStream);
+    this.inner = inner;
+  }
+
+  /** @throws ERR_MEM_LIFECYCLE when the inner manager was used and shut down before */
+  initialize(): void {
+    this.inner.lifecycle.check('active', this.inner.name);
+    this.inner.initialize();
+    this.inner.lifecycle.enter('active', this.inner.name);
+  }
+
+  shutdown(): void {
+    const { inner } = this;
+    if (inner.lifecycle.state === 'active') {
+      inner.lifecycle.enter('draining', inner.name);
+      inner.lifecycle.enter('stopped', inner.name);
+    }
+    inner.shutdown();
+  }
+
+  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    return this.inner.allocBytes(bytes, userLock, alignment, stream);
+  }
+
+  allocated(ptr: DevicePtr): number {
+    return this.inner.allocated(ptr);
+  }
+
+  unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    this.inner.unlock(ptr, userUnlock);
+  }
+
+  userLock(ptr: DevicePtr): void {
+    this.inner.userLock(ptr);
+  }
+
+  userUnlock(ptr: DevicePtr): void {
+    this.unlock(ptr, true);
+  }
+
+  isUserLocked(ptr: DevicePtr): boolean {
+    return this.inner.isUserLocked(ptr);
+  }
+
+  override recordStream(ptr: DevicePtr, stream: number): void {
+    this.inner.recordStream(ptr, stream);
+  }
+
+  signalMemoryCleanup(): void {
+    this.inner.signalMemoryCleanup();
+  }
+
+  /** Writes the inner manager's report, then this one's. */
+  printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
+    this.inner.printInfo(message, device, sink);
+    const line = this.infoLine();
+    sink.write(`Type: ${this.name}\n${line === '' ? '' : `${line}\n`}`);
+  }
+
+  override getMemoryPressure(): number {
+    return this.inner.getMemoryPressure();
+  }
+
+  override jitTreeExceedsMemoryPressure(bytes: number): boolean {
+    return this.inner.jitTreeExceedsMemoryPressure(bytes);
+  }
+
+  override addMemoryManagement(device: number): void {
+    this.inner.addMemoryManagement(device);
+  }
+
+  override removeMemoryManagement(device: number): void {
+    this.inner.removeMemoryManagement(device);
+  }
+
+  override getMemStepSize(): number {
+    return this.inner.getMemStepSize();
+  }
+
+  override setMemStepSize(bytes: number): void {
+    this.inner.setMemStepSize(bytes);
+  }
+
+  override getMemoryStats(device?: number): MemoryStatsSnapshot | undefined {
+    return this.inner.getMemoryStats(device);
+  }
+
+  override liveBlockCount(): number | undefined {
+    return this.inner.liveBlockCount();
+  }
+
+  override siteOf(ptr: DevicePtr): string | undefined {
+    return this.inner.siteOf(ptr);
+  }
+
+  /** Checks the invariants of this manager and of those inside, in O(blocks). For tests. @throws ERR_MEM_INVARIANT */
+  checkInvariants(): void {
+    if (hasInvariants(this.inner)) this.inner.checkInvariants();
+  }
+
+  /** What {@link printInfo} tells about this manager: one line, or nothing. */
+  protected infoLine(): string {
+    return '';
+  }
+
+  /** The error for an allocation that this manager refuses itself. */
+  protected outOfMemory(requestedBytes: number, facts: OutOfMemoryFacts = {}): MemoryError {
+    const device = this.deviceInterface.getActiveDeviceId();
+    const stats = this.getMemoryStats(device);
+    const allocatedBytes = facts.allocatedBytes ?? stats?.allocatedBytes.current ?? 0;
+    return new MemoryError(
+      'ERR_MEM_OUT_OF_MEMORY',
+      {
+        requestedBytes,
+        allocatedBytes,
+        reservedBytes: stats?.reservedBytes.current ?? allocatedBytes,
+        capacityBytes: Math.min(facts.limitBytes ?? Number.POSITIVE_INFINITY, this.deviceInterface.getMaxMemorySize(device)),
+        device,
+        ...(facts.limitBytes === undefined ? {} : { quotaBytes: facts.limitBytes }),
+      },
+      facts.cause,
+    );
+  }
+}
+
+/** What a decorator knows about a refusal better than the inner manager. */
+export interface OutOfMemoryFacts {
+  /** @defaultValue what the inner manager says */
+  readonly allocatedBytes?: number;
+  /** A capacity below the device's. @defaultValue none */
+  readonly limitBytes?: number;
+  readonly cause?: unknown;
+}
+
+function hasInvariants(manager: MemoryManagerAdapter): manager is MemoryManagerAdapter & { checkInvariants(): void } {
+  return 'checkInvariants' in manager && typeof manager.checkInvariants === 'function';
+}

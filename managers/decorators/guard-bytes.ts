@@ -1,0 +1,64 @@
+import type { Device } from '../../src/core/device.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, isPowerOfTwo } from '../../src/core/units.js';
+
+/** What a device must do so that guards can be written and read. */
+export type GuardMemory = Pick<Device, 'view' | 'fill'>;
+
+/** What guards consist of. @see Source: Microsoft C runtime, the debug heap's no man's land */
+export const CANARY_BYTE = 0xfd;
+/** What freed blocks are filled with. @see Source: Microsoft C runtime, the debug heap's dead memory */
+export const POISON_BYTE = 0xdd;
+/** Bytes of a guard on each side of a block, unless a program says otherwise. */
+export const DEFAULT_GUARD_BYTES = 64;
+
+/** Overwritten bytes on one side of a block. */
+export interface Damage {
+  readonly side: 'before' | 'after';
+  /** From the block's start to the first overwritten byte: negative before the block, at least its bytes behind it. */
+  readonly offsetBytes: number;
+  readonly damagedBytes: number;
+}
+
+/** Writes and reads the guards that lie directly before and behind blocks. */
+export class Guards {
+  readonly bytes: number;
+  readonly #memory: GuardMemory;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT */
+  constructor(memory: GuardMemory, bytes: number) {
+    if (!isPowerOfTwo(bytes)) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'guardBytes', value: String(bytes), expected: 'a power of two' });
+    }
+    this.#memory = memory;
+    this.bytes = bytes;
+  }
+
+  /** Writes both guards. Cost: O(guard). */
+  write(ptr: number, blockBytes: number): void {
+    this.#memory.fill((ptr - this.bytes) as DevicePtr, CANARY_BYTE, this.bytes);
+    this.#memory.fill((ptr + blockBytes) as DevicePtr, CANARY_BYTE, this.bytes);
+  }
+
+  /** Overwrites a block that is about to be freed. Cost: O(block). */
+  poison(ptr: number, blockBytes: number): void {
+    this.#memory.fill(ptr as DevicePtr, POISON_BYTE, blockBytes);
+  }
+
+  /** The damage of a block's guards, that before it first; undefined when they are whole. Cost: O(guard). */
+  damageOf(ptr: number, blockBytes: number): Damage | undefined {
+    return this.#damage(ptr, -this.bytes, 'before') ?? this.#damage(ptr, blockBytes, 'after');
+  }
+
+  #damage(ptr: number, offset: number, side: 'before' | 'after'): Damage | undefined {
+    const guard = this.#memory.view((ptr + offset) as DevicePtr, this.bytes);
+    let first = -1;
+    let damagedBytes = 0;
+    for (let i = 0; i < guard.length; i++) {
+      if (guard[i] === CANARY_BYTE) continue;
+      if (first < 0) first = i;
+      damagedBytes++;
+    }
+    return first < 0 ? undefined : { side, offsetBytes: offset + first, damagedBytes };
+  }
+}

@@ -1,0 +1,250 @@
+import { ensure, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { MemoryError } from '../../src/core/errors.js';
+import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
+import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import type { ManagerOptions } from '../policy/block-memory-manager.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
+import { DecoratingMemoryManager } from './decorating-memory-manager.js';
+import { type Damage, DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
+import { GuardedBlocks } from './guarded-blocks.js';
+
+export interface GuardedOptions extends ManagerOptions {
+  /** The memory's device, or another object that writes and reads it. */
+  readonly memory: GuardMemory;
+  /** Bytes of the guard on each side, a power of two. @defaultValue 64 */
+  readonly guardBytes?: number;
+  /** Whether freed blocks are overwritten. @defaultValue true */
+  readonly poison?: boolean;
+  /**
+   * Whether the stack of each allocation is recorded; a number says how many of the program's frames.
+   * @defaultValue false; then a TrackingMemoryManager inside is asked
+   */
+  readonly sites?: boolean | number;
+}
+
+/** An error that says which block was damaged, on which side, and where. */
+export type CorruptionError = MemoryError<'ERR_MEM_CORRUPTED'>;
+
+/**
+ * Puts guards around each block and finds writes beyond its ends: when it is freed, and at {@link check}.
+ *
+ * An inner block is `front | block | guard`, and the last `guardBytes` of the front are a guard, too;
+ * `front = max(guardBytes, alignment)`, so a block without a wish lies at a multiple of `guardBytes` only. A block has
+ * exactly the bytes that were asked for. Freeing poisons its content before the inner manager gets it: should that
+ * fail, the block is still held but its content is lost.
+ *
+ * The host must see the memory. Cost beside the inner manager's: two fills an allocation; two views, a scan of both
+ * guards and a fill of the whole block a free.
+ */
+export class GuardedMemoryManager extends DecoratingMemoryManager {
+  readonly #guards: Guards;
+  readonly #poison: boolean;
+  readonly #frames: number;
+  readonly #blocks = new GuardedBlocks();
+  readonly #sites: (CapturedSite | undefined)[] = [];
+  /** Bytes in live blocks by device; the inner manager counts the guards, too. */
+  readonly #bytes: (MutableStat | undefined)[] = [];
+  #largestFront: number;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT */
+  constructor(inner: MemoryManagerAdapter, options: GuardedOptions) {
+    super(inner, options);
+    this.#guards = new Guards(options.memory, options.guardBytes ?? DEFAULT_GUARD_BYTES);
+    this.#poison = options.poison ?? true;
+    this.#frames = siteFrames(options.sites);
+    this.#largestFront = this.#guards.bytes;
+  }
+
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    if (bytes === 0) return this.inner.allocBytes(0, userLock, alignment, stream);
+    const front = Math.max(this.#guards.bytes, alignment);
+    const total = front + bytes + this.#guards.bytes;
+    const device = this.deviceInterface.getActiveDeviceId();
+    const base = this.#allocInner(total, bytes, userLock, alignment, stream, device);
+    if (base === NULL_PTR) return NULL_PTR;
+    try {
+      this.#guards.write(base + front, bytes);
+    } catch (error) {
+      this.inner.unlock(base, userLock);
+      throw error;
+    }
+    const row = this.#blocks.enter(base, bytes, front, userLock ? USER_LOCK : MANAGER_LOCK, device);
+    if (this.#frames > 0) this.#sites[row] = captureSite(this.#frames);
+    this.#largestFront = Math.max(this.#largestFront, front);
+    grow((this.#bytes[device] ??= newStat()), bytes);
+    return (base + front) as DevicePtr;
+  }
+
+  override allocated(ptr: DevicePtr): number {
+    const row = this.#blocks.find(ptr);
+    return row === NONE ? 0 : this.#blocks.bytesOf(row);
+  }
+
+  /**
+   * @throws ERR_MEM_CORRUPTED when this would free a block whose guard was overwritten. It stays live; after
+   * {@link repair} it can be freed
+   */
+  override unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    if (ptr === NULL_PTR) return;
+    const blocks = this.#blocks;
+    const row = blocks.find(ptr);
+    if (row === NONE) this.#refuse(ptr, userUnlock);
+    const rest = blocks.locksOf(row) & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
+    if (rest === 0) this.#prepareFree(row);
+    this.inner.unlock(blocks.baseOf(row), userUnlock);
+    if (rest !== 0) {
+      blocks.setLocks(row, rest);
+      return;
+    }
+    this.#bytes[blocks.deviceOf(row)]!.current -= blocks.bytesOf(row);
+    if (this.#frames > 0) this.#sites[row] = undefined;
+    blocks.remove(row);
+  }
+
+  override userLock(ptr: DevicePtr): void {
+    if (ptr === NULL_PTR) return;
+    const row = this.#rowOf(ptr);
+    this.inner.userLock(this.#blocks.baseOf(row));
+    this.#blocks.setLocks(row, this.#blocks.locksOf(row) | USER_LOCK);
+  }
+
+  override isUserLocked(ptr: DevicePtr): boolean {
+    const row = this.#blocks.find(ptr);
+    return row !== NONE && (this.#blocks.locksOf(row) & USER_LOCK) !== 0;
+  }
+
+  override recordStream(ptr: DevicePtr, stream: number): void {
+    this.inner.recordStream(this.#blocks.baseOf(this.#rowOf(ptr)), stream);
+  }
+
+  override removeMemoryManagement(device: number): void {
+    super.removeMemoryManagement(device);
+    this.#bytes[device] = undefined;
+  }
+
+  /** The inner manager's statistics, with requested and allocated bytes as the program knows them: without guards. */
+  override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot | undefined {
+    const stats = super.getMemoryStats(device);
+    if (stats === undefined) return undefined;
+    const bytes = { ...(this.#bytes[device] ?? newStat()) };
+    return { ...stats, requestedBytes: bytes, allocatedBytes: bytes };
+  }
+
+  override siteOf(ptr: DevicePtr): string | undefined {
+    const row = this.#blocks.find(ptr);
+    return row === NONE ? undefined : this.#siteOfRow(row);
+  }
+
+  /** Checks the guards of all live blocks. Cost: O(live blocks * guard). @throws ERR_MEM_CORRUPTED for the first that was overwritten */
+  check(): void {
+    for (const row of this.#blocks) this.#checkGuards(row);
+  }
+
+  /** Every live block whose guard was overwritten, as the error that tells of it. Cost as {@link check}. */
+  damages(): CorruptionError[] {
+    const found: CorruptionError[] = [];
+    for (const row of this.#blocks) {
+      const damage = this.#damageOf(row);
+      if (damage !== undefined) found.push(this.#corruption(row, damage));
+    }
+    return found;
+  }
+
+  /** Writes a live block's guards anew, so that it can be freed. @throws ERR_MEM_UNKNOWN_POINTER */
+  repair(ptr: DevicePtr): void {
+    const row = this.#rowOf(ptr);
+    this.#guards.write(ptr, this.#blocks.bytesOf(row));
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    this.#blocks.checkInvariants();
+    const bytes: number[] = [];
+    for (const row of this.#blocks) {
+      const device = this.#blocks.deviceOf(row);
+      bytes[device] = (bytes[device] ?? 0) + this.#blocks.bytesOf(row);
+      const base = this.#blocks.baseOf(row);
+      const needed = this.#blocks.addressOf(row) + this.#blocks.bytesOf(row) + this.#guards.bytes - base;
+      ensure(this.inner.allocated(base) >= needed, `block in row ${row} and its guards lie in an inner block`);
+    }
+    this.#bytes.forEach((stat, device) => {
+      ensure((stat?.current ?? 0) === (bytes[device] ?? 0), `bytes == sum(live block.bytes) on device ${device}`);
+    });
+  }
+
+  protected override infoLine(): string {
+    return `Guarded: ${this.#blocks.count} live blocks, ${this.#guards.bytes} bytes on each side`;
+  }
+
+  #allocInner(total: number, bytes: number, userLock: boolean, alignment: number, stream: number, device: number): DevicePtr {
+    // No device has more bytes than a number holds exactly.
+    if (!Number.isSafeInteger(total)) throw this.outOfMemory(bytes);
+    try {
+      return this.inner.allocBytes(total, userLock, alignment, stream);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+      // The caller knows neither the guards nor what they add up to.
+      const allocatedBytes = this.#bytes[device]?.current ?? 0;
+      throw new MemoryError('ERR_MEM_OUT_OF_MEMORY', { ...error.facts, requestedBytes: bytes, allocatedBytes }, error);
+    }
+  }
+
+  #rowOf(ptr: DevicePtr): number {
+    const row = this.#blocks.find(ptr);
+    if (row === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return row;
+  }
+
+  #prepareFree(row: number): void {
+    this.#checkGuards(row);
+    if (this.#poison) this.#guards.poison(this.#blocks.addressOf(row), this.#blocks.bytesOf(row));
+  }
+
+  #checkGuards(row: number): void {
+    const damage = this.#damageOf(row);
+    if (damage !== undefined) throw this.#corruption(row, damage);
+  }
+
+  #damageOf(row: number): Damage | undefined {
+    return this.#guards.damageOf(this.#blocks.addressOf(row), this.#blocks.bytesOf(row));
+  }
+
+  #corruption(row: number, damage: Damage): CorruptionError {
+    const facts = { pointer: this.#blocks.addressOf(row), bytes: this.#blocks.bytesOf(row), ...damage };
+    return new MemoryError('ERR_MEM_CORRUPTED', { ...facts, site: this.#siteOfRow(row) });
+  }
+
+  #siteOfRow(row: number): string | undefined {
+    const site = this.#sites[row];
+    return site === undefined ? super.siteOf(this.#blocks.baseOf(row)) : formatSite(site, this.#frames);
+  }
+
+  /** Throws for a pointer that heads no live block: as a double free when a free inner block lies where its front was. */
+  #refuse(ptr: DevicePtr, userUnlock: boolean): never {
+    for (let front = this.#guards.bytes; front <= this.#largestFront && front < ptr; front *= 2) {
+      const base = (ptr - front) as DevicePtr;
+      if (this.inner.allocated(base) > 0) continue;
+      try {
+        this.inner.unlock(base, userUnlock);
+      } catch (error) {
+        if (MemoryError.is(error, 'ERR_MEM_DOUBLE_FREE')) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr }, error);
+      }
+    }
+    throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  }
+}
+
+type MutableStat = { -readonly [K in keyof MemoryStat]: MemoryStat[K] };
+
+function newStat(): MutableStat {
+  return { current: 0, peak: 0, total: 0 };
+}
+
+function grow(stat: MutableStat, bytes: number): void {
+  stat.current += bytes;
+  stat.peak = Math.max(stat.peak, stat.current);
+  stat.total += bytes;
+}

@@ -1,0 +1,104 @@
+import { ensure } from '../../src/blocks/block-table.js';
+import { MemoryError } from '../../src/core/errors.js';
+import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
+import type { ManagerOptions } from '../policy/block-memory-manager.js';
+import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
+
+export interface LimitingOptions extends ManagerOptions {
+  /** Bytes that may be live at once on all devices together. @defaultValue no limit */
+  readonly limitBytes?: number;
+  /** Blocks that may be live at once on all devices together. @defaultValue no limit */
+  readonly limitBlocks?: number;
+}
+
+/**
+ * Puts a hard limit on what is live: `usedBytes <= limitBytes` and `usedBlocks <= limitBlocks`, always.
+ *
+ * What counts are the bytes of the blocks handed out, with the rounding of the inner manager. Cached memory does not
+ * count, so cleaning up makes no room here: a request beyond the limit fails at once as out of memory, and then a slot's
+ * `oom` listeners may free blocks. A request whose rounding alone exceeds the limit is given back to the inner manager.
+ *
+ * Cost beside the inner manager's: O(1) a call.
+ *
+ * @see Source: RMM, limiting_resource_adaptor
+ */
+export class LimitingMemoryManager extends BookkeepingMemoryManager {
+  readonly limitBytes: number;
+  readonly limitBlocks: number;
+  #usedBytes = 0;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is none */
+  constructor(inner: MemoryManagerAdapter, options: LimitingOptions = {}) {
+    super(inner, options);
+    this.limitBytes = checkLimit('limitBytes', options.limitBytes);
+    this.limitBlocks = checkLimit('limitBlocks', options.limitBlocks);
+  }
+
+  /** Bytes of the live blocks. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  get usedBlocks(): number {
+    return this.live.count;
+  }
+
+  /** @throws ERR_MEM_OUT_OF_MEMORY beyond a limit, with the limit as its capacity; as the inner manager */
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    if (bytes > 0 && !this.#admits(bytes)) {
+      this.reconcile();
+      if (!this.#admits(bytes)) throw this.#refusal(bytes);
+    }
+    const ptr = super.allocBytes(bytes, userLock, alignment, stream);
+    if (this.#usedBytes <= this.limitBytes) return ptr;
+    this.reconcile();
+    if (this.#usedBytes <= this.limitBytes) return ptr;
+    this.unlock(ptr, userLock);
+    throw this.#refusal(bytes);
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    let bytes = 0;
+    for (const row of this.live) bytes += this.live.bytesOf(row);
+    ensure(bytes === this.#usedBytes, 'usedBytes == sum(live block.bytes)');
+    ensure(bytes <= this.limitBytes, 'usedBytes <= limitBytes');
+    ensure(this.usedBlocks <= this.limitBlocks, 'usedBlocks <= limitBlocks');
+  }
+
+  protected override entered(row: number): void {
+    this.#usedBytes += this.live.bytesOf(row);
+  }
+
+  protected override dropping(row: number): void {
+    this.#usedBytes -= this.live.bytesOf(row);
+  }
+
+  protected override infoLine(): string {
+    const bytes = Number.isFinite(this.limitBytes) ? formatBytes(this.limitBytes) : 'any number of bytes';
+    const blocks = Number.isFinite(this.limitBlocks) ? this.limitBlocks : 'any number of';
+    return `Used: ${formatBytes(this.#usedBytes)} of ${bytes}, ${this.usedBlocks} of ${blocks} blocks`;
+  }
+
+  #admits(bytes: number): boolean {
+    return this.#usedBytes + bytes <= this.limitBytes && this.live.count < this.limitBlocks;
+  }
+
+  #refusal(bytes: number): MemoryError {
+    const limit = this.live.count < this.limitBlocks ? `${this.limitBytes} bytes` : `${this.limitBlocks} blocks`;
+    const cause = new Error(`the limit of ${limit} is reached: ${this.#usedBytes} bytes in ${this.live.count} blocks are live`);
+    return this.outOfMemory(bytes, { allocatedBytes: this.#usedBytes, limitBytes: this.limitBytes, cause });
+  }
+}
+
+function checkLimit(name: string, value = Number.POSITIVE_INFINITY): number {
+  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= 0)) return value;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name,
+    value: String(value),
+    expected: 'an integer of at least 0, or Infinity',
+  });
+}

@@ -1,0 +1,180 @@
+import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { allocationTag } from '../../src/core/allocation-tag.js';
+import type { LogSink } from '../../src/core/call-log.js';
+import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { type DevicePtr, formatBytes } from '../../src/core/units.js';
+import type { ManagerOptions } from '../policy/block-memory-manager.js';
+import { AddressOrder } from './address-order.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
+import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
+import { NumberColumn } from './number-column.js';
+
+export interface TrackingOptions extends ManagerOptions {
+  /**
+   * Whether the stack of each allocation is recorded; a number says how many of the program's frames.
+   * @defaultValue false; true records 8
+   */
+  readonly sites?: boolean | number;
+}
+
+/** A live block, as it was when it was asked for. */
+export interface TrackedBlock {
+  readonly ptr: DevicePtr;
+  /** Bytes of the block. */
+  readonly bytes: number;
+  readonly requestedBytes: number;
+  /** The device that was active. */
+  readonly device: number;
+  /** Which allocation it was, counted from 1. */
+  readonly serial: number;
+  /** What the program said it is for. */
+  readonly tag: string | undefined;
+  /** Where it was allocated: the program's stack, one line a frame. */
+  readonly site: string | undefined;
+}
+
+/** The live blocks of one allocation site. */
+export interface LeakGroup {
+  readonly site: string | undefined;
+  readonly blocks: number;
+  readonly bytes: number;
+  /** The serial of the oldest of them. */
+  readonly firstSerial: number;
+}
+
+/** All that is live, by allocation site, most bytes first. */
+export interface LeakReport {
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly groups: readonly LeakGroup[];
+}
+
+/**
+ * Knows every live block: where it was allocated, in which order, and which one an address lies in.
+ *
+ * Cost beside the inner manager's: O(1) a call; with sites some microseconds and an object an allocation. The first
+ * search for an inner address orders all live blocks, O(n log n); from then on every call costs O(log n).
+ *
+ * @see Source: RMM, tracking_resource_adaptor
+ */
+export class TrackingMemoryManager extends BookkeepingMemoryManager {
+  readonly #frames: number;
+  readonly #serials = new NumberColumn();
+  readonly #devices = new NumberColumn();
+  readonly #tags: (string | undefined)[] = [];
+  readonly #sites: (CapturedSite | undefined)[] = [];
+  #order: AddressOrder | undefined;
+  #serial = 0;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT when `sites` is a number but no positive integer */
+  constructor(inner: MemoryManagerAdapter, options: TrackingOptions = {}) {
+    super(inner, options);
+    this.#frames = siteFrames(options.sites);
+  }
+
+  /** Live blocks. */
+  get liveBlocks(): number {
+    return this.live.count;
+  }
+
+  /** The live blocks, oldest first. Cost: O(n log n). */
+  blocks(): TrackedBlock[] {
+    this.reconcile();
+    return Array.from(this.live, (row) => this.#blockOf(row)).sort((a, b) => a.serial - b.serial);
+  }
+
+  /** The live block that `ptr` lies in, at its head or inside. Cost: O(1) for a head, else O(log n). */
+  find(ptr: DevicePtr): TrackedBlock | undefined {
+    let row = this.live.find(ptr);
+    if (row === NONE) {
+      const address = this.#ordered().floor(ptr);
+      row = address === NONE ? NONE : this.live.find(address);
+      if (row === NONE || !(ptr < address + this.live.bytesOf(row))) return undefined;
+    }
+    return this.allocated(this.live.addressOf(row) as DevicePtr) > 0 ? this.#blockOf(row) : undefined;
+  }
+
+  override siteOf(ptr: DevicePtr): string | undefined {
+    const row = this.live.find(ptr);
+    const site = row === NONE ? undefined : this.#siteText(row);
+    return site ?? super.siteOf(ptr);
+  }
+
+  /** What is live now, by allocation site. Cost: O(n), and writing out each site once. */
+  leakReport(): LeakReport {
+    const groups = new Map<string | undefined, { blocks: number; bytes: number; firstSerial: number }>();
+    let bytes = 0;
+    const blocks = this.blocks();
+    for (const block of blocks) {
+      bytes += block.bytes;
+      const group = groups.get(block.site);
+      if (group === undefined) groups.set(block.site, { blocks: 1, bytes: block.bytes, firstSerial: block.serial });
+      else {
+        group.blocks++;
+        group.bytes += block.bytes;
+      }
+    }
+    const list = Array.from(groups, ([site, group]) => ({ site, ...group })).sort((a, b) => b.bytes - a.bytes);
+    return { blocks: blocks.length, bytes, groups: list };
+  }
+
+  /** Writes the leak report for people. */
+  printLeaks(sink: LogSink = process.stdout): void {
+    const report = this.leakReport();
+    const lines = report.groups.map(({ site, blocks, bytes, firstSerial }) => {
+      const where = site === undefined ? '' : `:\n    ${site.replaceAll('\n', '\n    ')}`;
+      return `  ${formatBytes(bytes)} in ${blocks} blocks, the first by allocation ${firstSerial}${where}\n`;
+    });
+    sink.write(`${report.blocks} live blocks, ${formatBytes(report.bytes)}\n${lines.join('')}`);
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    this.#order?.checkInvariants(Array.from(this.live, (row) => this.live.addressOf(row)));
+    for (const row of this.live) ensure(this.#serials.get(row) > 0, `block in row ${row} has a serial`);
+  }
+
+  protected override entered(row: number): void {
+    this.#serials.set(row, ++this.#serial);
+    this.#tags[row] = allocationTag();
+    this.#devices.set(row, this.deviceInterface.getActiveDeviceId());
+    if (this.#frames > 0) this.#sites[row] = captureSite(this.#frames);
+    this.#order?.add(this.live.addressOf(row));
+  }
+
+  protected override dropping(row: number): void {
+    if (this.#frames > 0) this.#sites[row] = undefined;
+    this.#order?.remove(this.live.addressOf(row));
+  }
+
+  protected override infoLine(): string {
+    return `Tracked: ${this.live.count} live blocks of ${this.#serial} allocations`;
+  }
+
+  #ordered(): AddressOrder {
+    if (this.#order === undefined) {
+      const order = new AddressOrder();
+      const addresses = Float64Array.from(this.live, (row) => this.live.addressOf(row)).sort();
+      for (const address of addresses) order.add(address);
+      this.#order = order;
+    }
+    return this.#order;
+  }
+
+  #blockOf(row: number): TrackedBlock {
+    return {
+      ptr: this.live.addressOf(row) as DevicePtr,
+      bytes: this.live.bytesOf(row),
+      requestedBytes: this.live.requestedOf(row),
+      device: this.#devices.get(row),
+      serial: this.#serials.get(row),
+      tag: this.#tags[row],
+      site: this.#siteText(row),
+    };
+  }
+
+  #siteText(row: number): string | undefined {
+    const site = this.#sites[row];
+    return site === undefined ? undefined : formatSite(site, this.#frames);
+  }
+}

@@ -1,0 +1,255 @@
+import { ensure, NONE, REFERENCE_LOCK, widened } from '../../src/blocks/block-table.js';
+import type { LogSink } from '../../src/core/call-log.js';
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, formatBytes } from '../../src/core/units.js';
+import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { ALIGNMENT_CODE_MASK, alignmentCode, LayoutCache } from './layout-cache.js';
+
+/** Layouts that are kept on a device. @see Source: hpt, CPU cache */
+export const DEFAULT_CAPACITY_LAYOUTS = 100;
+/** Marks a block that was taken over. Beside an alignment's code in a block's pool number. */
+const INSERTED = 128;
+
+export interface LruMemoryManagerOptions extends ManagerOptions {
+  /** Layouts of which buffers are kept on each device; 0 keeps nothing. @defaultValue 100 */
+  readonly capacityLayouts?: number;
+  /** Bytes of buffers that are kept on each device. @defaultValue no limit */
+  readonly capacityBytes?: number;
+}
+
+/**
+ * Where the blocks of an LruMemoryManager come from and go to: a cache of layouts on each device, blocks that were taken
+ * over, and reference counts. Each block is a native allocation of its own.
+ *
+ * `layouts <= capacityLayouts` and `keptBytes <= capacityBytes` on each device.
+ */
+export abstract class LruPolicy extends BlockMemoryManager {
+  readonly #caches: LayoutCache[] = [];
+  readonly #releases = new Map<number, (ptr: DevicePtr) => void>();
+  #references = new Float64Array(64);
+  #capacityLayouts = DEFAULT_CAPACITY_LAYOUTS;
+  #capacityBytes = Number.POSITIVE_INFINITY;
+  #stopped = false;
+
+  /**
+   * @param deviceCount - devices managed from the start
+   * @throws ERR_MEM_INVALID_ARGUMENT for a capacity that is none
+   */
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: LruMemoryManagerOptions = {}) {
+    super(deviceCount, deviceInterface, options);
+    this.setCapacityLayouts(options.capacityLayouts ?? DEFAULT_CAPACITY_LAYOUTS);
+    this.setCapacityBytes(options.capacityBytes ?? Number.POSITIVE_INFINITY);
+  }
+
+  get capacityLayouts(): number {
+    return this.#capacityLayouts;
+  }
+
+  get capacityBytes(): number {
+    return this.#capacityBytes;
+  }
+
+  /** Keeps at most that many layouts on each device from now on; gives the excess back. @throws ERR_MEM_INVALID_ARGUMENT */
+  setCapacityLayouts(layouts: number): void {
+    checkCapacity('capacityLayouts', layouts);
+    for (const cache of this.#caches) {
+      while (cache !== undefined && cache.layouts > layouts) this.#evict(cache, cache.oldestBut(NONE));
+    }
+    this.#capacityLayouts = layouts;
+  }
+
+  /** Keeps at most that many bytes on each device from now on; gives the excess back by layouts. @throws ERR_MEM_INVALID_ARGUMENT */
+  setCapacityBytes(bytes: number): void {
+    checkCapacity('capacityBytes', bytes);
+    for (const cache of this.#caches) {
+      while (cache !== undefined && cache.bytes > bytes) this.#evict(cache, cache.oldestBut(NONE));
+    }
+    this.#capacityBytes = bytes;
+  }
+
+  /** Layouts that are kept on a device. */
+  keptLayouts(device: number): number {
+    return this.#caches[device]?.layouts ?? 0;
+  }
+
+  override shutdown(): void {
+    super.shutdown();
+    this.#stopped = true;
+  }
+
+  override printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
+    super.printInfo(message, device, sink);
+    const bytes = this.#caches[device]?.bytes ?? 0;
+    const limit = this.#capacityBytes === Number.POSITIVE_INFINITY ? '' : ` of ${formatBytes(this.#capacityBytes)}`;
+    sink.write(`Kept: ${this.keptLayouts(device)} of ${this.#capacityLayouts} layouts, ${formatBytes(bytes)}${limit}\n`);
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    let kept = 0;
+    this.#caches.forEach((cache, device) => {
+      cache.checkInvariants();
+      ensure(cache.layouts <= this.#capacityLayouts, `layouts <= capacityLayouts on device ${device}`);
+      ensure(cache.bytes <= this.#capacityBytes, `kept bytes <= capacityBytes on device ${device}`);
+      for (const { buffer, bytes, code } of cache.entries()) {
+        kept++;
+        ensure(this.blocks.exists(buffer) && this.blocks.isFree(buffer), `kept block ${buffer} is free`);
+        ensure(this.blocks.deviceOf(buffer) === device, `kept block ${buffer} is on device ${device}`);
+        const own = this.blocks.bytesOf(buffer) === bytes && (this.blocks.poolOf(buffer) & ALIGNMENT_CODE_MASK) === code;
+        ensure(own, `kept block ${buffer} has its layout`);
+      }
+    });
+    let free = 0;
+    for (const block of this.blocks) {
+      if (this.blocks.isFree(block)) free++;
+      const isReferenced = (this.blocks.locksOf(block) & REFERENCE_LOCK) !== 0;
+      ensure(isReferenced === this.referencesOf(block) > 0, `references of block ${block} > 0 while it has the reference lock`);
+    }
+    ensure(free === kept, `${free} free blocks, ${kept} of them kept`);
+    for (const block of this.#releases.keys()) ensure(!this.blocks.isFree(block), `foreign block ${block} is live`);
+  }
+
+  protected place(bytes: number, alignment: number, _stream: number, device: number): number {
+    const kept = this.#cacheOf(device).take(bytes, alignmentCode(alignment));
+    if (kept !== NONE) return kept;
+    const block = this.nativeAllocate(bytes, alignment, device, bytes);
+    this.blocks.setPool(block, alignmentCode(alignment));
+    if (alignment !== 0 && this.blocks.addressOf(block) % alignment !== 0) {
+      this.nativeRelease(block);
+      throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
+    }
+    return block;
+  }
+
+  /** Places a block for each size (NONE for 0): all, or none. */
+  protected placeAll(sizes: ArrayLike<number>, alignment: number, device: number): number[] {
+    const stats = this.statsOf(device);
+    const placed: number[] = [];
+    const fresh: boolean[] = [];
+    try {
+      for (let i = 0; i < sizes.length; i++) {
+        const before = stats.nativeAllocs;
+        placed.push(sizes[i] === 0 ? NONE : this.place(sizes[i]!, alignment, 0, device));
+        fresh.push(stats.nativeAllocs > before);
+      }
+    } catch (error) {
+      for (let i = placed.length - 1; i >= 0; i--) if (placed[i] !== NONE) this.#unplace(placed[i]!, fresh[i]!);
+      throw error;
+    }
+    return placed;
+  }
+
+  protected reclaim(block: number): void {
+    const pool = this.blocks.poolOf(block);
+    const release = (pool & INSERTED) === 0 ? undefined : this.#releases.get(block);
+    if (release !== undefined) {
+      this.#releaseForeign(block, release);
+      return;
+    }
+    const cache = this.#cacheOf(this.blocks.deviceOf(block));
+    const bytes = this.blocks.bytesOf(block);
+    const code = pool & ALIGNMENT_CODE_MASK;
+    // A host frees what it allocated for a manager that is shut down; what was taken over it does not know.
+    const isLast = this.#stopped && (pool & INSERTED) !== 0;
+    if (!isLast && this.#makeRoom(cache, bytes, code)) cache.put(block, bytes, code);
+    else this.nativeRelease(block);
+  }
+
+  protected trim(device: number): void {
+    const cache = this.#cacheOf(device);
+    while (cache.layouts > 0) this.#evict(cache, cache.oldestBut(NONE));
+  }
+
+  /** Makes memory from elsewhere a free block that no cache has. */
+  protected adoptInserted(
+    ptr: DevicePtr,
+    bytes: number,
+    alignment: number,
+    device: number,
+    release: ((ptr: DevicePtr) => void) | undefined,
+  ): number {
+    const block = this.blocks.create(ptr, bytes, device);
+    this.blocks.setPool(block, alignmentCode(alignment) | INSERTED);
+    this.addresses.set(ptr, block);
+    if (release !== undefined) this.#releases.set(block, release);
+    const stats = this.statsOf(device);
+    stats.reserved(bytes);
+    stats.missed();
+    return block;
+  }
+
+  /** The block that `ptr` heads, live or free, or NONE. */
+  protected blockAt(ptr: DevicePtr): number {
+    const block = this.addresses.get(ptr);
+    return block === NONE || this.blocks.addressOf(block) === ptr ? block : NONE;
+  }
+
+  protected referencesOf(block: number): number {
+    return block < this.#references.length ? this.#references[block]! : 0;
+  }
+
+  protected setReferences(block: number, references: number): void {
+    if (block >= this.#references.length) {
+      const capacity = Math.max(2 * this.#references.length, block + 1);
+      this.#references = widened(this.#references, new Float64Array(capacity));
+    }
+    this.#references[block] = references;
+  }
+
+  #cacheOf(device: number): LayoutCache {
+    return (this.#caches[device] ??= new LayoutCache());
+  }
+
+  /** Evicts until one more buffer of that layout fits; false when it never will. The layout itself is spared. */
+  #makeRoom(cache: LayoutCache, bytes: number, code: number): boolean {
+    if (this.#capacityLayouts === 0 || bytes > this.#capacityBytes) return false;
+    const own = cache.find(bytes, code);
+    while ((own === NONE && cache.layouts >= this.#capacityLayouts) || cache.bytes + bytes > this.#capacityBytes) {
+      const oldest = cache.oldestBut(own);
+      if (oldest === NONE) return false;
+      this.#evict(cache, oldest);
+    }
+    return true;
+  }
+
+  /** Gives all buffers of a layout back. One that fails stays kept, with those behind it. */
+  #evict(cache: LayoutCache, layout: number): void {
+    for (let count = cache.countOf(layout); count > 0; count--) {
+      this.nativeRelease(cache.lastOf(layout));
+      cache.dropLast(layout);
+    }
+  }
+
+  #unplace(block: number, fresh: boolean): void {
+    const { blocks } = this;
+    try {
+      if (fresh) {
+        this.nativeRelease(block);
+        return;
+      }
+    } catch {
+      // A device that cannot take it back: keeping it loses nothing. The caller gets the first error.
+    }
+    this.#cacheOf(blocks.deviceOf(block)).put(block, blocks.bytesOf(block), blocks.poolOf(block) & ALIGNMENT_CODE_MASK);
+  }
+
+  #releaseForeign(block: number, release: (ptr: DevicePtr) => void): void {
+    const address = this.blocks.addressOf(block) as DevicePtr;
+    const bytes = this.blocks.bytesOf(block);
+    release(address);
+    this.#releases.delete(block);
+    this.addresses.delete(address);
+    this.statsOf(this.blocks.deviceOf(block)).released(bytes);
+    this.blocks.remove(block);
+  }
+}
+
+function checkCapacity(name: string, value: number): void {
+  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= 0)) return;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name,
+    value: String(value),
+    expected: 'an integer of at least 0, or Infinity',
+  });
+}

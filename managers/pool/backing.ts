@@ -1,0 +1,81 @@
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import type { MemoryStats } from '../../src/core/stats.js';
+import type { PoolHeap } from './pool-heap.js';
+
+/** Where a pool's memory comes from. */
+export interface Backing {
+  /**
+   * Gets memory until a free block of at least `bytes` exists; gives whole free pages or segments back first where the
+   * pool would otherwise hold more than it should. The deferred front is empty by then.
+   *
+   * @param cause - receives what the device threw
+   * @returns that block, or NONE when the device has no memory
+   * @throws what the device throws, unless it means out of memory; nothing has been lost then
+   */
+  grow(bytes: number, failure: { cause: unknown }): number;
+  /** Gives back all memory that no block lies in. @throws what the device throws */
+  trim(): void;
+  /** Gives address ranges back that hold nothing. @throws what the device throws */
+  close(): void;
+  /** Bytes of the backing's own tables. */
+  readonly metadataBytes: number;
+}
+
+/** What a backing works with. */
+export interface BackingParts {
+  readonly heap: PoolHeap;
+  readonly stats: MemoryStats;
+  readonly deviceInterface: MemoryManagerDeviceInterface;
+  readonly device: number;
+  /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
+  readonly slack: number;
+}
+
+/** How far a pool grows beyond its limit at once, as a share of the peak: fewer calls for a little memory. */
+const STEP_BEYOND_LIMIT = 0.0075;
+
+/** How much a pool should hold, and in what steps it grows. */
+export class GrowthLimit {
+  readonly #parts: BackingParts;
+
+  constructor(parts: BackingParts) {
+    this.#parts = parts;
+  }
+
+  /** The highest that live bytes have been, once `bytes` more are live. */
+  peakWith(bytes: number): number {
+    const { current, peak } = this.#parts.stats.snapshot().allocatedBytes;
+    return Math.max(peak, current + bytes);
+  }
+
+  /** `min(capacity, peak live * (1 + slack))` in bytes. */
+  limitFor(peakBytes: number): number {
+    const { deviceInterface, device, slack } = this.#parts;
+    return Math.min(peakBytes * (1 + slack), deviceInterface.getMaxMemorySize(device));
+  }
+
+  /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */
+  stepFor(bytes: number, peakBytes: number): number {
+    const { stats, slack, deviceInterface, device } = this.#parts;
+    const left = this.limitFor(peakBytes) - stats.reservedBytes;
+    const step = bytes > left ? peakBytes * STEP_BEYOND_LIMIT : Math.min(left, peakBytes * slack);
+    return Math.min(step, deviceInterface.getMaxMemorySize(device) - stats.reservedBytes);
+  }
+}
+
+/**
+ * Makes a native call that asks for memory.
+ *
+ * @returns what it answers, or `refusal` when it throws for want of memory
+ * @throws a MemoryError with another code
+ */
+export function askNative<T>(call: () => T, refusal: T, failure: { cause: unknown }): T {
+  try {
+    return call();
+  } catch (error) {
+    if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
+    failure.cause = error;
+    return refusal;
+  }
+}

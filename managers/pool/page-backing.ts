@@ -1,0 +1,259 @@
+import { NONE } from '../../src/blocks/block-table.js';
+import { FreeBlockIndex } from '../../src/blocks/free-block-index.js';
+import type { VirtualMemory } from '../../src/core/device-interface.js';
+import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
+import { HOLE } from './pool-heap.js';
+import { findReclaimable } from './reclaim-order.js';
+
+/** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
+const MAX_RANGE_BYTES = 32 * GiB;
+const MIN_RANGE_BYTES = 64 * MiB;
+/** Pages are committed at least so many bytes at a time, where there is room. */
+const MIN_STEP_BYTES = 64 * KiB;
+/** Free pieces below this share of what the pool holds are not worth a native call. */
+const MIN_PIECE_SHARE = 0.0025;
+/** Free blocks beside holes that are looked at before a hole is taken for itself. */
+const TRIES = 8;
+
+/** A part of a hole that would make room: `bytes` from `at` on, between free blocks that stay as they are meanwhile. */
+interface Site {
+  readonly hole: number;
+  readonly at: number;
+  readonly bytes: number;
+  readonly left: number;
+  readonly right: number;
+}
+
+/** What was reserved at once. Its first page begins behind its start when pages are larger than the granularity. */
+interface AddressRange {
+  readonly start: DevicePtr;
+  readonly bytes: number;
+  readonly firstPage: number;
+}
+
+/**
+ * Memory from reserved address ranges, page by page: pages are committed where a free block can grow by the fewest, and
+ * whole free pages elsewhere are decommitted before the pool would exceed its limit.
+ *
+ * A part of a range without memory is a hole, a block of its own. `reserved == sum(bytes of blocks that are no holes)`;
+ * holes begin and end at page boundaries, and no two are neighbours.
+ */
+export class PageBacking implements Backing {
+  readonly #parts: BackingParts;
+  readonly #virtual: VirtualMemory;
+  readonly #pageBytes: number;
+  readonly #limit: GrowthLimit;
+  readonly #holes: FreeBlockIndex;
+  readonly #ranges: AddressRange[] = [];
+
+  /** @param pageBytes - a multiple of the granularity */
+  constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number) {
+    this.#parts = parts;
+    this.#virtual = virtual;
+    this.#pageBytes = pageBytes;
+    this.#limit = new GrowthLimit(parts);
+    this.#holes = new FreeBlockIndex(parts.heap.blocks);
+  }
+
+  grow(bytes: number, failure: { cause: unknown }): number {
+    const { stats } = this.#parts;
+    let site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
+    if (site === undefined) return NONE;
+    const peak = this.#limit.peakWith(bytes);
+    const excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
+    if (excess > 0) {
+      this.#reclaim(excess, site, MIN_PIECE_SHARE * stats.reservedBytes);
+      const capacity = this.#parts.deviceInterface.getMaxMemorySize(this.#parts.device);
+      this.#reclaim(stats.reservedBytes + site.bytes - capacity, site, 0);
+      site = this.#findSite(bytes) ?? site;
+    }
+    const block = this.#commit(site, this.#stepAt(site, peak), failure);
+    if (block !== NONE) return block;
+    stats.retries++;
+    this.trim();
+    site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
+    return site === undefined ? NONE : this.#commit(site, site.bytes, failure);
+  }
+
+  get metadataBytes(): number {
+    return this.#holes.metadataBytes;
+  }
+
+  trim(): void {
+    const { index, blocks } = this.#parts.heap;
+    const whole: number[] = [];
+    for (let block = index.first(); block !== NONE; block = index.after(block)) {
+      if (blocks.bytesOf(block) >= this.#pageBytes && this.#pagesOf(block) > 0) whole.push(block);
+    }
+    for (const block of whole) this.#decommit(block);
+  }
+
+  close(): void {
+    const { blocks } = this.#parts.heap;
+    const empty: number[] = [];
+    for (let hole = this.#holes.first(); hole !== NONE; hole = this.#holes.after(hole)) {
+      if (blocks.isWholeSegment(hole)) empty.push(hole);
+    }
+    for (const hole of empty) {
+      const at = this.#ranges.findIndex((range) => range.firstPage === blocks.addressOf(hole));
+      const range = this.#ranges[at]!;
+      this.#virtual.release(range.start, range.bytes);
+      this.#ranges.splice(at, 1);
+      this.#holes.remove(hole);
+      this.#parts.heap.destroy(hole);
+    }
+  }
+
+  /** The part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell. */
+  #findSite(bytes: number): Site | undefined {
+    const { heap } = this.#parts;
+    const { blocks, open } = heap;
+    let best: Site | undefined;
+    const top = open.count - 1;
+    for (let i = top; i >= 0 && i > top - TRIES; i--) {
+      const block = open.at(i);
+      for (const hole of [blocks.nextOf(block), blocks.previousOf(block)]) {
+        if (heap.isHole(hole)) best = better(best, this.#siteIn(hole, bytes));
+      }
+      if (best !== undefined) return best;
+    }
+    const hole = this.#holes.findBestFit(alignUp(bytes, this.#pageBytes));
+    return hole === NONE ? undefined : this.#siteIn(hole, bytes);
+  }
+
+  #siteIn(hole: number, bytes: number): Site | undefined {
+    const { heap } = this.#parts;
+    const { blocks } = heap;
+    const before = blocks.previousOf(hole);
+    const behind = blocks.nextOf(hole);
+    const left = before !== NONE && heap.isFree(before) ? before : NONE;
+    const right = behind !== NONE && heap.isFree(behind) ? behind : NONE;
+    const leftBytes = left === NONE ? 0 : blocks.bytesOf(left);
+    const rightBytes = right === NONE ? 0 : blocks.bytesOf(right);
+    const room = blocks.bytesOf(hole);
+    const start = blocks.addressOf(hole);
+    if (leftBytes + room + rightBytes < bytes) return undefined;
+    const afterLeft = alignUp(Math.max(bytes - leftBytes, 1), this.#pageBytes);
+    const beforeRight = alignUp(Math.max(bytes - rightBytes, 1), this.#pageBytes);
+    if (beforeRight < afterLeft && beforeRight <= room) {
+      return { hole, at: start + room - beforeRight, bytes: beforeRight, left: NONE, right };
+    }
+    if (afterLeft <= room) return { hole, at: start, bytes: afterLeft, left, right: NONE };
+    return { hole, at: start, bytes: room, left, right };
+  }
+
+  /** How many bytes to commit at a site. */
+  #stepAt(site: Site, peakBytes: number): number {
+    const { blocks } = this.#parts.heap;
+    // A piece at the end of a hole grows backwards; only one at its start has room behind it.
+    if (site.at !== blocks.addressOf(site.hole)) return site.bytes;
+    const step = this.#limit.stepFor(site.bytes, peakBytes);
+    const capacity = this.#parts.deviceInterface.getMaxMemorySize(this.#parts.device);
+    const least = Math.min(MIN_STEP_BYTES, capacity - this.#parts.stats.reservedBytes);
+    const pages = Math.floor(Math.max(step, least) / this.#pageBytes) * this.#pageBytes;
+    return Math.max(site.bytes, Math.min(pages, blocks.bytesOf(site.hole)));
+  }
+
+  /** Commits `bytes` at a site. @returns the free block that holds them, or NONE */
+  #commit(site: Site, bytes: number, failure: { cause: unknown }): number {
+    const { heap, stats } = this.#parts;
+    const { blocks } = heap;
+    const { hole, at } = site;
+    if (!askNative(() => this.#virtual.commit(at as DevicePtr, bytes), false, failure)) return NONE;
+    this.#holes.remove(hole);
+    let part = hole;
+    if (at > blocks.addressOf(hole)) {
+      part = heap.split(hole, at - blocks.addressOf(hole));
+      this.#holes.insert(hole);
+    }
+    if (blocks.bytesOf(part) > bytes) this.#holes.insert(heap.split(part, bytes));
+    stats.reserved(bytes);
+    heap.setFrontFor(stats.reservedBytes);
+    return heap.join(part);
+  }
+
+  /** Decommits free pages until `bytes` were, leaving a site's neighbours and pieces below `leastBytes` alone. */
+  #reclaim(bytes: number, site: Site, leastBytes: number): void {
+    const { heap, stats } = this.#parts;
+    const { blocks, index } = heap;
+    const sizeOf = (block: number) => blocks.bytesOf(block);
+    const givesOf = (block: number) => {
+      if (block === site.left || block === site.right) return 0;
+      const pages = this.#pagesOf(block);
+      return pages < leastBytes ? 0 : pages;
+    };
+    for (let left = bytes; left > 0; ) {
+      const block = findReclaimable(index, left, 2 * this.#pageBytes, stats.reservedBytes, sizeOf, givesOf);
+      if (block === NONE) return;
+      left -= this.#decommit(block);
+    }
+  }
+
+  /** Takes the whole pages of a free block away. @returns their bytes */
+  #decommit(block: number): number {
+    const { heap, stats } = this.#parts;
+    const { blocks } = heap;
+    const address = blocks.addressOf(block);
+    const end = address + blocks.bytesOf(block);
+    const from = alignUp(address, this.#pageBytes);
+    const bytes = this.#pagesOf(block);
+    this.#virtual.decommit(from as DevicePtr, bytes);
+    heap.remove(block);
+    let hole = from > address ? heap.split(block, from - address) : block;
+    const tail = end > from + bytes ? heap.split(hole, bytes) : NONE;
+    blocks.setPool(hole, HOLE);
+    stats.released(bytes);
+    const next = blocks.nextOf(hole);
+    if (heap.isHole(next)) {
+      this.#holes.remove(next);
+      heap.absorbNext(hole);
+    }
+    const previous = blocks.previousOf(hole);
+    if (heap.isHole(previous)) {
+      this.#holes.remove(previous);
+      heap.absorbNext(previous);
+      hole = previous;
+    }
+    this.#holes.insert(hole);
+    if (from > address) heap.insert(block);
+    if (tail !== NONE) heap.insert(tail);
+    return bytes;
+  }
+
+  /** Bytes of the whole pages in a block. */
+  #pagesOf(block: number): number {
+    const { blocks } = this.#parts.heap;
+    const address = blocks.addressOf(block);
+    const from = alignUp(address, this.#pageBytes);
+    const end = address + blocks.bytesOf(block);
+    return Math.max(0, end - (end % this.#pageBytes) - from);
+  }
+
+  /** Reserves one more range that has room for `bytes`. */
+  #addRange(bytes: number, failure: { cause: unknown }): Site | undefined {
+    const { heap, deviceInterface, device } = this.#parts;
+    const least = alignUp(bytes, this.#pageBytes);
+    if (!Number.isSafeInteger(least)) return undefined;
+    const wish = Math.min(Math.max(2 * deviceInterface.getMaxMemorySize(device), MIN_RANGE_BYTES), MAX_RANGE_BYTES);
+    const edge = this.#pageBytes - this.#virtual.granularityBytes;
+    for (let room = Math.max(alignUp(wish, this.#pageBytes), least); ; ) {
+      const start = askNative(() => this.#virtual.reserve(room + edge), NULL_PTR, failure);
+      if (start !== NULL_PTR) {
+        const firstPage = alignUp(start, this.#pageBytes);
+        this.#ranges.push({ start, bytes: room + edge, firstPage });
+        const hole = heap.create(firstPage, room, device);
+        heap.blocks.setPool(hole, HOLE);
+        this.#holes.insert(hole);
+        return this.#siteIn(hole, bytes);
+      }
+      if (room <= least) return undefined;
+      room = Math.max(alignUp(room / 2, this.#pageBytes), least);
+    }
+  }
+}
+
+function better(one: Site | undefined, other: Site | undefined): Site | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return other.bytes < one.bytes ? other : one;
+}

@@ -1,0 +1,85 @@
+import { NONE } from '../../src/blocks/block-table.js';
+import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
+
+/** Segments are multiples of it. @see Source: facts/performance.md, "native segments of 64 KiB and up" */
+const SEGMENT_STEP_BYTES = 64 * KiB;
+/** What the address of a segment should be a multiple of. */
+const SEGMENT_ALIGNMENT = 16;
+/** Segments are at least this share of the peak, so that their number stays bounded. */
+const SEGMENT_SHARE = 0.0075;
+/** The same beyond the limit. */
+const SMALL_SEGMENT_SHARE = 0.005;
+/** Free segments below this share of what the pool holds are not worth a native call. */
+const MIN_SEGMENT_SHARE = 0.0005;
+
+/**
+ * Memory by native allocations, for devices without virtual memory: segments that grow with the pool, given back whole
+ * before the pool would exceed its limit. `reserved == sum(segment.bytes)`.
+ */
+export class SegmentBacking implements Backing {
+  readonly metadataBytes = 0;
+  readonly #parts: BackingParts;
+  readonly #limit: GrowthLimit;
+
+  constructor(parts: BackingParts) {
+    this.#parts = parts;
+    this.#limit = new GrowthLimit(parts);
+  }
+
+  grow(bytes: number, failure: { cause: unknown }): number {
+    const { stats, deviceInterface, device } = this.#parts;
+    const peak = this.#limit.peakWith(bytes);
+    const limit = this.#limit.limitFor(peak);
+    let size = segmentBytes(bytes, peak * SEGMENT_SHARE);
+    if (stats.reservedBytes + size > limit) {
+      this.#reclaim(stats.reservedBytes + size - limit, MIN_SEGMENT_SHARE * stats.reservedBytes);
+      if (stats.reservedBytes + size > limit) size = segmentBytes(bytes, peak * SMALL_SEGMENT_SHARE);
+      this.#reclaim(stats.reservedBytes + size - deviceInterface.getMaxMemorySize(device), 0);
+    }
+    const block = this.#allocate(size, failure);
+    if (block !== NONE) return block;
+    stats.retries++;
+    this.trim();
+    return this.#allocate(bytes, failure);
+  }
+
+  trim(): void {
+    this.#reclaim(Number.POSITIVE_INFINITY, 0);
+  }
+
+  close(): void {}
+
+  /** Gets a segment. @returns it as a free block, or NONE */
+  #allocate(bytes: number, failure: { cause: unknown }): number {
+    const { heap, stats, deviceInterface, device } = this.#parts;
+    if (!Number.isSafeInteger(bytes)) return NONE;
+    const ptr = askNative(() => devicePtr(deviceInterface.nativeAlloc(bytes, SEGMENT_ALIGNMENT)), NULL_PTR, failure);
+    if (ptr === NULL_PTR) return NONE;
+    const block = heap.create(ptr, bytes, device);
+    stats.reserved(bytes);
+    heap.setFrontFor(stats.reservedBytes);
+    heap.insert(block);
+    return block;
+  }
+
+  /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
+  #reclaim(bytes: number, leastBytes: number): void {
+    const { heap, stats, deviceInterface } = this.#parts;
+    const { blocks, open } = heap;
+    for (let left = bytes; left > 0 && open.count > 0; ) {
+      const block = open.at(Math.min(open.positionOf(left), open.count - 1));
+      const size = blocks.bytesOf(block);
+      if (size < leastBytes) return;
+      deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
+      heap.remove(block);
+      heap.destroy(block);
+      stats.released(size);
+      left -= size;
+    }
+  }
+}
+
+function segmentBytes(bytes: number, leastBytes: number): number {
+  return alignUp(Math.max(bytes, Math.floor(leastBytes / SEGMENT_STEP_BYTES) * SEGMENT_STEP_BYTES), SEGMENT_STEP_BYTES);
+}

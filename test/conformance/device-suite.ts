@@ -1,0 +1,283 @@
+import { describe, expect, test } from 'vitest';
+import type { Device } from '../../src/core/device.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { memoryError, SeededRandom } from '../core/fakes.js';
+
+/** A device that the suite tries. Its memory is all free when `make` gives it. */
+export interface DeviceUnderTest {
+  readonly make: () => Device;
+  /** Whether the host can see the memory; its content can be checked then. */
+  readonly hasBytes: boolean;
+  /** What every segment's address is a multiple of. */
+  readonly leastAlignment: number;
+}
+
+/** More than any device has. */
+const PEBIBYTE = 2 ** 50;
+const SIZES = [1, 63, 64, 4095, 4096, 100_001, 3 * MiB];
+const BAD_SIZES = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53];
+const BAD_ALIGNMENTS = [-1, 3, 0.5, Number.NaN, 2 ** 53];
+
+interface Segment {
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
+}
+
+/** Every contract stated on Device, for one kind: `describeDevice('CudaDevice', { make: () => new CudaDevice(), … })`. */
+export function describeDevice(name: string, { make, hasBytes, leastAlignment }: DeviceUnderTest): void {
+  describe(name, () => {
+    describe('activate', () => {
+      test('makes each device the active one', () => {
+        const device = make();
+        expect(device.deviceCount).toBeGreaterThanOrEqual(1);
+        for (let id = 0; id < device.deviceCount; id++) {
+          device.activate(id);
+          expect(device.activeDeviceId).toBe(id);
+          expect(device.getMaxMemorySize(id)).toBeGreaterThan(0);
+          expect(Number.isSafeInteger(device.getMaxMemorySize(id))).toBe(true);
+        }
+      });
+
+      test('refuses ids of no device and leaves the active one', () => {
+        const device = make();
+        const { deviceCount, activeDeviceId } = device;
+        for (const id of [-1, deviceCount, 0.5, Number.NaN]) {
+          const error = memoryError('ERR_MEM_INVALID_DEVICE', { device: id, deviceCount });
+          expect(() => device.activate(id)).toThrow(error);
+          expect(() => device.getMaxMemorySize(id)).toThrow(error);
+        }
+        expect(device.activeDeviceId).toBe(activeDeviceId);
+      });
+    });
+
+    describe.each([
+      ['nativeAlloc', 'nativeFree'],
+      ['pinnedAlloc', 'pinnedFree'],
+    ] as const)('%s', (alloc, free) => {
+      test('gives segments that share no byte, and takes them back in any order', () => {
+        const device = make();
+        const random = new SeededRandom(4711);
+        const live: Segment[] = [];
+        for (let i = 0; i < 120; i++) {
+          if (live.length > 20 || (live.length > 0 && random.below(3) === 0)) {
+            device[free](live.splice(random.below(live.length), 1)[0]!.ptr);
+            continue;
+          }
+          device.activate(random.below(device.deviceCount));
+          const bytes = random.pick(SIZES);
+          const ptr = device[alloc](bytes);
+          expect(Number.isSafeInteger(ptr) && ptr > 0).toBe(true);
+          expect(ptr % leastAlignment).toBe(0);
+          for (const other of live) expect(ptr + bytes <= other.ptr || other.ptr + other.bytes <= ptr).toBe(true);
+          live.push({ ptr, bytes });
+        }
+        for (const { ptr } of live) device[free](ptr);
+      });
+
+      test.each([1, 2, 16, 64, 512, 4096, 64 * KiB, 2 * MiB, 4 * MiB])('honours an alignment of %i bytes', (alignment) => {
+        const device = make();
+        const ptrs = SIZES.map((bytes) => device[alloc](bytes, alignment));
+        expect(ptrs.map((ptr) => ptr % alignment)).toEqual(SIZES.map(() => 0));
+        for (const ptr of ptrs) device[free](ptr);
+      });
+
+      test.each([PEBIBYTE, 2 ** 53 - 1])('answers 0, or throws out of memory, for %i bytes', (bytes) => {
+        const device = make();
+        let ptr = NULL_PTR;
+        try {
+          ptr = device[alloc](bytes);
+        } catch (error) {
+          expect(MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')).toBe(true);
+        }
+        expect(ptr).toBe(NULL_PTR);
+        device[free](device[alloc](100));
+      });
+
+      test('refuses sizes and alignments that are none', () => {
+        const device = make();
+        for (const bytes of BAD_SIZES) {
+          expect(() => device[alloc](bytes), `${bytes}`).toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes }));
+        }
+        for (const alignmentBytes of BAD_ALIGNMENTS) {
+          const error = memoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes });
+          expect(() => device[alloc](64, alignmentBytes), `${alignmentBytes}`).toThrow(error);
+        }
+      });
+    });
+
+    describe('nativeFree', () => {
+      test('finds the segment whichever device is active', () => {
+        const device = make();
+        const ptrs: DevicePtr[] = [];
+        for (let id = 0; id < device.deviceCount; id++) {
+          device.activate(id);
+          ptrs.push(device.nativeAlloc(4096));
+        }
+        for (const [id, ptr] of ptrs.entries()) {
+          device.activate((id + 1) % device.deviceCount);
+          device.nativeFree(ptr);
+          expect(() => device.nativeFree(ptr)).toThrow(MemoryError);
+        }
+      });
+
+      test('throws for what is no segment of its kind, and leaves the segment near it', () => {
+        const device = make();
+        const ptr = device.nativeAlloc(4096);
+        const pinned = device.pinnedAlloc(4096);
+        for (const pointer of [ptr + 1, ptr + 64, 12_345, pinned] as DevicePtr[]) {
+          expect(() => device.nativeFree(pointer)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer }));
+        }
+        expect(() => device.pinnedFree(ptr)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr }));
+        device.fill(ptr, 1, 4096);
+        device.nativeFree(ptr);
+        device.pinnedFree(pinned);
+      });
+    });
+
+    describe('copy', () => {
+      test('copies between segments, pinned ones too, and within one though the ranges overlap', () => {
+        const device = make();
+        const [a, b, pinned] = [device.nativeAlloc(1000), device.nativeAlloc(1000), device.pinnedAlloc(1000)];
+        device.fill(a, 7, 1000);
+        device.fill(b, 9, 1000);
+        device.copy((b + 10) as DevicePtr, a, 100);
+        device.copy(pinned, b, 1000);
+        device.copy((b + 5) as DevicePtr, b, 900);
+        device.copy(b, (b + 5) as DevicePtr, 900);
+        device.synchronize();
+        if (hasBytes) {
+          const wanted = Uint8Array.from({ length: 1000 }, (_, i) => (i >= 10 && i < 110 ? 7 : 9));
+          expect(device.view(b, 1000)).toEqual(wanted);
+          expect(device.view(pinned, 1000)).toEqual(wanted);
+        }
+        device.nativeFree(a);
+        device.nativeFree(b);
+        device.pinnedFree(pinned);
+      });
+
+      test('refuses ranges that leave their segment, and sizes that are none', () => {
+        const device = make();
+        const [a, b] = [device.nativeAlloc(64), device.nativeAlloc(64)];
+        for (const bytes of BAD_SIZES)
+          expect(() => device.copy(a, b, bytes)).toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes }));
+        expect(() => device.copy(a, b, 65)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        expect(() => device.copy(a, NULL_PTR, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 }));
+        device.copy(a, b, 0);
+        device.copy(a, b, 64);
+      });
+    });
+
+    describe('fill', () => {
+      test('sets each byte of the range and no other', () => {
+        const device = make();
+        const ptr = device.nativeAlloc(1000);
+        device.fill(ptr, 1, 1000);
+        device.fill((ptr + 100) as DevicePtr, 255, 300);
+        device.fill(ptr, 3, 0);
+        device.synchronize();
+        if (hasBytes) {
+          const wanted = Uint8Array.from({ length: 1000 }, (_, i) => (i >= 100 && i < 400 ? 255 : 1));
+          expect(device.view(ptr, 1000)).toEqual(wanted);
+        }
+        device.nativeFree(ptr);
+      });
+
+      test('refuses values that are no bytes, ranges that leave the segment, and memory that was freed', () => {
+        const device = make();
+        const ptr = device.nativeAlloc(64);
+        for (const value of [-1, 256, 0.5, Number.NaN]) {
+          expect(() => device.fill(ptr, value, 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { value: String(value) }));
+        }
+        expect(() => device.fill(ptr, 0, 65)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        expect(() => device.fill(ptr, 0, -1)).toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes: -1 }));
+        device.nativeFree(ptr);
+        expect(() => device.fill(ptr, 0, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+      });
+    });
+
+    describe('view', () => {
+      if (hasBytes)
+        test('shows the bytes themselves, without a copy', () => {
+          const device = make();
+          const ptr = device.nativeAlloc(4096);
+          const view = device.view((ptr + 8) as DevicePtr, 100);
+          expect(view).toHaveLength(100);
+          device.fill(ptr, 42, 4096);
+          expect(view.every((byte) => byte === 42)).toBe(true);
+          view[99] = 1;
+          expect(device.view(ptr, 4096)[107]).toBe(1);
+          expect(() => device.view(ptr, 4097)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+          device.nativeFree(ptr);
+          // Safe to touch, whatever it shows now.
+          view.fill(3);
+          expect(() => device.view(ptr, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        });
+
+      if (!hasBytes)
+        test('throws when the host cannot see the memory', () => {
+          const device = make();
+          const ptr = device.nativeAlloc(64);
+          const error = memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: device.name });
+          expect(() => device.view(ptr, 1)).toThrow(error);
+        });
+    });
+
+    describe('virtual', () => {
+      const granule = make().virtual?.granularityBytes ?? 0;
+
+      if (granule > 0)
+        test('reserves, commits, decommits and releases by its granularity', () => {
+          const device = make();
+          const virtual = device.virtual!;
+          const range = virtual.reserve(8 * granule);
+          const part = (range + 2 * granule) as DevicePtr;
+          expect(range % granule).toBe(0);
+          expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
+          expect(virtual.commit(part, 2 * granule)).toBe(true);
+          device.fill(part, 5, 2 * granule);
+          virtual.decommit(part, granule);
+          expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
+          device.fill((part + granule) as DevicePtr, 1, granule);
+          expect(virtual.commit(part, granule)).toBe(true);
+          virtual.release(range, 8 * granule);
+          expect(() => virtual.commit(part, granule)).toThrow(MemoryError);
+        });
+
+      if (granule > 0)
+        test('refuses parts that are not granular, committed twice, or not committed', () => {
+          const virtual = make().virtual!;
+          const range = virtual.reserve(4 * granule);
+          expect(() => virtual.reserve(granule + 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+          expect(() => virtual.commit((range + 1) as DevicePtr, granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+          expect(() => virtual.commit(range, 5 * granule)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+          virtual.commit(range, granule);
+          expect(() => virtual.commit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+          expect(() => virtual.decommit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+          virtual.decommit(range, granule);
+          virtual.release(range, 4 * granule);
+        });
+    });
+
+    describe('streams', () => {
+      if (make().streams !== undefined)
+        test('records events that come to pass, in order and across streams', () => {
+          const { streams, synchronize } = bound(make());
+          const first = streams.record(1);
+          streams.wait(2, first);
+          const second = streams.record(2);
+          streams.synchronize(second);
+          expect([streams.query(first), streams.query(second)]).toEqual([true, true]);
+          const third = streams.record(0);
+          synchronize();
+          expect(streams.query(third)).toBe(true);
+          for (const event of [first, second, third]) streams.destroy(event);
+          expect(new Set([first, second, third]).size).toBe(3);
+        });
+    });
+  });
+}
+
+function bound(device: Device): { streams: NonNullable<Device['streams']>; synchronize: () => void } {
+  return { streams: device.streams!, synchronize: () => device.synchronize() };
+}

@@ -1,0 +1,322 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { PoolMemoryManager, type PoolMemoryManagerOptions } from '../../managers/pool/pool-memory-manager.js';
+import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+
+interface Bench {
+  readonly device: SimulatedDevice;
+  readonly manager: PoolMemoryManager;
+  readonly table: MemoryManagerDeviceInterface;
+}
+
+function bench(granularityBytes = 4 * KiB, options: PoolMemoryManagerOptions = {}, capacityBytes = GiB): Bench {
+  const device = new SimulatedDevice({ capacityBytes, virtual: granularityBytes > 0 ? { granularityBytes } : false });
+  const table = new MemoryManagerDeviceInterface();
+  table.getActiveDeviceId = () => device.activeDeviceId;
+  table.getMaxMemorySize = (id) => device.getMaxMemorySize(id);
+  table.nativeAlloc = (bytes, alignment) => device.nativeAlloc(bytes, alignment);
+  table.nativeFree = (ptr) => device.nativeFree(ptr);
+  table.virtual = device.virtual;
+  const manager = new PoolMemoryManager(1, table, granularityBytes > 0 ? { granularityBytes, ...options } : options);
+  manager.initialize();
+  return { device, manager, table };
+}
+
+function codeOf(action: () => unknown): string | undefined {
+  try {
+    action();
+  } catch (error) {
+    return MemoryError.is(error) ? error.code : String(error);
+  }
+  return undefined;
+}
+
+const COARSE_AND_FINE = [4 * KiB, 64 * KiB, 2 * MiB, 0];
+
+describe('PoolMemoryManager', () => {
+  describe('constructor', () => {
+    test.each([-0.1, Number.NaN, Number.POSITIVE_INFINITY])('refuses a slack of %d', (slack) => {
+      expect(codeOf(() => bench(4096, { slack }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    });
+
+    test.each([0, -4096, 0.5, Number.NaN])('refuses a granularity of %d', (granularityBytes) => {
+      expect(codeOf(() => bench(4096, { granularityBytes }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    });
+  });
+
+  describe('initialize', () => {
+    test('refuses a granularity that is no multiple of the device’s', () => {
+      expect(codeOf(() => bench(64 * KiB, { granularityBytes: 4 * KiB }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    });
+
+    test('makes no native call', () => {
+      expect(bench().device.callCount).toBe(0);
+    });
+  });
+
+  describe('allocBytes', () => {
+    test('takes pages of 16 KiB unless told otherwise', () => {
+      const { manager, device } = bench(4 * KiB, { granularityBytes: undefined });
+      for (let i = 0; i < 5; i++) manager.allocBytes(13 * KiB, true);
+      expect(device.liveBytes % (16 * KiB)).toBe(0);
+    });
+
+    test('rounds to units of 16 bytes and puts blocks side by side', () => {
+      const { manager } = bench();
+      const first = manager.allocBytes(1, true);
+      const second = manager.allocBytes(17, true);
+      expect(manager.allocated(first)).toBe(16);
+      expect(manager.allocated(second)).toBe(32);
+      expect(second - first).toBe(16);
+    });
+
+    test('gives a small freed block to the next request of its size', () => {
+      const { manager } = bench();
+      const first = manager.allocBytes(100, true);
+      manager.allocBytes(100, true);
+      manager.unlock(first, true);
+      expect(manager.allocBytes(111, true)).toBe(first);
+    });
+
+    test('commits whole pages, as many as the blocks need', () => {
+      const { manager, device } = bench(64 * KiB);
+      manager.allocBytes(1, true);
+      expect(device.liveBytes).toBe(64 * KiB);
+      manager.allocBytes(MiB, true);
+      expect(device.liveBytes).toBe(MiB + 64 * KiB);
+      manager.checkInvariants();
+    });
+
+    test('decommits free pages elsewhere before it grows beyond the slack', () => {
+      const { manager, device } = bench(4 * KiB);
+      const blocks = Array.from({ length: 8 }, () => manager.allocBytes(MiB, true));
+      for (const i of [1, 3, 5]) manager.unlock(blocks[i]!, true);
+      manager.allocBytes(3 * MiB, true);
+      expect(device.peakBytes).toBeLessThanOrEqual(8 * MiB * 1.03 + 64 * KiB);
+      expect(device.counts.decommit).toBeGreaterThan(0);
+      manager.checkInvariants();
+    });
+
+    test('keeps free pages while the slack allows it', () => {
+      const { manager, device } = bench(4 * KiB, { slack: 10 });
+      const blocks = Array.from({ length: 8 }, () => manager.allocBytes(MiB, true));
+      for (const i of [1, 3, 5]) manager.unlock(blocks[i]!, true);
+      manager.allocBytes(3 * MiB, true);
+      expect(device.counts.decommit).toBe(0);
+    });
+
+    test('serves blocks beyond 32 GiB, from several ranges, on a large device', () => {
+      const { manager, device } = bench(2 * MiB, {}, 2 ** 43);
+      const blocks = [30, 20, 40, 1].map((gibibytes) => manager.allocBytes(gibibytes * GiB, true));
+      manager.checkInvariants();
+      expect(device.counts.reserve).toBeGreaterThan(1);
+      for (const [i, ptr] of blocks.entries()) {
+        expect(manager.allocated(ptr)).toBe([30, 20, 40, 1][i]! * GiB);
+        manager.unlock(ptr, true);
+      }
+      manager.signalMemoryCleanup();
+      expect(device.liveBytes).toBe(0);
+      manager.checkInvariants();
+    });
+
+    test('takes pages that are a multiple of the granularity, wherever a range begins', () => {
+      const { manager, device } = bench(4 * KiB, { granularityBytes: 2 * MiB });
+      device.virtual!.reserve(4 * KiB);
+      manager.allocBytes(MiB, true);
+      manager.checkInvariants();
+      expect(device.liveBytes).toBe(2 * MiB);
+    });
+
+    test.each([
+      [4 * KiB, 1],
+      [0, 1],
+    ])('is out of memory with the facts on a full device with pages of %i bytes', (granularityBytes) => {
+      const { manager } = bench(granularityBytes, {}, 4 * MiB);
+      manager.allocBytes(3 * MiB, true);
+      const error = (() => {
+        try {
+          return manager.allocBytes(2 * MiB, true);
+        } catch (caught) {
+          return caught;
+        }
+      })();
+      expect(error).toMatchObject({
+        code: 'ERR_MEM_OUT_OF_MEMORY',
+        facts: { requestedBytes: 2 * MiB, allocatedBytes: 3 * MiB, capacityBytes: 4 * MiB, device: 0 },
+      });
+      manager.checkInvariants();
+      expect(manager.getMemoryStats(0).ooms).toBe(1);
+    });
+
+    test('is out of memory when no addresses are left', () => {
+      const { manager, table, device } = bench();
+      table.virtual = { ...boundVirtual(device), reserve: () => NULL_PTR };
+      expect(codeOf(() => manager.allocBytes(1, true))).toBe('ERR_MEM_OUT_OF_MEMORY');
+      manager.checkInvariants();
+    });
+  });
+
+  describe('unlock', () => {
+    test('tells a double free, also of a block that waits in the front', () => {
+      const { manager } = bench();
+      const small = manager.allocBytes(100, true);
+      manager.allocBytes(100, true);
+      const large = manager.allocBytes(MiB, true);
+      manager.allocBytes(100, true);
+      for (const ptr of [small, large]) {
+        manager.unlock(ptr, true);
+        expect(codeOf(() => manager.unlock(ptr, true))).toBe('ERR_MEM_DOUBLE_FREE');
+      }
+      expect(codeOf(() => manager.unlock((small + 1) as DevicePtr, true))).toBe('ERR_MEM_UNKNOWN_POINTER');
+    });
+  });
+
+  describe('signalMemoryCleanup', () => {
+    test.each(COARSE_AND_FINE)('gives back every page that holds no live block, with pages of %i bytes', (granularityBytes) => {
+      const { manager, device } = bench(granularityBytes);
+      const sizes = Array.from({ length: 64 }, (_, i) => ((i * 7919) % 200_000) + 1);
+      const blocks = sizes.map((bytes) => manager.allocBytes(bytes, true));
+      blocks.forEach((ptr, i) => {
+        if (i % 8 !== 0) manager.unlock(ptr, true);
+      });
+      manager.signalMemoryCleanup();
+      manager.checkInvariants();
+      if (granularityBytes > 0) expect(device.liveBytes).toBe(pagesUnder(blocks, sizes, granularityBytes) * granularityBytes);
+      blocks.forEach((ptr, i) => {
+        if (i % 8 === 0) manager.unlock(ptr, true);
+      });
+      manager.signalMemoryCleanup();
+      expect(device.liveBytes).toBe(0);
+      expect(manager.getMemoryStats(0).reservedBytes.current).toBe(0);
+    });
+  });
+
+  describe('metadataBytes', () => {
+    test('counts the tables, which grow with the blocks', () => {
+      const { manager } = bench();
+      manager.allocBytes(1, true);
+      const before = manager.metadataBytes;
+      for (let i = 0; i < 10_000; i++) manager.allocBytes(32, true);
+      expect(manager.metadataBytes).toBeGreaterThan(before);
+      expect(manager.metadataBytes / 10_000).toBeLessThan(200);
+    });
+  });
+
+  describe('against a model', () => {
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ bytes: sizes(), alignmentBits: fc.constantFrom(0, 0, 0, 0, 5, 12, 21) }) },
+      { weight: 5, arbitrary: fc.record({ free: fc.nat() }) },
+      { weight: 1, arbitrary: fc.constant('cleanup' as const) },
+    );
+
+    test.each(COARSE_AND_FINE)('keeps its invariants after each step, with pages of %i bytes', (granularityBytes) => {
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 120 }), fc.constantFrom(0, 0.03, 1), (steps, slack) => {
+          const { manager, device } = bench(granularityBytes, { slack }, 64 * MiB);
+          const live = new Map<DevicePtr, number>();
+          for (const action of steps) {
+            if (action === 'cleanup') manager.signalMemoryCleanup();
+            else if ('free' in action) freeOne(manager, live, action.free);
+            else allocOne(manager, live, action.bytes, action.alignmentBits === 0 ? 0 : 2 ** action.alignmentBits);
+            manager.checkInvariants();
+            expectModel(manager, device, live);
+          }
+          for (const ptr of live.keys()) manager.unlock(ptr, true);
+          manager.shutdown();
+          expect(device.liveBytes).toBe(0);
+          expect(device.counts.release).toBe(device.counts.reserve);
+        }),
+        { numRuns: 60 },
+      );
+    });
+
+    test.each(COARSE_AND_FINE)('changes nothing when any one native call fails, with pages of %i bytes', (granularityBytes) => {
+      for (let failing = 0; failing < 40; failing++) {
+        const { manager, device } = bench(granularityBytes, {}, 32 * MiB);
+        device.failWhen(({ index }) => index === failing);
+        const live = new Map<DevicePtr, number>();
+        for (let i = 0; i < 160; i++) {
+          if (i % 3 === 2) freeOne(manager, live, i * 31);
+          else allocOne(manager, live, ((i * 104_729) % 700_000) + 1, 0);
+          manager.checkInvariants();
+        }
+        expectModel(manager, device, live);
+      }
+    });
+
+    test.each(COARSE_AND_FINE)('keeps its books when giving memory back fails, with pages of %i bytes', (granularityBytes) => {
+      const { manager, device } = bench(granularityBytes);
+      const blocks = Array.from({ length: 40 }, (_, i) => manager.allocBytes(100_000 + i * 1000, true));
+      blocks.forEach((ptr, i) => {
+        if (i % 4 !== 0) manager.unlock(ptr, true);
+      });
+      device.failWhen(({ name }) => (name === 'decommit' || name === 'nativeFree' ? new Error('driver lost') : false));
+      if (granularityBytes > 0 && granularityBytes < MiB) expect(() => manager.signalMemoryCleanup()).toThrow('driver lost');
+      manager.checkInvariants();
+      device.failWhen(undefined);
+      manager.signalMemoryCleanup();
+      manager.checkInvariants();
+    });
+  });
+});
+
+function sizes(): fc.Arbitrary<number> {
+  return fc.oneof(fc.integer({ min: 1, max: 4096 }), fc.integer({ min: 1, max: 300_000 }), fc.integer({ min: 1, max: 9 * MiB }));
+}
+
+function boundVirtual(device: SimulatedDevice) {
+  const virtual = device.virtual!;
+  return {
+    granularityBytes: virtual.granularityBytes,
+    release: virtual.release.bind(virtual),
+    commit: virtual.commit.bind(virtual),
+    decommit: virtual.decommit.bind(virtual),
+  };
+}
+
+function allocOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, bytes: number, alignment: number): void {
+  try {
+    const ptr = manager.allocBytes(bytes, true, alignment);
+    expect(ptr % Math.max(alignment, 16)).toBe(0);
+    expect(live.has(ptr)).toBe(false);
+    live.set(ptr, bytes);
+  } catch (error) {
+    if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+  }
+}
+
+function freeOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, at: number): void {
+  if (live.size === 0) return;
+  const ptr = [...live.keys()][at % live.size]!;
+  manager.unlock(ptr, true);
+  live.delete(ptr);
+}
+
+function expectModel(manager: PoolMemoryManager, device: SimulatedDevice, live: ReadonlyMap<DevicePtr, number>): void {
+  const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.getMemoryStats(0);
+  expect(requestedBytes.current).toBe([...live.values()].reduce((sum, bytes) => sum + bytes, 0));
+  expect(allocatedBytes.current).toBeGreaterThanOrEqual(requestedBytes.current);
+  expect(activeBytes.current).toBe(allocatedBytes.current);
+  expect(reservedBytes.current).toBeGreaterThanOrEqual(activeBytes.current);
+  expect(reservedBytes.current).toBe(device.liveBytes);
+  let end = 0;
+  for (const [ptr, bytes] of [...live].sort(([a], [b]) => a - b)) {
+    expect(ptr).toBeGreaterThanOrEqual(end);
+    expect(manager.allocated(ptr)).toBeGreaterThanOrEqual(bytes);
+    device.fill(ptr, 0, bytes);
+    end = ptr + manager.allocated(ptr);
+  }
+}
+
+/** How many pages the blocks touch that were kept: those whose number is a multiple of 8. */
+function pagesUnder(blocks: readonly DevicePtr[], sizesOf: readonly number[], pageBytes: number): number {
+  const pages = new Set<number>();
+  blocks.forEach((ptr, i) => {
+    if (i % 8 !== 0) return;
+    for (let page = Math.floor(ptr / pageBytes); page * pageBytes < ptr + sizesOf[i]!; page++) pages.add(page);
+  });
+  return pages.size;
+}

@@ -1,0 +1,147 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { TlsfMemoryManager } from '../../managers/tlsf/tlsf-memory-manager.js';
+import { BlockTable, NONE } from '../../src/blocks/block-table.js';
+import { TlsfIndex } from '../../src/blocks/tlsf-index.js';
+import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
+
+function bench(capacityBytes = GiB): { device: SimulatedDevice; manager: TlsfMemoryManager } {
+  const device = new SimulatedDevice({ capacityBytes });
+  const table = new MemoryManagerDeviceInterface();
+  table.getActiveDeviceId = () => device.activeDeviceId;
+  table.getMaxMemorySize = (id) => device.getMaxMemorySize(id);
+  table.nativeAlloc = (bytes, alignment) => device.nativeAlloc(bytes, alignment);
+  table.nativeFree = (ptr) => device.nativeFree(ptr);
+  const manager = new TlsfMemoryManager(1, table);
+  manager.initialize();
+  return { device, manager };
+}
+
+describe('TlsfMemoryManager', () => {
+  describe('allocBytes', () => {
+    test.each([
+      [1, 2 * MiB],
+      [MiB, 2 * MiB],
+      [MiB + 1, 20 * MiB],
+      [10 * MiB - 512, 20 * MiB],
+      [10 * MiB, 10 * MiB],
+      [10 * MiB + 1, 12 * MiB],
+      [33 * MiB, 34 * MiB],
+    ])('gets a segment for %i bytes of %i bytes', (bytes, segmentBytes) => {
+      const { device, manager } = bench();
+      manager.allocBytes(bytes, true);
+      expect(device.liveBytes).toBe(segmentBytes);
+    });
+
+    test('rounds to 512 bytes and takes a freed block again', () => {
+      const { device, manager } = bench();
+      const first = manager.allocBytes(513, true);
+      expect(manager.allocated(first)).toBe(1024);
+      manager.allocBytes(1, true);
+      manager.unlock(first, true);
+      expect(manager.allocBytes(1000, true)).toBe(first);
+      expect(device.counts.nativeAlloc).toBe(1);
+    });
+
+    test('honours alignments above that of segments', () => {
+      const { manager } = bench();
+      for (const alignment of [1, 512, 4 * KiB, 2 * MiB, 4 * MiB]) {
+        expect(manager.allocBytes(5000, true, alignment) % alignment).toBe(0);
+        manager.checkInvariants();
+      }
+    });
+  });
+
+  describe('signalMemoryCleanup', () => {
+    test('gives back segments that hold no live block', () => {
+      const { device, manager } = bench();
+      const small = manager.allocBytes(1, true);
+      const large = manager.allocBytes(40 * MiB, true);
+      manager.unlock(large, true);
+      manager.signalMemoryCleanup();
+      expect(device.liveBytes).toBe(2 * MiB);
+      manager.unlock(small, true);
+      manager.signalMemoryCleanup();
+      expect(device.liveBytes).toBe(0);
+    });
+  });
+
+  test('keeps its invariants after each step of any program, and changes nothing when a native call fails', () => {
+    const size = fc.oneof(
+      fc.integer({ min: 1, max: 4096 }),
+      fc.integer({ min: 1, max: 2 * MiB }),
+      fc.integer({ min: 1, max: 30 * MiB }),
+    );
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.record({ bytes: size, alignmentBits: fc.constantFrom(0, 0, 0, 12, 21) }) },
+      { weight: 5, arbitrary: fc.record({ free: fc.nat() }) },
+      { weight: 1, arbitrary: fc.constant('cleanup' as const) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 100 }), fc.nat({ max: 10 }), (steps, failing) => {
+        const { device, manager } = bench(128 * MiB);
+        device.failWhen(({ index, name }) => name === 'nativeAlloc' && index === failing);
+        const live: { ptr: DevicePtr; bytes: number }[] = [];
+        for (const action of steps) {
+          if (action === 'cleanup') manager.signalMemoryCleanup();
+          else if ('free' in action) {
+            const held = live.splice(action.free % Math.max(live.length, 1), 1)[0];
+            if (held !== undefined) manager.unlock(held.ptr, true);
+          } else {
+            const { bytes, alignmentBits } = action;
+            try {
+              live.push({ ptr: manager.allocBytes(bytes, true, alignmentBits === 0 ? 0 : 2 ** alignmentBits), bytes });
+            } catch (error) {
+              if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+            }
+          }
+          manager.checkInvariants();
+          const { requestedBytes, reservedBytes } = manager.getMemoryStats(0);
+          expect(requestedBytes.current).toBe(live.reduce((sum, held) => sum + held.bytes, 0));
+          expect(reservedBytes.current).toBe(device.liveBytes);
+          let end = 0;
+          for (const { ptr, bytes } of live.toSorted((a, b) => a.ptr - b.ptr)) {
+            expect(ptr).toBeGreaterThanOrEqual(end);
+            device.fill(ptr, 0, bytes);
+            end = ptr + manager.allocated(ptr);
+          }
+        }
+      }),
+      { numRuns: 80 },
+    );
+  });
+});
+
+describe('TlsfIndex', () => {
+  test('finds a block of at least the size, whenever one of the next class or above is in', () => {
+    const blocks = new BlockTable();
+    const index = new TlsfIndex(blocks);
+    const sizes = [512, 1024, 16 * KiB, 33 * 512, 100 * 512, MiB, GiB, 2 ** 40, 2 ** 45, 2 ** 50];
+    sizes.forEach((bytes, i) => {
+      index.insert(blocks.create(2 ** 20 * (i + 1), bytes, 0));
+    });
+    index.checkInvariants();
+    for (const bytes of sizes) expect(blocks.bytesOf(index.findGoodFit(bytes))).toBe(bytes);
+    expect(blocks.bytesOf(index.findGoodFit(2 ** 41))).toBe(2 ** 45);
+    expect(blocks.bytesOf(index.findGoodFit(1536))).toBe(16 * KiB);
+    expect(index.findGoodFit(2 ** 51)).toBe(NONE);
+    for (const block of index.toArray()) index.remove(block);
+    expect(index.count).toBe(0);
+    index.checkInvariants();
+    expect(index.findGoodFit(512)).toBe(NONE);
+  });
+
+  test('looks at no block but the first of a class', () => {
+    const blocks = new BlockTable();
+    const index = new TlsfIndex(blocks);
+    const large = blocks.create(2 ** 30, 101 * 512, 0);
+    index.insert(large);
+    index.insert(blocks.create(2 ** 31, 100 * 512, 0));
+    const next = blocks.create(2 ** 32, 200 * 512, 0);
+    index.insert(next);
+    expect(index.findGoodFit(101 * 512)).toBe(next);
+  });
+});
