@@ -1,0 +1,82 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { KiB } from '../../src/core/units.js';
+import type { SizeProgram } from './growth.js';
+import type { LoggingCost } from './logging.js';
+import type { ManagerSpec } from './manager-subject.js';
+import type { PreparedTrace } from './trace-folder.js';
+
+/** A measurement beside the traces. */
+export type ExtraTask =
+  | { readonly kind: 'growth'; readonly spec: ManagerSpec; readonly program: SizeProgram; readonly liveBlocks: number }
+  | { readonly kind: 'logging'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number };
+
+/** What a pair of alloc and free costs, by live blocks. */
+export interface GrowthRow {
+  readonly manager: string;
+  readonly program: SizeProgram;
+  /** Nanoseconds, in the order of {@link LIVE_BLOCKS}. */
+  readonly nsPerPair: readonly number[];
+}
+
+export interface LoggingRow extends LoggingCost {
+  readonly manager: string;
+  readonly trace: string;
+}
+
+export interface Extras {
+  readonly growth: readonly GrowthRow[];
+  readonly logging: readonly LoggingRow[];
+}
+
+/** How many blocks are live while growth is measured. */
+export const LIVE_BLOCKS = [1e3, 1e4, 1e5, 1e6] as const;
+const PROGRAMS: readonly SizeProgram[] = ['one size', 'mixed sizes'];
+const GROWING = ['caching', 'tlsf', 'pool'];
+const LOGGED = 'caching';
+// Young objects must not be collected while garbage is counted.
+const FLAGS = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
+const run = promisify(execFile);
+
+/** What is measured beside the traces, and with what. */
+export interface ExtrasPlan {
+  readonly managers: readonly string[];
+  readonly traces: readonly PreparedTrace[];
+  readonly rounds: number;
+  /** The file of extras-main. */
+  readonly main: string;
+  readonly onProgress: (what: string) => void;
+}
+
+/** Measures what logging costs, and how costs grow with the number of live blocks. One process at a time. */
+export async function measureExtras({ managers, traces, rounds, main, onProgress }: ExtrasPlan): Promise<Extras> {
+  const logging: LoggingRow[] = [];
+  const growth: GrowthRow[] = [];
+  if (managers.includes(LOGGED)) {
+    for (const { name, eventFile } of traces) {
+      onProgress(`logging: ${name}`);
+      const cost = await inChild<LoggingCost>({ kind: 'logging', spec: { manager: LOGGED }, eventFile, rounds });
+      logging.push({ manager: LOGGED, trace: name, ...cost });
+    }
+  }
+  for (const manager of GROWING.filter((name) => managers.includes(name))) {
+    for (const program of PROGRAMS) {
+      const nsPerPair: number[] = [];
+      for (const liveBlocks of LIVE_BLOCKS) {
+        onProgress(`growth: ${manager}, ${program}, ${liveBlocks} live blocks`);
+        nsPerPair.push(await inChild<number>({ kind: 'growth', spec: specOf(manager), program, liveBlocks }));
+      }
+      growth.push({ manager, program, nsPerPair });
+    }
+  }
+  return { growth, logging };
+
+  async function inChild<T>(task: ExtraTask): Promise<T> {
+    const { stdout } = await run(process.execPath, [...FLAGS, main, JSON.stringify(task)]);
+    return JSON.parse(stdout) as T;
+  }
+}
+
+function specOf(manager: string): ManagerSpec {
+  return manager === 'pool' ? { manager, pageBytes: 64 * KiB } : { manager };
+}

@@ -1,0 +1,147 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { MemoryError } from '../../src/core/errors.js';
+import { formatBytes } from '../../src/core/units.js';
+import { peersAhead } from './ahead.js';
+import { type Extras, LIVE_BLOCKS } from './extras.js';
+import { machineText } from './machine.js';
+import type { MissingPeer } from './native-peers.js';
+import type { BenchRow, Measured } from './rows.js';
+import { geomean } from './statistics.js';
+import { fixed, NO_VALUE, overLive } from './text-report.js';
+import type { PreparedTrace } from './trace-folder.js';
+
+/** Everything that a run measured. */
+export interface BenchReport {
+  readonly traces: readonly PreparedTrace[];
+  readonly measured: readonly Measured[];
+  readonly extras: Extras;
+  readonly missing: readonly MissingPeer[];
+  readonly rounds: number;
+}
+
+/** Between these two lines a document holds what the benchmark wrote. */
+const BEGIN = '<!-- bench: begin -->';
+const END = '<!-- bench: end -->';
+
+/** Finds the marks. @throws ERR_MEM_BAD_INPUT when the document is not there or lacks one */
+export function checkMarks(path: string): void {
+  partsOf(path);
+}
+
+/** Puts the tables of a run between the marks of a document. @throws as {@link checkMarks} */
+export function writeMarkdown(path: string, report: BenchReport): void {
+  const [before, after] = partsOf(path);
+  writeFileSync(path, `${before}${BEGIN}\n\n${markdown(report)}\n${END}${after}`);
+}
+
+function partsOf(path: string): [string, string] {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: 'it cannot be read' }, error);
+  }
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END);
+  if (begin >= 0 && end > begin) return [text.slice(0, begin), text.slice(end + END.length)];
+  throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: `it lacks the lines '${BEGIN}' and '${END}'` });
+}
+
+function markdown(report: BenchReport): string {
+  const { traces, measured, missing, rounds } = report;
+  const notes = measured.flatMap(({ row, notes: own }) => own.map((note) => `- ${row.allocator} on ${row.trace}: ${note}`));
+  return [
+    `Measured on ${machineText()}, median of ${rounds} rounds.`,
+    ...missing.map(({ name, reason }) => `Missing: ${name}: ${reason}.`),
+    '### Time',
+    'Nanoseconds an event (an allocation or a free), and in brackets the quotient with peer (a) in the same round.',
+    tableBy(
+      report,
+      ({ row }) => (row.nsPerEvent === null ? NO_VALUE : `${fixed(row.nsPerEvent, 1)} (${fixed(row.nsRatioToPeerA, 2)})`),
+      {
+        heading: 'geomean',
+        cell: (rows) => fixed(geomeanOf(rows), 2),
+      },
+    ),
+    ...(notes.length === 0 ? [] : [notes.join('\n')]),
+    '### Memory',
+    `Utilisation: peak live bytes over peak reserved bytes of a first replay; in brackets after all rounds in the same manager, where that differs. Peak live: ${traces.map((t) => `${t.name} ${formatBytes(t.peakLiveBytes)}`).join(', ')}.`,
+    tableBy(report, utilisationCell),
+    '### Native calls',
+    'On a first replay, commits and decommits included.',
+    tableBy(report, ({ row }) => row.nativeCalls?.toLocaleString('en-US') ?? NO_VALUE),
+    '### Smallest device',
+    'The smallest capacity on which the trace completes, over its peak of live bytes; found to 0.5 % or 64 KiB.',
+    tableBy(report, ({ row }) => overLive(row.minCapacityBytes, row.peakLiveBytes)),
+    ...extrasParts(report.extras),
+    '### Where a peer is ahead',
+    peersAhead(measured),
+  ].join('\n\n');
+}
+
+function extrasParts({ logging, growth }: Extras): string[] {
+  const parts: string[] = [];
+  if (logging.length > 0) {
+    const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
+    parts.push(
+      '### Logging on',
+      'Against a sink that does nothing: more than with logging off, a call.',
+      table(['manager', 'trace', 'ns', 'garbage, B'], rows),
+    );
+  }
+  if (growth.length > 0) {
+    const rows = growth.map(({ manager, program, nsPerPair: ns }) => [
+      manager,
+      program,
+      ...ns.map((value) => value.toFixed(0)),
+      `${(ns[2]! / ns[0]!).toFixed(1)}, ${(ns[3]! / ns[1]!).toFixed(1)}`,
+    ]);
+    const counts = LIVE_BLOCKS.map((count) => `${count.toLocaleString('en-US')} live`);
+    parts.push(
+      '### Growth',
+      'Nanoseconds a pair of alloc and free while that many blocks are live, a tenth of which is freed and allocated again.',
+      table(['manager', 'program', ...counts, 'times, per factor 100'], rows),
+    );
+  }
+  return parts;
+}
+
+function utilisationCell({ row, laterPeakReservedBytes: later }: Measured): string {
+  const first = fixed(row.utilisation, 3);
+  if (later === null || later === row.peakReservedBytes) return first;
+  const laterText = fixed(row.peakLiveBytes / later, 3);
+  return laterText === first ? first : `${first} (${laterText})`;
+}
+
+/** A table with a row an allocator and a column a trace. */
+function tableBy(
+  { traces, measured }: BenchReport,
+  cell: (measured: Measured) => string,
+  last?: { readonly heading: string; readonly cell: (rows: readonly BenchRow[]) => string },
+): string {
+  const rows = allocatorsOf(measured).map((allocator) => {
+    const own = measured.filter(({ row }) => row.allocator === allocator);
+    const cells = traces.map(({ name }) => {
+      const found = own.find(({ row }) => row.trace === name);
+      return found === undefined ? NO_VALUE : cell(found);
+    });
+    return [allocator, ...cells, ...(last === undefined ? [] : [last.cell(own.map(({ row }) => row))])];
+  });
+  // A peer that knows nothing of a quantity has no row there.
+  const known = rows.filter(([, ...cells]) => cells.some((text) => text !== NO_VALUE));
+  return table(['allocator', ...traces.map(({ name }) => name), ...(last === undefined ? [] : [last.heading])], known);
+}
+
+function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(headings), line(headings.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
+function allocatorsOf(measured: readonly Measured[]): string[] {
+  return [...new Set(measured.map(({ row }) => row.allocator))];
+}
+
+function geomeanOf(rows: readonly BenchRow[]): number | null {
+  const ratios = rows.flatMap(({ nsRatioToPeerA }) => (nsRatioToPeerA === null ? [] : [nsRatioToPeerA]));
+  return ratios.length === 0 ? null : geomean(ratios);
+}

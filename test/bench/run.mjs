@@ -1,0 +1,45 @@
+// node test/bench/run.mjs [--dist <folder>] [options of the benchmark, see --help]
+// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import ts from 'typescript';
+
+const root = resolve(import.meta.dirname, '../..');
+const args = process.argv.slice(2);
+const at = args.indexOf('--dist');
+if (at < 0) build();
+const dist = at < 0 ? join(root, 'dist') : resolve(args.splice(at, 2)[1] ?? '');
+
+const cache = join(root, 'node_modules/.cache');
+mkdirSync(cache, { recursive: true });
+const folder = mkdtempSync(join(cache, 'stowage-bench-'));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+const { main } = await import(pathToFileURL(join(compile(folder), 'main.js')).href);
+process.exitCode = await main(root, args);
+
+/** Ends the process when the compiler has complained. */
+function build() {
+  const { status } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
+  if (status === 0) return;
+  process.stderr.write('bench: the package does not build\n');
+  process.exit(1);
+}
+
+/** Puts JavaScript where the imports of the sources point, `../../src` to the build. Types are checked by `npm run types`. */
+function compile(target) {
+  const compiled = join(target, 'test/bench');
+  mkdirSync(compiled, { recursive: true });
+  writeFileSync(join(target, 'package.json'), '{ "type": "module" }\n');
+  // A copy: who builds meanwhile does not change what is measured.
+  for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
+  for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
+    const { outputText } = ts.transpileModule(readFileSync(join(import.meta.dirname, file), 'utf8'), {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+    });
+    writeFileSync(join(compiled, file.replace(/\.ts$/, '.js')), outputText);
+  }
+  return compiled;
+}

@@ -1,0 +1,60 @@
+import { createInterface } from 'node:readline';
+import type { BenchEvents } from './event-file.js';
+import { median } from './statistics.js';
+import type { Subject } from './subject.js';
+import { timed } from './thread-time.js';
+
+/** V8 compiles what it has seen often: a warm-up ends when both are reached. */
+const MIN_WARM_REPLAYS = 3;
+const MIN_WARM_NS = 300e6;
+/** A warm-up ends here at the latest. */
+const MAX_WARM_NS = 2e9;
+
+/** Answers one command a line of stdin until that ends, each with one line of JSON: test/bench/peers/events.h in JavaScript. */
+export async function serve(subject: Subject, events: BenchEvents): Promise<void> {
+  for await (const line of createInterface({ input: process.stdin })) {
+    let answer: object;
+    try {
+      answer = answerTo(line, subject, events);
+    } catch (error) {
+      answer = { error: error instanceof Error ? error.message : String(error) };
+    }
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+}
+
+function answerTo(line: string, subject: Subject, events: BenchEvents): object {
+  const [command, value = ''] = line.split(' ');
+  switch (command) {
+    case 'cold':
+      return subject.cold();
+    case 'warm':
+      return warmUp(subject);
+    case 'round':
+      return round(subject, events, Number(value));
+    case 'fits':
+      return { fits: subject.fits(Number(value)) };
+    case 'after':
+      return subject.warmFacts();
+    default:
+      return { error: 'no such command' };
+  }
+}
+
+function warmUp(subject: Subject): object {
+  let spent = 0;
+  for (let replays = 0; spent < MAX_WARM_NS && (replays < MIN_WARM_REPLAYS || spent < MIN_WARM_NS); replays++) {
+    spent += timed(() => subject.replay());
+    subject.drain();
+  }
+  return {};
+}
+
+function round(subject: Subject, events: BenchEvents, repeats: number): object {
+  const times: number[] = [];
+  for (let i = 0; i < repeats; i++) {
+    times.push(timed(() => subject.replay()) / Math.max(events.length, 1));
+    subject.drain();
+  }
+  return { nsPerEvent: median(times) };
+}

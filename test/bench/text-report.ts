@@ -1,0 +1,80 @@
+import { type Column, layOut } from '../../src/cli/table.js';
+import { formatBytes } from '../../src/core/units.js';
+import { type Extras, LIVE_BLOCKS } from './extras.js';
+import type { MissingPeer } from './native-peers.js';
+import type { Measured } from './rows.js';
+import type { PreparedTrace } from './trace-folder.js';
+
+const COLUMNS: readonly Column[] = [
+  { heading: 'allocator', align: 'left' },
+  ...['ns/event', 'x peer (a)', 'native calls', 'peak reserved', 'utilisation', 'later', 'smallest capacity', 'over live'].map(
+    (heading) => ({ heading, align: 'right' as const }),
+  ),
+];
+const LOGGING_COLUMNS: readonly Column[] = [
+  { heading: 'manager', align: 'left' },
+  { heading: 'trace', align: 'left' },
+  { heading: 'ns a call', align: 'right' },
+  { heading: 'garbage, B a call', align: 'right' },
+];
+const GROWTH_COLUMNS: readonly Column[] = [
+  { heading: 'manager', align: 'left' },
+  { heading: 'program', align: 'left' },
+  ...LIVE_BLOCKS.map((count) => ({ heading: `${count.toLocaleString('en-US')} live`, align: 'right' as const })),
+];
+
+/** What stands in a cell that has no value. */
+export const NO_VALUE = '-';
+
+/** One trace's table, with what was out of the ordinary below it. */
+export function traceText(trace: PreparedTrace, measured: readonly Measured[]): string {
+  const events = trace.length.toLocaleString('en-US');
+  const head = `${trace.name}: ${events} events, peak live ${formatBytes(trace.peakLiveBytes)}`;
+  const notes = measured.flatMap(({ row, notes: own }) => own.map((note) => `  ${row.allocator}: ${note}`));
+  return [head, ...layOut(COLUMNS, measured.map(cells)), ...notes, ''].join('\n');
+}
+
+/** Which peers are not here, and why; empty when all are. */
+export function missingText(missing: readonly MissingPeer[]): string {
+  return missing.map(({ name, reason }) => `missing: ${name}: ${reason}\n`).join('');
+}
+
+/** The tables of what was measured beside the traces. */
+export function extrasText({ logging, growth }: Extras): string {
+  const lines: string[] = [];
+  if (logging.length > 0) {
+    const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
+    lines.push('logging on, against a sink that does nothing: more than with logging off', ...layOut(LOGGING_COLUMNS, rows), '');
+  }
+  if (growth.length > 0) {
+    const rows = growth.map((row) => [row.manager, row.program, ...row.nsPerPair.map((ns) => ns.toFixed(0))]);
+    lines.push('growth: ns per pair of alloc and free', ...layOut(GROWTH_COLUMNS, rows), '');
+  }
+  return lines.join('\n');
+}
+
+/** A number with that many digits behind the point, or {@link NO_VALUE}. */
+export function fixed(value: number | null, digits: number): string {
+  return value === null ? NO_VALUE : value.toFixed(digits);
+}
+
+/** How much more than the peak of live bytes a capacity is. */
+export function overLive(capacityBytes: number | null, peakLiveBytes: number): string {
+  if (capacityBytes === null || peakLiveBytes === 0) return NO_VALUE;
+  return `+${((capacityBytes / peakLiveBytes - 1) * 100).toFixed(1)} %`;
+}
+
+function cells({ row, laterPeakReservedBytes }: Measured): string[] {
+  const later = laterPeakReservedBytes === null ? null : row.peakLiveBytes / laterPeakReservedBytes;
+  return [
+    row.allocator,
+    fixed(row.nsPerEvent, 1),
+    fixed(row.nsRatioToPeerA, 2),
+    row.nativeCalls === null ? NO_VALUE : row.nativeCalls.toLocaleString('en-US'),
+    row.peakReservedBytes === null ? NO_VALUE : formatBytes(row.peakReservedBytes),
+    fixed(row.utilisation, 3),
+    fixed(later, 3),
+    row.minCapacityBytes === null ? NO_VALUE : formatBytes(row.minCapacityBytes),
+    overLive(row.minCapacityBytes, row.peakLiveBytes),
+  ];
+}
