@@ -27,4 +27,4 @@ export {
 export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lru-policy.js';
 export { BlockMemoryManager, type ManagerOptions } from './policy/block-memory-manager.js';
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
-export { TlsfMemoryManager } from './tlsf/tlsf-memory-manager.js';
+export { TlsfMemoryManager, type TlsfMemoryManagerOptions } from './tlsf/tlsf-memory-manager.js';

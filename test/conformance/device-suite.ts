@@ -223,59 +223,60 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
         });
     });
 
-    describe('virtual', () => {
-      const granule = make().virtual?.granularityBytes ?? 0;
+    const granule = make().virtual?.granularityBytes ?? 0;
+    describeIf(granule > 0, 'virtual', () => {
+      test('reserves, commits, decommits and releases by its granularity', () => {
+        const device = make();
+        const virtual = device.virtual!;
+        const range = virtual.reserve(8 * granule);
+        const part = (range + 2 * granule) as DevicePtr;
+        expect(range % granule).toBe(0);
+        expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
+        expect(virtual.commit(part, 2 * granule)).toBe(true);
+        device.fill(part, 5, 2 * granule);
+        virtual.decommit(part, granule);
+        expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
+        device.fill((part + granule) as DevicePtr, 1, granule);
+        expect(virtual.commit(part, granule)).toBe(true);
+        virtual.release(range, 8 * granule);
+        expect(() => virtual.commit(part, granule)).toThrow(MemoryError);
+      });
 
-      if (granule > 0)
-        test('reserves, commits, decommits and releases by its granularity', () => {
-          const device = make();
-          const virtual = device.virtual!;
-          const range = virtual.reserve(8 * granule);
-          const part = (range + 2 * granule) as DevicePtr;
-          expect(range % granule).toBe(0);
-          expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
-          expect(virtual.commit(part, 2 * granule)).toBe(true);
-          device.fill(part, 5, 2 * granule);
-          virtual.decommit(part, granule);
-          expect(() => device.fill(part, 1, 1)).toThrow(MemoryError);
-          device.fill((part + granule) as DevicePtr, 1, granule);
-          expect(virtual.commit(part, granule)).toBe(true);
-          virtual.release(range, 8 * granule);
-          expect(() => virtual.commit(part, granule)).toThrow(MemoryError);
-        });
-
-      if (granule > 0)
-        test('refuses parts that are not granular, committed twice, or not committed', () => {
-          const virtual = make().virtual!;
-          const range = virtual.reserve(4 * granule);
-          expect(() => virtual.reserve(granule + 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
-          expect(() => virtual.commit((range + 1) as DevicePtr, granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
-          expect(() => virtual.commit(range, 5 * granule)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
-          virtual.commit(range, granule);
-          expect(() => virtual.commit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
-          expect(() => virtual.decommit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
-          virtual.decommit(range, granule);
-          virtual.release(range, 4 * granule);
-        });
+      test('refuses parts that are not granular, committed twice, or not committed', () => {
+        const virtual = make().virtual!;
+        const range = virtual.reserve(4 * granule);
+        expect(() => virtual.reserve(granule + 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        expect(() => virtual.commit((range + 1) as DevicePtr, granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        expect(() => virtual.commit(range, 5 * granule)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        virtual.commit(range, granule);
+        expect(() => virtual.commit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        expect(() => virtual.decommit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        virtual.decommit(range, granule);
+        virtual.release(range, 4 * granule);
+      });
     });
 
-    describe('streams', () => {
-      if (make().streams !== undefined)
-        test('records events that come to pass, in order and across streams', () => {
-          const { streams, synchronize } = bound(make());
-          const first = streams.record(1);
-          streams.wait(2, first);
-          const second = streams.record(2);
-          streams.synchronize(second);
-          expect([streams.query(first), streams.query(second)]).toEqual([true, true]);
-          const third = streams.record(0);
-          synchronize();
-          expect(streams.query(third)).toBe(true);
-          for (const event of [first, second, third]) streams.destroy(event);
-          expect(new Set([first, second, third]).size).toBe(3);
-        });
+    describeIf(make().streams !== undefined, 'streams', () => {
+      test('records events that come to pass, in order and across streams', () => {
+        const { streams, synchronize } = bound(make());
+        const first = streams.record(1);
+        streams.wait(2, first);
+        const second = streams.record(2);
+        streams.synchronize(second);
+        expect([streams.query(first), streams.query(second)]).toEqual([true, true]);
+        const third = streams.record(0);
+        synchronize();
+        expect(streams.query(third)).toBe(true);
+        for (const event of [first, second, third]) streams.destroy(event);
+        expect(new Set([first, second, third]).size).toBe(3);
+      });
     });
   });
+}
+
+/** What a device does not have is no skipped test: it is none. */
+function describeIf(applies: boolean, name: string, tests: () => void): void {
+  if (applies) describe(name, tests);
 }
 
 function bound(device: Device): { streams: NonNullable<Device['streams']>; synchronize: () => void } {
