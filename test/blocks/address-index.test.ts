@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { AddressIndex } from '../../src/blocks/index.js';
-import { AddressHash, PageTable } from '../../src/blocks/index.js';
+import { AddressHash } from '../../src/blocks/address-hash.js';
+import type { AddressIndex } from '../../src/blocks/address-index.js';
+import { PageTable } from '../../src/blocks/page-table.js';
 import { RangeHash } from '../../src/blocks/range-hash.js';
 
 /** Each index with the unit that its addresses are multiples of. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BlockTable, ensure, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../../src/blocks/index.js';
+import { BlockTable, ensure, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
 import { memoryError } from '../core/fakes.js';
 
 interface ModelBlock {

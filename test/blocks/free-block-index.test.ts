@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BlockTable, FreeBlockIndex, NONE, USER_LOCK } from '../../src/blocks/index.js';
+import { BlockTable, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { FreeBlockIndex } from '../../src/blocks/free-block-index.js';
 
 /** An index beside the sorted array that it must agree with. */
 class Indexed {
