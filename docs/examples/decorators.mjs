@@ -18,7 +18,7 @@ try {
   runtime.allocate(8 * MiB);
 } catch (error) {
   if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-  console.log(`refused by a quota of ${error.facts.quotaBytes / MiB} MiB`);
+  console.log(`refused: ${error.facts.quota}`);
 }
 console.log(`held by ${/loadWeights/.exec(tracking.siteOf(weights.ptr))?.[0]}`);
 weights.dispose();

@@ -235,8 +235,8 @@ function checkLimit(name: string, bytes: number): void {
 function limitFromEnvironment(name: string): number {
   const text = process.env[name];
   if (text === undefined) return Number.POSITIVE_INFINITY;
-  const mebibytes = text.trim() === '' ? Number.NaN : Number(text);
-  if (!(mebibytes >= 0)) {
+  const mebibytes = Number(text);
+  if (!/^\s*\d+(\.\d*)?\s*$/.test(text)) {
     throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
       name,
       value: JSON.stringify(text),

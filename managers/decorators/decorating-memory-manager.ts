@@ -28,6 +28,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     this.inner.lifecycle.check('active', this.inner.name);
     this.inner.initialize();
     this.inner.lifecycle.enter('active', this.inner.name);
+    this.inner.lifecycle.onFree = () => this.lifecycle.onFree?.();
   }
 
   shutdown(): void {
@@ -137,7 +138,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
         reservedBytes: stats?.reservedBytes.current ?? allocatedBytes,
         capacityBytes: Math.min(facts.limitBytes ?? Number.POSITIVE_INFINITY, this.deviceInterface.getMaxMemorySize(device)),
         device,
-        ...(facts.limitBytes === undefined ? {} : { quotaBytes: facts.limitBytes }),
+        ...(facts.quota === undefined ? {} : { quota: facts.quota }),
       },
       facts.cause,
     );
@@ -150,6 +151,8 @@ export interface OutOfMemoryFacts {
   readonly allocatedBytes?: number;
   /** A capacity below the device's. @defaultValue none */
   readonly limitBytes?: number;
+  /** What refused, for the message. @defaultValue the device */
+  readonly quota?: string;
   readonly cause?: unknown;
 }
 

@@ -69,7 +69,7 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
     checkAlignment(alignment);
     if (bytes > 0 && this.#isTurn(bytes)) {
       this.#failures++;
-      throw this.outOfMemory(bytes, { cause: new Error(`allocation ${this.#attempts} is made to fail`) });
+      throw this.outOfMemory(bytes, { quota: `allocation ${this.#attempts} is made to fail` });
     }
     return this.inner.allocBytes(bytes, userLock, alignment, stream);
   }

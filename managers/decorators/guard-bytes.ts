@@ -20,6 +20,9 @@ export interface Damage {
   readonly damagedBytes: number;
 }
 
+/** Less would take the alignment of numbers away. */
+const MIN_GUARD_BYTES = 16;
+
 /** Writes and reads the guards that lie directly before and behind blocks. */
 export class Guards {
   readonly bytes: number;
@@ -27,8 +30,19 @@ export class Guards {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(memory: GuardMemory, bytes: number) {
-    if (!isPowerOfTwo(bytes)) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'guardBytes', value: String(bytes), expected: 'a power of two' });
+    if (!isPowerOfTwo(bytes) || bytes < MIN_GUARD_BYTES) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'guardBytes',
+        value: String(bytes),
+        expected: `a power of two from ${MIN_GUARD_BYTES} on`,
+      });
+    }
+    if (typeof memory?.view !== 'function' || typeof memory.fill !== 'function') {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'memory',
+        value: String(memory),
+        expected: 'the device, or an object with view and fill',
+      });
     }
     this.#memory = memory;
     this.bytes = bytes;

@@ -12,7 +12,7 @@ import { GuardedBlocks } from './guarded-blocks.js';
 export interface GuardedOptions extends ManagerOptions {
   /** The memory's device, or another object that writes and reads it. */
   readonly memory: GuardMemory;
-  /** Bytes of the guard on each side, a power of two. @defaultValue 64 */
+  /** Bytes of the guard on each side, a power of two from 16 on. @defaultValue 64 */
   readonly guardBytes?: number;
   /** Whether freed blocks are overwritten. @defaultValue true */
   readonly poison?: boolean;
@@ -30,8 +30,7 @@ export type CorruptionError = MemoryError<'ERR_MEM_CORRUPTED'>;
  * Puts guards around each block and finds writes beyond its ends: when it is freed, and at {@link check}.
  *
  * An inner block is `front | block | guard`, and the last `guardBytes` of the front are a guard, too;
- * `front = max(guardBytes, alignment)`, so a block without a wish lies at a multiple of `guardBytes` only. A block has
- * exactly the bytes that were asked for. Freeing poisons its content before the inner manager gets it: should that
+ * `front = max(guardBytes, alignment)`, so a block is aligned as the inner one is. A block has exactly the bytes that were asked for. Freeing poisons its content before the inner manager gets it: should that
  * fail, the block is still held but its content is lost.
  *
  * The host must see the memory. Cost beside the inner manager's: two fills an allocation; two views, a scan of both

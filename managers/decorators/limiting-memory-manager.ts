@@ -88,9 +88,13 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
   }
 
   #refusal(bytes: number): MemoryError {
-    const limit = this.live.count < this.limitBlocks ? `${this.limitBytes} bytes` : `${this.limitBlocks} blocks`;
-    const cause = new Error(`the limit of ${limit} is reached: ${this.#usedBytes} bytes in ${this.live.count} blocks are live`);
-    return this.outOfMemory(bytes, { allocatedBytes: this.#usedBytes, limitBytes: this.limitBytes, cause });
+    const limit =
+      this.live.count < this.limitBlocks ? `${this.limitBytes} bytes, rounding included` : `${this.limitBlocks} blocks`;
+    return this.outOfMemory(bytes, {
+      allocatedBytes: this.#usedBytes,
+      limitBytes: this.limitBytes,
+      quota: `limited to ${limit}; ${this.live.count} blocks are live`,
+    });
   }
 }
 

@@ -137,7 +137,13 @@ function checkMaxBuffers(name: string, value: number): number {
 
 function maxBuffersFromEnvironment(): number | undefined {
   const text = process.env['AF_MAX_BUFFERS'];
-  return text === undefined ? undefined : checkMaxBuffers('AF_MAX_BUFFERS', text.trim() === '' ? Number.NaN : Number(text));
+  if (text === undefined) return undefined;
+  if (/^\s*0*[1-9]\d{0,14}\s*$/.test(text)) return Number(text);
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: 'AF_MAX_BUFFERS',
+    value: JSON.stringify(text),
+    expected: 'an integer of at least 1',
+  });
 }
 
 function debugFromEnvironment(): boolean {

@@ -88,7 +88,9 @@ export class LruMemoryManager extends LruPolicy {
     for (let i = 0; i < sizes.length; i++) checkBytes(sizes[i]!);
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
+    const nativeAllocs = stats.nativeAllocs;
     const placed = this.placeAll(sizes, alignment, device);
+    stats.missed(stats.nativeAllocs - nativeAllocs);
     return placed.map((block, i) => {
       if (block === NONE) return NULL_PTR;
       const bytes = sizes[i]!;

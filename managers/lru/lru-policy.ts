@@ -175,7 +175,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
     if (release !== undefined) this.#releases.set(block, release);
     const stats = this.statsOf(device);
     stats.reserved(bytes);
-    stats.missed();
+    stats.missed(1);
     return block;
   }
 

@@ -71,15 +71,19 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   shutdown(): void {
     this.signalMemoryCleanup();
+    this.callLog.flush();
   }
 
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     checkBytes(bytes);
     if (alignment !== 0) checkAlignment(alignment);
+    if (stream !== 0) refuseStream(this.name);
     if (bytes === 0) return NULL_PTR;
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
+    const nativeAllocs = stats.nativeAllocs;
     const block = this.place(bytes, alignment, stream, device);
+    if (stats.nativeAllocs !== nativeAllocs) stats.missed(1);
     const blocks = this.blocks;
     blocks.take(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     stats.allocated(bytes, blocks.bytesOf(block));
@@ -316,7 +320,11 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     this.addresses.set(ptr, block);
     const stats = this.statsOf(device);
     stats.reserved(bytes);
-    stats.missed();
     return block;
   }
+}
+
+/** Until a policy keeps stream order, a block must not be reused as if it did. */
+function refuseStream(manager: string): never {
+  throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: manager });
 }

@@ -166,7 +166,6 @@ export class PoolMemoryManager extends BlockMemoryManager {
         failure.cause,
       );
     }
-    stats.missed();
     while (this.blocks.addressOf(block) % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
     return block;
   }

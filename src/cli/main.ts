@@ -1,9 +1,13 @@
 #!/usr/bin/env node
 import '../defaults.js';
-import { runCli } from './program.js';
+import { complain } from './complain.js';
+import { EXIT_FAILED, runCli } from './program.js';
 
 // A reader that has seen enough (`stowage … | head`) closes the pipe: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code === 'EPIPE') return;
+  complain(`the output cannot be written: ${error.message}`);
+  process.exitCode = EXIT_FAILED;
 });
-process.exitCode = await runCli(process.argv.slice(2));
+const exitCode = await runCli(process.argv.slice(2));
+process.exitCode ??= exitCode;

@@ -8,9 +8,9 @@ export interface Progress {
 
 const SILENT: Progress = { report: () => undefined, stop: () => undefined };
 
-/** A bar on stderr when that is a terminal, and nothing otherwise. */
+/** A bar on stderr when that is a terminal that may be drawn on, and nothing otherwise. */
 export function createProgress(label: string): Progress {
-  if (!process.stderr.isTTY) return SILENT;
+  if (!process.stderr.isTTY || process.env['NO_COLOR'] !== undefined) return SILENT;
   const bar = new SingleBar({
     stream: process.stderr,
     format: `${label} [{bar}] {percentage} % of {total} events`,

@@ -10,8 +10,10 @@ export interface MemoryErrorFacts {
     reservedBytes: number;
     capacityBytes: number;
     device: number;
-    /** The quota that refused, where it was one: cached memory given back does not help then. */
-    quotaBytes?: number;
+    /** The size of the native segment that the device refused, where it is not what was requested. */
+    segmentBytes?: number;
+    /** What refused, where it was not the device: `512 bytes`, `10 blocks`. Cached memory given back does not help then. */
+    quota?: string;
   };
   /** A size is negative, no integer, NaN or above 2^53 - 1. */
   ERR_MEM_INVALID_SIZE: { bytes: number };
@@ -74,8 +76,10 @@ export type MemoryErrorCode = keyof MemoryErrorFacts;
 
 const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) => string } = {
   ERR_MEM_OUT_OF_MEMORY: (f) =>
-    `out of memory: ${f.requestedBytes} bytes requested on device ${f.device}, ` +
-    `${f.allocatedBytes} allocated, ${f.reservedBytes} reserved, capacity ${f.capacityBytes}`,
+    `out of memory: ${f.requestedBytes} bytes requested on device ${f.device}` +
+    `${f.segmentBytes === undefined ? '' : ` (in a segment of ${f.segmentBytes})`}, ` +
+    `${f.allocatedBytes} allocated, ${f.reservedBytes} reserved, ` +
+    `${f.quota === undefined ? `capacity ${f.capacityBytes}` : f.quota}`,
   ERR_MEM_INVALID_SIZE: (f) => `${f.bytes} is not a size: it must be an integer from 0 to 2^53 - 1 bytes`,
   ERR_MEM_INVALID_ALIGNMENT: (f) => `${f.alignmentBytes} is not an alignment: it must be a power of two`,
   ERR_MEM_INVALID_POINTER: (f) => `${f.pointer} is not an address: it must be an integer from 0 to 2^53 - 1`,

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'eventemitter3';
+import { attempt } from './attempt.js';
 import type { LogSink } from './call-log.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
@@ -20,6 +21,7 @@ export class ManagerSlot {
   readonly #natives: NativeFunctions;
   readonly #events: EventEmitter<MemoryEvents>;
   readonly #seats: SlotSeats;
+  #asking = false;
 
   constructor(options: ManagerSlotOptions) {
     this.kind = options.kind;
@@ -121,6 +123,11 @@ export class ManagerSlot {
     this.#seats.unset();
   }
 
+  /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
+  checkClosable(): void {
+    this.#seats.checkChange('close');
+  }
+
   /** Shuts every manager down and frees all native memory, live blocks included. The slot serves nothing afterwards. */
   close(): void {
     this.#seats.close();
@@ -171,7 +178,7 @@ export class ManagerSlot {
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.enabled) seat.log.line('unlock', ptr, userUnlock ? 1 : 0);
+    if (seat.log.enabled && seat.manager.allocated(ptr) > 0) seat.log.line('unlock', ptr, userUnlock ? 1 : 0);
     seat.manager.unlock(ptr, userUnlock);
     this.#unlockEnded(seat, ptr);
   }
@@ -183,7 +190,7 @@ export class ManagerSlot {
       return;
     }
     const seat = this.#seats.liveOwnerOf(ptr);
-    if (seat.log.enabled) seat.log.line('userLock', ptr);
+    if (seat.log.enabled && seat.manager.allocated(ptr) > 0) seat.log.line('userLock', ptr);
     seat.manager.userLock(ptr);
   }
 
@@ -194,7 +201,7 @@ export class ManagerSlot {
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.enabled) seat.log.line('userUnlock', ptr);
+    if (seat.log.enabled && seat.manager.allocated(ptr) > 0) seat.log.line('userUnlock', ptr);
     seat.manager.userUnlock(ptr);
     this.#unlockEnded(seat, ptr);
   }
@@ -272,7 +279,7 @@ export class ManagerSlot {
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     let error = failure;
     if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) {
-      const cachedHelps = error.facts.quotaBytes === undefined;
+      const cachedHelps = error.facts.quota === undefined;
       for (const makeRoom of [() => cachedHelps && this.#giveCachedBack(), () => this.#askListeners(bytes)]) {
         try {
           if (!makeRoom()) continue;
@@ -284,7 +291,8 @@ export class ManagerSlot {
         }
       }
     }
-    this.#seats.active?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
+    // A number that is no size would make a line that cannot be read.
+    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#seats.active?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
     throw error;
   }
 
@@ -307,22 +315,30 @@ export class ManagerSlot {
     if (seat !== this.#seats.active) this.#seats.settle(seat);
   }
 
+  /** A manager that counts its blocks tells its slot itself what it has freed while it drains. */
   #unlockEnded(seat: SeatedManager, ptr: DevicePtr): void {
-    if (!seat.countsItself && seat.manager.allocated(ptr) === 0) seat.counted--;
-    if (seat !== this.#seats.active) this.#seats.settle(seat);
+    if (seat.countsItself || seat.manager.allocated(ptr) > 0) return;
+    seat.counted--;
+    this.#seats.settle(seat);
   }
 
   #giveCachedBack(): boolean {
     const before = this.reservedBytes;
-    for (const seat of this.#seats.all()) seat.manager.signalMemoryCleanup();
+    for (const seat of this.#seats.all()) attempt(() => seat.manager.signalMemoryCleanup());
     return this.reservedBytes < before;
   }
 
+  /** A listener that runs out of memory itself is not asked again. */
   #askListeners(bytes: number): boolean {
     const manager = this.active;
-    if (manager === null) return false;
+    if (manager === null || this.#asking) return false;
     const device = this.#natives.getActiveDeviceId();
-    return this.#events.emit('oom', { slot: this.kind, manager, requestedBytes: bytes, device });
+    this.#asking = true;
+    try {
+      return this.#events.emit('oom', { slot: this.kind, manager, requestedBytes: bytes, device });
+    } finally {
+      this.#asking = false;
+    }
   }
 
   /** The error for a manager that answers null instead of throwing. */

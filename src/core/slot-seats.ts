@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'eventemitter3';
+import { attempt } from './attempt.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
@@ -92,7 +93,7 @@ export class SlotSeats {
   }
 
   install(manager: MemoryManagerAdapter): void {
-    this.#checkChange('install');
+    this.checkChange('install');
     if (this.active?.manager === manager) {
       this.installed = true;
       return;
@@ -102,14 +103,14 @@ export class SlotSeats {
   }
 
   unset(): void {
-    this.#checkChange('unset');
+    this.checkChange('unset');
     if (this.installed) this.#makeActive(this.#admitFallback(), false);
   }
 
-  /** The seat whose live block `ptr` heads. With one manager alone it is that one, which refuses what it does not own. */
+  /** The seat whose live block `ptr` heads. A manager that is alone and counts its blocks refuses itself what it does not own. */
   ownerOf(ptr: DevicePtr): SeatedManager | undefined {
     const active = this.active;
-    if (this.draining.length === 0) return active;
+    if (this.draining.length === 0 && active?.countsItself === true) return active;
     if (active !== undefined && active.manager.allocated(ptr) > 0) return active;
     return this.draining.find((seat) => seat.manager.allocated(ptr) > 0);
   }
@@ -136,7 +137,7 @@ export class SlotSeats {
   }
 
   close(): void {
-    this.#checkChange('close');
+    this.checkChange('close');
     const seats = this.all();
     this.closed = true;
     this.active = undefined;
@@ -158,7 +159,7 @@ export class SlotSeats {
   /** The slot's own default manager, made when it is first needed. */
   start(): SeatedManager {
     if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
-    this.#checkChange('alloc');
+    this.checkChange('alloc');
     return this.#makeActive(this.#admitFallback(), false);
   }
 
@@ -197,7 +198,8 @@ export class SlotSeats {
     try {
       if (previous !== undefined) this.#retire(previous);
     } finally {
-      this.#options.events.emit('swap', { slot: this.#options.kind, current: seat.manager, previous: previous?.manager ?? null });
+      const event = { slot: this.#options.kind, current: seat.manager, previous: previous?.manager ?? null };
+      attempt(() => this.#options.events.emit('swap', event));
     }
     return seat;
   }
@@ -242,23 +244,12 @@ export class SlotSeats {
     this.#stoppedCommits += seat.ledger.commits;
     this.#stoppedDecommits += seat.ledger.decommits;
     seat.manager.deviceInterface.unclaim();
-    this.#options.events.emit('stopped', { slot: this.#options.kind, manager: seat.manager });
+    attempt(() => this.#options.events.emit('stopped', { slot: this.#options.kind, manager: seat.manager }));
   }
 
-  #checkChange(operation: string): void {
+  /** @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED when the seats cannot change now */
+  checkChange(operation: string): void {
     if (this.#changing) throw new MemoryError('ERR_MEM_REENTRANT', { operation });
     if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
-  }
-}
-
-/**
- * Does what follows from a call that has succeeded: a failure here must not make it look like one that failed.
- * It becomes a process warning instead.
- */
-function attempt(action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error));
   }
 }

@@ -130,9 +130,9 @@ export class MemoryStats {
     this.#values[RESERVED]! -= bytes;
   }
 
-  /** Counts an allocation that needed a native call. */
-  missed(): void {
-    this.#misses++;
+  /** Counts allocations that needed a native call. */
+  missed(count: number): void {
+    this.#misses += count;
   }
 
   get allocatedBytes(): number {

@@ -64,10 +64,14 @@ export function alignUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
 }
 
-/** The product of `dims` and `elementSize`: the bytes of an array of that shape. */
+/** The product of `dims` and `elementSize`: the bytes of an array of that shape. @throws ERR_MEM_INVALID_SIZE for one that is no size */
 export function bytesOf(dims: ArrayLike<number>, elementSize: number): number {
+  checkBytes(elementSize);
   let bytes = elementSize;
-  for (let i = 0; i < dims.length; i++) bytes *= dims[i] as number;
+  for (let i = 0; i < dims.length; i++) {
+    checkBytes(dims[i] as number);
+    bytes *= dims[i] as number;
+  }
   return bytes;
 }
 

@@ -29,13 +29,19 @@ export interface StowageModuleOptions extends StowageSettings {
  */
 export function stowageModule(options: StowageModuleOptions = {}): ContainerModule {
   return new ContainerModule((load) => {
-    bindParts(load, options);
+    const activation: Activation = { host: undefined };
+    bindParts(load, options, activation);
     bindManager(load, options);
-    bindHost(load);
+    bindHost(load, activation);
   });
 }
 
-function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptions): void {
+/** The host that is being activated, or was: its manager serves its devices. */
+interface Activation {
+  host: MemoryHost | undefined;
+}
+
+function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptions, activation: Activation): void {
   const { settings, device, deviceCount, deviceInterface, logSink } = StowageTokens;
   if (!load.isBound(settings)) load.bind(settings).toConstantValue(options);
   if (options.device !== undefined) load.bind(device).toConstantValue(options.device);
@@ -45,7 +51,7 @@ function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptio
       .toDynamicValue(() => new CpuDevice())
       .inSingletonScope();
   if (options.logSink !== undefined) load.bind(logSink).toConstantValue(options.logSink);
-  load.bind(deviceCount).toDynamicValue((context) => context.get(device).deviceCount);
+  load.bind(deviceCount).toDynamicValue((context) => activation.host?.deviceCount ?? context.get(device).deviceCount);
   load.bind(deviceInterface).toDynamicValue(() => new MemoryManagerDeviceInterface());
 }
 
@@ -59,7 +65,7 @@ function bindManager(load: ContainerModuleLoadOptions, options: StowageModuleOpt
     .inSingletonScope();
 }
 
-function bindHost(load: ContainerModuleLoadOptions): void {
+function bindHost(load: ContainerModuleLoadOptions, activation: Activation): void {
   const { host, manager, device } = StowageTokens;
   let own: MemoryRuntime | undefined;
   let seat: { readonly host: MemoryHost; readonly manager: MemoryManagerAdapter } | undefined;
@@ -71,19 +77,32 @@ function bindHost(load: ContainerModuleLoadOptions): void {
     const open = (context: ResolutionContext): MemoryRuntime => (own = new MemoryRuntime(context.get(device)));
     load.bind(host).toDynamicValue(open).inSingletonScope();
   }
-  load.onActivation(host, (context, activated) => {
+  const install = (context: ResolutionContext, activated: MemoryHost): void => {
+    activation.host = activated;
     const installed = context.get(manager);
-    if (seat?.host === activated && seat.manager === installed) return activated;
+    if (seat?.host === activated && seat.manager === installed) return;
     configureLog(context, installed);
     new MemoryManagerInstaller(installed, activated).setAsMemoryManager();
     seat = { host: activated, manager: installed };
+  };
+  const close = (): void => {
+    own?.close();
+    own = undefined;
+    activation.host = undefined;
+  };
+  load.onActivation(host, (context, activated) => {
+    try {
+      install(context, activated);
+    } catch (error) {
+      close();
+      throw error;
+    }
     return activated;
   });
   load.onDeactivation(manager, uninstall);
   load.onDeactivation(host, () => {
     uninstall();
-    own?.close();
-    own = undefined;
+    close();
   });
 }
 

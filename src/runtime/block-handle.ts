@@ -34,6 +34,11 @@ export abstract class BlockHandle {
     return this.block.bytes;
   }
 
+  /** The kind of its device, such as `cpu`. */
+  get deviceName(): string {
+    return this.block.device.name;
+  }
+
   /** True when this handle holds nothing any more: disposed, moved away, or its runtime was closed. */
   get disposed(): boolean {
     return this.#owned === undefined || this.#owned.gone;
@@ -51,7 +56,7 @@ export abstract class BlockHandle {
     const { device, ptr, bytes } = this.block;
     const elementBytes = type.BYTES_PER_ELEMENT;
     const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
-    this.#checkRange(offsetBytes, count * elementBytes);
+    checkRange(offsetBytes, count * elementBytes, bytes);
     if (count === 0) return new type(new ArrayBuffer(0), 0, 0);
     const seen = device.view((ptr + offsetBytes) as DevicePtr, count * elementBytes);
     if (seen.byteOffset % elementBytes !== 0) {
@@ -76,11 +81,20 @@ export abstract class BlockHandle {
    * @param source - its first `bytes` bytes are copied to this block's beginning
    * @param bytes - as many as both hold when left out
    * @throws ERR_MEM_OUT_OF_RANGE when either block is shorter
+   * @throws ERR_MEM_INVALID_ARGUMENT for a block of another kind of device
    */
   copyFrom(source: BlockHandle, bytes: number = Math.min(this.bytes, source.bytes)): void {
-    this.#checkRange(0, bytes);
-    source.#checkRange(0, bytes);
-    if (bytes > 0) this.block.device.copy(this.ptr, source.ptr, bytes);
+    checkRange(0, bytes, this.bytes);
+    checkRange(0, bytes, source.bytes);
+    const { device } = this.block;
+    if (source.deviceName !== device.name) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'source',
+        value: `a block of ${source.deviceName}`,
+        expected: `one of ${device.name}`,
+      });
+    }
+    if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
   }
 
   /** Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. */
@@ -105,12 +119,11 @@ export abstract class BlockHandle {
     processState().droppedHandles.unregister(this);
     this.#owned = undefined;
   }
+}
 
-  #checkRange(offsetBytes: number, bytes: number): void {
-    const blockBytes = this.bytes;
-    const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
-    if (!fits || offsetBytes + bytes > blockBytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
-    }
+function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
+  const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
+  if (!fits || offsetBytes + bytes > blockBytes) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
   }
 }

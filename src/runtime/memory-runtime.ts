@@ -10,7 +10,7 @@ import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
 import { processState } from '../core/process-state.js';
 import type { MemoryStatsSnapshot } from '../core/stats.js';
-import { checkBytes } from '../core/units.js';
+import { checkAlignment, checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { OwnedBlock } from './owned-block.js';
@@ -30,7 +30,7 @@ export interface AllocateOptions {
   readonly alignment?: number;
   /** True fills the block with zeros. @defaultValue false */
   readonly zero?: boolean;
-  /** The stream that uses the block first. @defaultValue 0, the default stream */
+  /** The stream that uses the block first, for managers that keep stream order. @defaultValue 0, the default stream */
   readonly stream?: number;
   /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
   readonly tag?: string;
@@ -71,6 +71,7 @@ export class MemoryRuntime extends MemoryHost {
    */
   allocate(bytes: number, options: AllocateOptions = {}): Allocation {
     checkBytes(bytes);
+    if (options.alignment !== undefined) checkAlignment(options.alignment);
     this.startUse();
     const slot = options.pinned === true ? this.pinnedSlot : this.slot;
     const tag = options.tag ?? currentTag();
@@ -139,10 +140,16 @@ export class MemoryRuntime extends MemoryHost {
     return this.slot.active?.getMemoryStats(device);
   }
 
-  /** Shuts all managers down and frees everything, live blocks included. Handles are disposed by it. */
+  /**
+   * Shuts all managers down and frees everything, live blocks included. Handles are disposed by it.
+   *
+   * @throws ERR_MEM_REENTRANT from inside initialize or shutdown; nothing has changed then
+   */
   close(): ExitReport {
     const report = exitReport([this.slot, this.pinnedSlot], this.deviceCount);
     if (this.slot.closed) return report;
+    this.slot.checkClosable();
+    this.pinnedSlot.checkClosable();
     try {
       this.slot.close();
     } finally {

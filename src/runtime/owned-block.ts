@@ -1,3 +1,4 @@
+import { attempt } from '../core/attempt.js';
 import type { Device } from '../core/device.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
@@ -36,11 +37,17 @@ export class OwnedBlock implements Reclaimable {
     this.#holders--;
   }
 
-  /** Releases for a handle that was dropped, and reports it. */
+  /**
+   * Releases for a handle that was dropped, and reports the leak when that freed the block.
+   * Nobody can catch what is thrown here, so a failure becomes a process warning.
+   */
   reclaim(): void {
     if (this.gone) return;
-    const site = this.slot.siteOf(this.ptr);
-    this.release();
-    this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
+    attempt(() => {
+      const site = this.slot.siteOf(this.ptr);
+      const last = this.#holders === 1;
+      this.release();
+      if (last) this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
+    });
   }
 }

@@ -18,8 +18,8 @@ const FEW = 64;
  * Frees what was allocated while it was open: `using scope = runtime.scope()`, or `await using` in async code.
  *
  * Scopes nest. A block whose handle was moved (`move()`, `share()`) is no longer the scope's.
- * A scope that is opened by `runtime.scope()` stays open for the rest of the calling function, its awaits included, and,
- * until the first await, for that function's caller too; `runtime.scoped(fn)` is exact there.
+ * A scope that is opened by `runtime.scope()` stays open until it is disposed, for all that follows in the same turn: in an
+ * async function that is its caller, too. Async code that runs beside other code uses `runtime.scoped(fn)`, which is exact.
  */
 export class Scope {
   #handles: BlockHandle[] = [];
@@ -105,7 +105,7 @@ export class Scope {
       this.dispose();
       throw error;
     }
-    if (result instanceof Promise) return result.finally(() => this.dispose()) as T;
+    if (isThenable(result)) return closingAfter(result, this) as T;
     this.dispose();
     return result;
   }
@@ -120,4 +120,16 @@ export function currentTag(): string | undefined {
 export function runTagged<T>(tag: string, fn: () => T): T {
   used = true;
   return contexts.run({ scope: contexts.getStore()?.scope, tag }, fn);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
+}
+
+async function closingAfter(result: PromiseLike<unknown>, scope: Scope): Promise<unknown> {
+  try {
+    return await result;
+  } finally {
+    scope.dispose();
+  }
 }

@@ -68,7 +68,9 @@ describe('stowage replay', () => {
     expect(plenty.map(({ manager }) => manager)).toEqual(['caching', 'pool', 'tlsf', 'lru', 'default']);
     const { code, stdout, stderr } = stowage(['replay', RESNET, '--limit', '400MiB']);
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toMatch(/^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*capacity 419430400\n$/);
+    expect(stderr).toMatch(
+      /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes, rounding included; \d+ blocks are live\n$/,
+    );
   });
 
   test('prints one aligned row for each manager', () => {

@@ -311,7 +311,10 @@ describe('ManagerSlot', () => {
       runtime.events.on('stopped', () => {
         throw new Error('a bad listener');
       });
-      expect(() => runtime.slot.close()).toThrow('a bad listener');
+      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      runtime.slot.close();
+      expect(warn).toHaveBeenCalledTimes(3);
+      warn.mockRestore();
       expect(device.liveBytes).toBe(0);
     });
   });

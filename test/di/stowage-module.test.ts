@@ -112,6 +112,29 @@ describe('stowageModule', () => {
     expect(runtime.slot.installed).toBeNull();
   });
 
+  test("gives a manager the device count of the app's own host", () => {
+    using runtime = new MemoryRuntime(new SimulatedDevice({ deviceCount: 3 }));
+    const counts: number[] = [];
+    const createManager = (count: number, table: MemoryManagerDeviceInterface) => {
+      counts.push(count);
+      return new Plain(count, table);
+    };
+    const container = load({ createManager }, (empty) => empty.bind(StowageTokens.host).toConstantValue(runtime));
+    container.get(StowageTokens.host);
+    expect(counts).toEqual([3]);
+    container.unbindAll();
+  });
+
+  test('leaves no host open when the manager cannot be made', () => {
+    const device = new SimulatedDevice();
+    const refuse = () => {
+      throw new Error('no manager');
+    };
+    const container = load({ device, createManager: refuse });
+    for (let i = 0; i < 5; i++) expect(() => container.get(StowageTokens.host)).toThrow('no manager');
+    expect(device.events.listenerCount('pin-failed')).toBe(0);
+  });
+
   test('turns logging on when a sink is bound, with the flush interval of the settings', () => {
     const chunks: string[] = [];
     const logSink = { write: (chunk: string | Uint8Array) => chunks.push(String(chunk)) };

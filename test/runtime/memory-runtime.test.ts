@@ -175,8 +175,19 @@ describe('MemoryRuntime', () => {
       runtime.events.once('stopped', () => {
         throw new Error('a bad listener');
       });
-      expect(() => runtime.close()).toThrow('a bad listener');
+      const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      runtime.close();
+      expect(warn).toHaveBeenCalledExactlyOnceWith(new Error('a bad listener'));
+      warn.mockRestore();
       expect([device.liveBytes, device.pinnedLiveBytes]).toEqual([0, 0]);
+    });
+  });
+
+  describe('copyFrom', () => {
+    test('refuses a block of another kind of device', () => {
+      const block = cpu().allocate(64);
+      const other = simulated().runtime.allocate(64);
+      expect(() => block.copyFrom(other)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'source' }));
     });
   });
 

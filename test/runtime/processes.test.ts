@@ -101,6 +101,32 @@ describe('MemoryRuntime in a process of its own', () => {
     });
   });
 
+  test('survives a dropped handle whose block is damaged, with a warning', () => {
+    const { status, stderr } = runChild(
+      `${prelude()}
+        import { CachingMemoryManager, GuardedMemoryManager } from '${moduleUrl('managers/index.js')}';
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
+        const caching = new CachingMemoryManager(1, new stowage.MemoryManagerDeviceInterface());
+        runtime.slot.install(new GuardedMemoryManager(caching, { memory: runtime.device }));
+        function careless() {
+          const view = runtime.allocate(100).view(Uint8Array);
+          new Uint8Array(view.buffer)[view.byteOffset + 100] = 1;
+        }
+        careless();
+        let warned = false;
+        process.on('warning', () => (warned = true));
+        for (let i = 0; i < 50 && !warned; i++) {
+          gc();
+          await new Promise((done) => setTimeout(done, 5));
+        }
+      `,
+      { nodeArguments: ['--expose-gc'] },
+    );
+    expect(status).toBe(0);
+    expect(stderr).toContain('MemoryError: ');
+  });
+
   test('tells where a dropped handle was allocated when sites are tracked', () => {
     const { stdout, stderr } = runChild(
       `${prelude()}

@@ -122,6 +122,18 @@ describe('MemoryRuntime', () => {
       expect(live()).toBe(0);
     });
 
+    test('waits for a thenable that is no promise', async () => {
+      const slow = {
+        // biome-ignore lint/suspicious/noThenProperty: a thenable is what is tested
+        then: (done: (value: number) => void) => void setTimeout(() => done(runtime.slot.liveBlocks), 5),
+      };
+      const seen = await runtime.scoped(() => {
+        runtime.allocate(512);
+        return slow;
+      });
+      expect([seen, live()]).toEqual([1, 0]);
+    });
+
     test('keeps functions that run at the same time apart', async () => {
       const work = (bytes: number, ms: number) =>
         runtime.scoped(async (scope) => {

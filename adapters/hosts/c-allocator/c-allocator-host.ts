@@ -176,6 +176,8 @@ export class CAllocatorHost extends MemoryHost {
     if (this.slot.closed) return;
     const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
+    this.slot.checkClosable();
+    this.pinnedSlot.checkClosable();
     this.callbacks.dispose();
     this.slot.close();
     this.pinnedSlot.close();
