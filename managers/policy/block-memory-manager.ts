@@ -279,6 +279,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
         reservedBytes: stats.reservedBytes,
         capacityBytes: this.deviceInterface.getMaxMemorySize(device),
         device,
+        ...(bytes === requestedBytes ? {} : { segmentBytes: bytes }),
       },
       cause,
     );
