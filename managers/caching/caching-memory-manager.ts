@@ -1,23 +1,11 @@
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-table.js';
 import { FreeBlockIndex } from '../../src/blocks/free-block-index.js';
 import { PageTable } from '../../src/blocks/page-table.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { alignUp, KiB, MiB } from '../../src/core/units.js';
+import { alignUp, MiB } from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
-
-/** All sizes are multiples of it. @see Source: Flashlight, kMinBlockSize */
-const MIN_BLOCK_BYTES = 512;
-/** The largest small block. @see Source: Flashlight, kSmallSize */
-const SMALL_BYTES = 1024 * KiB;
-/** The segment that small blocks are packed in. @see Source: Flashlight, kSmallBuffer */
-const SMALL_SEGMENT_BYTES = 2 * MiB;
-/** The segment that large blocks below {@link MIN_OWN_SEGMENT_BYTES} are packed in. @see Source: Flashlight, kLargeBuffer */
-const LARGE_SEGMENT_BYTES = 20 * MiB;
-/** From this size on a block gets a segment of its own. @see Source: Flashlight, kMinLargeAlloc */
-const MIN_OWN_SEGMENT_BYTES = 10 * MiB;
-/** Own segments are multiples of it. @see Source: Flashlight, kRoundLarge */
-const OWN_SEGMENT_STEP_BYTES = 2 * MiB;
+import { checkFreeBlocks, MIN_BLOCK_BYTES, SMALL_BYTES, SMALL_SEGMENT_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
 const LARGE = 0;
 const SMALL = 1;
@@ -137,14 +125,7 @@ export class CachingMemoryManager extends BlockMemoryManager {
       index?.checkInvariants();
       indexed += index?.count ?? 0;
     }
-    let free = 0;
-    for (const block of this.blocks) {
-      const next = this.blocks.nextOf(block);
-      if (!this.blocks.isFree(block)) continue;
-      free++;
-      ensure(next === NONE || !this.blocks.isFree(next), `free block ${block} has no free neighbour`);
-    }
-    ensure(free === indexed, `${free} free blocks, ${indexed} of them indexed`);
+    checkFreeBlocks(this.blocks, indexed);
   }
 
   /** The index that a block is in while it is free. */
@@ -217,12 +198,6 @@ export class CachingMemoryManager extends BlockMemoryManager {
     this.#splitTail(block, size, pool, this.#index(device, pool));
     return block;
   }
-}
-
-function segmentBytes(size: number): number {
-  if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
-  if (size < MIN_OWN_SEGMENT_BYTES) return LARGE_SEGMENT_BYTES;
-  return alignUp(size, OWN_SEGMENT_STEP_BYTES);
 }
 
 function checkLimit(name: string, bytes: number): void {

@@ -1,23 +1,12 @@
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-table.js';
 import { PageTable } from '../../src/blocks/page-table.js';
 import { TlsfIndex } from '../../src/blocks/tlsf-index.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { alignUp, MiB } from '../../src/core/units.js';
+import { alignUp } from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { checkFreeBlocks, MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
-/** All sizes are multiples of it. @see Source: Flashlight, kMinBlockSize */
-const MIN_BLOCK_BYTES = 512;
 const MAX_INT32_BYTES = 2 ** 31 - MIN_BLOCK_BYTES;
-/** The largest small block. @see Source: Flashlight, kSmallSize */
-const SMALL_BYTES = MiB;
-/** The segment that small blocks are packed in. @see Source: Flashlight, kSmallBuffer */
-const SMALL_SEGMENT_BYTES = 2 * MiB;
-/** The segment that large blocks below {@link MIN_OWN_SEGMENT_BYTES} are packed in. @see Source: Flashlight, kLargeBuffer */
-const LARGE_SEGMENT_BYTES = 20 * MiB;
-/** From this size on a block gets a segment of its own. @see Source: Flashlight, kMinLargeAlloc */
-const MIN_OWN_SEGMENT_BYTES = 10 * MiB;
-/** Own segments are multiples of it. @see Source: Flashlight, kRoundLarge */
-const OWN_SEGMENT_STEP_BYTES = 2 * MiB;
 
 /** Options of a {@link TlsfMemoryManager}. */
 export interface TlsfMemoryManagerOptions extends ManagerOptions {}
@@ -102,14 +91,7 @@ export class TlsfMemoryManager extends BlockMemoryManager {
       index?.checkInvariants();
       indexed += index?.count ?? 0;
     }
-    let free = 0;
-    for (const block of this.blocks) {
-      if (!this.blocks.isFree(block)) continue;
-      free++;
-      const next = this.blocks.nextOf(block);
-      ensure(next === NONE || !this.blocks.isFree(next), `free block ${block} has no free neighbour`);
-    }
-    ensure(free === indexed, `${free} free blocks, ${indexed} of them indexed`);
+    checkFreeBlocks(this.blocks, indexed);
   }
 
   #addIndex(device: number): TlsfIndex {
@@ -140,10 +122,4 @@ export class TlsfMemoryManager extends BlockMemoryManager {
     if (this.blocks.bytesOf(aligned) > size) index.insert(this.split(aligned, size));
     return aligned;
   }
-}
-
-function segmentBytes(size: number): number {
-  if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
-  if (size < MIN_OWN_SEGMENT_BYTES) return LARGE_SEGMENT_BYTES;
-  return alignUp(size, OWN_SEGMENT_STEP_BYTES);
 }

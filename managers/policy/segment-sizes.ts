@@ -1,0 +1,39 @@
+import { type BlockTable, ensure, NONE } from '../../src/blocks/block-table.js';
+import { alignUp, MiB } from '../../src/core/units.js';
+
+/** All sizes are multiples of it. @see Source: Flashlight, kMinBlockSize */
+export const MIN_BLOCK_BYTES = 512;
+/** The largest small block. @see Source: Flashlight, kSmallSize */
+export const SMALL_BYTES = MiB;
+/** The segment that small blocks are packed in. @see Source: Flashlight, kSmallBuffer */
+export const SMALL_SEGMENT_BYTES = 2 * MiB;
+/** The segment that large blocks below {@link MIN_OWN_SEGMENT_BYTES} are packed in. @see Source: Flashlight, kLargeBuffer */
+const LARGE_SEGMENT_BYTES = 20 * MiB;
+/** From this size on a block gets a segment of its own. @see Source: Flashlight, kMinLargeAlloc */
+const MIN_OWN_SEGMENT_BYTES = 10 * MiB;
+/** Own segments are multiples of it. @see Source: Flashlight, kRoundLarge */
+const OWN_SEGMENT_STEP_BYTES = 2 * MiB;
+
+/** The size of the segment that a block of `size` bytes is cut from. */
+export function segmentBytes(size: number): number {
+  if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
+  if (size < MIN_OWN_SEGMENT_BYTES) return LARGE_SEGMENT_BYTES;
+  return alignUp(size, OWN_SEGMENT_STEP_BYTES);
+}
+
+/**
+ * Checks that every free block is in an index, and that neighbours are joined.
+ *
+ * @param indexed - blocks in all indexes
+ * @throws ERR_MEM_INVARIANT
+ */
+export function checkFreeBlocks(blocks: BlockTable, indexed: number): void {
+  let free = 0;
+  for (const block of blocks) {
+    if (!blocks.isFree(block)) continue;
+    free++;
+    const next = blocks.nextOf(block);
+    ensure(next === NONE || !blocks.isFree(next), `free block ${block} has no free neighbour`);
+  }
+  ensure(free === indexed, `${free} free blocks, ${indexed} of them indexed`);
+}
