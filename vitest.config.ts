@@ -1,6 +1,17 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+// Examples import the package by its name: here that means the sources.
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
 export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^stowage$/, replacement: source('src/index.ts') },
+      { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
+      { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/soak/**', 'node_modules/**'],
