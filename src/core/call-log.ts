@@ -10,7 +10,10 @@ export const DEFAULT_LOG_FLUSH_INTERVAL = 50;
 
 const INITIAL_BUFFER_BYTES = 4096;
 const DIGITS_OF_2_POW_53 = 16;
-const decoder = new TextDecoder('latin1');
+const BLANK = 0x20;
+const LINE_END = 0x0a;
+const MINUS = 0x2d;
+const ZERO = 0x30;
 /** Which log wrote a line for each sink last. */
 const turns = new WeakMap<LogSink, Turn>();
 
@@ -32,7 +35,7 @@ export class CallLog {
   #sink: LogSink | undefined;
   #turn: Turn | undefined;
   #flushInterval = DEFAULT_LOG_FLUSH_INTERVAL;
-  #buffer = new Uint8Array(0);
+  #buffer = Buffer.alloc(0);
   #used = 0;
   #lines = 0;
 
@@ -83,26 +86,27 @@ export class CallLog {
   /** Logs a call with up to three integers when logging is enabled. Cost: O(digits), no garbage. */
   line(name: string, a = Number.NaN, b = Number.NaN, c = Number.NaN): void {
     if (!this.enabled) return;
-    this.#begin(name, 3);
+    let at = this.#begin(name, 3);
+    const buffer = this.#buffer;
     // NaN marks an argument that was not given: `a === a` is false for NaN alone.
-    if (a === a) this.#integer(a);
-    if (b === b) this.#integer(b);
-    if (c === c) this.#integer(c);
-    this.#end();
+    if (a === a) at = writeInteger(buffer, at, a);
+    if (b === b) at = writeInteger(buffer, at, b);
+    if (c === c) at = writeInteger(buffer, at, c);
+    this.#end(at);
   }
 
   /** Logs a call with any number of integers when logging is enabled. */
   lineOf(name: string, values: readonly number[]): void {
     if (!this.enabled) return;
-    this.#begin(name, values.length);
-    for (const value of values) this.#integer(value);
-    this.#end();
+    let at = this.#begin(name, values.length);
+    for (const value of values) at = writeInteger(this.#buffer, at, value);
+    this.#end(at);
   }
 
   /** Gives the buffered lines to the sink. */
   flush(): void {
     if (this.#lines === 0) return;
-    const chunk = decoder.decode(this.#buffer.subarray(0, this.#used));
+    const chunk = this.#buffer.toString('latin1', 0, this.#used);
     this.#used = 0;
     this.#lines = 0;
     try {
@@ -114,12 +118,16 @@ export class CallLog {
     }
   }
 
-  #begin(name: string, values: number): void {
+  /** Makes room for a line and writes its name. @returns where the integers go */
+  #begin(name: string, values: number): number {
     if (this.#turn?.log !== this) this.#takeTurn();
-    const needed = this.#used + name.length + 2 + values * (DIGITS_OF_2_POW_53 + 2);
+    let at = this.#used;
+    const needed = at + name.length + 2 + values * (DIGITS_OF_2_POW_53 + 2);
     if (needed > this.#buffer.length) this.#grow(needed);
-    for (let i = 0; i < name.length; i++) this.#buffer[this.#used++] = name.charCodeAt(i);
-    this.#buffer[this.#used++] = 0x20;
+    const buffer = this.#buffer;
+    for (let i = 0; i < name.length; i++) buffer[at++] = name.charCodeAt(i);
+    buffer[at++] = BLANK;
+    return at;
   }
 
   #takeTurn(): void {
@@ -129,48 +137,53 @@ export class CallLog {
     previous?.flush();
   }
 
-  #end(): void {
-    this.#buffer[this.#used++] = 0x0a;
+  #end(at: number): void {
+    this.#buffer[at] = LINE_END;
+    this.#used = at + 1;
     if (++this.#lines >= this.#flushInterval) this.flush();
   }
 
-  #integer(value: number): void {
-    let rest = Math.trunc(value);
-    if (rest < 0) {
-      this.#buffer[this.#used++] = 0x2d;
-      rest = -rest;
-    }
-    if (rest > 999_999_999) {
-      const high = Math.floor(rest / 1e9);
-      this.#digits(high, 0);
-      this.#digits(rest - high * 1e9, 9);
-    } else {
-      this.#digits(rest, 0);
-    }
-    this.#buffer[this.#used++] = 0x20;
-  }
-
-  /** Writes an integer below 10^9 with at least `width` digits. */
-  #digits(value: number, width: number): void {
-    let rest = value | 0;
-    let count = width;
-    if (width === 0) {
-      count = 1;
-      for (let bound = 10; rest >= bound && count < 9; bound *= 10) count++;
-    }
-    for (let i = this.#used + count - 1; i >= this.#used; i--) {
-      const next = (rest / 10) | 0;
-      this.#buffer[i] = 0x30 + rest - next * 10;
-      rest = next;
-    }
-    this.#used += count;
-  }
-
   #grow(needed: number): void {
-    const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2, INITIAL_BUFFER_BYTES));
-    larger.set(this.#buffer.subarray(0, this.#used));
+    const larger = Buffer.alloc(Math.max(needed, this.#buffer.length * 2, INITIAL_BUFFER_BYTES));
+    this.#buffer.copy(larger);
     this.#buffer = larger;
   }
+}
+
+/** Writes an integer of at most 2^53 and a blank. @returns the place behind them */
+function writeInteger(buffer: Uint8Array, start: number, value: number): number {
+  let at = start;
+  let rest = Math.trunc(value);
+  if (rest < 0) {
+    buffer[at++] = MINUS;
+    rest = -rest;
+  }
+  if (rest > 999_999_999) {
+    const high = Math.floor(rest / 1e9);
+    at = writeDigits(buffer, at, high | 0, digitsOf(high | 0));
+    at = writeDigits(buffer, at, (rest - high * 1e9) | 0, 9);
+  } else {
+    at = writeDigits(buffer, at, rest | 0, digitsOf(rest | 0));
+  }
+  buffer[at] = BLANK;
+  return at + 1;
+}
+
+/** Writes an integer below 10^9 with that many digits. @returns the place behind them */
+function writeDigits(buffer: Uint8Array, start: number, value: number, count: number): number {
+  let rest = value;
+  for (let at = start + count - 1; at >= start; at--) {
+    const next = (rest / 10) | 0;
+    buffer[at] = ZERO + rest - next * 10;
+    rest = next;
+  }
+  return start + count;
+}
+
+function digitsOf(value: number): number {
+  let count = 1;
+  for (let bound = 10; value >= bound && count < 9; bound *= 10) count++;
+  return count;
 }
 
 function turnAt(sink: LogSink | undefined): Turn | undefined {
