@@ -1,9 +1,24 @@
 import type { Device } from './device.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
+import type { MemoryHostOptions } from './memory-host.js';
+
+/** What a host over a device is made of. */
+export function deviceHost(
+  device: Device,
+  factories: Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'>,
+): MemoryHostOptions {
+  return {
+    deviceCount: device.deviceCount,
+    natives: ordinaryNatives(device),
+    pinnedNatives: pinnedNatives(device),
+    createDefaultManager: factories.createDefaultManager,
+    createFallbackManager: factories.createFallbackManager,
+  };
+}
 
 /** What the managers of ordinary memory get when a host hands a device's memory out. */
-export function ordinaryNatives(device: Device): NativeFunctions {
+function ordinaryNatives(device: Device): NativeFunctions {
   return {
     ...deviceFacts(device),
     nativeAlloc: (bytes, alignment) => device.nativeAlloc(bytes, alignment),
@@ -14,7 +29,7 @@ export function ordinaryNatives(device: Device): NativeFunctions {
 }
 
 /** What the managers of pinned memory get when a host hands a device's memory out. */
-export function pinnedNatives(device: Device): NativeFunctions {
+function pinnedNatives(device: Device): NativeFunctions {
   return {
     ...deviceFacts(device),
     nativeAlloc: (bytes, alignment) => device.pinnedAlloc(bytes, alignment),

@@ -3,7 +3,7 @@ import { withAllocationTag } from '../core/allocation-tag.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
-import { ordinaryNatives, pinnedNatives } from '../core/device-natives.js';
+import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
@@ -50,13 +50,7 @@ export class MemoryRuntime extends MemoryHost {
 
   /** @param device - the memory to hand out */
   constructor(device: Device, options: MemoryRuntimeOptions = {}) {
-    super({
-      deviceCount: device.deviceCount,
-      natives: ordinaryNatives(device),
-      pinnedNatives: pinnedNatives(device),
-      createDefaultManager: options.createDefaultManager,
-      createFallbackManager: options.createFallbackManager,
-    });
+    super(deviceHost(device, options));
     this.device = device;
     this.#exitSink = options.exitReport ?? process.stderr;
     device.events.on('pin-failed', this.#forwardPinFailure);

@@ -14,7 +14,7 @@ const BAD_SIZES = [-1, -0.5, 0.5, 1024.25, Number.NaN, Number.POSITIVE_INFINITY,
 const BAD_ALIGNMENTS = [-1, -64, 3, 48, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53];
 
 /**
- * Every contract stated on MemoryManagerAdapter, tried on every device.
+ * Every contract stated on MemoryManagerAdapter, tried on every device: long, since it is one contract, read top to bottom.
  * A manager, a decorator or a stack of them is one line: `describeManager('LruMemoryManager', (n, table) => …)`.
  */
 export function describeManager(name: string, make: ManagerMaker, deviceCases: readonly DeviceCase[] = DEVICE_CASES): void {

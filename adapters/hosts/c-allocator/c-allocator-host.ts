@@ -1,4 +1,4 @@
-import { ordinaryNatives, pinnedNatives } from '../../../src/core/device-natives.js';
+import { deviceHost } from '../../../src/core/device-natives.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
 import { MemoryHost, type MemoryHostOptions } from '../../../src/core/memory-host.js';
@@ -58,13 +58,7 @@ export class CAllocatorHost extends MemoryHost {
 
   constructor(options: CAllocatorHostOptions = {}) {
     const device = options.device ?? new CpuDevice();
-    super({
-      deviceCount: device.deviceCount,
-      natives: ordinaryNatives(device),
-      pinnedNatives: pinnedNatives(device),
-      createDefaultManager: options.createDefaultManager,
-      createFallbackManager: options.createFallbackManager,
-    });
+    super(deviceHost(device, options));
     this.device = device;
     atExit(this);
     this.fallback = new FallbackMemory(device);
