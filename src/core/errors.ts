@@ -43,7 +43,7 @@ export interface MemoryErrorFacts {
   ERR_MEM_NO_LOG_STREAM: { manager: string };
   /** The log sink threw; logging is off from then on. */
   ERR_MEM_LOG_SINK: { manager: string };
-  /** A recording could not be written to its end; it is off from then on. */
+  /** A trace could not be written to its end. A recording is off from then on. */
   ERR_MEM_TRACE_WRITE: { file: string };
   /** The handle was disposed, moved away, or its runtime was closed. */
   ERR_MEM_DISPOSED: { what: string };
@@ -96,7 +96,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,
   ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
-  ERR_MEM_TRACE_WRITE: (f) => `the recording ${f.file} could not be written to its end; it is off from now on`,
+  ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
   ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,

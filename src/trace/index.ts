@@ -16,4 +16,5 @@ export {
   type TraceTotals,
 } from './trace-events.js';
 export { loadTrace, parseTrace, type ReadOptions, readTrace, TraceStream } from './trace-reader.js';
+export { type LiveGroup, summariseTrace, type TraceSummary } from './trace-summary.js';
 export { TRACE_WRITERS, type TraceWriterFactory } from './trace-writers.js';

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { MemoryError } from '../../core/errors.js';
 import { processState } from '../../core/process-state.js';
@@ -8,7 +9,7 @@ export const TRACE_VARIABLE = 'STOWAGE_TRACE';
 /** 1 for allocation sites, or how many frames of each. */
 export const SITES_VARIABLE = 'STOWAGE_TRACE_SITES';
 /** Set by the process that records into the file itself, so that its children and threads take names of their own. */
-const OWNER_VARIABLE = 'STOWAGE_TRACE_OWNER';
+export const OWNER_VARIABLE = 'STOWAGE_TRACE_OWNER';
 const KEY = Symbol.for('stowage.trace');
 
 /**
@@ -21,9 +22,11 @@ export function recordFromEnvironment(): void {
   const holder = globalThis as { [KEY]?: true };
   if (path === undefined || path === '' || holder[KEY] === true) return;
   holder[KEY] = true;
+  // The program may change its folder before its first host.
+  const file = resolve(path);
   let recorder: TraceRecorder | undefined;
   processState().hostListeners.add((host) => {
-    recorder ??= new TraceRecorder(ownFile(path), { sites: sitesOf(process.env[SITES_VARIABLE]) });
+    recorder ??= new TraceRecorder(ownFile(file), { sites: sitesOf(process.env[SITES_VARIABLE]) });
     recorder.add(host);
   });
 }
