@@ -61,6 +61,8 @@ export class TraceRecorder implements EndsWithProcess {
       if (nowMs - this.#flushedMs >= FLUSH_MS) this.#flush();
     });
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
+    // The last native frees of the hosts belong to the recording.
+    atExit(this, 'watcher');
   }
 
   /** Events that were written. */
@@ -75,9 +77,6 @@ export class TraceRecorder implements EndsWithProcess {
     const name = number === 1 ? '' : `host ${number}`;
     this.#watch(host.slot, name);
     this.#watch(host.pinnedSlot, name === '' ? 'pinned' : `${name}, pinned`);
-    // Ends after the host, whose last native frees belong to the recording.
-    forgetAtExit(this);
-    atExit(this);
   }
 
   /** Writes what is buffered, says that the recording is whole, and closes the file. Does nothing the second time. */
