@@ -1,8 +1,9 @@
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr, isPowerOfTwo, NULL_PTR } from '../../src/core/units.js';
+import { badArgument as bad } from './range-checks.js';
 import type { SimulatedBudget } from './simulated-budget.js';
-import { bad, type SimulatedCalls } from './simulated-calls.js';
+import type { SimulatedCalls } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { checkGranular, PageStates } from './virtual-checks.js';
 
