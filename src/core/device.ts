@@ -83,10 +83,10 @@ export abstract class Device {
   }
 
   /**
-   * Enqueues a copy between two ranges that do not overlap. Both must stay as they are until it is done.
+   * Enqueues a copy between two ranges that do not overlap, on the stream with that id. Both must stay as they are until
+   * it is done.
    *
-   * @param stream - its id; 0 is the default stream of the device whose memory it is
-   * @defaultValue stream is 0
+   * @defaultValue the stream is 0, the default one of the device whose memory it is
    * @returns a promise that resolves when the copy is done, and rejects where {@link copy} throws
    */
   copyAsync(_target: DevicePtr, _source: DevicePtr, _bytes: number, _stream = 0): Promise<void> {

@@ -36,11 +36,13 @@ function measureMemory(device: GpuDevice, memory: NativeAllocator, bytes: number
   const ptr = device.nativeAlloc(bytes);
   try {
     if (host === 0 || ptr === 0) throw noRoom(bytes);
+    // Where pages cannot be locked, pinned memory is what the C library gave: the table must not call it pinned.
+    const name = device.pinFailures > 0 && memory.name === 'pinned' ? 'pinned (refused)' : memory.name;
     // Once unmeasured: pages that were never touched are not there yet.
     device.fill(ptr, 1, bytes);
     device.copy(host, ptr, bytes);
     const row = (direction: BandwidthRow['direction'], target: DevicePtr, source: DevicePtr): BandwidthRow => {
-      return { memory: memory.name, direction, bytes, gibPerSecond: measureCopies(device, target, source, { bytes, rounds }) };
+      return { memory: name, direction, bytes, gibPerSecond: measureCopies(device, target, source, { bytes, rounds }) };
     };
     return [row('to the card', ptr, host), row('from the card', host, ptr)];
   } finally {

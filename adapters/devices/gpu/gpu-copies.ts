@@ -55,8 +55,8 @@ export class GpuCopies {
     runtime.on(device, () => {
       if (overlap(target, source, bytes)) this.#moveWithin(target, source, bytes);
       else runtime.memcpy(target, source, bytes, kind);
-      // Between two places of a device the call returns before the work is done.
-      if (kind === BETWEEN_DEVICES) runtime.streamSynchronize(0);
+      // A copy to the device may return when the bytes are staged, one within it at once.
+      if (to !== undefined) runtime.streamSynchronize(0);
     });
   }
 

@@ -1,4 +1,5 @@
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
+import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
@@ -79,7 +80,7 @@ export class GpuDevice extends Device {
   }
 
   /** @throws ERR_MEM_DEVICE_ABSENT */
-  override get streams(): GpuStreams {
+  override get streams(): StreamOperations {
     return this.#open().streams;
   }
 
@@ -331,7 +332,12 @@ export class GpuDevice extends Device {
     if (!runtime.driver.hasVirtualMemory) return undefined;
     let granularityBytes = 0;
     try {
-      for (let id = 0; id < deviceCount; id++) granularityBytes = Math.max(granularityBytes, runtime.driver.granularity(id));
+      for (let id = 0; id < deviceCount; id++) {
+        granularityBytes = Math.max(
+          granularityBytes,
+          runtime.on(id, () => runtime.driver.granularity(id)),
+        );
+      }
     } catch (error) {
       // 801: this card or its driver's mode has none.
       if (MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === NOT_SUPPORTED) return undefined;

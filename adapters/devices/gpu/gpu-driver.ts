@@ -165,7 +165,7 @@ export class GpuDriver {
     const address = target[0] as bigint;
     if (address === 0n) return undefined;
     const { call, proto } = koffi();
-    const type = proto(`int ${symbol}__${prototypes++}(${parameters.join(', ')})`);
+    const type = proto('int', [...parameters]);
     return (...args) => call(address, type, ...args) as number;
   }
 
@@ -173,9 +173,6 @@ export class GpuDriver {
     return `${this.#dialect.driverPrefix}${name}`;
   }
 }
-
-// koffi knows each prototype by a name of its own, in the whole process.
-let prototypes = 0;
 
 /**
  * What kind of memory: pinned, on a device, not to be exported.

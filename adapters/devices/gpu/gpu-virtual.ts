@@ -80,19 +80,7 @@ export class GpuVirtualMemory implements VirtualMemory {
     const offset = granularOffset(range, { base: ptr, bytes }, this.granularityBytes);
     range.pages.checkCommit(offset, bytes);
     if (bytes === 0) return true;
-    this.#unmapStuck(range, offset, bytes);
-    let mapped = 0;
-    let isDone = false;
-    try {
-      while (mapped < bytes && this.#mapPage(range, offset + mapped)) mapped += this.granularityBytes;
-      if (mapped === bytes) {
-        this.#runtime.driver.setAccess(ptr, bytes, range.device);
-        isDone = true;
-      }
-    } finally {
-      if (!isDone) this.#unmapAll(range, offset, mapped);
-    }
-    if (!isDone) return false;
+    if (!this.#runtime.on(range.device, () => this.#map(range, offset, bytes))) return false;
     range.pages.commit(offset, bytes);
     this.#committedBytes += bytes;
     return true;
@@ -117,6 +105,23 @@ export class GpuVirtualMemory implements VirtualMemory {
     this.#unmapAll(range, offset + page, bytes - page);
     range.pages.decommit(offset, bytes);
     this.#committedBytes -= bytes;
+  }
+
+  /** Maps pages, all or none. @returns whether there was room */
+  #map(range: GpuReservation, offset: number, bytes: number): boolean {
+    this.#unmapStuck(range, offset, bytes);
+    let mapped = 0;
+    let isDone = false;
+    try {
+      while (mapped < bytes && this.#mapPage(range, offset + mapped)) mapped += this.granularityBytes;
+      if (mapped === bytes) {
+        this.#runtime.driver.setAccess(range.base + offset, bytes, range.device);
+        isDone = true;
+      }
+    } finally {
+      if (!isDone) this.#unmapAll(range, offset, mapped);
+    }
+    return isDone;
   }
 
   /** Maps memory of its own to a page. @returns whether there was room */

@@ -166,6 +166,8 @@ describe('CudaDevice', () => {
       cpu.fill(own, 4, 4096);
       device.copy(pinned, own, 4096);
       expect(device.view(pinned, 4096).every((byte) => byte === 4)).toBe(true);
+      device.copy(b, own, 4096);
+      expect(fixture.peek(b, 4096).every((byte) => byte === 4)).toBe(true);
       expect(fixture.pending).toBe(0);
       cpu.nativeFree(own);
     });
@@ -419,6 +421,16 @@ describe('CudaDevice', () => {
       expect(codeOf(() => importer.fill(inner, 5, 1))).toBe('ERR_MEM_UNKNOWN_POINTER');
       device.nativeFree(ptr);
       expect(fixture.liveRanges).toBe(0);
+    });
+
+    test('is closed after all work that uses it', async () => {
+      const importer = fixture.device();
+      const imported = importer.importMemory(device.exportMemory(filled(3, 4096)));
+      const ptr = importer.nativeAlloc(4096);
+      const copied = importer.copyAsync(ptr, imported, 4096, importer.createStream().id);
+      importer.closeMemory(imported);
+      await copied;
+      expect(fixture.peek(ptr, 1)).toEqual(Uint8Array.of(3));
     });
 
     test('exports aligned segments by where they begin', () => {
