@@ -45,7 +45,6 @@ export class GpuDevice extends Device {
   readonly #capacities: number[] = [];
   #openedState: OpenedGpu | undefined;
   #virtualState: { readonly virtual: GpuVirtualMemory | undefined } | undefined;
-  #active = 0;
   #liveBytes = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -70,7 +69,7 @@ export class GpuDevice extends Device {
   }
 
   override get activeDeviceId(): number {
-    return this.#active;
+    return this.#openedState?.runtime.activeDevice ?? 0;
   }
 
   /** Undefined where the driver or the card has no virtual memory. @throws ERR_MEM_DEVICE_ABSENT */
@@ -115,7 +114,6 @@ export class GpuDevice extends Device {
     const { runtime } = this.#open();
     runtime.setDevice(id);
     runtime.activeDevice = id;
-    this.#active = id;
   }
 
   /** All of a device's memory; asked once. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
@@ -144,7 +142,7 @@ export class GpuDevice extends Device {
     this.#open();
     if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
     const address = this.#ask((runtime) => runtime.malloc(place.mappedBytes));
-    return address === 0 ? NULL_PTR : this.#add(new GpuSegment(address, bytes, place, this.#active));
+    return address === 0 ? NULL_PTR : this.#add(new GpuSegment(address, bytes, place, this.activeDeviceId));
   }
 
   /** Frees device memory, when all work of its device is done; null is ignored. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
@@ -189,7 +187,7 @@ export class GpuDevice extends Device {
     const kept = this.#keptManaged.take(place);
     const address = kept ?? this.#ask((runtime) => runtime.mallocManaged(place.mappedBytes));
     if (address === 0) return NULL_PTR;
-    const segment = new ManagedSegment(address, bytes, place, this.#active);
+    const segment = new ManagedSegment(address, bytes, place, this.activeDeviceId);
     segment.viewed = kept !== undefined;
     return this.#add(segment);
   }
@@ -332,12 +330,8 @@ export class GpuDevice extends Device {
     if (!runtime.driver.hasVirtualMemory) return undefined;
     let granularityBytes = 0;
     try {
-      for (let id = 0; id < deviceCount; id++) {
-        granularityBytes = Math.max(
-          granularityBytes,
-          runtime.on(id, () => runtime.driver.granularity(id)),
-        );
-      }
+      // Makes no device the current one: that would set each of them up, at hundreds of MiB.
+      for (let id = 0; id < deviceCount; id++) granularityBytes = Math.max(granularityBytes, runtime.driver.granularity(id));
     } catch (error) {
       // 801: this card or its driver's mode has none.
       if (MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === NOT_SUPPORTED) return undefined;
@@ -348,7 +342,7 @@ export class GpuDevice extends Device {
 
   #onActive<T>(action: (runtime: GpuRuntime) => T): T {
     const { runtime } = this.#open();
-    return runtime.on(this.#active, () => action(runtime));
+    return runtime.on(runtime.activeDevice, () => action(runtime));
   }
 
   /** Asks the active device for memory. @returns 0 when there is no room, be it for what the runtime needs itself */
