@@ -1,8 +1,10 @@
-import { Device } from '../../src/core/device.js';
+import { Device, type MemoryInfo } from '../../src/core/device.js';
+import { DeviceStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { badArgument as bad, checkDisjoint, checkFillValue } from './range-checks.js';
 import { SimulatedBudget } from './simulated-budget.js';
-import { bad, type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
+import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
 import { SimulatedVirtualMemory } from './simulated-virtual.js';
@@ -217,9 +219,7 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
    */
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
-    checkBytes(bytes);
-    this.#checkUsable(target, bytes);
-    this.#checkUsable(source, bytes);
+    this.#checkCopy(target, source, bytes);
     this.#calls.enter('copy', bytes, false);
   }
 
@@ -230,10 +230,39 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
    */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    if (!Number.isInteger(value) || value < 0 || value > 255) throw bad('value', value, 'an integer from 0 to 255');
-    this.#checkUsable(ptr, bytes);
+    this.#checkFill(ptr, value, bytes);
     this.#calls.enter('fill', bytes, false);
+  }
+
+  /** @throws ERR_MEM_INVALID_DEVICE */
+  override memoryInfo(id: number): MemoryInfo {
+    const { capacityBytes, liveBytes } = this.#budget(id);
+    return { freeBytes: capacityBytes - liveBytes, totalBytes: capacityBytes };
+  }
+
+  /** Gives a stream that was not used before. @throws ERR_MEM_UNSUPPORTED_PLATFORM without the option `streams` */
+  override createStream(): DeviceStream {
+    const streams = this.#delayed('a stream');
+    return new DeviceStream(streams.create(), streams, () => {});
+  }
+
+  /**
+   * Checks both ranges now, and once more when the stream comes to it: the promise rejects when one was freed meanwhile.
+   */
+  override async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream = 0): Promise<void> {
+    const streams = this.#delayed('a copy on a stream');
+    this.#checkCopy(target, source, bytes);
+    checkDisjoint(target, source, bytes);
+    this.#calls.enter('copy', bytes, false);
+    await done(streams, stream, () => this.#checkCopy(target, source, bytes));
+  }
+
+  /** As {@link copyAsync}. */
+  override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
+    const streams = this.#delayed('a fill on a stream');
+    this.#checkFill(ptr, value, bytes);
+    this.#calls.enter('fill', bytes, false);
+    await done(streams, stream, () => this.#checkFill(ptr, value, bytes));
   }
 
   /** Counts, and does all work of all streams. */
@@ -262,6 +291,23 @@ export class SimulatedDevice extends Device {
     return Math.min(Math.floor((ptr - FIRST_ADDRESS) / DEVICE_STRIDE), this.deviceCount - 1);
   }
 
+  #delayed(what: string): SimulatedStreams {
+    if (this.streams === undefined) throw this.unsupported(what);
+    return this.streams;
+  }
+
+  #checkCopy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    checkBytes(bytes);
+    this.#checkUsable(target, bytes);
+    this.#checkUsable(source, bytes);
+  }
+
+  #checkFill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    checkFillValue(value);
+    this.#checkUsable(ptr, bytes);
+  }
+
   #checkUsable(ptr: DevicePtr, bytes: number): void {
     devicePtr(ptr);
     if (bytes === 0) return;
@@ -285,6 +331,19 @@ export class SimulatedDevice extends Device {
       end: ADDRESS_END,
     });
   }
+}
+
+/** Enqueues work. @returns what it came to, once it is done */
+function done(streams: SimulatedStreams, stream: number, work: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    streams.submit(stream, () => {
+      try {
+        resolve(work());
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
 }
 
 function startOf(id: number): number {

@@ -54,7 +54,13 @@ export interface MemoryErrorFacts {
   /** This platform or device has no such capability. */
   ERR_MEM_UNSUPPORTED_PLATFORM: { what: string; platform: string };
   /** A native call answered with an error status. */
-  ERR_MEM_NATIVE: { functionName: string; status: number; statusName: string };
+  ERR_MEM_NATIVE: {
+    functionName: string;
+    status: number;
+    statusName: string;
+    /** What the library says about the status, where it says anything. */
+    statusText?: string;
+  };
   /** A trace, log or other file cannot be read; the place is where. */
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
   /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
@@ -101,7 +107,8 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
-  ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
+  ERR_MEM_NATIVE: (f) =>
+    `${f.functionName} failed: ${f.statusName} (${f.status})${f.statusText === undefined ? '' : `: ${f.statusText}`}`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
   ERR_MEM_REPLAY: (f) => `${f.file}${f.line > 0 ? `:${f.line}` : ''}: event ${f.event} failed: ${f.reason}`,
   ERR_MEM_CORRUPTED: (f) =>

@@ -2,6 +2,7 @@ export { allocationTag, withAllocationTag } from './allocation-tag.js';
 export * from './call-log.js';
 export * from './device.js';
 export * from './device-interface.js';
+export { DeviceEvent, DeviceStream } from './device-stream.js';
 export type { Releasable } from './disposable.js';
 export * from './errors.js';
 export * from './events.js';
