@@ -258,10 +258,13 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
 
     describeIf(make().streams !== undefined, 'streams', () => {
       test('records events that come to pass, in order and across streams', () => {
-        const { streams, synchronize } = bound(make());
-        const first = streams.record(1);
-        streams.wait(2, first);
-        const second = streams.record(2);
+        const device = make();
+        const { streams, synchronize } = bound(device);
+        using one = device.createStream();
+        using two = device.createStream();
+        const first = streams.record(one.id);
+        streams.wait(two.id, first);
+        const second = streams.record(two.id);
         streams.synchronize(second);
         expect([streams.query(first), streams.query(second)]).toEqual([true, true]);
         const third = streams.record(0);

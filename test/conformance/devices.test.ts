@@ -1,5 +1,8 @@
+import { describe } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { openCl } from '../fixtures/opencl.js';
 import { describeDevice } from './device-suite.js';
 
 describeDevice('CpuDevice', { make: () => new CpuDevice(), hasBytes: true, leastAlignment: 64 });
@@ -9,4 +12,10 @@ describeDevice('SimulatedDevice with all it can have', {
   make: () => new SimulatedDevice({ deviceCount: 4, virtual: { granularityBytes: 4096 }, streams: true }),
   hasBytes: false,
   leastAlignment: 1,
+});
+
+describe.skipIf(openCl.missing)(openCl.title('OpenCL'), () => {
+  describeDevice('OpenClDevice', { make: () => new OpenClDevice(), hasBytes: false, leastAlignment: 128 });
+  const make = () => new OpenClDevice({ fineGrain: true });
+  describeDevice('OpenClDevice with fine-grain memory', { make, hasBytes: true, leastAlignment: 128 });
 });
