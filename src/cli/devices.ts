@@ -1,10 +1,11 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
 
 /** A device that the command knows. */
 export interface DeviceChoice {
-  /** Whether the memory's bytes can be written and read. */
+  /** Whether the host can write and read the memory's bytes. */
   readonly hasBytes: boolean;
   /** Whether its capacity can be chosen. */
   readonly hasCapacity: boolean;
@@ -21,6 +22,14 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
       hasCapacity: true,
       create: (capacityBytes) =>
         new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
+    },
+  ],
+  [
+    'opencl',
+    {
+      hasBytes: false,
+      hasCapacity: true,
+      create: (capacityBytes) => new OpenClDevice(capacityBytes === undefined ? {} : { capacityBytes }),
     },
   ],
 ]);
