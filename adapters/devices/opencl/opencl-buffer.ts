@@ -185,8 +185,8 @@ export class OpenClBuffer implements Releasable, RangeUser {
       unmap: () => {
         const status = cl.clEnqueueUnmapMemObject(queue, this.handle, address, 0, null, null);
         checkStatus('clEnqueueUnmapMemObject', status);
-        context.finish(queue);
       },
+      settle: () => context.finish(queue),
     });
     return this.#mapping;
   }

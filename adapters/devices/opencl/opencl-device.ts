@@ -287,7 +287,8 @@ export class OpenClDevice extends Device implements Releasable {
     const { range, part } = this.#part(ptr, bytes);
     if (range instanceof SvmSegment) return mapSegment(range, part, access, this.#users);
     mapFlags(access);
-    return new OpenClMapping({ range, part, users: this.#users }, { map: () => {}, unmap: () => {} });
+    const nothing = () => {};
+    return new OpenClMapping({ range, part, users: this.#users }, { map: nothing, unmap: nothing, settle: nothing });
   }
 
   /** Makes a buffer of its own memory on the active device. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE */

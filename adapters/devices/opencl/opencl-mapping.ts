@@ -27,10 +27,13 @@ export interface MappingPlace {
   readonly users: RangeUsers;
 }
 
-/** The calls that map and unmap. Each waits until it is done. */
+/** The calls that map and unmap. */
 export interface MappingCalls {
+  /** Maps, and waits until that is done. */
   readonly map: () => void;
   readonly unmap: () => void;
+  /** Waits until the unmapping is done. */
+  readonly settle: () => void;
 }
 
 /**
@@ -41,18 +44,18 @@ export class OpenClMapping implements Releasable, RangeUser {
   readonly ptr: DevicePtr;
   readonly bytes: number;
   readonly #place: MappingPlace;
-  readonly #unmap: () => void;
+  readonly #calls: MappingCalls;
   #isDisposed = false;
 
   /** Maps memory. Devices and buffers call it. @throws ERR_MEM_INVALID_ARGUMENT when a byte is mapped already, ERR_MEM_NATIVE */
-  constructor(place: MappingPlace, { map, unmap }: MappingCalls) {
+  constructor(place: MappingPlace, calls: MappingCalls) {
     const { range, part, users } = place;
     this.ptr = (range.base + part.offset) as DevicePtr;
     this.bytes = part.bytes;
     this.#place = place;
-    this.#unmap = unmap;
+    this.#calls = calls;
     if (range instanceof SvmSegment) range.checkUnmapped(part);
-    map();
+    calls.map();
     if (range instanceof SvmSegment) range.addMapped(part);
     users.add(range, this);
   }
@@ -76,11 +79,12 @@ export class OpenClMapping implements Releasable, RangeUser {
   /** Gives the memory back to the device, and waits until that is done. A second time does nothing. @throws ERR_MEM_NATIVE */
   dispose(): void {
     if (this.#isDisposed) return;
-    this.#unmap();
+    this.#calls.unmap();
     this.#isDisposed = true;
     const { range, part, users } = this.#place;
     if (range instanceof SvmSegment) range.removeMapped(part);
     users.remove(range, this);
+    this.#calls.settle();
   }
 
   /** As {@link dispose}. */
@@ -99,10 +103,8 @@ export function mapSegment(segment: SvmSegment, part: RangePart, access: MapAcce
     { range: segment, part, users },
     {
       map: () => checkStatus('clEnqueueSVMMap', cl.clEnqueueSVMMap(queue, 1, flags, address, part.bytes, 0, null, null)),
-      unmap: () => {
-        checkStatus('clEnqueueSVMUnmap', cl.clEnqueueSVMUnmap(queue, address, 0, null, null));
-        context.finish(queue);
-      },
+      unmap: () => checkStatus('clEnqueueSVMUnmap', cl.clEnqueueSVMUnmap(queue, address, 0, null, null)),
+      settle: () => context.finish(queue),
     },
   );
 }
