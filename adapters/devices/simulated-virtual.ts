@@ -114,10 +114,7 @@ export class SimulatedVirtualMemory implements VirtualMemory {
   /** Throws unless these bytes are committed. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE */
   checkUsable(ptr: number, bytes: number): void {
     const base = this.#space.locate(ptr, bytes);
-    const { pages } = this.#reservations.get(base) as Reservation;
-    if (!pages.allCommitted(ptr - base, bytes)) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - base, bytes, blockBytes: pages.committedBytes });
-    }
+    (this.#reservations.get(base) as Reservation).pages.checkUsable(ptr - base, bytes);
   }
 
   #part(ptr: DevicePtr, bytes: number): Reservation & { readonly base: number } {

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import type { LibraryHandle } from 'koffi';
+import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
 import { koffi } from './koffi.js';
 
@@ -31,18 +31,22 @@ export class NativeLibrary {
    * @param parameters - C types as koffi writes them
    * @throws ERR_MEM_DEVICE_ABSENT when the library lacks it
    */
-  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F {
+  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: readonly (string | TypeObject)[]): F {
     try {
-      return this.#handle.func(name, result, parameters) as unknown as F;
+      return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch (error) {
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#device, reason: `${this.path}: ${reasonOf(error)}` }, error);
     }
   }
 
   /** Declares a function that older libraries lack. @returns undefined where it is missing */
-  optional<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F | undefined {
+  optional<F extends (...args: never[]) => unknown>(
+    name: string,
+    result: string,
+    parameters: readonly (string | TypeObject)[],
+  ): F | undefined {
     try {
-      return this.#handle.func(name, result, parameters) as unknown as F;
+      return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch {
       return undefined;
     }

@@ -1,3 +1,4 @@
+import { CompletionPoller } from '../completion-poller.js';
 import { DeviceBudget } from '../device-budget.js';
 import type { OpenClFacts } from './opencl-facts.js';
 import { type OpenClFunctions, words } from './opencl-functions.js';
@@ -16,6 +17,7 @@ export class OpenClContext {
   /** The default queue's cl_command_queue, as a number. */
   readonly queue: number;
   readonly budget: DeviceBudget;
+  readonly poller = new CompletionPoller();
   /** Buffers that were made and not disposed of. */
   liveBuffers = 0;
   readonly #queues = new Set<number>();

@@ -148,7 +148,7 @@ export function loadOpenCl(path?: string): OpenClFunctions {
   const library = openLibrary(names, { device: 'OpenCL' });
   const functions = Object.entries(SIGNATURES).map(([name, [result, parameters]]) => [
     name,
-    library.func(name, result, [...parameters]),
+    library.func(name, result, parameters),
   ]);
   return Object.fromEntries(functions) as OpenClFunctions;
 }

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { attempt } from '../../../src/core/attempt.js';
 import { MiB } from '../../../src/core/units.js';
 import { overlap } from '../range-checks.js';
@@ -10,9 +9,6 @@ import { isComplete } from './opencl-streams.js';
 const CL_MEM_READ_WRITE = 1;
 const CL_MAP_READ = 1;
 const MAX_SCRATCH_BYTES = MiB;
-/** Turns of the event loop in which a promise looks for its event, before it looks once a millisecond. */
-const EAGER_TURNS = 100;
-const POLL_MS = 1;
 
 /** A copy that one device can make: between two ranges of its own memory, or between it and the host's. */
 export interface Copy {
@@ -74,7 +70,7 @@ export function enqueueFill({ cl }: OpenClContext, queue: number, fill: Fill, ev
 }
 
 /**
- * Enqueues work and waits for it without blocking: no thread of Node's pool waits, and no callback comes from another one.
+ * Enqueues work and waits for it without blocking.
  *
  * @param enqueue - leaves the work's event
  * @throws ERR_MEM_NATIVE when it cannot be enqueued, or fails
@@ -86,10 +82,7 @@ export async function whenDone(context: OpenClContext, queue: number, enqueue: (
   const handle = wordAt(event);
   try {
     checkStatus('clFlush', cl.clFlush(queue));
-    for (let turn = 0; !isComplete(context, handle); turn++) {
-      if (turn < EAGER_TURNS) await nextTurn();
-      else await sleep(POLL_MS);
-    }
+    await context.poller.wait(() => isComplete(context, handle));
   } finally {
     attempt(() => checkStatus('clReleaseEvent', cl.clReleaseEvent(handle)));
   }
