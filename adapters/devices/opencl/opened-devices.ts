@@ -27,6 +27,8 @@ export interface OpenClDeviceOptions {
 export class OpenedDevices {
   readonly #options: OpenClDeviceOptions;
   readonly #memories: (SvmMemory | undefined)[] = [];
+  /** Closed, but not given back yet: that may fail. */
+  readonly #leaving = new Set<OpenClContext>();
   #found: { readonly cl: OpenClFunctions; readonly facts: readonly OpenClFacts[] } | undefined;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -78,8 +80,12 @@ export class OpenedDevices {
       before(context);
       memory.reclaim();
       if (memory.keptBytes > 0) continue;
-      context.release();
       this.#memories[context.id] = undefined;
+      this.#leaving.add(context);
+    }
+    for (const context of this.#leaving) {
+      context.release();
+      this.#leaving.delete(context);
     }
   }
 

@@ -80,7 +80,7 @@ export class SvmMemory {
     if (bytes > facts.maxAllocBytes) return undefined;
     if (!budget.admits(bytes) && !(this.reclaim() && budget.admits(bytes))) return undefined;
     const flags = CL_MEM_READ_WRITE | (this.#fineGrain ? CL_MEM_SVM_FINE_GRAIN_BUFFER : 0);
-    const allocate = () => cl.clSVMAlloc(handle, flags, bytes, 0);
+    const allocate = () => cl.clSVMAlloc(handle, flags, bytes, SVM_ALIGNMENT);
     let address = allocate();
     if (address === 0 && this.reclaim()) address = allocate();
     if (address === 0) return undefined;

@@ -88,7 +88,10 @@ export async function whenDone(context: OpenClContext, queue: number, enqueue: (
   }
 }
 
-/** Copies through scratch memory, piece by piece, what is overwritten first of all: OpenCL refuses copies that overlap. */
+/**
+ * Copies through scratch memory, which the budget does not count, piece by piece, and first what is overwritten first:
+ * OpenCL refuses copies that overlap.
+ */
 function copyOverlapping(context: OpenClContext, { target, source, bytes }: Copy): void {
   const { cl, handle, queue } = context;
   const pieceBytes = Math.min(bytes, MAX_SCRATCH_BYTES);

@@ -107,6 +107,7 @@ async function run(nth: number, status: number): Promise<string | undefined> {
     device.dispose();
   } catch (error) {
     if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
+    device.nativeFree(device.nativeAlloc(64));
     device.dispose();
   }
   // The event of a copy that is done is given back as well as can be: the copy is no failure, so there is a warning.

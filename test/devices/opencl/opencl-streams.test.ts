@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { OpenClDevice } from '../../../adapters/devices/opencl/index.js';
-import { loadOpenCl } from '../../../adapters/devices/opencl/opencl-functions.js';
+import { loadOpenCl, OpenClDevice } from '../../../adapters/devices/opencl/index.js';
 import { type DevicePtr, devicePtr, MiB } from '../../../src/core/units.js';
 import { memoryError } from '../../core/fakes.js';
 import { bytesOf, openCl, threadedDevice, write } from '../../fixtures/opencl.js';
