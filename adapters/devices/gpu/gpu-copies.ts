@@ -113,8 +113,11 @@ export class GpuCopies {
   #find(ptr: DevicePtr, bytes: number): End | 'unknown' {
     const range = this.#known.device.find(ptr, bytes);
     if (range !== undefined) return range;
-    const isKnown = this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes);
-    return isKnown === undefined ? 'unknown' : undefined;
+    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return undefined;
+    // The end of device memory is no memory of the host.
+    const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
+    if (ended === undefined) return 'unknown';
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
   }
 
   /** The stream that works on these ranges. */
