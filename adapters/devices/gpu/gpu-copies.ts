@@ -1,4 +1,3 @@
-import { attempt } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
@@ -6,7 +5,7 @@ import { CompletionPoller } from '../completion-poller.js';
 import type { HostRanges } from '../host-ranges.js';
 import type { LiveRanges } from '../live-ranges.js';
 import { badArgument, checkDisjoint, checkFillValue, overlap } from '../range-checks.js';
-import type { GpuRange, Registration } from './gpu-ranges.js';
+import { type GpuRange, ManagedSegment, type Registration } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
 
@@ -54,7 +53,7 @@ export class GpuCopies {
     const { runtime } = this.#open();
     const kind = kindOf(to, from);
     runtime.on(device, () => {
-      if (overlap(target, source, bytes)) moveWithin(runtime, target, source, bytes);
+      if (overlap(target, source, bytes)) this.#moveWithin(target, source, bytes);
       else runtime.memcpy(target, source, bytes, kind);
       // Between two places of a device the call returns before the work is done.
       if (kind === BETWEEN_DEVICES) runtime.streamSynchronize(0);
@@ -114,17 +113,41 @@ export class GpuCopies {
   #find(ptr: DevicePtr, bytes: number): End | 'unknown' {
     const range = this.#known.device.find(ptr, bytes);
     if (range !== undefined) return range;
-    const isKnown = this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes);
-    return isKnown === undefined ? 'unknown' : undefined;
+    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return undefined;
+    // The end of device memory is no memory of the host.
+    const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
+    if (ended === undefined) return 'unknown';
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
   }
 
   /** The stream that works on these ranges. */
   #streamFor(stream: number, to: End, from: End): GpuHandle {
     const on = this.#open().streams.stream(stream);
-    const devices = [to, from].filter((end) => end !== undefined).map(({ device }) => device);
-    if (stream === 0) return { handle: 0, device: devices[0] ?? on.device };
+    const ends = [to, from].filter((end) => end !== undefined);
+    if (stream === 0) return { handle: 0, device: ends[0]?.device ?? on.device };
+    // Managed memory is every device's.
+    const devices = ends.filter((end) => !(end instanceof ManagedSegment)).map(({ device }) => device);
     if (devices.length === 0 || devices.includes(on.device)) return on;
     throw badArgument('stream', `${stream} of device ${on.device}`, `a stream of device ${devices.join(' or ')}`);
+  }
+
+  /** Copies between ranges that share bytes, by way of others: the runtime's own copy may not do that. */
+  #moveWithin(target: number, source: number, bytes: number): void {
+    const { runtime } = this.#open();
+    const scratch = runtime.malloc(Math.min(bytes, SCRATCH_BYTES));
+    // Without room for that it goes in steps that share no bytes, however small these are.
+    const step = Math.min(bytes, scratch === 0 ? Math.abs(target - source) : SCRATCH_BYTES);
+    try {
+      for (let done = 0; step > 0 && done < bytes; done += step) {
+        const size = Math.min(step, bytes - done);
+        // From the end that is not overwritten first.
+        const offset = target > source ? bytes - done - size : done;
+        if (scratch !== 0) runtime.memcpy(scratch, source + offset, size, BETWEEN_DEVICES);
+        runtime.memcpy(target + offset, scratch === 0 ? source + offset : scratch, size, BETWEEN_DEVICES);
+      }
+    } finally {
+      if (scratch !== 0) runtime.leftovers.drop(() => runtime.free(scratch));
+    }
   }
 
   #enqueue(on: GpuHandle, work: () => void): Promise<void> {
@@ -136,7 +159,7 @@ export class GpuCopies {
         isPending = !runtime.eventQuery(event);
         return !isPending;
       } finally {
-        if (!isPending) attempt(() => runtime.eventDestroy(event));
+        if (!isPending) runtime.leftovers.drop(() => runtime.eventDestroy(event));
       }
     });
   }
@@ -144,27 +167,4 @@ export class GpuCopies {
 
 function kindOf(to: End, from: End): CopyKind {
   return ((to === undefined ? 0 : 1) + (from === undefined ? 0 : 2)) as CopyKind;
-}
-
-/** Copies between ranges that share bytes, by way of others: the runtime's own copy may not do that. */
-function moveWithin(runtime: GpuRuntime, target: number, source: number, bytes: number): void {
-  const step = Math.min(bytes, SCRATCH_BYTES);
-  const scratch = runtime.malloc(step);
-  // Without room for more it goes in steps that share no bytes, however small these are.
-  const part = scratch === 0 ? Math.min(bytes, Math.abs(target - source)) : step;
-  try {
-    for (let done = 0; part > 0 && done < bytes; done += part) {
-      const size = Math.min(part, bytes - done);
-      // From the end that is not overwritten first.
-      const offset = target > source ? bytes - done - size : done;
-      if (scratch === 0) {
-        runtime.memcpy(target + offset, source + offset, size, BETWEEN_DEVICES);
-        continue;
-      }
-      runtime.memcpy(scratch, source + offset, size, BETWEEN_DEVICES);
-      runtime.memcpy(target + offset, scratch, size, BETWEEN_DEVICES);
-    }
-  } finally {
-    if (scratch !== 0) runtime.free(scratch);
-  }
 }

@@ -11,6 +11,7 @@ import type { GpuDialect } from './gpu-dialect.js';
 import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment, Registration } from './gpu-ranges.js';
 import { GpuRuntime } from './gpu-runtime.js';
 import { closeMemory, exportMemory, type IpcMemory, importMemory } from './gpu-sharing.js';
+import { NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
 import { GpuStreams } from './gpu-streams.js';
 import { GpuVirtualMemory } from './gpu-virtual.js';
 
@@ -19,9 +20,6 @@ export interface GpuDeviceOptions {
   /** The runtime's library: a file name or a path. @defaultValue the newest that the loader finds */
   readonly library?: string;
 }
-
-// The same number in CUDA and HIP.
-const NOT_SUPPORTED = 801;
 
 /**
  * The cards of one maker, by a runtime that is CUDA's or has its functions under other names.
@@ -85,9 +83,9 @@ export class GpuDevice extends Device {
     return this.#open().streams;
   }
 
-  /** Bytes of live segments, managed ones too, as they were asked for; pinned memory is apart. */
+  /** Bytes of live segments, managed ones too, and of committed pages, as they were asked for; pinned memory is apart. */
   get liveBytes(): number {
-    return this.#liveBytes;
+    return this.#liveBytes + (this.#virtualState?.virtual?.committedBytes ?? 0);
   }
 
   /** How often the system refused to lock pages. */
@@ -142,9 +140,9 @@ export class GpuDevice extends Device {
     checkBytes(bytes);
     checkAlignment(alignment);
     const place = gpuPlace(bytes, alignment);
-    const { runtime } = this.#open();
+    this.#open();
     if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
-    const address = runtime.on(this.#active, () => runtime.malloc(place.mappedBytes));
+    const address = this.#ask((runtime) => runtime.malloc(place.mappedBytes));
     return address === 0 ? NULL_PTR : this.#add(new GpuSegment(address, bytes, place, this.#active));
   }
 
@@ -185,10 +183,10 @@ export class GpuDevice extends Device {
     checkBytes(bytes);
     checkAlignment(alignment);
     const place = gpuPlace(bytes, alignment);
-    const { runtime } = this.#open();
+    this.#open();
     if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
     const kept = this.#keptManaged.take(place);
-    const address = kept ?? runtime.on(this.#active, () => runtime.mallocManaged(place.mappedBytes));
+    const address = kept ?? this.#ask((runtime) => runtime.mallocManaged(place.mappedBytes));
     if (address === 0) return NULL_PTR;
     const segment = new ManagedSegment(address, bytes, place, this.#active);
     segment.viewed = kept !== undefined;
@@ -345,6 +343,16 @@ export class GpuDevice extends Device {
   #onActive<T>(action: (runtime: GpuRuntime) => T): T {
     const { runtime } = this.#open();
     return runtime.on(this.#active, () => action(runtime));
+  }
+
+  /** Asks the active device for memory. @returns 0 when there is no room, be it for what the runtime needs itself */
+  #ask(allocate: (runtime: GpuRuntime) => number): number {
+    try {
+      return this.#onActive(allocate);
+    } catch (error) {
+      if (MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === OUT_OF_MEMORY) return 0;
+      throw error;
+    }
   }
 
   #unregister(base: DevicePtr): void {

@@ -6,6 +6,7 @@ import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';
 import { GpuStatus, NOT_READY, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+import { Leftovers } from './leftovers.js';
 
 /** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
 export type CopyKind = 0 | 1 | 2 | 3;
@@ -62,6 +63,7 @@ export class GpuRuntime {
   readonly library: NativeLibrary;
   readonly status: GpuStatus;
   readonly driver: GpuDriver;
+  readonly leftovers = new Leftovers();
   /** The device that the thread is left on after each call. */
   activeDevice = 0;
   readonly #prefix: string;
@@ -127,6 +129,7 @@ export class GpuRuntime {
 
   /** @returns an address, or 0 when there is no room */
   malloc(bytes: number): number {
+    this.leftovers.retry();
     return this.#allocated('Malloc', this.#functions.Malloc(this.#out, bytes));
   }
 
@@ -138,6 +141,7 @@ export class GpuRuntime {
   /** Waits for the work of the memory's device. */
   free(address: number): void {
     this.#call('Free', address);
+    this.leftovers.retry();
   }
 
   hostRegister(address: number, bytes: number): void {

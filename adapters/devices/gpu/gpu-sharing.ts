@@ -48,7 +48,7 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
       if (known instanceof ImportedSegment) known.opened++;
       else ranges.add(new ImportedSegment(base, checkedBytes(runtime, base, segmentBytes), device));
     } catch (error) {
-      runtime.ipcClose(base);
+      runtime.leftovers.drop(() => runtime.ipcClose(base));
       throw error;
     }
     return (base + offsetBytes) as DevicePtr;

@@ -6,6 +6,7 @@ import type { GpuDialect } from './gpu-dialect.js';
 export const SUCCESS = 0;
 export const OUT_OF_MEMORY = 2;
 export const NOT_READY = 600;
+export const NOT_SUPPORTED = 801;
 
 // 34 is the toolkit's stub in the place of the driver, 35 a driver that is missing or too old, 100 no card.
 const ABSENT: readonly number[] = [34, 35, 100];

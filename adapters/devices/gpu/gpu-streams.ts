@@ -1,4 +1,3 @@
-import { attempt } from '../../../src/core/attempt.js';
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { badArgument } from '../range-checks.js';
 import type { GpuRuntime } from './gpu-runtime.js';
@@ -70,7 +69,7 @@ export class GpuStreams implements StreamOperations {
         enqueue();
         runtime.eventRecord(event, handle);
       } catch (error) {
-        attempt(() => runtime.eventDestroy(event));
+        runtime.leftovers.drop(() => runtime.eventDestroy(event));
         throw error;
       }
       return { handle: event, device };

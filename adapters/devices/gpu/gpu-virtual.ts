@@ -17,11 +17,17 @@ export class GpuVirtualMemory implements VirtualMemory {
   readonly granularityBytes: number;
   readonly #runtime: GpuRuntime;
   readonly #ranges: LiveRanges<GpuRange>;
+  #committedBytes = 0;
 
   constructor(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, granularityBytes: number) {
     this.#runtime = runtime;
     this.#ranges = ranges;
     this.granularityBytes = granularityBytes;
+  }
+
+  /** Bytes that are committed now, on all devices. */
+  get committedBytes(): number {
+    return this.#committedBytes;
   }
 
   /**
@@ -55,6 +61,7 @@ export class GpuVirtualMemory implements VirtualMemory {
       if (!range.pages.allCommitted(offset, page)) continue;
       this.#runtime.driver.unmap(ptr + offset, page);
       range.pages.decommit(offset, page);
+      this.#committedBytes -= page;
     }
     this.#unmapStuck(range, 0, bytes);
     this.#runtime.driver.addressFree(ptr, bytes);
@@ -85,8 +92,10 @@ export class GpuVirtualMemory implements VirtualMemory {
     } finally {
       if (!isDone) this.#unmapAll(range, offset, mapped);
     }
-    if (isDone) range.pages.commit(offset, bytes);
-    return isDone;
+    if (!isDone) return false;
+    range.pages.commit(offset, bytes);
+    this.#committedBytes += bytes;
+    return true;
   }
 
   /**
@@ -107,26 +116,20 @@ export class GpuVirtualMemory implements VirtualMemory {
     // The first page is gone: from here on the call has succeeded.
     this.#unmapAll(range, offset + page, bytes - page);
     range.pages.decommit(offset, bytes);
+    this.#committedBytes -= bytes;
   }
 
   /** Maps memory of its own to a page. @returns whether there was room */
   #mapPage(range: GpuReservation, offset: number): boolean {
-    const { driver } = this.#runtime;
+    const { driver, leftovers } = this.#runtime;
     const page = this.granularityBytes;
     const handle = driver.create(page, range.device);
     if (handle === undefined) return false;
     try {
       driver.map(range.base + offset, page, handle);
-    } catch (error) {
-      attempt(() => driver.releaseHandle(handle));
-      throw error;
-    }
-    try {
-      // The mapping keeps the memory.
-      driver.releaseHandle(handle);
-    } catch (error) {
-      this.#unmapAll(range, offset, page);
-      throw error;
+    } finally {
+      // From here on the mapping keeps the memory.
+      leftovers.drop(() => driver.releaseHandle(handle));
     }
     return true;
   }
@@ -149,6 +152,7 @@ export class GpuVirtualMemory implements VirtualMemory {
   }
 
   #finishWork({ device }: GpuReservation): void {
+    this.#runtime.leftovers.retry();
     this.#runtime.on(device, () => this.#runtime.deviceSynchronize());
   }
 
