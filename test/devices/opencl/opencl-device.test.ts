@@ -36,10 +36,21 @@ describe.skipIf(openCl.missing)(openCl.title('OpenClDevice'), () => {
       expect(codeOf(() => new OpenClDevice({ capacityBytes }))).toBe('ERR_MEM_INVALID_ARGUMENT');
     });
 
-    test('loads nothing: a library that is not there is missed at the first use', () => {
+    test('takes a path, and misses a library that is not there at the first use', () => {
       const device = new OpenClDevice({ libraryPath: '/nowhere/libOpenCL.so' });
       expect(() => device.deviceCount).toThrow(memoryError('ERR_MEM_DEVICE_ABSENT', { device: 'OpenCL' }));
       expect(() => device.nativeAlloc(64)).toThrow(/OpenCL is absent: \/nowhere\/libOpenCL.so/);
+    });
+
+    test('loads no native code', () => {
+      const { stdout } = runChild(`
+        import { OpenClDevice } from '${moduleUrl('adapters/devices/opencl/index.js')}';
+        import { isKoffiLoaded } from '${moduleUrl('adapters/ffi/koffi.js')}';
+        const device = new OpenClDevice();
+        console.log(isKoffiLoaded());
+        device.deviceCount;
+        console.log(isKoffiLoaded());`);
+      expect(stdout).toBe('false\ntrue\n');
     });
 
     test('takes the devices that are selected, and is absent when there is none', () => {
