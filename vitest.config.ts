@@ -9,6 +9,8 @@ export default defineConfig({
     alias: [
       { find: /^stowage$/, replacement: source('src/index.ts') },
       { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
+      { find: /^stowage\/adapters\/cuda$/, replacement: source('adapters/devices/cuda.ts') },
+      { find: /^stowage\/adapters\/hip$/, replacement: source('adapters/devices/hip.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
     ],
   },

@@ -61,16 +61,19 @@ export class NativeLibrary {
  */
 export function openLibrary(names: readonly string[], options: LibraryOptions = {}): NativeLibrary {
   const device = options.device ?? names[0] ?? 'library';
-  const reasons: string[] = [];
+  // Names by the loader's reason: mostly they have one and the same.
+  const reasons = new Map<string, string[]>();
   for (const name of names) {
     try {
       return new NativeLibrary(name, device, koffi().load(name, options.deep === true ? { deep: true } : {}));
     } catch (error) {
       if (MemoryError.is(error)) throw error;
-      reasons.push(`${name}: ${reasonOf(error)}`);
+      const reason = reasonOf(error);
+      reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
     }
   }
-  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason: reasons.join('; ') || 'no name to look for' });
+  const reason = [...reasons].map(([text, tried]) => `${tried.join(', ')}: ${text}`).join('; ') || 'no name to look for';
+  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason });
 }
 
 /** The `errno` of the last native call. */

@@ -1,4 +1,6 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { CudaDevice } from '../../adapters/devices/cuda.js';
+import { HipDevice } from '../../adapters/devices/hip.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
@@ -15,6 +17,8 @@ export interface DeviceChoice {
 /** The devices that the command knows, by name. */
 export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, DeviceChoice>([
   ['cpu', { hasBytes: true, hasCapacity: false, create: () => new CpuDevice() }],
+  ['cuda', { hasBytes: false, hasCapacity: false, create: () => new CudaDevice() }],
+  ['hip', { hasBytes: false, hasCapacity: false, create: () => new HipDevice() }],
   [
     'simulated',
     {

@@ -1,4 +1,6 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
+import { HipDevice } from '../../adapters/devices/hip.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
@@ -28,8 +30,10 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu', run: () => useCpu() },
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
   { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
-  { kind: 'device', name: 'simulated', run: () => useSimulated() },
+  { kind: 'device', name: 'cuda', run: () => useGpu(new CudaDevice()) },
+  { kind: 'device', name: 'hip', run: () => useGpu(new HipDevice()) },
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
+  { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
 ];
 
@@ -83,6 +87,19 @@ function useVirtual(device: Device): string {
     virtual.release(range, bytes);
   }
   return `pages of ${formatBytes(virtual.granularityBytes)}`;
+}
+
+function useGpu(device: GpuDevice): string {
+  const cards = Array.from({ length: device.deviceCount }, (_, id) => {
+    return `${device.deviceName(id)}, ${formatBytes(device.memoryInfo(id).totalBytes)}`;
+  });
+  using runtime = new MemoryRuntime(device);
+  using block = runtime.allocate(MiB);
+  using pinned = runtime.allocate(MiB, { pinned: true });
+  device.fill(block.ptr, 42, MiB);
+  device.copy(pinned.ptr, block.ptr, MiB);
+  if (pinned.view(Uint8Array)[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == written' });
+  return cards.join('; ');
 }
 
 function useSimulated(): string {
