@@ -1,15 +1,15 @@
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr, isPowerOfTwo, NULL_PTR } from '../../src/core/units.js';
+import type { DeviceBudget } from './device-budget.js';
 import { badArgument as bad } from './range-checks.js';
-import type { SimulatedBudget } from './simulated-budget.js';
 import type { SimulatedCalls } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { checkGranular, PageStates } from './virtual-checks.js';
 
 interface Reservation {
   readonly pages: PageStates;
-  readonly budget: SimulatedBudget;
+  readonly budget: DeviceBudget;
 }
 
 /** What simulated virtual memory is made of. */
@@ -17,7 +17,7 @@ export interface SimulatedVirtualParts {
   readonly granularityBytes: number;
   readonly calls: SimulatedCalls;
   /** The budget of the active device. */
-  readonly activeBudget: () => SimulatedBudget;
+  readonly activeBudget: () => DeviceBudget;
   readonly start: number;
   readonly end: number;
 }

@@ -2,8 +2,8 @@ import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { DeviceBudget } from './device-budget.js';
 import { badArgument as bad, checkDisjoint, checkFillValue } from './range-checks.js';
-import { SimulatedBudget } from './simulated-budget.js';
 import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
@@ -57,10 +57,10 @@ export class SimulatedDevice extends Device {
   override readonly streams: SimulatedStreams | undefined;
   readonly #calls: SimulatedCalls;
   readonly #spaces: readonly SimulatedSpace[];
-  readonly #budgets: readonly SimulatedBudget[];
+  readonly #budgets: readonly DeviceBudget[];
   readonly #pinnedSpace = new SimulatedSpace(PINNED_START, RESERVED_START);
-  readonly #pinnedBudget: SimulatedBudget;
-  readonly #total = new SimulatedBudget(Number.MAX_SAFE_INTEGER);
+  readonly #pinnedBudget: DeviceBudget;
+  readonly #total = new DeviceBudget(Number.MAX_SAFE_INTEGER);
   #active = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -71,8 +71,8 @@ export class SimulatedDevice extends Device {
       throw bad('deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
     }
     this.deviceCount = deviceCount;
-    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new SimulatedBudget(bytes, this.#total));
-    this.#pinnedBudget = new SimulatedBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
+    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new DeviceBudget(bytes, this.#total));
+    this.#pinnedBudget = new DeviceBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
     this.#spaces = this.#budgets.map(
       (_, id) => new SimulatedSpace(startOf(id), id + 1 < deviceCount ? startOf(id + 1) : PINNED_START),
     );
@@ -170,7 +170,7 @@ export class SimulatedDevice extends Device {
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
-    const budget = this.#budgets[this.#active] as SimulatedBudget;
+    const budget = this.#budgets[this.#active] as DeviceBudget;
     if (this.#calls.enter('nativeAlloc', bytes, true) || bytes === 0 || !budget.admits(bytes)) return NULL_PTR;
     const ptr = (this.#spaces[this.#active] as SimulatedSpace).take(bytes, alignment);
     if (ptr === NULL_PTR) return NULL_PTR;
@@ -191,7 +191,7 @@ export class SimulatedDevice extends Device {
     const bytes = space.sizeOf(ptr);
     this.#calls.enter('nativeFree', bytes, false);
     space.free(ptr);
-    (this.#budgets[id] as SimulatedBudget).give(bytes);
+    (this.#budgets[id] as DeviceBudget).give(bytes);
   }
 
   /** Allocates addresses of the pinned part, as {@link nativeAlloc} does. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT */
@@ -280,9 +280,9 @@ export class SimulatedDevice extends Device {
     }
   }
 
-  #budget(id: number): SimulatedBudget {
+  #budget(id: number): DeviceBudget {
     this.checkId(id);
-    return this.#budgets[id] as SimulatedBudget;
+    return this.#budgets[id] as DeviceBudget;
   }
 
   /** The device whose addresses these are. */
@@ -326,7 +326,7 @@ export class SimulatedDevice extends Device {
     return new SimulatedVirtualMemory({
       granularityBytes,
       calls: this.#calls,
-      activeBudget: () => this.#budgets[this.#active] as SimulatedBudget,
+      activeBudget: () => this.#budgets[this.#active] as DeviceBudget,
       start: RESERVED_START,
       end: ADDRESS_END,
     });

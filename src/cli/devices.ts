@@ -1,6 +1,7 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CudaDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
 
@@ -25,6 +26,14 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
       hasCapacity: true,
       create: (capacityBytes) =>
         new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
+    },
+  ],
+  [
+    'opencl',
+    {
+      hasBytes: false,
+      hasCapacity: true,
+      create: (capacityBytes) => new OpenClDevice(capacityBytes === undefined ? {} : { capacityBytes }),
     },
   ],
 ]);

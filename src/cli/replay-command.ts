@@ -34,7 +34,7 @@ export function addReplayCommand(program: Command, done: (failed: boolean) => vo
     .argument('<trace>', 'an allocation trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace')
     .option('-m, --manager <names>', `managers to compare, by commas: ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('-d, --device <name>', `whose memory: ${[...DEVICES.keys()].join(', ')}`, 'simulated')
-    .option('-c, --capacity <size>', 'how much memory the simulated device has, such as 512MiB')
+    .option('-c, --capacity <size>', 'how much memory the simulated or OpenCL device has, such as 512MiB')
     .option('--limit <size>', 'refuse more live bytes than this, such as 1GiB, on any device')
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')
@@ -63,7 +63,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
     command.error(`--capacity does not go with --device ${flags.device}, whose capacity is the machine's`);
   }
   if (flags.verify && !device.hasBytes) {
-    command.error(`--verify does not go with --device ${flags.device}, which has addresses and no bytes: use --device cpu`);
+    command.error(`--verify does not go with --device ${flags.device}, whose bytes the host cannot see: use --device cpu`);
   }
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');

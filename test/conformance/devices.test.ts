@@ -1,5 +1,8 @@
+import { describe } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { openCl } from '../fixtures/opencl.js';
 import { describeDevice } from './device-suite.js';
 
 describeDevice('CpuDevice', { make: () => new CpuDevice(), hasBytes: true, leastAlignment: 64, has: ['memory info'] });
@@ -10,4 +13,20 @@ describeDevice('SimulatedDevice with all it can have', {
   hasBytes: false,
   leastAlignment: 1,
   has: ['memory info'],
+});
+
+describe.skipIf(openCl.missing)(openCl.title('OpenCL'), () => {
+  describeDevice('OpenClDevice', {
+    make: () => new OpenClDevice(),
+    hasBytes: true,
+    hasViews: false,
+    leastAlignment: 128,
+    has: ['memory info'],
+  });
+  describeDevice('OpenClDevice with fine-grain memory', {
+    make: () => new OpenClDevice({ fineGrain: true }),
+    hasBytes: true,
+    leastAlignment: 128,
+    has: ['memory info'],
+  });
 });
