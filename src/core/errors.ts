@@ -55,6 +55,12 @@ export interface MemoryErrorFacts {
   ERR_MEM_NATIVE: { functionName: string; status: number; statusName: string };
   /** A trace, log or other file cannot be read; the place is where. */
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
+  /** A shared segment cannot be used: it is damaged, truncated, not one of this library, or still being created. */
+  ERR_MEM_BAD_SEGMENT: { url: string; reason: string };
+  /** A shared segment of that name exists already; its creator is 0 where that cannot be told. */
+  ERR_MEM_SEGMENT_EXISTS: { url: string; creatorPid: number; creatorAlive: boolean };
+  /** There is no shared segment of that name. */
+  ERR_MEM_SEGMENT_ABSENT: { url: string };
   /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
   ERR_MEM_REPLAY: { file: string; line: number; event: number; reason: string };
   /** Bytes before or after a block were overwritten; the offset of the first one is from the block's start. */
@@ -100,6 +106,11 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
   ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
+  ERR_MEM_BAD_SEGMENT: (f) => `shared segment ${f.url} cannot be used: ${f.reason}`,
+  ERR_MEM_SEGMENT_EXISTS: (f) =>
+    `shared segment ${f.url} exists already${f.creatorPid === 0 ? '' : `: process ${f.creatorPid} created it`}` +
+    `${f.creatorAlive ? '' : '; its creator is gone, so it can be replaced, or removed with "stowage shm rm"'}`,
+  ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
   ERR_MEM_REPLAY: (f) => `${f.file}:${f.line}: event ${f.event} failed: ${f.reason}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
