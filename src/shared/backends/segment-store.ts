@@ -1,0 +1,99 @@
+import { constants, openSync, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import {
+  createSharedMemoryObject,
+  openSharedMemoryObject,
+  unlinkSharedMemoryObject,
+} from '../../../adapters/os/shared-memory-object.js';
+import { MemoryError } from '../../core/errors.js';
+
+/** A place where segments have names. */
+export interface SegmentStore {
+  /** The segment's url, for other processes and for messages. */
+  readonly url: string;
+  /** Its file system, where that has a path. */
+  readonly folder: string | undefined;
+  /** @returns a descriptor, undefined when the name is taken. @throws ERR_MEM_NATIVE */
+  create(): number | undefined;
+  /** @returns a descriptor, undefined when there is no such segment. @throws ERR_MEM_NATIVE, ERR_MEM_BAD_SEGMENT */
+  open(): number | undefined;
+  unlink(): void;
+}
+
+/** Where Linux keeps shared memory objects. */
+export const SHM_FOLDER = process.platform === 'linux' ? '/dev/shm' : undefined;
+/** What the names of this library's objects begin with: they are recognised by it also when their content is damaged. */
+export const SHM_PREFIX = 'stowage.';
+
+/** What the url of a file begins with; any other url is a shared memory object's. */
+export const FILE_SCHEME = 'file:';
+
+const SHM_SCHEME = 'shm:';
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/;
+const OWNER_ONLY = 0o600;
+
+/**
+ * A POSIX shared memory object.
+ *
+ * @param url - `shm:name` or the name: letters, digits and `._-`, at most 200
+ * @throws ERR_MEM_INVALID_ARGUMENT for any other name
+ */
+export function sharedMemoryStore(url: string): SegmentStore {
+  const name = url.startsWith(SHM_SCHEME) ? url.slice(SHM_SCHEME.length) : url;
+  if (!NAME.test(name)) {
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'the url of a shared segment',
+      value: JSON.stringify(url),
+      expected: 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash',
+    });
+  }
+  const object = `/${SHM_PREFIX}${name}`;
+  return {
+    url: SHM_SCHEME + name,
+    folder: SHM_FOLDER,
+    create: () => unless('EEXIST', () => createSharedMemoryObject(object)),
+    open: () => unless('ENOENT', () => openSharedMemoryObject(object)),
+    unlink: () => unlinkSharedMemoryObject(object),
+  };
+}
+
+/** A file. @param url - a `file:` url, or a path @throws ERR_MEM_INVALID_ARGUMENT for a url that is no path here */
+export function fileStore(url: string): SegmentStore {
+  const path = url.startsWith(FILE_SCHEME) ? pathOf(url) : url;
+  // Non-blocking: opening a named pipe would wait for ever. No links: a link in a shared folder may lead anywhere.
+  const open = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  return {
+    url: pathToFileURL(path).href,
+    folder: dirname(path),
+    create: () => unless('EEXIST', () => openSync(path, open | constants.O_CREAT | constants.O_EXCL, OWNER_ONLY)),
+    open: () => unless('ENOENT', () => openSync(path, open)),
+    unlink: () => unlinkSync(path),
+  };
+}
+
+function pathOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    const facts = { name: 'the url of a shared segment', value: JSON.stringify(url), expected: 'a file: url of a file here' };
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', facts, error);
+  }
+}
+
+/** Runs a call of the system; undefined for the one failure that is an answer. */
+function unless<T>(answer: string, call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    const status = MemoryError.is(error, 'ERR_MEM_NATIVE') ? error.facts.statusName : (error as NodeJS.ErrnoException).code;
+    if (status === answer) return undefined;
+    if (MemoryError.is(error)) throw error;
+    throw fileError(error as NodeJS.ErrnoException);
+  }
+}
+
+function fileError(error: NodeJS.ErrnoException): MemoryError<'ERR_MEM_NATIVE'> {
+  const facts = { functionName: error.syscall ?? 'open', status: -(error.errno ?? 0), statusName: error.code ?? error.message };
+  return new MemoryError('ERR_MEM_NATIVE', facts, error);
+}

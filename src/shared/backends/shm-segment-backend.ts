@@ -1,0 +1,12 @@
+import { SegmentBackend } from './segment-backend.js';
+
+/**
+ * A segment in memory. Its creator unlinks it: when it is destroyed, and when the creating process or worker exits. A
+ * creator that is killed leaves it stale.
+ */
+export abstract class ShmSegmentBackend extends SegmentBackend {
+  override endWithProcess(): void {
+    if (this.isCreator) this.unlink();
+    super.endWithProcess();
+  }
+}
