@@ -9,6 +9,7 @@ import { nativeView } from '../../adapters/os/native-view.js';
 import { residentBytes } from '../../adapters/os/residency.js';
 import { mapShared, syncPages } from '../../adapters/os/shared-mapping.js';
 import {
+  closeSharedMemoryObject,
   createSharedMemoryObject,
   openSharedMemoryObject,
   unlinkSharedMemoryObject,
@@ -30,8 +31,8 @@ describe.skipIf(process.platform === 'win32')('shared memory objects', () => {
     const other = openSharedMemoryObject(NAME);
     const first = mapShared(fd, page);
     const second = mapShared(other, page);
-    closeSync(fd);
-    closeSync(other);
+    closeSharedMemoryObject(fd);
+    closeSharedMemoryObject(other);
     unlinkSharedMemoryObject(NAME);
     new Uint8Array(nativeView(first, page))[17] = 42;
     expect(new Uint8Array(nativeView(second, page))[17]).toBe(42);
@@ -42,14 +43,14 @@ describe.skipIf(process.platform === 'win32')('shared memory objects', () => {
   test('are for their owner alone, and empty at first', () => {
     const fd = createSharedMemoryObject(NAME);
     const { mode, size } = fstatSync(fd);
-    closeSync(fd);
+    closeSharedMemoryObject(fd);
     unlinkSharedMemoryObject(NAME);
     expect(mode & 0o777).toBe(0o600);
     expect(size).toBe(0);
   });
 
   test('creating one that exists fails, and so does opening one that does not', () => {
-    closeSync(createSharedMemoryObject(NAME));
+    closeSharedMemoryObject(createSharedMemoryObject(NAME));
     expect(() => createSharedMemoryObject(NAME)).toThrow(
       expect.objectContaining({ facts: expect.objectContaining({ statusName: 'EEXIST' }) }),
     );

@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, statfsSync } from 'node:fs';
+import { ftruncateSync, statfsSync } from 'node:fs';
 import { reserveFile } from '../../../adapters/os/file-reserve.js';
 import { pageBytes, replacePages, unmapPages } from '../../../adapters/os/mapping.js';
 import { mapShared } from '../../../adapters/os/shared-mapping.js';
@@ -94,7 +94,7 @@ export function createSegment(type: BackendType, store: SegmentStore, options: N
     removeSegment(store, (found) => segmentNumber(found) === number);
     throw noRoomOr(error, mappedBytes, store);
   } finally {
-    closeSync(fd);
+    store.close(fd);
   }
 }
 

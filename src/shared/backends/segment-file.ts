@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { withFileLock } from '../../../adapters/os/file-lock.js';
 import { processSpace } from '../../../adapters/os/process-identity.js';
 import { MemoryError } from '../../core/errors.js';
@@ -88,7 +88,7 @@ export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number
   try {
     return work(fd);
   } finally {
-    closeSync(fd);
+    store.close(fd);
   }
 }
 

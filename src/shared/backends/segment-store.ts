@@ -1,7 +1,8 @@
-import { constants, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
+  closeSharedMemoryObject,
   createSharedMemoryObject,
   openSharedMemoryObject,
   unlinkSharedMemoryObject,
@@ -18,6 +19,7 @@ export interface SegmentStore {
   create(): number | undefined;
   /** @returns a descriptor, undefined when there is no such segment. @throws ERR_MEM_NATIVE, ERR_MEM_BAD_SEGMENT */
   open(): number | undefined;
+  close(fd: number): void;
   unlink(): void;
 }
 
@@ -54,6 +56,7 @@ export function sharedMemoryStore(url: string): SegmentStore {
     folder: SHM_FOLDER,
     create: () => unless('EEXIST', () => createSharedMemoryObject(object)),
     open: () => unless('ENOENT', () => openSharedMemoryObject(object)),
+    close: closeSharedMemoryObject,
     unlink: () => unlinkSharedMemoryObject(object),
   };
 }
@@ -68,6 +71,7 @@ export function fileStore(url: string): SegmentStore {
     folder: dirname(path),
     create: () => unless('EEXIST', () => openSync(path, open | constants.O_CREAT | constants.O_EXCL, OWNER_ONLY)),
     open: () => unless('ENOENT', () => openSync(path, open)),
+    close: closeSync,
     unlink: () => unlinkSync(path),
   };
 }
