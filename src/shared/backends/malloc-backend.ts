@@ -5,7 +5,7 @@ import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
 import { NativeMemory } from './native-memory.js';
-import { outOfRoom } from './out-of-room.js';
+import { outOfRoom } from './system-error.js';
 
 /** A region from the C library's heap, for one process. */
 export class MallocBackend extends MemoryBackend {

@@ -3,7 +3,7 @@ import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
 import { NativeMemory } from './native-memory.js';
-import { isNoRoom, outOfRoom } from './out-of-room.js';
+import { noRoomOr } from './system-error.js';
 
 /** A region of pages mapped for one process; a page takes memory when it is touched first. */
 export class PosixMmapBackend extends MemoryBackend {
@@ -25,7 +25,6 @@ function map(bytes: number): number {
   try {
     return mapPages(bytes);
   } catch (error) {
-    if (isNoRoom(error)) throw outOfRoom(bytes, 'what the system promises', error);
-    throw error;
+    throw noRoomOr(error, bytes, 'what the system promises');
   }
 }

@@ -8,9 +8,9 @@ import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 import type { BackendType } from './backend-type.js';
 import { type BackendParts, checkRegionBytes, headerOf, MemoryBackend, newFacts } from './memory-backend.js';
 import { NativeMemory } from './native-memory.js';
-import { isNoRoom, outOfRoom } from './out-of-room.js';
 import { inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
 import type { SegmentStore } from './segment-store.js';
+import { noRoomOr, outOfRoom } from './system-error.js';
 
 /** How a segment is created. */
 export interface SegmentOptions {
@@ -92,7 +92,7 @@ export function createSegment(type: BackendType, store: SegmentStore, options: N
   } catch (error) {
     const number = segmentNumber(fd);
     removeSegment(store, (found) => segmentNumber(found) === number);
-    throw noRoomOr(error, mappedBytes, store);
+    throw noRoomOr(error, mappedBytes, store.folder ?? 'shared memory');
   } finally {
     store.close(fd);
   }
@@ -145,8 +145,4 @@ function checkRoom(store: SegmentStore, bytes: number): void {
 
 function mapSegment(fd: number, bytes: number): NativeMemory {
   return new NativeMemory(mapShared(fd, bytes), bytes, { empty: replacePages, release: unmapPages });
-}
-
-function noRoomOr(error: unknown, bytes: number, store: SegmentStore): unknown {
-  return isNoRoom(error) ? outOfRoom(bytes, `no room in ${store.folder ?? 'shared memory'}`, error) : error;
 }

@@ -5,6 +5,7 @@ import { MemoryError } from '../../core/errors.js';
 import { type AllocatorFacts, readAllocatorRecord } from './allocator-record.js';
 import { type BackendFacts, creatorLiveness, HEADER_BYTES, type Liveness, readHeader } from './backend-header.js';
 import type { SegmentStore } from './segment-store.js';
+import { memoryErrorOf } from './system-error.js';
 
 /**
  * What a named segment is. `ready` can be attached; `creating` will be, or its creator ended too early; `damaged` is
@@ -81,12 +82,14 @@ export function removeSegment(store: SegmentStore, isMeant: (fd: number) => bool
   );
 }
 
-/** Opens a segment for the time of `work`. @returns `absent` when there is none */
+/** Opens a segment for the time of `work`. @returns `absent` when there is none @throws ERR_MEM_NATIVE for errors of `fs` functions */
 export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number) => T): T {
   const fd = store.open();
   if (fd === undefined) return absent;
   try {
     return work(fd);
+  } catch (error) {
+    throw memoryErrorOf(error);
   } finally {
     store.close(fd);
   }

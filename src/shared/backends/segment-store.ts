@@ -8,6 +8,7 @@ import {
   unlinkSharedMemoryObject,
 } from '../../../adapters/os/shared-memory-object.js';
 import { MemoryError } from '../../core/errors.js';
+import { memoryErrorOf } from './system-error.js';
 
 /** A place where segments have names. */
 export interface SegmentStore {
@@ -92,12 +93,6 @@ function unless<T>(answer: string, call: () => T): T | undefined {
   } catch (error) {
     const status = MemoryError.is(error, 'ERR_MEM_NATIVE') ? error.facts.statusName : (error as NodeJS.ErrnoException).code;
     if (status === answer) return undefined;
-    if (MemoryError.is(error)) throw error;
-    throw fileError(error as NodeJS.ErrnoException);
+    throw memoryErrorOf(error);
   }
-}
-
-function fileError(error: NodeJS.ErrnoException): MemoryError<'ERR_MEM_NATIVE'> {
-  const facts = { functionName: error.syscall ?? 'open', status: -(error.errno ?? 0), statusName: error.code ?? error.message };
-  return new MemoryError('ERR_MEM_NATIVE', facts, error);
 }
