@@ -1,10 +1,14 @@
+import { statfsSync } from 'node:fs';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
-import { formatBytes, MiB } from '../core/units.js';
+import { formatBytes, KiB, MiB } from '../core/units.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
+import { SHM_FOLDER } from '../shared/backends/segment-store.js';
+import { listSegments } from '../shared/segment-list.js';
 
 /** Something that works on this machine or does not. */
 export interface Check {
@@ -28,6 +32,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
   { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
+  { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
 ];
 
@@ -87,6 +92,19 @@ function useSimulated(): string {
   using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
   runtime.allocate(MiB).dispose();
   return 'addresses without memory';
+}
+
+function useSharedMemory(): string {
+  using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
+  using attached = PosixShmBackend.attach(created.url);
+  Atomics.store(created.region.int32, 0, 42);
+  if (Atomics.load(attached.region.int32, 0) !== 42) {
+    throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'words read == written' });
+  }
+  if (SHM_FOLDER === undefined) return 'segments can be shared';
+  const { bavail, bsize } = statfsSync(SHM_FOLDER);
+  const stale = listSegments().filter(({ abandoned }) => abandoned).length;
+  return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
 }
 
 function useCAllocator(): string {

@@ -3,6 +3,7 @@ import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
 import { addDoctorCommand } from './doctor-command.js';
 import { addReplayCommand } from './replay-command.js';
+import { addShmCommand } from './shm-command.js';
 import { packageVersion } from './version.js';
 
 /** Everything went well. */
@@ -49,6 +50,7 @@ function createProgram(done: (failed: boolean) => void): Command {
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
+  addShmCommand(program, done);
   addDoctorCommand(program);
   return program;
 }
