@@ -52,7 +52,7 @@ export abstract class MemoryBackend implements Releasable, EndsWithProcess {
     this.#memory = parts.memory;
     this.region = new SharedRegion(behindHeader(parts.memory));
     this.allocator = new AllocatorRecord(parts.header, parts.url);
-    atExit(this);
+    if (!isMainThread) atExit(this);
   }
 
   /** The bytes of the region. */
