@@ -3,6 +3,7 @@ import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
 import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
 import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
+import { memoryErrorOf } from './backends/system-error.js';
 
 /** A shared memory object of this library. */
 export interface ListedSegment {
@@ -18,13 +19,13 @@ export interface ListedSegment {
 /**
  * Lists the shared memory objects of this library, by name. Cost: some ms.
  *
- * @throws ERR_MEM_UNSUPPORTED_PLATFORM where the system has no list of them (all but Linux)
+ * @throws ERR_MEM_UNSUPPORTED_PLATFORM where the system has no list of them (all but Linux), ERR_MEM_NATIVE
  */
 export function listSegments(): ListedSegment[] {
   const folder = shmFolder();
   const users = processesMapping(`${folder}/${SHM_PREFIX}`);
   const segments: ListedSegment[] = [];
-  for (const file of readdirSync(folder).sort()) {
+  for (const file of filesIn(folder)) {
     if (!file.startsWith(SHM_PREFIX)) continue;
     const segment = look(file.slice(SHM_PREFIX.length), users.get(`${folder}/${file}`) ?? []);
     if (segment !== undefined) segments.push(segment);
@@ -47,6 +48,14 @@ export function removeListed(name: string, force: boolean): string | undefined {
     return refusal === undefined;
   });
   return refusal;
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    throw memoryErrorOf(error);
+  }
 }
 
 function look(name: string, users: readonly number[]): ListedSegment | undefined {

@@ -248,7 +248,9 @@ describe('FileBackend', () => {
     expect(() => FileBackend.create(join(folder, 'no/such/folder'), { id: 0, bytes: 1 })).toThrow(
       expect.objectContaining({ code: 'ERR_MEM_NATIVE', message: expect.stringContaining('ENOENT') }),
     );
-    expect(codeOf(() => FileBackend.attach('file://elsewhere/x'))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    for (const url of ['file://elsewhere/x', '', 'a\0b']) {
+      expect(codeOf(() => FileBackend.attach(url))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    }
     expect(() => FileBackend.attach('/dev/null')).toThrow(expect.objectContaining({ code: 'ERR_MEM_BAD_SEGMENT' }));
     expect(() => FileBackend.attach(folder)).toThrow(expect.objectContaining({ code: 'ERR_MEM_NATIVE' }));
   });
