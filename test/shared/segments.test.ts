@@ -160,9 +160,14 @@ describe('creatorLiveness', () => {
 });
 
 describe.skipIf(!onLinux)('creating', () => {
-  test('succeeds for one of all processes that try at once', () => {
+  test('succeeds for one of all processes that try at once, also where each replaces a stale one', () => {
     const name = freshName();
     const racers = 4;
+    // Every other name is taken by a creator that was killed.
+    runChild(`
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      for (let i = 0; i < 50; i += 2) PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096 });
+      process.kill(process.pid, 'SIGKILL');`);
     const source = `
       import { spawn } from 'node:child_process';
       const racer = \`
@@ -175,7 +180,7 @@ describe.skipIf(!onLinux)('creating', () => {
         while (Date.now() < start);
         for (let i = 0; i < 50; i++) {
           let outcome = 'won';
-          try { PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096 }); } catch (error) { outcome = error.code; }
+          try { PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096, replaceStale: true }); } catch (error) { outcome = error.code; }
           console.log(i, outcome);
         }
         process.stdin.on('end', () => process.exit(0));
