@@ -30,6 +30,7 @@ export abstract class RegisteredShmBackend extends ShmSegmentBackend {
   readonly #base: DevicePtr;
   readonly #mappedBytes: number;
 
+  /** @internal */
   protected constructor(parts: SegmentParts, device: HostRegistrar) {
     super(parts);
     this.#device = device;

@@ -6,6 +6,7 @@ import { SegmentBackend, type SegmentParts } from './segment-backend.js';
  * creator that is killed leaves it stale.
  */
 export abstract class ShmSegmentBackend extends SegmentBackend {
+  /** @internal */
   protected constructor(parts: SegmentParts) {
     super(parts);
     if (this.isCreator) atExit(this);
