@@ -9,7 +9,7 @@ import { SYS_GETTID, systemCall } from './system-call.js';
  * start time.
  */
 export interface ProcessIdentity {
-  /** The process's or thread's number. On Linux no two of them, of any process, have the same. */
+  /** The process's or thread's number, of 31 bits. On Linux no two of them, of any process, have the same. */
   readonly id: number;
   /** In the system's clock ticks since it booted; 0 where that cannot be told. */
   readonly startTime: number;
@@ -27,10 +27,14 @@ export interface ProcessSpace {
 const STATE = 0;
 const START_TIME = 19;
 const DEAD_STATES = ['Z', 'X', 'x'];
-const THREADS_PER_PROCESS = 2 ** 20;
+// Where the system gives threads no numbers of their own, they are made of both, in 31 bits.
+const THREADS_PER_PROCESS = 2 ** 14;
+const PROCESSES = 2 ** 17;
 
 const thisThread = lazy(() => {
-  if (SYS_GETTID === undefined) return { id: process.pid * THREADS_PER_PROCESS + threadId, startTime: 0 };
+  if (SYS_GETTID === undefined) {
+    return { id: (process.pid % PROCESSES) * THREADS_PER_PROCESS + (threadId % THREADS_PER_PROCESS), startTime: 0 };
+  }
   const id = systemCall()(SYS_GETTID, 0, 0, 0, null, 0, 0);
   return { id, startTime: startTimeOf(id) };
 });
@@ -57,7 +61,7 @@ export function processSpace(): ProcessSpace {
  * was not yet reaped does not. Of a start time of 0 only the number counts. Cost: a file read, about 20 us.
  */
 export function isProcessAlive(id: number, startTime: number): boolean {
-  if (process.platform !== 'linux') return answersToSignal(id < THREADS_PER_PROCESS ? id : Math.floor(id / THREADS_PER_PROCESS));
+  if (process.platform !== 'linux') return answersToSignal(id);
   const fields = statusFields(id);
   if (fields === undefined || DEAD_STATES.includes(fields[STATE] as string)) return false;
   return startTime === 0 || Number(fields[START_TIME]) === startTime;
@@ -83,7 +87,10 @@ function statusFields(id: number): string[] | undefined {
   }
 }
 
-function answersToSignal(pid: number): boolean {
+/** Of a process's number, or of a thread's as {@link threadIdentity} makes it. That a thread has ended cannot be told. */
+function answersToSignal(id: number): boolean {
+  const pid = id < PROCESSES ? id : Math.floor(id / THREADS_PER_PROCESS);
+  if (pid === process.pid % PROCESSES) return true;
   try {
     process.kill(pid, 0);
     return true;

@@ -248,13 +248,30 @@ describe('FileBackend', () => {
     expect(() => FileBackend.create(join(folder, 'no/such/folder'), { id: 0, bytes: 1 })).toThrow(
       expect.objectContaining({ code: 'ERR_MEM_NATIVE', message: expect.stringContaining('ENOENT') }),
     );
-    expect(codeOf(() => FileBackend.attach('file://elsewhere/x'))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    for (const url of ['file://elsewhere/x', '', 'a\0b']) {
+      expect(codeOf(() => FileBackend.attach(url))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    }
     expect(() => FileBackend.attach('/dev/null')).toThrow(expect.objectContaining({ code: 'ERR_MEM_BAD_SEGMENT' }));
     expect(() => FileBackend.attach(folder)).toThrow(expect.objectContaining({ code: 'ERR_MEM_NATIVE' }));
   });
 });
 
 describe('NativeMemory', () => {
+  test('is given back with a warning when its backend was dropped', () => {
+    const source = `
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      const { readFileSync } = await import('node:fs');
+      const mappings = () => readFileSync('/proc/self/maps', 'utf8').split('/dev/shm/').length - 1;
+      const created = PosixShmBackend.create('${freshName()}', { id: 0, bytes: 1 << 20 });
+      (() => { for (let i = 0; i < 5; i++) PosixShmBackend.attach(created.url).region.int32[i] = i; })();
+      const before = mappings();
+      for (let i = 0; i < 10; i++) { gc(); await new Promise((r) => setTimeout(r, 5)); }
+      console.log(before, mappings(), created.region.int32[4]);`;
+    const { stdout, stderr } = runChild(source, { nodeArguments: ['--expose-gc'] });
+    expect(stdout).toBe('6 1 4\n');
+    expect(stderr.match(/a shared memory backend of 1052672 bytes was dropped without detach\(\)/g)).toHaveLength(5);
+  });
+
   test('gives addresses back when no array is left, and not before', () => {
     const source = `
       const { PosixMmapBackend } = await import(${JSON.stringify('MMAP')});

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { processIdentity, processSpace } from '../../adapters/os/process-identity.js';
@@ -160,9 +161,14 @@ describe('creatorLiveness', () => {
 });
 
 describe.skipIf(!onLinux)('creating', () => {
-  test('succeeds for one of all processes that try at once', () => {
+  test('succeeds for one of all processes that try at once, also where each replaces a stale one', () => {
     const name = freshName();
     const racers = 4;
+    // Every other name is taken by a creator that was killed.
+    runChild(`
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      for (let i = 0; i < 50; i += 2) PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096 });
+      process.kill(process.pid, 'SIGKILL');`);
     const source = `
       import { spawn } from 'node:child_process';
       const racer = \`
@@ -175,7 +181,7 @@ describe.skipIf(!onLinux)('creating', () => {
         while (Date.now() < start);
         for (let i = 0; i < 50; i++) {
           let outcome = 'won';
-          try { PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096 }); } catch (error) { outcome = error.code; }
+          try { PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096, replaceStale: true }); } catch (error) { outcome = error.code; }
           console.log(i, outcome);
         }
         process.stdin.on('end', () => process.exit(0));
@@ -224,7 +230,6 @@ describe.skipIf(!onLinux)('creating', () => {
 
   test('is undone by the end of the worker that created', async () => {
     const name = freshName();
-    const { Worker } = await import('node:worker_threads');
     const source = `
       const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
       PosixShmBackend.create('${name}', { id: 1, bytes: 4096 });`;
@@ -236,6 +241,24 @@ describe.skipIf(!onLinux)('creating', () => {
     await once(worker, 'exit');
     expect(warnings).toBe('');
     expect(leftSegments()).toEqual([]);
+  });
+});
+
+describe.skipIf(!onLinux)('a worker that ends', () => {
+  test('gives back what it had attached', async () => {
+    using created = PosixShmBackend.create(freshName(), { id: 1, bytes: BYTES });
+    const source = `
+      import { parentPort, workerData } from 'node:worker_threads';
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      PosixShmBackend.attach(workerData).region.int32[0] = 42;
+      parentPort.once('message', () => {});`;
+    const mappings = () => readFileSync('/proc/self/maps', 'utf8').split(created.url.slice('shm:'.length)).length - 1;
+    const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { workerData: created.url });
+    while (Atomics.load(created.region.int32, 0) !== 42) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(mappings()).toBe(2);
+    worker.postMessage('end');
+    await once(worker, 'exit');
+    expect(mappings()).toBe(1);
   });
 });
 

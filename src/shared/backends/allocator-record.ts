@@ -51,11 +51,12 @@ export class AllocatorRecord {
     const words = this.#words;
     const { id, startTime } = threadIdentity();
     const found = Atomics.load(words, CLAIM);
-    const mayTake = found === NONE || (found !== READY && !isProcessAlive(found, loadWide(words, CLAIM_START)));
-    if (!mayTake || Atomics.compareExchange(words, CLAIM, found, id) !== found) {
-      throw this.#bad(
-        Atomics.load(words, CLAIM) === READY ? 'it has an allocator already' : 'another thread is creating its allocator',
-      );
+    const isLost = found !== NONE && found !== READY && !isProcessAlive(found, loadWide(words, CLAIM_START));
+    // The start time of the lost thread must not be taken for the next one's, who would look dead.
+    if (isLost) storeWide(words, CLAIM_START, 0);
+    if (!(found === NONE || isLost) || Atomics.compareExchange(words, CLAIM, found, id) !== found) {
+      const isReady = Atomics.load(words, CLAIM) === READY;
+      throw this.#bad(isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
     }
     storeWide(words, CLAIM_START, startTime);
     words[MAJOR] = facts.major;

@@ -1,8 +1,16 @@
-/** The kinds of memory that a region can lie in, and the codes that stand for them in a header. */
-const CODES = { array: 1, malloc: 2, 'posix-mmap': 3, 'posix-shm': 4, file: 5, 'cuda-shm': 6, 'hip-shm': 7 } as const;
-
 /** A kind of memory that a region can lie in. */
-export type BackendType = keyof typeof CODES;
+export type BackendType = 'array' | 'malloc' | 'posix-mmap' | 'posix-shm' | 'file' | 'cuda-shm' | 'hip-shm';
+
+/** What stands for each in a header. */
+const CODES: { readonly [T in BackendType]: number } = {
+  array: 1,
+  malloc: 2,
+  'posix-mmap': 3,
+  'posix-shm': 4,
+  file: 5,
+  'cuda-shm': 6,
+  'hip-shm': 7,
+};
 
 /** All of them. */
 export const BACKEND_TYPES = Object.keys(CODES) as readonly BackendType[];

@@ -22,6 +22,7 @@ export class FileBackend extends SegmentBackend {
     return new FileBackend(attachSegment(fileStore(url), ['file']));
   }
 
+  /** @internal */
   protected constructor(parts: SegmentParts) {
     super(parts);
     this.#parts = parts;

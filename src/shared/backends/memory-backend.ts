@@ -3,7 +3,7 @@ import { processIdentity, processSpace } from '../../../adapters/os/process-iden
 import '../../core/disposable.js';
 import type { Releasable } from '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
-import { atExit, type EndsWithProcess, forgetAtExit } from '../../core/exit-hook.js';
+import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import { checkBytes } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
 import { AllocatorRecord } from './allocator-record.js';
@@ -31,7 +31,7 @@ export interface BackendParts {
  * Memory for one region: a header that says what it is, and the region behind it, which reads as zeros when it is new.
  * One allocator may manage the region.
  */
-export abstract class MemoryBackend implements Releasable, EndsWithProcess {
+export abstract class MemoryBackend implements Releasable {
   readonly type: BackendType;
   /** As its creator numbered it. */
   readonly id: number;
@@ -44,6 +44,7 @@ export abstract class MemoryBackend implements Releasable, EndsWithProcess {
   readonly allocator: AllocatorRecord;
   readonly #memory: BackendMemory;
 
+  /** @internal */
   protected constructor(parts: BackendParts) {
     this.type = parts.facts.type;
     this.id = parts.facts.id;
@@ -52,7 +53,7 @@ export abstract class MemoryBackend implements Releasable, EndsWithProcess {
     this.#memory = parts.memory;
     this.region = new SharedRegion(behindHeader(parts.memory));
     this.allocator = new AllocatorRecord(parts.header, parts.url);
-    atExit(this);
+    if (!isMainThread) atExit(this);
   }
 
   /** The bytes of the region. */

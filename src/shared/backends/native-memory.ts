@@ -15,6 +15,9 @@ export interface NativeMemoryEnd {
 /**
  * Native memory under arrays that may outlive it. {@link retire} gives the memory back at once, but the addresses only
  * when the garbage collector has found that no array over them is left: until then an old array shows zeros.
+ *
+ * Memory that was dropped without being retired goes the same way, with a process warning: nothing but a bare address
+ * can lead to it then.
  */
 export class NativeMemory implements RegionMemory {
   readonly base: DevicePtr;
@@ -26,7 +29,7 @@ export class NativeMemory implements RegionMemory {
     this.base = devicePtr(base);
     this.bytes = bytes;
     this.#end = end;
-    this.#addresses = new Addresses(() => end.release(base, bytes));
+    this.#addresses = new Addresses(bytes, () => end.release(base, bytes));
   }
 
   /** @throws ERR_MEM_DISPOSED after {@link retire} */
@@ -49,9 +52,11 @@ export class NativeMemory implements RegionMemory {
 class Addresses implements Reclaimable {
   retired = false;
   #buffers = 0;
+  readonly #bytes: number;
   readonly #release: () => void;
 
-  constructor(release: () => void) {
+  constructor(bytes: number, release: () => void) {
+    this.#bytes = bytes;
     this.#release = release;
   }
 
@@ -68,6 +73,8 @@ class Addresses implements Reclaimable {
   /** One of the buffers was collected. */
   reclaim(): void {
     this.#buffers--;
-    if (this.retired && this.#buffers === 0) this.#release();
+    if (this.#buffers > 0) return;
+    if (!this.retired) process.emitWarning(`a shared memory backend of ${this.#bytes} bytes was dropped without detach()`);
+    this.#release();
   }
 }

@@ -17,6 +17,9 @@ export interface NewRegisteredSegment extends NewSegment {
   readonly device: HostRegistrar;
 }
 
+// What a device reaches for must not be collected before it is unregistered.
+const registered = new Set<RegisteredShmBackend>();
+
 /**
  * A POSIX shared memory object that is registered with a device, so that the device copies from and to it without a
  * stop in between. Every process that attaches registers it for itself; one without such a device attaches by
@@ -27,6 +30,7 @@ export abstract class RegisteredShmBackend extends ShmSegmentBackend {
   readonly #base: DevicePtr;
   readonly #mappedBytes: number;
 
+  /** @internal */
   protected constructor(parts: SegmentParts, device: HostRegistrar) {
     super(parts);
     this.#device = device;
@@ -38,6 +42,7 @@ export abstract class RegisteredShmBackend extends ShmSegmentBackend {
       this.#release();
       throw error;
     }
+    registered.add(this);
   }
 
   /** Unregisters first: the device must not reach for memory that is gone. */
@@ -50,6 +55,7 @@ export abstract class RegisteredShmBackend extends ShmSegmentBackend {
       this.#device.registerHost(this.#base, this.#mappedBytes);
       throw error;
     }
+    registered.delete(this);
   }
 
   /** Without unregistering: it was not registered. */

@@ -50,6 +50,7 @@ export abstract class SegmentBackend extends MemoryBackend {
   readonly #store: SegmentStore;
   readonly #number: number;
 
+  /** @internal */
   protected constructor(parts: SegmentParts) {
     super(parts);
     this.#store = parts.store;

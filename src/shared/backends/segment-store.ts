@@ -45,11 +45,8 @@ const OWNER_ONLY = 0o600;
 export function sharedMemoryStore(url: string): SegmentStore {
   const name = url.startsWith(SHM_SCHEME) ? url.slice(SHM_SCHEME.length) : url;
   if (!NAME.test(name)) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: 'the url of a shared segment',
-      value: JSON.stringify(url),
-      expected: 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash',
-    });
+    const expected = 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash';
+    throw badUrl('the url of a shared segment', url, expected);
   }
   const object = `/${SHM_PREFIX}${name}`;
   return {
@@ -65,6 +62,7 @@ export function sharedMemoryStore(url: string): SegmentStore {
 /** A file. @param url - a `file:` url, or a path @throws ERR_MEM_INVALID_ARGUMENT for a url that is no path here */
 export function fileStore(url: string): SegmentStore {
   const path = url.startsWith(FILE_SCHEME) ? pathOf(url) : url;
+  if (path === '' || path.includes('\0')) throw badUrl('the path of a shared file', url, 'a path');
   // Non-blocking: opening a named pipe would wait for ever. No links: a link in a shared folder may lead anywhere.
   const open = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   return {
@@ -81,9 +79,12 @@ function pathOf(url: string): string {
   try {
     return fileURLToPath(url);
   } catch (error) {
-    const facts = { name: 'the url of a shared segment', value: JSON.stringify(url), expected: 'a file: url of a file here' };
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', facts, error);
+    throw badUrl('the url of a shared file', url, 'a file: url of a file here', error);
   }
+}
+
+function badUrl(name: string, url: string, expected: string, cause?: unknown): MemoryError {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: JSON.stringify(url), expected }, cause);
 }
 
 /** Runs a call of the system; undefined for the one failure that is an answer. */

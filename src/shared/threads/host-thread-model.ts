@@ -11,7 +11,7 @@ const idle = new Int32Array(new SharedArrayBuffer(4));
 let lastKey = 0;
 
 /** The threads that run JavaScript. Each has values of its own, because each has its own objects. */
-abstract class HostThreadModel extends ThreadModel {
+export abstract class HostThreadModel extends ThreadModel {
   readonly #values = new Map<string, unknown>();
 
   override getTid(): number {

@@ -4,8 +4,8 @@ import { MemoryError } from '../../core/errors.js';
 import { newThreadLocalKey } from './host-thread-model.js';
 import { type ThreadLocalKey, ThreadModel } from './thread-model.js';
 
-// Above every number of a host thread: Linux has at most 2^22, elsewhere it is made of the process's and the thread's.
-const TIDS_OF_HOST = process.platform === 'linux' ? 2 ** 22 : 2 ** 42;
+// Above every number of a host thread.
+const TIDS_OF_HOST = 2 ** 31;
 
 const numbers = new Map<string, number>();
 
