@@ -36,7 +36,12 @@ const OPERATIONS: readonly [string, Operation][] = [
   ['freeing an own block between free ones', (mortal, { own }) => mortal.freeOffset(CTX, own[7]!)],
   ['freeing another’s block', (mortal, { before }) => mortal.freeOffset(CTX, before[1]!)],
   ['freeing another’s large block', (mortal, { before }) => mortal.freeOffset(CTX, before[7]!)],
-  ['freeing several', (mortal, { own }) => [1, 0, 9, 11].forEach((i) => mortal.freeOffset(CTX, own[i]!))],
+  [
+    'freeing several',
+    (mortal, { own }) => {
+      for (const i of [1, 0, 9, 11]) mortal.freeOffset(CTX, own[i]!);
+    },
+  ],
   ['reallocating', (mortal, { own }) => mortal.reallocateOffset(CTX, own[3]!, 9000)],
   [
     'running out of memory',

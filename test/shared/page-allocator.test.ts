@@ -184,7 +184,7 @@ describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (
       const { allocator, attach } = make();
       const contexts = Array.from({ length: 5 }, () => ({ tid: NULL_TID }));
       const allocators = [allocator, attach(2), allocator, attach(3), allocator];
-      contexts.forEach((ctx, i) => allocators[i]!.createTls(ctx));
+      for (const [i, ctx] of contexts.entries()) allocators[i]!.createTls(ctx);
       expect(new Set(contexts.map((ctx) => ctx.tid)).size).toBe(5);
       const offset = allocator.allocateOffset(contexts[0]!, 100);
       allocator.freeTls(contexts[0]!);
@@ -348,7 +348,7 @@ describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (
           live.forEach(check);
           for (const one of threads) one.checkInvariants();
         }
-        live.forEach((block, i) => threads[i % 3]!.freeOffset(CTX, block.offset));
+        for (const [i, block] of live.entries()) threads[i % 3]!.freeOffset(CTX, block.offset);
         for (const one of threads) one.detach();
         const last = attach(9);
         last.checkInvariants();
