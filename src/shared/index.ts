@@ -25,6 +25,8 @@ export { ShmSegmentBackend } from './backends/shm-segment-backend.js';
 export { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from './mem-context.js';
 export { MemoryRegistry, memoryRegistry } from './memory-registry.js';
 export * from './offset-pointer.js';
+export { type CountedReference, type ReferenceHost, RegionReferences } from './pages/region-references.js';
+export type { ThreadWatch } from './pages/thread-watch.js';
 export { type ListedSegment, listSegments, removeListed } from './segment-list.js';
 export type { SegmentUsage } from './segment-usage.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
