@@ -12,8 +12,8 @@ export interface Churn {
   readonly slots: number;
   readonly maxBytes: number;
   readonly seed: number;
-  /** Whether threads free each other's blocks, which they pass on by offset. */
-  readonly passOn: boolean;
+  /** A block of words: places through which threads pass blocks on for others to check and free, and a hand for each thread. */
+  readonly mailbox: number;
 }
 
 /** What a process says at its end. */
@@ -27,7 +27,8 @@ export interface ChurnResult {
 
 /**
  * A program that allocates and frees at random in a shared region, fills each block with its owner's pattern and checks it
- * whole before the free. In a mailbox at the region's first block, threads pass blocks on to be checked and freed by others.
+ * whole before the free. Through a mailbox, threads pass blocks on
+ * for others to check and free.
  */
 export function churnSource(churn: Churn): string {
   return `
@@ -60,8 +61,7 @@ const check = (offset) => {
   for (let i = offset + 8; i < offset + bytes; i++) if (uint8[i] !== mark) return void result.damaged++;
 };
 const free = (offset) => { check(offset); allocator.freeOffset(CTX, offset); result.frees++; };
-const MAILBOX = 64;
-const mailbox = int32[${MAILBOX_WORD}] / 4;
+const hand = churn.mailbox / 4 + ${MAILBOX_WORDS} + churn.seed * ${MAX_THREADS} + thread;
 const start = performance.now();
 for (let n = 0; n < churn.operations; n++) {
   const slot = random(churn.slots);
@@ -82,9 +82,15 @@ for (let n = 0; n < churn.operations; n++) {
   }
   let offset = offsets[slot];
   offsets[slot] = -1;
-  // The mailbox holds offsets: what is put in takes out what was there.
-  if (churn.passOn && random(3) === 0) offset = Atomics.exchange(int32, mailbox + random(MAILBOX), offset);
+  // What is put into the mailbox takes out what was there. Should this process be killed, its hand tells what it had taken.
+  if (random(3) === 0) {
+    const place = churn.mailbox / 4 + random(${MAILBOX_WORDS});
+    const found = Atomics.load(int32, place);
+    Atomics.store(int32, hand, found);
+    if (Atomics.compareExchange(int32, place, found, offset) === found) offset = found;
+  }
   if (offset > 0) free(offset);
+  Atomics.store(int32, hand, 0);
 }
 for (const offset of offsets) if (offset !== -1) free(offset);
 result.ms = performance.now() - start;
@@ -102,8 +108,10 @@ if (isMainThread) {
 `;
 }
 
-/** The control word of a page allocator that no allocator uses: tests note the mailbox there. */
-export const MAILBOX_WORD = 30;
+/** Places in a mailbox. */
+export const MAILBOX_WORDS = 64;
+/** Threads of a process at most. */
+export const MAX_THREADS = 8;
 
 /** Starts the program in a process of its own. */
 export function startChurn(file: string): ChildProcess {
