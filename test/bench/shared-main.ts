@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../src/cli/size.js';
@@ -37,6 +38,7 @@ export async function main(_root: string, args: readonly string[]): Promise<numb
     if (values.markdown !== undefined) checkMarks(values.markdown);
     const rounds = count('--rounds', values.rounds);
     const handoverBytes = parseSize('--handover', values.handover);
+    const machine = `${machineText()}, load average ${loadavg()[0]!.toFixed(1)} before the run`;
     const throughput = await measureThroughput({
       processes: values.processes.split(',').map((text) => count('--processes', text)),
       rounds,
@@ -44,7 +46,7 @@ export async function main(_root: string, args: readonly string[]): Promise<numb
       main: join(import.meta.dirname, 'shared-contestant-main.js'),
     });
     const handover = await measureHandover(handoverBytes, rounds);
-    const text = sharedMarkdown({ throughput, handover, handoverBytes, rounds, machine: machineText() });
+    const text = sharedMarkdown({ throughput, handover, handoverBytes, rounds, machine });
     process.stdout.write(`${text}\n`);
     if (values.markdown !== undefined) writeBetweenMarks(values.markdown, text);
     return 0;
