@@ -11,6 +11,7 @@ export default defineConfig({
       { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
       { find: /^stowage\/adapters\/cuda$/, replacement: source('adapters/devices/cuda.ts') },
       { find: /^stowage\/adapters\/hip$/, replacement: source('adapters/devices/hip.ts') },
+      { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
     ],
   },

@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
@@ -6,8 +7,11 @@ import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
-import { formatBytes, MiB } from '../core/units.js';
+import { formatBytes, KiB, MiB } from '../core/units.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
+import { SHM_FOLDER } from '../shared/backends/segment-store.js';
+import { listSegments } from '../shared/segment-list.js';
 
 /** Something that works on this machine or does not. */
 export interface Check {
@@ -34,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'hip', run: () => useGpu(new HipDevice()) },
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
+  { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
 ];
 
@@ -125,6 +130,19 @@ function useOpenCl(): string {
     found.push(`${name} (${platformName}), ${formatBytes(capacityBytes)}`);
   }
   return found.join('; ');
+}
+
+function useSharedMemory(): string {
+  using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
+  using attached = PosixShmBackend.attach(created.url);
+  Atomics.store(created.region.int32, 0, 42);
+  if (Atomics.load(attached.region.int32, 0) !== 42) {
+    throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'words read == written' });
+  }
+  if (SHM_FOLDER === undefined) return 'segments can be shared';
+  const { bavail, bsize } = statfsSync(SHM_FOLDER);
+  const stale = listSegments().filter(({ abandoned }) => abandoned).length;
+  return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
 }
 
 function useCAllocator(): string {

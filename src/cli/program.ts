@@ -5,6 +5,7 @@ import { addConvertCommand } from './convert-command.js';
 import { addDoctorCommand } from './doctor-command.js';
 import { addRecordCommand } from './record-command.js';
 import { addReplayCommand } from './replay-command.js';
+import { addShmCommand } from './shm-command.js';
 import { packageVersion } from './version.js';
 
 /** Everything went well. */
@@ -56,6 +57,7 @@ function createProgram(done: (failed: boolean | number) => void): Command {
   addReplayCommand(program, done);
   addRecordCommand(program, done);
   addConvertCommand(program);
+  addShmCommand(program, done);
   addDoctorCommand(program);
   return program;
 }
