@@ -29,6 +29,9 @@ export { type CountedReference, type ReferenceHost, RegionReferences } from './p
 export type { ThreadWatch } from './pages/thread-watch.js';
 export { type ListedSegment, listSegments, removeListed } from './segment-list.js';
 export type { SegmentUsage } from './segment-usage.js';
+export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } from './shared-allocation.js';
+export { SharedMemoryDevice } from './shared-memory-device.js';
+export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
 export { HostThreadModel, MainThreadModel, WorkerThreadModel } from './threads/host-thread-model.js';
 export { StreamThreadModel } from './threads/stream-thread-model.js';
