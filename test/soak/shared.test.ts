@@ -48,12 +48,18 @@ describe.each(['scalable-page', 'thread-local'])('a %s allocator', (type) => {
 });
 
 describe.each([ScalablePageAllocator, ThreadLocalAllocator].map((type) => [type.name, type] as const))('%s', (_, Type) => {
-  test('does not run dry at nine tenths in use: a million allocations of mixed sizes, none refused', () => {
-    const { region } = PosixMmapBackend.create(0, 64 * MiB);
+  test.each([
+    // [largest request in bytes, refusals of a million that are borne]: fragments that are too small for the largest requests.
+    [64 * KiB, 0],
+    [128 * KiB, 50],
+  ])('does not run dry at nine tenths in use: a million allocations of up to %i bytes, at most %i refused', (maxBytes, borne) => {
+    using backend = PosixMmapBackend.create(0, 64 * MiB);
+    const { region } = backend;
     const allocator = Type.shmInit(region, { id: { major: 0, minor: 0 } });
     const random = new SeededRandom(5);
     const live: OffsetPointer[] = [];
     let refusals = 0;
+    let lateRefusals = 0;
     for (let n = 0; n < 1_000_000; n++) {
       while (allocator.allocatedBytes > 0.9 * allocator.capacityBytes) {
         const at = random.below(live.length);
@@ -61,11 +67,16 @@ describe.each([ScalablePageAllocator, ThreadLocalAllocator].map((type) => [type.
         live[at] = live.at(-1)!;
         live.pop();
       }
-      const bytes = 1 + Math.floor(2 ** ((random.below(1000) / 1000) * 16));
-      if (codeOf(() => live.push(allocator.allocateOffset(CTX, bytes))) !== 'none') refusals++;
+      const bytes = 1 + Math.floor(2 ** ((random.below(1000) / 1000) * Math.log2(maxBytes)));
+      if (codeOf(() => live.push(allocator.allocateOffset(CTX, bytes))) !== 'none') {
+        refusals++;
+        if (n >= 500_000) lateRefusals++;
+      }
     }
     allocator.checkInvariants();
-    expect(refusals).toBe(0);
+    expect(refusals).toBeLessThanOrEqual(borne);
+    // It does not get worse.
+    expect(lateRefusals).toBeLessThanOrEqual(borne / 2);
     for (const offset of live) allocator.freeOffset(CTX, offset);
     allocator.freeTls({ tid: allocator.references.holder });
     expect(allocator.allocatedBytes).toBe(0);
