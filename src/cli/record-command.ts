@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { MemoryError } from '../core/errors.js';
 import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
 import { summariseTrace } from '../trace/trace-summary.js';
+import { complain } from './complain.js';
 import { createProgress } from './progress.js';
 import { summaryText } from './record-summary.js';
 
@@ -42,13 +43,13 @@ export function addRecordCommand(program: Command, done: (exitCode: number) => v
 
 /** @returns the exit code of the program */
 async function record(command: readonly string[], { out, sites }: RecordFlags): Promise<number> {
-  // A file of a run before must not be taken for this one's.
-  removeOld(out);
   const { [OWNER_VARIABLE]: _owner, ...inherited } = process.env;
   const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
+  // A file of a run before must not be taken for this one's.
+  removeOld(out);
   const exitCode = await run(command, env);
   if (statSync(out, { throwIfNoEntry: false }) === undefined) {
-    process.stderr.write(`stowage: ${out}: nothing was recorded: the program used no memory of stowage\n`);
+    complain(`${out}: nothing was recorded: the program used no memory of stowage`);
     return exitCode;
   }
   const progress = createProgress('reading', 'bytes');
@@ -56,6 +57,10 @@ async function record(command: readonly string[], { out, sites }: RecordFlags): 
     const summary = await summariseTrace(out, { onProgress: progress.report });
     progress.stop();
     process.stderr.write(summaryText(out, summary));
+  } catch (error) {
+    if (!MemoryError.is(error)) throw error;
+    // The program has run: its exit code is what its caller waits for.
+    complain(error.message);
   } finally {
     progress.stop();
   }
@@ -92,7 +97,7 @@ async function run([file = '', ...args]: readonly string[], env: NodeJS.ProcessE
   try {
     return await new Promise<number>((ended) => {
       child.once('error', (error) => {
-        process.stderr.write(`stowage: ${file}: the program cannot be run: ${error.message}\n`);
+        complain(`${file}: the program cannot be run: ${error.message}`);
         ended(EXIT_NO_COMMAND);
       });
       child.once('exit', (code, signal) => ended(code ?? EXIT_SIGNAL + (signal === null ? 0 : constants.signals[signal])));

@@ -18,6 +18,8 @@ const OUTPUT: Record<string, RegExp> = {
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
+  'recording.mjs':
+    /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
   'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
