@@ -5,7 +5,6 @@ import { MemoryError } from '../core/errors.js';
 import { MemoryHost } from '../core/memory-host.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import type { ManagerFactory } from '../core/process-state.js';
-import type { DevicePtr } from '../core/units.js';
 import { type ReplayResult, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { ObservedDevice } from './observed-device.js';
@@ -44,8 +43,8 @@ export interface ObservedRun {
  */
 export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
   const { name, device, createManager, swaps, timing, onProgress } = options;
-  const observer = new RunObserver(trace, (ptr) => host.slot.allocated(ptr as DevicePtr));
-  const host = new ObservedHost(new ObservedDevice(device, observer));
+  const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
+  const host: ObservedHost = new ObservedHost(new ObservedDevice(device, observer));
   try {
     const manager = createManager(host.deviceCount, new MemoryManagerDeviceInterface());
     new MemoryManagerInstaller(manager, host).setAsMemoryManager();

@@ -1,4 +1,4 @@
-import type { EventRecorder } from './event-recorder.js';
+import type { EventBuilder } from './event-builder.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
 
@@ -14,13 +14,13 @@ const INITIAL_IDS = 16_384;
  */
 export class AllocTraceParser implements LineParser {
   readonly format = 'alloctrace';
-  readonly #recorder: EventRecorder;
+  readonly #events: EventBuilder;
   readonly #integers = new IntegerScanner();
   #slotOfId = new Int32Array(INITIAL_IDS);
   #nextId = 0;
 
-  constructor(recorder: EventRecorder) {
-    this.#recorder = recorder;
+  constructor(events: EventBuilder) {
+    this.#events = events;
   }
 
   parse(text: Buffer, start: number, end: number, line: number): string | undefined {
@@ -46,7 +46,7 @@ export class AllocTraceParser implements LineParser {
       larger.set(this.#slotOfId);
       this.#slotOfId = larger;
     }
-    this.#slotOfId[id] = this.#recorder.alloc(bytes, line);
+    this.#slotOfId[id] = this.#events.alloc(bytes, line);
     this.#nextId++;
     return undefined;
   }
@@ -55,7 +55,7 @@ export class AllocTraceParser implements LineParser {
     if (id >= this.#nextId) return `id ${id} was never allocated`;
     const slot = this.#slotOfId[id]!;
     if (slot === FREED) return `id ${id} is already free`;
-    this.#recorder.free(slot, line);
+    this.#events.free(slot, line);
     this.#slotOfId[id] = FREED;
     return undefined;
   }

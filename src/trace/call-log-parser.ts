@@ -1,7 +1,8 @@
-import type { EventRecorder } from './event-recorder.js';
+import type { EventBuilder } from './event-builder.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
 import { LivePointers } from './live-pointers.js';
+import { TraceKind } from './trace-events.js';
 
 /** How many integers follow the name of each call that this library logs. */
 const INTEGERS_OF_CALL = new Map([
@@ -30,13 +31,14 @@ export function isCallLine(line: string): boolean {
 
 /**
  * Reads a call log of this library. A block lives until both of its locks are clear, as in a manager.
- * An allocation that failed is no event. Calls that a subclass logged under names of its own are passed over.
+ * Calls that change nothing, and those that a subclass logged under names of its own, are no events.
  */
 export class CallLogParser implements LineParser {
   readonly format = 'call log';
-  readonly #recorder: EventRecorder;
+  readonly #events: EventBuilder;
   readonly #integers = new IntegerScanner();
   readonly #pointers = new LivePointers();
+  readonly #segments = new LivePointers();
   readonly #values = new Float64Array(3);
   /** Live blocks of 0 bytes: they share the null pointer, and one is as good as another. */
   readonly #emptySlots: number[] = [];
@@ -44,8 +46,8 @@ export class CallLogParser implements LineParser {
   #shutdownsBefore = new Uint32Array(1024);
   #shutdowns = 0;
 
-  constructor(recorder: EventRecorder) {
-    this.#recorder = recorder;
+  constructor(events: EventBuilder) {
+    this.#events = events;
   }
 
   parse(text: Buffer, start: number, end: number, line: number): string | undefined {
@@ -66,6 +68,15 @@ export class CallLogParser implements LineParser {
         return this.#unlock(first, USER, line);
       case 'userLock':
         return this.#userLock(first);
+      case 'nativeAlloc':
+        this.#segments.add(second, first);
+        this.#events.nativeAlloc(first, line, second);
+        return undefined;
+      case 'nativeFree':
+        return this.#nativeFree(first, line);
+      case 'signalMemoryCleanup':
+        this.#events.note(TraceKind.cleanup, line);
+        return undefined;
       case 'shutdown':
         this.#shutdowns++;
         return undefined;
@@ -90,7 +101,8 @@ export class CallLogParser implements LineParser {
   #alloc(bytes: number, userLock: number, ptr: number, line: number): string | undefined {
     if (userLock > 1) return `the user lock is ${userLock}, not 0 or 1`;
     if (ptr === 0) {
-      if (bytes === 0) this.#emptySlots.push(this.#recorder.alloc(0, line));
+      if (bytes === 0) this.#emptySlots.push(this.#events.alloc(0, line));
+      else this.#events.note(TraceKind.outOfMemory, line, bytes);
       return undefined;
     }
     const before = this.#pointers.slotOf(ptr);
@@ -99,7 +111,7 @@ export class CallLogParser implements LineParser {
       if (this.#shutdownsBefore[before] === this.#shutdowns) return `pointer ${ptr} is allocated while it is live`;
       this.#free(ptr, before, line);
     }
-    const slot = this.#recorder.alloc(bytes, line);
+    const slot = this.#events.alloc(bytes, line, ptr);
     if (slot >= this.#locks.length) this.#growSlots();
     this.#locks[slot] = userLock === 1 ? USER : MANAGER;
     this.#shutdownsBefore[slot] = this.#shutdowns;
@@ -110,7 +122,7 @@ export class CallLogParser implements LineParser {
   #unlock(ptr: number, lock: number, line: number): string | undefined {
     if (ptr === 0) {
       const empty = this.#emptySlots.pop();
-      if (empty !== undefined) this.#recorder.free(empty, line);
+      if (empty !== undefined) this.#events.free(empty, line);
       return undefined;
     }
     const slot = this.#pointers.slotOf(ptr);
@@ -128,13 +140,21 @@ export class CallLogParser implements LineParser {
     return undefined;
   }
 
+  /** A segment that was there before the log began has no size, and is passed over. */
+  #nativeFree(ptr: number, line: number): undefined {
+    const bytes = this.#segments.slotOf(ptr);
+    if (bytes === undefined) return;
+    this.#segments.free(ptr);
+    this.#events.nativeFree(bytes, line, ptr);
+  }
+
   #unknown(ptr: number): string {
     return this.#pointers.wasFreed(ptr) ? `pointer ${ptr} is already free` : `pointer ${ptr} heads no live block`;
   }
 
   #free(ptr: number, slot: number, line: number): void {
     this.#pointers.free(ptr);
-    this.#recorder.free(slot, line);
+    this.#events.free(slot, line);
   }
 
   #growSlots(): void {

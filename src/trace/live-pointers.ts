@@ -1,13 +1,13 @@
 const FREED = -1;
 const SLACK = 1024;
 
-/** The slot of each live pointer of a call log. Cost: O(1) amortised. */
+/** A number for each live pointer: the slot of a block, say. Cost: O(1) amortised. */
 export class LivePointers {
   #live = 0;
   // Entries are overwritten, never deleted, and dropped by copying: see NativeLedger.
   #slots = new Map<number, number>();
 
-  /** The slot of a live pointer, undefined for any other. */
+  /** The number of a live pointer, undefined for any other. */
   slotOf(ptr: number): number | undefined {
     const slot = this.#slots.get(ptr);
     return slot === FREED ? undefined : slot;

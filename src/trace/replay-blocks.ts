@@ -1,7 +1,7 @@
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { BlockVerifier } from './block-verifier.js';
-import type { TraceEvents } from './trace-events.js';
+import { NO_SLOT, type TraceEvents } from './trace-events.js';
 
 /** Is told of every block of a replay, between the calls of the slot. */
 export interface ReplayWatcher {
@@ -37,7 +37,7 @@ export class ReplayBlocks {
     return this.#pointers.reduce((count, ptr) => (ptr === NULL_PTR ? count : count + 1), 0);
   }
 
-  /** Replays up to event `end`. Allocates no objects unless it is watched. */
+  /** Replays the allocations and frees up to event `end`. Allocates no objects unless it is watched. */
   run(end: number): void {
     if (this.#watcher === undefined) this.#runPlain(end);
     else this.#runWatched(end, this.#watcher);
@@ -81,7 +81,7 @@ export class ReplayBlocks {
         const code = slots[i]!;
         if (code >= 0) {
           pointers[code] = slot.alloc(bytes[i]!, true);
-        } else {
+        } else if (code !== NO_SLOT) {
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;
           slot.unlock(ptr, true);
@@ -104,7 +104,7 @@ export class ReplayBlocks {
           const ptr = slot.alloc(bytes[i]!, true);
           pointers[code] = ptr;
           watcher.allocated(i, code, ptr, bytes[i]!);
-        } else {
+        } else if (code !== NO_SLOT) {
           watcher.freeing(i, ~code);
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;

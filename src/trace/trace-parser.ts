@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
 import { AllocTraceParser } from './alloc-trace-parser.js';
 import { CallLogParser, isCallLine } from './call-log-parser.js';
-import { EventRecorder } from './event-recorder.js';
+import { EventBuilder } from './event-builder.js';
 import { quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
 import type { TraceFormat } from './trace-events.js';
@@ -20,13 +20,12 @@ const NOTHING = Buffer.alloc(0);
  * What it throws is ERR_MEM_BAD_INPUT with file, line and reason; nothing can be pushed afterwards.
  */
 export class TraceParser {
-  readonly recorder = new EventRecorder();
+  readonly events = new EventBuilder();
   readonly #file: string;
   #lines: LineParser | undefined;
   #name: string;
   #line = 1;
   #rest: Buffer = NOTHING;
-  #events = false;
 
   /** @param file - the name for messages */
   constructor(file: string) {
@@ -64,7 +63,6 @@ export class TraceParser {
     this.#rest = text.subarray(start);
     if (this.#rest.length > MAX_LINE_BYTES)
       this.#fail(this.#lines === undefined ? NEITHER : `the line is longer than ${MAX_LINE_BYTES} bytes`);
-    this.#events ||= this.recorder.length > 0;
   }
 
   /** Checks that the text is complete. @throws ERR_MEM_BAD_INPUT */
@@ -74,7 +72,7 @@ export class TraceParser {
       const first = this.#lines === undefined && !/^(?:#alloctrace v1|[A-Za-z]+ [\d ]*$)/.test(this.#rest.toString('latin1'));
       this.#fail(first ? NEITHER : 'the last line is cut off: it has no line end');
     }
-    if (!this.#events) this.#fail('there are no allocations in it', 0);
+    if (this.events.allocations === 0) this.#fail('there are no allocations in it', 0);
   }
 
   #parse(lines: LineParser, text: Buffer, start: number, end: number): void {
@@ -86,12 +84,12 @@ export class TraceParser {
     const name = HEADER.exec(firstLine)?.[1];
     if (name !== undefined) {
       this.#name = name.replace(CONTROL, '?');
-      return new AllocTraceParser(this.recorder);
+      return new AllocTraceParser(this.events);
     }
     if (firstLine.startsWith('#alloctrace'))
       this.#fail(`${quote(firstLine)} is no header that is known: it reads "#alloctrace v1 <name>"`);
     if (!isCallLine(firstLine)) this.#fail(NEITHER);
-    const log = new CallLogParser(this.recorder);
+    const log = new CallLogParser(this.events);
     this.#parse(log, text, start, end);
     return log;
   }

@@ -12,13 +12,13 @@ export async function* readTrace(path: string): AsyncGenerator<EventBatch> {
   const parser = new TraceParser(path);
   for await (const chunk of readChunks(path, () => parser.line)) {
     parser.push(chunk);
-    if (parser.recorder.length > 0) yield parser.recorder.take();
+    if (parser.events.length > 0) yield parser.events.take();
   }
   parser.end();
 }
 
 /**
- * Reads a whole trace or call log into memory, at 16 bytes an event.
+ * Reads a whole trace or call log into memory, at 17 bytes an event and more where it has addresses, times or names.
  *
  * @throws ERR_MEM_BAD_INPUT with file, line and reason
  */
@@ -43,5 +43,5 @@ export function parseTrace(text: string | Uint8Array, file: string): TraceEvents
 }
 
 function eventsOf(file: string, parser: TraceParser): TraceEvents {
-  return new TraceEvents({ file, name: parser.name, format: parser.format }, parser.recorder.copy(), parser.recorder);
+  return new TraceEvents({ file, name: parser.name, format: parser.format }, parser.events.copy(), parser.events);
 }

@@ -26,7 +26,9 @@ export function formatBytes(bytes) {
  * @returns {string}
  */
 export function formatTick(bytes) {
-  return formatBytes(bytes).replace(/\.0+(?= )/, '').replace(/(\.\d*?)0+(?= )/, '$1');
+  return formatBytes(bytes)
+    .replace(/\.0+(?= )/, '')
+    .replace(/(\.\d*?)0+(?= )/, '$1');
 }
 
 /**
