@@ -1,24 +1,18 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { BuiltReport } from './build-report.js';
 import { inlineModules } from './inline-modules.js';
 import type { ReportData } from './report-data.js';
 
 const PAGE = new URL('./page/', import.meta.url);
-const PLACE = /<!--(title|policy|styles|scripts|data|payload)-->/g;
-
-/** What a page holds beside its own scripts and styles. */
-export interface PageContent {
-  readonly data: ReportData;
-  /** The binary columns in base64. */
-  readonly payload: string;
-}
+const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
 
 /**
  * Writes the page: one document with all that it needs. It loads nothing, save that a live page listens to its own server;
  * its policy lets nothing run but its own scripts, named by their hashes.
  */
-export function renderPage({ data, payload }: PageContent): string {
+export function renderPage({ data, payload }: BuiltReport): string {
   const library = createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js');
   const styles = [readFileSync(library.replace('uPlot.iife.min.js', 'uPlot.min.css'), 'utf8'), readPage('page.css')];
   const scripts = [
@@ -32,13 +26,17 @@ export function renderPage({ data, payload }: PageContent): string {
       scripts.map(({ text }) => text),
       data.mode === 'live',
     ),
+    licence: `<!-- uPlot: ${readFileSync(library.replace('dist/uPlot.iife.min.js', 'LICENSE'), 'utf8').trim()} -->`,
     styles: styles.map((text) => `<style>${text}</style>`).join('\n'),
     scripts: scripts.map(({ type, text }) => `<script type="${type}">${checkScript(text)}</script>`).join('\n'),
     data: jsonInScript(data),
     payload,
   };
   // A function, because a replacement text has signs of its own.
-  return readPage('page.html').replace(PLACE, (_, place: string) => parts[place] as string);
+  return readPage('page.html').replace(
+    PLACE,
+    (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string,
+  );
 }
 
 function readPage(name: string): string {

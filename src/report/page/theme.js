@@ -1,7 +1,5 @@
 import { part } from './dom.js';
 
-const DARK = '(prefers-color-scheme: dark)';
-
 /** How many colours there are for managers and for tags. */
 export const COLOURS = 8;
 /** How many steps the scale for sizes and ages has. */
@@ -41,18 +39,20 @@ export function managerColour(place) {
  * @param {() => void} onChange - draws anew what is no style sheet's
  */
 export function followTheme(onChange) {
-  const system = matchMedia(DARK);
+  const system = matchMedia('(prefers-color-scheme: dark)');
   const button = part('theme');
-  const root = document.documentElement;
-  const isDark = () => (root.dataset['theme'] ?? (system.matches ? 'dark' : 'light')) === 'dark';
+  /** @type {boolean | undefined} */
+  let wished;
   const show = () => {
+    const dark = wished ?? system.matches;
+    document.documentElement.dataset['theme'] = dark ? 'dark' : 'light';
     known.clear();
-    button.textContent = isDark() ? 'Light' : 'Dark';
-    button.setAttribute('aria-label', isDark() ? 'Use light colours' : 'Use dark colours');
+    button.textContent = dark ? 'Light' : 'Dark';
+    button.setAttribute('aria-label', dark ? 'Use light colours' : 'Use dark colours');
     onChange();
   };
   button.addEventListener('click', () => {
-    root.dataset['theme'] = isDark() ? 'light' : 'dark';
+    wished = !(wished ?? system.matches);
     show();
   });
   system.addEventListener('change', show);

@@ -1,0 +1,263 @@
+import { Chart } from './chart.js';
+import { choice, element, fillTable, part, swatch, toggle } from './dom.js';
+import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
+
+/** @import { ReplayView } from './replay-view.js' */
+
+const TABLE_ROWS = 24;
+const MANY_RUNS = 3;
+
+/**
+ * The main chart: what the program holds, and what each manager reserved and cached for it; with the values at the
+ * pointer or at the chosen moment, and a table of the same.
+ *
+ * @param {ReplayView} view
+ */
+export function memorySection(view) {
+  const { data, columns, group } = view;
+  const events = columns.get(data.curveX);
+  const live = columns.get(data.live);
+  const reserved = data.runs.map((run) => columns.get(run.reserved));
+  const cached = data.runs.map((run) => columns.get(run.cached));
+  const shown = { live: true, reserved: true, cached: data.runs.length <= MANY_RUNS };
+  const runShown = data.runs.map(() => true);
+  /** @type {number | null} */
+  let hovered = null;
+
+  const x = () => Float64Array.from(events, (event) => view.toX(event));
+  const chart = new Chart(
+    part('memory-chart'),
+    x(),
+    [
+      { label: 'live', colour: '--live', values: live, filled: true },
+      ...view.runs.map(({ name, colour }, run) => ({ label: `${name}, reserved`, colour, values: reserved[run] ?? [] })),
+      ...view.runs.map(({ name, colour }, run) => ({
+        label: `${name}, cached`,
+        colour,
+        values: cached[run] ?? [],
+        dashed: true,
+        hidden: !shown.cached,
+      })),
+    ],
+    {
+      label: `Memory over time of ${data.runs.length} managers: live, reserved and cached bytes`,
+      format: formatTick,
+      bytes: true,
+      group,
+      onHover: (index) => {
+        hovered = index;
+        readout();
+      },
+    },
+  );
+
+  const apply = () => {
+    chart.showCurve(0, shown.live);
+    runShown.forEach((on, run) => {
+      chart.showCurve(1 + run, on && shown.reserved);
+      chart.showCurve(1 + data.runs.length + run, on && shown.cached);
+    });
+  };
+  const quantity = (/** @type {keyof typeof shown} */ name, /** @type {string} */ hint) => {
+    const button = toggle(
+      name,
+      shown[name],
+      (on) => {
+        shown[name] = on;
+        apply();
+      },
+      lineSample(name),
+    );
+    button.title = hint;
+    return button;
+  };
+  const controls = [
+    quantity('live', 'Bytes that the program holds'),
+    quantity('reserved', 'Bytes of native memory that the manager holds'),
+    quantity('cached', 'Reserved bytes that no block takes up: kept for later requests'),
+    element('span', { class: 'gap' }),
+    zoomButton('Zoom in', '+', () => group.zoomBy(0.6)),
+    zoomButton('Zoom out', '−', () => group.zoomBy(1 / 0.6)),
+    zoomButton('Show everything', 'All', () => group.show(null)),
+  ];
+  if (view.hasClock) {
+    controls.push(
+      choice(
+        'axis',
+        [
+          ['events', 'events'],
+          ['time', 'time'],
+        ],
+        (value) => view.useTime(value === 'time'),
+      ),
+    );
+  }
+  part('memory-controls').replaceChildren(...controls);
+
+  const where = element('p', { class: 'where' });
+  const readings = element('div', { class: 'readings' });
+  part('memory-readout').replaceChildren(where, readings);
+  const cells = view.runs.map(({ name, colour }, run) => {
+    const values = element('span', { class: 'values' });
+    const button = toggle(
+      name,
+      true,
+      (on) => {
+        runShown[run] = on;
+        apply();
+      },
+      swatch(colour),
+    );
+    button.title = 'Show or hide this manager';
+    readings.append(element('div', { class: 'reading' }, button, values));
+    return values;
+  });
+
+  function readout() {
+    const event = hovered === null ? view.moment : Math.round(events[hovered] ?? 0);
+    const at = hovered ?? lastAtOrBefore(events, view.moment);
+    const time = view.hasClock ? `, ${formatTime(view.timeOf(event))}` : '';
+    const subject = hovered === null ? 'Chosen moment' : 'Pointer';
+    where.textContent = `${subject}, event ${formatCount(event)}${time}: ${formatBytes(live[at] ?? 0)} live`;
+    cells.forEach((cell, run) => {
+      const held = reserved[run]?.[at] ?? Number.NaN;
+      const kept = cached[run]?.[at] ?? Number.NaN;
+      cell.textContent = Number.isNaN(held) ? 'stopped' : `${formatBytes(held)} reserved, ${formatBytes(kept)} cached`;
+    });
+  }
+
+  function table() {
+    const rows = [];
+    for (let row = 0; row <= TABLE_ROWS; row++) {
+      const at = Math.round(((events.length - 1) * row) / TABLE_ROWS);
+      const bytes = reserved.map((values) => formatBytes(values[at] ?? Number.NaN));
+      rows.push([formatCount(events[at] ?? 0), formatBytes(live[at] ?? 0), ...bytes]);
+    }
+    const headings = [
+      { heading: 'event', numeric: true },
+      { heading: 'live', numeric: true },
+    ];
+    fillTable(
+      part('memory-table'),
+      [...headings, ...view.runs.map(({ name }) => ({ heading: `${name} reserved`, numeric: true }))],
+      rows,
+    );
+  }
+
+  part('memory-as-table').addEventListener('toggle', table, { once: true });
+  view.changed.on(() => {
+    readout();
+    group.redraw();
+  });
+  view.axisChanged.on(() => {
+    chart.setData(x(), [live, ...reserved, ...cached]);
+    readout();
+  });
+  readout();
+}
+
+/**
+ * The smaller charts beside: fragmentation, native calls and hits.
+ *
+ * @param {ReplayView} view
+ */
+export function detailCharts(view) {
+  const { data, columns, group } = view;
+  const rates = Float64Array.from({ length: Math.ceil(data.events / data.rateStride) }, (_, i) =>
+    Math.min(data.events, (i + 1) * data.rateStride),
+  );
+  /** @type {(() => void)[]} */
+  const refreshes = [];
+  const curves = (/** @type {(run: number) => ArrayLike<number>} */ valuesOf) =>
+    view.runs.map(({ name, colour }, run) => ({ label: name, colour, values: valuesOf(run) }));
+  const add = (
+    /** @type {string} */ place,
+    /** @type {ArrayLike<number>} */ events,
+    /** @type {ReturnType<typeof curves>} */ lines,
+    /** @type {Omit<ConstructorParameters<typeof Chart>[3], 'group'>} */ options,
+  ) => {
+    const x = () => Float64Array.from(events, (event) => view.toX(event));
+    const chart = new Chart(part(place), x(), lines, { ...options, group });
+    refreshes.push(() =>
+      chart.setData(
+        x(),
+        lines.map(({ values }) => values),
+      ),
+    );
+  };
+  // Every run looks at the same events; one that failed at fewer of them.
+  const looks = data.runs
+    .map((run) => columns.get(run.fragmentationX))
+    .reduce((a, b) => (b.length > a.length ? b : a), new Float64Array());
+  add(
+    'fragmentation-chart',
+    looks,
+    curves((run) => padded(columns.get(/** @type {any} */ (data.runs[run]).fragmentation), looks.length)),
+    {
+      label: 'Fragmentation over time by manager',
+      format: (value) => formatShare(value, 0),
+      share: true,
+    },
+  );
+  add(
+    'native-chart',
+    rates,
+    curves((run) => columns.get(/** @type {any} */ (data.runs[run]).nativeCalls)),
+    {
+      label: 'Native calls so far, by manager',
+      format: formatShort,
+    },
+  );
+  add(
+    'hits-chart',
+    rates,
+    curves((run) => columns.get(/** @type {any} */ (data.runs[run]).hits)),
+    {
+      label: 'Share of allocations without a native call over time, by manager',
+      format: (value) => formatShare(value, 0),
+      share: true,
+    },
+  );
+  view.axisChanged.on(() => {
+    for (const refresh of refreshes) refresh();
+  });
+}
+
+/**
+ * @param {ArrayLike<number>} values
+ * @param {number} length
+ */
+function padded(values, length) {
+  return Float64Array.from({ length }, (_, i) => values[i] ?? Number.NaN);
+}
+
+/**
+ * @param {ArrayLike<number>} sorted
+ * @param {number} value
+ */
+function lastAtOrBefore(sorted, value) {
+  let low = 0;
+  let high = sorted.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if ((sorted[middle] ?? 0) <= value) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+/** @param {string} kind */
+function lineSample(kind) {
+  return element('span', { class: `line ${kind}`, 'aria-hidden': 'true' });
+}
+
+/**
+ * @param {string} label
+ * @param {string} text
+ * @param {() => void} onClick
+ */
+function zoomButton(label, text, onClick) {
+  const button = element('button', { type: 'button', 'aria-label': label, title: label }, text);
+  button.addEventListener('click', onClick);
+  return button;
+}
