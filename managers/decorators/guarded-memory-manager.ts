@@ -1,10 +1,10 @@
 import { ensure, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 import { type Damage, DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
 import { GuardedBlocks } from './guarded-blocks.js';

@@ -1,11 +1,11 @@
 import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { AddressOrder } from './address-order.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { NumberColumn } from './number-column.js';
 

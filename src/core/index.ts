@@ -11,6 +11,7 @@ export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.j
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
 export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
+export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';
 export type { MemoryStat, MemoryStatsSnapshot } from './stats.js';
 export { MemoryStats } from './stats.js';

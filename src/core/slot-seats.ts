@@ -5,6 +5,8 @@ import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { SeatedManager } from './seated-manager.js';
+import type { SlotObserver } from './slot-observer.js';
+import { SlotObservers } from './slot-observers.js';
 import type { DevicePtr } from './units.js';
 
 /** What a slot is made of. */
@@ -29,6 +31,8 @@ export class SlotSeats {
   /** Who was replaced and still has live blocks, oldest first. */
   draining: SeatedManager[] = [];
   closed = false;
+  /** Who sees what happens here. */
+  readonly observers = new SlotObservers();
   readonly #options: ManagerSlotOptions;
   #changing = false;
   #stoppedNativeAllocs = 0;
@@ -78,6 +82,26 @@ export class SlotSeats {
     return this.active === undefined ? this.draining.slice() : [this.active, ...this.draining];
   }
 
+  /** Lets an observer see what happens here from now on. */
+  observe(observer: SlotObserver): void {
+    this.observers.add(observer);
+    this.#markObserved();
+  }
+
+  /** Takes back {@link observe}. */
+  unobserve(observer: SlotObserver): void {
+    this.observers.remove(observer);
+    this.#markObserved();
+  }
+
+  #markObserved(): void {
+    for (const seat of this.all()) seat.log.setObserved(this.observers.any);
+  }
+
+  #seated(manager: MemoryManagerAdapter): SeatedManager {
+    return new SeatedManager(manager, this.#options.natives, this.observers, () => this.#noteReserved());
+  }
+
   /** @param besides - bytes of a manager that has no seat yet */
   #noteReserved(besides = 0): void {
     this.#peakReservedBytes = Math.max(this.#peakReservedBytes, this.reservedBytes + besides);
@@ -89,7 +113,7 @@ export class SlotSeats {
 
   fill(manager: MemoryManagerAdapter): void {
     manager.deviceInterface.checkClaim(manager, this);
-    new SeatedManager(manager, this.#options.natives, () => this.#noteReserved()).fillTable();
+    this.#seated(manager).fillTable();
   }
 
   install(manager: MemoryManagerAdapter): void {
@@ -171,8 +195,9 @@ export class SlotSeats {
   #admit(manager: MemoryManagerAdapter): SeatedManager {
     if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
     manager.deviceInterface.claim(manager, this);
-    const seat = new SeatedManager(manager, this.#options.natives, () => this.#noteReserved());
+    const seat = this.#seated(manager);
     seat.fillTable();
+    seat.log.setObserved(this.observers.any);
     this.#changing = true;
     try {
       seat.log.line('initialize');
@@ -195,6 +220,7 @@ export class SlotSeats {
     this.draining = this.draining.filter((other) => other !== seat);
     this.active = seat;
     this.installed = installed;
+    this.observers.swap(seat.handle, previous?.handle ?? 0);
     try {
       if (previous !== undefined) this.#retire(previous);
     } finally {
@@ -239,6 +265,7 @@ export class SlotSeats {
     // Tries again what the manager could not give back.
     attempt(() => seat.freeOutstanding());
     seat.log.flush();
+    seat.log.setObserved(false);
     this.#stoppedNativeAllocs += seat.ledger.allocs;
     this.#stoppedNativeFrees += seat.ledger.frees;
     this.#stoppedCommits += seat.ledger.commits;

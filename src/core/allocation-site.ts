@@ -1,4 +1,4 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { MemoryError } from './errors.js';
 
 /** Frames of this library that may lie between an allocation's caller and a manager. */
 const OWN_FRAMES = 16;

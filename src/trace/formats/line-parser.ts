@@ -1,4 +1,4 @@
-import type { TraceFormat } from './trace-events.js';
+import type { TraceFormat } from '../trace-events.js';
 
 /** Turns the lines of one format into events. */
 export interface LineParser {

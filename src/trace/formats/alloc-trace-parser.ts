@@ -1,4 +1,4 @@
-import type { EventBuilder } from './event-builder.js';
+import type { EventBuilder } from '../event-builder.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
 
