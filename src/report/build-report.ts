@@ -155,6 +155,7 @@ function runData(run: ObservedRun, trace: TraceEvents, rows: Uint32Array, seen: 
     fragmentation: payload.add(Float64Array.from(observer.fragmentation)),
     fragmentationX: payload.add(Float64Array.from(observer.fragmentationX)),
     address: payload.add(Float64Array.from(rows, (row) => observer.addresses[row]!)),
+    padding: payload.add(rows.map((row) => observer.padding[row]!)),
     segments: segmentColumns(observer.segments, seen),
   };
 }

@@ -98,6 +98,8 @@ export interface RunData {
   readonly fragmentationX: Column;
   /** Of each block of the report; 0 for one that this run never had. */
   readonly address: Column;
+  /** Of each block of the report: how many bytes larger than asked for it is. */
+  readonly padding: Column;
   readonly segments: SegmentColumns;
 }
 

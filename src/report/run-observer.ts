@@ -10,6 +10,7 @@ import { SegmentHistory } from './segment-history.js';
 const LOOKED_AT_BLOCKS = 4_000_000;
 const MIN_LOOKS = 16;
 const MAX_LOOKS = 256;
+const MAX_PADDING_BYTES = 2 ** 32 - 1;
 const RATE_BUCKETS = 256;
 
 /** How many events a point of the curves of native calls and hits stands for. */
@@ -32,6 +33,8 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
   readonly segments = new SegmentHistory();
   /** Of each allocation of the trace; 0 for those that the run did not reach. */
   readonly addresses: Float64Array;
+  /** Of each allocation: how many bytes its block is larger than asked for. */
+  readonly padding: Uint32Array;
   events = 0;
   #nativeAllocs = 0;
   #nativeFrees = 0;
@@ -59,6 +62,7 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     this.nativeCalls = new Float64Array(buckets).fill(Number.NaN);
     this.hits = new Float64Array(buckets).fill(Number.NaN);
     this.addresses = new Float64Array(trace.allocations);
+    this.padding = new Uint32Array(trace.allocations);
     this.#pointers = new Float64Array(trace.slotCount);
     this.#sizes = new Float64Array(trace.slotCount);
     const looks = Math.min(MAX_LOOKS, Math.max(MIN_LOOKS, Math.floor(LOOKED_AT_BLOCKS / Math.max(1, trace.peakBlocks))));
@@ -80,9 +84,10 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     return this.#allocations === 0 ? 0 : this.#hits / this.#allocations;
   }
 
-  allocated(event: number, slot: number, ptr: DevicePtr): void {
-    this.addresses[this.#allocations++] = ptr;
+  allocated(event: number, slot: number, ptr: DevicePtr, requestedBytes: number): void {
     const bytes = this.#sizeOf(ptr);
+    this.addresses[this.#allocations] = ptr;
+    this.padding[this.#allocations++] = Math.min(bytes - requestedBytes, MAX_PADDING_BYTES);
     this.#pointers[slot] = ptr;
     this.#sizes[slot] = bytes;
     this.#allocatedBytes += bytes;

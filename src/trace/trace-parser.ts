@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
+import { EventBuilder } from './event-builder.js';
 import { AllocTraceParser } from './formats/alloc-trace-parser.js';
 import { CallLogParser, isCallLine } from './formats/call-log-parser.js';
-import { EventBuilder } from './event-builder.js';
 import { quote } from './formats/integer-scanner.js';
 import type { LineParser } from './formats/line-parser.js';
 import type { TraceFormat } from './trace-events.js';

@@ -256,7 +256,11 @@ export class AddressMap {
           : 'Point at a block, or press the arrow keys in the map, to see what it is.';
       return;
     }
-    const words = [formatBytes(block.bytes), `at ${formatAddress(block.address)}`, `${this.#view.ageText(block.age)} old`];
+    const size =
+      block.padding > 0
+        ? `${formatBytes(block.bytes)} in a block of ${formatBytes(block.bytes + block.padding)}`
+        : formatBytes(block.bytes);
+    const words = [size, `at ${formatAddress(block.address)}`, `${this.#view.ageText(block.age)} old`];
     if (block.tag !== '') words.push(`tag ${block.tag}`);
     if (block.site !== '') words.push(block.site.split('\n', 1)[0] ?? '');
     detail.textContent = words.join(' · ');

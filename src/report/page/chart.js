@@ -194,6 +194,7 @@ export class Chart {
           ticks: { ...lines, size: 4 },
           font: '12px system-ui, sans-serif',
           values: (_, splits) => splits.map((x) => group.axis.format(x)),
+          size: 28,
           space: 90,
         },
         {

@@ -113,17 +113,27 @@ export function memorySection(view) {
     return values;
   });
 
-  function readout() {
-    const event = hovered === null ? view.moment : Math.round(events[hovered] ?? 0);
-    const at = hovered ?? lastAtOrBefore(events, view.moment);
+  const tell = (/** @type {string} */ subject, /** @type {number} */ event, /** @type {number} */ liveBytes) => {
     const time = view.hasClock ? `, ${formatTime(view.timeOf(event))}` : '';
-    const subject = hovered === null ? 'Chosen moment' : 'Pointer';
-    where.textContent = `${subject}, event ${formatCount(event)}${time}: ${formatBytes(live[at] ?? 0)} live`;
-    cells.forEach((cell, run) => {
-      const held = reserved[run]?.[at] ?? Number.NaN;
-      const kept = cached[run]?.[at] ?? Number.NaN;
-      cell.textContent = Number.isNaN(held) ? 'stopped' : `${formatBytes(held)} reserved, ${formatBytes(kept)} cached`;
-    });
+    where.textContent = `${subject}, event ${formatCount(event)}${time}: ${formatBytes(liveBytes)} live`;
+  };
+  const tellRun = (/** @type {number} */ run, /** @type {number} */ held, /** @type {number} */ kept) => {
+    const cell = cells[run];
+    if (cell === undefined) return;
+    cell.textContent = Number.isNaN(held) ? 'stopped' : `${formatBytes(held)} reserved, ${formatBytes(kept)} cached`;
+  };
+  function readout() {
+    if (hovered === null) {
+      tell('Chosen moment', view.moment, view.totals(view.run).live);
+      for (let run = 0; run < cells.length; run++) {
+        const { reserved: held, cached: kept } = view.totals(run);
+        tellRun(run, held, kept);
+      }
+      return;
+    }
+    const at = hovered;
+    tell('Pointer', Math.round(events[at] ?? 0), live[at] ?? 0);
+    for (let run = 0; run < cells.length; run++) tellRun(run, reserved[run]?.[at] ?? Number.NaN, cached[run]?.[at] ?? Number.NaN);
   }
 
   function table() {
@@ -229,21 +239,6 @@ export function detailCharts(view) {
  */
 function padded(values, length) {
   return Float64Array.from({ length }, (_, i) => values[i] ?? Number.NaN);
-}
-
-/**
- * @param {ArrayLike<number>} sorted
- * @param {number} value
- */
-function lastAtOrBefore(sorted, value) {
-  let low = 0;
-  let high = sorted.length - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if ((sorted[middle] ?? 0) <= value) low = middle;
-    else high = middle - 1;
-  }
-  return low;
 }
 
 /** @param {string} kind */

@@ -46,8 +46,11 @@ export function momentBar(view) {
     slider.value = String(view.momentPlace);
     const words = view.momentText();
     slider.setAttribute('aria-valuetext', words);
-    const live = view.blocks(view.run).reduce((sum, { bytes }) => sum + bytes, 0);
-    text.textContent = `${words}: ${formatBytes(live)} live`;
+    const { live, reserved } = view.totals(view.run);
+    const name = view.runs[view.run]?.name ?? '';
+    text.textContent = Number.isNaN(reserved)
+      ? `${words}: ${name} had stopped`
+      : `${words}: ${formatBytes(live)} live, ${formatBytes(reserved)} reserved by ${name}`;
   };
   view.changed.on(show);
   show();

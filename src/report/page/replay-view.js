@@ -164,6 +164,7 @@ export class ReplayView {
     const died = columns.get(data.blocks.died);
     const bytes = columns.get(data.blocks.bytes);
     const address = columns.get(shown.address);
+    const padding = columns.get(shown.padding);
     const tag = data.blocks.tag === null ? null : columns.get(data.blocks.tag);
     const site = data.blocks.site === null ? null : columns.get(data.blocks.site);
     const blocks = [];
@@ -176,6 +177,7 @@ export class ReplayView {
       blocks.push({
         address: at,
         bytes: /** @type {number} */ (bytes[i]),
+        padding: padding[i] ?? 0,
         age: moment - from,
         tag: data.tags[(tag?.[i] ?? 0) - 1] ?? '',
         site: data.sites[(site?.[i] ?? 0) - 1] ?? '',
@@ -203,6 +205,23 @@ export class ReplayView {
       }
     }
     return segments.sort((a, b) => a.start - b.start);
+  }
+
+  /**
+   * What the program and a run hold at the chosen moment; NaN where the run had stopped.
+   *
+   * @param {number} run
+   */
+  totals(run) {
+    const stopped = this.moment > (this.data.runs[run]?.events ?? 0);
+    let live = 0;
+    let allocated = 0;
+    for (const { bytes, padding } of this.blocks(run)) {
+      live += bytes;
+      allocated += bytes + padding;
+    }
+    const reserved = stopped ? Number.NaN : this.segments(run).reduce((sum, { bytes }) => sum + bytes, 0);
+    return { live, reserved, cached: reserved - allocated };
   }
 
   /** @param {number} x */

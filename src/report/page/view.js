@@ -9,7 +9,8 @@
  *
  * @typedef {object} Block
  * @property {number} address
- * @property {number} bytes
+ * @property {number} bytes - as asked for
+ * @property {number} padding - bytes that the block is larger than that
  * @property {number} age - in units of the view's axis
  * @property {string} tag
  * @property {string} site

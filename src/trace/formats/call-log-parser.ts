@@ -1,8 +1,8 @@
 import type { EventBuilder } from '../event-builder.js';
+import { TraceKind } from '../trace-events.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
 import { LivePointers } from './live-pointers.js';
-import { TraceKind } from '../trace-events.js';
 
 /** How many integers follow the name of each call that this library logs. */
 const INTEGERS_OF_CALL = new Map([
