@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 
 const IMPORT = /^import (?:\{[^}]*\}) from '(\.\/[\w-]+\.js)';\n/gm;
 const EXPORT = /^export (?=(?:async )?function|class|const|let)/gm;
+const DECLARATION = /^(?:async )?(?:function|class|const|let) (\w+)/gm;
 const UNSUPPORTED = /^(?:import|export)\b.*$/m;
 
 /**
@@ -12,6 +13,7 @@ const UNSUPPORTED = /^(?:import|export)\b.*$/m;
  */
 export function inlineModules(entry: URL): string {
   const seen = new Set<string>();
+  const names = new Set<string>();
   const parts: string[] = [];
   const visit = (url: URL): void => {
     if (seen.has(url.href)) return;
@@ -21,6 +23,10 @@ export function inlineModules(entry: URL): string {
     const body = source.replace(IMPORT, '').replace(EXPORT, '');
     const left = UNSUPPORTED.exec(body);
     if (left !== null) throw new Error(`${url.href}: this cannot be inlined: ${left[0]}`);
+    for (const [, name = ''] of body.matchAll(DECLARATION)) {
+      if (names.has(name)) throw new Error(`${url.href}: another module of the page has a ${name}, too`);
+      names.add(name);
+    }
     parts.push(body.trim());
   };
   visit(entry);

@@ -1,18 +1,24 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { BuiltReport } from './build-report.js';
 import { inlineModules } from './inline-modules.js';
-import type { ReportData } from './report-data.js';
+import type { LivePageData, ReportData } from './report-data.js';
 
 const PAGE = new URL('./page/', import.meta.url);
 const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
+
+/** What a page holds beside its own scripts and styles. */
+export interface PageContent {
+  readonly data: ReportData | LivePageData;
+  /** The binary columns in base64; empty for a live page. */
+  readonly payload: string;
+}
 
 /**
  * Writes the page: one document with all that it needs. It loads nothing, save that a live page listens to its own server;
  * its policy lets nothing run but its own scripts, named by their hashes.
  */
-export function renderPage({ data, payload }: BuiltReport): string {
+export function renderPage({ data, payload }: PageContent): string {
   const library = createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js');
   const styles = [readFileSync(library.replace('uPlot.iife.min.js', 'uPlot.min.css'), 'utf8'), readPage('page.css')];
   const scripts = [
@@ -44,7 +50,7 @@ function readPage(name: string): string {
 }
 
 /** JSON that cannot end its script element, whatever the names in it are. */
-function jsonInScript(data: ReportData): string {
+function jsonInScript(data: PageContent['data']): string {
   return JSON.stringify(data).replaceAll('<', '\\u003c').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
 }
 

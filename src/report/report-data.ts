@@ -4,7 +4,7 @@
  */
 export interface ReportData {
   readonly version: 1;
-  readonly mode: 'replay' | 'live';
+  readonly mode: 'replay';
   readonly title: string;
   /** What the page is about, in the header's order. */
   readonly facts: readonly Fact[];
@@ -33,6 +33,14 @@ export interface ReportData {
   readonly sizes: readonly SizeClass[];
   readonly leaks: LeakTable;
   readonly tune: TuneData | null;
+}
+
+/** What the page begins with whose content comes by a stream. */
+export interface LivePageData {
+  readonly version: 1;
+  readonly mode: 'live';
+  readonly title: string;
+  readonly facts: readonly Fact[];
 }
 
 /** A column in the binary payload. */

@@ -33,7 +33,7 @@ export class AddressMap {
   #tags = [];
   #scale = { least: 1, most: 2 };
 
-  /** @param {Pick<ReplayView, 'runs' | 'run' | 'chooseRun' | 'changed' | 'blocks' | 'segments' | 'ageText'>} view */
+  /** @param {Pick<ReplayView, 'runs' | 'run' | 'changed' | 'blocks' | 'segments' | 'ageText'> & { chooseRun?: (run: number) => void }} view */
   constructor(view) {
     this.#view = view;
     this.#canvas = element('canvas', { tabindex: '0', role: 'img', 'aria-describedby': 'map-detail' });
@@ -91,25 +91,12 @@ export class AddressMap {
     const live = this.#blocks.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#canvas.setAttribute(
       'aria-label',
-      `Address map of ${this.#view.runs[this.#view.run]?.name ?? 'no manager'}: ${formatCount(this.#blocks.length)} blocks, ${formatBytes(live)}, ` +
+      `Address map${this.#view.chooseRun === undefined ? '' : ` of ${this.#view.runs[this.#view.run]?.name}`}: ${formatCount(this.#blocks.length)} blocks, ${formatBytes(live)}, ` +
         `in ${formatBytes(reserved)} of reserved memory. Arrow keys go from block to block.`,
     );
   }
 
   #controls() {
-    const { runs, run } = this.#view;
-    const runChoice = choice(
-      'manager',
-      runs.map(({ name }, place) => /** @type {const} */ ([String(place), name])),
-      (value) => this.#view.chooseRun(Number(value)),
-    );
-    const select = runChoice.querySelector('select');
-    if (select !== null) {
-      select.value = String(run);
-      this.#view.changed.on(() => {
-        select.value = String(this.#view.run);
-      });
-    }
     const colourChoice = choice(
       'colour by',
       [
@@ -122,7 +109,22 @@ export class AddressMap {
         this.update();
       },
     );
-    part('map-controls').replaceChildren(runChoice, colourChoice);
+    part('map-controls').replaceChildren(...this.#runChoice(), colourChoice);
+  }
+
+  /** A choice between the runs; nothing where all of them share one map. */
+  #runChoice() {
+    const view = this.#view;
+    if (view.chooseRun === undefined) return [];
+    const names = view.runs.map(({ name }, place) => /** @type {const} */ ([String(place), name]));
+    const made = choice('manager', names, (value) => view.chooseRun?.(Number(value)));
+    const select = made.querySelector('select');
+    const show = () => {
+      if (select !== null) select.value = String(view.run);
+    };
+    view.changed.on(show);
+    show();
+    return [made];
   }
 
   /** Finds the range of the scale, or the tags with the most bytes. */

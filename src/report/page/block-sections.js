@@ -14,7 +14,8 @@ const NO_SITE = element('span', { class: 'soft' }, 'not recorded');
 export function biggestBlocks(view) {
   const show = () => {
     const blocks = view.blocks();
-    const named = blocks.some(({ tag, site }) => tag !== '' || site !== '');
+    const tagged = blocks.some(({ tag }) => tag !== '');
+    const sited = blocks.some(({ site }) => site !== '');
     const biggest = blocks.sort((a, b) => b.bytes - a.bytes).slice(0, SHOWN_BLOCKS);
     part('biggest-lead').textContent =
       `${formatCount(blocks.length)} blocks live ${view.momentText()}; the biggest ${formatCount(biggest.length)}:`;
@@ -24,13 +25,15 @@ export function biggestBlocks(view) {
         { heading: 'size', numeric: true },
         { heading: 'address', numeric: true },
         { heading: 'age', numeric: true },
-        ...(named ? [{ heading: 'tag' }, { heading: 'site' }] : []),
+        ...(tagged ? [{ heading: 'tag' }] : []),
+        ...(sited ? [{ heading: 'site' }] : []),
       ],
       biggest.map(({ bytes, address, age, tag, site }) => [
         formatBytes(bytes),
         element('code', {}, formatAddress(address)),
         view.ageText(age),
-        ...(named ? [tag, site === '' ? NO_SITE.cloneNode(true) : siteCell(site)] : []),
+        ...(tagged ? [tag] : []),
+        ...(sited ? [site === '' ? NO_SITE.cloneNode(true) : siteCell(site)] : []),
       ]),
     );
   };
@@ -78,13 +81,13 @@ export function leakSection(view) {
 /**
  * How many allocations there are of each size, and how many of them live at the chosen moment.
  *
- * @param {Pick<ReplayView, 'changed' | 'blocks' | 'data'>} view
+ * @param {Pick<ReplayView, 'changed' | 'blocks' | 'sizes'>} view
  */
 export function sizeSection(view) {
-  const { sizes } = view.data;
   /** @type {'allocations' | 'bytes'} */
   let measure = 'allocations';
   const show = () => {
+    const { sizes } = view;
     const live = sizes.map(() => ({ allocations: 0, bytes: 0 }));
     for (const { bytes } of view.blocks()) {
       const place = sizes.findIndex(({ from, to }) => bytes >= from && bytes < to);

@@ -49,6 +49,11 @@ export class ChartGroup {
     this.axis = axis;
   }
 
+  /** Takes all charts out: others take their places. */
+  clear() {
+    for (const chart of this.#charts.splice(0)) chart.remove();
+  }
+
   /** @param {Chart} chart */
   add(chart) {
     this.#charts.push(chart);
@@ -105,6 +110,10 @@ export class Chart {
   #plot;
   #options;
   #element;
+  #dragged = false;
+  #resizing = new ResizeObserver(() => {
+    this.#plot.setSize({ width: this.#element.clientWidth, height: this.#element.clientHeight });
+  });
 
   /**
    * @param {HTMLElement} place
@@ -122,7 +131,7 @@ export class Chart {
     place.replaceChildren(this.#element);
     this.#plot = new uPlot(
       this.#settings(curves),
-      /** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...curves.map(({ values }) => values)])),
+      /** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...curves.map(({ values }) => withGaps(values))])),
       this.#element,
     );
     this.#element.addEventListener('keydown', (event) => this.#onKey(event));
@@ -141,7 +150,7 @@ export class Chart {
    * @param {readonly ArrayLike<number>[]} values
    */
   setData(x, values) {
-    this.#plot.setData(/** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...values])), false);
+    this.#plot.setData(/** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...values.map(withGaps)])), false);
     this.rescale();
   }
 
@@ -160,6 +169,13 @@ export class Chart {
 
   redraw() {
     this.#plot.redraw(false, true);
+  }
+
+  /** Takes the chart off the page. */
+  remove() {
+    this.#resizing.disconnect();
+    this.#plot.destroy();
+    this.#element.remove();
   }
 
   /**
@@ -252,8 +268,6 @@ export class Chart {
     this.#dragged = true;
   }
 
-  #dragged = false;
-
   /** @param {MouseEvent} event */
   #onClick(event) {
     const dragged = this.#dragged;
@@ -286,4 +300,17 @@ export class Chart {
     event.preventDefault();
     action();
   }
+}
+
+/**
+ * Puts null, which is how the library knows a gap, where there is no number.
+ *
+ * @param {ArrayLike<number>} values
+ * @returns {ArrayLike<number | null>}
+ */
+function withGaps(values) {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i])) return Array.from(values, (value) => (Number.isNaN(value) ? null : value));
+  }
+  return values;
 }

@@ -119,3 +119,12 @@ export function siteCell(site) {
   const rest = element('code', { class: 'site' }, others.join('\n'));
   return element('details', { class: 'site' }, element('summary', {}, element('code', {}, first)), rest);
 }
+
+/**
+ * Makes a sample of how a quantity is drawn in the main chart.
+ *
+ * @param {string} quantity - live, reserved or cached
+ */
+export function lineSample(quantity) {
+  return element('span', { class: `line ${quantity}`, 'aria-hidden': 'true' });
+}

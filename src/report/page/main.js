@@ -3,6 +3,7 @@ import { biggestBlocks, leakSection, sizeSection } from './block-sections.js';
 import { element, part } from './dom.js';
 import { frontierSection } from './frontier-section.js';
 import { showHints } from './hints.js';
+import { showLive } from './live-sections.js';
 import { managerSection } from './manager-section.js';
 import { detailCharts, memorySection } from './memory-section.js';
 import { momentBar } from './moment-bar.js';
@@ -10,7 +11,7 @@ import { Columns } from './payload.js';
 import { ReplayView } from './replay-view.js';
 import { followTheme } from './theme.js';
 
-/** @import { Fact, ReportData } from '../report-data.js' */
+/** @import { Fact, LivePageData, ReportData } from '../report-data.js' */
 
 /**
  * @param {string} place
@@ -24,6 +25,7 @@ function showFacts(place, facts) {
 
 /** @param {ReportData} data */
 async function showReport(data) {
+  showFacts('settings', data.settings);
   const view = new ReplayView(data, await Columns.unpack(part('report-columns').textContent ?? ''));
   managerSection(view);
   if (data.tune !== null) frontierSection(data.tune);
@@ -40,10 +42,10 @@ async function showReport(data) {
   });
 }
 
-const report = /** @type {ReportData} */ (JSON.parse(part('report-data').textContent ?? ''));
-part('title').textContent = report.title;
-showFacts('facts', report.facts);
-showFacts('settings', report.settings);
+const page = /** @type {ReportData | LivePageData} */ (JSON.parse(part('report-data').textContent ?? ''));
+part('title').textContent = page.title;
+showFacts('facts', page.facts);
 showHints();
-await showReport(report);
+if (page.mode === 'live') followTheme(showLive());
+else await showReport(page);
 document.documentElement.dataset['ready'] = 'true';

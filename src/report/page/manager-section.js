@@ -3,7 +3,7 @@ import { formatBytes, formatCount, formatShare } from './format.js';
 
 /** @import { ReplayView } from './replay-view.js' */
 
-const COLUMNS = [
+const MANAGER_COLUMNS = [
   { heading: 'manager' },
   { heading: 'peak reserved', numeric: true, hint: 'The most native memory that the manager held at once.' },
   {
@@ -49,7 +49,7 @@ export function managerSection(view) {
     ];
   });
   const table = part('manager-table');
-  fillTable(table, COLUMNS, rows);
+  fillTable(table, MANAGER_COLUMNS, rows);
   if (data.winner !== null) table.querySelectorAll('tbody tr')[data.winner.run]?.classList.add('winner');
   const winner = data.winner === null ? undefined : data.runs[data.winner.run];
   const lead = part('winner');

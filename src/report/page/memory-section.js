@@ -1,5 +1,5 @@
 import { Chart } from './chart.js';
-import { choice, element, fillTable, part, swatch, toggle } from './dom.js';
+import { choice, element, fillTable, lineSample, part, swatch, toggle } from './dom.js';
 import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
 
 /** @import { ReplayView } from './replay-view.js' */
@@ -239,11 +239,6 @@ export function detailCharts(view) {
  */
 function padded(values, length) {
   return Float64Array.from({ length }, (_, i) => values[i] ?? Number.NaN);
-}
-
-/** @param {string} kind */
-function lineSample(kind) {
-  return element('span', { class: `line ${kind}`, 'aria-hidden': 'true' });
 }
 
 /**

@@ -59,6 +59,10 @@ export class ReplayView {
     return this.#times !== null;
   }
 
+  get sizes() {
+    return this.data.sizes;
+  }
+
   get momentCount() {
     return this.#moments.length;
   }
