@@ -3,6 +3,8 @@ import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
 import { addDoctorCommand } from './doctor-command.js';
 import { addReplayCommand } from './replay-command.js';
+import { addServeCommand } from './serve-command.js';
+import { addTuneCommand } from './tune/tune-command.js';
 import { packageVersion } from './version.js';
 
 /** Everything went well. */
@@ -22,8 +24,8 @@ const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_M
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = EXIT_OK;
-  const program = createProgram((failed) => {
-    if (failed) exitCode = EXIT_FAILED;
+  const program = createProgram((code) => {
+    exitCode = code;
   });
   try {
     if (args.length === 0) program.error('no command is given: see stowage --help');
@@ -38,9 +40,14 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(done: (failed: boolean) => void): Command {
+function createProgram(exit: (code: number) => void): Command {
+  const done = (failed: boolean): void => {
+    if (failed) exit(EXIT_FAILED);
+  };
   const program = new Command('stowage')
-    .description('Memory managers for native memory: replay allocation traces and call logs, compare, and see what works here.')
+    .description(
+      'Memory managers for native memory: replay allocation traces and call logs, compare, tune, watch live, and see what works here.',
+    )
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
@@ -49,6 +56,8 @@ function createProgram(done: (failed: boolean) => void): Command {
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
+  addTuneCommand(program, done);
+  addServeCommand(program, exit);
   addDoctorCommand(program);
   return program;
 }

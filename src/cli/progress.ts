@@ -9,11 +9,11 @@ export interface Progress {
 const SILENT: Progress = { report: () => undefined, stop: () => undefined };
 
 /** A bar on stderr when that is a terminal that may be drawn on, and nothing otherwise. */
-export function createProgress(label: string): Progress {
+export function createProgress(label: string, unit = 'events'): Progress {
   if (!process.stderr.isTTY || process.env['NO_COLOR'] !== undefined) return SILENT;
   const bar = new SingleBar({
     stream: process.stderr,
-    format: `${label} [{bar}] {percentage} % of {total} events`,
+    format: `${label} [{bar}] {percentage} % of {total} ${unit}`,
     barCompleteChar: '=',
     barIncompleteChar: ' ',
     hideCursor: true,

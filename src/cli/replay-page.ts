@@ -35,7 +35,7 @@ function observe(events: TraceEvents, page: ReplayPage, manager: NamedManager, p
       device: page.settings.device.create(page.settings.capacityBytes),
       createManager: manager.create,
       swaps: next === undefined ? [] : [{ atEvent: swapEvent(events), createManager: next.create }],
-      timing: page.results.find((result) => result.manager === name),
+      nsPerEvent: page.results.find((result) => result.manager === name)?.nsPerEvent,
       onProgress: progress.report,
     });
   } finally {

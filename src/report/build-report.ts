@@ -5,7 +5,17 @@ import { ColumnPayload } from './column-payload.js';
 import { leakTable } from './leak-table.js';
 import { NameNumbers } from './name-numbers.js';
 import type { ObservedRun } from './observe-run.js';
-import type { BlockColumns, Clock, Fact, NamedMoment, ReportData, RunData, SegmentColumns, TuneData } from './report-data.js';
+import type {
+  BlockColumns,
+  Clock,
+  Fact,
+  NamedMoment,
+  ReportData,
+  RunData,
+  SegmentColumns,
+  TuneData,
+  Winner,
+} from './report-data.js';
 import { rateStride } from './run-observer.js';
 import type { SegmentHistory } from './segment-history.js';
 import { sizeClasses } from './size-classes.js';
@@ -17,6 +27,8 @@ const NS_PER_MS = 1e6;
 export interface ReportOptions {
   /** How the runs were made: device, capacity, limit and the like. */
   readonly settings?: readonly Fact[] | undefined;
+  /** Which run is the best, and by what rule. @defaultValue the one with the least peak of reserved memory, see {@link pickWinner} */
+  readonly winner?: Winner | undefined;
   /** A search for the best settings, whose frontier the page shows as well. @defaultValue none */
   readonly tune?: TuneData | undefined;
 }
@@ -50,7 +62,7 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     rateStride: rateStride(trace.length),
     moments,
     runs: runs.map((run) => runData(run, trace, rows, { stride, moments: [...places, trace.length], payload })),
-    winner: pickWinner(runs),
+    winner: options.winner ?? pickWinner(runs),
     curveX: payload.add(curveX(trace.length)),
     live: payload.add(live.curve.points),
     clock: clockOf(trace, stride, payload),

@@ -5,7 +5,7 @@ import { MemoryError } from '../core/errors.js';
 import { MemoryHost } from '../core/memory-host.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import type { ManagerFactory } from '../core/process-state.js';
-import { type ReplayResult, type ReplaySwap, replayTrace } from '../trace/replay.js';
+import { type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { ObservedDevice } from './observed-device.js';
 import { RunObserver } from './run-observer.js';
@@ -19,8 +19,8 @@ export interface RunOptions {
   readonly createManager: ManagerFactory;
   /** @defaultValue none */
   readonly swaps?: readonly ReplaySwap[] | undefined;
-  /** A replay that nobody watched, for the time of an event. @defaultValue the page tells no time */
-  readonly timing?: ReplayResult | undefined;
+  /** The time of an event in a replay that nobody watched. @defaultValue the page tells no time */
+  readonly nsPerEvent?: number | undefined;
   /** As in a replay. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -42,7 +42,7 @@ export interface ObservedRun {
  * @throws what is no failure of the replay
  */
 export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
-  const { name, device, createManager, swaps, timing, onProgress } = options;
+  const { name, device, createManager, swaps, nsPerEvent, onProgress } = options;
   const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
   const host: ObservedHost = new ObservedHost(new ObservedDevice(device, observer));
   try {
@@ -55,7 +55,7 @@ export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun
       if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
       failure = error.message;
     }
-    return { name, device: device.name, observer, failure, nsPerEvent: timing?.nsPerEvent };
+    return { name, device: device.name, observer, failure, nsPerEvent };
   } finally {
     host.close();
   }

@@ -158,6 +158,9 @@ export type TuneGoal = 'reserved' | 'time' | 'capacity';
 
 export interface TunePoint {
   readonly manager: string;
+  /** What differs from the manager's defaults. */
+  readonly settings: string;
+  /** An expression that makes the manager. */
   readonly code: string;
   readonly peakReservedBytes: number;
   readonly nsPerEvent: number;

@@ -9,6 +9,11 @@ const WIDTH = 900;
 const HEIGHT = 320;
 const EDGE = { left: 84, right: 24, top: 16, bottom: 44 };
 const TICKS = 5;
+const MARGIN = 1.03;
+const LARGE = 100_000;
+const WIDE = 3;
+/** Settings that need more than so many times the least memory would squeeze the others together. */
+const SHOWN_TIMES = 2;
 
 /**
  * What a search tried: each setting as a point, the frontier as a line, and a table of both.
@@ -31,21 +36,17 @@ export function frontierSection(tune) {
   const managers = [...new Set(tune.points.map(({ manager }) => manager))];
   const colourOf = (/** @type {TunePoint} */ point) => managerColour(managers.indexOf(point.manager));
   part('frontier-plot').replaceChildren(plot(tune, memoryOf, memoryName, colourOf), legend(managers));
-  const order = [...tune.points].sort((a, b) => Number(b.frontier) - Number(a.frontier) || memoryOf(a) - memoryOf(b));
-  fillTable(
-    part('frontier-table'),
-    [
-      { heading: 'settings' },
-      { heading: memoryName, numeric: true },
-      { heading: 'time an event', numeric: true },
-      { heading: 'frontier' },
-    ],
-    order.map((point) => {
-      const name = element('span', { class: 'name' }, swatch(colourOf(point)), element('code', {}, point.code));
+  const sorted = [...tune.points].sort((a, b) => memoryOf(a) - memoryOf(b));
+  const columns = [{ heading: 'settings' }, { heading: memoryName, numeric: true }, { heading: 'time an event', numeric: true }];
+  const rows = (/** @type {readonly TunePoint[]} */ points) =>
+    points.map((point) => {
+      const name = element('span', { class: 'name' }, swatch(colourOf(point)), `${point.manager}, ${point.settings}`);
       if (point === best) name.append(element('strong', { class: 'badge' }, 'winner'));
-      return [name, formatBytes(memoryOf(point)), `${formatCount(point.nsPerEvent)} ns`, point.frontier ? 'yes' : ''];
-    }),
-  );
+      return [name, formatBytes(memoryOf(point)), `${formatCount(point.nsPerEvent)} ns`];
+    });
+  const shown = sorted.filter((point) => point.frontier || point === best);
+  fillTable(part('frontier-table'), columns, rows(shown));
+  fillTable(part('others-table'), columns, rows(sorted.filter((point) => !shown.includes(point))));
 }
 
 /**
@@ -55,9 +56,11 @@ export function frontierSection(tune) {
  * @param {(point: TunePoint) => string} colourOf
  */
 function plot(tune, memoryOf, memoryName, colourOf) {
-  const points = tune.points.filter((point) => Number.isFinite(memoryOf(point)));
-  const scaleX = scaleOver(points.map(memoryOf), EDGE.left, WIDTH - EDGE.right);
-  const scaleY = scaleOver(
+  const least = Math.min(...tune.points.map(memoryOf));
+  const points = tune.points.filter((point) => memoryOf(point) <= least * SHOWN_TIMES || point.frontier);
+  const left = tune.points.length - points.length;
+  const scaleX = logScale(points.map(memoryOf), EDGE.left, WIDTH - EDGE.right);
+  const scaleY = logScale(
     points.map(({ nsPerEvent }) => nsPerEvent),
     HEIGHT - EDGE.bottom,
     EDGE.top,
@@ -80,7 +83,8 @@ function plot(tune, memoryOf, memoryName, colourOf) {
     );
     root.append(label(String(EDGE.left - 8), y + 4, `${formatCount(value)} ns`, 'end'));
   }
-  root.append(label(String(WIDTH - EDGE.right), HEIGHT - 6, `${memoryName} →`, 'end'));
+  const beyond = left === 0 ? '' : `; ${left} settings lie further to the right`;
+  root.append(label(String(WIDTH - EDGE.right), HEIGHT - 6, `${memoryName} →${beyond}`, 'end'));
   const frontier = points.filter((point) => point.frontier).sort((a, b) => memoryOf(a) - memoryOf(b));
   const line = frontier.map((point) => `${scaleX.at(memoryOf(point))},${scaleY.at(point.nsPerEvent)}`).join(' ');
   root.append(drawn('polyline', { points: line, class: 'frontier-line' }));
@@ -94,7 +98,7 @@ function plot(tune, memoryOf, memoryName, colourOf) {
     });
     dot.style.fill = `var(${colourOf(point)})`;
     const title = drawn('title', {});
-    title.textContent = `${point.code}: ${formatBytes(memoryOf(point))}, ${formatCount(point.nsPerEvent)} ns an event`;
+    title.textContent = `${point.manager}, ${point.settings}: ${formatBytes(memoryOf(point))}, ${formatCount(point.nsPerEvent)} ns an event`;
     dot.append(title);
     root.append(dot);
   });
@@ -108,31 +112,41 @@ function legend(managers) {
 }
 
 /**
- * A linear scale with round ticks.
+ * A logarithmic scale with round ticks: settings differ by factors.
  *
- * @param {readonly number[]} values
+ * @param {readonly number[]} values - above 0
  * @param {number} from - where the least stands
  * @param {number} to
  */
-function scaleOver(values, from, to) {
-  const least = Math.min(...values);
-  const most = Math.max(...values);
-  const margin = (most - least || most || 1) * 0.08;
-  const low = Math.max(0, least - margin);
-  const high = most + margin;
-  const step = roundStep((high - low) / TICKS);
-  const ticks = [];
-  for (let value = Math.ceil(low / step) * step; value <= high; value += step) ticks.push(value);
-  return { ticks, at: (/** @type {number} */ value) => from + ((value - low) / (high - low)) * (to - from) };
+function logScale(values, from, to) {
+  const least = Math.min(...values) / MARGIN;
+  const most = Math.max(...values) * MARGIN;
+  const share = (/** @type {number} */ value) => Math.log(value / least) / Math.log(most / least);
+  return { ticks: roundValues(least, most), at: (/** @type {number} */ value) => from + share(value) * (to - from) };
 }
 
-/** @param {number} rough */
-function roundStep(rough) {
-  const power = 2 ** Math.floor(Math.log2(rough));
-  const decimal = 10 ** Math.floor(Math.log10(rough));
+/**
+ * Some round values of a range: powers of a factor when it is wide, else equal steps.
+ *
+ * @param {number} least
+ * @param {number} most
+ */
+function roundValues(least, most) {
+  const values = [];
   // Large values are bytes.
-  if (rough > 100_000) return rough / power > 1.5 ? power * 2 : power;
-  return ([1, 2, 5, 10].find((factor) => factor * decimal >= rough) ?? 10) * decimal;
+  const base = most > LARGE ? 2 : 10;
+  const factors = base === 2 ? [1] : [1, 2, 5];
+  if (most / least > WIDE) {
+    for (let power = base ** Math.floor(Math.log(least) / Math.log(base)); power <= most; power *= base) {
+      values.push(...factors.map((factor) => factor * power).filter((value) => value >= least && value <= most));
+    }
+    return values;
+  }
+  const rough = (most - least) / TICKS;
+  const power = base ** Math.floor(Math.log(rough) / Math.log(base));
+  const step = power * ((base === 2 ? [1, 2] : [1, 2, 5, 10]).find((factor) => factor * power >= rough) ?? base);
+  for (let value = Math.ceil(least / step) * step; value <= most; value += step) values.push(value);
+  return values;
 }
 
 /**
