@@ -10,6 +10,8 @@ export default defineConfig({
       { find: /^stowage$/, replacement: source('src/index.ts') },
       { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
+      { find: /^stowage\/report$/, replacement: source('src/report/index.ts') },
+      { find: /^stowage\/otel$/, replacement: source('src/otel/index.ts') },
     ],
   },
   test: {
