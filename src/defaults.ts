@@ -4,6 +4,7 @@ import { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from '../managers/default/d
 import { processState } from './core/process-state.js';
 import { serveFromEnvironment } from './report/live/serve-from-environment.js';
 import { MemoryRuntime } from './runtime/memory-runtime.js';
+import { recordFromEnvironment } from './trace/recording/record-from-environment.js';
 
 // The defaults of the process, set by every entry point that makes runtimes.
 // What a host app or another copy of this package has set already stays.
@@ -11,4 +12,5 @@ const state = processState();
 state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table);
+recordFromEnvironment();
 serveFromEnvironment();

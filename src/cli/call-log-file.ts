@@ -1,7 +1,7 @@
+import { statSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
 import { MemoryError } from '../core/errors.js';
 import { FileLogSink } from '../runtime/file-log-sink.js';
-import { isSameFile } from './output-file.js';
 
 /** A call log that a run writes. It remembers the first failed write, so that the run can fail with it. */
 export class CallLogFile implements LogSink {
@@ -43,4 +43,11 @@ export class CallLogFile implements LogSink {
   close(): void {
     this.#sink.close();
   }
+}
+
+/** Tells whether two paths lead to one file. */
+export function isSameFile(path: string, other: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  const source = statSync(other, { throwIfNoEntry: false });
+  return found !== undefined && source !== undefined && found.isFile() && found.dev === source.dev && found.ino === source.ino;
 }

@@ -1,42 +1,49 @@
-import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { renameSync, rmSync, statSync } from 'node:fs';
 import { MemoryError } from '../core/errors.js';
-
-/** Tells whether two paths lead to one file. */
-export function isSameFile(path: string, other: string): boolean {
-  const found = statSync(path, { throwIfNoEntry: false });
-  const source = statSync(other, { throwIfNoEntry: false });
-  return found !== undefined && source !== undefined && found.isFile() && found.dev === source.dev && found.ino === source.ino;
-}
+import { FileLogSink } from '../runtime/file-log-sink.js';
+import type { ByteSink } from '../trace/formats/trace-writer.js';
 
 /**
- * Finds out before a run whether its result can be written.
- *
- * @param what - what would be written, for messages
- * @param source - the file that the run reads, which must not be overwritten
- * @throws ERR_MEM_BAD_INPUT
+ * A file that a command makes. It is written beside its place and moved there when it is whole: a run that fails leaves what
+ * was there. Something that is no file (a pipe, a terminal) is written directly.
  */
-export function checkOutputFile(path: string, source: string, what: string): void {
-  const refuse = (reason: string, cause?: unknown): never => {
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason }, cause);
-  };
-  if (isSameFile(path, source)) refuse(`the ${what} would overwrite the trace`);
-  try {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found?.isDirectory()) refuse('it is a folder, not a file');
-    accessSync(found === undefined ? dirname(path) : path, constants.W_OK);
-  } catch (error) {
-    if (MemoryError.is(error)) throw error;
-    refuse(`the ${what} cannot be written: ${(error as Error).message}`, error);
-  }
-}
+export class OutputFile implements ByteSink {
+  readonly path: string;
+  writtenBytes = 0;
+  readonly #direct: boolean;
+  readonly #sink: FileLogSink;
 
-/** Writes a file that {@link checkOutputFile} found fit. @throws ERR_MEM_BAD_INPUT when the system refuses all the same */
-export function writeOutputFile(path: string, text: string, what: string): void {
-  try {
-    writeFileSync(path, text);
-  } catch (error) {
-    const reason = `the ${what} cannot be written: ${(error as Error).message}`;
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason }, error);
+  /** @throws ERR_MEM_BAD_INPUT when the path cannot be written */
+  constructor(path: string) {
+    this.path = path;
+    const found = statSync(path, { throwIfNoEntry: false });
+    this.#direct = found !== undefined && !found.isFile();
+    this.#sink = new FileLogSink(this.#writtenPath);
+  }
+
+  get #writtenPath(): string {
+    return this.#direct ? this.path : `${this.path}.part`;
+  }
+
+  /** @throws ERR_MEM_TRACE_WRITE when the file cannot be written to its end */
+  write(chunk: string | Uint8Array): void {
+    try {
+      this.#sink.write(chunk);
+    } catch (error) {
+      throw new MemoryError('ERR_MEM_TRACE_WRITE', { file: this.path }, error);
+    }
+    this.writtenBytes += typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length;
+  }
+
+  /** Puts the file in its place. */
+  finish(): void {
+    this.#sink.close();
+    if (!this.#direct) renameSync(this.#writtenPath, this.path);
+  }
+
+  /** Leaves no trace of the run. */
+  abandon(): void {
+    this.#sink.close();
+    if (!this.#direct) rmSync(this.#writtenPath, { force: true });
   }
 }

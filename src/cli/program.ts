@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
+import { addConvertCommand } from './convert-command.js';
 import { addDoctorCommand } from './doctor-command.js';
+import { addRecordCommand } from './record-command.js';
 import { addReplayCommand } from './replay-command.js';
 import { addServeCommand } from './serve-command.js';
 import { addTuneCommand } from './tune/tune-command.js';
@@ -24,8 +26,8 @@ const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_M
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = EXIT_OK;
-  const program = createProgram((code) => {
-    exitCode = code;
+  const program = createProgram((failed) => {
+    exitCode = typeof failed === 'number' ? failed : failed ? EXIT_FAILED : EXIT_OK;
   });
   try {
     if (args.length === 0) program.error('no command is given: see stowage --help');
@@ -40,13 +42,11 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(exit: (code: number) => void): Command {
-  const done = (failed: boolean): void => {
-    if (failed) exit(EXIT_FAILED);
-  };
+/** @param done - told at the end of a run whether it failed, or the exit code of the program that was run */
+function createProgram(done: (failed: boolean | number) => void): Command {
   const program = new Command('stowage')
     .description(
-      'Memory managers for native memory: replay allocation traces and call logs, compare, tune, watch live, and see what works here.',
+      'Memory managers for native memory: record, convert and replay allocation traces, compare, tune, watch live, and see what works here.',
     )
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
@@ -57,7 +57,9 @@ function createProgram(exit: (code: number) => void): Command {
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
   addTuneCommand(program, done);
-  addServeCommand(program, exit);
+  addServeCommand(program, done);
+  addRecordCommand(program, done);
+  addConvertCommand(program);
   addDoctorCommand(program);
   return program;
 }

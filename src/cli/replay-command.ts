@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
 import { MemoryError } from '../core/errors.js';
 import type { ReplayResult } from '../trace/replay.js';
+import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { CallLogFile } from './call-log-file.js';
 import { complain } from './complain.js';
+import { unknownFrees } from './convert-command.js';
 import { DEVICES } from './devices.js';
 import { limited, MANAGERS } from './managers.js';
-import { checkOutputFile, writeOutputFile } from './output-file.js';
+import { PageFile } from './page-file.js';
+import { createProgress } from './progress.js';
 import { replayPage } from './replay-page.js';
 import { reportJson, reportText } from './replay-report.js';
 import { checkSettings, type NamedManager, nextOf, type ReplaySettings, replayUnder } from './replay-run.js';
@@ -30,8 +33,8 @@ interface ReplayFlags {
 export function addReplayCommand(program: Command, done: (failed: boolean) => void): void {
   const command = program
     .command('replay')
-    .description('Replay an allocation trace or a call log, plain or gzipped, and print what each manager made of it.')
-    .argument('<trace>', 'a file that begins with "#alloctrace v1 <name>", or a call log of this library')
+    .description('Replay a trace of any format, plain or gzipped, and print what each manager made of it.')
+    .argument('<trace>', 'an allocation trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace')
     .option('-m, --manager <names>', `managers to compare, by commas: ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('-d, --device <name>', `whose memory: ${[...DEVICES.keys()].join(', ')}`, 'simulated')
     .option('-c, --capacity <size>', 'how much memory the simulated device has, such as 512MiB')
@@ -70,17 +73,14 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');
   checkSettings(managers, device, capacityBytes);
-  if (flags.report !== undefined) checkOutputFile(flags.report, path, 'report');
-  const events = await loadTrace(path);
+  using page = flags.report === undefined ? undefined : new PageFile(flags.report, path);
+  const events = await load(path);
   const log = flags.log === undefined ? undefined : new CallLogFile(flags.log, path);
   try {
     const settings: ReplaySettings = { device, capacityBytes, verify: flags.verify === true, log };
     const swap = flags.swap === true;
     const results = replayAll(managers, swap, (manager, next) => replayUnder(events, manager, next, settings));
-    if (flags.report !== undefined) {
-      const page = replayPage(events, { managers, settings, swap, results, limitBytes });
-      writeOutputFile(flags.report, page, 'report');
-    }
+    page?.write(replayPage(events, { managers, settings, swap, results, limitBytes }));
     if (flags.json) process.stdout.write(reportJson(results));
     else if (results.length > 0) {
       const styled = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
@@ -90,6 +90,19 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
     return results.length < managers.length || log?.failure !== undefined;
   } finally {
     log?.close();
+  }
+}
+
+async function load(path: string): Promise<TraceEvents> {
+  const progress = createProgress('reading', 'bytes');
+  try {
+    const events = await loadTrace(path, { onProgress: progress.report });
+    progress.stop();
+    if (events.cutOff !== undefined) complain(`${path}: ${events.cutOff}`);
+    if (events.unknownFrees > 0) complain(`${path}: ${unknownFrees(events.unknownFrees)}`);
+    return events;
+  } finally {
+    progress.stop();
   }
 }
 

@@ -1,35 +1,29 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { MemoryError } from '../core/errors.js';
 
-/** A shell's code for a program that a signal ended is this and the signal's number. */
-const SIGNALLED = 128;
+/** What a shell adds to a signal's number. */
+const EXIT_SIGNAL = 128;
+/** What a shell answers for a command that it cannot find or start. */
+const EXIT_NO_COMMAND = 127;
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT'];
 
-/**
- * Runs a program with this process's input and outputs, to its end. Signals that ask this process to end go to it.
- *
- * @param words - the program and its arguments
- * @param env - set beside the environment of this process
- * @returns its exit code, as a shell gives it
- * @throws ERR_MEM_BAD_INPUT when it cannot be started, as a rejection
- */
-export function runProgram(words: readonly string[], env: Readonly<Record<string, string>>): Promise<number> {
-  const [file = '', ...args] = words;
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, ...env } });
-    const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-    for (const signal of signals) process.on(signal, forward);
-    const leave = (): void => {
-      for (const signal of signals) process.off(signal, forward);
-    };
-    child.once('error', (error) => {
-      leave();
-      reject(new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason: `it cannot be run: ${error.message}` }, error));
+/** Runs a program on this terminal, and hands signals on to it. @returns its exit code, as a shell tells it */
+export async function runProgram([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  const child = spawn(file, args, { stdio: 'inherit', env });
+  // The terminal sends an interrupt to both; this process stays for the summary.
+  const forward = (signal: NodeJS.Signals) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
+  try {
+    return await new Promise<number>((ended) => {
+      child.once('error', (error) => {
+        process.stderr.write(`stowage: ${file}: the program cannot be run: ${error.message}\n`);
+        ended(EXIT_NO_COMMAND);
+      });
+      child.once('exit', (code, signal) => ended(code ?? EXIT_SIGNAL + (signal === null ? 0 : constants.signals[signal])));
     });
-    child.once('exit', (code, signal) => {
-      leave();
-      resolve(code ?? SIGNALLED + constants.signals[signal as NodeJS.Signals]);
-    });
-  });
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  }
 }

@@ -48,7 +48,7 @@ export function addServeCommand(program: Command, done: (exitCode: number) => vo
       return;
     }
     if (words.length === 0) command.error('no program is given: stowage serve -- node app.js');
-    done(await runProgram(words, { [SERVE_VARIABLE]: String(port) }));
+    done(await runProgram(words, { ...process.env, [SERVE_VARIABLE]: String(port) }));
   });
 }
 

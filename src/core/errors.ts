@@ -43,6 +43,8 @@ export interface MemoryErrorFacts {
   ERR_MEM_NO_LOG_STREAM: { manager: string };
   /** The log sink threw; logging is off from then on. */
   ERR_MEM_LOG_SINK: { manager: string };
+  /** A trace could not be written to its end. A recording is off from then on. */
+  ERR_MEM_TRACE_WRITE: { file: string };
   /** The handle was disposed, moved away, or its runtime was closed. */
   ERR_MEM_DISPOSED: { what: string };
   /** A byte range does not lie inside its block. */
@@ -94,13 +96,14 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,
   ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
+  ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
   ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
   ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
-  ERR_MEM_REPLAY: (f) => `${f.file}:${f.line}: event ${f.event} failed: ${f.reason}`,
+  ERR_MEM_REPLAY: (f) => `${f.file}${f.line > 0 ? `:${f.line}` : ''}: event ${f.event} failed: ${f.reason}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,

@@ -189,7 +189,7 @@ export class ManagerSlot {
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.watched) this.#unlockWatched(seat, ptr, 'unlock', userUnlock);
+    if (seat.log.watched) seat.unlockWatched(ptr, 'unlock', userUnlock);
     else seat.manager.unlock(ptr, userUnlock);
     this.#unlockEnded(seat, ptr);
   }
@@ -212,7 +212,7 @@ export class ManagerSlot {
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.watched) this.#unlockWatched(seat, ptr, 'userUnlock', true);
+    if (seat.log.watched) seat.unlockWatched(ptr, 'userUnlock', true);
     else seat.manager.userUnlock(ptr);
     this.#unlockEnded(seat, ptr);
   }
@@ -337,8 +337,12 @@ export class ManagerSlot {
   /** Logs an allocation and tells observers. */
   #noteAlloc(seat: SeatedManager, ptr: DevicePtr, bytes: number, userLock: boolean, stream: number): void {
     if (seat.log.enabled) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
-    const { observers } = this.#seats;
-    if (observers.any) observers.alloc(seat.handle, ptr, bytes, this.#natives.getActiveDeviceId(), stream);
+    const { direct } = this.#seats.observers;
+    try {
+      direct.alloc(seat.handle, ptr, bytes, this.#natives.getActiveDeviceId(), stream);
+    } catch (error) {
+      this.#seats.observers.drop(direct, error);
+    }
   }
 
   /** Logs an allocation that failed and tells observers when that was for want of memory. */
@@ -356,13 +360,6 @@ export class ManagerSlot {
     if (seat?.log.watched !== true) return;
     seat.log.line(call, NULL_PTR, userUnlock);
     this.#seats.observers.free(seat.handle, NULL_PTR);
-  }
-
-  /** Clears a lock in the manager, logs the call and tells observers. A call that is refused leaves no line. */
-  #unlockWatched(seat: SeatedManager, ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
-    const { log, manager } = seat;
-    if (log.enabled && manager.allocated(ptr) > 0) log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
-    seat.unlockObserved(ptr, call, userUnlock);
   }
 
   #giveCachedBack(): boolean {

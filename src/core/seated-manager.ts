@@ -56,16 +56,21 @@ export class SeatedManager {
   }
 
   /**
-   * Calls `unlock(ptr, userUnlock)` of the manager, or `userUnlock(ptr)`, and tells observers of the block if that freed it.
+   * Calls `unlock(ptr, userUnlock)` of the manager, or `userUnlock(ptr)`, logs it and tells observers of the block if that
+   * freed it. A call that is refused leaves no line.
    *
    * @throws as the manager does
    */
-  unlockObserved(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
+  unlockWatched(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
+    const { manager } = this;
+    if (this.log.enabled && manager.allocated(ptr) > 0) {
+      this.log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
+    }
     this.#unlocking++;
     try {
-      if (call === 'unlock') this.manager.unlock(ptr, userUnlock);
-      else this.manager.userUnlock(ptr);
-      if (this.manager.allocated(ptr) === 0) this.#observers.free(this.handle, ptr);
+      if (call === 'unlock') manager.unlock(ptr, userUnlock);
+      else manager.userUnlock(ptr);
+      if (manager.allocated(ptr) === 0) this.#tellFree(ptr);
     } finally {
       this.#unlocking--;
       if (this.#held.length > 0 && this.#unlocking === 0) this.#tellHeld();
@@ -107,6 +112,15 @@ export class SeatedManager {
     this.#natives.nativeFree(ptr);
     const bytes = this.ledger.freed(ptr);
     if (this.log.watched) this.#tellNative(ptr, -bytes);
+  }
+
+  #tellFree(ptr: DevicePtr): void {
+    const { direct } = this.#observers;
+    try {
+      direct.free(this.handle, ptr);
+    } catch (error) {
+      this.#observers.drop(direct, error);
+    }
   }
 
   /** @param bytes - negative for a free */

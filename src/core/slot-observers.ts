@@ -1,9 +1,14 @@
 import type { SlotObserver } from './slot-observer.js';
 
-/** All observers of one slot, as one. */
+/**
+ * All observers of one slot, as one. Callers on a hot path call {@link direct}, which is the observer itself while there is
+ * only one, and hand what it throws to {@link drop}.
+ */
 export class SlotObservers implements SlotObserver {
   // Replaced as a whole, so that an observer may leave while it is being called.
   #list: readonly SlotObserver[] = [];
+  /** Who is to be called. */
+  direct: SlotObserver = this;
 
   /** Whether there is anybody. */
   get any(): boolean {
@@ -11,33 +16,19 @@ export class SlotObservers implements SlotObserver {
   }
 
   add(observer: SlotObserver): void {
-    if (!this.#list.includes(observer)) this.#list = [...this.#list, observer];
+    if (!this.#list.includes(observer)) this.#set([...this.#list, observer]);
   }
 
   remove(observer: SlotObserver): void {
-    this.#list = this.#list.filter((other) => other !== observer);
+    this.#set(this.#list.filter((other) => other !== observer));
   }
 
   alloc(manager: number, ptr: number, bytes: number, device: number, stream: number): void {
-    const list = this.#list;
-    for (let i = 0; i < list.length; i++) {
-      try {
-        list[i]!.alloc(manager, ptr, bytes, device, stream);
-      } catch (error) {
-        this.#drop(list[i]!, error);
-      }
-    }
+    this.#tell((observer) => observer.alloc(manager, ptr, bytes, device, stream));
   }
 
   free(manager: number, ptr: number): void {
-    const list = this.#list;
-    for (let i = 0; i < list.length; i++) {
-      try {
-        list[i]!.free(manager, ptr);
-      } catch (error) {
-        this.#drop(list[i]!, error);
-      }
-    }
+    this.#tell((observer) => observer.free(manager, ptr));
   }
 
   nativeAlloc(manager: number, ptr: number, bytes: number, device: number): void {
@@ -65,13 +56,18 @@ export class SlotObservers implements SlotObserver {
       try {
         call(observer);
       } catch (error) {
-        this.#drop(observer, error);
+        this.drop(observer, error);
       }
     }
   }
 
-  /** What is being told has happened: an observer's failure must not make it look like one that failed. */
-  #drop(observer: SlotObserver, error: unknown): void {
+  #set(list: readonly SlotObserver[]): void {
+    this.#list = list;
+    this.direct = list.length === 1 ? list[0]! : this;
+  }
+
+  /** Takes an observer out that threw. What it was told has happened, and must not look like a call that failed. */
+  drop(observer: SlotObserver, error: unknown): void {
     this.remove(observer);
     process.emitWarning(error instanceof Error ? error : String(error));
   }

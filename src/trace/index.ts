@@ -1,3 +1,7 @@
+export { type Conversion, convertTrace } from './convert-trace.js';
+export type { ByteSink, ColumnName, TraceWriter } from './formats/trace-writer.js';
+export { recordTrace } from './recording/record-trace.js';
+export { type RecordOptions, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
 export type { ReplayWatcher } from './replay-blocks.js';
 export { StringTable } from './string-table.js';
@@ -12,4 +16,6 @@ export {
   type TraceOrigin,
   type TraceTotals,
 } from './trace-events.js';
-export { loadTrace, parseTrace, readTrace } from './trace-reader.js';
+export { loadTrace, parseTrace, type ReadOptions, readTrace, TraceStream } from './trace-reader.js';
+export { type LiveGroup, summariseTrace, type TraceSummary } from './trace-summary.js';
+export { TRACE_WRITERS, type TraceWriterFactory } from './trace-writers.js';

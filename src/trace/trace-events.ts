@@ -47,6 +47,9 @@ export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
 /** How many kinds there are. */
 export const TRACE_KINDS = 7;
 
+/** Device ids lie below this. */
+export const MAX_DEVICES = 1024;
+
 /** In `slots`: the event is neither an allocation nor a free. */
 export const NO_SLOT = -(2 ** 31);
 

@@ -178,7 +178,7 @@ describe('stowage replay', () => {
     test.each([
       [['nowhere.trace'], 'nowhere.trace: there is no such file'],
       [['test'], 'test: it is a folder, not a file'],
-      [['package.json'], 'package.json:1: it is neither an allocation trace ("#alloctrace v1 <name>") nor a call log'],
+      [['package.json'], 'package.json:1: its format is not known: it begins like no allocation trace'],
       [[RESNET, '-m', 'cachng'], '--manager is "cachng", but must be one of caching, lru, pool, tlsf, default'],
       [[RESNET, '-m', 'caching,,default'], '--manager is "", but must be one of caching, lru, pool, tlsf, default'],
       [[RESNET, '-d', 'cup'], '--device is "cup", but must be one of cpu, simulated (did you mean cpu?)'],

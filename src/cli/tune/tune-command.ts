@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { TuneGoal } from '../../report/report-data.js';
 import { loadTrace } from '../../trace/trace-reader.js';
 import { complain } from '../complain.js';
-import { checkOutputFile, writeOutputFile } from '../output-file.js';
+import { PageFile } from '../page-file.js';
 import { createProgress } from '../progress.js';
 import { parseSize } from '../size.js';
 import { byName } from '../suggest.js';
@@ -72,7 +72,7 @@ async function tune(command: Command, path: string, flags: TuneFlags): Promise<b
   const budget = /^\d+$/.test(flags.budget) ? Number(flags.budget) : 0;
   if (!(Number.isSafeInteger(budget) && budget > 0))
     command.error(`--budget is "${flags.budget}", but must be a positive integer`);
-  if (flags.report !== undefined) checkOutputFile(flags.report, path, 'report');
+  using page = flags.report === undefined ? undefined : new PageFile(flags.report, path);
   const events = await loadTrace(path);
   const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
   const progress = createProgress('settings', 'settings');
@@ -96,9 +96,7 @@ async function tune(command: Command, path: string, flags: TuneFlags): Promise<b
     complain(`${path}: under none of ${trials.length} settings does the trace come to its end in this capacity`);
     return true;
   }
-  if (flags.report !== undefined) {
-    writeOutputFile(flags.report, tunePage(events, result, { trials, options }), 'report');
-  }
+  page?.write(tunePage(events, result, { trials, options }));
   const styled = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
   process.stdout.write(
     flags.json ? tuneJson(result, trials) : tuneText(events, result, { trials, report: flags.report, styled }),

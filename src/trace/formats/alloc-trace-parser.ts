@@ -5,15 +5,22 @@ import type { LineParser } from './line-parser.js';
 const A = 0x61;
 const F = 0x66;
 const BLANK = 0x20;
+const HEADER = /^#alloctrace v1 (\S(?:.*\S)?)$/;
 const FREED = -1;
 const INITIAL_IDS = 16_384;
 
+/** Tells whether a line is, or means to be, an allocation trace's first. */
+export function isAllocTraceHeader(line: string): boolean {
+  return line.startsWith('#alloctrace');
+}
+
 /**
- * Reads the lines after `#alloctrace v1 <name>`: `a <id> <bytes>` allocates, `f <id>` frees; ids count up from 0.
+ * Reads an allocation trace: `#alloctrace v1 <name>`, then `a <id> <bytes>` allocates, `f <id>` frees; ids count up from 0.
  * Keeps 4 bytes for each id.
  */
 export class AllocTraceParser implements LineParser {
   readonly format = 'alloctrace';
+  name: string | undefined;
   readonly #events: EventBuilder;
   readonly #integers = new IntegerScanner();
   #slotOfId = new Int32Array(INITIAL_IDS);
@@ -24,6 +31,7 @@ export class AllocTraceParser implements LineParser {
   }
 
   parse(text: Buffer, start: number, end: number, line: number): string | undefined {
+    if (line === 1) return this.#header(text.toString('utf8', start, end));
     const integers = this.#integers;
     const kind = text[start];
     if (text[start + 1] === BLANK && end - start > 2) {
@@ -35,6 +43,11 @@ export class AllocTraceParser implements LineParser {
       }
     }
     return fault(text.toString('latin1', start, end));
+  }
+
+  #header(line: string): string | undefined {
+    this.name = HEADER.exec(line)?.[1];
+    return this.name === undefined ? `${quote(line)} is no header that is known: it reads "#alloctrace v1 <name>"` : undefined;
   }
 
   #alloc(id: number, bytes: number, line: number): string | undefined {

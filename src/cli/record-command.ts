@@ -1,0 +1,76 @@
+import { rmSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { MemoryError } from '../core/errors.js';
+import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
+import { summariseTrace } from '../trace/trace-summary.js';
+import { createProgress } from './progress.js';
+import { summaryText } from './record-summary.js';
+import { runProgram } from './run-program.js';
+
+const DEFAULT_FILE = 'stowage.stowtrace';
+
+interface RecordFlags {
+  readonly out: string;
+  readonly sites?: true | string;
+}
+
+/** Adds `stowage record`. @param done - told the exit code of the program */
+export function addRecordCommand(program: Command, done: (exitCode: number) => void): void {
+  program
+    .command('record')
+    .description(
+      'Run a program and record what its memory managers do. It needs no change; children that use stowage write files of their own.',
+    )
+    .argument('<command...>', 'the program and its arguments, behind --')
+    .option('-o, --out <file>', 'the recording', DEFAULT_FILE)
+    .option('-s, --sites [frames]', 'record where each allocation is made: slower, some microseconds each')
+    .addHelpText(
+      'after',
+      "\nThe exit code is that of the program. The summary goes to stderr, so that the output stays the program's.\n" +
+        `The same without this command: ${TRACE_VARIABLE}=file node app.js, and ${SITES_VARIABLE}=1 for sites.\n` +
+        '\nExample:\n  stowage record --sites -- node app.js && stowage replay stowage.stowtrace',
+    )
+    .action(async (command: string[], flags: RecordFlags) => done(await record(command, flags)));
+}
+
+/** @returns the exit code of the program */
+async function record(command: readonly string[], { out, sites }: RecordFlags): Promise<number> {
+  // A file of a run before must not be taken for this one's.
+  removeOld(out);
+  const { [OWNER_VARIABLE]: _owner, ...inherited } = process.env;
+  const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
+  const exitCode = await runProgram(command, env);
+  if (statSync(out, { throwIfNoEntry: false }) === undefined) {
+    process.stderr.write(`stowage: ${out}: nothing was recorded: the program used no memory of stowage\n`);
+    return exitCode;
+  }
+  const progress = createProgress('reading', 'bytes');
+  try {
+    const summary = await summariseTrace(out, { onProgress: progress.report });
+    progress.stop();
+    process.stderr.write(summaryText(out, summary));
+  } finally {
+    progress.stop();
+  }
+  return exitCode;
+}
+
+function sitesSetting(sites: true | string | undefined): string {
+  if (sites === undefined) return '0';
+  if (sites === true) return '1';
+  if (/^[1-9]\d{0,2}$/.test(sites)) return sites;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: '--sites',
+    value: JSON.stringify(sites),
+    expected: 'a number of frames from 1 to 999',
+  });
+}
+
+function removeOld(out: string): void {
+  try {
+    if (statSync(out, { throwIfNoEntry: false })?.isFile() === true) rmSync(out);
+  } catch (error) {
+    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: out, line: 0, reason: (error as Error).message }, error);
+  }
+}
