@@ -1,5 +1,6 @@
 import { formatBytes } from '../core/units.js';
 import { buildReport } from '../report/build-report.js';
+import { observeRecording } from '../report/observe-recording.js';
 import { type ObservedRun, observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
 import type { Fact } from '../report/report-data.js';
@@ -19,9 +20,11 @@ export interface ReplayPage {
   readonly limitBytes: number | undefined;
 }
 
-/** Replays once more under each manager, watching, and makes the page. */
+/** Replays once more under each manager, watching, and makes the page; it shows the recorded run itself, too, where the trace has one. */
 export function replayPage(events: TraceEvents, page: ReplayPage): string {
-  const runs = page.managers.map((manager, place) => observe(events, page, manager, place));
+  const recorded = observeRecording(events);
+  const replays = page.managers.map((manager, place) => observe(events, page, manager, place));
+  const runs = recorded === undefined ? replays : [...replays, recorded];
   return renderPage(buildReport(events, runs, { settings: settingsOf(events, page) }));
 }
 

@@ -18,16 +18,13 @@ export function rateStride(events: number): number {
   return bucketStride(events, RATE_BUCKETS);
 }
 
-/** What a block takes up in its manager: its rounded size. */
-export type BlockSizes = (ptr: DevicePtr) => number;
+/** What a block takes up in its manager: the bytes asked for, rounded. */
+export type BlockSizes = (ptr: DevicePtr, requestedBytes: number) => number;
 
 /** Watches one replay under one manager: curves, the address of every block, and the native memory. */
 export class RunObserver implements ReplayWatcher, NativeWatcher {
   readonly reserved: BucketCurve;
   readonly cached: BucketCurve;
-  /** Native calls since the start, after each bucket. */
-  readonly nativeCalls: Float64Array;
-  readonly hits: Float64Array;
   readonly fragmentation: number[] = [];
   readonly fragmentationX: number[] = [];
   readonly segments = new SegmentHistory();
@@ -41,16 +38,20 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
   // As they were when the last event was done: what follows, such as freeing the rest, is not the run's.
   #nativeAllocsDone = 0;
   #nativeFreesDone = 0;
-  #hits = 0;
+  #nativeAllocsBefore = 0;
+  #misses = 0;
+  #looked = 0;
   #allocations = 0;
   #allocatedBytes = 0;
   readonly #sizeOf: BlockSizes;
   readonly #stride: number;
   readonly #looks: number;
+  // By bucket of the curves of rates.
+  readonly #nativeCallsAt: Float64Array;
+  readonly #allocationsIn: Uint32Array;
+  readonly #missesIn: Uint32Array;
   readonly #pointers: Float64Array;
   readonly #sizes: Float64Array;
-  #missesOfBucket = 0;
-  #allocationsOfBucket = 0;
 
   constructor(trace: TraceEvents, sizeOf: BlockSizes) {
     const { length } = trace;
@@ -59,8 +60,9 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     this.reserved = new BucketCurve(length);
     this.cached = new BucketCurve(length);
     const buckets = Math.ceil(length / this.#stride);
-    this.nativeCalls = new Float64Array(buckets).fill(Number.NaN);
-    this.hits = new Float64Array(buckets).fill(Number.NaN);
+    this.#nativeCallsAt = new Float64Array(buckets).fill(Number.NaN);
+    this.#allocationsIn = new Uint32Array(buckets);
+    this.#missesIn = new Uint32Array(buckets);
     this.addresses = new Float64Array(trace.allocations);
     this.padding = new Uint32Array(trace.allocations);
     this.#pointers = new Float64Array(trace.slotCount);
@@ -81,20 +83,42 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
 
   /** The share of allocations that needed no native call, 0 to 1. */
   get hitRate(): number {
-    return this.#allocations === 0 ? 0 : this.#hits / this.#allocations;
+    return this.#allocations === 0 ? 0 : 1 - this.#misses / this.#allocations;
+  }
+
+  /** Native calls since the start, at the end of each bucket that the run came to; NaN for the others. */
+  nativeCalls(): Float64Array {
+    let last = 0;
+    const reached = Math.ceil(this.events / this.#stride);
+    return this.#nativeCallsAt.map((calls, bucket) => {
+      if (bucket >= reached) return Number.NaN;
+      if (!Number.isNaN(calls)) last = calls;
+      return last;
+    });
+  }
+
+  /** The share of each bucket's allocations that needed no native call; NaN for a bucket without any. */
+  hits(): Float64Array {
+    return Float64Array.from(this.#allocationsIn, (count, bucket) =>
+      count === 0 ? Number.NaN : 1 - this.#missesIn[bucket]! / count,
+    );
   }
 
   allocated(event: number, slot: number, ptr: DevicePtr, requestedBytes: number): void {
-    const bytes = this.#sizeOf(ptr);
+    const bytes = this.#sizeOf(ptr, requestedBytes);
     this.addresses[this.#allocations] = ptr;
     this.padding[this.#allocations++] = Math.min(bytes - requestedBytes, MAX_PADDING_BYTES);
     this.#pointers[slot] = ptr;
     this.#sizes[slot] = bytes;
     this.#allocatedBytes += bytes;
-    this.#allocationsOfBucket++;
-    if (this.#nativeAllocs > this.#nativeAllocsDone) this.#missesOfBucket++;
-    else this.#hits++;
-    this.#done(event);
+    const bucket = Math.floor(event / this.#stride);
+    this.#allocationsIn[bucket]!++;
+    if (this.#nativeAllocs > this.#nativeAllocsBefore) {
+      this.#misses++;
+      this.#missesIn[bucket]!++;
+    }
+    this.#nativeAllocsBefore = this.#nativeAllocs;
+    this.passed(event);
   }
 
   freeing(): void {}
@@ -103,7 +127,20 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     this.#allocatedBytes -= this.#sizes[slot]!;
     this.#pointers[slot] = 0;
     this.#sizes[slot] = 0;
-    this.#done(event);
+    this.#nativeAllocsBefore = this.#nativeAllocs;
+    this.passed(event);
+  }
+
+  /** Event `event` is over: what there is now is its outcome. */
+  passed(event: number): void {
+    this.events = event + 1;
+    this.#nativeAllocsDone = this.#nativeAllocs;
+    this.#nativeFreesDone = this.#nativeFrees;
+    const { reservedBytes } = this.segments;
+    this.reserved.add(event, reservedBytes);
+    this.cached.add(event, reservedBytes - this.#allocatedBytes);
+    this.#nativeCallsAt[Math.floor(event / this.#stride)] = this.#nativeAllocs + this.#nativeFrees;
+    if (Math.floor(this.events / this.#looks) > this.#looked) this.#look();
   }
 
   nativeAllocated(ptr: DevicePtr, bytes: number): void {
@@ -126,23 +163,6 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     this.segments.decommitted(ptr, bytes, this.events + 1);
   }
 
-  #done(event: number): void {
-    this.events = event + 1;
-    this.#nativeAllocsDone = this.#nativeAllocs;
-    this.#nativeFreesDone = this.#nativeFrees;
-    const { reservedBytes } = this.segments;
-    this.reserved.add(event, reservedBytes);
-    this.cached.add(event, reservedBytes - this.#allocatedBytes);
-    const bucket = Math.floor(event / this.#stride);
-    this.nativeCalls[bucket] = this.#nativeAllocs + this.#nativeFrees;
-    if (this.#allocationsOfBucket > 0) this.hits[bucket] = 1 - this.#missesOfBucket / this.#allocationsOfBucket;
-    if ((event + 1) % this.#stride === 0) {
-      this.#missesOfBucket = 0;
-      this.#allocationsOfBucket = 0;
-    }
-    if ((event + 1) % this.#looks === 0) this.#look();
-  }
-
   #look(): void {
     const live = this.#pointers.reduce((count, ptr) => (ptr === 0 ? count : count + 1), 0);
     const starts = new Float64Array(live);
@@ -154,6 +174,7 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
       starts[block] = ptr;
       ends[block++] = ptr + this.#sizes[slot]!;
     }
+    this.#looked = Math.floor(this.events / this.#looks);
     this.fragmentationX.push(this.events);
     this.fragmentation.push(fragmentation(this.segments.ranges(), starts, ends));
   }

@@ -16,6 +16,8 @@ export function biggestBlocks(view) {
     const blocks = view.blocks();
     const tagged = blocks.some(({ tag }) => tag !== '');
     const sited = blocks.some(({ site }) => site !== '');
+    // Sites need room.
+    part('biggest').classList.toggle('wide', sited);
     const biggest = blocks.sort((a, b) => b.bytes - a.bytes).slice(0, SHOWN_BLOCKS);
     part('biggest-lead').textContent =
       `${formatCount(blocks.length)} blocks live ${view.momentText()}; the biggest ${formatCount(biggest.length)}:`;
