@@ -11,9 +11,7 @@ const KEY = Symbol.for('stowage.serve');
 /**
  * Has the dashboard of this process's first host served when `STOWAGE_SERVE` gives a port, and says where on standard
  * error. Nothing of the server is loaded before. Does nothing when another copy of this package does it already, or in a
- * child of a process that does.
- *
- * @throws ERR_MEM_INVALID_ARGUMENT for a value that is no port
+ * child of a process that does. With a value that is no port the first host cannot be made: ERR_MEM_INVALID_ARGUMENT.
  */
 export function serveFromEnvironment(): void {
   const value = process.env[SERVE_VARIABLE];
@@ -21,21 +19,23 @@ export function serveFromEnvironment(): void {
   if (value === undefined || value === '' || holder[KEY] === true) return;
   const owner = process.env[OWNER_VARIABLE];
   if (owner !== undefined && owner !== String(process.pid)) return;
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65535) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: SERVE_VARIABLE,
-      value: JSON.stringify(value),
-      expected: 'a port, 0 to 65535',
-    });
-  }
   holder[KEY] = true;
   process.env[OWNER_VARIABLE] = String(process.pid);
   const state = processState();
   const listener = (host: MemoryHost): void => {
     state.hostListeners.delete(listener);
-    void serve(host, Number(value));
+    void serve(host, portOf(value));
   };
   state.hostListeners.add(listener);
+}
+
+function portOf(value: string): number {
+  if (/^\d{1,5}$/.test(value) && Number(value) <= 65535) return Number(value);
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: SERVE_VARIABLE,
+    value: JSON.stringify(value),
+    expected: 'a port, 0 to 65535',
+  });
 }
 
 async function serve(host: MemoryHost, port: number): Promise<void> {
