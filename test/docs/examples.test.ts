@@ -17,6 +17,9 @@ const OUTPUT: Record<string, RegExp> = {
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
+  'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
+  'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
+  'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 

@@ -108,7 +108,7 @@ export function sizeSection(view) {
     };
     fillTable(
       part('sizes-table'),
-      [{ heading: 'size' }, { heading: `${measure} in all`, numeric: true }, { heading: 'live at the moment', numeric: true }],
+      [{ heading: 'size' }, { heading: `all ${measure}`, numeric: true }, { heading: 'live', numeric: true }],
       sizes.map((size, i) => [
         size.to === 1 ? 'nothing' : `from ${formatBytes(size.from)}`,
         bar(size[measure], most, 'all'),
