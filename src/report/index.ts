@@ -4,5 +4,4 @@ export { observeRecording } from './observe-recording.js';
 export { type ObservedRun, observeRun, type RunOptions } from './observe-run.js';
 export { type PageContent, renderPage } from './render-page.js';
 export type * from './report-data.js';
-export { RunObserver } from './run-observer.js';
 export { pickWinner } from './winner.js';

@@ -29,6 +29,7 @@ export interface RunOptions {
 export interface ObservedRun {
   readonly name: string;
   readonly device: string;
+  /** @internal */
   readonly observer: RunObserver;
   /** Why the replay stopped; undefined when it came to its end. */
   readonly failure: string | undefined;
@@ -37,7 +38,7 @@ export interface ObservedRun {
 
 /**
  * Replays a trace and watches every block and every native call. A replay that fails, such as for want of memory, is
- * seen up to there. Cost: some 200 ns an event beside the manager's own.
+ * seen up to there. Cost: about 1 µs an event beside the manager's own.
  *
  * @throws what is no failure of the replay
  */

@@ -45,7 +45,7 @@ export interface Dashboard {
  * Serves a page that shows what a host's managers hold, as it changes, and `/metrics` in Prometheus' text format.
  *
  * Only this machine reaches it: it listens on 127.0.0.1, answers GET alone, and only under a local name, so that no web
- * site can read it by pointing a name of its own here. Following the blocks costs about 0.2 µs a call; reading the
+ * site can read it by pointing a name of its own here. Following the blocks costs about 0.3 µs a call; reading the
  * statistics some microseconds an interval.
  *
  * @throws ERR_MEM_INVALID_ARGUMENT for bad options or a port that cannot be had, as a rejection
