@@ -18,11 +18,20 @@ export class OutputFile implements ByteSink {
     this.path = path;
     const found = statSync(path, { throwIfNoEntry: false });
     this.#direct = found !== undefined && !found.isFile();
-    this.#sink = new FileLogSink(this.#writtenPath);
+    this.#sink = this.#open();
   }
 
   get #writtenPath(): string {
     return this.#direct ? this.path : `${this.path}.part`;
+  }
+
+  #open(): FileLogSink {
+    try {
+      return new FileLogSink(this.#writtenPath);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_BAD_INPUT')) throw error;
+      throw new MemoryError('ERR_MEM_BAD_INPUT', { ...error.facts, file: this.path }, error);
+    }
   }
 
   /** @throws ERR_MEM_TRACE_WRITE when the file cannot be written to its end */

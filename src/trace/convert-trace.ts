@@ -3,7 +3,7 @@ import type { EventBatch, TraceKind, TraceOrigin, TraceTotals } from './trace-ev
 import { type ReadOptions, TraceStream } from './trace-reader.js';
 import type { TraceWriterFactory } from './trace-writers.js';
 
-const NAMES_OF_KINDS = ['allocations', 'frees', 'native allocations', 'native frees', 'swaps', 'cleanups', 'refusals'];
+const NAMES_OF_KINDS = ['allocation', 'free', 'native allocation', 'native free', 'swap', 'cleanup', 'refusal'];
 const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
   times: 'times',
   pointers: 'addresses',
@@ -53,9 +53,13 @@ function isUsed(batch: EventBatch, column: ColumnName): boolean {
 
 function lossOf(writer: TraceWriter, totals: TraceTotals, columns: ReadonlySet<ColumnName>): string[] {
   const kinds = totals.counts.flatMap((count, kind) =>
-    count > 0 && !writer.kinds.includes(kind as TraceKind) ? [`${count} ${NAMES_OF_KINDS[kind]}`] : [],
+    count > 0 && !writer.kinds.includes(kind as TraceKind) ? [counted(count, NAMES_OF_KINDS[kind]!)] : [],
   );
-  const dropped = Array.from(writer.dropped ?? [], ([what, count]) => `${count} ${what}`);
+  const dropped = Array.from(writer.dropped ?? [], ([what, count]) => counted(count, what));
   const missing = ALL_COLUMNS.filter((column) => columns.has(column) && !writer.columns.includes(column));
   return [...kinds, ...dropped, ...missing.map((column) => NAMES_OF_COLUMNS[column])];
+}
+
+function counted(amount: number, what: string): string {
+  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
 }

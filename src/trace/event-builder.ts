@@ -38,6 +38,7 @@ export class EventBuilder implements TraceTotals {
   #freeSlots = new Int32Array(INITIAL_SLOTS);
   readonly #pointerOfSlot = numbersColumn();
   readonly #deviceOfSlot = idsColumn();
+  readonly #spaceOfSlot = idsColumn();
   #freeCount = 0;
 
   /** The number of events that wait to be taken. */
@@ -88,6 +89,7 @@ export class EventBuilder implements TraceTotals {
     this.#sizeOfSlot[slot] = bytes;
     this.#pointerOfSlot.writeValue(slot, slots, pointer);
     this.#deviceOfSlot.writeValue(slot, slots, this.#devices.next);
+    this.#spaceOfSlot.writeValue(slot, slots, this.#spaces.next);
     this.#tags.next = this.tag;
     this.#sites.next = this.site;
     this.#append(TraceKind.alloc, slot, bytes, line, pointer);
@@ -99,13 +101,16 @@ export class EventBuilder implements TraceTotals {
     return slot;
   }
 
-  /** Adds the free of the live block in `slot`, with the address and the device that it was allocated with. */
+  /** Adds the free of the live block in `slot`, with the address, device and space that it was allocated with. */
   free(slot: number, line: number): void {
     const bytes = this.#sizeOfSlot[slot]!;
     const device = this.#devices.next;
+    const space = this.#spaces.next;
     this.#devices.next = this.#deviceOfSlot.get(slot);
+    this.#spaces.next = this.#spaceOfSlot.get(slot);
     this.#append(TraceKind.free, ~slot, bytes, line, this.#pointerOfSlot.get(slot));
     this.#devices.next = device;
+    this.#spaces.next = space;
     this.liveBytes -= bytes;
     this.liveBlocks--;
     this.#freeSlots[this.#freeCount++] = slot;

@@ -62,7 +62,7 @@ export class CallLogWriter implements TraceWriter {
       this.#segments.free(pointer);
       this.#out.add(`nativeFree ${pointer} \n`);
     } else {
-      const what = 'native frees of parts';
+      const what = 'partial native free';
       this.dropped.set(what, (this.dropped.get(what) ?? 0) + 1);
     }
   }

@@ -221,9 +221,10 @@ export class PickleReader {
   #long(length: number): number {
     const bytes = this.#take(length);
     if (length > 16) throw this.#fault(this.#at - length, `a number of ${length} bytes is too long`);
+    const negative = length > 0 && bytes[length - 1]! >= 0x80;
     let value = 0;
-    for (let i = length - 1; i >= 0; i--) value = value * 256 + bytes[i]!;
-    return length > 0 && bytes[length - 1]! >= 0x80 ? value - 256 ** length : value;
+    for (let i = length - 1; i >= 0; i--) value = value * 256 + (negative ? 0xff - bytes[i]! : bytes[i]!);
+    return negative ? -value - 1 : value;
   }
 
   #top(): PickleValue {

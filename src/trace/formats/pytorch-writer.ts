@@ -113,7 +113,7 @@ export class PyTorchWriter implements TraceWriter {
   #alloc(device: DeviceTrace, batch: EventBatch, i: number, bytes: number): void {
     const address = this.#addresses.take(batch, i);
     if (bytes === 0) {
-      const what = 'blocks of 0 bytes';
+      const what = 'empty block';
       this.dropped.set(what, (this.dropped.get(what) ?? 0) + 1);
       return;
     }

@@ -36,8 +36,9 @@ export class TraceRecorder implements EndsWithProcess {
   readonly #encoder: StowageEncoder;
   readonly #context: RecordingContext;
   readonly #slots: { readonly slot: ManagerSlot; readonly recorder: SlotRecorder }[] = [];
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #file: FileLogSink | undefined;
+  #disposed = false;
   #flushedMs = performance.now();
   #hosts = 0;
 
@@ -60,7 +61,11 @@ export class TraceRecorder implements EndsWithProcess {
     this.#context = new RecordingContext(this.#encoder, frames, (nowMs) => {
       if (nowMs - this.#flushedMs >= FLUSH_MS) this.#flush();
     });
+    // A full disk has ended it already, maybe.
+    if (this.#file === undefined) return;
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
+    // The last native frees of the hosts belong to the recording.
+    atExit(this, 'watcher');
   }
 
   /** Events that were written. */
@@ -68,20 +73,19 @@ export class TraceRecorder implements EndsWithProcess {
     return this.#encoder.events;
   }
 
-  /** Records both slots of a host from now on. @throws ERR_MEM_DISPOSED when the recording has ended */
+  /** Records both slots of a host from now on. Does nothing when a write has failed. @throws ERR_MEM_DISPOSED after dispose */
   add(host: MemoryHost): void {
-    if (this.#file === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'trace recorder' });
+    if (this.#disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'trace recorder' });
+    if (this.#file === undefined) return;
     const number = ++this.#hosts;
     const name = number === 1 ? '' : `host ${number}`;
     this.#watch(host.slot, name);
     this.#watch(host.pinnedSlot, name === '' ? 'pinned' : `${name}, pinned`);
-    // Ends after the host, whose last native frees belong to the recording.
-    forgetAtExit(this);
-    atExit(this);
   }
 
   /** Writes what is buffered, says that the recording is whole, and closes the file. Does nothing the second time. */
   dispose(): void {
+    this.#disposed = true;
     if (this.#file === undefined) return;
     this.#encoder.end();
     this.#stop();
