@@ -47,6 +47,9 @@ export function addServeCommand(program: Command, done: (exitCode: number) => vo
       await serveTrace(flags.trace, { port, manager: flags.manager, rate });
       return;
     }
+    for (const option of ['manager', 'rate']) {
+      if (command.getOptionValueSource(option) === 'cli') command.error(`--${option} goes with --trace alone`);
+    }
     if (words.length === 0) command.error('no program is given: stowage serve -- node app.js');
     done(await runProgram(words, { ...process.env, [SERVE_VARIABLE]: String(port) }));
   });

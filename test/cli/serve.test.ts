@@ -72,6 +72,7 @@ describe('stowage serve', () => {
     [['--port', '99999', '--', 'node'], '--port is "99999"'],
     [['--trace', RESNET, '--rate', '0'], '--rate is "0"'],
     [['--trace', RESNET, '--', 'node'], '--trace does not go with a program'],
+    [['--rate', '5', '--', 'node'], '--rate goes with --trace alone'],
     [['--trace', '/nonexistent'], 'there is no such file'],
     [['--trace', RESNET, '--manager', 'x'], '--manager is "x"'],
   ])('refuses %j', (args, message) => {

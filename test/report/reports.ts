@@ -29,8 +29,8 @@ export function observe(
 /** A call of a trace that a test makes up: an allocation of some bytes, or the free of the n-th allocation. */
 export type Call = { readonly alloc: number; readonly tag?: string; readonly site?: string } | { readonly free: number };
 
-/** Makes a trace of calls, in memory. */
-export function traceOf(calls: readonly Call[], name = 'made up'): TraceEvents {
+/** Makes a trace of calls, in memory. @param timed - true gives it times */
+export function traceOf(calls: readonly Call[], name = 'made up', timed = false): TraceEvents {
   const builder = new EventBuilder();
   const slots: number[] = [];
   calls.forEach((call, i) => {
@@ -38,6 +38,8 @@ export function traceOf(calls: readonly Call[], name = 'made up'): TraceEvents {
       builder.free(slots[call.free] as number, i + 1);
       return;
     }
+    // A millisecond a call, and a pause in the middle.
+    if (timed) builder.time = (i < calls.length / 2 ? i : i + 1000) * 1e6;
     builder.tag = builder.strings.idOf(call.tag ?? '');
     builder.site = builder.strings.idOf(call.site ?? '');
     slots.push(builder.alloc(call.alloc, i + 1));

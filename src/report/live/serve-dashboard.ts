@@ -69,6 +69,8 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     server.once('error', (error) => reject(bad('port', port, 'one that this process may listen on', error)));
     server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
   });
+  // Such as no file descriptor for one more connection.
+  server.on('error', (error) => process.emitWarning(error));
   // From here on there is something to end.
   const sampler = new LiveSampler(host);
   const clients = new EventClients(() => JSON.stringify(sampler.hello()));

@@ -1,7 +1,10 @@
 import { element } from './dom.js';
 import { colour } from './theme.js';
 
-/** @import uPlotTypes from 'uplot' */
+/**
+ * @import uPlotTypes from 'uplot'
+ * @import { ChartGroup } from './chart-group.js'
+ */
 
 /**
  * @typedef {object} Curve
@@ -11,15 +14,6 @@ import { colour } from './theme.js';
  * @property {boolean} [dashed]
  * @property {boolean} [filled]
  * @property {boolean} [hidden]
- *
- * @typedef {object} ChartAxis - shared by charts that zoom together
- * @property {(event: number) => number} toX
- * @property {(x: number) => number} toMoment - the nearest moment
- * @property {(x: number) => string} format
- * @property {() => number} moment
- * @property {(moment: number) => void} choose
- * @property {(steps: number) => void} step - chooses the moment so many steps away
- * @property {() => readonly [number, number]} extent - of the whole, in x
  *
  * @typedef {object} ChartOptions
  * @property {string} label - what the chart shows, for screen readers
@@ -34,76 +28,6 @@ const uPlot = /** @type {typeof uPlotTypes} */ (Reflect.get(globalThis, 'uPlot')
 const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const ZOOM_STEP = 0.6;
 const FAR_STEPS = 10;
-
-/** Charts that show the same stretch of the run. */
-export class ChartGroup {
-  /** @type {Chart[]} */
-  #charts = [];
-  /** @type {ChartAxis} */
-  axis;
-  /** @type {readonly [number, number] | null} */
-  zoom = null;
-
-  /** @param {ChartAxis} axis */
-  constructor(axis) {
-    this.axis = axis;
-  }
-
-  /** Takes all charts out: others take their places. */
-  clear() {
-    for (const chart of this.#charts.splice(0)) chart.remove();
-  }
-
-  /** @param {Chart} chart */
-  add(chart) {
-    this.#charts.push(chart);
-  }
-
-  /**
-   * Shows a stretch in all charts; null shows everything.
-   *
-   * @param {readonly [number, number] | null} stretch
-   */
-  show(stretch) {
-    const [least, most] = this.axis.extent();
-    this.zoom = stretch === null ? null : [Math.max(least, stretch[0]), Math.min(most, stretch[1])];
-    for (const chart of this.#charts) chart.rescale();
-  }
-
-  /**
-   * Zooms around the chosen moment, in by a factor below 1.
-   *
-   * @param {number} factor
-   */
-  zoomBy(factor) {
-    const [least, most] = this.axis.extent();
-    const [from, to] = this.zoom ?? [least, most];
-    const moment = this.axis.toX(this.axis.moment());
-    const centre = moment >= from && moment <= to ? moment : (from + to) / 2;
-    const length = (to - from) * factor;
-    if (length >= most - least) this.show(null);
-    else if (length > 0) {
-      const start = Math.min(Math.max(centre - length / 2, least), most - length);
-      this.show([start, start + length]);
-    }
-  }
-
-  /** Keeps the chosen moment in sight. */
-  follow() {
-    if (this.zoom === null) return;
-    const [from, to] = this.zoom;
-    const x = this.axis.toX(this.axis.moment());
-    if (x >= from && x <= to) return;
-    const start = x - (to - from) / 2;
-    const [least, most] = this.axis.extent();
-    const begin = Math.min(Math.max(start, least), most - (to - from));
-    this.show([begin, begin + to - from]);
-  }
-
-  redraw() {
-    for (const chart of this.#charts) chart.redraw();
-  }
-}
 
 /** One chart: curves over the run, with the chosen moment as a line. Zooms with its group; keyboard and pointer alike. */
 export class Chart {

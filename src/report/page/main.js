@@ -1,11 +1,12 @@
 import { AddressMap } from './address-map.js';
 import { biggestBlocks, leakSection, sizeSection } from './block-sections.js';
+import { detailCharts } from './detail-charts.js';
 import { element, part } from './dom.js';
 import { frontierSection } from './frontier-section.js';
 import { showHints } from './hints.js';
 import { showLive } from './live-sections.js';
 import { managerSection } from './manager-section.js';
-import { detailCharts, memorySection } from './memory-section.js';
+import { memorySection } from './memory-section.js';
 import { momentBar } from './moment-bar.js';
 import { Columns } from './payload.js';
 import { ReplayView } from './replay-view.js';

@@ -1,4 +1,4 @@
-import { ChartGroup } from './chart.js';
+import { ChartGroup } from './chart-group.js';
 import { formatCount, formatShort, formatTime } from './format.js';
 import { managerColour } from './theme.js';
 import { Signal } from './view.js';

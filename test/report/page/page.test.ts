@@ -180,6 +180,28 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     ),
   );
 
+  test('goes by time where the trace has times, and stays at the moment', async () => {
+    const calls = Array.from({ length: 100 }, (_, i) => ({ alloc: 1000 * (i + 1) }));
+    const trace = traceOf(calls, 'timed', true);
+    await closing(await browser.openFile(renderPage(buildReport(trace, [observe(trace, 'pool')]))), async (page) => {
+      const chart = '#memory-chart canvas';
+      const byEvents = await pixels(page, chart);
+      expect(await text(page, '#memory-readout')).toContain('event 100, 1.1 s');
+      await page.getByLabel('axis').selectOption('time');
+      await page.waitForTimeout(100);
+      const byTime = await pixels(page, chart);
+      expect(byTime).not.toBe(byEvents);
+      // The pause is most of the width: a click into it chooses the moment at its end.
+      await page.locator('#memory-chart .u-over').click({ position: { x: 500, y: 100 } });
+      await page.waitForFunction(() => /after event 5\d of 100/.test(document.querySelector('#moment-text')?.textContent ?? ''));
+      await page.mouse.move(5, 5);
+      await page.getByRole('button', { name: 'end', exact: true }).click();
+      await page.getByLabel('axis').selectOption('events');
+      await page.waitForTimeout(100);
+      expect(await pixels(page, chart)).toBe(byEvents);
+    });
+  });
+
   test('shows a leak with its tag and its site, and runs nothing that a trace says', async () => {
     const site = `at leaky (${HOSTILE}:3:7)\nat main (app.js:1:1)`;
     const trace = traceOf([{ alloc: 5 * MiB, tag: HOSTILE, site }, { alloc: 100 }, { free: 1 }], HOSTILE);
