@@ -92,21 +92,18 @@ describe('stowage record', () => {
 describe('stowage convert', () => {
   const golden = (file: string): string => join('test/trace/golden', file);
 
-  test.each(['stowage', 'pytorch'])(
-    'writes %s, and replay and convert read it',
-    (format) => {
-      const converted = join(folder, `app.${format}`);
-      const first = stowage(['convert', golden('app.log'), converted, '--to', format]);
-      expect(first.code).toBe(0);
-      expect(first.stdout).toMatch(new RegExp(`^.*app\\.${format}: 10 events of app\\.log \\(call log\\) as ${format}, `));
-      expect(stowage(['replay', converted, '--json']).code).toBe(0);
-      const again = stowage(['convert', converted, join(folder, 'again'), '-t', 'alloctrace']);
-      expect(again.code).toBe(0);
-      const lines = readFileSync(join(folder, 'again'), 'utf8').split('\n').slice(1);
-      const empty = format === 'pytorch' ? [] : ['a 2 0'];
-      expect(lines.filter((line) => line.startsWith('a'))).toEqual(['a 0 1000', 'a 1 512', ...empty]);
-    },
-  );
+  test.each(['stowage', 'pytorch'])('writes %s, and replay and convert read it', (format) => {
+    const converted = join(folder, `app.${format}`);
+    const first = stowage(['convert', golden('app.log'), converted, '--to', format]);
+    expect(first.code).toBe(0);
+    expect(first.stdout).toMatch(new RegExp(`^.*app\\.${format}: 10 events of app\\.log \\(call log\\) as ${format}, `));
+    expect(stowage(['replay', converted, '--json']).code).toBe(0);
+    const again = stowage(['convert', converted, join(folder, 'again'), '-t', 'alloctrace']);
+    expect(again.code).toBe(0);
+    const lines = readFileSync(join(folder, 'again'), 'utf8').split('\n').slice(1);
+    const empty = format === 'pytorch' ? [] : ['a 2 0'];
+    expect(lines.filter((line) => line.startsWith('a'))).toEqual(['a 0 1000', 'a 1 512', ...empty]);
+  });
 
   test('names in one line what the new format cannot hold', () => {
     const { code, stderr } = stowage(['convert', golden('app.log'), join(folder, 'x'), '-t', 'rmm']);

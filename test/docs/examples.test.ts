@@ -16,6 +16,8 @@ const OUTPUT: Record<string, RegExp> = {
   'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
+  'recording.mjs':
+    /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
   'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
