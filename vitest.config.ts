@@ -14,6 +14,8 @@ export default defineConfig({
       { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
       { find: /^stowage\/trace$/, replacement: source('src/trace/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
+      { find: /^stowage\/report$/, replacement: source('src/report/index.ts') },
+      { find: /^stowage\/otel$/, replacement: source('src/otel/index.ts') },
     ],
   },
   test: {

@@ -23,6 +23,9 @@ const OUTPUT: Record<string, RegExp> = {
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
   'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
+  'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
+  'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
+  'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 
