@@ -108,7 +108,7 @@ export class TraceRecorder {
   }
 
   #watch(slot: ManagerSlot, space: string): void {
-    const recorder = new SlotRecorder(this.#context, space);
+    const recorder = new SlotRecorder(this.#context, this.#slots.length + 1, space);
     slot.observe(recorder);
     this.#slots.push({ slot, recorder });
     const manager = slot.active?.getHandle();
