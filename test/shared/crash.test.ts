@@ -7,7 +7,7 @@ import { bufferRegion, PAGE_ALLOCATORS } from './regions.js';
 
 describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (_, Type) => {
   // Every store would take a minute: that is the soak's.
-  describeCrashes(Type, (store) => (store < 16 ? 1 : 31));
+  describeCrashes(Type, (store) => (store < 16 ? 1 : 37));
 });
 
 test('a region takes over views of its words', () => {

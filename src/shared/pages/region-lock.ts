@@ -8,7 +8,7 @@ import type { RegionWords } from './region-words.js';
 // Set while somebody may be asleep on the word.
 const WAITERS = 2 ** 30;
 const SPINS = 200;
-const FIRST_SLEEP_MS = 1;
+const FIRST_SLEEP_MS = 0.25;
 const LONGEST_SLEEP_MS = 20;
 
 /**
