@@ -70,7 +70,7 @@ export class ChurnRegion {
     const last = type.shmDeserialize(region);
     expect(last.allocatedBytes).toBe(0);
     expect(last.pids()).toEqual([]);
-    last.freeOffset(CTX, last.allocateOffset(CTX, Math.floor(capacityBytes * 0.85)));
+    last.freeOffset(CTX, last.allocateOffset(CTX, capacityBytes - 32));
     last.detach();
     this.dispose();
   }

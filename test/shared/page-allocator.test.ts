@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { KiB, MiB } from '../../src/core/units.js';
+import { GiB, KiB, MiB } from '../../src/core/units.js';
+import { PosixMmapBackend } from '../../src/shared/backends/posix-mmap-backend.js';
 import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/mem-context.js';
 import { NULL_OFFSET, type OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { memoryError, SeededRandom } from '../core/fakes.js';
@@ -292,6 +293,31 @@ describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (
       expect(() => allocator.allocateOffset(CTX, 8)).toThrow(memoryError('ERR_MEM_DISPOSED'));
       allocator.detach();
     });
+  });
+
+  test('serves a region above 4 GiB', () => {
+    using backend = PosixMmapBackend.create(0, 5 * GiB);
+    const { region } = backend;
+    const allocator = Type.shmInit(region, { id: ID });
+    const large = allocator.allocateOffset(CTX, 4 * GiB - MiB);
+    const blocks = Array.from({ length: 400 }, (_, i) => {
+      const offset = allocator.alignedAllocateOffset(CTX, 10_000 + i, i % 2 === 0 ? 0 : 4096);
+      region.view(offset, 10_000).fill(i & 255);
+      return offset;
+    });
+    expect(blocks.at(-1)).toBeGreaterThan(4 * GiB);
+    allocator.checkInvariants();
+    for (const [i, offset] of blocks.entries()) {
+      const seen = region.view(offset, 10_000);
+      expect([seen[0], seen[9_999]]).toEqual([i & 255, i & 255]);
+      if (i % 3 !== 0) allocator.freeOffset(CTX, offset);
+    }
+    allocator.checkInvariants();
+    expect(() => allocator.freeOffset(CTX, (blocks[3]! + 32) as OffsetPointer)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+    for (let i = 0; i < blocks.length; i += 3) allocator.freeOffset(CTX, blocks[i]!);
+    allocator.freeOffset(CTX, large);
+    allocator.checkInvariants();
+    allocator.detach();
   });
 
   test('keeps blocks apart and its invariants, whatever three threads do', () => {

@@ -20,7 +20,7 @@ describe.each(['scalable-page', 'thread-local'])('a %s allocator', (type) => {
     async (processes, threads) => {
       const region = new ChurnRegion(type, 8 * MiB);
       const children = Array.from({ length: processes }, () =>
-        region.start({ operations: 4000, threads, slots: 100, maxBytes: 20 * KiB }),
+        region.start({ operations: 3000, threads, slots: 100, maxBytes: 20 * KiB }),
       );
       const results = await region.results(children);
       const sum = (key: 'allocations' | 'frees') => results.reduce((total, result) => total + result[key], 0);
@@ -31,7 +31,7 @@ describe.each(['scalable-page', 'thread-local'])('a %s allocator', (type) => {
 
   test('serves processes that fill it up, again and again', async () => {
     const region = new ChurnRegion(type, MiB);
-    const children = [1, 2].map(() => region.start({ operations: 2500, threads: 1, slots: 400, maxBytes: 60 * KiB }));
+    const children = [1, 2].map(() => region.start({ operations: 1500, threads: 1, slots: 400, maxBytes: 60 * KiB }));
     const results = await region.results(children);
     for (const { refusals } of results) expect(refusals).toBeGreaterThan(10);
     region.close();
@@ -41,9 +41,9 @@ describe.each(['scalable-page', 'thread-local'])('a %s allocator', (type) => {
     const region = new ChurnRegion(type, 8 * MiB);
     const random = new SeededRandom(8);
     const forever = { operations: 1e9, threads: 1, slots: 100, maxBytes: 4 * KiB };
-    for (let round = 0; round < 4; round++) {
-      const victims = [region.start(forever), region.start(forever)];
-      const others = region.results([region.start({ ...forever, operations: 2000 })]);
+    for (let round = 0; round < 3; round++) {
+      const victims = [1, 2, 3].map(() => region.start(forever));
+      const others = region.results([region.start({ ...forever, operations: 1000 })]);
       await killSoon(region, victims, () => random.below(20));
       await others;
       expectRecovered(region, victims);

@@ -65,6 +65,18 @@ describe('RegionLock', () => {
     expect(region.int32[LOCK]).toBe(0);
   });
 
+  test('serves synchronous calls of the same thread between asynchronous ones', async () => {
+    const { region, waiter } = held();
+    Atomics.store(region.int32, LOCK, 0);
+    const offsets = Array.from({ length: 50 }, async (_, i) => {
+      const offset = await waiter.allocateOffsetAsync(CTX, 100 + i);
+      waiter.freeOffset(CTX, waiter.allocateOffset(CTX, 10));
+      return offset;
+    });
+    for (const offset of await Promise.all(offsets)) waiter.freeOffset(CTX, offset);
+    waiter.checkInvariants();
+  });
+
   test('takes it asynchronously from an owner that has died', async () => {
     const { threads, waiter } = held();
     threads.kill(1);

@@ -36,9 +36,10 @@ describe('SharedMemoryManager', () => {
     const offset = manager.offsetOf(block.ptr);
     expect(region.int32[offset / 4 + 3]).toBe(0xabcdef);
     expect(block.ptr % 4096).toBe(0);
+    const { ptr } = block;
     before.dispose();
     block.dispose();
-    expect(manager.offsetOf(block.disposed ? (0 as DevicePtr) : block.ptr)).toBe(NULL_OFFSET);
+    expect(manager.offsetOf(ptr)).toBe(NULL_OFFSET);
     runtime.close();
     allocator.detach();
   });

@@ -158,9 +158,7 @@ export abstract class PageAllocator implements SharedAllocator {
   freeTls(ctx: MemContext): void {
     this.#checkOpen();
     this.pages.participants.checkOwn(ctx.tid);
-    this.pages.leave(ctx.tid);
-    this.#storages.delete(ctx.tid);
-    if (ctx.tid === this.#self) this.#self = 0;
+    this.#leave(ctx.tid);
     ctx.tid = NULL_TID;
   }
 
@@ -193,11 +191,9 @@ export abstract class PageAllocator implements SharedAllocator {
   detach(): void {
     if (this.#detached) return;
     if (!this.region.closed) {
-      for (const tid of this.#storages) this.pages.leave(tid);
-      if (this.#self !== 0) this.pages.leave(this.#self);
+      for (const tid of [...this.#storages]) this.#leave(tid);
+      if (this.#self !== 0) this.#leave(this.#self);
     }
-    this.#storages.clear();
-    this.#self = 0;
     this.#detached = true;
   }
 
@@ -240,6 +236,12 @@ export abstract class PageAllocator implements SharedAllocator {
   /** Makes room after a failed allocation. @returns whether it is worth another try */
   protected makeRoom(holder: number): boolean {
     return this.pages.sweep(holder);
+  }
+
+  #leave(tid: number): void {
+    this.pages.leave(tid);
+    this.#storages.delete(tid);
+    if (tid === this.#self) this.#self = 0;
   }
 
   /** @throws ERR_MEM_INVALID_ALIGNMENT for no alignment, and for one that the region's address has no part in */

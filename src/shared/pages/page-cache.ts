@@ -98,6 +98,7 @@ export class PageCache {
     const words = this.#words;
     const near = words.near;
     const owner = state & HOLDER_MASK;
+    if (state >>> KIND_SHIFT !== LIVE) return WAS_FREE;
     if (owner === holder) {
       if (!words.replace(page, STATE, state, (CACHED << KIND_SHIFT) | holder)) return WAS_FREE;
       this.put(record, page);

@@ -16,6 +16,8 @@ import {
 } from './layout.js';
 import type { PageRegion } from './page-region.js';
 
+const NOBODY = -1;
+
 /**
  * Gives pages back to the heap that belong to threads which have ended, or are in nobody's list because one has died
  * while it moved them. The caller holds the lock for the whole of a method, and each page is an operation of its own:
@@ -72,7 +74,7 @@ export class PageReclaimer {
       if (kind !== CACHED && kind !== REMOTE) continue;
       const holder = state & HOLDER_MASK;
       const isGone = !participants.isCurrent(holder) || dead.has(participants.slotOf(holder));
-      if (isGone && !this.#announcedBesides(dead).has(page)) page = this.#free(page);
+      if (isGone && this.#announcerOf(page) === NOBODY) page = this.#free(page);
       else if (kind === REMOTE) suspects.push({ page, state, episode: words.load(page, EPISODE) });
     }
     const announced = this.#announcedBesides(dead);
@@ -105,7 +107,7 @@ export class PageReclaimer {
       if ((state & HOLDER_MASK) !== holder) continue;
       const isHeld = state >>> KIND_SHIFT === LIVE;
       if (isHeld && !(freeHeld && words.load(page, REFERENCES) === 0)) continue;
-      this.#waitUntil(() => !this.#announcers().has(page));
+      this.#waitForFree(page);
       if (isHeld) {
         // Another thread may have freed it meanwhile; it is a remote page of the holder then.
         const remote = (REMOTE << KIND_SHIFT) | holder;
@@ -136,7 +138,8 @@ export class PageReclaimer {
     const { participants, cache, words } = this.#pages;
     const record = participants.recordOf(slot);
     for (const page of cache.stealRemote(record)) this.#free(page);
-    this.#waitUntil(() => Atomics.load(words.near, record + DRAINING) === 0 || !participants.isSlotAlive(slot));
+    const start = performance.now();
+    while (Atomics.load(words.near, record + DRAINING) !== 0 && participants.isSlotAlive(slot)) this.#pause(start, slot);
   }
 
   #free(page: number): number {
@@ -145,26 +148,34 @@ export class PageReclaimer {
     return merged;
   }
 
-  /** Tells whether a live thread is about to push a page to the closed holder's list; waits for it. */
+  /** Waits for the live threads that are about to push a page to the closed holder's list. @returns whether there were any */
   #isPushedTo(holder: number): boolean {
+    const { participants, headers, words } = this.#pages;
     let found = false;
-    for (const page of this.#announcers().keys()) {
-      const { headers } = this.#pages;
-      if (!headers.isPage(page) || headers.holderOf(page) !== holder) continue;
+    for (let slot = 0; slot < participants.used; slot++) {
+      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
+      if (page === 0 || !headers.isPage(page) || headers.holderOf(page) !== holder || !participants.isSlotAlive(slot)) continue;
       found = true;
-      this.#waitUntil(() => !this.#announcers().has(page));
+      this.#waitForFree(page);
     }
     return found;
   }
 
-  #announcers(): ReadonlyMap<number, number> {
+  /** Waits until no live thread is about to push the page. */
+  #waitForFree(page: number): void {
+    let slot = this.#announcerOf(page);
+    if (slot === NOBODY) return;
+    const start = performance.now();
+    for (; slot !== NOBODY; slot = this.#announcerOf(page)) this.#pause(start, slot);
+  }
+
+  /** The slot of a live thread that has announced the page, or NOBODY. */
+  #announcerOf(page: number): number {
     const { participants, words } = this.#pages;
-    const pages = new Map<number, number>();
     for (let slot = 0; slot < participants.used; slot++) {
-      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
-      if (page !== 0 && participants.isSlotAlive(slot)) pages.set(page, slot);
+      if (Atomics.load(words.near, participants.recordOf(slot) + FREEING) === page && participants.isSlotAlive(slot)) return slot;
     }
-    return pages;
+    return NOBODY;
   }
 
   /** The pages that threads are freeing to another's list, but for those of `dead` slots: a dead thread's stays for ever. */
@@ -187,16 +198,13 @@ export class PageReclaimer {
     return dead;
   }
 
-  #waitUntil(isReady: () => boolean): void {
-    const start = performance.now();
-    while (!isReady()) {
-      const waitedMs = performance.now() - start;
-      if (waitedMs > this.#timeoutMs) {
-        const [slot = -1] = this.#announcers().values();
-        const ownerPid = slot < 0 ? 0 : this.#pages.participants.pidOf(slot);
-        throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
-      }
-      yieldThread();
+  /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */
+  #pause(start: number, slot: number): void {
+    const waitedMs = performance.now() - start;
+    if (waitedMs > this.#timeoutMs) {
+      const ownerPid = this.#pages.participants.pidOf(slot);
+      throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
     }
+    yieldThread();
   }
 }

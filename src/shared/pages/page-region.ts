@@ -73,9 +73,8 @@ export class PageRegion {
   }
 
   /** As {@link locked}; the event loop runs on while another thread has the lock. */
-  async lockedAsync<T>(holder: number, work: () => T): Promise<T> {
-    await this.lock.acquireAsync(holder, this.#timeoutMs);
-    return this.#finish(work);
+  lockedAsync<T>(holder: number, work: () => T): Promise<T> {
+    return this.lock.acquireAsync(holder, this.#timeoutMs, () => this.#finish(work));
   }
 
   /**

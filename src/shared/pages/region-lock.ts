@@ -8,7 +8,7 @@ import type { RegionWords } from './region-words.js';
 // Set while somebody may be asleep on the word.
 const WAITERS = 2 ** 30;
 const SPINS = 200;
-const FIRST_SLEEP_MS = 1;
+const FIRST_SLEEP_MS = 0.25;
 const LONGEST_SLEEP_MS = 20;
 
 /**
@@ -42,8 +42,13 @@ export class RegionLock {
     if (this.#journal.pending) this.#repair();
   }
 
-  /** As {@link acquire}; the event loop runs on meanwhile. What follows the `await` must release before its next one. */
-  async acquireAsync(holder: number, timeoutMs: number): Promise<void> {
+  /**
+   * Does `work` with the lock held, and lets the event loop run until it is to be had. `work` gives the lock back. Nothing
+   * else of this thread can run in between, where it would wait for itself.
+   *
+   * @throws as {@link acquire}, and what `work` throws
+   */
+  async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
     const start = performance.now();
     for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = nextSleep(sleepMs)) {
       const word = this.#announce(holder);
@@ -52,6 +57,7 @@ export class RegionLock {
       await futexWaitAsync(this.#address, word, Math.min(sleepMs, leftMs));
     }
     if (this.#journal.pending) this.#repair();
+    return work();
   }
 
   /** Gives the lock back. */
