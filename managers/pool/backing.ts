@@ -58,6 +58,12 @@ export class GrowthLimit {
     return Math.min(peakBytes * (1 + slack), deviceInterface.getMaxMemorySize(device));
   }
 
+  /** What the device has beyond what the pool holds. */
+  get roomBytes(): number {
+    const { stats, deviceInterface, device } = this.#parts;
+    return deviceInterface.getMaxMemorySize(device) - stats.reservedBytes;
+  }
+
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */
   stepFor(bytes: number, peakBytes: number): number {
     const { stats, slack, deviceInterface, device } = this.#parts;

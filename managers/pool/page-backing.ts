@@ -158,7 +158,7 @@ export class PageBacking implements Backing {
     }
     if (blocks.bytesOf(part) > bytes) this.#holes.putIn(blocks.split(part, bytes));
     stats.reserved(bytes);
-    boundFront(idle, stats.reservedBytes);
+    boundFront(idle, stats.reservedBytes, this.#limit.roomBytes);
     return idle.join(part);
   }
 

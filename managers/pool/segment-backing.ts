@@ -59,7 +59,7 @@ export class SegmentBacking implements Backing {
     if (ptr === NULL_PTR) return NONE;
     const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
-    boundFront(idle, stats.reservedBytes);
+    boundFront(idle, stats.reservedBytes, this.#limit.roomBytes);
     idle.putIn(block);
     return block;
   }

@@ -97,6 +97,16 @@ export abstract class BlockHandle {
     if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
   }
 
+  /**
+   * Marks a further stream of the device that uses the block: once freed it is used again only when that stream is done, too.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams or the manager keeps no stream order
+   */
+  recordStream(stream: number): void {
+    const { slot, ptr, bytes } = this.block;
+    if (bytes > 0) slot.recordStream(ptr, stream);
+  }
+
   /** Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. */
   dispose(): void {
     if (this.#owned === undefined) return;
