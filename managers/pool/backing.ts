@@ -31,6 +31,8 @@ export interface BackingParts {
   readonly device: number;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** Waits until no stream works on idle blocks; before memory is given back. */
+  readonly settle: () => void;
   /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */
   readonly waitForFit: (bytes: number) => boolean;
 }
