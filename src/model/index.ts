@@ -3,3 +3,11 @@ export { type GraphNode, type GraphPlan, planGraph } from './graph/graph-plan.js
 export type { LifetimeList } from './graph/lifetimes.js';
 export { type Placement, type PlacementOptions, placeLifetimes } from './graph/place-lifetimes.js';
 export * from './shapes.js';
+export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
+export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
+export { analyzeMemoryUsage, type DTypeUsage, formatMemoryUsage, type MemoryUsage } from './tensors/memory-usage.js';
+export { SharedTensor, Tensor, TensorView } from './tensors/tensor.js';
+export { TensorBase, type TensorMemory } from './tensors/tensor-base.js';
+export { TensorLayout } from './tensors/tensor-layout.js';
+export { TensorManager } from './tensors/tensor-manager.js';
+export { TensorPool, type TensorPoolOptions } from './tensors/tensor-pool.js';

@@ -1,3 +1,4 @@
+import type { Device } from '../core/device.js';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
@@ -32,6 +33,11 @@ export abstract class BlockHandle {
   /** The bytes that were asked for. */
   get bytes(): number {
     return this.block.bytes;
+  }
+
+  /** The device whose memory it is. */
+  get device(): Device {
+    return this.block.device;
   }
 
   /** The kind of its device, such as `cpu`. */
