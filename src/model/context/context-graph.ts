@@ -68,7 +68,7 @@ export class ContextGraph {
     if (this.#numbers.has(tensor)) throw bad('tensor', tensor.name, 'one that is not in the graph yet');
     const { viewSource } = tensor;
     const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
-    const source = viewSource === undefined ? undefined : this.#numberOf(viewSource);
+    const source = viewSource === undefined ? undefined : this.#placedNumberOf(viewSource);
     const view = source === undefined ? {} : { viewOf: source, viewOffsetBytes: tensor.layout.offsetBytes };
     const isPlacedHere = viewSource === undefined && tensor.part === undefined;
     // What lies elsewhere takes nothing here, and so does a view of it.
@@ -95,8 +95,15 @@ export class ContextGraph {
   /** The number of a tensor that is in the graph; undefined for one that has data elsewhere. */
   #numberOf(tensor: ContextTensor): number | undefined {
     const number = this.#numbers.get(tensor);
-    if (number === undefined && tensor.part === undefined) throw bad('input', tensor.name, 'in the graph already, or with data');
+    const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
+    if (number === undefined && !isElsewhere) throw bad('input', tensor.name, 'in the graph already, or with data elsewhere');
     return number;
+  }
+
+  /** The same, and undefined for one in the graph that has data elsewhere. */
+  #placedNumberOf(tensor: ContextTensor): number | undefined {
+    const number = this.#numberOf(tensor);
+    return number === undefined || this.#nodes[number]!.bytes === 0 ? undefined : number;
   }
 
   #checkOpen(): void {
