@@ -23,6 +23,9 @@ const OUTPUT: Record<string, RegExp> = {
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
   'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
+  'tensors.mjs':
+    /^the first column is 1 and 4\n2 tensors, 144.02 KiB\n {2}q4_K: .* \(100.0 %\)\n {2}f32: .*\n0 tensors are live\n$/,
+  'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 

@@ -2,9 +2,8 @@ import { MemoryError } from '../../core/errors.js';
 import { alignUp, type DevicePtr } from '../../core/units.js';
 import type { TensorMemory } from '../tensors/tensor-base.js';
 
-/** What an object of a context is. The order is ggml's. */
-export const OBJECT_TYPES = ['tensor', 'graph', 'work buffer'] as const;
-export type ObjectType = (typeof OBJECT_TYPES)[number];
+/** What an object of a context is. */
+export type ObjectType = 'tensor' | 'graph' | 'work buffer';
 
 /** One entry of a context's list. */
 export interface ContextObject {
@@ -20,6 +19,8 @@ export const CONTEXT_ALIGNMENT = 16;
 /** The bytes of an object's header. Source: GGML_OBJECT_SIZE. */
 export const OBJECT_HEADER_BYTES = 32;
 
+/** Their numbers in headers. Source: ggml_object_type. */
+const TYPE_NUMBERS: Readonly<Record<ObjectType, bigint>> = { tensor: 0n, graph: 1n, 'work buffer': 2n };
 const HEADER_WORDS = OBJECT_HEADER_BYTES / 8;
 const MARK = 0x53544f57n;
 
@@ -120,6 +121,6 @@ export function checkRoom(region: string, { requestedBytes, usedBytes, limitByte
 
 function headerOf({ type, offsetBytes, bytes }: ContextObject, next: ContextObject | undefined): BigUint64Array {
   const nextOffset = next === undefined ? 0 : next.offsetBytes - OBJECT_HEADER_BYTES;
-  const typeAndMark = BigInt(OBJECT_TYPES.indexOf(type)) | (MARK << 32n);
+  const typeAndMark = TYPE_NUMBERS[type] | (MARK << 32n);
   return BigUint64Array.of(BigInt(offsetBytes), BigInt(bytes), BigInt(nextOffset), typeAndMark);
 }
