@@ -127,7 +127,8 @@ export abstract class BlockHandle {
   }
 }
 
-function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
+/** @throws ERR_MEM_OUT_OF_RANGE unless the bytes lie in a block of that size */
+export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
   const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
   if (!fits || offsetBytes + bytes > blockBytes) {
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });

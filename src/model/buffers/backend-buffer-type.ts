@@ -7,7 +7,7 @@ import { BackendBuffer, type BufferTraits } from './backend-buffer.js';
 export interface BackendBufferTypeOptions {
   /** The id of the device. @defaultValue 0 */
   readonly device?: number;
-  /** What tensors begin at multiples of: a power of two. @defaultValue 128, as much as ggml's backends ask for */
+  /** What tensors begin at multiples of: a power of two. @defaultValue 128, the most that ggml's CPU and CUDA backends ask for */
   readonly alignment?: number;
   /** @defaultValue the device's kind, with its id: `cpu0`, `cuda1` */
   readonly name?: string;

@@ -2,9 +2,10 @@ import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
+import { checkRange } from '../../runtime/block-handle.js';
 import type { ContextTensor } from '../context/context-tensor.js';
 import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../tensors/device-copy.js';
-import { checkRange, MemoryPart } from '../tensors/memory-part.js';
+import { MemoryPart } from '../tensors/memory-part.js';
 import type { TensorBase } from '../tensors/tensor-base.js';
 
 /** What a buffer needs to know of its type. */
@@ -66,7 +67,7 @@ export class BackendBuffer {
    *
    * @param offsetBytes - a multiple of the type's alignment
    * @throws ERR_MEM_INVALID_ARGUMENT for a view, a tensor with data in its context, and an offset that is not aligned
-   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE
+   * @throws ERR_MEM_OUT_OF_RANGE
    */
   initTensor(tensor: ContextTensor, offsetBytes: number): void {
     if (tensor.viewSource !== undefined) throw bad('tensor', `${tensor.name}, a view`, 'what it is a view of');

@@ -3,11 +3,11 @@ import { MemoryError } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
+import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import type { Shape } from '../shapes.js';
-import { checkRange, MemoryPart } from '../tensors/memory-part.js';
+import { MemoryPart } from '../tensors/memory-part.js';
 import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
 import { TensorLayout } from '../tensors/tensor-layout.js';
 import { ContextGraph, GRAPH_NODE_BYTES } from './context-graph.js';
@@ -133,7 +133,7 @@ export class MemoryContext {
    * Puts the data of new tensors into other memory, from `offs` on; undefined puts it behind the headers again. Tensors that
    * lie beyond `offs` in the same memory end.
    *
-   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT unless aligned to 16 bytes, ERR_MEM_DISPOSED
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT unless aligned to 16 bytes, ERR_MEM_DISPOSED
    */
   scratchSet(scratch: Scratch | undefined): void {
     this.#checkOpen();

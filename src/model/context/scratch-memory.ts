@@ -1,7 +1,7 @@
 import { MemoryError } from '../../core/errors.js';
 import { alignUp } from '../../core/units.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
-import { checkRange, MemoryPart } from '../tensors/memory-part.js';
+import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import { MemoryPart } from '../tensors/memory-part.js';
 import type { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';
 

@@ -1,3 +1,4 @@
+import { attempt } from '../../core/attempt.js';
 import '../../core/disposable.js';
 import type { BackendBuffer } from '../buffers/backend-buffer.js';
 import type { BackendBufferType } from '../buffers/backend-buffer-type.js';
@@ -51,10 +52,9 @@ export class GraphAllocator {
     const plan = this.reserve(graph);
     const buffer = this.#bufferFor(plan.bytes);
     for (const { tensor, node } of graph.toPlace) buffer.initTensor(tensor, plan.offsets[node]!);
-    if (buffer !== this.#buffer) {
-      this.#buffer?.freeBuffer();
-      this.#buffer = buffer;
-    }
+    const before = this.#buffer;
+    this.#buffer = buffer;
+    if (before !== buffer) attempt(() => before?.freeBuffer());
     return buffer;
   }
 

@@ -1,7 +1,6 @@
 import type { Device } from '../../core/device.js';
-import { MemoryError } from '../../core/errors.js';
-import { checkBytes, type DevicePtr } from '../../core/units.js';
-import type { TypedArrayClass } from '../../runtime/block-handle.js';
+import type { DevicePtr } from '../../core/units.js';
+import { checkRange, type TypedArrayClass } from '../../runtime/block-handle.js';
 import type { TensorMemory } from './tensor-base.js';
 
 /** A part of a block that several things lie in: memory that ends with the block. */
@@ -11,7 +10,7 @@ export class MemoryPart implements TensorMemory {
   readonly offsetBytes: number;
   readonly bytes: number;
 
-  /** @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_DISPOSED */
+  /** @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_DISPOSED */
   constructor(whole: TensorMemory, offsetBytes: number, bytes: number) {
     checkRange(offsetBytes, bytes, whole.bytes);
     this.whole = whole;
@@ -31,11 +30,4 @@ export class MemoryPart implements TensorMemory {
     checkRange(offsetBytes, length * type.BYTES_PER_ELEMENT, this.bytes);
     return this.whole.view(type, this.offsetBytes + offsetBytes, length);
   }
-}
-
-/** @throws ERR_MEM_INVALID_SIZE, and ERR_MEM_OUT_OF_RANGE unless the bytes lie in a block of that size */
-export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
-  checkBytes(offsetBytes);
-  checkBytes(bytes);
-  if (offsetBytes + bytes > blockBytes) throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
 }

@@ -1,6 +1,6 @@
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
-import { type Shape, tensorBytes } from '../shapes.js';
+import type { Shape } from '../shapes.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { Tensor } from './tensor.js';
 import { TensorLayout } from './tensor-layout.js';
@@ -61,11 +61,6 @@ export class TensorPool {
       throw error;
     }
     return tensor;
-  }
-
-  /** The bytes that a tensor would take. @throws ERR_MEM_INVALID_ARGUMENT */
-  static bytesOf(type: DTypeName | DType, shape: Shape): number {
-    return tensorBytes(dtypeOf(type), shape);
   }
 
   /** How many of its tensors are alive; owners of one count once. */

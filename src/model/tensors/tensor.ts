@@ -1,7 +1,7 @@
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import type { Allocation } from '../../runtime/allocation.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
+import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
 import type { SharedHandle } from '../../runtime/shared-handle.js';
 import { TensorBase, type TensorMemory } from './tensor-base.js';
 import type { TensorLayout } from './tensor-layout.js';
@@ -32,10 +32,7 @@ abstract class OwningTensor<Handle extends BlockHandle> extends TensorBase<Tenso
   /** @throws ERR_MEM_OUT_OF_RANGE when the block is too small */
   constructor(handle: Handle, layout: TensorLayout) {
     super(layout);
-    const { offsetBytes, spanBytes: bytes } = layout;
-    if (offsetBytes + bytes > handle.bytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes: handle.bytes });
-    }
+    checkRange(layout.offsetBytes, layout.spanBytes, handle.bytes);
     this.handle = handle;
   }
 

@@ -222,8 +222,8 @@ describe('MemoryContext', () => {
 
     test.each([
       ['a size beyond its memory', { size: 65 }, 'ERR_MEM_OUT_OF_RANGE'],
-      ['a place beyond its size', { size: 32, offs: 33 }, 'ERR_MEM_INVALID_SIZE'],
-      ['a negative place', { size: 32, offs: -1 }, 'ERR_MEM_INVALID_SIZE'],
+      ['a place beyond its size', { size: 32, offs: 33 }, 'ERR_MEM_OUT_OF_RANGE'],
+      ['a negative place', { size: 32, offs: -1 }, 'ERR_MEM_OUT_OF_RANGE'],
     ])('refuses %s', (_, scratch, code) => {
       using data = runtime.allocate(64, { alignment: 16 });
       using context = new MemoryContext({ memSize: KiB, runtime });

@@ -6,6 +6,7 @@ import { BackendBufferType } from '../../../src/model/buffers/backend-buffer-typ
 import type { ContextGraph } from '../../../src/model/context/context-graph.js';
 import { MemoryContext } from '../../../src/model/context/memory-context.js';
 import { GraphAllocator } from '../../../src/model/graph/graph-allocator.js';
+import { PlainManager } from '../../core/fakes.js';
 import { codeOf } from '../../fixtures/code-of.js';
 
 const runtimes: MemoryRuntime[] = [];
@@ -89,6 +90,25 @@ describe('GraphAllocator', () => {
     const large = smallGraph(2 ** 20);
     expect(codeOf(() => allocator.allocGraph(large.graph))).toBe('ERR_MEM_OUT_OF_MEMORY');
     expect([buffer.disposed, small.y.ptr, large.y.part]).toEqual([false, ptr, undefined]);
+  });
+
+  test('leaves nothing behind, whichever native call fails', () => {
+    for (let nth = 0, failed = true; failed; nth++) {
+      const device = new SimulatedDevice();
+      device.failWhen(({ index, name }) => index >= nth && name === 'nativeAlloc');
+      using runtime = new MemoryRuntime(device, { createDefaultManager: (_, table) => new PlainManager(table) });
+      const allocator = new GraphAllocator(new BackendBufferType(runtime));
+      const graphs = [100, 200, 400].map((length) => smallGraph(length));
+      failed = false;
+      for (const { graph, y } of graphs) {
+        const before = [allocator.bufferBytes, runtime.slot.liveBlocks];
+        if (codeOf(() => allocator.allocGraph(graph)) === 'none') continue;
+        failed = true;
+        expect([allocator.bufferBytes, runtime.slot.liveBlocks, y.part]).toEqual([...before, undefined]);
+      }
+      allocator.dispose();
+      expect(runtime.slot.liveBlocks).toBe(0);
+    }
   });
 
   test('leaves what has data elsewhere where it is', () => {
