@@ -15,6 +15,7 @@ export class OwnedBlock implements Reclaimable {
     readonly slot: ManagerSlot,
     readonly ptr: DevicePtr,
     readonly bytes: number,
+    readonly onFreed: (() => void) | undefined = undefined,
   ) {}
 
   /** True when the runtime was closed, which has given the block back. */
@@ -35,6 +36,7 @@ export class OwnedBlock implements Reclaimable {
   release(): void {
     if (this.#holders === 1 && !this.gone) this.slot.unlock(this.ptr, true);
     this.#holders--;
+    if (this.#holders === 0) this.onFreed?.();
   }
 
   /**

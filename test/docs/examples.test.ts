@@ -26,6 +26,9 @@ const OUTPUT: Record<string, RegExp> = {
   'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
   'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
   'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
+  'tensors.mjs':
+    /^the first column is 1 and 4\n2 tensors, 144.02 KiB\n {2}q4_K: .* \(100.0 %\)\n {2}f32: .*\n0 tensors are live\n$/,
+  'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 
