@@ -10,6 +10,7 @@ export default defineConfig({
       { find: /^stowage$/, replacement: source('src/index.ts') },
       { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
       { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
+      { find: /^stowage\/model$/, replacement: source('src/model/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
     ],
   },
