@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { type AccessPattern, adviseAccess, adviseSequentialFile, populate, readAhead } from '../../adapters/os/access-advice.js';
 import { MAP_NORESERVE, MAP_PRIVATE, mapPages, pageBytes, replacePages, unmapPages } from '../../adapters/os/mapping.js';
-import { NativeMemory } from '../../adapters/os/native-memory.js';
+import { NativeMemory, type NativeMemoryEnd } from '../../adapters/os/native-memory.js';
 import { residentBytes } from '../../adapters/os/residency.js';
 import { ViewWindows } from '../../adapters/os/view-windows.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
@@ -310,17 +310,22 @@ function map(file: OpenFile, bytes: number): Mapping {
   const size = alignUp(bytes, pageBytes());
   // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
   const base = mapPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
-  const memory = new NativeMemory(base, size, {
+  const memory = new NativeMemory(base, size, endOf(file));
+  const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length));
+  return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
+}
+
+/** A function of its own, whose closures hold the file alone: what leads to the memory would never be collected. */
+function endOf(file: OpenFile): NativeMemoryEnd {
+  return {
     what: 'mapped file',
     endedBy: 'dispose()',
     empty: replacePages,
-    release: (address, length) => {
+    release: (base, bytes) => {
       file.close();
-      unmapPages(address, length);
+      unmapPages(base, bytes);
     },
-  });
-  const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length));
-  return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
+  };
 }
 
 function checkRange(offset: number, bytes: number, size: number): void {

@@ -1,5 +1,6 @@
+import { populate } from '../../adapters/os/access-advice.js';
 import { lockLimitBytes } from '../../adapters/os/lock-limit.js';
-import { lockPages, PROT_READ, PROT_WRITE, pageBytes, protectPages } from '../../adapters/os/mapping.js';
+import { lockTouchedPages, pageBytes } from '../../adapters/os/mapping.js';
 import type { ByteRanges } from '../blocks/byte-ranges.js';
 import { MemoryError } from '../core/errors.js';
 import { alignUp, formatBytes } from '../core/units.js';
@@ -48,12 +49,14 @@ export class MemoryLock {
     const end = alignUp(bytes, pageBytes());
     for (const { first, last } of this.#mapped.within(this.#end, end)) {
       try {
-        lockReadable(this.#base + first, alignUp(last, pageBytes()) - first);
+        lockTouchedPages(this.#base + first, alignUp(last, pageBytes()) - first);
       } catch (error) {
         if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
         this.#refuse(last - first, error.message);
         return false;
       }
+      // Where this cannot be done at once, pages are locked as they are read.
+      populate(this.#base + first, alignUp(last, pageBytes()) - first);
       this.#end = last;
     }
     this.#end = Math.max(this.#end, end);
@@ -65,15 +68,5 @@ export class MemoryLock {
     const hint = limit === undefined ? '' : `; the limit is ${formatBytes(limit)}: raise it with "ulimit -l", or as root`;
     this.#refusal = `the system refused to lock ${formatBytes(bytes)} in memory: ${reason}${hint}`;
     process.emitWarning(this.#refusal, { code: 'STOWAGE_LOCK_REFUSED' });
-  }
-}
-
-/** Locks pages for reading only: the system copies private pages that could be written when it locks them. */
-function lockReadable(address: number, bytes: number): void {
-  protectPages(address, bytes, PROT_READ);
-  try {
-    lockPages(address, bytes);
-  } finally {
-    protectPages(address, bytes, PROT_READ | PROT_WRITE);
   }
 }
