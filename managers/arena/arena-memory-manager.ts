@@ -35,8 +35,8 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   readonly #regionBytes: number;
   readonly #maxRegions: number;
   readonly #unit: number;
-  /** Goes up with every block. */
-  protected readonly clock = Float64Array.of(1);
+  /** Shows the era; a block's ticket is that in which it was made. */
+  readonly #clock = Float64Array.of(1);
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ArenaMemoryManagerOptions = {}) {
@@ -64,35 +64,47 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   }
 
   /**
-   * Frees every block on every device, held or not, and keeps the regions for what comes next. Cost: O(blocks).
+   * Frees every block on every device, held or not, and keeps the regions for what comes next. Cost: O(regions).
    */
   reset(): void {
-    this.freeSince(0);
+    const wasEmpty = this.liveBlockCount() === 0;
+    for (const held of this.held()) {
+      held.stats.freedAll();
+      for (const region of held.regions) region.clear();
+      held.current = held.regions[0];
+    }
+    this.enterEra();
+    if (!wasEmpty) this.lifecycle.onFree?.();
   }
 
   override getMemStepSize(): number {
     return this.#unit;
   }
 
-  /** The serial of a live block: no other block ever has the same. */
+  /** The era in which a live block was made: no other block of that address is of the same. */
   override ticketOf(ptr: DevicePtr): number {
     const region = this.regionOf(ptr);
     const block = region === undefined ? NONE : region.find(ptr);
-    return block === NONE || region!.locksOf(block) === 0 ? 0 : region!.serialOf(block);
+    return block === NONE || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
   }
 
-  /** Frees every block whose serial is at least that, and uses their places again. */
-  protected freeSince(serial: number): void {
+  /** Begins a new era. @returns it: what is allocated from now on is of it, or of a later one */
+  protected enterEra(): number {
+    return ++this.#clock[0]!;
+  }
+
+  /** Frees every block of that era and later ones, and uses their places again. Cost: O(blocks that go). */
+  protected freeSince(era: number): void {
     let freed = 0;
     for (const { stats, regions } of this.held()) {
       for (const region of regions) {
-        for (const block of region.liveSince(serial)) {
+        region.cut(era, (block) => {
           stats.freed(region.requestedOf(block), region.bytesOf(block));
           freed++;
-        }
-        region.cut(serial);
+        });
       }
     }
+    this.enterEra();
     for (const held of this.held()) held.current = held.regions[0];
     if (freed > 0) this.lifecycle.onFree?.();
   }
@@ -112,11 +124,12 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   }
 
   protected carve(base: number, { bytes }: RegionPlan, device: number): BumpRegion {
-    return new BumpRegion(base, bytes, device, { unit: this.#unit, clock: this.clock });
+    return new BumpRegion(base, bytes, device, { unit: this.#unit, clock: this.#clock });
   }
 
   protected override recycle(region: BumpRegion): void {
-    region.cut(0);
+    region.clear();
+    this.enterEra();
   }
 
   get #regions(): readonly BumpRegion[] {

@@ -100,7 +100,8 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
     if (ptr === NULL_PTR) return;
-    const region = this.#regionOf(ptr);
+    const last = this.#lastFound;
+    const region = last !== undefined && ptr >= last.base && ptr < last.base + last.bytes ? last : this.#search(ptr);
     const block = region === undefined ? NONE : region.find(ptr);
     if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const locks = region!.locksOf(block);
@@ -236,7 +237,10 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   #regionOf(ptr: DevicePtr): R | undefined {
     const last = this.#lastFound;
-    if (last !== undefined && ptr >= last.base && ptr < last.base + last.bytes) return last;
+    return last !== undefined && ptr >= last.base && ptr < last.base + last.bytes ? last : this.#search(ptr);
+  }
+
+  #search(ptr: DevicePtr): R | undefined {
     const region = this.#byAddress[this.#placeOf(ptr) - 1];
     if (region === undefined || !(ptr < region.base + region.bytes)) return undefined;
     this.#lastFound = region;
@@ -267,7 +271,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
       region.setLocks(block, 0);
       region.give(block);
       held.stats.freed(requested, bytes);
-      held.current = region;
+      if (held.current !== region) held.current = region;
     }
     this.lifecycle.onFree?.();
   }

@@ -7,8 +7,12 @@ const BLOCKS = 6;
 const RESERVED = 9;
 const CACHED_PEAK = 12;
 const SIZE = 13;
+const QUANTITIES = [REQUESTED, ALLOCATED, BLOCKS];
 
-/** Counts what a manager without streams holds on one device. Every update is O(1) and allocates nothing. */
+/**
+ * Counts what a manager without streams holds on one device. Every update is O(1) and allocates nothing. Peaks are noted
+ * when what rose begins to fall: `peak >= current` holds once they are asked for.
+ */
 export class RegionStats {
   nativeAllocs = 0;
   nativeFrees = 0;
@@ -18,6 +22,8 @@ export class RegionStats {
   misses = 0;
   // Doubles in a typed array: a counter in a field would change its representation at 2^31.
   readonly #values = new Float64Array(SIZE);
+  /** Whether the last thing that was counted was an allocation. */
+  #rising = true;
 
   get allocatedBytes(): number {
     return this.#values[ALLOCATED]!;
@@ -37,39 +43,29 @@ export class RegionStats {
 
   /** Counts a block that was handed out: `requested` bytes asked for, `bytes` given. */
   allocated(requested: number, bytes: number): void {
+    if (!this.#rising) this.#noteCached();
     const values = this.#values;
-    const nowRequested = (values[0]! += requested);
-    const nowAllocated = (values[3]! += bytes);
-    const nowBlocks = (values[6]! += 1);
-    if (nowRequested > values[1]!) values[1] = nowRequested;
-    if (nowAllocated > values[4]!) values[4] = nowAllocated;
-    if (nowBlocks > values[7]!) values[7] = nowBlocks;
+    values[0]! += requested;
+    values[3]! += bytes;
+    values[6]! += 1;
   }
 
-  /** Counts a block that came back. */
-  freed(requested: number, bytes: number): void {
+  /** Counts blocks that came back. */
+  freed(requested: number, bytes: number, blocks = 1): void {
+    if (this.#rising) this.#notePeaks();
     const values = this.#values;
     values[0]! -= requested;
     values[2]! += requested;
-    const nowAllocated = (values[3]! -= bytes);
+    values[3]! -= bytes;
     values[5]! += bytes;
-    values[6]! -= 1;
-    values[8]! += 1;
-    const cached = values[9]! - nowAllocated;
-    if (cached > values[12]!) values[12] = cached;
+    values[6]! -= blocks;
+    values[8]! += blocks;
   }
 
-  /** Takes {@link freed} back: the block could not be given up after all. */
-  unfreed(requested: number, bytes: number): void {
+  /** Counts every block as one that came back. */
+  freedAll(): void {
     const values = this.#values;
-    for (const [at, amount] of [
-      [REQUESTED, requested],
-      [ALLOCATED, bytes],
-      [BLOCKS, 1],
-    ] as const) {
-      values[at]! += amount;
-      values[at + 2]! -= amount;
-    }
+    this.freed(values[REQUESTED]!, values[ALLOCATED]!, values[BLOCKS]!);
   }
 
   /** Counts a region that was got by one native call. */
@@ -78,17 +74,31 @@ export class RegionStats {
     const values = this.#values;
     values[RESERVED]! += bytes;
     values[RESERVED + 1] = Math.max(values[RESERVED + 1]!, values[RESERVED]!);
-    values[CACHED_PEAK] = Math.max(values[CACHED_PEAK]!, this.cachedBytes);
+    this.#noteCached();
   }
 
   /** Counts a region that was given back by one native call. */
   released(bytes: number): void {
+    this.#noteCached();
     this.nativeFrees++;
     this.#values[RESERVED]! -= bytes;
     this.#values[RESERVED + 2]! += bytes;
   }
 
+  #notePeaks(): void {
+    this.#rising = false;
+    const values = this.#values;
+    for (const at of QUANTITIES) if (values[at]! > values[at + 1]!) values[at + 1] = values[at]!;
+  }
+
+  #noteCached(): void {
+    this.#rising = true;
+    this.#values[CACHED_PEAK] = Math.max(this.#values[CACHED_PEAK]!, this.cachedBytes);
+  }
+
   snapshot(): MemoryStatsSnapshot {
+    this.#notePeaks();
+    this.#noteCached();
     const allocatedBytes = this.#stat(ALLOCATED);
     const reservedBytes = this.#stat(RESERVED);
     const blocks = this.#stat(BLOCKS);

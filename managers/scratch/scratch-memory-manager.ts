@@ -22,7 +22,7 @@ export class ScratchMemoryManager extends ArenaMemoryManager {
 
   /** Marks the present. Cost: O(1). */
   save(): ScratchMark {
-    const mark = new Mark(this.clock[0]!, (self) => {
+    const mark = new Mark(this.enterEra(), (self) => {
       if (this.#marks.includes(self)) this.#goBack(self, 0);
     });
     this.#marks.push(mark);
@@ -54,16 +54,16 @@ export class ScratchMemoryManager extends ArenaMemoryManager {
 
   #goBack(mark: Mark, keep: 0 | 1): void {
     this.#marks.length = this.#marks.indexOf(mark) + keep;
-    this.freeSince(mark.serial);
+    this.freeSince(mark.era);
   }
 }
 
 class Mark implements ScratchMark {
-  readonly serial: number;
+  readonly era: number;
   readonly #end: (self: Mark) => void;
 
-  constructor(serial: number, end: (self: Mark) => void) {
-    this.serial = serial;
+  constructor(era: number, end: (self: Mark) => void) {
+    this.era = era;
     this.#end = end;
   }
 

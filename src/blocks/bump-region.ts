@@ -8,7 +8,8 @@ const FIRST_CAPACITY = 64;
  * Puts one block behind the other. A block that is given back is free, but its place is used again only when the region
  * is cut back to before it. `used <= bytes`, and the starts of the blocks ascend.
  *
- * A block costs 25 bytes of tables.
+ * Blocks belong to the era in which they were made: a clock, shared by regions, shows it. It has to go on before places are
+ * used again, so that no two blocks of one address belong to the same era. A block costs 17 bytes of tables.
  */
 export class BumpRegion implements CarvedRegion {
   readonly base: number;
@@ -21,15 +22,19 @@ export class BumpRegion implements CarvedRegion {
   #capacity = FIRST_CAPACITY;
   #starts = new Float64Array(FIRST_CAPACITY);
   #requested = new Float64Array(FIRST_CAPACITY);
-  #serials = new Float64Array(FIRST_CAPACITY);
   #locks = new Uint8Array(FIRST_CAPACITY);
   /** Where the last search ended: blocks are mostly given back in one order or the other. */
   #last = 0;
+  /** Of the last block. */
+  #era = 0;
+  /** The first block of each era that has any, and the era. */
+  readonly #firsts: number[] = [];
+  readonly #eras: number[] = [];
   readonly #clock: Float64Array;
 
   /**
    * @param unit - a power of two that `base` is a multiple of: blocks begin at multiples of it, and have whole ones
-   * @param clock - its one number goes up with every block, also from region to region: their serials
+   * @param clock - its one number is the present era, above 0
    */
   constructor(
     base: number,
@@ -54,7 +59,7 @@ export class BumpRegion implements CarvedRegion {
   }
 
   get metadataBytes(): number {
-    return this.#capacity * (3 * Float64Array.BYTES_PER_ELEMENT + 1);
+    return this.#capacity * (2 * Float64Array.BYTES_PER_ELEMENT + 1);
   }
 
   take(bytes: number, alignment: number, lock: number): number {
@@ -64,9 +69,9 @@ export class BumpRegion implements CarvedRegion {
     if (!(end <= this.bytes)) return NONE;
     const block = this.#count;
     if (block === this.#capacity) this.#grow();
+    if (this.#clock[0] !== this.#era) this.#enterEra(block);
     this.#starts[block] = start;
     this.#requested[block] = bytes;
-    this.#serials[block] = this.#clock[0]!++;
     this.#locks[block] = lock;
     this.#count = block + 1;
     this.#used = end;
@@ -109,35 +114,57 @@ export class BumpRegion implements CarvedRegion {
     this.#locks[block] = locks;
   }
 
-  /** What the clock showed when the block was made. */
-  serialOf(block: number): number {
-    return this.#serials[block]!;
+  /** The era in which a block was made. */
+  eraOf(block: number): number {
+    let at = this.#firsts.length - 1;
+    while (this.#firsts[at]! > block) at--;
+    return this.#eras[at]!;
   }
 
-  /** The live blocks that were made with at least that serial, the newest first. */
-  *liveSince(serial: number): Generator<number> {
-    for (let block = this.#count - 1; block >= 0 && this.#serials[block]! >= serial; block--) {
-      if (this.#locks[block] !== 0) yield block;
-    }
-  }
-
-  /** Forgets every block that was made with at least that serial, also live ones, and uses their places again. */
-  cut(serial: number): void {
+  /**
+   * Forgets every block that was made in that era or later, also live ones; their places are used again. The clock has to
+   * go on before the next block.
+   *
+   * @param forget - told of each that was live
+   */
+  cut(era: number, forget?: (block: number) => void): void {
     let count = this.#count;
-    for (; count > 0 && this.#serials[count - 1]! >= serial; count--) if (this.#locks[count - 1] !== 0) this.#live--;
+    while (this.#eras.length > 0 && this.#eras.at(-1)! >= era) {
+      const first = this.#firsts.pop()!;
+      this.#eras.pop();
+      while (count > first) {
+        count--;
+        if (this.#locks[count] === 0) continue;
+        this.#live--;
+        forget?.(count);
+      }
+    }
     this.#count = count;
     this.#used = count === 0 ? 0 : this.#starts[count - 1]! + this.bytesOf(count - 1);
+    this.#era = this.#eras.at(-1) ?? 0;
+  }
+
+  /** Forgets every block, also live ones. Cost: O(1). The clock has to go on before the next block. */
+  clear(): void {
+    this.#firsts.length = 0;
+    this.#eras.length = 0;
+    this.#count = 0;
+    this.#used = 0;
+    this.#live = 0;
+    this.#era = 0;
   }
 
   liveBlocks(): number[] {
-    return [...this.liveSince(0)].reverse();
+    const live: number[] = [];
+    for (let block = 0; block < this.#count; block++) if (this.#locks[block] !== 0) live.push(block);
+    return live;
   }
 
   checkInvariants(): void {
     let end = 0;
     for (let block = 0; block < this.#count; block++) {
       ensure(this.#starts[block]! >= end, `block ${block} begins behind the one before`);
-      ensure(block === 0 || this.#serials[block - 1]! < this.#serials[block]!, 'serials ascend');
+      ensure(block === 0 || this.eraOf(block - 1) <= this.eraOf(block), 'eras ascend');
       end = this.#starts[block]! + this.bytesOf(block);
       ensure(this.#search(this.#starts[block]!) === block, `block ${block} is found`);
     }
@@ -159,11 +186,16 @@ export class BumpRegion implements CarvedRegion {
     return NONE;
   }
 
+  #enterEra(block: number): void {
+    this.#era = this.#clock[0]!;
+    this.#firsts.push(block);
+    this.#eras.push(this.#era);
+  }
+
   #grow(): void {
     this.#capacity *= 2;
     this.#starts = grown(this.#starts, new Float64Array(this.#capacity));
     this.#requested = grown(this.#requested, new Float64Array(this.#capacity));
-    this.#serials = grown(this.#serials, new Float64Array(this.#capacity));
     this.#locks = grown(this.#locks, new Uint8Array(this.#capacity));
   }
 }

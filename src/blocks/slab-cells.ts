@@ -58,8 +58,8 @@ export class SlabCells implements CarvedRegion {
 
   find(address: number): number {
     const place = address - this.base;
-    // Rounded, the product is the quotient where there is a whole one; where there is none, the check fails.
-    const cell = Math.round(place * this.#inverse);
+    // Rounded, the product is the quotient where there is a whole one; where there is none, or it is too large, the check fails.
+    const cell = (place * this.#inverse + 0.5) | 0;
     return cell >= 0 && cell < this.#fresh && cell * this.#cellBytes === place ? cell : NONE;
   }
 
