@@ -226,6 +226,11 @@ export class ManagerSlot {
     return this.#seats.ownerOf(ptr)?.manager.siteOf(ptr);
   }
 
+  /** The manager's ticket for a live block; see {@link MemoryManagerAdapter.ticketOf}. */
+  ticketOf(ptr: DevicePtr): number {
+    return this.#seats.ownerOf(ptr)?.manager.ticketOf(ptr) ?? 0;
+  }
+
   /** Makes every manager here give its cached memory back. */
   signalMemoryCleanup(): void {
     for (const seat of this.#seats.all()) {
