@@ -4,6 +4,7 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { alignUp } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
+import { boundFront } from '../policy/front-bounds.js';
 import { MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
 /** Options of a {@link TlsfMemoryManager}. */
@@ -11,7 +12,8 @@ export interface TlsfMemoryManagerOptions extends ManagerOptions {}
 
 /**
  * Keeps freed segments and hands out parts of them by two-level segregated fit: an allocation that needs no native call
- * and every free are O(1), however many blocks there are. For programs that need the same time for each call.
+ * and every free are O(1), amortised, however many blocks there are. For programs that need the same time for each call.
+ * Small freed blocks wait in a bounded front for a request of their size before they are joined with their neighbours.
  *
  * Segments have Flashlight's sizes: 2 MiB for blocks up to 1 MiB, 20 MiB for those below 10 MiB, multiples of 2 MiB above.
  *
@@ -24,13 +26,24 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
   }
 
   protected createBins(device: number, group: number): FreeBlocks {
-    return this.createFreeBlocks({ device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'good' });
+    const bins = this.createFreeBlocks({ device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'good' });
+    if (group === 0) {
+      bins.addFront(0, 0);
+      boundFront(bins, 0);
+    }
+    return bins;
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
+    if (idle.deferredBytes > 0) {
+      idle.flush();
+      const joined = idle.usable(bytes);
+      if (joined !== NONE) return joined;
+    }
     const block = this.nativeAllocate(segmentBytes(alignUp(bytes, MIN_BLOCK_BYTES)), MIN_BLOCK_BYTES, device, bytes);
     if (block === NONE) return idle.usable(bytes);
     idle.putIn(block);
+    boundFront(idle, this.statsOf(device).reservedBytes);
     return block;
   }
 }

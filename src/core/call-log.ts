@@ -33,6 +33,8 @@ export class CallLog {
   enabled = false;
   /** True when calls are to be logged or observed: the one flag that the hot path of a slot tests. */
   watched = false;
+  /** Called when the flags may have changed. */
+  onChange: (() => void) | undefined = undefined;
   #observed = false;
   readonly #owner: string;
   #sink: LogSink | undefined;
@@ -130,6 +132,7 @@ export class CallLog {
   #enable(enabled: boolean): void {
     this.enabled = enabled;
     this.watched = enabled || this.#observed;
+    this.onChange?.();
   }
 
   /** Makes room for a line and writes its name. @returns where the integers go */

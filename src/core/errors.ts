@@ -56,9 +56,21 @@ export interface MemoryErrorFacts {
   /** This platform or device has no such capability. */
   ERR_MEM_UNSUPPORTED_PLATFORM: { what: string; platform: string };
   /** A native call answered with an error status. */
-  ERR_MEM_NATIVE: { functionName: string; status: number; statusName: string };
+  ERR_MEM_NATIVE: {
+    functionName: string;
+    status: number;
+    statusName: string;
+    /** What the library says about the status, where it says anything. */
+    statusText?: string;
+  };
   /** A trace, log or other file cannot be read; the place is where. */
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
+  /** A shared segment cannot be used: it is damaged, truncated, not one of this library, or still being created. */
+  ERR_MEM_BAD_SEGMENT: { url: string; reason: string };
+  /** A shared segment of that name exists already; its creator is 0 where that cannot be told. */
+  ERR_MEM_SEGMENT_EXISTS: { url: string; creatorPid: number; creatorAlive: boolean };
+  /** There is no shared segment of that name. */
+  ERR_MEM_SEGMENT_ABSENT: { url: string };
   /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
   ERR_MEM_REPLAY: { file: string; line: number; event: number; reason: string };
   /** Bytes before or after a block were overwritten; the offset of the first one is from the block's start. */
@@ -71,6 +83,16 @@ export interface MemoryErrorFacts {
     /** Where the block was allocated, if that is known. */
     site?: string | undefined;
   };
+  /** Words that an allocator keeps in a shared region make no sense: somebody wrote over them, or it holds no such allocator. */
+  ERR_MEM_REGION_DAMAGED: { offset: number; reason: string };
+  /** Another thread has had the lock of a shared region for too long; its process is 0 where that cannot be told. */
+  ERR_MEM_LOCK_TIMEOUT: { ownerPid: number; waitedMs: number };
+  /** A shared block was freed since the token was made, or its reference is in other hands. */
+  ERR_MEM_STALE_TOKEN: { offset: number; generation: number };
+  /** A shared block was freed by its offset while references are counted on it. */
+  ERR_MEM_STILL_SHARED: { offset: number; references: number };
+  /** What a process holds was to be reclaimed, and it still runs. */
+  ERR_MEM_OWNER_ALIVE: { pid: number };
   /** A check of the library's own invariants failed: a defect in a manager. */
   ERR_MEM_INVARIANT: { invariant: string };
 }
@@ -104,12 +126,25 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
-  ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
+  ERR_MEM_NATIVE: (f) =>
+    `${f.functionName} failed: ${f.statusName} (${f.status})${f.statusText === undefined ? '' : `: ${f.statusText}`}`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
   ERR_MEM_REPLAY: (f) => `${f.file}${f.line > 0 ? `:${f.line}` : ''}: event ${f.event} failed: ${f.reason}`,
+  ERR_MEM_BAD_SEGMENT: (f) => `shared segment ${f.url} cannot be used: ${f.reason}`,
+  ERR_MEM_SEGMENT_EXISTS: (f) =>
+    `shared segment ${f.url} exists already${f.creatorPid === 0 ? '' : `: process ${f.creatorPid} created it`}` +
+    `${f.creatorAlive ? '' : '; its creator is gone, so it can be replaced, or removed with "stowage shm rm"'}`,
+  ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
+  ERR_MEM_REGION_DAMAGED: (f) => `the shared region is damaged at offset ${f.offset}: ${f.reason}`,
+  ERR_MEM_LOCK_TIMEOUT: (f) =>
+    `the lock of the shared region was not to be had for ${f.waitedMs} ms` +
+    `${f.ownerPid === 0 ? '' : `: process ${f.ownerPid} has it`}`,
+  ERR_MEM_STALE_TOKEN: (f) => `the token for offset ${f.offset}, generation ${f.generation}, is no longer good`,
+  ERR_MEM_STILL_SHARED: (f) => `the block at offset ${f.offset} cannot be freed: ${f.references} references are counted on it`,
+  ERR_MEM_OWNER_ALIVE: (f) => `process ${f.pid} still runs: what it holds cannot be reclaimed`,
   ERR_MEM_INVARIANT: (f) => `invariant broken: ${f.invariant}`,
 };
 

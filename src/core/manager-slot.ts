@@ -153,7 +153,7 @@ export class ManagerSlot {
    * @throws as {@link MemoryManagerAdapter.allocBytes}; nothing has changed then
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    const seat = this.#seats.active ?? this.#seats.start();
+    const seat = this.#seats.quiet ?? this.#seats.active ?? this.#seats.start();
     seat.allocating++;
     let ptr = NULL_PTR;
     try {
@@ -162,11 +162,8 @@ export class ManagerSlot {
       this.#allocEnded(seat, NULL_PTR);
       return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
     }
-    this.#allocEnded(seat, ptr);
-    if (ptr === NULL_PTR && bytes > 0) {
-      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
-    }
-    if (seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
+    if (ptr === NULL_PTR || seat !== this.#seats.quiet) return this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream);
+    seat.allocating--;
     return ptr;
   }
 
@@ -184,14 +181,9 @@ export class ManagerSlot {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE
    */
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    if (ptr === NULL_PTR) {
-      this.#noteNullFree('unlock', userUnlock ? 1 : 0);
-      return;
-    }
-    const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.watched) seat.unlockWatched(ptr, 'unlock', userUnlock);
+    const seat = this.#seats.quiet;
+    if (seat === undefined || ptr === NULL_PTR) this.#unlockAmongOthers(ptr, userUnlock);
     else seat.manager.unlock(ptr, userUnlock);
-    this.#unlockEnded(seat, ptr);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -319,6 +311,35 @@ export class ManagerSlot {
     }
     if (ptr !== NULL_PTR && seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
     return ptr;
+  }
+
+  /** What {@link alloc} has to do beyond the call unless the manager is alone and nobody watches. */
+  #finishAlloc(
+    seat: SeatedManager,
+    ptr: DevicePtr,
+    bytes: number,
+    userLock: boolean,
+    alignment: number,
+    stream: number,
+  ): DevicePtr {
+    this.#allocEnded(seat, ptr);
+    if (ptr === NULL_PTR && bytes > 0) {
+      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
+    }
+    if (seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
+    return ptr;
+  }
+
+  /** As {@link unlock} for a pointer whose owner is to be found, or that is watched. */
+  #unlockAmongOthers(ptr: DevicePtr, userUnlock: boolean): void {
+    if (ptr === NULL_PTR) {
+      this.#noteNullFree('unlock', userUnlock ? 1 : 0);
+      return;
+    }
+    const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
+    if (seat.log.watched) seat.unlockWatched(ptr, 'unlock', userUnlock);
+    else seat.manager.unlock(ptr, userUnlock);
+    this.#unlockEnded(seat, ptr);
   }
 
   #allocEnded(seat: SeatedManager, ptr: DevicePtr): void {

@@ -26,6 +26,8 @@ export interface ManagerSlotOptions {
 export class SlotSeats {
   /** Who serves allocations; undefined before the first one. */
   active: SeatedManager | undefined;
+  /** The active one while it is alone here, counts its blocks, and nobody watches: its calls need nothing beside them. */
+  quiet: SeatedManager | undefined;
   /** Whether the active one was installed, and is not the slot's own default. */
   installed = false;
   /** Who was replaced and still has live blocks, oldest first. */
@@ -167,6 +169,7 @@ export class SlotSeats {
     this.active = undefined;
     this.installed = false;
     this.draining = [];
+    this.#noteQuiet();
     let failure: { readonly error: unknown } | undefined;
     for (const seat of seats) {
       if (seat.manager.lifecycle.state === 'active') seat.manager.lifecycle.enter('draining', seat.manager.name);
@@ -187,6 +190,11 @@ export class SlotSeats {
     return this.#makeActive(this.#admitFallback(), false);
   }
 
+  #noteQuiet(): void {
+    const seat = this.active;
+    this.quiet = seat?.countsItself === true && this.draining.length === 0 && !seat.log.watched ? seat : undefined;
+  }
+
   #admitFallback(): SeatedManager {
     return this.#admit(this.#options.createFallback());
   }
@@ -198,6 +206,7 @@ export class SlotSeats {
     const seat = this.#seated(manager);
     seat.fillTable();
     seat.log.setObserved(this.observers.any);
+    seat.log.onChange = () => this.#noteQuiet();
     this.#changing = true;
     try {
       seat.log.line('initialize');
@@ -205,6 +214,7 @@ export class SlotSeats {
       this.#noteReserved(seat.ledger.reservedBytes);
     } catch (error) {
       attempt(() => seat.freeOutstanding());
+      seat.log.onChange = undefined;
       manager.deviceInterface.unclaim();
       throw error;
     } finally {
@@ -220,6 +230,7 @@ export class SlotSeats {
     this.draining = this.draining.filter((other) => other !== seat);
     this.active = seat;
     this.installed = installed;
+    this.#noteQuiet();
     this.observers.swap(seat.handle, previous?.handle ?? 0);
     try {
       if (previous !== undefined) this.#retire(previous);
@@ -236,6 +247,7 @@ export class SlotSeats {
       this.#stop(seat);
     } else {
       this.draining.push(seat);
+      this.#noteQuiet();
       seat.manager.lifecycle.onFree = () => this.settle(seat);
       attempt(() => seat.manager.signalMemoryCleanup());
     }
@@ -247,6 +259,7 @@ export class SlotSeats {
     const live = seat.liveBlocks + seat.allocating;
     if (live === 0) {
       this.draining = this.draining.filter((other) => other !== seat);
+      this.#noteQuiet();
       this.#stop(seat);
     } else if ((live & (live - 1)) === 0) {
       // What a draining manager caches nobody will use. Cleaning up at powers of two costs O(log) times.
@@ -266,6 +279,7 @@ export class SlotSeats {
     attempt(() => seat.freeOutstanding());
     seat.log.flush();
     seat.log.setObserved(false);
+    seat.log.onChange = undefined;
     this.#stoppedNativeAllocs += seat.ledger.allocs;
     this.#stoppedNativeFrees += seat.ledger.frees;
     this.#stoppedCommits += seat.ledger.commits;

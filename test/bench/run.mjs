@@ -1,5 +1,6 @@
-// node test/bench/run.mjs [--dist <folder>] [options of the benchmark, see --help]
-// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead.
+// node test/bench/run.mjs [--dist <folder>] [--main <module>] [options of the benchmark, see --help]
+// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead, --main
+// another benchmark than main.ts.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -8,17 +9,24 @@ import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
-const at = args.indexOf('--dist');
-if (at < 0) build();
-const dist = at < 0 ? join(root, 'dist') : resolve(args.splice(at, 2)[1] ?? '');
+const built = take('--dist');
+if (built === undefined) build();
+const dist = built === undefined ? join(root, 'dist') : resolve(built);
+const module = take('--main') ?? 'main';
 
 const cache = join(root, 'node_modules/.cache');
 mkdirSync(cache, { recursive: true });
 const folder = mkdtempSync(join(cache, 'stowage-bench-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
-const { main } = await import(pathToFileURL(join(compile(folder), 'main.js')).href);
+const { main } = await import(pathToFileURL(join(compile(folder), `${module}.js`)).href);
 process.exitCode = await main(root, args);
+
+/** Takes an option of this script out of the arguments. */
+function take(option) {
+  const at = args.indexOf(option);
+  return at < 0 ? undefined : args.splice(at, 2)[1];
+}
 
 /** Ends the process when the compiler has complained. */
 function build() {

@@ -28,7 +28,7 @@ interface Work {
   readonly device: number;
   readonly from: number;
   readonly to: number;
-  /** Whether the block was freed since. */
+  /** Whether the block was freed since, and not taken again. */
   isFreed: boolean;
 }
 
@@ -62,12 +62,11 @@ export class StreamBench {
   /** Allocates a block for a stream. */
   alloc(bytes: number, stream = 0, alignment = 0): DevicePtr {
     const ptr = this.manager.allocBytes(bytes, true, alignment, stream);
-    const end = ptr + this.manager.allocated(ptr);
     this.#deviceOf.set(ptr, this.device.activeDeviceId);
-    for (const work of this.#work) {
-      if (work.stream !== stream && work.from < end && ptr < work.to) {
-        expect.fail(`stream ${stream} got ${ptr} to ${end} while stream ${work.stream} works on ${work.from} to ${work.to}`);
-      }
+    for (const work of this.#workOn(ptr, this.manager.allocated(ptr))) {
+      if (work.stream !== stream) expect.fail(`stream ${stream} got ${ptr} while ${describeWork(work)}`);
+      // The stream may use it already: it is not free.
+      work.isFreed = false;
     }
     return ptr;
   }
@@ -84,8 +83,9 @@ export class StreamBench {
   }
 
   free(ptr: DevicePtr): void {
+    const bytes = this.manager.allocated(ptr);
     this.manager.unlock(ptr, true);
-    for (const work of this.#work) if (work.from === ptr) work.isFreed = true;
+    for (const work of this.#workOn(ptr, bytes)) work.isFreed = true;
   }
 
   /** Allocates a block, lets its stream work on it, and frees it. */
@@ -143,9 +143,11 @@ export class StreamBench {
   }
 
   #expectIdle(ptr: number, bytes: number): void {
-    for (const { from, to, stream } of this.#work) {
-      if (from < ptr + bytes && ptr < to) expect.fail(`${ptr} loses its memory while stream ${stream} works on ${from} to ${to}`);
-    }
+    for (const work of this.#workOn(ptr, bytes)) expect.fail(`${ptr} loses its memory while ${describeWork(work)}`);
+  }
+
+  #workOn(ptr: number, bytes: number): Work[] {
+    return [...this.#work].filter(({ from, to }) => from < ptr + bytes && ptr < to);
   }
 }
 
@@ -277,6 +279,10 @@ export const streamStep: fc.Arbitrary<StreamStep> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('activate' as const), device: fc.nat({ max: 2 }) }) },
   { weight: 1, arbitrary: fc.constant({ do: 'cleanup' as const }) },
 );
+
+function describeWork({ stream, from, to }: Work): string {
+  return `stream ${stream} works on ${from} to ${to}`;
+}
 
 /** As `expect(found).toBe(wanted)`, which costs too much for every step of every program. */
 function same(what: string, found: unknown, wanted: unknown): void {

@@ -1,12 +1,12 @@
-/** How much of its capacity a simulated device has given out. */
-export class SimulatedBudget {
+/** How much of its capacity a device has given out, where no driver keeps count. */
+export class DeviceBudget {
   readonly capacityBytes: number;
-  readonly #total: SimulatedBudget | undefined;
+  readonly #total: DeviceBudget | undefined;
   #liveBytes = 0;
   #peakBytes = 0;
 
   /** @param total - counts what this one and others give out together */
-  constructor(capacityBytes: number, total?: SimulatedBudget) {
+  constructor(capacityBytes: number, total?: DeviceBudget) {
     this.capacityBytes = capacityBytes;
     this.#total = total;
   }
