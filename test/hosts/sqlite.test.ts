@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import { FailingMemoryManager, LimitingMemoryManager } from '../../managers/index.js';
 import { KiB, MiB } from '../../src/core/index.js';
 import '../../src/index.js';
@@ -12,7 +13,7 @@ import { describeHost } from './host-suite.js';
 import { Database, SQLITE_NOMEM, SQLITE_OK, SqliteError, SqliteLibrary } from './sqlite.js';
 import { cachingManager, ExhaustedManager, exactManager, install } from './test-managers.js';
 
-const needed = requireLibrary('SQLite', ['libsqlite3.so.0', 'libsqlite3.dylib']);
+const needed = requireLibrary('SQLite', SQLITE_NAMES);
 
 const fill = (rows: number) =>
   `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${rows})
