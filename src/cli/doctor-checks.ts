@@ -4,7 +4,6 @@ import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, KiB, MiB } from '../core/units.js';
@@ -12,14 +11,8 @@ import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
-
-/** Something that works on this machine or does not. */
-export interface Check {
-  readonly kind: 'device' | 'host';
-  readonly name: string;
-  /** Uses the thing for real. @returns what it found; a throw says why the thing does not work here */
-  readonly run: () => string;
-}
+import type { Check } from './check.js';
+import { HOST_CHECKS } from './host-checks.js';
 
 /** What a check found. */
 export interface Finding {
@@ -39,7 +32,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
-  { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
+  ...HOST_CHECKS,
 ];
 
 /** Runs checks one after the other. */
@@ -143,14 +136,4 @@ function useSharedMemory(): string {
   const { bavail, bsize } = statfsSync(SHM_FOLDER);
   const stale = listSegments().filter(({ abandoned }) => abandoned).length;
   return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
-}
-
-function useCAllocator(): string {
-  using host = new CAllocatorHost();
-  const { malloc } = host.functions;
-  const ptr = host.call(() => host.malloc(64));
-  if (malloc === 0 || ptr === 0)
-    throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'malloc', status: 0, statusName: 'null' });
-  host.call(() => host.free(ptr));
-  return 'callbacks for C libraries can be registered';
 }

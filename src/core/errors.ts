@@ -35,6 +35,8 @@ export interface MemoryErrorFacts {
   ERR_MEM_TABLE_IN_USE: { manager: string };
   /** A manager's lifecycle has no such transition. */
   ERR_MEM_LIFECYCLE: { manager: string; from: string; to: string };
+  /** A native engine cannot take a host now: it has another one, or it is too late. */
+  ERR_MEM_ENGINE_IN_USE: { engine: string; reason: string };
   /** A slot was changed from inside one of its own callbacks. */
   ERR_MEM_REENTRANT: { operation: string };
   /** The device id does not exist, or no manager state exists for it. */
@@ -117,6 +119,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_NOT_INSTALLED: (f) => `${f.functionName} is not set: install the manager first`,
   ERR_MEM_TABLE_IN_USE: (f) => `this device interface already serves ${f.manager}`,
   ERR_MEM_LIFECYCLE: (f) => `${f.manager} cannot become ${f.to}: it is ${f.from}`,
+  ERR_MEM_ENGINE_IN_USE: (f) => `${f.engine} cannot take this host: ${f.reason}`,
   ERR_MEM_REENTRANT: (f) => `${f.operation} was called from inside a manager's own callback`,
   ERR_MEM_INVALID_DEVICE: (f) => `there is no device ${f.device}: ${f.deviceCount} known`,
   ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,

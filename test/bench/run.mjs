@@ -2,7 +2,17 @@
 // Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead, --main
 // another benchmark than main.ts.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
@@ -43,11 +53,20 @@ function compile(target) {
   writeFileSync(join(target, 'package.json'), '{ "type": "module" }\n');
   // A copy: who builds meanwhile does not change what is measured.
   for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
-  for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
-    const { outputText } = ts.transpileModule(readFileSync(join(import.meta.dirname, file), 'utf8'), {
+  transpile(import.meta.dirname, compiled);
+  // Engines, and what drives them in tests.
+  for (const name of ['hosts', 'fixtures']) transpile(join(import.meta.dirname, '..', name), join(target, 'test', name));
+  const engines = join(import.meta.dirname, '../hosts/node_modules');
+  if (existsSync(engines)) symlinkSync(engines, join(target, 'test/hosts/node_modules'));
+  return compiled;
+}
+
+function transpile(source, output) {
+  mkdirSync(output, { recursive: true });
+  for (const file of readdirSync(source).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
+    const { outputText } = ts.transpileModule(readFileSync(join(source, file), 'utf8'), {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
     });
-    writeFileSync(join(compiled, file.replace(/\.ts$/, '.js')), outputText);
+    writeFileSync(join(output, file.replace(/\.ts$/, '.js')), outputText);
   }
-  return compiled;
 }
