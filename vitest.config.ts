@@ -16,7 +16,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/soak/**', 'node_modules/**'],
+    exclude: ['test/soak/**', '**/node_modules/**'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     coverage: {

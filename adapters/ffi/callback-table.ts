@@ -134,6 +134,13 @@ export class CallbackTable {
     else process.emitWarning(error instanceof Error ? error : new Error(String(error)));
   }
 
+  /** Checks that {@link dispose} may be called now. @throws ERR_MEM_REENTRANT while a native call is under way */
+  checkDisposable(): void {
+    if (this.#calls > 0 || this.#asyncCalls > 0) {
+      throw new MemoryError('ERR_MEM_REENTRANT', { operation: `dispose of the callbacks of ${this.name}` });
+    }
+  }
+
   /**
    * Unregisters every callback, in any state of the library behind them: it must have forgotten them. Does nothing the second time.
    *
@@ -141,9 +148,7 @@ export class CallbackTable {
    */
   dispose(): void {
     if (this.#disposed) return;
-    if (this.#calls > 0 || this.#asyncCalls > 0) {
-      throw new MemoryError('ERR_MEM_REENTRANT', { operation: `dispose of the callbacks of ${this.name}` });
-    }
+    this.checkDisposable();
     this.#disposed = true;
     this.#groups.clear();
     for (const pointer of this.#registered.splice(0)) koffi().unregister(pointer);

@@ -1,5 +1,9 @@
+import { writeSync } from 'node:fs';
 import type { Device } from '../../src/core/device.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import type { CNumber } from '../ffi/callback.js';
+
+const STANDARD_ERROR = 2;
 
 /**
  * Memory that a host takes from its device directly, past every manager: for libraries that crash when they are told
@@ -38,6 +42,23 @@ export class FallbackMemory {
     this.#liveBytes += bytes;
     this.#allocs++;
     return ptr;
+  }
+
+  /**
+   * Allocates for a library that cannot be told that there is no memory. Where the device itself has nothing left, the
+   * process aborts with a message instead of crashing in the library.
+   *
+   * @param bytes - 0 gives a block, too
+   * @param library - what the message calls it
+   */
+  allocOrAbort(bytes: CNumber, alignment: number, library: string): DevicePtr {
+    const ptr = typeof bytes === 'bigint' ? NULL_PTR : this.alloc(Math.max(1, bytes), alignment);
+    if (ptr !== NULL_PTR) return ptr;
+    writeSync(
+      STANDARD_ERROR,
+      `stowage: ${library} asks for ${bytes} bytes that the device does not have, and cannot be told so\n`,
+    );
+    process.abort();
   }
 
   /** Gives a block back. @returns false when `ptr` heads none of these */

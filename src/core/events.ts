@@ -34,6 +34,15 @@ export interface PinFailedEvent {
   readonly reason: string;
 }
 
+/** The manager refused an engine that cannot be refused: the host gave it memory of the device, past every manager. */
+export interface FallbackEvent {
+  readonly slot: SlotKind;
+  readonly ptr: DevicePtr;
+  readonly requestedBytes: number;
+  /** Why the manager did not serve the request. */
+  readonly error: unknown;
+}
+
 /** A handle was dropped without being disposed; its memory was freed by the garbage collector's backstop. */
 export interface LeakEvent {
   readonly slot: SlotKind;
@@ -49,5 +58,6 @@ export interface MemoryEvents {
   stopped: [event: StoppedEvent];
   oom: [event: OutOfMemoryEvent];
   'pin-failed': [event: PinFailedEvent];
+  fallback: [event: FallbackEvent];
   leak: [event: LeakEvent];
 }

@@ -1,18 +1,10 @@
-import { deviceHost } from '../../../src/core/device-natives.js';
 import { MemoryError } from '../../../src/core/errors.js';
-import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
-import { MemoryHost, type MemoryHostOptions } from '../../../src/core/memory-host.js';
-import type { MemoryStatsSnapshot } from '../../../src/core/stats.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
-import { CpuDevice } from '../../devices/cpu.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
-import { CallbackTable } from '../../ffi/callback-table.js';
-import { FallbackMemory } from '../fallback-memory.js';
+import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { CHeap } from './c-heap.js';
 
-export interface CAllocatorHostOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
-  /** The memory to hand out. @defaultValue a CpuDevice of its own */
-  readonly device?: CpuDevice;
+export interface CAllocatorHostOptions extends EngineHostOptions {
   /**
    * Keeps each block's requested size in 16 bytes before it. Without it a block costs less, and `realloc` and `sizeOf`
    * go by the size of the manager's block.
@@ -34,34 +26,23 @@ export interface CFunctions {
 }
 
 /**
- * A host for every C library that takes allocator callbacks: its manager serves them.
- *
- * The first allocation installs the default manager unless another was installed before ('stowage' itself has to be
- * imported for that: it brings the default). Managers swap at any moment, also while the library holds blocks. A block
- * that C holds has the manager's lock.
+ * A host for every C library that takes allocator callbacks: its manager serves them. A block that C holds has the
+ * manager's lock. Size headers count as requested in its statistics.
  *
  * A request that cannot be served gives C null, and {@link lastError} says why. Anything else that goes wrong (a pointer
  * that is no block's, a listener that throws) is thrown by {@link call} when the native function has returned.
  *
- * The order of an end: the library gives everything back and forgets the functions; then {@link close}.
+ * The order of an end: the library gives everything back and forgets the functions (it is closed, or its own are set
+ * again); then {@link close}.
  */
-export class CAllocatorHost extends MemoryHost {
-  readonly device: CpuDevice;
-  /** Every function that this host gave to C. */
-  readonly callbacks = new CallbackTable('CAllocatorHost');
+export class CAllocatorHost extends EngineHost {
   /** The functions below, which throw instead of giving null. */
   readonly heap: CHeap;
-  /** Memory for libraries that cannot be refused. */
-  readonly fallback: FallbackMemory;
   #lastError: MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined;
   #calls = 0;
 
   constructor(options: CAllocatorHostOptions = {}) {
-    const device = options.device ?? new CpuDevice();
-    super(deviceHost(device, options));
-    this.device = device;
-    atExit(this);
-    this.fallback = new FallbackMemory(device);
+    super('CAllocatorHost', options);
     this.heap = new CHeap({
       slot: this.slot,
       sizeHeader: options.sizeHeader ?? true,
@@ -154,38 +135,6 @@ export class CAllocatorHost extends MemoryHost {
   /** C's free. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE */
   free(ptr: CNumber): void {
     this.heap.free(ptr);
-  }
-
-  /** Statistics of the active manager; undefined before the first allocation. Size headers count as requested. */
-  stats(): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(0);
-  }
-
-  /**
-   * Unregisters the functions and shuts all managers down. The library must have forgotten the functions.
-   *
-   * @throws ERR_MEM_DEVICE_BUSY while C holds blocks, ERR_MEM_REENTRANT inside a native call; nothing has changed then
-   */
-  close(): void {
-    if (this.slot.closed) return;
-    const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
-    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
-    this.slot.checkClosable();
-    this.pinnedSlot.checkClosable();
-    this.callbacks.dispose();
-    this.slot.close();
-    this.pinnedSlot.close();
-    forgetAtExit(this);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** Gives the buffered log lines to their sinks; the memory stays, since C may use it to the last. @internal */
-  endWithProcess(): void {
-    this.slot.flushLogs();
-    this.pinnedSlot.flushLogs();
   }
 
   #refuse(error: unknown): DevicePtr {

@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import type { Releasable } from '../../../src/core/disposable.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
@@ -19,8 +18,6 @@ export interface GmpAllocator {
 
 type SetFunctions = (allocate: CNumber, reallocate: CNumber, free: CNumber) => void;
 type GetFunctions = (allocate: BigUint64Array, reallocate: BigUint64Array, free: BigUint64Array) => void;
-
-const STANDARD_ERROR = 2;
 
 /**
  * Gives GMP's three functions. GMP has no answer to null, it crashes: it never gets one.
@@ -77,7 +74,7 @@ export function installGmpAllocator(host: CAllocatorHost, library: NativeLibrary
 
 function allocate(host: CAllocatorHost, bytes: CNumber): DevicePtr {
   const ptr = reporting(host, () => host.malloc(bytes));
-  return ptr === NULL_PTR ? fallBack(host, bytes) : ptr;
+  return ptr === NULL_PTR ? host.fallback.allocOrAbort(bytes, C_ALIGNMENT, 'GMP') : ptr;
 }
 
 function reallocate(host: CAllocatorHost, ptr: CNumber, oldBytes: number, bytes: CNumber): DevicePtr {
@@ -87,7 +84,7 @@ function reallocate(host: CAllocatorHost, ptr: CNumber, oldBytes: number, bytes:
     const resized = reporting(host, () => host.realloc(ptr, bytes));
     if (resized !== NULL_PTR) return resized;
   }
-  const moved = isOurs ? fallBack(host, bytes) : allocate(host, bytes);
+  const moved = isOurs ? host.fallback.allocOrAbort(bytes, C_ALIGNMENT, 'GMP') : allocate(host, bytes);
   moveBytes(moved, Number(ptr), Math.min(oldBytes, Number(bytes)));
   if (isFallback) host.fallback.free(Number(ptr));
   if (isOurs) reporting(host, () => host.free(ptr));
@@ -105,14 +102,4 @@ function reporting<T>(host: CAllocatorHost, request: () => T): T | typeof NULL_P
     host.callbacks.report(error);
     return NULL_PTR;
   }
-}
-
-function fallBack(host: CAllocatorHost, bytes: CNumber): DevicePtr {
-  const ptr = typeof bytes === 'bigint' ? NULL_PTR : host.fallback.alloc(Math.max(1, bytes), C_ALIGNMENT);
-  return ptr === NULL_PTR ? abort(bytes) : ptr;
-}
-
-function abort(bytes: CNumber): never {
-  writeSync(STANDARD_ERROR, `stowage: GMP asks for ${bytes} bytes that the device does not have, and cannot be told so\n`);
-  process.abort();
 }

@@ -11,6 +11,7 @@ export {
 } from '../../ffi/callback.js';
 export { CallbackTable } from '../../ffi/callback-table.js';
 export { type LibraryOptions, NativeLibrary, openLibrary } from '../../ffi/library.js';
+export { EngineHost, type EngineHostOptions } from '../engine-host.js';
 export { FallbackMemory } from '../fallback-memory.js';
 export { CAllocatorHost, type CAllocatorHostOptions, type CFunctions } from './c-allocator-host.js';
 export { CHeap, type CHeapOptions } from './c-heap.js';

@@ -1,0 +1,116 @@
+import { attempt } from '../../src/core/attempt.js';
+import { deviceHost } from '../../src/core/device-natives.js';
+import { MemoryError } from '../../src/core/errors.js';
+import type { FallbackEvent } from '../../src/core/events.js';
+import { atExit, forgetAtExit } from '../../src/core/exit-hook.js';
+import { MemoryHost, type MemoryHostOptions } from '../../src/core/memory-host.js';
+import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
+import { checkBytes, type DevicePtr } from '../../src/core/units.js';
+import { CpuDevice } from '../devices/cpu.js';
+import type { CNumber } from '../ffi/callback.js';
+import { CallbackTable } from '../ffi/callback-table.js';
+import { FallbackMemory } from './fallback-memory.js';
+
+export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
+  /** The memory to hand out. @defaultValue a CpuDevice of its own */
+  readonly device?: CpuDevice;
+}
+
+/**
+ * What hosts of native engines have in common: memory that the engine can touch, functions for it to call, and an end
+ * that waits for the engine's last block.
+ *
+ * The first allocation installs the default manager unless another was installed before ('stowage' itself has to be
+ * imported for that: it brings the default). Managers swap at any moment, also while the engine holds blocks.
+ *
+ * The order of an end: the engine gives everything back, then {@link close}, which has it forget the functions.
+ */
+export abstract class EngineHost extends MemoryHost {
+  readonly device: CpuDevice;
+  /** Every function that this host gave to C. */
+  readonly callbacks: CallbackTable;
+  /** Memory for engines that cannot be refused. */
+  readonly fallback: FallbackMemory;
+
+  /** @param name - what messages call the host */
+  constructor(name: string, options: EngineHostOptions = {}) {
+    const device = options.device ?? new CpuDevice();
+    super(deviceHost(device, options));
+    this.device = device;
+    this.callbacks = new CallbackTable(name);
+    this.fallback = new FallbackMemory(device);
+    atExit(this);
+  }
+
+  /** Statistics of the active manager; undefined before the first allocation. */
+  stats(): MemoryStatsSnapshot | undefined {
+    return this.slot.active?.getMemoryStats(0);
+  }
+
+  /**
+   * Takes the functions back from the engine and shuts all managers down.
+   *
+   * @throws ERR_MEM_DEVICE_BUSY while the engine holds blocks, ERR_MEM_REENTRANT inside a native call; nothing has changed then
+   */
+  close(): void {
+    if (this.slot.closed) return;
+    const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
+    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
+    this.slot.checkClosable();
+    this.pinnedSlot.checkClosable();
+    this.callbacks.checkDisposable();
+    this.detach();
+    this.slot.close();
+    this.pinnedSlot.close();
+    forgetAtExit(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Gives the buffered log lines to their sinks; the memory stays, since the engine may use it to the last. @internal */
+  endWithProcess(): void {
+    this.slot.flushLogs();
+    this.pinnedSlot.flushLogs();
+  }
+
+  /**
+   * Allocates for an engine that cannot be refused, also for 0 bytes. What the manager does not serve comes from
+   * {@link fallback}: a `fallback` event tells, or the first time, where nobody listens, a process warning.
+   *
+   * @param engine - what messages call it
+   */
+  protected allocAnyway(bytes: CNumber, alignment: number, engine: string): DevicePtr {
+    try {
+      this.startUse();
+      if (typeof bytes === 'bigint') checkBytes(Number(bytes));
+      return this.slot.alloc(Math.max(1, Number(bytes)), false, alignment);
+    } catch (error) {
+      const ptr = this.fallback.allocOrAbort(bytes, alignment, engine);
+      attempt(() => this.#tellFallback({ slot: 'ordinary', ptr, requestedBytes: Number(bytes), error }, engine));
+      return ptr;
+    }
+  }
+
+  /** Frees what {@link allocAnyway} gave; does nothing for null. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE */
+  protected freeAnyway(ptr: CNumber): void {
+    if (typeof ptr === 'bigint') throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: Number(ptr) });
+    if (this.fallback.liveBlocks > 0 && this.fallback.free(ptr)) return;
+    this.slot.unlock(ptr as DevicePtr, false);
+  }
+
+  /** Has the engine forget the functions, then unregisters them. A throw leaves everything as it was. */
+  protected detach(): void {
+    this.callbacks.dispose();
+  }
+
+  #tellFallback(event: FallbackEvent, engine: string): void {
+    if (this.events.emit('fallback', event) || this.fallback.allocs > 1) return;
+    const reason = event.error instanceof Error ? event.error.message : String(event.error);
+    process.emitWarning(
+      `${engine} cannot be refused memory and got ${event.requestedBytes} bytes past its manager (${reason}); ` +
+        `'fallback' events of the host tell of each`,
+    );
+  }
+}
