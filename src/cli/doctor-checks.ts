@@ -3,6 +3,7 @@ import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
@@ -35,6 +36,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
+  { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
 ];
 
 /** Runs checks one after the other. */
@@ -135,4 +137,11 @@ function useCAllocator(): string {
     throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'malloc', status: 0, statusName: 'null' });
   host.call(() => host.free(ptr));
   return 'callbacks for C libraries can be registered';
+}
+
+function useArrayFire(): string {
+  using host = ArrayFireHost.open();
+  const ptr = host.slot.alloc(MiB, true);
+  host.slot.unlock(ptr, true);
+  return `version ${host.version}, devices: ${host.deviceCount}`;
 }
