@@ -18,6 +18,7 @@ const OUTPUT: Record<string, RegExp> = {
   'logging.mjs': /^initialize nativeAlloc alloc unlock shutdown nativeFree\n$/,
   'swapping.mjs': /the old block still holds 7\nCachingMemoryManager stopped\nCachingMemoryManager stopped\n$/,
   'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
+  'arrayfire.mjs': /^(arrayfire is absent: .+|1 M floats: status 0, 1 live\n8 M floats: status 101, ERR_MEM_OUT_OF_MEMORY)\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,

@@ -96,9 +96,9 @@ export class StreamBench {
     return ptr;
   }
 
-  /** Tells whether a stream has yet to work on a block of a device that was freed. */
-  hasPending(device: number): boolean {
-    return [...this.#work].some((work) => work.isFreed && work.device === device);
+  /** Tells whether a stream, but for one, has yet to work on a block of a device that was freed. */
+  hasPending(device: number, besides?: number): boolean {
+    return [...this.#work].some((work) => work.isFreed && work.device === device && work.stream !== besides);
   }
 
   #fillTable(): void {
@@ -245,8 +245,8 @@ export class StreamProgram {
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
     }
-    // Only who has waited for all that was freed is out of memory.
-    same('work on freed blocks', bench.hasPending(bench.device.activeDeviceId), false);
+    // Only who has waited for all that other streams freed is out of memory.
+    same('work on freed blocks', bench.hasPending(bench.device.activeDeviceId, stream), false);
     return false;
   }
 
