@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
 import { BumpRegion } from '../../src/blocks/bump-region.js';
 import { roundUp } from '../../src/blocks/carved-region.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
@@ -84,8 +84,8 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   /** The era in which a live block was made: no other block of that address is of the same. */
   override ticketOf(ptr: DevicePtr): number {
     const region = this.regionOf(ptr);
-    const block = region === undefined ? NONE : region.find(ptr);
-    return block === NONE || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
+    const block = region === undefined ? ABSENT : region.find(ptr);
+    return block === ABSENT || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
   }
 
   /** Begins a new era. @returns it: what is allocated from now on is of it, or of a later one */

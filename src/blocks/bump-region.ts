@@ -1,4 +1,4 @@
-import { NONE } from './block-table.js';
+import { ABSENT } from './address-hash.js';
 import { type CarvedRegion, roundUp } from './carved-region.js';
 import { ensure } from './ensure.js';
 
@@ -66,7 +66,7 @@ export class BumpRegion implements CarvedRegion {
     const used = this.#used;
     const start = alignment <= this.#unit ? used : roundUp(this.base + used, alignment) - this.base;
     const end = start + roundUp(bytes, this.#unit);
-    if (!(end <= this.bytes)) return NONE;
+    if (!(end <= this.bytes)) return ABSENT;
     const block = this.#count;
     if (block === this.#capacity) this.#grow();
     if (this.#clock[0] !== this.#era) this.#enterEra(block);
@@ -183,7 +183,7 @@ export class BumpRegion implements CarvedRegion {
       if (start < place) low = middle + 1;
       else high = middle - 1;
     }
-    return NONE;
+    return ABSENT;
   }
 
   #enterEra(block: number): void {
