@@ -2,6 +2,7 @@ import { type BlockTable, NONE } from '../../src/blocks/block-table.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import { kernel } from '../../src/blocks/kernel.js';
 import type { StreamOperations } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
 
 /** The free blocks of a stream: it may use all of them, others those before `event` once that is done. */
 interface StreamBins {
@@ -116,7 +117,10 @@ export class StreamOrder {
     const users = this.#users.get(block)!;
     const events: number[] = [];
     try {
-      for (const stream of users) events.push(this.#streams().record(stream));
+      for (const stream of users) {
+        const event = this.#record(stream);
+        if (event !== undefined) events.push(event);
+      }
     } catch (error) {
       for (const event of events) this.#streams().destroy(event);
       throw error;
@@ -128,7 +132,7 @@ export class StreamOrder {
   /** Records what was not, and makes free what is done. @returns whether anything is */
   collect(): boolean {
     let isAnyDone = this.#collectUsed();
-    this.#sealAll();
+    if (this.#sealAll()) isAnyDone = true;
     try {
       for (const bins of this.#sealed) {
         if (!this.#streams().query(bins.event!)) continue;
@@ -166,6 +170,16 @@ export class StreamOrder {
       streams.synchronize(event);
     } finally {
       streams.destroy(event);
+    }
+  }
+
+  /** Records an event on a stream that was seen before; undefined when it was closed since, which its work was done by. */
+  #record(stream: number): number | undefined {
+    try {
+      return this.#streams().record(stream);
+    } catch (error) {
+      if (stream !== 0 && MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) return undefined;
+      throw error;
     }
   }
 
@@ -208,14 +222,23 @@ export class StreamOrder {
     return block === NONE ? this.idle.take(bytes) : block;
   }
 
-  #sealAll(): void {
+  /** @returns whether blocks of closed streams became idle */
+  #sealAll(): boolean {
+    let isAnyIdle = false;
     for (const bins of this.#bins.values()) {
       if (bins.event !== undefined || !isFilled(bins.fresh)) continue;
-      bins.event = this.#streams().record(bins.stream);
+      const event = this.#record(bins.stream);
+      if (event === undefined) {
+        bins.fresh.moveAllTo(this.idle);
+        isAnyIdle = true;
+        continue;
+      }
+      bins.event = event;
       bins.age = this.#age++;
       this.#sealed.push(bins);
       bins.fresh.moveAllTo(bins.sealed);
     }
+    return isAnyIdle;
   }
 
   #release(bins: StreamBins): void {

@@ -53,7 +53,8 @@ export class BlockTable {
    * @param count - how many doubles they are
    */
   createCounters(count: number): Counters {
-    const place = kernel.createStatistics(this.heap);
+    // Unsigned: the upper half of the kernel's memory has negative places as the kernel answers them.
+    const place = kernel.createStatistics(this.heap) >>> 0;
     this.#counters.push(place);
     let values = new Float64Array(kernel.memory.buffer, place, count);
     // The kernel's memory moves when it grows.

@@ -28,7 +28,12 @@ export interface VirtualMemory {
 
 /** Order of work on a device's streams. A stream and an event are the device's own numbers; stream 0 is the default. */
 export interface StreamOperations {
-  /** Marks the present end of a stream's work. @returns an event, to be given back with `destroy` */
+  /**
+   * Marks the present end of a stream's work.
+   *
+   * @returns an event, to be given back with `destroy`
+   * @throws ERR_MEM_INVALID_ARGUMENT for no stream of the device, or one that was closed: closing waits for its work
+   */
   record(stream: number): number;
   /** Tells whether all work before the event is done. */
   query(event: number): boolean;

@@ -46,7 +46,7 @@ export class DeviceStream implements Releasable {
     }
   }
 
-  /** Closes the stream; work that it still has is done. A second time does nothing. */
+  /** Waits for the work that the stream still has, and closes it. A second time does nothing. */
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
     this.#close(this.id);

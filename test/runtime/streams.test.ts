@@ -49,6 +49,20 @@ describe('MemoryRuntime', () => {
       expect(runtime.withStream(stream.id, () => runtime.allocate(1 * MiB)).ptr).toBe(ptr);
     });
 
+    test('gives what a closed stream has freed to every stream: closing waits for its work', () => {
+      const { device, runtime, stream, other } = setUp();
+      const block = runtime.withStream(stream.id, () => runtime.allocate(12 * MiB));
+      const { ptr } = block;
+      block.dispose();
+      const { record } = device.streams!;
+      device.streams!.record = (id) => {
+        if (id === stream.id)
+          throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream', value: `${id}`, expected: 'an open one' });
+        return record.call(device.streams, id);
+      };
+      expect(runtime.withStream(other.id, () => runtime.allocate(12 * MiB)).ptr).toBe(ptr);
+    });
+
     test('refuses an asynchronous fn', () => {
       const { runtime, stream } = setUp();
       expect(() => runtime.withStream(stream.id, async () => 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'fn' }));

@@ -33,9 +33,11 @@ export class GpuStreams implements StreamOperations {
     return lastId;
   }
 
-  /** Destroys a stream that {@link create} made. @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
+  /** Waits for a stream that {@link create} made, and destroys it. @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
   close(stream: number): void {
-    this.#runtime.streamDestroy(this.stream(stream).handle);
+    const { handle } = this.stream(stream);
+    this.#runtime.streamSynchronize(handle);
+    this.#runtime.streamDestroy(handle);
     this.#streams.delete(stream);
   }
 
