@@ -5,6 +5,7 @@ import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, MiB } from '../core/units.js';
@@ -37,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
   { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
+  { kind: 'host', name: 'ggml', run: () => useGgml() },
 ];
 
 /** Runs checks one after the other. */
@@ -144,4 +146,10 @@ function useArrayFire(): string {
   const ptr = host.slot.alloc(MiB, true);
   host.slot.unlock(ptr, true);
   return `version ${host.version}, devices: ${host.deviceCount}`;
+}
+
+function useGgml(): string {
+  using host = GgmlHost.open();
+  using context = host.createContext(MiB);
+  return `${host.library.path}, ${formatBytes(context.usedBytes)} used`;
 }
