@@ -69,7 +69,8 @@ export class ArrayFireHost extends MemoryHost {
    * Loads ArrayFire and takes its memory over. The first allocation installs the default manager unless another was
    * installed before.
    *
-   * @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_INVALID_ARGUMENT as {@link ArrayFireLibrary.open}
+   * @throws ERR_MEM_DEVICE_ABSENT when there is no ArrayFire, or it is older than 3.8
+   * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
    * @throws ERR_MEM_TABLE_IN_USE while another host of this isolate serves ArrayFire
    * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
    */
