@@ -5,7 +5,7 @@ import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import '../../src/index.js';
 import { networkModel } from '../hosts/onnx-model.js';
-import { inputs, loadOrt } from '../hosts/onnxruntime.js';
+import { inputs, loadOrt, needed } from '../hosts/onnxruntime.js';
 import { Database, SqliteLibrary } from '../hosts/sqlite.js';
 import { cachingManager, install } from '../hosts/test-managers.js';
 import { machineText } from './machine.js';
@@ -33,7 +33,7 @@ export async function main(root: string): Promise<number> {
   console.log('| engine and work | its own allocator, ms | CachingMemoryManager, ms | ratio | allocations |');
   console.log('|---|---|---|---|---|');
   const from = join(root, 'test/hosts');
-  const engines = [sqlite(), onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1)];
+  const engines = [sqlite(), ...(needed.missing ? [] : [onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1)])];
   for (const { name, byItself, hosted } of engines) {
     await byItself();
     await hosted();
@@ -45,6 +45,7 @@ export async function main(root: string): Promise<number> {
     const { allocations } = rounds[0]!.ours;
     console.log(`| ${name} | ${own.toFixed(2)} | ${ours.toFixed(2)} | ${ratio.toFixed(2)} | ${allocations} |`);
   }
+  if (needed.missing) console.log(`\n${needed.title}; npm run test:hosts installs it`);
   return 0;
 }
 
