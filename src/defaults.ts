@@ -2,6 +2,7 @@ import { CpuDevice } from '../adapters/devices/cpu.js';
 import { CachingMemoryManager } from '../managers/caching/caching-memory-manager.js';
 import { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
 import { processState } from './core/process-state.js';
+import { serveFromEnvironment } from './report/live/serve-from-environment.js';
 import { MemoryRuntime } from './runtime/memory-runtime.js';
 import { recordFromEnvironment } from './trace/recording/record-from-environment.js';
 
@@ -12,3 +13,4 @@ state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table);
 recordFromEnvironment();
+serveFromEnvironment();

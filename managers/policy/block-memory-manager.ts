@@ -212,8 +212,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   #manage(device: number): ManagedDevice {
-    const counters = this.blocks.createCounters(MemoryStats.VALUES);
-    const home = this.blocks.createFreeBlocks(counters, { device }).leaveToManager();
+    const { counters, home } = this.blocks.openDevice(device, MemoryStats.VALUES);
     return { counters, stats: new MemoryStats(counters.view), home };
   }
 
@@ -233,7 +232,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Hands a block out that the policy no longer keeps: sets its lock and counts it. @returns its address */
   protected handOut(block: number, requestedBytes: number, lock: number): DevicePtr {
-    return kernel.handOut(block, requestedBytes, lock) as DevicePtr;
+    return this.blocks.handOut(block, requestedBytes, lock) as DevicePtr;
   }
 
   /** Adds a lock to a live block. @throws ERR_MEM_UNKNOWN_POINTER */
@@ -258,7 +257,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       this.reclaim(outcome);
     } catch (error) {
       // As if the call had not been made, unless the policy had already parted with the block.
-      if (this.blocks.find(ptr) === outcome) kernel.holdAgain(outcome, lock);
+      if (this.blocks.find(ptr) === outcome) this.blocks.holdAgain(outcome, lock);
       throw error;
     }
   }

@@ -11,6 +11,8 @@ interface StreamBins {
   /** Freed before the event. */
   readonly sealed: FreeBlocks;
   event: number | undefined;
+  /** When the event was recorded: the lower, the older. */
+  age: number;
 }
 
 /** A block that was freed while streams that were recorded as its users may work on it. */
@@ -18,6 +20,7 @@ interface UsedBlock {
   readonly block: number;
   /** One of each user, recorded at the free. */
   readonly events: number[];
+  readonly age: number;
 }
 
 /**
@@ -42,6 +45,7 @@ export class StreamOrder {
   #used: UsedBlock[] = [];
   #sealed: StreamBins[] = [];
   #groups = 1;
+  #age = 0;
 
   /**
    * @param createBins - makes free blocks of a group
@@ -110,37 +114,35 @@ export class StreamOrder {
       throw error;
     }
     this.#users.delete(block);
-    this.#used.push({ block, events });
+    this.#used.push({ block, events, age: this.#age++ });
   }
 
   /** Records what was not, and makes free what is done. @returns whether anything is */
   collect(): boolean {
-    const usedCameBack = this.#collectUsed();
-    for (const bins of this.#bins.values()) this.#seal(bins);
-    let isAnyDone = usedCameBack;
-    this.#sealed = this.#sealed.filter((bins) => {
-      if (!this.#streams().query(bins.event!)) return true;
-      this.#release(bins);
-      isAnyDone = true;
-      return false;
-    });
+    let isAnyDone = this.#collectUsed();
+    this.#sealAll();
+    try {
+      for (const bins of this.#sealed) {
+        if (!this.#streams().query(bins.event!)) continue;
+        isAnyDone = true;
+        this.#release(bins);
+      }
+    } finally {
+      this.#sealed = this.#sealed.filter(({ event }) => event !== undefined);
+    }
     return isAnyDone;
   }
 
   /** Waits for streams, the oldest event first, until `isEnough` or nothing is pending. */
   waitUntil(isEnough: () => boolean): void {
-    while (this.#used.length > 0 && !isEnough()) {
-      for (const event of this.#used[0]!.events) this.#streams().synchronize(event);
-      this.#collectUsed();
-    }
-    if (isEnough()) return;
-    for (const bins of this.#bins.values()) this.#seal(bins);
-    while (this.#sealed.length > 0 && !isEnough()) {
-      const oldest = this.#sealed[0]!;
-      this.#streams().synchronize(oldest.event!);
-      this.#sealed.shift();
-      this.#release(oldest);
-      this.#seal(oldest);
+    while (!isEnough()) {
+      // What came back from a wait is its stream's own.
+      this.#sealAll();
+      const used = this.#used[0];
+      const sealed = this.#sealed[0];
+      if (used !== undefined && (sealed === undefined || used.age < sealed.age)) this.#waitForUsed(used);
+      else if (sealed !== undefined) this.#waitForSealed(sealed);
+      else return;
     }
   }
 
@@ -158,7 +160,13 @@ export class StreamOrder {
   #binsOf(stream: number): StreamBins {
     let bins = this.#bins.get(stream);
     if (bins === undefined) {
-      bins = { stream, fresh: this.#createBins(this.#groups++), sealed: this.#createBins(this.#groups++), event: undefined };
+      bins = {
+        stream,
+        fresh: this.#createBins(this.#groups++),
+        sealed: this.#createBins(this.#groups++),
+        event: undefined,
+        age: 0,
+      };
       this.#bins.set(stream, bins);
     }
     return bins;
@@ -170,11 +178,14 @@ export class StreamOrder {
     return block === NONE ? this.idle.take(bytes) : block;
   }
 
-  #seal(bins: StreamBins): void {
-    if (bins.event !== undefined || !isFilled(bins.fresh)) return;
-    bins.event = this.#streams().record(bins.stream);
-    this.#sealed.push(bins);
-    bins.fresh.moveAllTo(bins.sealed);
+  #sealAll(): void {
+    for (const bins of this.#bins.values()) {
+      if (bins.event !== undefined || !isFilled(bins.fresh)) continue;
+      bins.event = this.#streams().record(bins.stream);
+      bins.age = this.#age++;
+      this.#sealed.push(bins);
+      bins.fresh.moveAllTo(bins.sealed);
+    }
   }
 
   #release(bins: StreamBins): void {
@@ -184,17 +195,45 @@ export class StreamOrder {
     this.#streams().destroy(event);
   }
 
+  #waitForSealed(oldest: StreamBins): void {
+    this.#streams().synchronize(oldest.event!);
+    this.#sealed.shift();
+    this.#release(oldest);
+  }
+
+  #waitForUsed({ block, events }: UsedBlock): void {
+    while (events.length > 0) {
+      this.#streams().synchronize(events.at(-1)!);
+      this.#streams().destroy(events.pop()!);
+    }
+    this.#used.shift();
+    kernel.retire(block);
+  }
+
   #collectUsed(): boolean {
-    const before = this.#used.length;
-    this.#used = this.#used.filter(({ block, events }) => {
-      while (events.length > 0) {
-        if (!this.#streams().query(events.at(-1)!)) return true;
-        this.#streams().destroy(events.pop()!);
+    const used = this.#used;
+    const waiting: UsedBlock[] = [];
+    let looked = 0;
+    try {
+      for (; looked < used.length; looked++) {
+        const { block, events } = used[looked]!;
+        if (this.#areDone(events)) kernel.retire(block);
+        else waiting.push(used[looked]!);
       }
-      kernel.retire(block);
-      return false;
-    });
-    return this.#used.length < before;
+    } finally {
+      // A stream that cannot be asked leaves the rest as it is.
+      this.#used = waiting.concat(used.slice(looked));
+    }
+    return this.#used.length < used.length;
+  }
+
+  /** Destroys events that are done, up to one that is not. */
+  #areDone(events: number[]): boolean {
+    while (events.length > 0) {
+      if (!this.#streams().query(events.at(-1)!)) return false;
+      this.#streams().destroy(events.pop()!);
+    }
+    return true;
   }
 
   #streamOf(block: number): number {

@@ -64,6 +64,17 @@ export class BlockTable {
     return { place, view };
   }
 
+  /**
+   * Makes what the blocks of one device need that their owner keeps himself: counters, and a home that gives every block
+   * back to him.
+   *
+   * @param counters - how many doubles the counters are
+   */
+  openDevice(device: number, counters: number): { readonly counters: Counters; readonly home: FreeBlocks } {
+    const made = this.createCounters(counters);
+    return { counters: made, home: this.createFreeBlocks(made, { device }).leaveToManager() };
+  }
+
   /** Makes a place for free blocks that take their counts to `counters`. */
   createFreeBlocks(counters: Counters, options: FreeBlocksOptions): FreeBlocks {
     const free = new FreeBlocks(this.heap, counters.place, options);
@@ -99,6 +110,25 @@ export class BlockTable {
   /** The live block at an address, or {@link NONE}. O(1). */
   findLive(address: number): number {
     return kernel.liveBlock(this.heap, address);
+  }
+
+  /** Hands a block out that is in no bins: sets its locks and counts it. @returns its address */
+  handOut(block: number, requestedBytes: number, locks: number): number {
+    return kernel.handOut(block, requestedBytes, locks);
+  }
+
+  /**
+   * Clears locks of the block at an address, and counts it as freed when none is left. O(1).
+   *
+   * @returns HELD, FREED when its bins took it back, UNKNOWN, DOUBLE_FREE, or the block, which the caller is to take back
+   */
+  release(address: number, locks: number): number {
+    return kernel.release(this.heap, address, locks);
+  }
+
+  /** Undoes {@link release} of a block that the caller could not take back. */
+  holdAgain(block: number, locks: number): void {
+    kernel.holdAgain(block, locks);
   }
 
   addressOf(block: number): number {

@@ -45,7 +45,8 @@ export class CallLogFile implements LogSink {
   }
 }
 
-function isSameFile(path: string, other: string): boolean {
+/** Tells whether two paths lead to one file. */
+export function isSameFile(path: string, other: string): boolean {
   const found = statSync(path, { throwIfNoEntry: false });
   const source = statSync(other, { throwIfNoEntry: false });
   return found !== undefined && source !== undefined && found.isFile() && found.dev === source.dev && found.ino === source.ino;

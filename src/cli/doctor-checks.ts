@@ -1,23 +1,18 @@
+import { statfsSync } from 'node:fs';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
-import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
-import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
-import { formatBytes, MiB } from '../core/units.js';
+import { formatBytes, KiB, MiB } from '../core/units.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-
-/** Something that works on this machine or does not. */
-export interface Check {
-  readonly kind: 'device' | 'host';
-  readonly name: string;
-  /** Uses the thing for real. @returns what it found; a throw says why the thing does not work here */
-  readonly run: () => string;
-}
+import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
+import { SHM_FOLDER } from '../shared/backends/segment-store.js';
+import { listSegments } from '../shared/segment-list.js';
+import type { Check } from './check.js';
+import { HOST_CHECKS } from './host-checks.js';
 
 /** What a check found. */
 export interface Finding {
@@ -36,9 +31,8 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'hip', run: () => useGpu(new HipDevice()) },
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
-  { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
-  { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
-  { kind: 'host', name: 'ggml', run: () => useGgml() },
+  { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
+  ...HOST_CHECKS,
 ];
 
 /** Runs checks one after the other. */
@@ -131,25 +125,15 @@ function useOpenCl(): string {
   return found.join('; ');
 }
 
-function useCAllocator(): string {
-  using host = new CAllocatorHost();
-  const { malloc } = host.functions;
-  const ptr = host.call(() => host.malloc(64));
-  if (malloc === 0 || ptr === 0)
-    throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'malloc', status: 0, statusName: 'null' });
-  host.call(() => host.free(ptr));
-  return 'callbacks for C libraries can be registered';
-}
-
-function useArrayFire(): string {
-  using host = ArrayFireHost.open();
-  const ptr = host.slot.alloc(MiB, true);
-  host.slot.unlock(ptr, true);
-  return `version ${host.version}, devices: ${host.deviceCount}`;
-}
-
-function useGgml(): string {
-  using host = GgmlHost.open();
-  using context = host.createContext(MiB);
-  return `${host.library.path}, ${formatBytes(context.usedBytes)} used`;
+function useSharedMemory(): string {
+  using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
+  using attached = PosixShmBackend.attach(created.url);
+  Atomics.store(created.region.int32, 0, 42);
+  if (Atomics.load(attached.region.int32, 0) !== 42) {
+    throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'words read == written' });
+  }
+  if (SHM_FOLDER === undefined) return 'segments can be shared';
+  const { bavail, bsize } = statfsSync(SHM_FOLDER);
+  const stale = listSegments().filter(({ abandoned }) => abandoned).length;
+  return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
 }

@@ -5,6 +5,9 @@ import { addConvertCommand } from './convert-command.js';
 import { addDoctorCommand } from './doctor-command.js';
 import { addRecordCommand } from './record-command.js';
 import { addReplayCommand } from './replay-command.js';
+import { addServeCommand } from './serve-command.js';
+import { addShmCommand } from './shm-command.js';
+import { addTuneCommand } from './tune/tune-command.js';
 import { packageVersion } from './version.js';
 
 /** Everything went well. */
@@ -44,7 +47,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
 function createProgram(done: (failed: boolean | number) => void): Command {
   const program = new Command('stowage')
     .description(
-      'Memory managers for native memory: record, convert and replay allocation traces, compare, and see what works here.',
+      'Memory managers for native memory: record, convert and replay allocation traces, compare, tune, watch live, and see what works here.',
     )
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
@@ -54,8 +57,11 @@ function createProgram(done: (failed: boolean | number) => void): Command {
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
+  addTuneCommand(program, done);
+  addServeCommand(program, done);
   addRecordCommand(program, done);
   addConvertCommand(program);
+  addShmCommand(program, done);
   addDoctorCommand(program);
   return program;
 }

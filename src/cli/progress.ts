@@ -9,7 +9,7 @@ export interface Progress {
 const SILENT: Progress = { report: () => undefined, stop: () => undefined };
 
 /** A bar on stderr, for a total that is above 0, when that is a terminal that may be drawn on, and nothing otherwise. */
-export function createProgress(label: string, unit: 'events' | 'bytes' = 'events'): Progress {
+export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' = 'events'): Progress {
   if (!process.stderr.isTTY || process.env['NO_COLOR'] !== undefined) return SILENT;
   const bar = new SingleBar({
     stream: process.stderr,

@@ -8,9 +8,11 @@ import { complain } from './complain.js';
 import { unknownFrees } from './convert-command.js';
 import { DEVICES } from './devices.js';
 import { limited, MANAGERS } from './managers.js';
+import { PageFile } from './page-file.js';
 import { createProgress } from './progress.js';
+import { replayPage } from './replay-page.js';
 import { reportJson, reportText } from './replay-report.js';
-import { checkSettings, type NamedManager, type ReplaySettings, replayUnder } from './replay-run.js';
+import { checkSettings, type NamedManager, nextOf, type ReplaySettings, replayUnder } from './replay-run.js';
 import { parseSize } from './size.js';
 import { byName } from './suggest.js';
 
@@ -22,6 +24,7 @@ interface ReplayFlags {
   readonly limit?: string;
   readonly json?: true;
   readonly log?: string;
+  readonly report?: string;
   readonly verify?: true;
   readonly swap?: true;
 }
@@ -39,12 +42,14 @@ export function addReplayCommand(program: Command, done: (failed: boolean) => vo
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')
     .option('--log <file>', 'write the call log, which can be replayed in turn')
+    .option('--report <file>', 'write a page that shows each run: memory over time, address map, leaks; opens in a browser')
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
       '\nJSON: { "version": 1, "results": [{ manager, device, events, allocations, nsPerEvent, nativeAllocs, nativeFrees,\n' +
         'hitRate, peakLiveBytes, peakReservedBytes, utilisation }] }; hitRate and utilisation go from 0 to 1.\n' +
         '\nExamples:\n  stowage replay app.trace.gz --manager caching,default --capacity 512MiB\n' +
+        '  stowage replay app.trace.gz --manager caching,pool,tlsf --report app.html\n' +
         '  stowage replay app.trace.gz --device cpu --verify --log app.log && stowage replay app.log',
     );
   command.action(async (path: string, flags: ReplayFlags) => done(await replay(command, path, flags)));
@@ -68,15 +73,18 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');
   checkSettings(managers, device, capacityBytes);
+  using page = flags.report === undefined ? undefined : new PageFile(flags.report, path);
   const events = await load(path);
   const log = flags.log === undefined ? undefined : new CallLogFile(flags.log, path);
   try {
     const settings: ReplaySettings = { device, capacityBytes, verify: flags.verify === true, log };
-    const results = replayAll(managers, flags.swap === true, (manager, next) => replayUnder(events, manager, next, settings));
+    const swap = flags.swap === true;
+    const results = replayAll(managers, swap, (manager, next) => replayUnder(events, manager, next, settings));
+    page?.write(replayPage(events, { managers, settings, swap, results, limitBytes }));
     if (flags.json) process.stdout.write(reportJson(results));
     else if (results.length > 0) {
       const styled = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
-      process.stdout.write(reportText({ events, results, verify: settings.verify, swap: flags.swap === true, log }, styled));
+      process.stdout.write(reportText({ events, results, verify: settings.verify, swap, log, report: flags.report }, styled));
     }
     if (log?.failure !== undefined) complain(log.failure);
     return results.length < managers.length || log?.failure !== undefined;
@@ -107,7 +115,7 @@ function replayAll(
   const results: ReplayResult[] = [];
   managers.forEach((manager, i) => {
     try {
-      results.push(run(manager, swap ? managers[(i + 1) % managers.length] : undefined));
+      results.push(run(manager, swap ? nextOf(managers, i) : undefined));
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
       complain(`${manager.name}: ${error.message}`);

@@ -26,6 +26,8 @@ export interface ReplayRun {
   readonly verify: boolean;
   readonly swap: boolean;
   readonly log: CallLogFile | undefined;
+  /** The page that was written. */
+  readonly report: string | undefined;
 }
 
 /** Writes the report for people. @param styled - true to set the headings in bold, for a terminal */
@@ -70,7 +72,7 @@ function cells(result: ReplayResult): string[] {
   ];
 }
 
-function notes({ events, results, verify, swap, log }: ReplayRun): string[] {
+function notes({ events, results, verify, swap, log, report }: ReplayRun): string[] {
   const lines: string[] = [];
   for (const result of results) {
     const who = results.length > 1 ? `${result.manager}: ` : '';
@@ -81,5 +83,6 @@ function notes({ events, results, verify, swap, log }: ReplayRun): string[] {
       );
   }
   if (log !== undefined) lines.push(`call log  ${log.path} (${formatBytes(log.writtenBytes)})`);
+  if (report !== undefined) lines.push(`report    ${report}`);
   return lines;
 }

@@ -44,7 +44,7 @@ export function replayUnder(
   next: NamedManager | undefined,
   settings: ReplaySettings,
 ): ReplayResult {
-  const label = next === undefined ? manager.name : `${manager.name} -> ${next.name}`;
+  const label = labelOf(manager, next);
   const runtime = new MemoryRuntime(settings.device.create(settings.capacityBytes));
   const progress = createProgress(label);
   try {
@@ -62,9 +62,19 @@ export function replayUnder(
   }
 }
 
+/** The manager that takes over from the one at `place`, at half of a run: the next one, or the first after the last. */
+export function nextOf(managers: readonly NamedManager[], place: number): NamedManager | undefined {
+  return managers[(place + 1) % managers.length];
+}
+
 /** How many events come before a swap: half of them. */
 export function swapEvent(events: TraceEvents): number {
   return Math.floor(events.length / 2);
+}
+
+/** What a run is called: its manager, and the one that takes over. */
+export function labelOf(manager: NamedManager, next: NamedManager | undefined): string {
+  return next === undefined ? manager.name : `${manager.name} -> ${next.name}`;
 }
 
 function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactory {

@@ -33,6 +33,8 @@ export interface MemoryErrorFacts {
   ERR_MEM_TABLE_IN_USE: { manager: string };
   /** A manager's lifecycle has no such transition. */
   ERR_MEM_LIFECYCLE: { manager: string; from: string; to: string };
+  /** A native engine cannot take a host now: it has another one, or it is too late. */
+  ERR_MEM_ENGINE_IN_USE: { engine: string; reason: string };
   /** A slot was changed from inside one of its own callbacks. */
   ERR_MEM_REENTRANT: { operation: string };
   /** The device id does not exist, or no manager state exists for it. */
@@ -63,6 +65,12 @@ export interface MemoryErrorFacts {
   };
   /** A trace, log or other file cannot be read; the place is where. */
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
+  /** A shared segment cannot be used: it is damaged, truncated, not one of this library, or still being created. */
+  ERR_MEM_BAD_SEGMENT: { url: string; reason: string };
+  /** A shared segment of that name exists already; its creator is 0 where that cannot be told. */
+  ERR_MEM_SEGMENT_EXISTS: { url: string; creatorPid: number; creatorAlive: boolean };
+  /** There is no shared segment of that name. */
+  ERR_MEM_SEGMENT_ABSENT: { url: string };
   /** A replay stopped at an event; the cause says why. Every block of the replay was freed. */
   ERR_MEM_REPLAY: { file: string; line: number; event: number; reason: string };
   /** Bytes before or after a block were overwritten; the offset of the first one is from the block's start. */
@@ -75,6 +83,16 @@ export interface MemoryErrorFacts {
     /** Where the block was allocated, if that is known. */
     site?: string | undefined;
   };
+  /** Words that an allocator keeps in a shared region make no sense: somebody wrote over them, or it holds no such allocator. */
+  ERR_MEM_REGION_DAMAGED: { offset: number; reason: string };
+  /** Another thread has had the lock of a shared region for too long; its process is 0 where that cannot be told. */
+  ERR_MEM_LOCK_TIMEOUT: { ownerPid: number; waitedMs: number };
+  /** A shared block was freed since the token was made, or its reference is in other hands. */
+  ERR_MEM_STALE_TOKEN: { offset: number; generation: number };
+  /** A shared block was freed by its offset while references are counted on it. */
+  ERR_MEM_STILL_SHARED: { offset: number; references: number };
+  /** What a process holds was to be reclaimed, and it still runs. */
+  ERR_MEM_OWNER_ALIVE: { pid: number };
   /** A check of the library's own invariants failed: a defect in a manager. */
   ERR_MEM_INVARIANT: { invariant: string };
 }
@@ -97,6 +115,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_NOT_INSTALLED: (f) => `${f.functionName} is not set: install the manager first`,
   ERR_MEM_TABLE_IN_USE: (f) => `this device interface already serves ${f.manager}`,
   ERR_MEM_LIFECYCLE: (f) => `${f.manager} cannot become ${f.to}: it is ${f.from}`,
+  ERR_MEM_ENGINE_IN_USE: (f) => `${f.engine} cannot take this host: ${f.reason}`,
   ERR_MEM_REENTRANT: (f) => `${f.operation} was called from inside a manager's own callback`,
   ERR_MEM_INVALID_DEVICE: (f) => `there is no device ${f.device}: ${f.deviceCount} known`,
   ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,
@@ -111,9 +130,21 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
     `${f.functionName} failed: ${f.statusName} (${f.status})${f.statusText === undefined ? '' : `: ${f.statusText}`}`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
   ERR_MEM_REPLAY: (f) => `${f.file}${f.line > 0 ? `:${f.line}` : ''}: event ${f.event} failed: ${f.reason}`,
+  ERR_MEM_BAD_SEGMENT: (f) => `shared segment ${f.url} cannot be used: ${f.reason}`,
+  ERR_MEM_SEGMENT_EXISTS: (f) =>
+    `shared segment ${f.url} exists already${f.creatorPid === 0 ? '' : `: process ${f.creatorPid} created it`}` +
+    `${f.creatorAlive ? '' : '; its creator is gone, so it can be replaced, or removed with "stowage shm rm"'}`,
+  ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
+  ERR_MEM_REGION_DAMAGED: (f) => `the shared region is damaged at offset ${f.offset}: ${f.reason}`,
+  ERR_MEM_LOCK_TIMEOUT: (f) =>
+    `the lock of the shared region was not to be had for ${f.waitedMs} ms` +
+    `${f.ownerPid === 0 ? '' : `: process ${f.ownerPid} has it`}`,
+  ERR_MEM_STALE_TOKEN: (f) => `the token for offset ${f.offset}, generation ${f.generation}, is no longer good`,
+  ERR_MEM_STILL_SHARED: (f) => `the block at offset ${f.offset} cannot be freed: ${f.references} references are counted on it`,
+  ERR_MEM_OWNER_ALIVE: (f) => `process ${f.pid} still runs: what it holds cannot be reclaimed`,
   ERR_MEM_INVARIANT: (f) => `invariant broken: ${f.invariant}`,
 };
 

@@ -7,6 +7,7 @@ export type { Releasable } from './disposable.js';
 export * from './errors.js';
 export * from './events.js';
 export { ManagerLifecycle, type ManagerState } from './manager-lifecycle.js';
+export { type ManagerReading, managerReadings } from './manager-readings.js';
 export { ManagerSlot } from './manager-slot.js';
 export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';

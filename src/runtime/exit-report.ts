@@ -1,8 +1,7 @@
-import { MemoryError } from '../core/errors.js';
 import type { SlotKind } from '../core/events.js';
+import { statsOf } from '../core/manager-readings.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import type { MemoryStatsSnapshot } from '../core/stats.js';
 import { formatBytes } from '../core/units.js';
 
 /** A manager that still has live blocks when its runtime closes. */
@@ -56,14 +55,4 @@ function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number |
     if (stats !== undefined) sum = (sum ?? 0) + stats.allocatedBytes.current;
   }
   return sum;
-}
-
-/** Statistics of a device; undefined also when the manager was never told of it, or told to forget it. */
-function statsOf(manager: MemoryManagerAdapter, device: number): MemoryStatsSnapshot | undefined {
-  try {
-    return manager.getMemoryStats(device);
-  } catch (error) {
-    if (MemoryError.is(error, 'ERR_MEM_INVALID_DEVICE')) return undefined;
-    throw error;
-  }
 }

@@ -1,9 +1,10 @@
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
+import type { ReplayWatcher } from './replay-blocks.js';
 
 /** Marks the ends of blocks and checks that the marks are still there: blocks that overlap or move are found out. */
-export class BlockVerifier {
+export class BlockVerifier implements ReplayWatcher {
   /** Blocks that were checked. */
   checked = 0;
   readonly #device: Device;
@@ -18,7 +19,7 @@ export class BlockVerifier {
   }
 
   /** Writes the first and the last byte of a block that has just been allocated. Cost: one view of the device. */
-  write(slot: number, ptr: DevicePtr, bytes: number): void {
+  allocated(_event: number, slot: number, ptr: DevicePtr, bytes: number): void {
     const id = this.#nextId++;
     this.#ids[slot] = id;
     if (ptr === NULL_PTR) return;
@@ -27,6 +28,13 @@ export class BlockVerifier {
     view[0] = firstByte(id);
     this.#views[slot] = view;
   }
+
+  /** @throws as {@link check} */
+  freeing(_event: number, slot: number): void {
+    this.check(slot);
+  }
+
+  freed(): void {}
 
   /** @throws ERR_MEM_INVARIANT when the first or the last byte is not what was written */
   check(slot: number): void {

@@ -3,6 +3,7 @@ export type { ByteSink, ColumnName, TraceWriter } from './formats/trace-writer.j
 export { recordTrace } from './recording/record-trace.js';
 export { type RecordOptions, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
+export type { ReplayWatcher } from './replay-blocks.js';
 export { StringTable } from './string-table.js';
 export {
   type EventBatch,

@@ -1,8 +1,17 @@
-import type { Device } from '../core/device.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
-import { BlockVerifier } from './block-verifier.js';
+import type { BlockVerifier } from './block-verifier.js';
 import { NO_SLOT, type TraceEvents } from './trace-events.js';
+
+/** Is told of every block of a replay, between the calls of the slot. */
+export interface ReplayWatcher {
+  /** Event `event` has put a block into `slot` of the trace; `ptr` is null for one of 0 bytes. */
+  allocated(event: number, slot: number, ptr: DevicePtr, bytes: number): void;
+  /** Event `event` is about to free the block in `slot`. */
+  freeing(event: number, slot: number): void;
+  /** Event `event` has freed the block that was in `slot`. */
+  freed(event: number, slot: number): void;
+}
 
 /** The blocks of a running replay: which event comes next, and the pointer in each slot of the trace. */
 export class ReplayBlocks {
@@ -12,14 +21,14 @@ export class ReplayBlocks {
   readonly #events: TraceEvents;
   readonly #slot: ManagerSlot;
   readonly #pointers: Float64Array;
-  readonly #verifier: BlockVerifier | undefined;
+  readonly #watcher: ReplayWatcher | undefined;
 
-  /** @param device - where the blocks' bytes can be seen; left out, nothing is verified */
-  constructor(events: TraceEvents, slot: ManagerSlot, device: Device | undefined) {
+  /** @param watcher - told of every block; left out, the loop that is measured asks nothing */
+  constructor(events: TraceEvents, slot: ManagerSlot, watcher: ReplayWatcher | undefined) {
     this.#events = events;
     this.#slot = slot;
     this.#pointers = new Float64Array(events.slotCount);
-    this.#verifier = device && new BlockVerifier(device, events.slotCount);
+    this.#watcher = watcher;
     this.total = events.length;
   }
 
@@ -28,23 +37,18 @@ export class ReplayBlocks {
     return this.#pointers.reduce((count, ptr) => (ptr === NULL_PTR ? count : count + 1), 0);
   }
 
-  /** Blocks whose bytes were checked. */
-  get verified(): number {
-    return this.#verifier?.checked ?? 0;
-  }
-
-  /** Replays the allocations and frees up to event `end`. Allocates no objects unless it verifies. */
+  /** Replays the allocations and frees up to event `end`. Allocates no objects unless it is watched. */
   run(end: number): void {
-    if (this.#verifier === undefined) this.#runPlain(end);
-    else this.#runVerified(end, this.#verifier);
+    if (this.#watcher === undefined) this.#runPlain(end);
+    else this.#runWatched(end, this.#watcher);
   }
 
-  /** Frees what is live, the bytes checked when verifying. */
-  freeAll(): void {
+  /** Frees what is live. @param verifier - checks each block before it goes */
+  freeAll(verifier: BlockVerifier | undefined): void {
     for (let i = 0; i < this.#pointers.length; i++) {
       const ptr = this.#pointers[i] as DevicePtr;
       if (ptr === NULL_PTR) continue;
-      this.#verifier?.check(i);
+      verifier?.check(i);
       this.#pointers[i] = NULL_PTR;
       this.#slot.unlock(ptr, true);
     }
@@ -66,7 +70,7 @@ export class ReplayBlocks {
     return failures;
   }
 
-  // Two loops, so that the one whose time is measured asks nothing about verifying.
+  // Two loops, so that the one whose time is measured asks nothing about watching.
   #runPlain(end: number): void {
     const { slots, bytes } = this.#events;
     const pointers = this.#pointers;
@@ -88,7 +92,7 @@ export class ReplayBlocks {
     }
   }
 
-  #runVerified(end: number, verifier: BlockVerifier): void {
+  #runWatched(end: number, watcher: ReplayWatcher): void {
     const { slots, bytes } = this.#events;
     const pointers = this.#pointers;
     const slot = this.#slot;
@@ -99,12 +103,13 @@ export class ReplayBlocks {
         if (code >= 0) {
           const ptr = slot.alloc(bytes[i]!, true);
           pointers[code] = ptr;
-          verifier.write(code, ptr, bytes[i]!);
+          watcher.allocated(i, code, ptr, bytes[i]!);
         } else if (code !== NO_SLOT) {
-          verifier.check(~code);
+          watcher.freeing(i, ~code);
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;
           slot.unlock(ptr, true);
+          watcher.freed(i, ~code);
         }
       }
     } finally {

@@ -1,9 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
 import { peersAhead } from './ahead.js';
 import { type Extras, LIVE_BLOCKS } from './extras.js';
 import { machineText } from './machine.js';
+import { writeBetweenMarks } from './marked-document.js';
 import type { MissingPeer } from './native-peers.js';
 import type { BenchRow, Measured } from './rows.js';
 import { geomean } from './statistics.js';
@@ -19,32 +18,9 @@ export interface BenchReport {
   readonly rounds: number;
 }
 
-/** Between these two lines a document holds what the benchmark wrote. */
-const BEGIN = '<!-- bench: begin -->';
-const END = '<!-- bench: end -->';
-
-/** Finds the marks. @throws ERR_MEM_BAD_INPUT when the document is not there or lacks one */
-export function checkMarks(path: string): void {
-  partsOf(path);
-}
-
-/** Puts the tables of a run between the marks of a document. @throws as {@link checkMarks} */
+/** Puts the tables of a run between the marks of a document. @throws as `checkMarks` */
 export function writeMarkdown(path: string, report: BenchReport): void {
-  const [before, after] = partsOf(path);
-  writeFileSync(path, `${before}${BEGIN}\n\n${markdown(report)}\n${END}${after}`);
-}
-
-function partsOf(path: string): [string, string] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: 'it cannot be read' }, error);
-  }
-  const begin = text.indexOf(BEGIN);
-  const end = text.indexOf(END);
-  if (begin >= 0 && end > begin) return [text.slice(0, begin), text.slice(end + END.length)];
-  throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: `it lacks the lines '${BEGIN}' and '${END}'` });
+  writeBetweenMarks(path, markdown(report));
 }
 
 function markdown(report: BenchReport): string {
@@ -79,7 +55,7 @@ function markdown(report: BenchReport): string {
   ].join('\n\n');
 }
 
-function extrasParts({ logging, growth }: Extras): string[] {
+function extrasParts({ logging, recording, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
     const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
@@ -87,6 +63,14 @@ function extrasParts({ logging, growth }: Extras): string[] {
       '### Logging on',
       'Against a sink that does nothing: more than with logging off, a call.',
       table(['manager', 'trace', 'ns', 'garbage, B'], rows),
+    );
+  }
+  if (recording.length > 0) {
+    const rows = recording.map((row) => [row.manager, row.trace, row.nsPerEvent.toFixed(1), row.bytesPerEvent.toFixed(2)]);
+    parts.push(
+      '### Recording',
+      'Into a file, the writes included: more than without a recorder, an event.',
+      table(['manager', 'trace', 'ns', 'file, B'], rows),
     );
   }
   if (growth.length > 0) {

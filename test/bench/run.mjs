@@ -1,24 +1,42 @@
-// node test/bench/run.mjs [--dist <folder>] [options of the benchmark, see --help]
-// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead.
+// node test/bench/run.mjs [--dist <folder>] [--main <module>] [options of the benchmark, see --help]
+// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead, --main
+// another benchmark than main.ts.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
-const at = args.indexOf('--dist');
-if (at < 0) build();
-const dist = at < 0 ? join(root, 'dist') : resolve(args.splice(at, 2)[1] ?? '');
+const built = take('--dist');
+if (built === undefined) build();
+const dist = built === undefined ? join(root, 'dist') : resolve(built);
+const module = take('--main') ?? 'main';
 
 const cache = join(root, 'node_modules/.cache');
 mkdirSync(cache, { recursive: true });
 const folder = mkdtempSync(join(cache, 'stowage-bench-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
-const { main } = await import(pathToFileURL(join(compile(folder), 'main.js')).href);
+const { main } = await import(pathToFileURL(join(compile(folder), `${module}.js`)).href);
 process.exitCode = await main(root, args);
+
+/** Takes an option of this script out of the arguments. */
+function take(option) {
+  const at = args.indexOf(option);
+  return at < 0 ? undefined : args.splice(at, 2)[1];
+}
 
 /** Ends the process when the compiler has complained. */
 function build() {
@@ -35,11 +53,20 @@ function compile(target) {
   writeFileSync(join(target, 'package.json'), '{ "type": "module" }\n');
   // A copy: who builds meanwhile does not change what is measured.
   for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
-  for (const file of readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
-    const { outputText } = ts.transpileModule(readFileSync(join(import.meta.dirname, file), 'utf8'), {
+  transpile(import.meta.dirname, compiled);
+  // Engines, and what drives them in tests.
+  for (const name of ['hosts', 'fixtures']) transpile(join(import.meta.dirname, '..', name), join(target, 'test', name));
+  const engines = join(import.meta.dirname, '../hosts/node_modules');
+  if (existsSync(engines)) symlinkSync(engines, join(target, 'test/hosts/node_modules'));
+  return compiled;
+}
+
+function transpile(source, output) {
+  mkdirSync(output, { recursive: true });
+  for (const file of readdirSync(source).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
+    const { outputText } = ts.transpileModule(readFileSync(join(source, file), 'utf8'), {
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
     });
-    writeFileSync(join(compiled, file.replace(/\.ts$/, '.js')), outputText);
+    writeFileSync(join(output, file.replace(/\.ts$/, '.js')), outputText);
   }
-  return compiled;
 }

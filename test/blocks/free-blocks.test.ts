@@ -52,14 +52,14 @@ describe('FreeBlocks', () => {
 
   test('agrees with sorted lists when thousands of blocks have nearly the same size', () => {
     const model = new FreeModel();
-    for (let i = 0; i < 2000; i++) model.perform({ add: 2 ** 20 + ((i * 7919) % 97) * 16 });
-    for (let i = 0; i < 2000; i++) model.perform({ add: 2 ** 30 });
+    for (let i = 0; i < 1000; i++) model.perform({ add: 2 ** 20 + ((i * 7919) % 97) * 16 });
+    for (let i = 0; i < 1000; i++) model.perform({ add: 2 ** 30 });
     model.check();
-    for (let i = 0; i < 1500; i++) model.perform({ allocate: 2 ** 20 - 400 + ((i * 31) % 2000) });
+    for (let i = 0; i < 700; i++) model.perform({ allocate: 2 ** 20 - 400 + ((i * 31) % 2000) });
     model.check();
-    for (let i = 0; i < 700; i++) model.perform({ allocate: 2 ** 30 - (i % 2) * 512 });
+    for (let i = 0; i < 400; i++) model.perform({ allocate: 2 ** 30 - (i % 2) * 512 });
     model.check();
-    for (let i = 0; i < 2200; i++) model.perform({ free: i * 37 });
+    for (let i = 0; i < 1000; i++) model.perform({ free: i * 37 });
     model.check();
   });
 

@@ -1,9 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import { compiled } from '../fixtures/compiled.js';
 import { openCl } from '../fixtures/opencl.js';
+import { requireLibrary } from '../fixtures/requires.js';
+import { needed as onnxRuntime } from '../hosts/onnxruntime.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'docs/examples');
@@ -20,10 +23,26 @@ const OUTPUT: Record<string, RegExp> = {
   'ggml.mjs':
     /^(ggml is absent: .+|1000 numbers in \d+ bytes of ggml\n1 buffer in a CachingMemoryManager\nrefused: ERR_MEM_OUT_OF_MEMORY)\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
+  'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
+  'recording.mjs':
+    /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
   'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
+  'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
+  'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
+  'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
+  'onnxruntime.mjs':
+    /^1,4: 0\.7616\npast the manager: 160000 bytes\n10000,4: 0\.7616\n1 block from LimitingMemoryManager, 0 are live\n$/,
+  'sqlite.mjs': /^small table: 0\nlarge table: 7, limited to 4194304 bytes\n0 blocks are live\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
+};
+
+/** What an example needs beside this package. */
+const NEEDS: Record<string, { readonly missing: boolean; readonly title: string }> = {
+  'opencl-kernel.mjs': { missing: openCl.missing, title: openCl.title('OpenCL') },
+  'onnxruntime.mjs': onnxRuntime,
+  'sqlite.mjs': requireLibrary('SQLite', SQLITE_NAMES),
 };
 
 describe('docs/examples', () => {
@@ -31,6 +50,10 @@ describe('docs/examples', () => {
   beforeAll(() => {
     folder = join(compiled(), 'examples');
     cpSync(EXAMPLES, folder, { recursive: true });
+    // Where an app's own packages are.
+    const packages = join(folder, 'node_modules');
+    rmSync(packages, { force: true });
+    symlinkSync(join(ROOT, 'test/hosts/node_modules'), packages);
   }, 120_000);
 
   const runs = (name: string) => {
@@ -39,13 +62,13 @@ describe('docs/examples', () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(OUTPUT[name] ?? /^$/);
   };
-  const needsOpenCl = (name: string) => name.startsWith('opencl-');
+  const needed = Object.keys(NEEDS);
 
-  test.each(names.filter((name) => !needsOpenCl(name)))('%s runs and prints what it says', runs);
+  test.each(names.filter((name) => !needed.includes(name)))('%s runs and prints what it says', runs);
 
-  describe.skipIf(openCl.missing)(openCl.title('OpenCL'), () => {
-    test.each(names.filter(needsOpenCl))('%s runs and prints what it says', runs);
-  });
+  for (const [name, { missing, title }] of Object.entries(NEEDS)) {
+    test.skipIf(missing)(`${name} runs and prints what it says, with ${title}`, () => runs(name));
+  }
 
   test("the README's quick start is quick-start.mjs", () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');

@@ -179,7 +179,7 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
     test('serves one host at a time', () => {
       host.redirect();
       using other = openHost();
-      expect(codeOf(() => other.redirect())).toBe('ERR_MEM_TABLE_IN_USE');
+      expect(codeOf(() => other.redirect())).toBe('ERR_MEM_ENGINE_IN_USE');
       host.restore();
       other.redirect();
       free(alloc());

@@ -8,10 +8,9 @@ import { libc } from '../../adapters/os/libc.js';
 type N = number;
 
 const GGML_TYPE_F32 = 0;
-const BINS = resolve(import.meta.dirname, 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
-
-/** Where the libraries of node-llama-cpp are, once `npm run test:hosts` has installed them. */
-export const ggmlPath = (): string => join(BINS, 'libggml-base.so');
+/** Where libggml-base is, once `npm run test:hosts` has installed it. @param folder - of the tests' package */
+export const ggmlPath = (folder = import.meta.dirname): string =>
+  resolve(folder, 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-base.so');
 
 /** The functions of ggml that a program would call. */
 export class Ggml {

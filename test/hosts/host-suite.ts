@@ -72,7 +72,8 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
 
     afterAll(async () => {
       rmSync(folder, { recursive: true });
-      await engine?.close();
+      if (engine === undefined) return;
+      await engine.close();
       expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     });
 

@@ -34,6 +34,10 @@ try {
   run("the README's quick start", process.execPath, ['quick-start.mjs']);
   run('the command', join(project, 'node_modules', '.bin', 'stowage'), ['--version']);
 
+  writeFileSync(join(project, 'small.trace'), '#alloctrace v1 small\na 0 1000\nf 0\n');
+  run('a report page', join(project, 'node_modules', '.bin', 'stowage'), ['replay', 'small.trace', '--report', 'small.html']);
+  if (!readFileSync(join(project, 'small.html'), 'utf8').includes('new EventSource')) throw new Error('the page has no script');
+
   // The oldest `lib` that is supported, and neither skipLibCheck nor the types of Node.
   const typeTest = readFileSync(join(root, 'test/package/consumer.ts'), 'utf8');
   writeFileSync(join(project, 'consumer.ts'), typeTest);

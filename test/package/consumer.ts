@@ -3,6 +3,7 @@ import { type Allocation, MemoryError, MemoryManagerDeviceInterface, MemoryManag
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { SimulatedDevice } from 'stowage/adapters/simulated';
 import { BlockMemoryManager, CachingMemoryManager } from 'stowage/managers';
+import { type Dashboard, serveDashboard } from 'stowage/report';
 
 class Exact extends BlockMemoryManager {
   protected place(bytes: number, alignment: number, _stream: number, device: number): number {
@@ -28,3 +29,5 @@ try {
 } catch (error) {
   if (MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) error.facts.bytes.toFixed();
 }
+const dashboard: Promise<Dashboard> = serveDashboard(runtime, { port: 0 });
+dashboard.then(({ close }) => close());

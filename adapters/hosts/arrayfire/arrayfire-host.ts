@@ -71,11 +71,13 @@ export class ArrayFireHost extends MemoryHost {
    *
    * @throws ERR_MEM_DEVICE_ABSENT when there is no ArrayFire, or it is older than 3.8
    * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
-   * @throws ERR_MEM_TABLE_IN_USE while another host of this isolate serves ArrayFire
+   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate serves ArrayFire
    * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
    */
   static open(options: ArrayFireHostOptions = {}): ArrayFireHost {
-    if (current !== undefined && !current.replaced) throw new MemoryError('ERR_MEM_TABLE_IN_USE', { manager: 'ArrayFireHost' });
+    if (current !== undefined && !current.replaced) {
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ArrayFire', reason: 'another host serves it' });
+    }
     const library = ArrayFireLibrary.open(options);
     const handles: ArrayFireHandle[] = [];
     let host: ArrayFireHost | undefined;

@@ -90,11 +90,13 @@ export class GgmlHost extends EngineHost {
    * Has every CPU buffer that ggml makes in this process from now on come from the active manager: llama.cpp's weights (unless they
    * are mapped), its key-value cache, its compute buffers. {@link close} takes it back, or {@link restore}.
    *
-   * @throws ERR_MEM_TABLE_IN_USE while another host of this isolate does the same, ERR_MEM_DISPOSED, ERR_MEM_NATIVE
+   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate does the same, ERR_MEM_DISPOSED, ERR_MEM_NATIVE
    */
   redirect(): void {
     if (this.redirected) return;
-    if (redirecting !== undefined) throw new MemoryError('ERR_MEM_TABLE_IN_USE', { manager: redirecting.constructor.name });
+    if (redirecting !== undefined) {
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ggml', reason: 'another host has redirected its buffers' });
+    }
     const { allocBuffer } = this.#functions;
     this.#allocBefore = this.#library.bufferTypeWords()[ALLOC_BUFFER]!;
     writeUint64(this.#library.cpuBufferType + ALLOC_BUFFER * WORD_BYTES, allocBuffer);

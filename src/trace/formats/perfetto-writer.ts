@@ -86,17 +86,16 @@ export class PerfettoWriter implements TraceWriter {
     }
   }
 
-  /** What is left out is 0 or ''. */
-  #names(batch: EventBatch, i: number): { readonly [key: string]: string | number } {
+  /** What an event belongs to; what is 0 or '' is left out. */
+  #names(batch: EventBatch, i: number): { [key: string]: string | number } {
     const { strings } = batch;
-    const all = {
-      stream: batch.streams?.[i] ?? 0,
-      manager: strings.get(batch.managers?.[i] ?? 0),
-      tag: strings.get(batch.tags?.[i] ?? 0),
-      site: strings.get(batch.sites?.[i] ?? 0),
-      space: strings.get(batch.spaces?.[i] ?? 0),
-    };
-    return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== 0 && value !== ''));
+    const names: { [key: string]: string | number } = {};
+    if (batch.streams?.[i]) names['stream'] = batch.streams[i];
+    if (batch.managers?.[i]) names['manager'] = strings.get(batch.managers[i]);
+    if (batch.tags?.[i]) names['tag'] = strings.get(batch.tags[i]);
+    if (batch.sites?.[i]) names['site'] = strings.get(batch.sites[i]);
+    if (batch.spaces?.[i]) names['space'] = strings.get(batch.spaces[i]);
+    return names;
   }
 
   /** Writes what the counters are after all events of one time, before the first of another. */

@@ -117,47 +117,35 @@ export class StowageEncoder {
 
   /** Adds an event that has a pointer and a size. */
   sized(kind: TraceKind, pointer: number, bytes: number): void {
-    this.#room();
-    const view = this.#view;
-    let at = this.#at;
+    const at = this.#at;
     const step = pointer - this.#pointer;
+    if (at > LIMIT || step !== (step | 0) || bytes >= UINT32_END) {
+      this.#sizedLong(kind, pointer, bytes);
+      return;
+    }
     this.#pointer = pointer;
-    const near = step === (step | 0);
-    const small = bytes < UINT32_END;
-    view.setUint8(at, kind | (near ? 0 : FAR_POINTER) | (small ? 0 : LARGE_SIZE));
-    if (near) {
-      view.setInt32(at + 1, step, true);
-      at += 5;
-    } else {
-      view.setFloat64(at + 1, pointer, true);
-      at += 9;
-    }
-    if (small) {
-      view.setUint32(at, bytes, true);
-      at += 4;
-    } else {
-      view.setFloat64(at, bytes, true);
-      at += 8;
-    }
-    this.#at = at;
+    const view = this.#view;
+    view.setUint8(at, kind);
+    view.setInt32(at + 1, step, true);
+    view.setUint32(at + 5, bytes, true);
+    this.#at = at + 9;
     this.#blockEvents++;
   }
 
   /** Adds the free of a block. */
   free(pointer: number): void {
-    this.#room();
     const at = this.#at;
     const step = pointer - this.#pointer;
-    this.#pointer = pointer;
-    if (step === (step | 0)) {
-      this.#view.setUint8(at, TraceKind.free);
-      this.#view.setInt32(at + 1, step, true);
-      this.#at = at + 5;
-    } else {
-      this.#view.setUint8(at, TraceKind.free | FAR_POINTER);
-      this.#view.setFloat64(at + 1, pointer, true);
-      this.#at = at + 9;
+    if (at > LIMIT || step !== (step | 0)) {
+      this.#room();
+      this.#head(TraceKind.free, pointer, 0);
+      return;
     }
+    this.#pointer = pointer;
+    const view = this.#view;
+    view.setUint8(at, TraceKind.free);
+    view.setInt32(at + 1, step, true);
+    this.#at = at + 5;
     this.#blockEvents++;
   }
 
@@ -199,6 +187,30 @@ export class StowageEncoder {
   end(): void {
     this.#double(END, this.events + this.#blockEvents);
     this.flush();
+  }
+
+  /** Apart from {@link sized}, which stays short enough for V8 to put it where it is called. */
+  #sizedLong(kind: TraceKind, pointer: number, bytes: number): void {
+    this.#room();
+    const small = bytes < UINT32_END;
+    this.#head(kind, pointer, small ? 0 : LARGE_SIZE);
+    if (small) this.#view.setUint32(this.#at, bytes, true);
+    else this.#view.setFloat64(this.#at, bytes, true);
+    this.#at += small ? 4 : 8;
+  }
+
+  /** Begins an event: its first byte and its pointer. */
+  #head(kind: TraceKind, pointer: number, flags: number): void {
+    const view = this.#view;
+    const at = this.#at;
+    const step = pointer - this.#pointer;
+    const near = step === (step | 0);
+    this.#pointer = pointer;
+    view.setUint8(at, kind | flags | (near ? 0 : FAR_POINTER));
+    if (near) view.setInt32(at + 1, step, true);
+    else view.setFloat64(at + 1, pointer, true);
+    this.#at = at + (near ? 5 : 9);
+    this.#blockEvents++;
   }
 
   #double(code: number, value: number): void {

@@ -16,7 +16,8 @@ export class RecordingContext {
   /** Events until the clock is read; 0 reads it at the next one. */
   untilClock = 0;
   manager = 0;
-  space = '';
+  /** The slot that the last event was of. Numbers compare faster than the names of spaces. */
+  slot = 0;
   device = 0;
   stream = 0;
   tag: string | undefined;
@@ -41,9 +42,9 @@ export class RecordingContext {
   }
 
   /** Writes who the next event is of. */
-  enter(manager: number, space: string): void {
+  enter(manager: number, slot: number, space: string): void {
     this.manager = manager;
-    this.space = space;
+    this.slot = slot;
     this.encoder.setManager(this.#nameOf(manager));
     this.encoder.setSpace(space);
   }

@@ -8,11 +8,16 @@ import type { RecordingContext } from './recording-context.js';
  */
 export class SlotRecorder implements SlotObserver {
   readonly #context: RecordingContext;
+  readonly #slot: number;
   readonly #space: string;
 
-  /** @param space - the name of the slot's space */
-  constructor(context: RecordingContext, space: string) {
+  /**
+   * @param slot - a number above 0 that no other slot of the recording has
+   * @param space - the name of the slot's space
+   */
+  constructor(context: RecordingContext, slot: number, space: string) {
     this.#context = context;
+    this.#slot = slot;
     this.#space = space;
   }
 
@@ -20,7 +25,7 @@ export class SlotRecorder implements SlotObserver {
     const context = this.#context;
     // A site takes longer than the clock.
     if (--context.untilClock < 0 || context.frames > 0) context.readClock();
-    if (manager !== context.manager || this.#space !== context.space) context.enter(manager, this.#space);
+    if (manager !== context.manager || this.#slot !== context.slot) context.enter(manager, this.#slot, this.#space);
     if (
       device !== context.device ||
       stream !== context.stream ||
@@ -35,7 +40,7 @@ export class SlotRecorder implements SlotObserver {
   free(manager: number, ptr: number): void {
     const context = this.#context;
     if (--context.untilClock < 0) context.readClock();
-    if (manager !== context.manager || this.#space !== context.space) context.enter(manager, this.#space);
+    if (manager !== context.manager || this.#slot !== context.slot) context.enter(manager, this.#slot, this.#space);
     context.encoder.free(ptr);
   }
 
@@ -68,6 +73,6 @@ export class SlotRecorder implements SlotObserver {
 
   #enterRare(manager: number): void {
     this.#context.readClock();
-    this.#context.enter(manager, this.#space);
+    this.#context.enter(manager, this.#slot, this.#space);
   }
 }

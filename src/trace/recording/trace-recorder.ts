@@ -3,7 +3,7 @@ import { threadId } from 'node:worker_threads';
 import { siteFrames } from '../../core/allocation-site.js';
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
-import { atExit, type EndsWithProcess, forgetAtExit } from '../../core/exit-hook.js';
+import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import type { ManagerSlot } from '../../core/manager-slot.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { FileLogSink } from '../../runtime/file-log-sink.js';
@@ -31,7 +31,7 @@ export interface RecordOptions {
  * Events are buffered into blocks of 64 KiB; a block is written when it is full, after a second, at dispose and at exit.
  * A write that fails (a full disk) ends the recording with a process warning; allocations go on.
  */
-export class TraceRecorder implements EndsWithProcess {
+export class TraceRecorder {
   readonly path: string;
   readonly #encoder: StowageEncoder;
   readonly #context: RecordingContext;
@@ -108,7 +108,7 @@ export class TraceRecorder implements EndsWithProcess {
   }
 
   #watch(slot: ManagerSlot, space: string): void {
-    const recorder = new SlotRecorder(this.#context, space);
+    const recorder = new SlotRecorder(this.#context, this.#slots.length + 1, space);
     slot.observe(recorder);
     this.#slots.push({ slot, recorder });
     const manager = slot.active?.getHandle();

@@ -1,0 +1,111 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { CpuDevice } from '../../devices/cpu.js';
+import { type CNumber, callback } from '../../ffi/callback.js';
+import { CallbackTable } from '../../ffi/callback-table.js';
+import { koffi } from '../../ffi/koffi.js';
+import { alignedAlloc } from '../../os/aligned-memory.js';
+import { FallbackMemory } from '../fallback-memory.js';
+import { API_VERSION, OnnxRuntimeApi } from './onnxruntime-api.js';
+import { ENGINE } from './onnxruntime-library.js';
+
+/** What ONNX Runtime aligns tensors to. @see Source: mlas.h, MlasGetPreferredBufferAlignment */
+export const TENSOR_ALIGNMENT = 64;
+const STRUCT_BYTES = 32;
+
+/** Who serves an allocator's calls. */
+export interface AllocatorTarget {
+  /** Never gives null. */
+  alloc(bytes: CNumber): DevicePtr;
+  free(ptr: CNumber): void;
+}
+
+const allocators = new Map<string, EnvironmentAllocator>();
+
+/**
+ * The allocator of a loaded ONNX Runtime's environment: a C struct with three functions, which go to the host that is
+ * attached.
+ *
+ * It lives as long as its isolate: a session keeps the allocator that it was opened with, also when the environment has
+ * another by then, and calls it to its own end. While no host is attached such a session gets memory past all managers.
+ */
+export class EnvironmentAllocator {
+  readonly api: OnnxRuntimeApi;
+  readonly #callbacks = new CallbackTable('OnnxRuntimeHost');
+  /** Blocks of sessions that outlived the host they were opened under. */
+  readonly #orphans = new FallbackMemory(new CpuDevice());
+  readonly #environment: number;
+  readonly #memoryInfo: number;
+  readonly #struct: number;
+  #target: AllocatorTarget | undefined;
+
+  /** The one allocator of the library in this file. @throws as the API's constructor, ERR_MEM_NATIVE */
+  static of(path: string): EnvironmentAllocator {
+    let allocator = allocators.get(path);
+    if (allocator === undefined) {
+      allocator = new EnvironmentAllocator(path);
+      allocators.set(path, allocator);
+    }
+    return allocator;
+  }
+
+  private constructor(path: string) {
+    this.api = new OnnxRuntimeApi(path);
+    this.#memoryInfo = this.api.createCpuMemoryInfo();
+    this.#environment = this.api.acquireEnvironment();
+    const functions = this.#callbacks.register('allocator', () => ({
+      // The first parameter of each is the struct.
+      alloc: callback({
+        result: 'uintptr_t',
+        parameters: ['uintptr_t', 'size_t'],
+        onError: 0,
+        body: (_self, bytes) => (this.#target === undefined ? this.#adopt(bytes) : this.#target.alloc(bytes)),
+      }),
+      free: callback({
+        result: 'void',
+        parameters: ['uintptr_t', 'uintptr_t'],
+        onError: undefined,
+        body: (_self, ptr) => this.#free(ptr),
+      }),
+      info: callback({ result: 'uintptr_t', parameters: ['uintptr_t'], onError: 0, body: () => this.#memoryInfo }),
+    }));
+    this.#struct = alignedAlloc(STRUCT_BYTES, TENSOR_ALIGNMENT);
+    // struct OrtAllocator { uint32_t version; void *(*Alloc)(…); void (*Free)(…); const OrtMemoryInfo *(*Info)(…); }
+    const words = [API_VERSION, functions.alloc, functions.free, functions.info].map(BigInt);
+    koffi().encode(BigInt(this.#struct), koffi().array('uint64_t', words.length), words);
+  }
+
+  /** Registers the allocator, to be served by a host. @throws ERR_MEM_ENGINE_IN_USE while another host serves it */
+  attach(target: AllocatorTarget): void {
+    if (this.#target === target) return;
+    if (this.#target !== undefined) {
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: close it first' });
+    }
+    this.#target = target;
+    try {
+      this.api.registerAllocator(this.#environment, this.#struct);
+    } catch (error) {
+      this.#target = undefined;
+      throw error;
+    }
+  }
+
+  /** Takes the allocator out of the environment: sessions from now on do not get it. */
+  detach(): void {
+    this.api.unregisterAllocator(this.#environment, this.#memoryInfo);
+    this.#target = undefined;
+  }
+
+  #adopt(bytes: CNumber): DevicePtr {
+    if (this.#orphans.allocs === 0) {
+      process.emitWarning(`an ${ENGINE} session outlived its OnnxRuntimeHost: its memory comes from no manager now`);
+    }
+    return this.#orphans.allocOrAbort(bytes, TENSOR_ALIGNMENT, ENGINE);
+  }
+
+  #free(ptr: CNumber): void {
+    if (ptr === NULL_PTR || this.#orphans.free(Number(ptr))) return;
+    if (this.#target === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: Number(ptr) });
+    this.#target.free(ptr);
+  }
+}

@@ -1,0 +1,13 @@
+import { defaultRuntime, MiB } from 'stowage';
+import { serveDashboard } from 'stowage/report';
+
+const runtime = defaultRuntime();
+const dashboard = await serveDashboard(runtime);
+const block = runtime.allocate(1 * MiB, { tag: 'weights' });
+
+// What Prometheus would read; a browser shows the page at dashboard.url.
+const metrics = await (await fetch(`${dashboard.url}metrics`)).text();
+console.log(metrics.match(/^stowage_requested_bytes.*$/m)[0]);
+
+block.dispose();
+await dashboard.close();

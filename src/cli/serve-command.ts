@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
+import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
+import { serveDashboard } from '../report/live/serve-dashboard.js';
+import { SERVE_VARIABLE } from '../report/live/serve-from-environment.js';
+import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { ReplayBlocks } from '../trace/replay-blocks.js';
+import { loadTrace } from '../trace/trace-reader.js';
+import { DEVICES } from './devices.js';
+import { MANAGERS } from './managers.js';
+import { runProgram } from './run-program.js';
+import { byName } from './suggest.js';
+
+const SLICE_MS = 25;
+const MS_PER_SECOND = 1000;
+
+interface ServeFlags {
+  readonly port: string;
+  readonly trace?: string;
+  readonly manager: string;
+  readonly rate: string;
+}
+
+/** Adds `stowage serve`. @param done - told at the end with which code to exit */
+export function addServeCommand(program: Command, done: (exitCode: number) => void): void {
+  const command = program
+    .command('serve')
+    .description('Run a program that uses this library, and serve a page that shows its memory as it changes.')
+    .argument('[program...]', 'the program and its arguments, behind --')
+    .option('-p, --port <n>', 'where to serve, on 127.0.0.1; 0 takes any port', '0')
+    .option('--trace <file>', 'instead of a program, replay this trace over and over')
+    .option('-m, --manager <name>', `with --trace: the manager, ${[...MANAGERS.keys()].join(', ')}`, 'caching')
+    .option('--rate <n>', 'with --trace: events a second', '5000')
+    .addHelpText(
+      'after',
+      `\nThe page's address is printed on standard error as soon as the program makes its first runtime. The program needs no change:\n` +
+        `it is told by ${SERVE_VARIABLE}=<port> in its environment. /metrics of the page's server is for Prometheus.\n` +
+        '\nExamples:\n  stowage serve --port 8080 -- node app.js\n  stowage serve --trace app.trace.gz --manager pool',
+    );
+  command.action(async (words: string[], flags: ServeFlags) => {
+    const port = /^\d{1,5}$/.test(flags.port) ? Number(flags.port) : Number.NaN;
+    if (!(port <= 65535)) command.error(`--port is "${flags.port}", but must be an integer from 0 to 65535`);
+    if (flags.trace !== undefined) {
+      if (words.length > 0) command.error('--trace does not go with a program');
+      const rate = /^\d+$/.test(flags.rate) ? Number(flags.rate) : 0;
+      if (!(rate > 0)) command.error(`--rate is "${flags.rate}", but must be a positive integer`);
+      await serveTrace(flags.trace, { port, manager: flags.manager, rate });
+      return;
+    }
+    for (const option of ['manager', 'rate']) {
+      if (command.getOptionValueSource(option) === 'cli') command.error(`--${option} goes with --trace alone`);
+    }
+    if (words.length === 0) command.error('no program is given: stowage serve -- node app.js');
+    done(await runProgram(words, { ...process.env, [SERVE_VARIABLE]: String(port) }));
+  });
+}
+
+/** Replays a trace again and again, with the dashboard open, until the process is interrupted. */
+async function serveTrace(path: string, how: { port: number; manager: string; rate: number }): Promise<void> {
+  const create = byName('--manager', how.manager, MANAGERS);
+  const events = await loadTrace(path);
+  const device = byName('--device', 'simulated', DEVICES).create(undefined);
+  using runtime = new MemoryRuntime(device);
+  new MemoryManagerInstaller(create(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
+  await using dashboard = await serveDashboard(runtime, { port: how.port, title: events.name });
+  process.stderr.write(`stowage: the dashboard is at ${dashboard.url}; end it with Ctrl-C\n`);
+  let blocks = new ReplayBlocks(events, runtime.slot, undefined);
+  await new Promise<void>((resolve) => {
+    const timer = setInterval(() => {
+      blocks.run(Math.min(blocks.total, blocks.event + Math.ceil((how.rate * SLICE_MS) / MS_PER_SECOND)));
+      if (blocks.event < blocks.total) return;
+      blocks.freeAll(undefined);
+      blocks = new ReplayBlocks(events, runtime.slot, undefined);
+    }, SLICE_MS);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        clearInterval(timer);
+        resolve();
+      });
+    }
+  });
+  blocks.freeAll(undefined);
+}

@@ -1,0 +1,118 @@
+import type { Command } from 'commander';
+import { formatBytes } from '../core/units.js';
+import { type ListedSegment, listSegments, removeListed } from '../shared/segment-list.js';
+import { complain } from './complain.js';
+import { layOut } from './table.js';
+
+/** Adds `stowage shm`. @param done - told at the end whether the run failed */
+export function addShmCommand(program: Command, done: (failed: boolean) => void): void {
+  const shm = program.command('shm').description('Shared memory segments of this library: show them, remove stale ones.');
+  shm
+    .command('ls')
+    .description('List the segments: size, what is in memory of it, creator, users, allocator.')
+    .option('--json', 'print JSON instead of a table')
+    .addHelpText(
+      'after',
+      '\nStates: live (its creator runs), orphaned (its creator is gone, others use it), stale (nobody uses it),\n' +
+        "creating, damaged (or no segment of this library), unreadable (another user's).",
+    )
+    .action((flags: { json?: true }) => {
+      const segments = listSegments();
+      process.stdout.write(flags.json ? json(segments) : text(segments));
+      done(false);
+    });
+  shm
+    .command('rm')
+    .description('Remove segments by name, or all stale ones.')
+    .argument('[names...]', 'as stowage shm ls shows them')
+    .option('--stale [prefix]', 'remove every stale one, or those whose names begin so')
+    .option('--force', 'remove the named ones also when they are in use; their users go on')
+    .action((names: string[], flags: { stale?: true | string; force?: true }) => {
+      if (names.length === 0 && flags.stale === undefined) shm.error('name segments, or use --stale');
+      const stale = flags.stale === undefined ? [] : staleNames(flags.stale === true ? '' : flags.stale);
+      const wanted = new Set([...names, ...stale]);
+      done(!removeAll([...wanted], flags.force === true));
+    });
+}
+
+function staleNames(prefix: string): string[] {
+  return listSegments()
+    .filter(({ name, abandoned }) => abandoned && name.startsWith(prefix))
+    .map(({ name }) => name);
+}
+
+/** @returns whether all of them were removed */
+function removeAll(names: readonly string[], force: boolean): boolean {
+  let all = true;
+  for (const name of names) {
+    const refusal = removeListed(name, force);
+    if (refusal === undefined) process.stdout.write(`removed ${name}\n`);
+    else complain(`${name} was not removed: ${refusal}`);
+    all &&= refusal === undefined;
+  }
+  return all;
+}
+
+/** Says what a segment is in one word. */
+function stateOf({ inspection, users, abandoned, reason }: ListedSegment): string {
+  if (inspection === undefined) return 'unreadable';
+  if (inspection.state === 'damaged') return 'damaged';
+  if (abandoned) return 'stale';
+  if (inspection.state === 'creating') return 'creating';
+  if (reason !== '') return 'damaged';
+  return inspection.stale && users.length > 0 ? 'orphaned' : 'live';
+}
+
+function text(segments: readonly ListedSegment[]): string {
+  if (segments.length === 0) return 'no shared segments\n';
+  const columns = [
+    { heading: 'name', align: 'left' as const },
+    { heading: 'state', align: 'left' as const },
+    { heading: 'size', align: 'right' as const },
+    { heading: 'in memory', align: 'right' as const },
+    { heading: 'creator', align: 'left' as const },
+    { heading: 'users', align: 'right' as const },
+    { heading: 'allocator', align: 'left' as const },
+    { heading: 'used', align: 'right' as const },
+    { heading: 'free', align: 'right' as const },
+  ];
+  return `${layOut(columns, segments.map(row)).join('\n')}\n`;
+}
+
+function row(segment: ListedSegment): string[] {
+  const { name, inspection, users, usage } = segment;
+  if (inspection === undefined) return [name, stateOf(segment)];
+  const { bytes, residentBytes, facts, creator, allocator } = inspection;
+  return [
+    name,
+    stateOf(segment),
+    formatBytes(bytes),
+    formatBytes(residentBytes),
+    facts === undefined ? '-' : `${facts.creator.id} ${creator}`,
+    `${users.length}`,
+    allocator?.type ?? '-',
+    usage === undefined ? '-' : formatBytes(usage.usedBytes),
+    usage === undefined ? '-' : formatBytes(usage.freeBytes),
+  ];
+}
+
+function json(segments: readonly ListedSegment[]): string {
+  const entries = segments.map((segment) => {
+    const { name, inspection, users, usage, reason } = segment;
+    return {
+      name,
+      state: stateOf(segment),
+      reason,
+      type: inspection?.facts?.type ?? null,
+      bytes: inspection?.bytes ?? null,
+      residentBytes: inspection?.residentBytes ?? null,
+      creatorPid: inspection?.facts?.creator.id ?? null,
+      creator: inspection?.creator ?? 'unknown',
+      users,
+      allocator: inspection?.allocator?.type ?? null,
+      usedBytes: usage?.usedBytes ?? null,
+      freeBytes: usage?.freeBytes ?? null,
+    };
+  });
+  return `${JSON.stringify({ version: 1, segments: entries }, null, 2)}\n`;
+}

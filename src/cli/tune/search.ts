@@ -1,0 +1,81 @@
+import type { Axis, Family, Settings } from './candidates.js';
+
+/** What trying one setting gave. */
+export interface Trial {
+  readonly family: Family;
+  readonly settings: Settings;
+  /** False when the trace did not come to its end under it. */
+  readonly done: boolean;
+  /** The lower the better, one after the other: a later one decides between equals. */
+  readonly score: readonly number[];
+}
+
+/** How many places of an axis lie between the values that are tried first. */
+const COARSE_STEP = 4;
+
+/**
+ * Searches the settings of some managers. Of each the defaults and a coarse grid are tried; then the search climbs from the
+ * best of them to its neighbours on each axis until none is better. No setting is tried twice.
+ *
+ * @param tryOut - measures one setting
+ * @param budget - settings to try at most; each family gets the same share, and its defaults are tried in any case
+ * @returns what was tried, in that order
+ */
+export function search<T extends Trial>(
+  families: readonly Family[],
+  tryOut: (family: Family, settings: Settings) => T,
+  budget: number,
+): T[] {
+  const share = Math.max(1, Math.floor(budget / families.length));
+  return families.flatMap((family) => searchFamily(family, (settings) => tryOut(family, settings), share));
+}
+
+/** Tells whether one score is lower than another: by their first difference. */
+export function isBetter(score: readonly number[], than: readonly number[]): boolean {
+  const place = score.findIndex((value, i) => value !== than[i]);
+  return place >= 0 && score[place]! < than[place]!;
+}
+
+function searchFamily<T extends Trial>(family: Family, tryOut: (settings: Settings) => T, budget: number): T[] {
+  const trials = new Map<string, T>();
+  let best: { place: readonly number[]; trial: T } | undefined;
+  /** @returns whether the place is the best so far */
+  const visit = (place: readonly number[]): boolean => {
+    const key = place.join();
+    if (trials.has(key) || trials.size >= budget) return false;
+    const trial = tryOut(settingsAt(family.axes, place));
+    trials.set(key, trial);
+    if (!trial.done || (best !== undefined && !isBetter(trial.score, best.trial.score))) return false;
+    best = { place, trial };
+    return true;
+  };
+  visit(family.axes.map(({ values }) => values.indexOf(undefined)));
+  for (const place of coarseGrid(family.axes)) visit(place);
+  for (let climbing = best !== undefined; climbing; ) {
+    const { place } = best as { place: readonly number[] };
+    climbing = false;
+    for (const neighbour of neighboursOf(family.axes, place)) climbing = visit(neighbour) || climbing;
+  }
+  return [...trials.values()];
+}
+
+function settingsAt(axes: readonly Axis[], place: readonly number[]): Settings {
+  return Object.fromEntries(axes.map(({ name, values }, i) => [name, values[place[i]!]]));
+}
+
+function coarseGrid(axes: readonly Axis[]): number[][] {
+  let places: number[][] = [[]];
+  for (const { values } of axes) {
+    const chosen = values.map((_, i) => i).filter((i) => i % COARSE_STEP === 0);
+    places = places.flatMap((place) => chosen.map((i) => [...place, i]));
+  }
+  return places;
+}
+
+function neighboursOf(axes: readonly Axis[], place: readonly number[]): number[][] {
+  return axes.flatMap(({ values }, axis) =>
+    [-1, 1]
+      .map((step) => place.map((at, i) => (i === axis ? at + step : at)))
+      .filter((neighbour) => neighbour[axis]! >= 0 && neighbour[axis]! < values.length),
+  );
+}

@@ -1,0 +1,112 @@
+import { SimulatedDevice, type SimulatedDeviceOptions } from '../../../adapters/devices/simulated.js';
+import { MemoryManagerDeviceInterface } from '../../core/device-interface.js';
+import { MemoryError } from '../../core/errors.js';
+import { MemoryManagerInstaller } from '../../core/memory-manager-installer.js';
+import { KiB } from '../../core/units.js';
+import type { TuneGoal } from '../../report/report-data.js';
+import { MemoryRuntime } from '../../runtime/memory-runtime.js';
+import { type ReplayResult, replayTrace } from '../../trace/replay.js';
+import type { TraceEvents } from '../../trace/trace-events.js';
+import type { Family, Settings } from './candidates.js';
+import type { Trial } from './search.js';
+
+/** The fastest of so many replays counts: what else the machine does only adds time. */
+const TIMED_REPLAYS = 3;
+/** A least capacity is found to this. */
+const CAPACITY_STEP_BYTES = 64 * KiB;
+
+/** How settings are tried. */
+export interface TrialOptions {
+  readonly goal: TuneGoal;
+  /** The capacity of the simulated device; undefined for plenty. */
+  readonly capacityBytes: number | undefined;
+  /** What a native call is taken to cost: the simulated device answers at once. */
+  readonly nativeCallNs: number;
+}
+
+/** What a replay under one setting measured. */
+export interface TuneTrial extends Trial {
+  readonly code: string;
+  readonly peakReservedBytes: number;
+  /** Measured time of the manager, and the native calls at what one is taken to cost. */
+  readonly nsPerEvent: number;
+  readonly nativeCalls: number;
+  /** Of goal `capacity`. */
+  readonly leastCapacityBytes: number | null;
+}
+
+/** Replays a trace under one setting, for the goal of a search. */
+export function tryOut(events: TraceEvents, family: Family, settings: Settings, options: TrialOptions): TuneTrial {
+  const { goal, capacityBytes, nativeCallNs } = options;
+  const replay = (capacity: number | undefined) => replayOnce(events, family, settings, capacity);
+  const facts = { family, settings, code: family.code(settings) };
+  const first = replay(capacityBytes);
+  if (first === undefined) {
+    const nothing = { peakReservedBytes: Number.NaN, nsPerEvent: Number.NaN, nativeCalls: 0, leastCapacityBytes: null };
+    return { ...facts, ...nothing, done: false, score: [] };
+  }
+  let fastest = first.nsPerEvent;
+  for (let again = 1; again < TIMED_REPLAYS; again++) fastest = Math.min(fastest, replay(capacityBytes)?.nsPerEvent ?? fastest);
+  const nativeCalls = first.nativeAllocs + first.nativeFrees;
+  const nsPerEvent = fastest + (nativeCalls * nativeCallNs) / Math.max(1, first.events);
+  const { peakReservedBytes } = first;
+  const leastCapacityBytes =
+    goal === 'capacity'
+      ? leastCapacity(events.peakLiveBytes, peakReservedBytes, (capacity) => replay(capacity) !== undefined)
+      : null;
+  const memory = [leastCapacityBytes ?? peakReservedBytes, nativeCalls];
+  return {
+    ...facts,
+    peakReservedBytes,
+    nsPerEvent,
+    nativeCalls,
+    leastCapacityBytes,
+    done: true,
+    score: goal === 'time' ? [nsPerEvent] : memory,
+  };
+}
+
+/**
+ * Finds a capacity that a replay runs in while it does not in one that is a step less, by halving. There may be lesser ones
+ * below a gap: more memory does not help every policy.
+ *
+ * @param least - no replay needs less
+ * @param enough - one that is known to be enough
+ */
+export function leastCapacity(least: number, enough: number, runs: (capacityBytes: number) => boolean): number {
+  if (least >= enough || runs(least)) return least;
+  let tooLittle = least;
+  let found = enough;
+  while (found - tooLittle > CAPACITY_STEP_BYTES) {
+    const middle = Math.round((tooLittle + found) / 2);
+    if (runs(middle)) found = middle;
+    else tooLittle = middle;
+  }
+  return found;
+}
+
+/** @returns undefined when the trace does not come to its end for want of memory */
+function replayOnce(
+  events: TraceEvents,
+  family: Family,
+  settings: Settings,
+  capacityBytes: number | undefined,
+): ReplayResult | undefined {
+  const device: SimulatedDeviceOptions = { virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) };
+  const runtime = new MemoryRuntime(new SimulatedDevice(device));
+  try {
+    const manager = family.create(settings)(1, new MemoryManagerDeviceInterface());
+    new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+    return replayTrace(events, runtime);
+  } catch (error) {
+    if (MemoryError.is(error, 'ERR_MEM_REPLAY') && isOutOfMemory(error.cause)) return undefined;
+    throw error;
+  } finally {
+    runtime.close();
+  }
+}
+
+/** Also when freeing what was live failed as well. */
+function isOutOfMemory(cause: unknown): boolean {
+  return MemoryError.is(cause, 'ERR_MEM_OUT_OF_MEMORY');
+}

@@ -1,0 +1,1 @@
+export { type OpenTelemetryOptions, type PublishedStats, publishMemoryStats } from './publish-memory-stats.js';

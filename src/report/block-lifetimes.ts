@@ -1,0 +1,78 @@
+import type { TraceEvents } from '../trace/trace-events.js';
+
+/** When a block is not freed by its trace. */
+export const NEVER = 0xffffffff;
+
+const MAX_MOMENTS = 4096;
+const MAX_BLOCKS = 250_000;
+
+/**
+ * The blocks of a trace, one row an allocation: block `i` lives at moment `m` (a number of events done) when
+ * `born[i] <= m < died[i]`. Takes 16 bytes an allocation.
+ */
+export class BlockLifetimes {
+  readonly born: Uint32Array;
+  readonly died: Uint32Array;
+  readonly bytes: Float64Array;
+  /** Of each row: the event that allocates it is `born - 1`. */
+  readonly length: number;
+  readonly events: number;
+
+  /** Cost: O(events). */
+  constructor(trace: TraceEvents) {
+    const { slots, bytes } = trace;
+    this.events = trace.length;
+    this.length = trace.allocations;
+    this.born = new Uint32Array(this.length);
+    this.died = new Uint32Array(this.length).fill(NEVER);
+    this.bytes = new Float64Array(this.length);
+    const rowOfSlot = new Int32Array(trace.slotCount);
+    let row = 0;
+    for (let event = 0; event < slots.length; event++) {
+      const slot = slots[event]!;
+      if (slot >= 0) {
+        rowOfSlot[slot] = row;
+        this.born[row] = event + 1;
+        this.bytes[row] = bytes[event]!;
+        row++;
+      } else {
+        this.died[rowOfSlot[~slot]!] = event + 1;
+      }
+    }
+  }
+
+  /**
+   * The distance of the moments at which the blocks are to be shown: the least power of two that leaves not too many
+   * moments, nor too many blocks that live at one of them.
+   */
+  chooseStride(): number {
+    let stride = 1;
+    while (this.events / stride > MAX_MOMENTS) stride *= 2;
+    while (stride < this.events && this.#countAt(stride) > MAX_BLOCKS) stride *= 2;
+    return stride;
+  }
+
+  /** The rows that live at a multiple of `stride`, at the end, or at one of `moments`. Cost: O(rows x moments given). */
+  rowsAt(stride: number, moments: readonly number[]): Uint32Array {
+    const seen = [...moments, this.events];
+    const rows: number[] = [];
+    for (let row = 0; row < this.length; row++) {
+      if (isSeen(this.born[row]!, this.died[row]!, stride, seen)) rows.push(row);
+    }
+    return Uint32Array.from(rows);
+  }
+
+  #countAt(stride: number): number {
+    let count = 0;
+    for (let row = 0; row < this.length; row++) {
+      if (Math.floor((this.died[row]! - 1) / stride) * stride >= this.born[row]!) count++;
+    }
+    return count;
+  }
+}
+
+/** Tells whether something that lives from `born` to before `died` lives at a multiple of `stride` or at one of `moments`. */
+export function isSeen(born: number, died: number, stride: number, moments: readonly number[]): boolean {
+  if (Math.floor((died - 1) / stride) * stride >= born) return true;
+  return moments.some((moment) => born <= moment && moment < died);
+}

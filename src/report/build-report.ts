@@ -1,0 +1,188 @@
+import type { TraceEvents } from '../trace/trace-events.js';
+import { BlockLifetimes, isSeen } from './block-lifetimes.js';
+import { BucketCurve, curveX } from './bucket-curve.js';
+import { ColumnPayload } from './column-payload.js';
+import { leakTable } from './leak-table.js';
+import { NameNumbers } from './name-numbers.js';
+import type { ObservedRun } from './observe-run.js';
+import type {
+  BlockColumns,
+  Clock,
+  Fact,
+  NamedMoment,
+  ReportData,
+  RunData,
+  SegmentColumns,
+  TuneData,
+  Winner,
+} from './report-data.js';
+import { rateStride } from './run-observer.js';
+import type { SegmentHistory } from './segment-history.js';
+import { sizeClasses } from './size-classes.js';
+import { pickWinner } from './winner.js';
+
+const NS_PER_MS = 1e6;
+
+/** What a report says beside what was observed. */
+export interface ReportOptions {
+  /** How the runs were made: device, capacity, limit and the like. */
+  readonly settings?: readonly Fact[] | undefined;
+  /** Which run is the best, and by what rule. @defaultValue the one with the least peak of reserved memory, see {@link pickWinner} */
+  readonly winner?: Winner | undefined;
+  /** A search for the best settings, whose frontier the page shows as well. @defaultValue none */
+  readonly tune?: TuneData | undefined;
+}
+
+/** A report's JSON, and the binary payload that its columns lie in. */
+export interface BuiltReport {
+  readonly data: ReportData;
+  readonly payload: string;
+}
+
+/** Puts a report together from a trace and what was seen of its replays. Cost: O(events), and O(blocks) a run. */
+export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], options: ReportOptions = {}): BuiltReport {
+  const payload = new ColumnPayload();
+  const lifetimes = new BlockLifetimes(trace);
+  const live = liveCurve(trace);
+  const stride = lifetimes.chooseStride();
+  const moments = namedMoments(live.peakMoment, runs);
+  const places = moments.map(({ at }) => at);
+  const rows = lifetimes.rowsAt(stride, places);
+  const tags = new NameNumbers();
+  const sites = new NameNumbers();
+  const leaks = leakTable(trace, lifetimes, tags, sites);
+  const data: ReportData = {
+    version: 1,
+    mode: 'replay',
+    title: trace.name,
+    facts: factsOf(trace),
+    settings: options.settings ?? [],
+    events: trace.length,
+    stride,
+    rateStride: rateStride(trace.length),
+    moments,
+    runs: runs.map((run) => runData(run, trace, rows, { stride, moments: [...places, trace.length], payload })),
+    winner: options.winner ?? pickWinner(runs),
+    curveX: payload.add(curveX(trace.length)),
+    live: payload.add(live.curve.points),
+    clock: clockOf(trace, stride, payload),
+    blocks: blockColumns(trace, lifetimes, rows, { tags, sites, payload }),
+    tags: tags.names,
+    sites: sites.names,
+    sizes: sizeClasses(trace),
+    leaks,
+    tune: options.tune ?? null,
+  };
+  return { data, payload: payload.toBase64() };
+}
+
+function factsOf(trace: TraceEvents): Fact[] {
+  const count = (amount: number) => amount.toLocaleString('en-US');
+  return [
+    { label: 'file', value: trace.file },
+    { label: 'format', value: trace.format },
+    { label: 'events', value: count(trace.length) },
+    { label: 'allocations', value: count(trace.allocations) },
+    { label: 'blocks at once, at most', value: count(trace.peakBlocks) },
+  ];
+}
+
+function liveCurve(trace: TraceEvents): { curve: BucketCurve; peakMoment: number } {
+  const curve = new BucketCurve(trace.length);
+  let bytes = 0;
+  let peak = 0;
+  let peakMoment = 0;
+  for (let event = 0; event < trace.length; event++) {
+    if (trace.isAlloc(event)) bytes += trace.bytesOf(event);
+    else if (trace.isFree(event)) bytes -= trace.bytesOf(event);
+    if (bytes > peak) {
+      peak = bytes;
+      peakMoment = event + 1;
+    }
+    curve.add(event, bytes);
+  }
+  return { curve, peakMoment };
+}
+
+function namedMoments(peakLive: number, runs: readonly ObservedRun[]): NamedMoment[] {
+  const peaks = runs.map((run) => ({ name: `peak reserved, ${run.name}`, at: run.observer.segments.peakMoment }));
+  return [{ name: 'peak live', at: peakLive }, ...peaks];
+}
+
+function clockOf(trace: TraceEvents, stride: number, payload: ColumnPayload): Clock | null {
+  const { times } = trace;
+  if (times === undefined) return null;
+  const marks = Math.floor(trace.length / stride) + 1;
+  const atMark = new Float64Array(marks);
+  for (let mark = 1; mark < marks; mark++) atMark[mark] = times[mark * stride - 1]! / NS_PER_MS;
+  return { stride, times: payload.add(atMark) };
+}
+
+interface NamedBlocks {
+  readonly tags: NameNumbers;
+  readonly sites: NameNumbers;
+  readonly payload: ColumnPayload;
+}
+
+function blockColumns(trace: TraceEvents, lifetimes: BlockLifetimes, rows: Uint32Array, named: NamedBlocks): BlockColumns {
+  const { tags, sites, payload } = named;
+  const eventOf = (row: number) => lifetimes.born[row]! - 1;
+  const tagOf = (row: number) => tags.numberOf(trace.tagOf(eventOf(row)));
+  const siteOf = (row: number) => sites.numberOf(trace.siteOf(eventOf(row)));
+  return {
+    born: payload.add(rows.map((row) => lifetimes.born[row]!)),
+    died: payload.add(rows.map((row) => lifetimes.died[row]!)),
+    bytes: payload.add(Float64Array.from(rows, (row) => lifetimes.bytes[row]!)),
+    tag: trace.tags === undefined ? null : payload.add(rows.map(tagOf)),
+    site: trace.sites === undefined ? null : payload.add(rows.map(siteOf)),
+  };
+}
+
+interface Seen {
+  readonly stride: number;
+  readonly moments: readonly number[];
+  readonly payload: ColumnPayload;
+}
+
+function runData(run: ObservedRun, trace: TraceEvents, rows: Uint32Array, seen: Seen): RunData {
+  const { observer } = run;
+  const { payload } = seen;
+  const { peakReservedBytes } = observer.segments;
+  const done = run.failure === undefined && peakReservedBytes > 0;
+  return {
+    name: run.name,
+    device: run.device,
+    failure: run.failure ?? null,
+    events: observer.events,
+    peakReservedBytes,
+    utilisation: done ? trace.peakLiveBytes / peakReservedBytes : null,
+    hitRate: observer.hitRate,
+    nativeAllocs: observer.nativeAllocs,
+    nativeFrees: observer.nativeFrees,
+    nsPerEvent: run.nsPerEvent ?? null,
+    reserved: payload.add(observer.reserved.points),
+    cached: payload.add(observer.cached.points),
+    nativeCalls: payload.add(observer.nativeCalls()),
+    hits: payload.add(observer.hits()),
+    fragmentation: payload.add(Float64Array.from(observer.fragmentation)),
+    fragmentationX: payload.add(Float64Array.from(observer.fragmentationX)),
+    address: payload.add(Float64Array.from(rows, (row) => observer.addresses[row]!)),
+    padding: payload.add(rows.map((row) => observer.padding[row]!)),
+    segments: segmentColumns(observer.segments, seen),
+  };
+}
+
+function segmentColumns(history: SegmentHistory, { stride, moments, payload }: Seen): SegmentColumns {
+  const rows: number[] = [];
+  for (let row = 0; row < history.start.length; row++) {
+    if (isSeen(history.born[row]!, history.died[row]!, stride, moments)) rows.push(row);
+  }
+  const pick = (values: readonly number[]) => rows.map((row) => values[row]!);
+  return {
+    start: payload.add(Float64Array.from(pick(history.start))),
+    bytes: payload.add(Float64Array.from(pick(history.bytes))),
+    born: payload.add(Uint32Array.from(pick(history.born))),
+    died: payload.add(Uint32Array.from(pick(history.died))),
+    paged: payload.add(Uint16Array.from(rows, (row) => (history.paged[row] ? 1 : 0))),
+  };
+}

@@ -1,0 +1,64 @@
+import type { SizeClass } from '../report-data.js';
+
+/** The first message of a stream, and the one after a gap: everything up to now. Times are ms since the dashboard began. */
+export interface LiveHello {
+  readonly managers: readonly LiveManager[];
+  readonly samples: readonly LiveSample[];
+  readonly map: LiveMap;
+  readonly leaks: LiveLeaks;
+}
+
+/** A manager that was seen, in the order in which they came. */
+export interface LiveManager {
+  readonly name: string;
+  readonly slot: string;
+}
+
+/** What each manager held at one time; a manager's place is that among the managers, null while it was not there. */
+export interface LiveSample {
+  readonly ms: number;
+  readonly managers: readonly (LiveReading | null)[];
+}
+
+/** Figures of one manager, added up over its devices. */
+export interface LiveReading {
+  readonly active: boolean;
+  readonly liveBytes: number;
+  readonly reservedBytes: number;
+  readonly cachedBytes: number;
+  readonly blocks: number;
+  readonly allocations: number;
+  readonly hits: number;
+  readonly nativeCalls: number;
+  readonly ooms: number;
+}
+
+/** A block: address, bytes, age in ms, tag, site. */
+export type LiveBlock = readonly [number, number, number, string, string];
+
+/** The memory of the ordinary slot now. */
+export interface LiveMap {
+  /** The biggest ones, when there are very many. */
+  readonly blocks: readonly LiveBlock[];
+  readonly blockCount: number;
+  /** Start and bytes. */
+  readonly segments: readonly (readonly [number, number])[];
+  readonly fragmentation: number;
+  readonly sizes: readonly SizeClass[];
+}
+
+/** A message of the stream after the first. */
+export interface LiveUpdate {
+  readonly managers: readonly LiveManager[];
+  readonly sample: LiveSample;
+  /** Not in every message. */
+  readonly map: LiveMap | null;
+  /** Handles that were dropped without being disposed, the newest last. */
+  readonly leaks: LiveLeaks;
+}
+
+export interface LiveLeaks {
+  readonly blocks: number;
+  readonly bytes: number;
+  readonly newest: readonly { readonly bytes: number; readonly site: string; readonly ms: number }[];
+}

@@ -1,0 +1,159 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import '../../core/disposable.js';
+import { MemoryError } from '../../core/errors.js';
+import type { MemoryHost } from '../../core/memory-host.js';
+import { renderPage } from '../render-page.js';
+import type { Fact } from '../report-data.js';
+import { EventClients } from './event-clients.js';
+import { LiveSampler } from './live-sampler.js';
+import { PROMETHEUS_TYPE, prometheusMetrics } from './prometheus.js';
+
+const ADDRESS = '127.0.0.1';
+const DEFAULT_INTERVAL_MS = 250;
+const MIN_INTERVAL_MS = 20;
+const HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'X-Frame-Options': 'DENY',
+};
+
+/** How to serve. */
+export interface DashboardOptions {
+  /** 0 takes any that is free. @defaultValue 0 */
+  readonly port?: number | undefined;
+  /** Milliseconds from one reading to the next, at least 20. @defaultValue 250 */
+  readonly intervalMs?: number | undefined;
+  /** The heading of the page. @defaultValue the name of the process's main script */
+  readonly title?: string | undefined;
+  /** True lets the server keep the process alive. @defaultValue false */
+  readonly keepAlive?: boolean | undefined;
+}
+
+/** A dashboard that is being served. */
+export interface Dashboard {
+  readonly port: number;
+  /** Of the page; `/metrics` beside it is for Prometheus. */
+  readonly url: string;
+  /** Ends the server and all its streams. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Serves a page that shows what a host's managers hold, as it changes, and `/metrics` in Prometheus' text format.
+ *
+ * Only this machine reaches it: it listens on 127.0.0.1, answers GET alone, and only under a local name, so that no web
+ * site can read it by pointing a name of its own here. Following the blocks costs about 0.3 µs a call; reading the
+ * statistics some microseconds an interval.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT for bad options or a port that cannot be had, as a rejection
+ */
+export async function serveDashboard(host: MemoryHost, options: DashboardOptions = {}): Promise<Dashboard> {
+  const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
+  if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) throw bad('port', port, 'an integer from 0 to 65535');
+  if (!(intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31)) {
+    throw bad('intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);
+  }
+  const title = options.title ?? process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node';
+  const facts: Fact[] = [
+    { label: 'process', value: String(process.pid) },
+    { label: 'Node', value: process.version },
+    { label: 'reading every', value: `${intervalMs} ms` },
+  ];
+  const page = renderPage({ data: { version: 1, mode: 'live', title, facts }, payload: '' });
+  const sockets = new Set<Socket>();
+  const server = createServer((request, response) => answer(request, response));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(bad('port', port, 'one that this process may listen on', error)));
+    server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
+  });
+  // Such as no file descriptor for one more connection.
+  server.on('error', (error) => process.emitWarning(error));
+  // From here on there is something to end.
+  const sampler = new LiveSampler(host);
+  const clients = new EventClients(() => JSON.stringify(sampler.hello()));
+  const timer = setInterval(() => {
+    try {
+      const update = sampler.take(clients.count > 0);
+      if (clients.count > 0) clients.send('update', JSON.stringify(update));
+    } catch (error) {
+      // A manager that cannot tell its statistics is no reason to end the program that is looked at.
+      void close();
+      process.emitWarning(error instanceof Error ? error : String(error));
+    }
+  }, intervalMs);
+  sampler.take(false);
+  const { port: bound } = server.address() as AddressInfo;
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    if (!keepAlive) socket.unref();
+  });
+  if (!keepAlive) {
+    server.unref();
+    timer.unref();
+  }
+
+  function answer(request: IncomingMessage, response: ServerResponse): void {
+    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+    if (!isLocalName(request.headers.host, bound)) {
+      refuse(response, 403, 'this server answers under a local name only');
+    } else if (request.method !== 'GET') {
+      response.setHeader('Allow', 'GET');
+      refuse(response, 405, 'this server answers GET only');
+    } else {
+      get((request.url ?? '').split('?', 1)[0] as string, response);
+    }
+  }
+
+  function get(path: string, response: ServerResponse): void {
+    if (path === '/') send(response, 'text/html; charset=utf-8', page);
+    else if (path === '/metrics') sendMetrics(host, response);
+    else if (path !== '/events') refuse(response, 404, 'there is /, /events and /metrics');
+    else if (!clients.add(response)) refuse(response, 503, 'too many pages are open');
+  }
+
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    closed ??= new Promise((resolve) => {
+      clearInterval(timer);
+      sampler.stop();
+      clients.close();
+      server.close(() => resolve());
+      for (const socket of sockets) socket.destroy();
+    });
+    return closed;
+  };
+  return { port: bound, url: `http://${ADDRESS}:${bound}/`, close, [Symbol.asyncDispose]: close };
+}
+
+/** Tells whether a request was sent to this machine by a name that only this machine can have. */
+function isLocalName(host: string | undefined, port: number): boolean {
+  const names = ['127.0.0.1', 'localhost', '[::1]'];
+  return host !== undefined && names.some((name) => host.toLowerCase() === `${name}:${port}` || (port === 80 && host === name));
+}
+
+function send(response: ServerResponse, type: string, text: string): void {
+  response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(text);
+}
+
+function sendMetrics(host: MemoryHost, response: ServerResponse): void {
+  let text: string;
+  try {
+    text = prometheusMetrics(host);
+  } catch (error) {
+    refuse(response, 500, `the statistics cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return;
+  }
+  send(response, PROMETHEUS_TYPE, text);
+}
+
+function refuse(response: ServerResponse, status: number, reason: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${reason}\n`);
+}
+
+function bad(name: string, value: unknown, expected: string, cause?: unknown): MemoryError {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected }, cause);
+}

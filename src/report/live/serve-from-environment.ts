@@ -1,0 +1,50 @@
+import { MemoryError } from '../../core/errors.js';
+import type { MemoryHost } from '../../core/memory-host.js';
+import { processState } from '../../core/process-state.js';
+
+/** The port to serve the dashboard of this process's first host at; 0 for any. */
+export const SERVE_VARIABLE = 'STOWAGE_SERVE';
+/** Set by the process that serves itself, so that its children do not want its port. */
+const OWNER_VARIABLE = 'STOWAGE_SERVE_OWNER';
+const KEY = Symbol.for('stowage.serve');
+
+/**
+ * Has the dashboard of this process's first host served when `STOWAGE_SERVE` gives a port, and says where on standard
+ * error. Nothing of the server is loaded before. Does nothing when another copy of this package does it already, or in a
+ * child of a process that does. With a value that is no port the first host cannot be made: ERR_MEM_INVALID_ARGUMENT.
+ */
+export function serveFromEnvironment(): void {
+  const value = process.env[SERVE_VARIABLE];
+  const holder = globalThis as { [KEY]?: true };
+  if (value === undefined || value === '' || holder[KEY] === true) return;
+  const owner = process.env[OWNER_VARIABLE];
+  if (owner !== undefined && owner !== String(process.pid)) return;
+  holder[KEY] = true;
+  process.env[OWNER_VARIABLE] = String(process.pid);
+  const state = processState();
+  const listener = (host: MemoryHost): void => {
+    state.hostListeners.delete(listener);
+    void serve(host, portOf(value));
+  };
+  state.hostListeners.add(listener);
+}
+
+function portOf(value: string): number {
+  if (/^\d{1,5}$/.test(value) && Number(value) <= 65535) return Number(value);
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: SERVE_VARIABLE,
+    value: JSON.stringify(value),
+    expected: 'a port, 0 to 65535',
+  });
+}
+
+async function serve(host: MemoryHost, port: number): Promise<void> {
+  try {
+    const { serveDashboard } = await import('./serve-dashboard.js');
+    const { url } = await serveDashboard(host, { port });
+    process.stderr.write(`stowage: the dashboard of process ${process.pid} is at ${url}\n`);
+  } catch (error) {
+    // The program was asked to be looked at, not to depend on it.
+    process.emitWarning(error instanceof Error ? error : String(error));
+  }
+}

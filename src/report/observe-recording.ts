@@ -1,0 +1,65 @@
+import type { DevicePtr } from '../core/units.js';
+import { type TraceEvents, TraceKind } from '../trace/trace-events.js';
+import type { ObservedRun } from './observe-run.js';
+import { RunObserver } from './run-observer.js';
+
+/**
+ * Shows a trace as it was recorded, without a replay: its own addresses, segments and managers. Undefined for a trace
+ * that has no native events or no addresses. Sizes are those that were asked for: rounding is not recorded.
+ * Cost: O(events).
+ */
+export function observeRecording(trace: TraceEvents): ObservedRun | undefined {
+  if (trace.pointers === undefined || trace.count(TraceKind.nativeAlloc) === 0) return undefined;
+  const observer = new RunObserver(trace, (_, requestedBytes) => requestedBytes);
+  const segmented = hasWholeSegments(trace);
+  for (let event = 0; event < trace.length; event++) {
+    const ptr = trace.pointerOf(event) as DevicePtr;
+    const bytes = trace.bytesOf(event);
+    switch (trace.kindOf(event)) {
+      case TraceKind.alloc:
+        observer.allocated(event, trace.slotOf(event), ptr, bytes);
+        break;
+      case TraceKind.free:
+        observer.freed(event, trace.slotOf(event));
+        break;
+      case TraceKind.nativeAlloc:
+        if (segmented) observer.nativeAllocated(ptr, bytes);
+        else observer.committed(ptr, bytes);
+        observer.passed(event);
+        break;
+      case TraceKind.nativeFree:
+        if (segmented) observer.nativeFreed(ptr);
+        else observer.decommitted(ptr, bytes);
+        observer.passed(event);
+        break;
+      default:
+        observer.passed(event);
+    }
+  }
+  return { name: `recorded: ${managersOf(trace)}`, device: 'as recorded', observer, failure: undefined, nsPerEvent: undefined };
+}
+
+/** Tells whether all native memory went back as it came; managers of pages give parts back. */
+function hasWholeSegments(trace: TraceEvents): boolean {
+  const bytesAt = new Map<number, number>();
+  for (let event = 0; event < trace.length; event++) {
+    const kind = trace.kindOf(event);
+    const ptr = trace.pointerOf(event);
+    if (kind === TraceKind.nativeAlloc) bytesAt.set(ptr, trace.bytesOf(event));
+    else if (kind === TraceKind.nativeFree) {
+      if (bytesAt.get(ptr) !== trace.bytesOf(event)) return false;
+      bytesAt.delete(ptr);
+    }
+  }
+  return true;
+}
+
+/** The managers that allocated, in their order. */
+function managersOf(trace: TraceEvents): string {
+  const ids = new Set<number>();
+  for (let event = 0; event < trace.length; event++) {
+    if (trace.isAlloc(event)) ids.add(trace.managers?.[event] ?? 0);
+  }
+  const names = [...ids].map((id) => trace.strings.get(id)).filter((name) => name !== '');
+  return names.length === 0 ? 'unknown manager' : names.join(' -> ');
+}

@@ -1,0 +1,134 @@
+import { choice, element, fillTable, part, siteCell } from './dom.js';
+import { formatAddress, formatBytes, formatCount } from './format.js';
+
+/** @import { ReplayView } from './replay-view.js' */
+
+const SHOWN_BLOCKS = 20;
+const NO_SITE = element('span', { class: 'soft' }, 'not recorded');
+
+/**
+ * The biggest blocks at the chosen moment.
+ *
+ * @param {Pick<ReplayView, 'changed' | 'blocks' | 'momentText' | 'ageText'>} view
+ */
+export function biggestBlocks(view) {
+  const show = () => {
+    const blocks = view.blocks();
+    const tagged = blocks.some(({ tag }) => tag !== '');
+    const sited = blocks.some(({ site }) => site !== '');
+    // Sites need room.
+    part('biggest').classList.toggle('wide', sited);
+    const biggest = blocks.sort((a, b) => b.bytes - a.bytes).slice(0, SHOWN_BLOCKS);
+    part('biggest-lead').textContent =
+      `${formatCount(blocks.length)} blocks live ${view.momentText()}; the biggest ${formatCount(biggest.length)}:`;
+    fillTable(
+      part('biggest-table'),
+      [
+        { heading: 'size', numeric: true },
+        { heading: 'address', numeric: true },
+        { heading: 'age', numeric: true },
+        ...(tagged ? [{ heading: 'tag' }] : []),
+        ...(sited ? [{ heading: 'site' }] : []),
+      ],
+      biggest.map(({ bytes, address, age, tag, site }) => [
+        formatBytes(bytes),
+        element('code', {}, formatAddress(address)),
+        view.ageText(age),
+        ...(tagged ? [tag] : []),
+        ...(sited ? [site === '' ? NO_SITE.cloneNode(true) : siteCell(site)] : []),
+      ]),
+    );
+  };
+  view.changed.on(show);
+  show();
+}
+
+/**
+ * What is never freed, with its tags and sites.
+ *
+ * @param {ReplayView} view
+ */
+export function leakSection(view) {
+  const { leaks, tags, sites } = view.data;
+  const lead = part('leaks-lead');
+  if (leaks.blocks === 0) {
+    lead.textContent = 'Every block is freed by the end.';
+    return;
+  }
+  const known = leaks.groups.some(({ site }) => site > 0);
+  lead.textContent =
+    `${formatCount(leaks.blocks)} blocks, ${formatBytes(leaks.bytes)}, are never freed` +
+    (leaks.omittedGroups > 0 ? `; ${formatCount(leaks.omittedGroups)} smaller groups are left out.` : '.') +
+    (known ? '' : ' The trace has no sites: record it with sites to see where they come from.');
+  const tagged = leaks.groups.some(({ tag }) => tag > 0);
+  fillTable(
+    part('leaks-table'),
+    [
+      { heading: 'bytes', numeric: true },
+      { heading: 'blocks', numeric: true },
+      { heading: 'first at event', numeric: true },
+      ...(tagged ? [{ heading: 'tag' }] : []),
+      { heading: 'site' },
+    ],
+    leaks.groups.map(({ bytes, blocks, event, tag, site }) => [
+      formatBytes(bytes),
+      formatCount(blocks),
+      formatCount(event),
+      ...(tagged ? [tags[tag - 1] ?? ''] : []),
+      site === 0 ? NO_SITE.cloneNode(true) : siteCell(sites[site - 1] ?? ''),
+    ]),
+  );
+}
+
+/**
+ * How many allocations there are of each size, and how many of them live at the chosen moment.
+ *
+ * @param {Pick<ReplayView, 'changed' | 'blocks' | 'sizes'>} view
+ */
+export function sizeSection(view) {
+  /** @type {'allocations' | 'bytes'} */
+  let measure = 'allocations';
+  const show = () => {
+    const { sizes } = view;
+    const live = sizes.map(() => ({ allocations: 0, bytes: 0 }));
+    for (const { bytes } of view.blocks()) {
+      const place = sizes.findIndex(({ from, to }) => bytes >= from && bytes < to);
+      const row = live[place];
+      if (row === undefined) continue;
+      row.allocations++;
+      row.bytes += bytes;
+    }
+    const format = measure === 'bytes' ? formatBytes : formatCount;
+    const most = Math.max(1, ...sizes.map((size) => size[measure]));
+    const mostLive = Math.max(1, ...live.map((row) => row[measure]));
+    const bar = (/** @type {number} */ value, /** @type {number} */ of, /** @type {string} */ kind) => {
+      const made = element('span', { class: `bar ${kind}`, 'aria-hidden': 'true' });
+      made.style.width = value === 0 ? '0' : `max(1px, ${(value / of) * 100}%)`;
+      return element('span', { class: 'measure' }, format(value), element('span', { class: 'track' }, made));
+    };
+    fillTable(
+      part('sizes-table'),
+      [{ heading: 'size' }, { heading: `all ${measure}`, numeric: true }, { heading: 'live', numeric: true }],
+      sizes.map((size, i) => [
+        size.to === 1 ? 'nothing' : `from ${formatBytes(size.from)}`,
+        bar(size[measure], most, 'all'),
+        bar(live[i]?.[measure] ?? 0, mostLive, 'now'),
+      ]),
+    );
+  };
+  part('sizes-controls').replaceChildren(
+    choice(
+      'by',
+      [
+        ['allocations', 'allocations'],
+        ['bytes', 'bytes'],
+      ],
+      (value) => {
+        measure = value === 'bytes' ? 'bytes' : 'allocations';
+        show();
+      },
+    ),
+  );
+  view.changed.on(show);
+  show();
+}

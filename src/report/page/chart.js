@@ -1,0 +1,240 @@
+import { element } from './dom.js';
+import { colour } from './theme.js';
+
+/**
+ * @import uPlotTypes from 'uplot'
+ * @import { ChartGroup } from './chart-group.js'
+ */
+
+/**
+ * @typedef {object} Curve
+ * @property {string} label
+ * @property {string} colour - the name of its colour in the style sheet
+ * @property {ArrayLike<number>} values
+ * @property {boolean} [dashed]
+ * @property {boolean} [filled]
+ * @property {boolean} [hidden]
+ *
+ * @typedef {object} ChartOptions
+ * @property {string} label - what the chart shows, for screen readers
+ * @property {(value: number) => string} format
+ * @property {boolean} [bytes] - ticks are powers of two
+ * @property {boolean} [share] - the scale goes from 0 to 1
+ * @property {(index: number | null) => void} [onHover]
+ * @property {ChartGroup} group
+ */
+
+const uPlot = /** @type {typeof uPlotTypes} */ (Reflect.get(globalThis, 'uPlot'));
+const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+const ZOOM_STEP = 0.6;
+const FAR_STEPS = 10;
+
+/** One chart: curves over the run, with the chosen moment as a line. Zooms with its group; keyboard and pointer alike. */
+export class Chart {
+  #plot;
+  #options;
+  #element;
+  #dragged = false;
+  #resizing = new ResizeObserver(() => {
+    this.#plot.setSize({ width: this.#element.clientWidth, height: this.#element.clientHeight });
+  });
+
+  /**
+   * @param {HTMLElement} place
+   * @param {ArrayLike<number>} x
+   * @param {readonly Curve[]} curves
+   * @param {ChartOptions} options
+   */
+  constructor(place, x, curves, options) {
+    this.#options = options;
+    this.#element = element('div', { class: 'plot', tabindex: '0', role: 'group', 'aria-roledescription': 'chart' });
+    this.#element.setAttribute(
+      'aria-label',
+      `${options.label}. Arrow keys choose the moment, plus and minus zoom, 0 shows everything.`,
+    );
+    place.replaceChildren(this.#element);
+    this.#plot = new uPlot(
+      this.#settings(curves),
+      /** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...curves.map(({ values }) => withGaps(values))])),
+      this.#element,
+    );
+    this.#element.addEventListener('keydown', (event) => this.#onKey(event));
+    this.#plot.over.addEventListener('click', (event) => this.#onClick(event));
+    this.#plot.over.addEventListener('dblclick', () => options.group.show(null));
+    new ResizeObserver(() =>
+      this.#plot.setSize({ width: this.#element.clientWidth, height: this.#element.clientHeight }),
+    ).observe(this.#element);
+    options.group.add(this);
+  }
+
+  /**
+   * Replaces the values; the curves stay.
+   *
+   * @param {ArrayLike<number>} x
+   * @param {readonly ArrayLike<number>[]} values
+   */
+  setData(x, values) {
+    this.#plot.setData(/** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...values.map(withGaps)])), false);
+    this.rescale();
+  }
+
+  /**
+   * @param {number} curve
+   * @param {boolean} shown
+   */
+  showCurve(curve, shown) {
+    this.#plot.setSeries(curve + 1, { show: shown });
+  }
+
+  rescale() {
+    const [min, max] = this.#options.group.zoom ?? this.#options.group.axis.extent();
+    this.#plot.setScale('x', { min, max });
+  }
+
+  redraw() {
+    this.#plot.redraw(false, true);
+  }
+
+  /** Takes the chart off the page. */
+  remove() {
+    this.#resizing.disconnect();
+    this.#plot.destroy();
+    this.#element.remove();
+  }
+
+  /**
+   * @param {readonly Curve[]} curves
+   * @returns {uPlotTypes.Options}
+   */
+  #settings(curves) {
+    const { group, format, bytes = false, share = false, onHover } = this.#options;
+    const text = () => colour('--text-soft');
+    const lines = { stroke: () => colour('--grid'), width: 1 };
+    const [min, max] = group.axis.extent();
+    return {
+      width: Math.max(1, this.#element.clientWidth),
+      height: Math.max(1, this.#element.clientHeight),
+      legend: { show: false },
+      padding: [8, 12, 0, 0],
+      cursor: {
+        drag: { x: true, y: false, dist: 4, setScale: false },
+        sync: { key: 'stowage' },
+        y: false,
+        points: { size: 6 },
+        bind: { dblclick: () => null },
+      },
+      scales: {
+        x: { time: false, min, max, auto: false },
+        y: { range: (_, low, high) => (share ? [0, 1] : [Math.min(0, low), high > low ? high * 1.04 : low + 1]) },
+      },
+      axes: [
+        {
+          stroke: text,
+          grid: { ...lines, show: false },
+          ticks: { ...lines, size: 4 },
+          font: '12px system-ui, sans-serif',
+          values: (_, splits) => splits.map((x) => group.axis.format(x)),
+          size: 28,
+          space: 90,
+        },
+        {
+          stroke: text,
+          grid: lines,
+          ticks: { show: false },
+          font: '12px system-ui, sans-serif',
+          size: 74,
+          values: (_, splits) => splits.map(format),
+          ...(bytes ? { incrs: BYTE_STEPS } : {}),
+        },
+      ],
+      series: [
+        {},
+        ...curves.map((curve) => ({
+          label: curve.label,
+          show: curve.hidden !== true,
+          stroke: () => colour(curve.colour),
+          width: curve.filled === true ? 1 : 1.75,
+          points: { show: false },
+          spanGaps: true,
+          ...(curve.dashed === true ? { dash: [5, 4] } : {}),
+          ...(curve.filled === true ? { fill: () => colour('--live-fill') } : {}),
+        })),
+      ],
+      hooks: {
+        draw: [(plot) => this.#drawMoment(plot)],
+        setCursor: [
+          (plot) => onHover?.(plot.cursor.left === undefined || plot.cursor.left < 0 ? null : (plot.cursor.idx ?? null)),
+        ],
+        setSelect: [(plot) => this.#onSelect(plot)],
+      },
+    };
+  }
+
+  /** @param {uPlotTypes} plot */
+  #drawMoment(plot) {
+    const { axis } = this.#options.group;
+    const x = Math.round(plot.valToPos(axis.toX(axis.moment()), 'x', true));
+    const { left, top, width, height } = plot.bbox;
+    if (!(x >= left && x <= left + width)) return;
+    const { ctx } = plot;
+    ctx.save();
+    ctx.fillStyle = colour('--moment');
+    ctx.fillRect(x - devicePixelRatio, top, 2 * devicePixelRatio, height);
+    ctx.restore();
+  }
+
+  /** @param {uPlotTypes} plot */
+  #onSelect(plot) {
+    const { left, width } = plot.select;
+    if (width < 4) return;
+    this.#options.group.show([plot.posToVal(left, 'x'), plot.posToVal(left + width, 'x')]);
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.#dragged = true;
+  }
+
+  /** @param {MouseEvent} event */
+  #onClick(event) {
+    const dragged = this.#dragged;
+    this.#dragged = false;
+    if (dragged || event.detail > 1) return;
+    const { axis } = this.#options.group;
+    const { left } = this.#plot.over.getBoundingClientRect();
+    axis.choose(axis.toMoment(this.#plot.posToVal(event.clientX - left, 'x')));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { group } = this.#options;
+    const steps = event.shiftKey ? FAR_STEPS : 1;
+    /** @type {Record<string, () => void>} */
+    const actions = {
+      ArrowLeft: () => group.axis.step(-steps),
+      ArrowRight: () => group.axis.step(steps),
+      Home: () => group.axis.step(Number.NEGATIVE_INFINITY),
+      End: () => group.axis.step(Number.POSITIVE_INFINITY),
+      '+': () => group.zoomBy(ZOOM_STEP),
+      '=': () => group.zoomBy(ZOOM_STEP),
+      '-': () => group.zoomBy(1 / ZOOM_STEP),
+      0: () => group.show(null),
+      Escape: () => group.show(null),
+    };
+    const action = actions[event.key];
+    if (action === undefined) return;
+    event.preventDefault();
+    action();
+  }
+}
+
+/**
+ * Puts null, which is how the library knows a gap, where there is no number.
+ *
+ * @param {ArrayLike<number>} values
+ * @returns {ArrayLike<number | null>}
+ */
+function withGaps(values) {
+  for (let i = 0; i < values.length; i++) {
+    if (Number.isNaN(values[i])) return Array.from(values, (value) => (Number.isNaN(value) ? null : value));
+  }
+  return values;
+}

@@ -1,0 +1,130 @@
+/**
+ * Makes an element. Text becomes text and nothing else, whatever is in it.
+ *
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Finds a part of the page's own template.
+ *
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function part(id) {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no part ${id}`);
+  return found;
+}
+
+/**
+ * Makes a small square of a colour.
+ *
+ * @param {string} colour - the name of a custom property of the style sheet
+ * @returns {HTMLElement}
+ */
+export function swatch(colour) {
+  const made = element('span', { class: 'swatch', 'aria-hidden': 'true' });
+  made.style.background = `var(${colour})`;
+  return made;
+}
+
+/**
+ * Makes a labelled choice between some values.
+ *
+ * @param {string} label
+ * @param {readonly (readonly [value: string, text: string])[]} choices
+ * @param {(value: string) => void} onChange
+ * @returns {HTMLElement}
+ */
+export function choice(label, choices, onChange) {
+  const select = element('select', {}, ...choices.map(([value, text]) => element('option', { value }, text)));
+  select.addEventListener('change', () => onChange(select.value));
+  return element('label', { class: 'choice' }, element('span', {}, label), select);
+}
+
+/**
+ * Makes a button that is on or off.
+ *
+ * @param {string} text
+ * @param {boolean} on
+ * @param {(on: boolean) => void} onChange
+ * @param {...Node} before - put in front of the text
+ * @returns {HTMLButtonElement}
+ */
+export function toggle(text, on, onChange, ...before) {
+  const button = element('button', { type: 'button', class: 'toggle', 'aria-pressed': String(on) }, ...before, text);
+  button.addEventListener('click', () => {
+    const now = button.getAttribute('aria-pressed') !== 'true';
+    button.setAttribute('aria-pressed', String(now));
+    onChange(now);
+  });
+  return button;
+}
+
+/**
+ * Fills a table. Cells are text or nodes; those of numeric columns stand on the right.
+ *
+ * @param {HTMLElement} table
+ * @param {readonly { readonly heading: string, readonly numeric?: boolean, readonly hint?: string }[]} columns
+ * @param {readonly (readonly (string | Node)[])[]} rows - the first cell of each heads its row
+ */
+export function fillTable(table, columns, rows) {
+  const head = columns.map(({ heading, numeric, hint }) => {
+    const cell = element('th', { scope: 'col', ...(numeric === true ? { class: 'number' } : {}) }, heading);
+    if (hint !== undefined) cell.append(explanation(hint));
+    return cell;
+  });
+  const body = rows.map((cells) =>
+    element(
+      'tr',
+      {},
+      ...cells.map((cell, i) => {
+        const classes = /** @type {Record<string, string>} */ (columns[i]?.numeric === true ? { class: 'number' } : {});
+        return i === 0 ? element('th', { scope: 'row', ...classes }, cell) : element('td', classes, cell);
+      }),
+    ),
+  );
+  table.replaceChildren(element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...body));
+}
+
+/**
+ * Makes a sign that explains a word: by hovering, by focus, and to a screen reader.
+ *
+ * @param {string} text
+ * @returns {HTMLElement}
+ */
+export function explanation(text) {
+  return element('button', { type: 'button', class: 'hint', 'aria-label': text, 'data-hint': text }, '?');
+}
+
+/**
+ * Makes a stack readable: its first line, and the others on demand.
+ *
+ * @param {string} site
+ * @returns {Node}
+ */
+export function siteCell(site) {
+  const [first = '', ...others] = site.split('\n');
+  if (others.length === 0) return element('code', { class: 'site' }, first);
+  const rest = element('code', { class: 'site' }, others.join('\n'));
+  return element('details', { class: 'site' }, element('summary', {}, element('code', {}, first)), rest);
+}
+
+/**
+ * Makes a sample of how a quantity is drawn in the main chart.
+ *
+ * @param {string} quantity - live, reserved or cached
+ */
+export function lineSample(quantity) {
+  return element('span', { class: `line ${quantity}`, 'aria-hidden': 'true' });
+}

@@ -1,0 +1,187 @@
+import { AddressMap } from './address-map.js';
+import { biggestBlocks, sizeSection } from './block-sections.js';
+import { Chart } from './chart.js';
+import { element, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
+import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
+import { LiveView } from './live-view.js';
+
+/** @import { LiveHello, LiveReading, LiveUpdate } from '../live/live-data.js' */
+
+const LIVE_COLUMNS = [
+  { heading: 'manager' },
+  { heading: 'live', numeric: true, hint: 'Bytes that the program asked for and holds.' },
+  { heading: 'reserved', numeric: true, hint: 'Bytes of native memory that the manager holds.' },
+  { heading: 'cached', numeric: true, hint: 'Reserved bytes that no block takes up.' },
+  { heading: 'blocks', numeric: true },
+  { heading: 'allocations', numeric: true },
+  { heading: 'hit rate', numeric: true, hint: 'The share of allocations that needed no native call.' },
+  { heading: 'native calls', numeric: true, hint: 'Calls to the device or the system for memory and back, pages included.' },
+  { heading: 'refused', numeric: true, hint: 'Allocations that the manager refused for want of memory.' },
+  { heading: 'state' },
+];
+
+/** Fills the page from the stream of its own server. @returns what to draw anew in another theme */
+export function showLive() {
+  const view = new LiveView();
+  for (const id of ['moment-bar', 'memory-as-table', 'settings-section', 'fragmentation-section']) part(id).hidden = true;
+  part('winner').textContent = 'What the managers of the running program hold now.';
+  const sample = (/** @type {string} */ name) => element('span', { class: 'entry' }, lineSample(name), name);
+  part('memory-readout').replaceChildren(element('div', { class: 'legend' }, ...['live', 'reserved', 'cached'].map(sample)));
+  connect(view);
+  managers(view);
+  const map = new AddressMap(view);
+  sizeSection(view);
+  biggestBlocks(view);
+  leaks(view);
+  /** @type {readonly (() => void)[]} */
+  let refreshes = [];
+  view.managersChanged.on(() => {
+    refreshes = charts(view);
+  });
+  view.changed.on(() => {
+    for (const refresh of refreshes) refresh();
+    part('map-note').textContent =
+      `${view.mapText()} Free memory outside its largest piece: ${formatShare(view.fragmentation, 0)}.`;
+  });
+  return () => {
+    view.group.redraw();
+    map.update();
+  };
+}
+
+/** @param {LiveView} view */
+function connect(view) {
+  const state = part('connection');
+  state.hidden = false;
+  const show = (/** @type {boolean} */ on, /** @type {string} */ text) => {
+    state.dataset['on'] = String(on);
+    if (state.textContent !== text) state.textContent = text;
+  };
+  show(false, 'connecting');
+  // The browser connects again by itself.
+  const source = new EventSource('events');
+  source.addEventListener('error', () => show(false, 'not connected; trying again'));
+  source.addEventListener('hello', ({ data }) => {
+    show(true, 'live');
+    view.begin(/** @type {LiveHello} */ (JSON.parse(data)));
+  });
+  source.addEventListener('update', ({ data }) => view.add(/** @type {LiveUpdate} */ (JSON.parse(data))));
+}
+
+/** @param {LiveView} view */
+function managers(view) {
+  view.changed.on(() => {
+    const rows = view.runs.map(({ name, colour }, place) => {
+      const reading = view.now[place];
+      const label = element('span', { class: 'name' }, swatch(colour), name);
+      if (reading === null || reading === undefined) return [label, ...Array(LIVE_COLUMNS.length - 2).fill('–'), 'stopped'];
+      const { liveBytes, reservedBytes, cachedBytes, blocks, allocations, hits, nativeCalls, ooms, active } = reading;
+      return [
+        label,
+        formatBytes(liveBytes),
+        formatBytes(reservedBytes),
+        formatBytes(cachedBytes),
+        formatCount(blocks),
+        formatCount(allocations),
+        formatShare(allocations === 0 ? null : hits / allocations, 2),
+        formatCount(nativeCalls),
+        formatCount(ooms),
+        active ? 'serves' : 'drains',
+      ];
+    });
+    fillTable(part('manager-table'), LIVE_COLUMNS, rows);
+  });
+}
+
+/**
+ * Makes the charts anew for the managers that there are.
+ *
+ * @param {LiveView} view
+ * @returns {readonly (() => void)[]} what shows the new samples
+ */
+function charts(view) {
+  view.group.clear();
+  /** @type {readonly (readonly [string, string, boolean, (reading: LiveReading) => number])[]} */
+  const quantities = [
+    ['live', '--live', true, ({ liveBytes }) => liveBytes],
+    ['reserved', '', false, ({ reservedBytes }) => reservedBytes],
+    ['cached', '', false, ({ cachedBytes }) => cachedBytes],
+  ];
+  const lines = quantities.flatMap(([name, colour, filled, read]) =>
+    view.runs.map((run, place) => ({
+      label: `${run.name}, ${name}`,
+      colour: colour === '' ? run.colour : colour,
+      filled,
+      dashed: name === 'cached',
+      read: () => view.curve(place, read),
+    })),
+  );
+  const add = (
+    /** @type {string} */ id,
+    /** @type {readonly { label: string, colour: string, filled?: boolean, dashed?: boolean, read: () => Float64Array }[]} */ curves,
+    /** @type {Omit<ConstructorParameters<typeof Chart>[3], 'group'>} */ options,
+  ) => {
+    const chart = new Chart(
+      part(id),
+      view.seconds(),
+      curves.map((curve) => ({ ...curve, values: curve.read() })),
+      { ...options, group: view.group },
+    );
+    return () =>
+      chart.setData(
+        view.seconds(),
+        curves.map((curve) => curve.read()),
+      );
+  };
+  const byRun = (/** @type {(place: number) => Float64Array} */ read) =>
+    view.runs.map(({ name, colour }, place) => ({ label: name, colour, read: () => read(place) }));
+  return [
+    add('memory-chart', lines, {
+      label: 'Live, reserved and cached bytes over the last minutes',
+      format: formatTick,
+      bytes: true,
+    }),
+    add(
+      'native-chart',
+      byRun((place) => view.curve(place, ({ nativeCalls }) => nativeCalls)),
+      {
+        label: 'Native calls so far',
+        format: formatShort,
+      },
+    ),
+    add(
+      'hits-chart',
+      byRun((place) => view.curve(place, ({ hits, allocations }) => (allocations === 0 ? Number.NaN : hits / allocations))),
+      {
+        label: 'Share of allocations so far without a native call',
+        format: (value) => formatShare(value, 0),
+        share: true,
+      },
+    ),
+  ];
+}
+
+/** @param {LiveView} view */
+function leaks(view) {
+  let shown = -1;
+  view.changed.on(() => {
+    const { blocks, bytes, newest } = view.leaks;
+    if (blocks === shown) return;
+    shown = blocks;
+    part('leaks-lead').textContent =
+      blocks === 0
+        ? 'No handle was dropped without being disposed so far.'
+        : `${formatCount(blocks)} handles, ${formatBytes(bytes)}, were dropped without being disposed; the newest ${formatCount(newest.length)}:`;
+    fillTable(
+      part('leaks-table'),
+      blocks === 0 ? [] : [{ heading: 'bytes', numeric: true }, { heading: 'found at', numeric: true }, { heading: 'site' }],
+      [...newest]
+        .reverse()
+        .map((leak) => [
+          formatBytes(leak.bytes),
+          formatTime(leak.ms),
+          leak.site === '' ? element('span', { class: 'soft' }, 'not recorded') : siteCell(leak.site),
+        ]),
+    );
+  });
+}

@@ -1,0 +1,144 @@
+import { ChartGroup } from './chart-group.js';
+import { formatCount, formatTime } from './format.js';
+import { managerColour } from './theme.js';
+import { Signal } from './view.js';
+
+/**
+ * @import { LiveHello, LiveLeaks, LiveManager, LiveMap, LiveReading, LiveSample, LiveUpdate } from '../live/live-data.js'
+ * @import { Block, Run, Segment } from './view.js'
+ */
+
+const KEPT_SAMPLES = 1200;
+const MS_PER_SECOND = 1000;
+
+/** What a running program's managers hold: now, and over the last minutes. */
+export class LiveView {
+  /** @type {Run[]} */
+  runs = [];
+  run = 0;
+  /** Sent when the program was read again. */
+  changed = new Signal();
+  /** Sent when there are other managers than before. */
+  managersChanged = new Signal();
+  group;
+  /** @type {LiveSample[]} */
+  samples = [];
+  /** @type {readonly LiveManager[]} */
+  managers = [];
+  /** @type {LiveMap} */
+  #map = { blocks: [], blockCount: 0, segments: [], fragmentation: 0, sizes: [] };
+  /** @type {LiveLeaks} */
+  leaks = { blocks: 0, bytes: 0, newest: [] };
+
+  constructor() {
+    this.group = new ChartGroup({
+      toX: (x) => x,
+      toMoment: (x) => x,
+      format: (seconds) => formatTime(seconds * MS_PER_SECOND),
+      // The moment is now: the right edge.
+      moment: () => Number.NaN,
+      choose: () => undefined,
+      step: () => undefined,
+      extent: () => this.#extent(),
+    });
+  }
+
+  /** @param {LiveHello} hello */
+  begin(hello) {
+    this.samples = [...hello.samples];
+    this.#map = hello.map;
+    this.leaks = hello.leaks;
+    this.#setManagers(hello.managers);
+    this.changed.send();
+  }
+
+  /** @param {LiveUpdate} update */
+  add(update) {
+    this.samples.push(update.sample);
+    if (this.samples.length > KEPT_SAMPLES) this.samples.shift();
+    if (update.map !== null) this.#map = update.map;
+    this.leaks = update.leaks;
+    this.#setManagers(update.managers);
+    this.changed.send();
+  }
+
+  /** When the samples were taken, in seconds. */
+  seconds() {
+    return Float64Array.from(this.samples, ({ ms }) => ms / MS_PER_SECOND);
+  }
+
+  /**
+   * One figure of a manager over the samples; NaN while it was not there.
+   *
+   * @param {number} run
+   * @param {(reading: LiveReading) => number} read
+   */
+  curve(run, read) {
+    return Float64Array.from(this.samples, ({ managers }) => {
+      const reading = managers[run];
+      return reading === null || reading === undefined ? Number.NaN : read(reading);
+    });
+  }
+
+  /** The last readings. */
+  get now() {
+    return this.samples.at(-1)?.managers ?? [];
+  }
+
+  /** How many blocks there are, also when not all are shown. */
+  get blockCount() {
+    return this.#map.blockCount;
+  }
+
+  get fragmentation() {
+    return this.#map.fragmentation;
+  }
+
+  get sizes() {
+    return this.#map.sizes;
+  }
+
+  momentText() {
+    return 'now';
+  }
+
+  ageText = (/** @type {number} */ ms) => formatTime(ms);
+
+  /** @returns {Block[]} */
+  blocks() {
+    return this.#map.blocks.map(([address, bytes, age, tag, site]) => ({ address, bytes, padding: 0, age, tag, site }));
+  }
+
+  /** @returns {Segment[]} */
+  segments() {
+    return this.#map.segments.map(([start, bytes]) => ({ start, bytes, paged: false }));
+  }
+
+  /** What the map's heading says. */
+  mapText() {
+    const { blocks, blockCount } = this.#map;
+    return blocks.length < blockCount
+      ? `The biggest ${formatCount(blocks.length)} of ${formatCount(blockCount)} blocks that were allocated since the dashboard began.`
+      : `${formatCount(blockCount)} blocks that were allocated since the dashboard began.`;
+  }
+
+  /** @param {readonly LiveManager[]} managers */
+  #setManagers(managers) {
+    const before = this.managers.length;
+    this.managers = managers;
+    if (managers.length === before) return;
+    this.runs = managers.map(({ name, slot }, place) => ({
+      name: slot === 'ordinary' ? name : `${name} (${slot})`,
+      failure: null,
+      colour: managerColour(place),
+    }));
+    this.managersChanged.send();
+  }
+
+  /** @returns {readonly [number, number]} */
+  #extent() {
+    const first = (this.samples[0]?.ms ?? 0) / MS_PER_SECOND;
+    const last = (this.samples.at(-1)?.ms ?? 0) / MS_PER_SECOND;
+    return [first, Math.max(last, first + 1)];
+  }
+}

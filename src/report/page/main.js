@@ -1,0 +1,52 @@
+import { AddressMap } from './address-map.js';
+import { biggestBlocks, leakSection, sizeSection } from './block-sections.js';
+import { detailCharts } from './detail-charts.js';
+import { element, part } from './dom.js';
+import { frontierSection } from './frontier-section.js';
+import { showHints } from './hints.js';
+import { showLive } from './live-sections.js';
+import { managerSection } from './manager-section.js';
+import { memorySection } from './memory-section.js';
+import { momentBar } from './moment-bar.js';
+import { Columns } from './payload.js';
+import { ReplayView } from './replay-view.js';
+import { followTheme } from './theme.js';
+
+/** @import { Fact, LivePageData, ReportData } from '../report-data.js' */
+
+/**
+ * @param {string} place
+ * @param {readonly Fact[]} facts
+ */
+function showFacts(place, facts) {
+  part(place).replaceChildren(
+    ...facts.map(({ label, value }) => element('div', {}, element('dt', {}, label), element('dd', {}, value))),
+  );
+}
+
+/** @param {ReportData} data */
+async function showReport(data) {
+  showFacts('settings', data.settings);
+  const view = new ReplayView(data, await Columns.unpack(part('report-columns').textContent ?? ''));
+  managerSection(view);
+  if (data.tune !== null) frontierSection(data.tune);
+  momentBar(view);
+  const map = new AddressMap(view);
+  memorySection(view);
+  detailCharts(view);
+  sizeSection(view);
+  biggestBlocks(view);
+  leakSection(view);
+  followTheme(() => {
+    view.group.redraw();
+    map.update();
+  });
+}
+
+const page = /** @type {ReportData | LivePageData} */ (JSON.parse(part('report-data').textContent ?? ''));
+part('title').textContent = page.title;
+showFacts('facts', page.facts);
+showHints();
+if (page.mode === 'live') followTheme(showLive());
+else await showReport(page);
+document.documentElement.dataset['ready'] = 'true';

@@ -1,0 +1,58 @@
+import { element, fillTable, part, swatch } from './dom.js';
+import { formatBytes, formatCount, formatShare } from './format.js';
+
+/** @import { ReplayView } from './replay-view.js' */
+
+const MANAGER_COLUMNS = [
+  { heading: 'manager' },
+  { heading: 'peak reserved', numeric: true, hint: 'The most native memory that the manager held at once.' },
+  {
+    heading: 'utilisation',
+    numeric: true,
+    hint: 'Peak of live bytes divided by the peak of reserved bytes: at 100 % not a byte more was reserved than the program needed.',
+  },
+  { heading: 'native calls', numeric: true, hint: 'Calls to the device or the system for memory and back, pages included.' },
+  { heading: 'hit rate', numeric: true, hint: 'The share of allocations that needed no native call.' },
+  { heading: 'time an event', numeric: true, hint: 'Mean wall time of an allocation or a free, of one run without a watcher.' },
+  { heading: 'outcome' },
+];
+
+/**
+ * The table of managers, the winner marked, and by what rule it won.
+ *
+ * @param {ReplayView} view
+ */
+export function managerSection(view) {
+  const { data } = view;
+  const most = Math.max(...data.runs.map(({ peakReservedBytes }) => peakReservedBytes));
+  const rows = data.runs.map((run, place) => {
+    const name = element('span', { class: 'name' }, swatch(view.runs[place]?.colour ?? ''), run.name);
+    const wins = data.winner?.run === place;
+    if (wins) name.append(element('strong', { class: 'badge' }, 'winner'));
+    const bar = element('span', { class: 'bar', 'aria-hidden': 'true' });
+    bar.style.width = `${(run.peakReservedBytes / most) * 100}%`;
+    bar.style.background = `var(${view.runs[place]?.colour})`;
+    const peak = element(
+      'span',
+      { class: 'measure' },
+      formatBytes(run.peakReservedBytes),
+      element('span', { class: 'track' }, bar),
+    );
+    return [
+      name,
+      peak,
+      formatShare(run.utilisation),
+      formatCount(run.nativeAllocs + run.nativeFrees),
+      formatShare(run.hitRate, 2),
+      run.nsPerEvent === null ? '–' : `${formatCount(run.nsPerEvent)} ns`,
+      run.failure === null ? 'done' : element('span', { class: 'failure' }, run.failure),
+    ];
+  });
+  const table = part('manager-table');
+  fillTable(table, MANAGER_COLUMNS, rows);
+  if (data.winner !== null) table.querySelectorAll('tbody tr')[data.winner.run]?.classList.add('winner');
+  const winner = data.winner === null ? undefined : data.runs[data.winner.run];
+  const lead = part('winner');
+  if (winner !== undefined) lead.replaceChildren(element('strong', {}, winner.name), ` wins: ${data.winner?.rule}.`);
+  else lead.textContent = data.runs.length === 1 ? 'One run, so there is nothing to compare.' : 'No run came to its end.';
+}

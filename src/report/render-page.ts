@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { inlineModules } from './inline-modules.js';
+import type { LivePageData, ReportData } from './report-data.js';
+
+const PAGE = new URL('./page/', import.meta.url);
+const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
+
+/** What a page holds beside its own scripts and styles. */
+export interface PageContent {
+  readonly data: ReportData | LivePageData;
+  /** The binary columns in base64; empty for a live page. */
+  readonly payload: string;
+}
+
+/**
+ * Writes the page: one document with all that it needs. It loads nothing, save that a live page listens to its own server;
+ * its policy lets nothing run but its own scripts, named by their hashes.
+ */
+export function renderPage({ data, payload }: PageContent): string {
+  const library = createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js');
+  const styles = [readFileSync(library.replace('uPlot.iife.min.js', 'uPlot.min.css'), 'utf8'), readPage('page.css')];
+  const scripts = [
+    { type: 'text/javascript', text: readFileSync(library, 'utf8') },
+    { type: 'module', text: inlineModules(new URL('main.js', PAGE)) },
+  ];
+  const parts: { readonly [place: string]: string } = {
+    title: escapeText(data.title),
+    policy: policyOf(
+      styles,
+      scripts.map(({ text }) => text),
+      data.mode === 'live',
+    ),
+    licence: `<!-- uPlot: ${readFileSync(library.replace('dist/uPlot.iife.min.js', 'LICENSE'), 'utf8').trim()} -->`,
+    styles: styles.map((text) => `<style>${text}</style>`).join('\n'),
+    scripts: scripts.map(({ type, text }) => `<script type="${type}">${checkScript(text)}</script>`).join('\n'),
+    data: jsonInScript(data),
+    payload,
+  };
+  // A function, because a replacement text has signs of its own.
+  return readPage('page.html').replace(
+    PLACE,
+    (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string,
+  );
+}
+
+function readPage(name: string): string {
+  return readFileSync(new URL(name, PAGE), 'utf8');
+}
+
+/** JSON that cannot end its script element, whatever the names in it are. */
+function jsonInScript(data: PageContent['data']): string {
+  return JSON.stringify(data).replaceAll('<', '\\u003c').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
+}
+
+function escapeText(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}
+
+function checkScript(text: string): string {
+  if (/<\/script|<!--/i.test(text)) throw new Error('a script of the page would end its own element');
+  return text;
+}
+
+function policyOf(styles: readonly string[], scripts: readonly string[], live: boolean): string {
+  const hashes = (texts: readonly string[]) => texts.map((text) => `'sha256-${hashOf(text)}'`).join(' ');
+  return [
+    "default-src 'none'",
+    `script-src ${hashes(scripts)}`,
+    `style-src ${hashes(styles)}`,
+    `connect-src ${live ? "'self'" : "'none'"}`,
+    "img-src 'none'",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ');
+}
+
+function hashOf(text: string): string {
+  return createHash('sha256').update(text, 'utf8').digest('base64');
+}

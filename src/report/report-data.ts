@@ -1,0 +1,171 @@
+/**
+ * What a report page is drawn from: JSON, with the long columns in one binary payload beside it.
+ * The page's script reads these types as well. Moments are numbers of events done: 0 is before the first one.
+ */
+export interface ReportData {
+  readonly version: 1;
+  readonly mode: 'replay';
+  readonly title: string;
+  /** What the page is about, in the header's order. */
+  readonly facts: readonly Fact[];
+  /** How it was made. */
+  readonly settings: readonly Fact[];
+  /** The number of events; the last moment. */
+  readonly events: number;
+  /** Events from one moment that the map can show to the next. */
+  readonly stride: number;
+  /** Events from one point of the curves of native calls and hits to the next. */
+  readonly rateStride: number;
+  /** Moments beside the multiples of `stride`, each with its name. */
+  readonly moments: readonly NamedMoment[];
+  readonly runs: readonly RunData[];
+  readonly winner: Winner | null;
+  /** Where the points of the curves are, in events; each bucket has two, its lowest and its highest value. */
+  readonly curveX: Column;
+  /** Bytes that the program holds. */
+  readonly live: Column;
+  /** Time of the moments at multiples of `clock.stride`, in ms; absent when the trace has no times. */
+  readonly clock: Clock | null;
+  readonly blocks: BlockColumns;
+  /** Names that blocks refer to by number, from 1; number 0 is none. */
+  readonly tags: readonly string[];
+  readonly sites: readonly string[];
+  readonly sizes: readonly SizeClass[];
+  readonly leaks: LeakTable;
+  readonly tune: TuneData | null;
+}
+
+/** What the page begins with whose content comes by a stream. */
+export interface LivePageData {
+  readonly version: 1;
+  readonly mode: 'live';
+  readonly title: string;
+  readonly facts: readonly Fact[];
+}
+
+/** A column in the binary payload. */
+export interface Column {
+  readonly type: 'f64' | 'u32' | 'u16';
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface Fact {
+  readonly label: string;
+  readonly value: string;
+}
+
+export interface NamedMoment {
+  readonly name: string;
+  readonly at: number;
+}
+
+export interface Winner {
+  readonly run: number;
+  readonly rule: string;
+}
+
+export interface Clock {
+  readonly stride: number;
+  readonly times: Column;
+}
+
+/** The blocks that live at one of the moments at least. A block lives at `m` when `born <= m < died`. */
+export interface BlockColumns {
+  readonly born: Column;
+  readonly died: Column;
+  readonly bytes: Column;
+  readonly tag: Column | null;
+  readonly site: Column | null;
+}
+
+/** What the trace made of one manager. */
+export interface RunData {
+  readonly name: string;
+  readonly device: string;
+  /** Why the run stopped before its end. */
+  readonly failure: string | null;
+  /** Events that were done; all of them unless it failed. */
+  readonly events: number;
+  readonly peakReservedBytes: number;
+  /** Peak of live bytes / peak of reserved bytes; null when it failed. */
+  readonly utilisation: number | null;
+  readonly hitRate: number;
+  readonly nativeAllocs: number;
+  readonly nativeFrees: number;
+  /** Of a run without a watcher; null when it failed. */
+  readonly nsPerEvent: number | null;
+  readonly reserved: Column;
+  readonly cached: Column;
+  /** Native calls since the start, at the end of each bucket. */
+  readonly nativeCalls: Column;
+  /** The share of a bucket's allocations that needed no native call; NaN for a bucket without allocations. */
+  readonly hits: Column;
+  /** Share of free reserved bytes outside the largest free range. */
+  readonly fragmentation: Column;
+  readonly fragmentationX: Column;
+  /** Of each block of the report; 0 for one that this run never had. */
+  readonly address: Column;
+  /** Of each block of the report: how many bytes larger than asked for it is. */
+  readonly padding: Column;
+  readonly segments: SegmentColumns;
+}
+
+/** Native memory: it is there at `m` when `born <= m < died`. Pages that touch are one range; other segments stay apart. */
+export interface SegmentColumns {
+  readonly start: Column;
+  readonly bytes: Column;
+  readonly born: Column;
+  readonly died: Column;
+  /** 1 for committed pages of a reserved range, 0 for a segment of its own. */
+  readonly paged: Column;
+}
+
+/** Allocations of `from` to below `to` bytes. */
+export interface SizeClass {
+  readonly from: number;
+  readonly to: number;
+  readonly allocations: number;
+  readonly bytes: number;
+}
+
+/** What is never freed, by tag and site. */
+export interface LeakTable {
+  readonly blocks: number;
+  readonly bytes: number;
+  /** Most bytes first; the rest is left out. */
+  readonly groups: readonly LeakGroupData[];
+  readonly omittedGroups: number;
+}
+
+export interface LeakGroupData {
+  readonly blocks: number;
+  readonly bytes: number;
+  /** The first of them is made by this event. */
+  readonly event: number;
+  readonly tag: number;
+  readonly site: number;
+}
+
+/** What a search for the best settings found. */
+export interface TuneData {
+  readonly goal: TuneGoal;
+  readonly points: readonly TunePoint[];
+  readonly best: number;
+}
+
+export type TuneGoal = 'reserved' | 'time' | 'capacity';
+
+export interface TunePoint {
+  readonly manager: string;
+  /** What differs from the manager's defaults. */
+  readonly settings: string;
+  /** An expression that makes the manager. */
+  readonly code: string;
+  readonly peakReservedBytes: number;
+  readonly nsPerEvent: number;
+  /** The least capacity that the trace was seen to run in; null when it was not searched. */
+  readonly leastCapacityBytes: number | null;
+  /** No other point is better in one respect and as good in the other. */
+  readonly frontier: boolean;
+}

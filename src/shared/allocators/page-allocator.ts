@@ -1,0 +1,261 @@
+import { moveBytes } from '../../../adapters/os/bytes.js';
+import { MemoryError } from '../../core/errors.js';
+import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
+import { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from '../mem-context.js';
+import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import { checkCache, checkPages } from '../pages/check-pages.js';
+import { formatRegion } from '../pages/format.js';
+import { CACHED, GRANULE_BYTES, ID_MAJOR, ID_MINOR, LIVE } from '../pages/layout.js';
+import { PageRegion } from '../pages/page-region.js';
+import { RegionReferences } from '../pages/region-references.js';
+import { systemWatch, type ThreadWatch } from '../pages/thread-watch.js';
+import type { SharedRegion } from '../shared-region.js';
+import type { SharedAllocator, SharedAllocatorOptions } from './shared-allocator.js';
+
+const LOCK_TIMEOUT_MS = 1000;
+
+/** What a page allocator is opened with. */
+export interface PageAllocatorOptions extends SharedAllocatorOptions {
+  /** Who this thread is and who else runs. @defaultValue the system tells */
+  readonly watch?: ThreadWatch;
+}
+
+/** How a page allocator is made in an empty region. */
+export interface PageAllocatorInit extends PageAllocatorOptions {
+  readonly id: AllocatorId;
+  /** What each thread's cache keeps at most; every process follows it. @defaultValue 1/64 of the region, up to 1 MiB */
+  readonly cacheBytes?: number;
+}
+
+/**
+ * An allocator whose whole state lies in its region: pages in lists by size class behind one lock, and the threads that use
+ * them. Every thread has an object of its own for it.
+ *
+ * A thread that dies inside a call, killed at any point, leaves the region as if the call had not been made or had been
+ * finished; the next one that takes the lock sees to it. What it held then can be given back by {@link reclaim}. A process
+ * that ends without {@link detach} is like one that was killed.
+ */
+export abstract class PageAllocator implements SharedAllocator {
+  abstract readonly type: string;
+  readonly id: AllocatorId;
+  readonly region: SharedRegion;
+  /** Counts references on blocks that several threads use. */
+  readonly references: RegionReferences;
+  protected readonly pages: PageRegion;
+  #self = 0;
+  readonly #storages = new Set<number>();
+  #detached = false;
+
+  /** Opens a region that was formatted for this type. @throws ERR_MEM_REGION_DAMAGED */
+  protected constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
+    const { lockTimeoutMs: timeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() } = options;
+    this.region = region;
+    this.pages = new PageRegion(region, { typeCode, timeoutMs, watch });
+    this.id = { major: this.pages.words.near[ID_MAJOR]!, minor: this.pages.words.near[ID_MINOR]! };
+    this.references = new RegionReferences(this.pages, {
+      enter: () => this.enter(DEFAULT_MEM_CONTEXT),
+      makeRoom: (holder) => this.makeRoom(holder),
+    });
+  }
+
+  /** Writes an empty allocator to a region. @throws ERR_MEM_INVALID_ARGUMENT */
+  protected static format(region: SharedRegion, typeCode: number, init: PageAllocatorInit): void {
+    formatRegion(region, { typeCode, id: init.id, cacheBytes: init.cacheBytes });
+  }
+
+  get capacityBytes(): number {
+    return this.pages.capacityBytes;
+  }
+
+  get allocatedBytes(): number {
+    return this.pages.usedBytes;
+  }
+
+  get detached(): boolean {
+    return this.#detached;
+  }
+
+  /** The pid of each thread that uses the region; of ended ones, too, until they are reclaimed. */
+  pids(): number[] {
+    const { participants } = this.pages;
+    const slots = Array.from({ length: participants.used }, (_, slot) => slot);
+    return slots.filter((slot) => participants.isTaken(slot)).map((slot) => participants.pidOf(slot));
+  }
+
+  abstract allocateOffset(ctx: MemContext, bytes: number): OffsetPointer;
+
+  abstract freeOffset(ctx: MemContext, offset: OffsetPointer): void;
+
+  alignedAllocateOffset(ctx: MemContext, bytes: number, alignment: number): OffsetPointer {
+    const step = this.#alignmentGranules(alignment);
+    if (step === 1) return this.allocateOffset(ctx, bytes);
+    const holder = this.enter(ctx);
+    return this.fromHeap(holder, bytes, this.payloadOf(bytes), step);
+  }
+
+  /** As {@link alignedAllocateOffset}; the event loop runs on while another thread has the lock. */
+  async allocateOffsetAsync(ctx: MemContext, bytes: number, alignment = 0): Promise<OffsetPointer> {
+    const { pages } = this;
+    const step = this.#alignmentGranules(alignment);
+    const payload = this.payloadOf(bytes);
+    const holder = this.enter(ctx);
+    if (payload === 0) return NULL_OFFSET;
+    const page = await pages.lockedAsync(holder, () => pages.allocateHeld(holder, payload, step));
+    return page === 0 ? this.fromHeap(holder, bytes, payload, step) : (pages.headers.offsetOf(page) as OffsetPointer);
+  }
+
+  /** As {@link freeOffset}; the event loop runs on while another thread has the lock. */
+  async freeOffsetAsync(ctx: MemContext, offset: OffsetPointer): Promise<void> {
+    const { pages } = this;
+    const holder = this.enter(ctx);
+    if (offset === NULL_OFFSET) return;
+    await pages.lockedAsync(holder, () => pages.heap.free(pages.headers.blockAt(offset)));
+  }
+
+  reallocateOffset(ctx: MemContext, offset: OffsetPointer, bytes: number): OffsetPointer {
+    checkBytes(bytes);
+    if (offset === NULL_OFFSET) return this.allocateOffset(ctx, bytes);
+    if (bytes === 0) {
+      this.freeOffset(ctx, offset);
+      return NULL_OFFSET;
+    }
+    this.enter(ctx);
+    const { headers } = this.pages;
+    const had = headers.payloadBytesOf(headers.blockAt(offset));
+    // A block moves when it would leave more than half of itself unused; the smallest pages cannot shrink.
+    if (bytes <= had && (2 * bytes >= had || had <= 4 * GRANULE_BYTES)) return offset;
+    const moved = this.allocateOffset(ctx, bytes);
+    moveBytes(this.region.base + moved, this.region.base + offset, Math.min(had, bytes));
+    try {
+      this.freeOffset(ctx, offset);
+    } catch (error) {
+      this.freeOffset(ctx, moved);
+      throw error;
+    }
+    return moved;
+  }
+
+  sizeOf(offset: OffsetPointer): number {
+    if (this.#detached || this.region.closed) return 0;
+    const { headers } = this.pages;
+    const page = headers.pageAt(offset);
+    return page !== 0 && headers.kindOf(page) === LIVE ? headers.payloadBytesOf(page) : 0;
+  }
+
+  createTls(ctx: MemContext): void {
+    this.#checkOpen();
+    if (ctx.tid !== NULL_TID || Object.isFrozen(ctx)) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'the context',
+        value: ctx.tid === NULL_TID ? 'the default one' : `one with thread id ${ctx.tid}`,
+        expected: 'one of your own, with the null thread id',
+      });
+    }
+    ctx.tid = this.pages.enter();
+    this.#storages.add(ctx.tid);
+  }
+
+  freeTls(ctx: MemContext): void {
+    this.#checkOpen();
+    this.pages.participants.checkOwn(ctx.tid);
+    this.#leave(ctx.tid);
+    ctx.tid = NULL_TID;
+  }
+
+  addressOf(offset: OffsetPointer): DevicePtr {
+    return (offset === NULL_OFFSET ? 0 : this.region.base + offset) as DevicePtr;
+  }
+
+  offsetOf(ptr: DevicePtr): OffsetPointer {
+    const offset = ptr - this.region.base;
+    return (offset >= 0 && offset < this.region.bytes ? offset : NULL_OFFSET) as OffsetPointer;
+  }
+
+  fullPointer(offset: OffsetPointer): FullPointer {
+    if (offset === NULL_OFFSET) return NULL_FULL_POINTER;
+    return { ptr: this.addressOf(offset), shared: { allocator: this.id, offset } };
+  }
+
+  /**
+   * Gives back what the ended threads of a process held: blocks that it had allocated and on which nobody else counts a
+   * reference, its references, and its caches. Do it when no other process uses such a block by its mere offset. O(pages)
+   *
+   * @returns the bytes of the blocks
+   * @throws ERR_MEM_OWNER_ALIVE when a thread of that process runs; nothing has changed then
+   * @throws ERR_MEM_LOCK_TIMEOUT
+   */
+  reclaim(pid: number): number {
+    return this.pages.reclaim(this.enter(DEFAULT_MEM_CONTEXT), pid);
+  }
+
+  detach(): void {
+    if (this.#detached) return;
+    if (!this.region.closed) {
+      for (const tid of [...this.#storages]) this.#leave(tid);
+      if (this.#self !== 0) this.#leave(this.#self);
+    }
+    this.#detached = true;
+  }
+
+  checkInvariants(): void {
+    const { pages } = this;
+    pages.locked(this.enter(DEFAULT_MEM_CONTEXT), () => {
+      checkPages(pages);
+      for (const holder of [this.#self, ...this.#storages]) checkCache(pages, holder, CACHED);
+    });
+  }
+
+  /** The holder of a call, and whether it may be made. Cost: a few loads; a slot is taken at a thread's first call. */
+  protected enter(ctx: MemContext): number {
+    if (this.#detached || this.region.closed) this.#checkOpen();
+    if (ctx.tid !== NULL_TID) {
+      this.pages.participants.checkOwn(ctx.tid);
+      return ctx.tid;
+    }
+    if (this.#self === 0) this.#self = this.pages.enter();
+    return this.#self;
+  }
+
+  /** The granules of a payload; 0 for 0 bytes. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY beyond the region */
+  protected payloadOf(bytes: number): number {
+    if (!(Number.isSafeInteger(bytes) && bytes >= 0)) checkBytes(bytes);
+    const granules = Math.ceil(bytes / GRANULE_BYTES);
+    if (granules >= this.pages.headers.end - this.pages.headers.first) throw this.pages.outOfMemory(bytes);
+    return granules;
+  }
+
+  /** Allocates from the heap; makes room and tries again when there is none. @throws ERR_MEM_OUT_OF_MEMORY */
+  protected fromHeap(holder: number, bytes: number, payload: number, alignment: number): OffsetPointer {
+    if (payload === 0) return NULL_OFFSET;
+    let page = this.pages.allocate(holder, payload, alignment);
+    if (page === 0 && this.makeRoom(holder)) page = this.pages.allocate(holder, payload, alignment);
+    if (page === 0) throw this.pages.outOfMemory(bytes);
+    return this.pages.headers.offsetOf(page) as OffsetPointer;
+  }
+
+  /** Makes room after a failed allocation. @returns whether it is worth another try */
+  protected makeRoom(holder: number): boolean {
+    return this.pages.sweep(holder);
+  }
+
+  #leave(tid: number): void {
+    this.pages.leave(tid);
+    this.#storages.delete(tid);
+    if (tid === this.#self) this.#self = 0;
+  }
+
+  /** @throws ERR_MEM_INVALID_ALIGNMENT for no alignment, and for one that the region's address has no part in */
+  #alignmentGranules(alignment: number): number {
+    checkAlignment(alignment);
+    const { base } = this.region;
+    if (alignment !== 0 && base % Math.min(alignment, GRANULE_BYTES) !== 0) {
+      throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
+    }
+    return Math.max(1, alignment / GRANULE_BYTES);
+  }
+
+  #checkOpen(): void {
+    this.region.checkOpen();
+    if (this.#detached) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.constructor.name });
+  }
+}

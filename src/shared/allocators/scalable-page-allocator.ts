@@ -1,0 +1,40 @@
+import type { MemContext } from '../mem-context.js';
+import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import type { SharedRegion } from '../shared-region.js';
+import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
+
+const TYPE_CODE = 1;
+
+/**
+ * One table of page lists for all threads, behind the region's lock. What is freed is there for everybody at once and joins
+ * its neighbours; every call takes the lock.
+ */
+export class ScalablePageAllocator extends PageAllocator {
+  static readonly type = 'scalable-page';
+  readonly type = ScalablePageAllocator.type;
+
+  private constructor(region: SharedRegion, options: PageAllocatorOptions) {
+    super(region, TYPE_CODE, options);
+  }
+
+  /** Makes an allocator in a region that holds none. @throws ERR_MEM_INVALID_ARGUMENT */
+  static shmInit(region: SharedRegion, init: PageAllocatorInit): ScalablePageAllocator {
+    PageAllocator.format(region, TYPE_CODE, init);
+    return new ScalablePageAllocator(region, init);
+  }
+
+  /** Opens the allocator that another thread has made in the region. @throws ERR_MEM_REGION_DAMAGED when there is none such */
+  static shmDeserialize(region: SharedRegion, options: PageAllocatorOptions = {}): ScalablePageAllocator {
+    return new ScalablePageAllocator(region, options);
+  }
+
+  allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {
+    const holder = this.enter(ctx);
+    return this.fromHeap(holder, bytes, this.payloadOf(bytes), 1);
+  }
+
+  freeOffset(ctx: MemContext, offset: OffsetPointer): void {
+    const holder = this.enter(ctx);
+    if (offset !== NULL_OFFSET) this.pages.free(holder, offset);
+  }
+}

@@ -1,0 +1,85 @@
+import type { DevicePtr } from '../../core/units.js';
+import type { MemContext } from '../mem-context.js';
+import type { AllocatorId, FullPointer, OffsetPointer } from '../offset-pointer.js';
+
+/**
+ * What every allocator of shared memory offers. Blocks are named by offsets, which mean the same in every process.
+ *
+ * `ctx` tells on behalf of which thread a call is made; `DEFAULT_MEM_CONTEXT` means the one that calls. The null offset
+ * stands for 0 bytes: it is what an allocation of 0 bytes gives, and freeing it does nothing. After a throw nothing has
+ * changed.
+ */
+export interface SharedAllocator {
+  /** Its name in the table of allocator types. */
+  readonly type: string;
+  readonly id: AllocatorId;
+  /** What it can hand out at most, or undefined when it has no bound of its own. */
+  readonly capacityBytes: number | undefined;
+  /** Bytes that are handed out, by all processes, with what the allocator adds and threads keep in their caches. */
+  readonly allocatedBytes: number;
+
+  /**
+   * Allocates a block.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_LOCK_TIMEOUT, ERR_MEM_DISPOSED
+   */
+  allocateOffset(ctx: MemContext, bytes: number): OffsetPointer;
+
+  /**
+   * Allocates a block at an address that is a multiple of `alignment` in this process; up to the size of a page, 4096, in
+   * every process.
+   *
+   * @param alignment - bytes, a power of two; 0 for the allocator's own
+   * @throws as {@link allocateOffset}, and ERR_MEM_INVALID_ALIGNMENT
+   */
+  alignedAllocateOffset(ctx: MemContext, bytes: number, alignment: number): OffsetPointer;
+
+  /**
+   * Makes a block larger or smaller, where it is or elsewhere; its content stays. Of null: allocates. To 0 bytes: frees.
+   *
+   * @throws as {@link allocateOffset} and {@link freeOffset}
+   */
+  reallocateOffset(ctx: MemContext, offset: OffsetPointer, bytes: number): OffsetPointer;
+
+  /**
+   * Frees a block, whoever has allocated it.
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER when no block begins there, ERR_MEM_DOUBLE_FREE when it is free
+   * @throws ERR_MEM_STILL_SHARED when references are counted on it
+   */
+  freeOffset(ctx: MemContext, offset: OffsetPointer): void;
+
+  /** The bytes of the live block that `offset` heads, at least what was asked for; 0 if there is none. Any number may be asked. */
+  sizeOf(offset: OffsetPointer): number;
+
+  /**
+   * Makes storage for a thread of its own and writes its id, unique among all threads of all processes, to `ctx`.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT for the default context, ERR_MEM_OUT_OF_MEMORY when there are too many threads
+   */
+  createTls(ctx: MemContext): void;
+
+  /** Ends what {@link createTls} made: its cache goes back, its id is used again. Blocks stay. @throws ERR_MEM_INVALID_ARGUMENT */
+  freeTls(ctx: MemContext): void;
+
+  /** The address of an offset in this process. */
+  addressOf(offset: OffsetPointer): DevicePtr;
+
+  /** The offset of an address in this process; null for one that lies elsewhere. */
+  offsetOf(ptr: DevicePtr): OffsetPointer;
+
+  /** An offset with its allocator and its address. */
+  fullPointer(offset: OffsetPointer): FullPointer;
+
+  /** Ends this thread's use of it; blocks stay. Every later call throws ERR_MEM_DISPOSED. Does nothing the second time. */
+  detach(): void;
+
+  /** Checks all that is kept in the region, in O(pages). For tests. @throws ERR_MEM_INVARIANT, ERR_MEM_REGION_DAMAGED */
+  checkInvariants(): void;
+}
+
+/** How every allocator is opened. */
+export interface SharedAllocatorOptions {
+  /** The longest time that a call may block the thread while another one has the lock. @defaultValue 1000 ms */
+  readonly lockTimeoutMs?: number;
+}

@@ -1,0 +1,99 @@
+import { isProcessAlive, threadIdentity } from '../../../adapters/os/process-identity.js';
+import { MemoryError } from '../../core/errors.js';
+import { loadWide, storeWide } from '../shared-region.js';
+import { ALLOCATOR_RECORD } from './backend-header.js';
+
+/** Which allocator manages a backend's region. */
+export interface AllocatorFacts {
+  /** Its name in the table of allocator types. */
+  readonly type: string;
+  readonly major: number;
+  readonly minor: number;
+}
+
+// What CLAIM holds: no allocator, the thread that is creating one (a positive number), or one that can be used.
+const NONE = 0;
+const READY = -1;
+
+const CLAIM = ALLOCATOR_RECORD;
+const CLAIM_START = ALLOCATOR_RECORD + 1;
+const MAJOR = ALLOCATOR_RECORD + 3;
+const MINOR = ALLOCATOR_RECORD + 4;
+const NAME_LENGTH = ALLOCATOR_RECORD + 5;
+const NAME = ALLOCATOR_RECORD + 6;
+const MAX_NAME_BYTES = 64;
+const NAME_PATTERN = /^[a-z][a-z0-9-]*$/;
+
+/** The place in a backend's header that says which allocator manages its region. Threads and processes race for it. */
+export class AllocatorRecord {
+  readonly #words: Int32Array;
+  readonly #url: string;
+
+  constructor(words: Int32Array, url: string) {
+    this.#words = words;
+    this.#url = url;
+  }
+
+  /**
+   * Takes the right to create the allocator. One thread gets it; it goes over when that thread ends before
+   * {@link complete}.
+   *
+   * @throws ERR_MEM_BAD_SEGMENT when there is one, or another thread is creating one
+   */
+  claim(facts: AllocatorFacts): void {
+    if (facts.type.length > MAX_NAME_BYTES || !NAME_PATTERN.test(facts.type)) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'the allocator type',
+        value: JSON.stringify(facts.type),
+        expected: `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`,
+      });
+    }
+    const words = this.#words;
+    const { id, startTime } = threadIdentity();
+    const found = Atomics.load(words, CLAIM);
+    const isLost = found !== NONE && found !== READY && !isProcessAlive(found, loadWide(words, CLAIM_START));
+    // The start time of the lost thread must not be taken for the next one's, who would look dead.
+    if (isLost) storeWide(words, CLAIM_START, 0);
+    if (!(found === NONE || isLost) || Atomics.compareExchange(words, CLAIM, found, id) !== found) {
+      const isReady = Atomics.load(words, CLAIM) === READY;
+      throw this.#bad(isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
+    }
+    storeWide(words, CLAIM_START, startTime);
+    words[MAJOR] = facts.major;
+    words[MINOR] = facts.minor;
+    words[NAME_LENGTH] = facts.type.length;
+    new Uint8Array(words.buffer, words.byteOffset + NAME * 4, MAX_NAME_BYTES).set(Buffer.from(facts.type, 'latin1'));
+  }
+
+  /** Lets others use the allocator. */
+  complete(): void {
+    Atomics.store(this.#words, CLAIM, READY);
+  }
+
+  /** Gives the right back: the allocator could not be created, or is gone. */
+  clear(): void {
+    storeWide(this.#words, CLAIM_START, 0);
+    Atomics.store(this.#words, CLAIM, NONE);
+  }
+
+  /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that makes no sense */
+  read(): AllocatorFacts | undefined {
+    return readAllocatorRecord(this.#words, this.#url);
+  }
+
+  #bad(reason: string): MemoryError {
+    return new MemoryError('ERR_MEM_BAD_SEGMENT', { url: this.#url, reason });
+  }
+}
+
+/** Reads the record of a header, which may be a copy. @throws ERR_MEM_BAD_SEGMENT */
+export function readAllocatorRecord(words: Int32Array, url: string): AllocatorFacts | undefined {
+  if (Atomics.load(words, CLAIM) !== READY) return undefined;
+  const length = words[NAME_LENGTH] as number;
+  const valid = length > 0 && length <= MAX_NAME_BYTES;
+  const type = valid ? Buffer.from(words.buffer, words.byteOffset + NAME * 4, length).toString('latin1') : '';
+  if (!NAME_PATTERN.test(type)) {
+    throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: 'its header names no type of allocator' });
+  }
+  return { type, major: words[MAJOR] as number, minor: words[MINOR] as number };
+}

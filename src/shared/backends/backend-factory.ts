@@ -1,0 +1,94 @@
+import { MemoryError } from '../../core/errors.js';
+import { ArrayBackend, type CallersMemory } from './array-backend.js';
+import { HEADER_BYTES } from './backend-header.js';
+import type { BackendType } from './backend-type.js';
+import { CudaShmBackend } from './cuda-shm-backend.js';
+import { FileBackend } from './file-backend.js';
+import { HipShmBackend } from './hip-shm-backend.js';
+import { MallocBackend } from './malloc-backend.js';
+import type { MemoryBackend } from './memory-backend.js';
+import { PosixMmapBackend } from './posix-mmap-backend.js';
+import { PosixShmBackend } from './posix-shm-backend.js';
+import type { HostRegistrar } from './registered-shm-backend.js';
+import type { NewSegment, SegmentOptions } from './segment-backend.js';
+import { inspectSegment, withSegment } from './segment-file.js';
+import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
+
+/** What some kinds of backends need beside id, size and url. */
+export interface BackendOptions extends SegmentOptions {
+  /** For `array`: the memory that the caller owns. */
+  readonly memory?: CallersMemory;
+  /** For `cuda-shm` and `hip-shm`: the device that the memory is registered with. */
+  readonly device?: HostRegistrar;
+}
+
+/** A backend that is to be created. */
+interface NewBackend extends NewSegment {
+  readonly url: string | undefined;
+  readonly options: BackendOptions;
+}
+
+const FACTORIES: { readonly [T in BackendType]: (backend: NewBackend) => MemoryBackend } = {
+  array: ({ id, bytes, options }) => ArrayBackend.create(id, ofSize(given('memory', options.memory), bytes)),
+  malloc: ({ id, bytes }) => MallocBackend.create(id, bytes),
+  'posix-mmap': ({ id, bytes }) => PosixMmapBackend.create(id, bytes),
+  'posix-shm': (backend) => PosixShmBackend.create(given('url', backend.url), backend),
+  file: (backend) => FileBackend.create(given('url', backend.url), backend),
+  'cuda-shm': (backend) =>
+    CudaShmBackend.create(given('url', backend.url), { ...backend, device: given('device', backend.options.device) }),
+  'hip-shm': (backend) =>
+    HipShmBackend.create(given('url', backend.url), { ...backend, device: given('device', backend.options.device) }),
+};
+
+/**
+ * Creates a backend of a type.
+ *
+ * @param where - for one that has a name: a shared memory object's, or a file's path or url
+ * @throws ERR_MEM_INVALID_ARGUMENT when something it needs is missing, and what the type's `create` throws
+ */
+export function createBackendOf(
+  type: BackendType,
+  where: { readonly id: number; readonly bytes: number; readonly url: string | undefined },
+  options: BackendOptions,
+): MemoryBackend {
+  const create = FACTORIES[type];
+  if (!Object.hasOwn(FACTORIES, type)) {
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'the backend type',
+      value: JSON.stringify(type),
+      expected: `one of ${Object.keys(FACTORIES).join(', ')}`,
+    });
+  }
+  return create({ ...options, ...where, options });
+}
+
+/**
+ * Attaches to what a url leads to, whichever type its creator chose. A segment for a GPU is registered with `device`;
+ * without one it is plain shared memory.
+ *
+ * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE
+ */
+export function attachBackendAt(url: string, device: HostRegistrar | undefined): MemoryBackend {
+  if (url.startsWith(FILE_SCHEME)) return FileBackend.attach(url);
+  const store = sharedMemoryStore(url);
+  const type = withSegment(store, undefined, (fd) => inspectSegment(fd, store.url).facts?.type);
+  if (type === 'cuda-shm' && device !== undefined) return CudaShmBackend.attach(url, device);
+  if (type === 'hip-shm' && device !== undefined) return HipShmBackend.attach(url, device);
+  // Also for what cannot be attached: it says why.
+  return PosixShmBackend.attach(url);
+}
+
+function given<T>(name: string, value: T | undefined): T {
+  if (value !== undefined) return value;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: 'missing', expected: 'given for this type of backend' });
+}
+
+function ofSize(memory: CallersMemory, bytes: number): CallersMemory {
+  const actual = 'ptr' in memory ? memory.bytes : memory.byteLength;
+  if (bytes + HEADER_BYTES <= actual) return memory;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: 'the memory',
+    value: `${actual} bytes`,
+    expected: `at least ${bytes + HEADER_BYTES} bytes, ${HEADER_BYTES} of them for the header`,
+  });
+}

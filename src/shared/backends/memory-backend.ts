@@ -1,0 +1,133 @@
+import { isMainThread } from 'node:worker_threads';
+import { processIdentity, processSpace } from '../../../adapters/os/process-identity.js';
+import '../../core/disposable.js';
+import type { Releasable } from '../../core/disposable.js';
+import { MemoryError } from '../../core/errors.js';
+import { atExit, forgetAtExit } from '../../core/exit-hook.js';
+import { checkBytes } from '../../core/units.js';
+import { type RegionMemory, SharedRegion } from '../shared-region.js';
+import { AllocatorRecord } from './allocator-record.js';
+import { type BackendFacts, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
+import type { BackendType } from './backend-type.js';
+
+const MAX_ID = 2 ** 31 - 1;
+
+/** Memory that is a backend's, and how this process lets go of it. */
+export interface BackendMemory extends RegionMemory {
+  /** Ends this process's use of it. When that fails, nothing has changed. */
+  retire(): void;
+}
+
+/** What a subclass of {@link MemoryBackend} knows when it has its memory. */
+export interface BackendParts {
+  readonly memory: BackendMemory;
+  readonly header: Int32Array;
+  readonly facts: BackendFacts;
+  readonly url: string;
+  readonly isCreator: boolean;
+}
+
+/**
+ * Memory for one region: a header that says what it is, and the region behind it, which reads as zeros when it is new.
+ * One allocator may manage the region.
+ */
+export abstract class MemoryBackend implements Releasable {
+  readonly type: BackendType;
+  /** As its creator numbered it. */
+  readonly id: number;
+  /** Where other processes attach; for memory that cannot be attached only a name. */
+  readonly url: string;
+  readonly region: SharedRegion;
+  /** Whether this object created it, rather than attached to it. */
+  readonly isCreator: boolean;
+  /** Which allocator manages the region. */
+  readonly allocator: AllocatorRecord;
+  readonly #memory: BackendMemory;
+
+  /** @internal */
+  protected constructor(parts: BackendParts) {
+    this.type = parts.facts.type;
+    this.id = parts.facts.id;
+    this.url = parts.url;
+    this.isCreator = parts.isCreator;
+    this.#memory = parts.memory;
+    this.region = new SharedRegion(behindHeader(parts.memory));
+    this.allocator = new AllocatorRecord(parts.header, parts.url);
+    if (!isMainThread) atExit(this);
+  }
+
+  /** The bytes of the region. */
+  get bytes(): number {
+    return this.region.bytes;
+  }
+
+  get detached(): boolean {
+    return this.region.closed;
+  }
+
+  /**
+   * Ends the use of it here; others go on. Arrays over the region show zeros from then on. Does nothing the second time.
+   *
+   * @throws ERR_MEM_NATIVE when the system refuses; nothing has changed then
+   */
+  detach(): void {
+    if (this.detached) return;
+    this.#memory.retire();
+    this.region.close();
+    forgetAtExit(this);
+  }
+
+  /** Detaches; where this object created it, its name goes as well, so that nobody can attach any more. */
+  destroy(): void {
+    this.detach();
+  }
+
+  /** Detaches at the end of a worker; at the end of a process the system does. */
+  endWithProcess(): void {
+    if (!isMainThread) this.detach();
+  }
+
+  [Symbol.dispose](): void {
+    this.destroy();
+  }
+}
+
+/** Makes the facts of a new backend of this process. @throws ERR_MEM_INVALID_ARGUMENT for an id that is none */
+export function newFacts(type: BackendType, id: number, mappedBytes: number): BackendFacts {
+  if (!Number.isInteger(id) || id < 0 || id > MAX_ID) {
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'the backend id',
+      value: `${id}`,
+      expected: 'an integer from 0 to 2^31 - 1',
+    });
+  }
+  return { type, id, mappedBytes, creator: processIdentity(), space: processSpace() };
+}
+
+/** Checks the size of a region that is to be made. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT for 0 */
+export function checkRegionBytes(bytes: number): void {
+  checkBytes(bytes);
+  if (bytes === 0) throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'bytes', value: '0', expected: 'above 0' });
+}
+
+/** Writes the header of new memory that only this process can see so far. @returns the header's words */
+export function headNewMemory(memory: RegionMemory, facts: BackendFacts): Int32Array {
+  const header = headerOf(memory);
+  writeHeader(header, facts);
+  markReady(header);
+  return header;
+}
+
+/** The words of a memory's header. */
+export function headerOf(memory: RegionMemory): Int32Array {
+  const bytes = memory.bytesAt(0, HEADER_BYTES);
+  return new Int32Array(bytes.buffer, bytes.byteOffset, HEADER_BYTES / 4);
+}
+
+function behindHeader(memory: RegionMemory): RegionMemory {
+  return {
+    base: (memory.base + HEADER_BYTES) as RegionMemory['base'],
+    bytes: memory.bytes - HEADER_BYTES,
+    bytesAt: (offset, bytes) => memory.bytesAt(HEADER_BYTES + offset, bytes),
+  };
+}

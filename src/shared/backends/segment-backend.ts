@@ -1,0 +1,149 @@
+import { ftruncateSync, statfsSync } from 'node:fs';
+import { reserveFile } from '../../../adapters/os/file-reserve.js';
+import { pageBytes, replacePages, unmapPages } from '../../../adapters/os/mapping.js';
+import { mapShared } from '../../../adapters/os/shared-mapping.js';
+import { MemoryError } from '../../core/errors.js';
+import { alignUp, formatBytes } from '../../core/units.js';
+import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
+import type { BackendType } from './backend-type.js';
+import { type BackendParts, checkRegionBytes, headerOf, MemoryBackend, newFacts } from './memory-backend.js';
+import { NativeMemory } from './native-memory.js';
+import { inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
+import type { SegmentStore } from './segment-store.js';
+import { noRoomOr, outOfRoom } from './system-error.js';
+
+/** How a segment is created. */
+export interface SegmentOptions {
+  /**
+   * Takes the memory, or the room on the disk, at once. Without it a page takes memory when it is touched first, and
+   * when there is none left then, the system ends the process (SIGBUS): wherever others fill the file system as well,
+   * reserve.
+   *
+   * @defaultValue false
+   */
+  readonly reserve?: boolean;
+  /**
+   * Replaces a segment of that name whose creator is gone, or that was never completed.
+   *
+   * @defaultValue false: ERR_MEM_SEGMENT_EXISTS
+   */
+  readonly replaceStale?: boolean;
+}
+
+/** A segment that is to be created. */
+export interface NewSegment extends SegmentOptions {
+  /** The backend's number, which those who attach learn. */
+  readonly id: number;
+  /** The region's size; it becomes what fills the last page. */
+  readonly bytes: number;
+}
+
+/** What {@link SegmentBackend} adds to the parts of a backend. */
+export interface SegmentParts extends BackendParts {
+  readonly memory: NativeMemory;
+  readonly store: SegmentStore;
+  readonly number: number;
+}
+
+/** A backend that has a name, under which other processes attach to it. */
+export abstract class SegmentBackend extends MemoryBackend {
+  readonly #store: SegmentStore;
+  readonly #number: number;
+
+  /** @internal */
+  protected constructor(parts: SegmentParts) {
+    super(parts);
+    this.#store = parts.store;
+    this.#number = parts.number;
+  }
+
+  /** Unlinks the name, unless it leads to another segment by now. Those who have attached go on. */
+  protected unlink(): void {
+    removeSegment(this.#store, (fd) => segmentNumber(fd) === this.#number);
+  }
+
+  /** Detaches; where this object created the segment, its name goes first. When a step fails, it can be called again. */
+  override destroy(): void {
+    if (this.isCreator && !this.detached) this.unlink();
+    this.detach();
+  }
+}
+
+/** Creates a segment: of all who try, one succeeds. @throws as the backends' `create` */
+export function createSegment(type: BackendType, store: SegmentStore, options: NewSegment): SegmentParts {
+  const { id, bytes, reserve = false, replaceStale = false } = options;
+  checkRegionBytes(bytes);
+  const mappedBytes = alignUp(bytes + HEADER_BYTES, pageBytes());
+  const facts = newFacts(type, id, mappedBytes);
+  const fd = createExclusively(store, replaceStale);
+  try {
+    checkRoom(store, mappedBytes);
+    ftruncateSync(fd, mappedBytes);
+    const memory = mapSegment(fd, mappedBytes);
+    try {
+      const header = headerOf(memory);
+      writeHeader(header, facts);
+      if (reserve) reserveFile(fd, mappedBytes);
+      markReady(header);
+      return { memory, header, facts, store, number: segmentNumber(fd), url: store.url, isCreator: true };
+    } catch (error) {
+      memory.retire();
+      throw error;
+    }
+  } catch (error) {
+    const number = segmentNumber(fd);
+    removeSegment(store, (found) => segmentNumber(found) === number);
+    throw noRoomOr(error, mappedBytes, store.folder ?? 'shared memory');
+  } finally {
+    store.close(fd);
+  }
+}
+
+/**
+ * Attaches to a segment.
+ *
+ * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT for anything but a complete segment of one of `types`
+ */
+export function attachSegment(store: SegmentStore, types: readonly BackendType[]): SegmentParts {
+  const { url } = store;
+  const parts = withSegment(store, undefined, (fd) => {
+    const { state, reason, facts, bytes } = inspectSegment(fd, url);
+    if (state !== 'ready' || facts === undefined) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
+    if (!types.includes(facts.type)) {
+      throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: `it is of type ${facts.type}, not ${types.join(' or ')}` });
+    }
+    const memory = mapSegment(fd, bytes);
+    return { memory, header: headerOf(memory), facts, store, number: segmentNumber(fd), url, isCreator: false };
+  });
+  if (parts === undefined) throw new MemoryError('ERR_MEM_SEGMENT_ABSENT', { url });
+  return parts;
+}
+
+function createExclusively(store: SegmentStore, replaceStale: boolean): number {
+  const isStale = (fd: number) => inspectSegment(fd, store.url).stale;
+  let fd = store.create();
+  // Others may replace it at the same time: who finds a name that is taken by a living one has lost.
+  while (fd === undefined && replaceStale && (removeSegment(store, isStale) || isAbsent(store))) fd = store.create();
+  if (fd !== undefined) return fd;
+  const found = withSegment(store, undefined, (existing) => inspectSegment(existing, store.url));
+  throw new MemoryError('ERR_MEM_SEGMENT_EXISTS', {
+    url: store.url,
+    creatorPid: found?.facts?.creator.id ?? 0,
+    creatorAlive: found?.stale !== true,
+  });
+}
+
+function isAbsent(store: SegmentStore): boolean {
+  return withSegment(store, true, () => false);
+}
+
+/** A page that cannot be had when it is touched ends the process, so what can never fit is refused at once. */
+function checkRoom(store: SegmentStore, bytes: number): void {
+  if (store.folder === undefined) return;
+  const { bavail, bsize } = statfsSync(store.folder);
+  if (bytes > bavail * bsize) throw outOfRoom(bytes, `${formatBytes(bavail * bsize)} free in ${store.folder}`);
+}
+
+function mapSegment(fd: number, bytes: number): NativeMemory {
+  return new NativeMemory(mapShared(fd, bytes), bytes, { empty: replacePages, release: unmapPages });
+}

@@ -1,0 +1,103 @@
+import { fstatSync, readSync } from 'node:fs';
+import { withFileLock } from '../../../adapters/os/file-lock.js';
+import { processSpace } from '../../../adapters/os/process-identity.js';
+import { MemoryError } from '../../core/errors.js';
+import { type AllocatorFacts, readAllocatorRecord } from './allocator-record.js';
+import { type BackendFacts, creatorLiveness, HEADER_BYTES, type Liveness, readHeader } from './backend-header.js';
+import type { SegmentStore } from './segment-store.js';
+import { memoryErrorOf } from './system-error.js';
+
+/**
+ * What a named segment is. `ready` can be attached; `creating` will be, or its creator ended too early; `damaged` is
+ * truncated or overwritten, or no segment of this library.
+ */
+export interface SegmentInspection {
+  readonly state: 'ready' | 'creating' | 'damaged';
+  /** Why it cannot be attached; empty when it can. */
+  readonly reason: string;
+  readonly facts: BackendFacts | undefined;
+  readonly creator: Liveness;
+  readonly allocator: AllocatorFacts | undefined;
+  readonly bytes: number;
+  /** What it takes of memory or disk now. */
+  readonly residentBytes: number;
+  /** Whether nobody will unlink it any more: its creator is gone, or never completed it. */
+  readonly stale: boolean;
+}
+
+const STAT_BLOCK_BYTES = 512;
+// Creating takes milliseconds: a segment that is not complete after this time never will be.
+const CREATING_MS = 10_000;
+
+/** Looks at an open segment, of which anything may be wrong. Reads a copy of its header, and maps nothing. */
+export function inspectSegment(fd: number, url: string): SegmentInspection {
+  const { size, blocks, mtimeMs, isFile } = statOf(fd);
+  const common = { bytes: size, residentBytes: blocks * STAT_BLOCK_BYTES };
+  const isOld = Date.now() - mtimeMs > CREATING_MS;
+  const bad = (state: 'creating' | 'damaged', reason: string): SegmentInspection => {
+    const facts = { facts: undefined, creator: 'unknown', allocator: undefined } as const;
+    return { ...common, ...facts, state, reason, stale: state === 'creating' && isOld };
+  };
+  if (!isFile) return bad('damaged', 'it is no file');
+  if (size === 0) return bad('creating', CREATING);
+  if (size <= HEADER_BYTES) return bad('damaged', `it is truncated: ${size} bytes`);
+  const words = new Int32Array(HEADER_BYTES / 4);
+  if (readSync(fd, words, 0, HEADER_BYTES, 0) !== HEADER_BYTES) return bad('damaged', 'its header cannot be read');
+  const found = readHeader(words, size);
+  if (found.kind === 'damaged') return bad('damaged', found.reason);
+  const { facts } = found;
+  if (facts === undefined) return bad('creating', CREATING);
+  const creator = creatorLiveness(facts, processSpace());
+  const known = { ...common, facts, creator, stale: creator === 'dead' };
+  if (found.kind === 'creating') return { ...known, state: 'creating', reason: CREATING, allocator: undefined };
+  try {
+    return { ...known, state: 'ready', reason: '', allocator: readAllocatorRecord(words, url) };
+  } catch (error) {
+    if (!MemoryError.is(error, 'ERR_MEM_BAD_SEGMENT')) throw error;
+    return { ...known, state: 'damaged', reason: error.facts.reason, allocator: undefined };
+  }
+}
+
+/** What tells a segment from a later one of the same name: a file system gives no number twice while a file is in use. */
+export function segmentNumber(fd: number): number {
+  return fstatSync(fd).ino;
+}
+
+/**
+ * Unlinks a segment, if it is still the one that is meant. Removers of one segment wait for each other, and look again
+ * when it is their turn, so that none unlinks what was created under the name meanwhile.
+ *
+ * @param isMeant - given a descriptor of what the name leads to
+ * @returns whether it was unlinked
+ * @throws ERR_MEM_NATIVE
+ */
+export function removeSegment(store: SegmentStore, isMeant: (fd: number) => boolean): boolean {
+  return withSegment(store, false, (fd) =>
+    withFileLock(fd, () => {
+      const isCurrent = withSegment(store, false, (now) => segmentNumber(now) === segmentNumber(fd));
+      if (!isCurrent || !isMeant(fd)) return false;
+      store.unlink();
+      return true;
+    }),
+  );
+}
+
+/** Opens a segment for the time of `work`. @returns `absent` when there is none @throws ERR_MEM_NATIVE for errors of `fs` functions */
+export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number) => T): T {
+  const fd = store.open();
+  if (fd === undefined) return absent;
+  try {
+    return work(fd);
+  } catch (error) {
+    throw memoryErrorOf(error);
+  } finally {
+    store.close(fd);
+  }
+}
+
+const CREATING = 'it is still being created, or its creator ended too early';
+
+function statOf(fd: number): { size: number; blocks: number; mtimeMs: number; isFile: boolean } {
+  const stat = fstatSync(fd);
+  return { size: stat.size, blocks: stat.blocks, mtimeMs: stat.mtimeMs, isFile: stat.isFile() };
+}

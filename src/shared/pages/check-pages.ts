@@ -1,0 +1,78 @@
+import { ensure } from '../../blocks/ensure.js';
+import {
+  BIN_BITS,
+  FREE,
+  KIND_SHIFT,
+  LIVE,
+  PREVIOUS,
+  PREVIOUS_GRANULES,
+  REFERENCE,
+  REFERENCES,
+  STATE,
+  USED_GRANULES,
+} from './layout.js';
+import type { PageRegion } from './page-region.js';
+import { BIN_COUNT, binOf } from './size-classes.js';
+
+/**
+ * Checks all pages and lists of a region, in O(pages). The lock must be held.
+ *
+ * @throws ERR_MEM_INVARIANT, ERR_MEM_REGION_DAMAGED
+ */
+export function checkPages(pages: PageRegion): void {
+  ensure(!pages.journal.pending, 'the journal is empty while nothing is under way');
+  const { headers, words, references } = pages;
+  const free = new Set<number>();
+  const counted = new Map<number, number>();
+  let used = 0;
+  let previous = 0;
+  let wasFree = false;
+  for (const page of headers) {
+    const granules = headers.granulesOf(page);
+    const kind = headers.kindOf(page);
+    ensure(kind >= FREE && kind <= REFERENCE, `page ${page} is of a known kind`);
+    ensure(words.load(page, PREVIOUS_GRANULES) === previous, `page ${page} knows the size of the page in front of it`);
+    ensure(!(wasFree && kind === FREE), `free pages at ${page} are one`);
+    wasFree = kind === FREE;
+    previous = granules;
+    if (kind === FREE) free.add(page);
+    else used += granules;
+    if (kind === REFERENCE) counted.set(references.targetOf(page), (counted.get(references.targetOf(page)) ?? 0) + 1);
+  }
+  ensure(used === words.near[USED_GRANULES], `used granules ${words.near[USED_GRANULES]} == sum of pages in use ${used}`);
+  for (const page of headers) {
+    if (headers.kindOf(page) !== LIVE) continue;
+    ensure(words.load(page, REFERENCES) === (counted.get(page) ?? 0), `references of page ${page} == pages that name it`);
+    counted.delete(page);
+  }
+  ensure(counted.size === 0, 'every reference names a live page');
+  checkBins(pages, free);
+}
+
+/** Checks that the holder's cache is made of its own pages. Only its thread may ask, with the lock held. @throws ERR_MEM_INVARIANT */
+export function checkCache(pages: PageRegion, holder: number, cachedState: number): void {
+  const record = pages.recordOf(holder);
+  let granules = 0;
+  for (const page of pages.cache.pagesOf(record)) {
+    pages.headers.check(page);
+    ensure(pages.words.load(page, STATE) === ((cachedState << KIND_SHIFT) | holder), `page ${page} in a cache is its holder's`);
+    granules += pages.headers.granulesOf(page);
+  }
+  ensure(granules === pages.cache.cachedGranules(record), 'cached granules == sum of cached pages');
+}
+
+function checkBins(pages: PageRegion, free: Set<number>): void {
+  const { heap, headers, words } = pages;
+  for (let bin = 0; bin < BIN_COUNT; bin++) {
+    const isFilled = ((words.near[BIN_BITS + (bin >>> 5)]! >>> (bin & 31)) & 1) === 1;
+    ensure(isFilled === (heap.headOf(bin) !== 0), `the bit of bin ${bin} tells whether it holds pages`);
+    let before = 0;
+    for (let page = heap.headOf(bin); page !== 0; page = heap.nextInBin(page)) {
+      ensure(free.delete(page), `page ${page} in bin ${bin} is free and in no other list`);
+      ensure(binOf(headers.granulesOf(page) - 1) === bin, `page ${page} is in the bin of its size`);
+      ensure(words.load(page, PREVIOUS) === before, `page ${page} knows the page before it`);
+      before = page;
+    }
+  }
+  ensure(free.size === 0, 'every free page is in a list');
+}

@@ -1,0 +1,294 @@
+import type { Journal } from './journal.js';
+import {
+  BIN_BITS,
+  BIN_HEADS,
+  CHECK,
+  EPISODE,
+  FREE,
+  GENERATION,
+  GRANULES,
+  KIND_SHIFT,
+  LAST_EPISODE,
+  MIN_PAGE_GRANULES,
+  NEXT,
+  PREVIOUS,
+  PREVIOUS_GRANULES,
+  REFERENCES,
+  STATE,
+  USED_GRANULES,
+} from './layout.js';
+import type { PageHeaders } from './page-headers.js';
+import type { RegionWords } from './region-words.js';
+import { binOf, classOf, LARGE_BIN } from './size-classes.js';
+
+const BIT_WORDS = 5;
+// Pages behind a list's first one that are looked at.
+const LOOK_AHEAD = 8;
+const FREE_STATE = FREE << KIND_SHIFT;
+
+/**
+ * The free pages of a region, in a list for each size class; the pages of a request are cut from the smallest class that
+ * has one, and join their free neighbours when they come back. So no two free pages are neighbours.
+ *
+ * Every method is one operation of the journal, to be committed or rolled back by the caller, who holds the lock.
+ * Cost: O(1), but O(large pages) for what only a page above 16 MiB, or the class below, can serve.
+ */
+export class PageHeap {
+  readonly #words: RegionWords;
+  readonly #headers: PageHeaders;
+  readonly #journal: Journal;
+
+  constructor(words: RegionWords, headers: PageHeaders, journal: Journal) {
+    this.#words = words;
+    this.#headers = headers;
+    this.#journal = journal;
+  }
+
+  /** Makes one free page of all memory: for a new region. */
+  format(): void {
+    const { first, end } = this.#headers;
+    this.#writeFresh(first, end - first, 0);
+    this.#insert(first);
+  }
+
+  /**
+   * Takes a page.
+   *
+   * @param payload - granules, above 0
+   * @param state - what it becomes
+   * @returns the page, or 0 when no free page is large enough
+   * @throws ERR_MEM_REGION_DAMAGED
+   */
+  allocate(payload: number, state: number): number {
+    const page = this.#find(payload);
+    if (page === 0) return 0;
+    this.#remove(page);
+    this.#take(page, Math.min(classOf(payload), this.#headers.granulesOf(page) - 1), state);
+    return page;
+  }
+
+  /**
+   * Takes a page whose payload is aligned. As {@link allocate}.
+   *
+   * @param alignment - granules, a power of two above 1
+   * @param bias - granules from an aligned address to the region's start
+   */
+  allocateAligned(payload: number, alignment: number, bias: number, state: number): number {
+    // A gap in front is a page of its own: where it would be too small, the payload moves on by one alignment.
+    const found = this.#find(payload + alignment + MIN_PAGE_GRANULES - 1);
+    if (found === 0) return 0;
+    this.#remove(found);
+    let gap = (alignment - ((found + 1 + bias) % alignment)) % alignment;
+    while (gap > 0 && gap < MIN_PAGE_GRANULES) gap += alignment;
+    const page = found + gap;
+    if (gap > 0) {
+      const rest = this.#headers.granulesOf(found) - gap;
+      this.#resize(found, gap);
+      this.#insert(found);
+      this.#writeFresh(page, rest, gap);
+      this.#tellNext(page, rest);
+    }
+    this.#take(page, Math.min(classOf(payload), this.#headers.granulesOf(page) - 1), state);
+    return page;
+  }
+
+  /**
+   * Takes a page back and joins it with its free neighbours.
+   *
+   * @param page - one that is in no list
+   * @returns the free page that it is part of now
+   * @throws ERR_MEM_REGION_DAMAGED
+   */
+  free(page: number): number {
+    const words = this.#words;
+    const headers = this.#headers;
+    const journal = this.#journal;
+    let granules = headers.granulesOf(page);
+    let merged = page;
+    journal.write(0, USED_GRANULES, words.near[USED_GRANULES]! - granules);
+    const next = page + granules;
+    if (next < headers.end) {
+      headers.check(next);
+      if (words.load(next, PREVIOUS_GRANULES) !== granules) headers.refuse(next, 'it does not know the page in front of it');
+      if (headers.kindOf(next) === FREE) {
+        this.#remove(next);
+        granules += headers.granulesOf(next);
+        journal.write(next, CHECK, 0);
+      }
+    }
+    const before = headers.pageBefore(page);
+    if (before !== 0) {
+      headers.check(before);
+      if (before + headers.granulesOf(before) !== page) headers.refuse(before, 'it does not reach to the page behind it');
+      if (headers.kindOf(before) === FREE) {
+        this.#remove(before);
+        granules += headers.granulesOf(before);
+        journal.write(page, CHECK, 0);
+        merged = before;
+      }
+    }
+    this.#resize(merged, granules);
+    journal.write(merged, STATE, FREE_STATE);
+    this.#tellNext(merged, granules);
+    this.#insert(merged);
+    return merged;
+  }
+
+  /** The first page of a bin, or 0. */
+  headOf(bin: number): number {
+    return this.#words.near[BIN_HEADS + bin]!;
+  }
+
+  /** The next page in a bin, or 0. */
+  nextInBin(page: number): number {
+    return this.#words.load(page, NEXT);
+  }
+
+  /** The first bin from `bin` on that is not empty, or -1. */
+  filledBin(bin: number): number {
+    const near = this.#words.near;
+    let word = bin >>> 5;
+    let bits = near[BIN_BITS + word]! & (-1 << (bin & 31));
+    while (bits === 0) {
+      word++;
+      if (word === BIT_WORDS) return -1;
+      bits = near[BIN_BITS + word]!;
+    }
+    return (word << 5) + 31 - Math.clz32(bits & -bits);
+  }
+
+  #find(payload: number): number {
+    const wanted = classOf(payload);
+    const bin = binOf(wanted);
+    const filled = this.filledBin(bin);
+    let page = 0;
+    if (filled === LARGE_BIN) page = this.#bestFit(LARGE_BIN, wanted);
+    else if (filled !== -1) page = this.#lowestOf(filled);
+    // All that is left may be a page of the class below that is larger than its class.
+    if (page === 0 && wanted > payload) page = this.#bestFit(binOf(payload), payload);
+    if (page !== 0) this.#headers.checkKind(page, FREE);
+    return page;
+  }
+
+  /**
+   * The page with the lowest place among the first ones of a bin. That keeps the high end free for large pages: of two
+   * million requests of up to 128 KiB at nine tenths in use, 21 are refused, where taking the first page refuses 1649.
+   */
+  #lowestOf(bin: number): number {
+    let lowest = this.headOf(bin);
+    let page = this.nextInBin(lowest);
+    for (let n = 0; n < LOOK_AHEAD && page !== 0; n++) {
+      this.#headers.checkKind(page, FREE);
+      if (page < lowest) lowest = page;
+      page = this.nextInBin(page);
+    }
+    return lowest;
+  }
+
+  #bestFit(bin: number, payload: number): number {
+    let best = 0;
+    let bestGranules = Number.POSITIVE_INFINITY;
+    let previous = 0;
+    for (let page = this.headOf(bin); page !== 0; page = this.nextInBin(page)) {
+      this.#headers.checkKind(page, FREE);
+      // A damaged list might be a ring.
+      if (this.#words.load(page, PREVIOUS) !== previous)
+        this.#headers.refuse(page, 'it does not know the page before it in its list');
+      previous = page;
+      const granules = this.#headers.granulesOf(page);
+      if (granules > payload && granules < bestGranules) {
+        best = page;
+        bestGranules = granules;
+      }
+    }
+    return best;
+  }
+
+  /** Cuts a page that is in no list to its payload and gives it its state. */
+  #take(page: number, payload: number, state: number): void {
+    const words = this.#words;
+    const journal = this.#journal;
+    const whole = this.#headers.granulesOf(page);
+    let granules = payload + 1;
+    const rest = whole - granules;
+    if (rest < MIN_PAGE_GRANULES) granules = whole;
+    else {
+      this.#resize(page, granules);
+      this.#writeFresh(page + granules, rest, granules);
+      this.#tellNext(page + granules, rest);
+      this.#insert(page + granules);
+    }
+    const episode = (words.near[LAST_EPISODE]! + 1) | 0;
+    journal.write(0, LAST_EPISODE, episode);
+    journal.write(0, USED_GRANULES, words.near[USED_GRANULES]! + granules);
+    journal.write(page, EPISODE, episode);
+    journal.write(page, GENERATION, 0);
+    journal.write(page, REFERENCES, 0);
+    journal.write(page, STATE, state);
+  }
+
+  /** Writes the header of a free page where none was. What it overwrites is free memory: the check alone is undone. */
+  #writeFresh(page: number, granules: number, previousGranules: number): void {
+    const words = this.#words;
+    words.store(page, STATE, FREE_STATE);
+    words.store(page, GRANULES, granules);
+    words.store(page, PREVIOUS_GRANULES, previousGranules);
+    this.#journal.write(page, CHECK, this.#headers.checkOf(page, granules));
+  }
+
+  #resize(page: number, granules: number): void {
+    this.#journal.write(page, GRANULES, granules);
+    this.#journal.write(page, CHECK, this.#headers.checkOf(page, granules));
+  }
+
+  /** Tells the page behind how large the one in front of it is. */
+  #tellNext(page: number, granules: number): void {
+    const next = page + granules;
+    if (next >= this.#headers.end) return;
+    this.#headers.check(next);
+    this.#journal.write(next, PREVIOUS_GRANULES, granules);
+  }
+
+  #insert(page: number): void {
+    const near = this.#words.near;
+    const journal = this.#journal;
+    const bin = binOf(this.#headers.granulesOf(page) - 1);
+    const head = near[BIN_HEADS + bin]!;
+    journal.write(page, NEXT, head);
+    journal.write(page, PREVIOUS, 0);
+    if (head !== 0) {
+      this.#headers.checkKind(head, FREE);
+      journal.write(head, PREVIOUS, page);
+    } else {
+      const word = BIN_BITS + (bin >>> 5);
+      journal.write(0, word, near[word]! | (1 << (bin & 31)));
+    }
+    journal.write(0, BIN_HEADS + bin, page);
+  }
+
+  #remove(page: number): void {
+    const words = this.#words;
+    const near = words.near;
+    const journal = this.#journal;
+    const headers = this.#headers;
+    const bin = binOf(headers.granulesOf(page) - 1);
+    const next = words.load(page, NEXT);
+    const previous = words.load(page, PREVIOUS);
+    if (next !== 0) {
+      headers.checkKind(next, FREE);
+      if (words.load(next, PREVIOUS) !== page) headers.refuse(next, 'it does not know the page before it in its list');
+      journal.write(next, PREVIOUS, previous);
+    }
+    if (previous !== 0) {
+      headers.checkKind(previous, FREE);
+      if (words.load(previous, NEXT) !== page) headers.refuse(previous, 'it does not know the page behind it in its list');
+      journal.write(previous, NEXT, next);
+      return;
+    }
+    if (near[BIN_HEADS + bin] !== page) headers.refuse(page, 'it is in no list');
+    journal.write(0, BIN_HEADS + bin, next);
+    if (next !== 0) return;
+    const word = BIN_BITS + (bin >>> 5);
+    journal.write(0, word, near[word]! & ~(1 << (bin & 31)));
+  }
+}

@@ -1,0 +1,210 @@
+import { yieldThread } from '../../../adapters/os/scheduling.js';
+import { MemoryError } from '../../core/errors.js';
+import {
+  CACHED,
+  DRAINING,
+  EPISODE,
+  FREEING,
+  HOLDER_MASK,
+  KIND_SHIFT,
+  LIVE,
+  REFERENCE,
+  REFERENCES,
+  REMOTE,
+  REMOTE_HEAD,
+  STATE,
+} from './layout.js';
+import type { PageRegion } from './page-region.js';
+
+const NOBODY = -1;
+
+/**
+ * Gives pages back to the heap that belong to threads which have ended, or are in nobody's list because one has died
+ * while it moved them. The caller holds the lock for the whole of a method, and each page is an operation of its own:
+ * broken off anywhere, it can be done again.
+ *
+ * Pages are found by walking all of them: O(pages). The words of a live thread's pages change meanwhile, by these rules.
+ * A thread announces a page in its record (FREEING) before it frees it to another's list and takes that back when it is in
+ * the list. It checks that the owner is current after the announcement; so who has closed an owner and sees no announcement
+ * has seen the last push.
+ */
+export class PageReclaimer {
+  readonly #pages: PageRegion;
+  readonly #timeoutMs: number;
+
+  constructor(pages: PageRegion, timeoutMs: number) {
+    this.#pages = pages;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * Closes a slot and gives its cached pages back. It can be taken again when the caller lets it go: `participants.leave`.
+   *
+   * @param freeHeld - whether what its thread held goes back, too: blocks on which no reference is counted, and its references
+   * @returns the bytes of blocks that were given back
+   * @throws ERR_MEM_LOCK_TIMEOUT when another thread is stopped in the middle of a free; done again later, it goes on
+   */
+  retire(slot: number, freeHeld: boolean): number {
+    const { participants, cache, words } = this.#pages;
+    const holder = participants.close(slot);
+    const record = participants.recordOf(slot);
+    let bytes = freeHeld ? this.#dropReferences(holder) : 0;
+    do {
+      Atomics.exchange(words.near, record + REMOTE_HEAD, 0);
+      bytes += this.#takePages(holder, freeHeld);
+    } while (this.#isPushedTo(holder) || Atomics.load(words.near, record + REMOTE_HEAD) !== 0);
+    cache.forget(record);
+    return bytes;
+  }
+
+  /**
+   * Gives back what nobody can use any more without taking anything from anybody: the caches of threads that have ended,
+   * the lists of remote pages, and pages that a thread was moving when it died.
+   */
+  sweep(): void {
+    const { participants, headers, words } = this.#pages;
+    const dead = this.#deadSlots();
+    // Of a live owner, a remote page is lost if it is seen twice in the same episode, while no thread is about to push it
+    // and the owner's list, and what it was just draining, did not have it in between.
+    const suspects: { readonly page: number; readonly state: number; readonly episode: number }[] = [];
+    for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
+      headers.check(page);
+      const state = words.load(page, STATE);
+      const kind = state >>> KIND_SHIFT;
+      if (kind !== CACHED && kind !== REMOTE) continue;
+      const holder = state & HOLDER_MASK;
+      const isGone = !participants.isCurrent(holder) || dead.has(participants.slotOf(holder));
+      if (isGone && this.#announcerOf(page) === NOBODY) page = this.#free(page);
+      else if (kind === REMOTE) suspects.push({ page, state, episode: words.load(page, EPISODE) });
+    }
+    const announced = this.#announcedBesides(dead);
+    for (let slot = 0; slot < participants.used; slot++) {
+      if (participants.isTaken(slot) && !dead.has(slot)) this.#emptyRemote(slot);
+    }
+    for (const { page, state, episode } of suspects) {
+      if (announced.has(page) || !headers.isPage(page)) continue;
+      if (words.load(page, STATE) === state && words.load(page, EPISODE) === episode) this.#free(page);
+    }
+  }
+
+  /** Tells whether {@link sweep} may find something. Cost: a file read for each other thread. */
+  canSweep(): boolean {
+    const { participants, words } = this.#pages;
+    for (let slot = 0; slot < participants.used; slot++) {
+      if (!participants.isTaken(slot)) continue;
+      if (words.near[participants.recordOf(slot) + REMOTE_HEAD] !== 0 || !participants.isSlotAlive(slot)) return true;
+    }
+    return false;
+  }
+
+  /** Frees every page of a closed holder; with `freeHeld` also its blocks. @returns the bytes of those */
+  #takePages(holder: number, freeHeld: boolean): number {
+    const { headers, words } = this.#pages;
+    let bytes = 0;
+    for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
+      headers.check(page);
+      let state = words.load(page, STATE);
+      if ((state & HOLDER_MASK) !== holder) continue;
+      const isHeld = state >>> KIND_SHIFT === LIVE;
+      if (isHeld && !(freeHeld && words.load(page, REFERENCES) === 0)) continue;
+      this.#waitForFree(page);
+      if (isHeld) {
+        // Another thread may have freed it meanwhile; it is a remote page of the holder then.
+        const remote = (REMOTE << KIND_SHIFT) | holder;
+        if (words.replace(page, STATE, state, remote)) bytes += headers.payloadBytesOf(page);
+        state = words.load(page, STATE);
+      }
+      const kind = state >>> KIND_SHIFT;
+      if ((state & HOLDER_MASK) === holder && (kind === CACHED || kind === REMOTE)) page = this.#free(page);
+    }
+    return bytes;
+  }
+
+  /** Drops every reference that the holder counts. @returns the bytes of the blocks whose last one it was */
+  #dropReferences(holder: number): number {
+    const { headers, words, references, journal } = this.#pages;
+    const own: number[] = [];
+    for (const page of headers) if (words.load(page, STATE) === ((REFERENCE << KIND_SHIFT) | holder)) own.push(page);
+    let bytes = 0;
+    for (const page of own) {
+      bytes += references.drop(page, holder);
+      journal.commit();
+    }
+    return bytes;
+  }
+
+  /** Takes a live thread's list of remote pages and waits until it has moved those that it is draining. */
+  #emptyRemote(slot: number): void {
+    const { participants, cache, words } = this.#pages;
+    const record = participants.recordOf(slot);
+    for (const page of cache.stealRemote(record)) this.#free(page);
+    const start = performance.now();
+    while (Atomics.load(words.near, record + DRAINING) !== 0 && participants.isSlotAlive(slot)) this.#pause(start, slot);
+  }
+
+  #free(page: number): number {
+    const merged = this.#pages.heap.free(page);
+    this.#pages.journal.commit();
+    return merged;
+  }
+
+  /** Waits for the live threads that are about to push a page to the closed holder's list. @returns whether there were any */
+  #isPushedTo(holder: number): boolean {
+    const { participants, headers, words } = this.#pages;
+    let found = false;
+    for (let slot = 0; slot < participants.used; slot++) {
+      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
+      if (page === 0 || !headers.isPage(page) || headers.holderOf(page) !== holder || !participants.isSlotAlive(slot)) continue;
+      found = true;
+      this.#waitForFree(page);
+    }
+    return found;
+  }
+
+  /** Waits until no live thread is about to push the page. */
+  #waitForFree(page: number): void {
+    let slot = this.#announcerOf(page);
+    if (slot === NOBODY) return;
+    const start = performance.now();
+    for (; slot !== NOBODY; slot = this.#announcerOf(page)) this.#pause(start, slot);
+  }
+
+  /** The slot of a live thread that has announced the page, or NOBODY. */
+  #announcerOf(page: number): number {
+    const { participants, words } = this.#pages;
+    for (let slot = 0; slot < participants.used; slot++) {
+      if (Atomics.load(words.near, participants.recordOf(slot) + FREEING) === page && participants.isSlotAlive(slot)) return slot;
+    }
+    return NOBODY;
+  }
+
+  /** The pages that threads are freeing to another's list, but for those of `dead` slots: a dead thread's stays for ever. */
+  #announcedBesides(dead: ReadonlySet<number>): ReadonlySet<number> {
+    const { participants, words } = this.#pages;
+    const pages = new Set<number>();
+    for (let slot = 0; slot < participants.used; slot++) {
+      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
+      if (page !== 0 && !dead.has(slot)) pages.add(page);
+    }
+    return pages;
+  }
+
+  #deadSlots(): ReadonlySet<number> {
+    const { participants } = this.#pages;
+    const dead = new Set<number>();
+    for (let slot = 0; slot < participants.used; slot++) {
+      if (participants.isTaken(slot) && !participants.isSlotAlive(slot)) dead.add(slot);
+    }
+    return dead;
+  }
+
+  /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */
+  #pause(start: number, slot: number): void {
+    const waitedMs = performance.now() - start;
+    if (waitedMs > this.#timeoutMs) {
+      const ownerPid = this.#pages.participants.pidOf(slot);
+      throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
+    }
+    yieldThread();
+  }
+}

@@ -1,0 +1,190 @@
+import { MemoryError } from '../../core/errors.js';
+import {
+  CLOSING,
+  FREEING,
+  PARTICIPANTS,
+  PRESSURE,
+  PROCESS_ID,
+  RECORD_GENERATION,
+  RECORD_WORDS,
+  RECORDS,
+  SEEN_PRESSURE,
+  SLOTS_USED,
+  THREAD_ID,
+  THREAD_START,
+  THREAD_START_HIGH,
+} from './layout.js';
+import type { RegionWords } from './region-words.js';
+import type { ThreadWatch } from './thread-watch.js';
+
+const SLOT_BITS = 10;
+const SLOT_MASK = 2 ** SLOT_BITS - 1;
+const GENERATION_MASK = 2 ** 18 - 1;
+const WORD = 2 ** 32;
+const NOBODY = 0n;
+
+/** No more fit into a holder. */
+export const MAX_PARTICIPANTS = SLOT_MASK;
+
+/**
+ * The threads, of all processes, that use a region. Each has a record in it, in a slot that another thread gets later.
+ *
+ * A holder names a slot and its generation in 28 bits: it stands in the lock and in the header of every page that is in
+ * use, and never stands for two threads. A record names its thread by number and start time, which no other thread ever
+ * has again.
+ */
+export class Participants {
+  /** How many there can be. */
+  readonly count: number;
+  readonly watch: ThreadWatch;
+  readonly #near: Int32Array;
+  readonly #identities: BigInt64Array;
+
+  constructor(words: RegionWords, watch: ThreadWatch) {
+    const near = words.near;
+    this.#near = near;
+    this.#identities = new BigInt64Array(near.buffer, near.byteOffset, Math.floor(near.length / 2));
+    this.count = near[PARTICIPANTS]!;
+    this.watch = watch;
+  }
+
+  /** The index of a slot's first word. */
+  recordOf(slot: number): number {
+    return RECORDS + slot * RECORD_WORDS;
+  }
+
+  /** The slot that a holder names. The holder may be any number of 28 bits; the slot may then be none. */
+  slotOf(holder: number): number {
+    return (holder & SLOT_MASK) - 1;
+  }
+
+  /** The holder that a slot's present generation is; it may have no thread. */
+  holderOf(slot: number): number {
+    return ((this.#near[this.recordOf(slot) + RECORD_GENERATION]! & GENERATION_MASK) << SLOT_BITS) | (slot + 1);
+  }
+
+  /** Takes an empty slot for this thread. @returns its holder, or 0 when there is none */
+  enter(): number {
+    for (let slot = 0; slot < this.#rescueSlot; slot++) {
+      if (!this.isTaken(slot) && this.#claim(slot, NOBODY)) return this.holderOf(slot);
+    }
+    return 0;
+  }
+
+  /**
+   * Takes the slot that is kept for a thread which finds no other and gives those of ended threads back. It holds the lock,
+   * and never a page.
+   *
+   * @returns its holder, or 0 when another thread has it
+   */
+  enterRescue(): number {
+    const slot = this.#rescueSlot;
+    const found = Atomics.load(this.#identities, this.recordOf(slot) / 2);
+    if ((found !== NOBODY && this.isSlotAlive(slot)) || !this.#claim(slot, found)) return 0;
+    // The one who had it may have died with the lock: its holder must not be ours.
+    Atomics.add(this.#near, this.recordOf(slot) + RECORD_GENERATION, 1);
+    return this.holderOf(slot);
+  }
+
+  get #rescueSlot(): number {
+    return this.count - 1;
+  }
+
+  #claim(slot: number, from: bigint): boolean {
+    const { self, pid } = this.watch;
+    const identity = BigInt.asIntN(64, (BigInt(Math.floor(self.startTime) % WORD) << 32n) | BigInt(self.id >>> 0));
+    const record = this.recordOf(slot);
+    if (Atomics.compareExchange(this.#identities, record / 2, from, identity) !== from) return false;
+    for (let used = this.used; used <= slot; used = this.used) Atomics.compareExchange(this.#near, SLOTS_USED, used, slot + 1);
+    this.#near[record + THREAD_START_HIGH] = Math.floor(self.startTime / WORD);
+    this.#near[record + SEEN_PRESSURE] = this.#near[PRESSURE]!;
+    this.#near[record + PROCESS_ID] = pid;
+    return true;
+  }
+
+  /** Slots below it may be taken. */
+  get used(): number {
+    return Math.min(Atomics.load(this.#near, SLOTS_USED), this.count);
+  }
+
+  /** Empties a slot; it can be taken from then on. */
+  leave(slot: number): void {
+    const record = this.recordOf(slot);
+    this.#near[record + PROCESS_ID] = 0;
+    this.#near[record + FREEING] = 0;
+    this.#near[record + CLOSING] = 0;
+    Atomics.store(this.#identities, record / 2, NOBODY);
+  }
+
+  /** Begins the end of a slot's holder: from now on it names nobody. Its record stays taken until {@link leave}. */
+  close(slot: number): number {
+    const record = this.recordOf(slot);
+    const closing = this.#near[record + CLOSING]!;
+    // Broken off between the two stores, the holder is still current: it is closed again.
+    if (closing !== 0 && closing !== this.holderOf(slot)) return closing;
+    const holder = this.holderOf(slot);
+    this.#near[record + CLOSING] = holder;
+    Atomics.add(this.#near, record + RECORD_GENERATION, 1);
+    return holder;
+  }
+
+  isTaken(slot: number): boolean {
+    return this.#near[this.recordOf(slot) + THREAD_ID] !== 0;
+  }
+
+  /** Tells whether a holder is that of a slot which is taken. */
+  isCurrent(holder: number): boolean {
+    const slot = this.slotOf(holder);
+    if (slot < 0 || slot >= this.count) return false;
+    const record = this.recordOf(slot);
+    const generation = Atomics.load(this.#near, record + RECORD_GENERATION) & GENERATION_MASK;
+    return generation === holder >>> SLOT_BITS && this.#near[record + THREAD_ID] !== 0;
+  }
+
+  /** Tells whether the thread of a holder still runs, be it while its slot is closing. Cost: a file read for another thread's. */
+  isAlive(holder: number): boolean {
+    const slot = this.slotOf(holder);
+    if (!this.isCurrent(holder)) {
+      if (slot < 0 || slot >= this.count || this.#near[this.recordOf(slot) + CLOSING] !== holder) return false;
+    }
+    return this.isSlotAlive(slot);
+  }
+
+  /** Tells whether the thread that has taken a slot still runs. Cost: a file read for another thread's. */
+  isSlotAlive(slot: number): boolean {
+    const record = this.recordOf(slot);
+    const id = this.#near[record + THREAD_ID]! >>> 0;
+    if (id === 0) return false;
+    const start = (this.#near[record + THREAD_START]! >>> 0) + this.#near[record + THREAD_START_HIGH]! * WORD;
+    const { self } = this.watch;
+    return (id === self.id && start === self.startTime) || this.watch.isAlive(id, start);
+  }
+
+  /** Tells whether this thread has taken the slot. */
+  isOwn(slot: number): boolean {
+    const record = this.recordOf(slot);
+    return this.#near[record + THREAD_ID]! >>> 0 === this.watch.self.id && this.#near[record + PROCESS_ID] === this.watch.pid;
+  }
+
+  /** The process of a slot's thread; the thread itself where it has not said yet; 0 for an empty slot. */
+  pidOf(slot: number): number {
+    const record = this.recordOf(slot);
+    return this.#near[record + PROCESS_ID]! || this.#near[record + THREAD_ID]!;
+  }
+
+  /** The process of a holder for a message; 0 when nobody knows it any more. */
+  pidOfHolder(holder: number): number {
+    return this.isCurrent(holder) ? this.pidOf(this.slotOf(holder)) : 0;
+  }
+
+  /** The slot that `tid` names and this thread has taken. @throws ERR_MEM_INVALID_ARGUMENT for any other number */
+  checkOwn(tid: number): number {
+    const slot = this.slotOf(tid);
+    if (Number.isInteger(tid) && tid > 0 && this.isCurrent(tid) && this.isOwn(slot)) return slot;
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'the context’s thread id',
+      value: String(tid),
+      expected: 'one that createTls gave to this thread',
+    });
+  }
+}

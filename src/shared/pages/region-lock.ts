@@ -1,0 +1,118 @@
+import { futexWait, futexWaitAsync, futexWake } from '../../../adapters/os/futex.js';
+import { MemoryError } from '../../core/errors.js';
+import type { Journal } from './journal.js';
+import { HOLDER_MASK, LOCK } from './layout.js';
+import type { Participants } from './participants.js';
+import type { RegionWords } from './region-words.js';
+
+// Set while somebody may be asleep on the word.
+const WAITERS = 2 ** 30;
+const SPINS = 200;
+const FIRST_SLEEP_MS = 0.25;
+const LONGEST_SLEEP_MS = 20;
+
+/**
+ * The lock of a region, between threads and processes; one that has died cannot keep it.
+ *
+ * The word holds 0 or the owner's holder. Waiting spins, then sleeps, and looks every time it wakes whether the owner still
+ * runs: when it does not, the lock goes over. Whoever gets the lock rolls back what the journal says was left undone, so
+ * that the region is sound whenever the lock is held.
+ */
+export class RegionLock {
+  readonly #near: Int32Array;
+  readonly #address: number;
+  readonly #participants: Participants;
+  readonly #journal: Journal;
+
+  constructor(words: RegionWords, participants: Participants, journal: Journal) {
+    this.#near = words.near;
+    this.#address = words.region.base + LOCK * 4;
+    this.#participants = participants;
+    this.#journal = journal;
+  }
+
+  /**
+   * Takes the lock, and blocks the thread for `timeoutMs` at most.
+   *
+   * @param holder - the holder that takes it
+   * @throws ERR_MEM_LOCK_TIMEOUT, ERR_MEM_REGION_DAMAGED
+   */
+  acquire(holder: number, timeoutMs: number): void {
+    if (Atomics.compareExchange(this.#near, LOCK, 0, holder) !== 0) this.#wait(holder, timeoutMs);
+    if (this.#journal.pending) this.#repair();
+  }
+
+  /**
+   * Does `work` with the lock held, and lets the event loop run until it is to be had. `work` gives the lock back. Nothing
+   * else of this thread can run in between, where it would wait for itself.
+   *
+   * @throws as {@link acquire}, and what `work` throws
+   */
+  async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
+    const start = performance.now();
+    for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = nextSleep(sleepMs)) {
+      const word = this.#announce(holder);
+      if (word === 0) break;
+      const leftMs = this.#timeLeft(start, timeoutMs, word);
+      await futexWaitAsync(this.#address, word, Math.min(sleepMs, leftMs));
+    }
+    if (this.#journal.pending) this.#repair();
+    return work();
+  }
+
+  /** Gives the lock back. */
+  release(): void {
+    if ((Atomics.exchange(this.#near, LOCK, 0) & WAITERS) !== 0) futexWake(this.#address, 1);
+  }
+
+  #wait(holder: number, timeoutMs: number): void {
+    for (let spin = 0; spin < SPINS; spin++) {
+      if (Atomics.load(this.#near, LOCK) === 0 && Atomics.compareExchange(this.#near, LOCK, 0, holder) === 0) return;
+    }
+    const start = performance.now();
+    for (let sleepMs = FIRST_SLEEP_MS; ; sleepMs = nextSleep(sleepMs)) {
+      const word = this.#announce(holder);
+      if (word === 0) return;
+      futexWait(this.#address, word, Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word)));
+      if (this.#try(holder, sleepMs)) return;
+    }
+  }
+
+  /** Takes the lock when it is free, or from an owner that has died; does not look for that before the second sleep. */
+  #try(holder: number, sleepMs: number): boolean {
+    const word = Atomics.load(this.#near, LOCK);
+    // Others may sleep: whoever has waited wakes the next one.
+    if (word !== 0 && (sleepMs === FIRST_SLEEP_MS || this.#participants.isAlive(word & HOLDER_MASK))) return false;
+    return Atomics.compareExchange(this.#near, LOCK, word, holder | WAITERS) === word;
+  }
+
+  /** Makes the owner wake a sleeper. @returns the word to sleep on, or 0 when the lock was free and is taken now */
+  #announce(holder: number): number {
+    for (;;) {
+      const word = Atomics.load(this.#near, LOCK);
+      if ((word & WAITERS) !== 0) return word;
+      const next = word === 0 ? holder | WAITERS : word | WAITERS;
+      if (Atomics.compareExchange(this.#near, LOCK, word, next) === word) return word === 0 ? 0 : next;
+    }
+  }
+
+  #timeLeft(start: number, timeoutMs: number, word: number): number {
+    const waitedMs = performance.now() - start;
+    if (waitedMs < timeoutMs) return timeoutMs - waitedMs;
+    const ownerPid = this.#participants.pidOfHolder(word & HOLDER_MASK);
+    throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
+  }
+
+  #repair(): void {
+    try {
+      this.#journal.rollback();
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+}
+
+function nextSleep(sleepMs: number): number {
+  return Math.min(2 * sleepMs, LONGEST_SLEEP_MS);
+}

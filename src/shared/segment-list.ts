@@ -1,0 +1,107 @@
+import { readdirSync } from 'node:fs';
+import { processesMapping } from '../../adapters/os/mapped-files.js';
+import { MemoryError } from '../core/errors.js';
+import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
+import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
+import { memoryErrorOf } from './backends/system-error.js';
+import { type SegmentUsage, usageOf } from './segment-usage.js';
+
+/** A shared memory object of this library. */
+export interface ListedSegment {
+  readonly name: string;
+  /** What it is; undefined when this user may not open it. */
+  readonly inspection: SegmentInspection | undefined;
+  /** The processes that have mapped it, as far as this user may see. */
+  readonly users: readonly number[];
+  /** Whether it is of no use any more: its creator is gone, and nobody has it mapped. */
+  readonly abandoned: boolean;
+  /** How full its region is, as far as its allocator tells. */
+  readonly usage: SegmentUsage | undefined;
+  /** Why it, or its allocator, cannot be used; empty when it can. */
+  readonly reason: string;
+}
+
+/**
+ * Lists the shared memory objects of this library, by name. Cost: some ms.
+ *
+ * @throws ERR_MEM_UNSUPPORTED_PLATFORM where the system has no list of them (all but Linux), ERR_MEM_NATIVE
+ */
+export function listSegments(): ListedSegment[] {
+  const folder = shmFolder();
+  const users = processesMapping(`${folder}/${SHM_PREFIX}`);
+  const segments: ListedSegment[] = [];
+  for (const file of filesIn(folder)) {
+    if (!file.startsWith(SHM_PREFIX)) continue;
+    const segment = look(file.slice(SHM_PREFIX.length), users.get(`${folder}/${file}`) ?? []);
+    if (segment !== undefined) segments.push(segment);
+  }
+  return segments;
+}
+
+/**
+ * Unlinks a shared memory object, if it is abandoned or `force` is set. Processes that have it mapped go on.
+ *
+ * @returns why it was not unlinked; undefined when it was
+ * @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM
+ */
+export function removeListed(name: string, force: boolean): string | undefined {
+  const store = sharedMemoryStore(name);
+  let refusal: string | undefined = 'there is no such segment';
+  removeSegment(store, (fd) => {
+    const inspection = inspectSegment(fd, store.url);
+    const users = usersOf(name);
+    refusal = force || isAbandoned(inspection, users) ? undefined : reasonToKeep(inspection, users);
+    return refusal === undefined;
+  });
+  return refusal;
+}
+
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    throw memoryErrorOf(error);
+  }
+}
+
+function look(name: string, users: readonly number[]): ListedSegment | undefined {
+  try {
+    const store = sharedMemoryStore(name);
+    const inspection = withSegment(store, undefined, (fd) => inspectSegment(fd, store.url));
+    if (inspection === undefined) return undefined;
+    const found = usageOf(store.url, inspection);
+    const [usage, reason] = typeof found === 'string' ? [undefined, found] : [found, inspection.reason];
+    return { name, inspection, users, abandoned: isAbandoned(inspection, users), usage, reason };
+  } catch (error) {
+    // A name that this library does not give, or another user's object.
+    if (MemoryError.is(error)) {
+      return { name, inspection: undefined, users, abandoned: false, usage: undefined, reason: error.message };
+    }
+    throw error;
+  }
+}
+
+function isAbandoned(inspection: SegmentInspection, users: readonly number[]): boolean {
+  return inspection.stale && users.length === 0;
+}
+
+function reasonToKeep(inspection: SegmentInspection, users: readonly number[]): string {
+  if (users.length > 0) return `it is in use by ${users.length === 1 ? 'process' : 'processes'} ${users.join(', ')}`;
+  if (inspection.facts !== undefined) {
+    const { id } = inspection.facts.creator;
+    return inspection.creator === 'alive'
+      ? `its creator, process ${id}, runs`
+      : `its creator, process ${id} of another pid namespace, may run`;
+  }
+  return inspection.state === 'creating' ? 'it is being created' : `it may be another program's: ${inspection.reason}`;
+}
+
+function usersOf(name: string): readonly number[] {
+  const path = `${shmFolder()}/${SHM_PREFIX}${name}`;
+  return processesMapping(path).get(path) ?? [];
+}
+
+function shmFolder(): string {
+  if (SHM_FOLDER !== undefined) return SHM_FOLDER;
+  throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'a list of shared memory objects', platform: process.platform });
+}

@@ -1,0 +1,64 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { requireProgram } from '../../fixtures/requires.js';
+
+/** The browser that the page is tested in. */
+export const CHROMIUM = requireProgram('Chromium', ['/usr/bin/chromium', '/usr/bin/chromium-browser']);
+
+/** How a page is opened. */
+export interface OpenOptions {
+  readonly width?: number;
+  readonly colours?: 'light' | 'dark';
+}
+
+/** A page in the browser, and all that went wrong on it: what its console says, what it throws, what it wants to load. */
+export interface OpenPage {
+  readonly page: Page;
+  readonly faults: readonly string[];
+}
+
+/** A headless browser for one test file. */
+export class TestBrowser {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'stowage-page-'));
+  readonly #browser: Browser;
+  #pages = 0;
+
+  private constructor(browser: Browser) {
+    this.#browser = browser;
+  }
+
+  static async start(): Promise<TestBrowser> {
+    return new TestBrowser(await chromium.launch({ executablePath: CHROMIUM.path, args: ['--no-sandbox'] }));
+  }
+
+  async stop(): Promise<void> {
+    await this.#browser.close();
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  /** Opens a page from file://, as a user does. */
+  async openFile(html: string, options: OpenOptions = {}): Promise<OpenPage> {
+    const file = join(this.#folder, `${++this.#pages}.html`);
+    writeFileSync(file, html);
+    return this.open(pathToFileURL(file).href, options);
+  }
+
+  async open(url: string, { width = 1280, colours = 'light' }: OpenOptions = {}): Promise<OpenPage> {
+    const page = await this.#browser.newPage({ viewport: { width, height: 900 }, colorScheme: colours });
+    const faults: string[] = [];
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) faults.push(`console: ${message.text()}`);
+    });
+    page.on('pageerror', (error) => faults.push(`thrown: ${error.message}`));
+    page.on('request', (request) => {
+      const base = new URL('.', url).href;
+      if (!request.url().startsWith(base)) faults.push(`request: ${request.url()}`);
+    });
+    await page.goto(url);
+    await page.waitForSelector('html[data-ready="true"]', { timeout: 20_000 });
+    return { page, faults };
+  }
+}

@@ -1,0 +1,277 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage, request } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { CachingMemoryManager, PoolMemoryManager } from '../../managers/index.js';
+import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
+import { type Dashboard, serveDashboard } from '../../src/report/index.js';
+import type { LiveHello, LiveUpdate } from '../../src/report/live/live-data.js';
+import { moduleUrl, runChild } from '../fixtures/compiled.js';
+import { parsePrometheus } from './prometheus-parser.js';
+
+const NAME = 'quote " backslash \\ line\nend';
+
+class OddlyNamed extends CachingMemoryManager {
+  override get name(): string {
+    return NAME;
+  }
+}
+
+let runtime: MemoryRuntime;
+let dashboard: Dashboard;
+
+beforeEach(async () => {
+  runtime = new MemoryRuntime(new SimulatedDevice({ deviceCount: 2, virtual: true }));
+  dashboard = await serveDashboard(runtime, { intervalMs: 20 });
+});
+afterEach(async () => {
+  await dashboard.close();
+  runtime.close();
+});
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+async function ask(path: string, options: { method?: string; host?: string } = {}): Promise<Answer> {
+  const { method = 'GET', host } = options;
+  const asked = request(new URL(path, dashboard.url), {
+    method,
+    agent: false,
+    ...(host === undefined ? {} : { headers: { Host: host } }),
+  });
+  asked.end();
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  let body = '';
+  for await (const chunk of response) body += String(chunk);
+  return { status: response.statusCode ?? 0, headers: response.headers, body };
+}
+
+/** Listens to the stream and gives its messages one after the other. */
+async function* messages(): AsyncGenerator<{ event: string; data: LiveHello | LiveUpdate }> {
+  const asked = get(new URL('events', dashboard.url), { agent: false });
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  let rest = '';
+  try {
+    for await (const chunk of response) {
+      const parts = (rest + String(chunk)).split('\n\n');
+      rest = parts.pop() ?? '';
+      for (const part of parts) {
+        const found = /^event: (\w+)\ndata: (.*)$/.exec(part);
+        if (found !== null) yield { event: found[1] as string, data: JSON.parse(found[2] as string) as LiveHello };
+      }
+    }
+  } finally {
+    asked.destroy();
+  }
+}
+
+function install(manager: CachingMemoryManager | PoolMemoryManager): void {
+  new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+}
+
+describe('serveDashboard', () => {
+  describe('the server', () => {
+    test('serves the page with its policy, to be stored and framed by nobody', async () => {
+      const { status, headers, body } = await ask('/');
+      expect(status).toBe(200);
+      expect(headers['content-type']).toBe('text/html; charset=utf-8');
+      expect(headers['cache-control']).toBe('no-store');
+      expect(headers['x-frame-options']).toBe('DENY');
+      expect(headers['access-control-allow-origin']).toBeUndefined();
+      expect(body).toContain("connect-src 'self'");
+    });
+
+    test.each(['POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS'])('refuses %s', async (method) => {
+      const { status, headers } = await ask('/metrics', { method });
+      expect([status, headers.allow]).toEqual([405, 'GET']);
+    });
+
+    test.each(['evil.example', 'localhost', 'localhost.evil.example:PORT', '127.0.0.1.evil.example:PORT', '127.0.0.1:1'])(
+      'refuses the host name "%s"',
+      async (host) => {
+        const { status, body } = await ask('/metrics', { host: host.replace('PORT', String(dashboard.port)) });
+        expect(status).toBe(403);
+        expect(body).not.toContain('stowage_');
+      },
+    );
+
+    test('refuses a request without a host name', async () => {
+      const socket = connect(dashboard.port, '127.0.0.1');
+      socket.write('GET /metrics HTTP/1.0\r\n\r\n');
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 403 /);
+      socket.destroy();
+    });
+
+    test.each(['127.0.0.1:PORT', 'localhost:PORT', 'LOCALHOST:PORT', '[::1]:PORT'])(
+      'answers under the local name %s',
+      async (host) => {
+        expect((await ask('/metrics', { host: host.replace('PORT', String(dashboard.port)) })).status).toBe(200);
+      },
+    );
+
+    test('knows no other path', async () => {
+      for (const path of ['/x', '/../etc/passwd', '/metrics/', '/events/x']) expect((await ask(path)).status, path).toBe(404);
+    });
+
+    test('listens on this machine alone', async () => {
+      const outside = connect({ port: dashboard.port, host: '127.0.0.2' });
+      const [error] = (await once(outside, 'error')) as [NodeJS.ErrnoException];
+      expect(error.code).toBe('ECONNREFUSED');
+    });
+
+    test.each([
+      [{ port: -1 }, 'port is -1'],
+      [{ port: 70_000 }, 'port is 70000'],
+      [{ intervalMs: 5 }, 'intervalMs is 5'],
+      [{ intervalMs: Number.NaN }, 'intervalMs is NaN'],
+    ])('refuses %j', async (options, message) => {
+      await expect(serveDashboard(runtime, options)).rejects.toThrow(message);
+    });
+
+    test('refuses a port that is taken', async () => {
+      await expect(serveDashboard(runtime, { port: dashboard.port })).rejects.toThrow('one that this process may listen on');
+      expect((await ask('/metrics')).status).toBe(200);
+    });
+
+    test('ends its streams and frees its port when it is closed, once or twice', async () => {
+      const stream = messages();
+      await stream.next();
+      await Promise.all([dashboard.close(), dashboard.close()]);
+      await expect(
+        (async () => {
+          for await (const _ of stream);
+        })(),
+      ).rejects.toThrow();
+      const again = await serveDashboard(runtime, { port: dashboard.port });
+      expect(again.port).toBe(dashboard.port);
+      await again.close();
+    });
+  });
+
+  describe('/events', () => {
+    test('begins with all that is known, and goes on with each reading', async () => {
+      const kept = runtime.allocate(3 * MiB, { tag: 'weights' });
+      const stream = messages();
+      const hello = (await stream.next()).value as { event: string; data: LiveHello };
+      expect(hello.event).toBe('hello');
+      expect(hello.data.map.blocks.map(([ptr, bytes, , tag]) => [ptr, bytes, tag])).toEqual([[kept.ptr, 3 * MiB, 'weights']]);
+      expect(hello.data.map.segments).toEqual([[kept.ptr, 20 * MiB]]);
+      expect(hello.data.map.fragmentation).toBe(0);
+      runtime.allocate(5 * KiB);
+      for await (const { event, data } of stream) {
+        expect(event).toBe('update');
+        const { managers, sample } = data as LiveUpdate;
+        if (sample.managers[0]?.blocks !== 2) continue;
+        expect(managers).toEqual([{ name: 'CachingMemoryManager', slot: 'ordinary' }]);
+        expect(sample.managers[0]).toMatchObject({
+          active: true,
+          liveBytes: 3 * MiB + 5 * KiB,
+          reservedBytes: 22 * MiB,
+          allocations: 2,
+          ooms: 0,
+        });
+        break;
+      }
+      kept.dispose();
+    });
+
+    test('follows swaps and blocks that are freed', async () => {
+      const kept = runtime.allocate(MiB);
+      install(new PoolMemoryManager(2, new MemoryManagerDeviceInterface()));
+      const other = runtime.allocate(2 * MiB);
+      kept.dispose();
+      const { value } = await messages().next();
+      const { map } = (value as { data: LiveHello }).data;
+      expect(map.blocks.map(([ptr, bytes]) => [ptr, bytes])).toEqual([[other.ptr, 2 * MiB]]);
+      expect(map.segments.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(runtime.slot.reservedBytes);
+    });
+
+    test('gives a client that does not keep up nothing more until it does, and then a whole new start', async () => {
+      for (let i = 0; i < 6000; i++) runtime.allocate(64 + i, { tag: `a tag that makes the message long, number ${i}` });
+      const slow = connect({ port: dashboard.port, host: '127.0.0.1' });
+      slow.write(`GET /events HTTP/1.1\r\nHost: 127.0.0.1:${dashboard.port}\r\n\r\n`);
+      slow.pause();
+      const before = process.memoryUsage();
+      // Some 50 readings, of which each fourth would bring some 400 KB.
+      await sleep(1500);
+      const grown = process.memoryUsage().external + process.memoryUsage().arrayBuffers - before.external - before.arrayBuffers;
+      expect(grown).toBeLessThan(8 * MiB);
+      let received = '';
+      slow.on('data', (chunk) => {
+        received += String(chunk);
+      });
+      slow.resume();
+      while ((received.match(/^event: hello$/gm) ?? []).length < 2) await sleep(20);
+      slow.destroy();
+    });
+  });
+
+  describe('/metrics', () => {
+    test('gives a text that a strict parser reads, with the values of the statistics', async () => {
+      install(new OddlyNamed(2, new MemoryManagerDeviceInterface()));
+      const block = runtime.allocate(5000);
+      runtime.withDevice(1, () => runtime.allocate(3 * MiB));
+      const { headers, body } = await ask('/metrics');
+      expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8');
+      const samples = parsePrometheus(body);
+      const value = (name: string, device: string) =>
+        samples.find((sample) => sample.name === name && sample.labels['device'] === device && sample.labels['manager'] === NAME)
+          ?.value;
+      const stats = runtime.slot.active?.getMemoryStats(0);
+      expect(value('stowage_requested_bytes', '0')).toBe(5000);
+      expect(value('stowage_allocated_bytes', '0')).toBe(stats?.allocatedBytes.current);
+      expect(value('stowage_reserved_bytes', '0')).toBe(2 * MiB);
+      expect(value('stowage_reserved_bytes', '1')).toBe(20 * MiB);
+      expect(value('stowage_allocations_total', '1')).toBe(1);
+      expect(value('stowage_native_allocs_total', '0')).toBe(1);
+      expect(samples.filter(({ name }) => name === 'stowage_slot_reserved_bytes').map((sample) => sample.value)).toEqual([
+        22 * MiB,
+      ]);
+      block.dispose();
+    });
+
+    test('tells managers of one name apart while one of them drains', async () => {
+      install(new CachingMemoryManager(2, new MemoryManagerDeviceInterface()));
+      const kept = runtime.allocate(100);
+      install(new CachingMemoryManager(2, new MemoryManagerDeviceInterface()));
+      const other = runtime.allocate(100);
+      const active = parsePrometheus((await ask('/metrics')).body).filter(({ name }) => name === 'stowage_manager_active');
+      expect(active.map(({ value }) => value)).toEqual([1, 0]);
+      expect(new Set(active.map(({ labels }) => labels['id'])).size).toBe(2);
+      kept.dispose();
+      other.dispose();
+    });
+  });
+
+  describe('the process', () => {
+    const script = (options: string) => `
+      import { MemoryRuntime } from '${moduleUrl('src/index.js')}';
+      import { SimulatedDevice } from '${moduleUrl('adapters/devices/simulated.js')}';
+      import { serveDashboard } from '${moduleUrl('src/report/index.js')}';
+      const runtime = new MemoryRuntime(new SimulatedDevice());
+      const dashboard = await serveDashboard(runtime, ${options});
+      // A page that stays open.
+      const { connect } = await import('node:net');
+      const socket = connect(dashboard.port, '127.0.0.1');
+      socket.write('GET /events HTTP/1.1\\r\\nHost: localhost:' + dashboard.port + '\\r\\n\\r\\n');
+      await new Promise((begun) => socket.once('data', begun));
+      socket.unref();
+      console.log('served');
+      setTimeout(() => process.exit(7), 3000).unref();
+    `;
+
+    test('ends although the page is open', () => {
+      expect(runChild(script('{}'))).toMatchObject({ status: 0, stdout: 'served\n', stderr: '' });
+    });
+
+    test('stays when it is asked to', () => {
+      expect(runChild(script('{ keepAlive: true }'))).toMatchObject({ status: 7, stdout: 'served\n' });
+    });
+  });
+});
