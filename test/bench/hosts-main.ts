@@ -41,7 +41,6 @@ export async function main(root: string): Promise<number> {
   const engines = [
     sqlite(),
     ...(needed.missing ? [] : [onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1), ...ggmlEngines(ggmlPath(from))]),
-    arrayFire(),
   ];
   for (const { name, byItself, hosted } of engines) {
     await byItself();
