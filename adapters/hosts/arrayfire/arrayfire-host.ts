@@ -167,8 +167,8 @@ export class ArrayFireHost extends MemoryHost {
    * Gives ArrayFire its own manager back: waits for its work, shuts all managers down, unsets and releases the handles,
    * unregisters the callbacks.
    *
-   * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call, ERR_MEM_NATIVE;
-   * nothing has changed then
+   * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call; nothing has changed then
+   * @throws ERR_MEM_NATIVE when ArrayFire refuses to unset: it gets no memory from then on
    */
   close(): void {
     if (this.slot.closed) return;
