@@ -1,9 +1,10 @@
 import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { MemoryError } from '../core/errors.js';
-import { MiB } from '../core/units.js';
+import { formatBytes, MiB } from '../core/units.js';
 import type { Check } from './check.js';
 
 /** Every host for native engines; each is used for real, as far as no model or file is needed. */
@@ -11,6 +12,7 @@ export const HOST_CHECKS: readonly Check[] = [
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
   { kind: 'host', name: 'onnxruntime', run: () => useOnnxRuntime() },
   { kind: 'host', name: 'sqlite', run: () => useSqlite() },
+  { kind: 'host', name: 'ggml', run: () => useGgml() },
   { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
 ];
 
@@ -42,11 +44,17 @@ function useSqlite(): string {
   return `SQLite ${version} (${path}) allocates from its manager`;
 }
 
+function useGgml(): string {
+  using host = GgmlHost.open();
+  using context = host.createContext(MiB);
+  return `${host.library.path} makes contexts in memory of its manager (${formatBytes(context.usedBytes)} used)`;
+}
+
 function useArrayFire(): string {
   using host = ArrayFireHost.open();
   const ptr = host.slot.alloc(MiB, true);
   host.slot.unlock(ptr, true);
-  return `version ${host.version}, devices: ${host.deviceCount}`;
+  return `ArrayFire ${host.version} with ${host.deviceCount} devices takes a memory manager`;
 }
 
 function noMemory(functionName: string): MemoryError {

@@ -1,11 +1,16 @@
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EngineHost } from '../../adapters/hosts/engine-host.js';
+import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import '../../src/index.js';
+import { MiB } from '../../src/core/units.js';
+import { Ggml, ggmlPath, Llama, writeModel } from '../hosts/ggml.js';
 import { networkModel } from '../hosts/onnx-model.js';
-import { inputs, loadOrt } from '../hosts/onnxruntime.js';
+import { inputs, loadOrt, needed } from '../hosts/onnxruntime.js';
 import { Database, SqliteLibrary } from '../hosts/sqlite.js';
 import { cachingManager, install } from '../hosts/test-managers.js';
 import { machineText } from './machine.js';
@@ -33,7 +38,10 @@ export async function main(root: string): Promise<number> {
   console.log('| engine and work | its own allocator, ms | CachingMemoryManager, ms | ratio | allocations |');
   console.log('|---|---|---|---|---|');
   const from = join(root, 'test/hosts');
-  const engines = [sqlite(), onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1)];
+  const engines = [
+    sqlite(),
+    ...(needed.missing ? [] : [onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1), ...ggmlEngines(ggmlPath(from))]),
+  ];
   for (const { name, byItself, hosted } of engines) {
     await byItself();
     await hosted();
@@ -45,6 +53,7 @@ export async function main(root: string): Promise<number> {
     const { allocations } = rounds[0]!.ours;
     console.log(`| ${name} | ${own.toFixed(2)} | ${ours.toFixed(2)} | ${ratio.toFixed(2)} | ${allocations} |`);
   }
+  if (needed.missing) console.log(`\n${needed.title}; npm run test:hosts installs it`);
   return 0;
 }
 
@@ -99,6 +108,37 @@ function onnxRuntime(from: string, hidden: number, batch: number): Engine {
       return await measure(host.sessionOptions(), host);
     },
   };
+}
+
+/** Buffers by themselves, and a whole run of llama.cpp. */
+function ggmlEngines(library: string): Engine[] {
+  const ggml = new Ggml(library);
+  const llama = new Llama(library);
+  const model = join(tmpdir(), `stowage-bench-${process.pid}.gguf`);
+  {
+    using host = GgmlHost.open({ library });
+    writeModel(ggml, host, model);
+  }
+  process.once('exit', () => rmSync(model, { force: true }));
+  const type = ggml.f('ggml_backend_cpu_buffer_type');
+  const buffers = (bytes: number) => () => {
+    for (let i = 0; i < 1000; i++) ggml.f('ggml_backend_buffer_free', ggml.f('ggml_backend_buft_alloc_buffer', type, bytes));
+  };
+  const engine = (name: string, work: () => unknown): Engine => ({
+    name,
+    byItself: () => time(work),
+    hosted: async () => {
+      using host = GgmlHost.open({ library });
+      host.redirect();
+      install(host, cachingManager());
+      return await time(() => host.call(work), host);
+    },
+  });
+  return [
+    engine('ggml: 1,000 buffers of 1,000 bytes', buffers(1000)),
+    engine('ggml: 1,000 buffers of 64 MiB', buffers(64 * MiB)),
+    engine("llama.cpp: the tests' model loaded, a token decoded", () => llama.decodeOne(model, 7)),
+  ];
 }
 
 async function time(work: () => unknown, host?: EngineHost): Promise<Timed> {

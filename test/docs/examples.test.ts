@@ -20,6 +20,8 @@ const OUTPUT: Record<string, RegExp> = {
   'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
   'arrayfire.mjs': /^(arrayfire is absent: .+|1 M floats: status 0, 1 live\n8 M floats: status 101, ERR_MEM_OUT_OF_MEMORY)\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
+  'ggml.mjs':
+    /^(ggml is absent: .+|1000 numbers in \d+ bytes of ggml\n1 buffer in a CachingMemoryManager\nrefused: ERR_MEM_OUT_OF_MEMORY)\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
   'recording.mjs':

@@ -90,7 +90,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('refuses a second host', () => {
-      expect(codeOf(() => openHost())).toBe('ERR_MEM_TABLE_IN_USE');
+      expect(codeOf(() => openHost())).toBe('ERR_MEM_ENGINE_IN_USE');
     });
 
     test('leaves ArrayFire as it was for every call that fails in turn', () => {

@@ -375,4 +375,19 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost at exit under ${needed.title}`,
       expect(stdout).toMatch(/^alloc \d+ 0 \d+ \n/);
     },
   );
+
+  test('aborts with a message when the device has nothing left either', () => {
+    const { signal, stderr } = runChild(`
+      import { createRequire } from 'node:module';
+      import '${moduleUrl('src/index.js')}';
+      import { OnnxRuntimeHost } from '${moduleUrl('adapters/hosts/onnxruntime/index.js')}';
+      const host = new OnnxRuntimeHost({ from: '${FROM}' });
+      host.device.nativeAlloc = () => 0;
+      host.attach();
+      const ort = createRequire('${FROM}')('onnxruntime-node');
+      await ort.InferenceSession.create('${join(folder, 'model.onnx')}', host.sessionOptions());
+    `);
+    expect(signal).toBe('SIGABRT');
+    expect(stderr).toMatch(/^stowage: ONNX Runtime asks for \d+ bytes that the device does not have, and cannot be told so\n/);
+  });
 });

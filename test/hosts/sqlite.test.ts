@@ -143,6 +143,12 @@ describe.skipIf(needed.missing)(`SqliteHost under ${needed.title}`, () => {
       database.close();
     });
 
+    test('is refused inside a native call, and changes nothing', () => {
+      expect(codeOf(() => host.call(() => host.close()))).toBe('ERR_MEM_REENTRANT');
+      open(':memory:').close();
+      expect(host.stats()?.blocks.total).toBeGreaterThan(0);
+    });
+
     test("gives SQLite its own functions back, and SQLite's own count of memory", () => {
       open(':memory:').close();
       const served = host.stats()?.blocks.total;

@@ -69,12 +69,15 @@ export class ArrayFireHost extends MemoryHost {
    * Loads ArrayFire and takes its memory over. The first allocation installs the default manager unless another was
    * installed before.
    *
-   * @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_INVALID_ARGUMENT as {@link ArrayFireLibrary.open}
-   * @throws ERR_MEM_TABLE_IN_USE while another host of this isolate serves ArrayFire
+   * @throws ERR_MEM_DEVICE_ABSENT when there is no ArrayFire, or it is older than 3.8
+   * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
+   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate serves ArrayFire
    * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
    */
   static open(options: ArrayFireHostOptions = {}): ArrayFireHost {
-    if (current !== undefined && !current.replaced) throw new MemoryError('ERR_MEM_TABLE_IN_USE', { manager: 'ArrayFireHost' });
+    if (current !== undefined && !current.replaced) {
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ArrayFire', reason: 'another host serves it' });
+    }
     const library = ArrayFireLibrary.open(options);
     const handles: ArrayFireHandle[] = [];
     let host: ArrayFireHost | undefined;
@@ -164,8 +167,8 @@ export class ArrayFireHost extends MemoryHost {
    * Gives ArrayFire its own manager back: waits for its work, shuts all managers down, unsets and releases the handles,
    * unregisters the callbacks.
    *
-   * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call, ERR_MEM_NATIVE;
-   * nothing has changed then
+   * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call; nothing has changed then
+   * @throws ERR_MEM_NATIVE when ArrayFire refuses to unset: it gets no memory from then on
    */
   close(): void {
     if (this.slot.closed) return;

@@ -54,7 +54,7 @@ const FUNCTIONS = {
 /** A function of ArrayFire that the host calls. */
 export type AfFunction = keyof typeof FUNCTIONS;
 
-/** How {@link ArrayFireLibrary.open} finds and prepares the library. */
+/** How the library is found and prepared. */
 export interface ArrayFireLibraryOptions {
   /** The library's file name or path. @defaultValue the usual names, below `AF_PATH` and /opt/arrayfire too */
   readonly library?: string;

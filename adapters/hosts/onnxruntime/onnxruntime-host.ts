@@ -21,7 +21,7 @@ export interface HostedSessionOptions {
  * const session = await InferenceSession.create(model, host.sessionOptions());
  * ```
  *
- * Weights, intermediate tensors and outputs come from the manager; they have its lock. ONNX Runtime crashes when it is
+ * Intermediate tensors, outputs and packed weights come from the manager; they have its lock. ONNX Runtime crashes when it is
  * refused memory, so it never is: what the manager does not serve comes from {@link fallback}, and a `fallback` event
  * tells (the first time without a listener, a process warning). Where the system itself has nothing left, the process aborts.
  *

@@ -9,7 +9,7 @@ export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHead
   readonly library?: string;
   /**
    * Whether SQLite counts its memory itself (`sqlite3_memory_used`, soft heap limits), beside its manager's statistics.
-   * It asks for the size of each block twice then.
+   * It asks for the size of each block up to three times then.
    * @defaultValue false
    */
   readonly memoryStatus?: boolean;

@@ -1,0 +1,216 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { type CNumber, callback } from '../../ffi/callback.js';
+import type { NativeLibrary } from '../../ffi/library.js';
+import { writeUint64 } from '../../os/foreign-memory.js';
+import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { GgmlContext } from './ggml-context.js';
+import { BUFFER_TYPE_WORDS, GgmlLibrary, WORD_BYTES } from './ggml-library.js';
+
+/** Where a buffer type holds the function that makes a buffer. @see Source: ggml-backend-impl.h */
+const ALLOC_BUFFER = 1;
+/** Where a buffer holds the function that frees it. */
+const FREE_BUFFER = 0;
+
+export interface GgmlHostOptions extends EngineHostOptions {
+  /** The path of `libggml-base`. @defaultValue that of node-llama-cpp in the app's node_modules */
+  readonly library?: string;
+}
+
+/**
+ * ggml on our managers: buffers of {@link bufferType}, contexts over our memory, and with {@link redirect} every CPU buffer
+ * of the process, llama.cpp's included.
+ *
+ * Out of memory ggml gets NULL and its function fails: {@link lastError} says why, and what it had made so far is given back.
+ * Anything else that goes wrong in a callback is thrown by {@link call} when the function has returned.
+ */
+export class GgmlHost extends EngineHost {
+  readonly #library: GgmlLibrary;
+  /** Where the memory of each live buffer is. */
+  readonly #buffers = new Map<number, DevicePtr>();
+  #bufferType: DevicePtr = NULL_PTR;
+  /** What the shared buffer type held before it was redirected. */
+  #allocBefore: number | undefined;
+  #lastError: MemoryError | undefined;
+  #calls = 0;
+
+  private constructor(library: GgmlLibrary, options: GgmlHostOptions) {
+    super('GgmlHost', options);
+    this.#library = library;
+  }
+
+  /**
+   * Loads ggml, and checks that its buffers look as this host expects.
+   *
+   * @throws ERR_MEM_DEVICE_ABSENT when there is no such library, or it is of another make
+   */
+  static open(options: GgmlHostOptions = {}): GgmlHost {
+    return new GgmlHost(GgmlLibrary.open(options.library), options);
+  }
+
+  /** ggml itself, for functions that the program declares. */
+  get library(): NativeLibrary {
+    return this.#library.native;
+  }
+
+  /** Why the last buffer that ggml was refused could not be made; undefined since {@link call} began. */
+  get lastError(): MemoryError | undefined {
+    return this.#lastError;
+  }
+
+  /** ggml's buffers that lie in our memory now. */
+  get liveBuffers(): number {
+    return this.#buffers.size;
+  }
+
+  /**
+   * A `ggml_backend_buffer_type_t` whose buffers come from the active manager: for `ggml_gallocr_new`,
+   * `ggml_backend_alloc_ctx_tensors_from_buft` and the like. Otherwise it is like ggml's own for the CPU. It lasts until {@link close}.
+   *
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE
+   */
+  get bufferType(): number {
+    if (this.#bufferType !== NULL_PTR) return this.#bufferType;
+    const { allocBuffer } = this.#functions;
+    const words = this.#library.bufferTypeWords();
+    // Not from a manager: it is the host's own, and lives as long.
+    const copy = this.device.nativeAlloc(BUFFER_TYPE_WORDS * WORD_BYTES);
+    if (copy === NULL_PTR) throw this.#outOfMemory(BUFFER_TYPE_WORDS * WORD_BYTES);
+    for (const [i, word] of words.entries()) writeUint64(copy + i * WORD_BYTES, i === ALLOC_BUFFER ? allocBuffer : word);
+    this.#bufferType = copy;
+    return copy;
+  }
+
+  /** Whether every CPU buffer of the process comes from here. */
+  get redirected(): boolean {
+    return this.#allocBefore !== undefined;
+  }
+
+  /**
+   * Has every CPU buffer that ggml makes in this process from now on come from the active manager: llama.cpp's weights (unless they
+   * are mapped), its key-value cache, its compute buffers. {@link close} takes it back, or {@link restore}.
+   *
+   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate does the same, ERR_MEM_DISPOSED, ERR_MEM_NATIVE
+   */
+  redirect(): void {
+    if (this.redirected) return;
+    if (redirecting !== undefined) {
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ggml', reason: 'another host has redirected its buffers' });
+    }
+    const { allocBuffer } = this.#functions;
+    this.#allocBefore = this.#library.bufferTypeWords()[ALLOC_BUFFER]!;
+    writeUint64(this.#library.cpuBufferType + ALLOC_BUFFER * WORD_BYTES, allocBuffer);
+    redirecting = this;
+  }
+
+  /** Takes {@link redirect} back; buffers that were made meanwhile stay as they are. Does nothing without it. */
+  restore(): void {
+    if (this.#allocBefore === undefined) return;
+    writeUint64(this.#library.cpuBufferType + ALLOC_BUFFER * WORD_BYTES, this.#allocBefore);
+    this.#allocBefore = undefined;
+    if (redirecting === this) redirecting = undefined;
+  }
+
+  /**
+   * Makes a `ggml_context` over memory of the active manager.
+   *
+   * @param bytes - room for the objects, and unless `noAlloc` for the tensors' data
+   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE when ggml makes no context
+   */
+  createContext(bytes: number, options: { readonly noAlloc?: boolean } = {}): GgmlContext {
+    this.startUse();
+    const ptr = this.slot.alloc(bytes, false, this.#library.alignment);
+    try {
+      const address = this.#library.init(ptr, bytes, options.noAlloc ?? false);
+      return new GgmlContext(this.#library, address, () => this.slot.unlock(ptr, false));
+    } catch (error) {
+      this.slot.unlock(ptr, false);
+      throw error;
+    }
+  }
+
+  /** Makes a call of ggml or llama.cpp, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  call<T>(native: () => T): T {
+    if (this.#calls === 0) this.#lastError = undefined;
+    this.#calls++;
+    try {
+      return this.callbacks.call(native);
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  /** Leaves ggml nothing to call after Node's end. Buffers that still live stay. @internal */
+  override endWithProcess(): void {
+    this.restore();
+    for (const buffer of this.#buffers.keys()) writeUint64(buffer + FREE_BUFFER * WORD_BYTES, 0);
+    super.endWithProcess();
+  }
+
+  protected override detach(): void {
+    this.restore();
+    super.detach();
+    this.device.nativeFree(this.#bufferType);
+    this.#bufferType = NULL_PTR;
+  }
+
+  get #functions(): { readonly allocBuffer: number; readonly freeBuffer: number } {
+    return this.callbacks.register('ggml', () => ({
+      allocBuffer: callback({
+        result: 'uintptr_t',
+        parameters: ['uintptr_t', 'size_t'],
+        onError: 0,
+        body: (bufferType, bytes) => this.#allocBuffer(Number(bufferType), bytes),
+      }),
+      freeBuffer: callback({
+        result: 'void',
+        parameters: ['uintptr_t'],
+        onError: undefined,
+        body: (buffer) => this.#freeBuffer(Number(buffer)),
+      }),
+    }));
+  }
+
+  #allocBuffer(bufferType: number, bytes: CNumber): number {
+    this.startUse();
+    let ptr: DevicePtr;
+    try {
+      ptr = this.slot.alloc(Number(bytes), false, this.#library.alignment);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && !MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) throw error;
+      this.#lastError = error;
+      return 0;
+    }
+    const buffer = this.#library.bufferOver(ptr, Number(bytes));
+    if (buffer === 0) {
+      this.slot.unlock(ptr, false);
+      return 0;
+    }
+    writeUint64(buffer + FREE_BUFFER * WORD_BYTES, this.#functions.freeBuffer);
+    // Else it would count as one over memory that is not ggml's.
+    writeUint64(buffer + this.#library.typeWord * WORD_BYTES, bufferType);
+    this.#buffers.set(buffer, ptr);
+    return buffer;
+  }
+
+  /** ggml deletes the buffer's own object afterwards. */
+  #freeBuffer(buffer: number): void {
+    const ptr = this.#buffers.get(buffer);
+    if (ptr === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: buffer });
+    this.#buffers.delete(buffer);
+    this.slot.unlock(ptr, false);
+  }
+
+  #outOfMemory(requestedBytes: number): MemoryError {
+    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+      requestedBytes,
+      allocatedBytes: 0,
+      reservedBytes: this.slot.reservedBytes,
+      capacityBytes: this.device.getMaxMemorySize(0),
+      device: 0,
+    });
+  }
+}
+
+/** Whose function the shared buffer type holds. */
+let redirecting: GgmlHost | undefined;

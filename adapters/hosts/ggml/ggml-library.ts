@@ -1,0 +1,119 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import '../../../src/core/disposable.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { koffi } from '../../ffi/koffi.js';
+import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
+import { alignedAlloc, alignedFree } from '../../os/aligned-memory.js';
+import { readCString, readInt64s } from '../../os/foreign-memory.js';
+
+export const WORD_BYTES = 8;
+/** A buffer type is a table of functions, a device and a context; what follows belongs to others. @see Source: ggml-backend-impl.h */
+export const BUFFER_TYPE_WORDS = 8;
+const TYPE_NAME = 0;
+/** Managers' blocks begin at multiples of it anyway, and a cache line has as many bytes. */
+const MIN_ALIGNMENT = 64;
+/** The most words of a buffer in which its type is looked for: a table of functions comes first. */
+const BUFFER_WORDS = 16;
+const DEVICE_WORD = 6;
+
+type N = number;
+
+/** ggml's C functions, and what of its structs the host has to know. */
+export class GgmlLibrary {
+  readonly native: NativeLibrary;
+  /** The shared `ggml_backend_buffer_type_t` of CPU memory. */
+  readonly cpuBufferType: number;
+  /** What ggml asks of buffers, in bytes. */
+  readonly alignment: number;
+  /** Which word of a buffer names its type. */
+  readonly typeWord: number;
+  readonly bufferOver: (ptr: N, bytes: N) => N;
+  readonly free: (context: N) => void;
+  readonly usedMemory: (context: N) => N;
+  readonly #init: (parameters: object) => N;
+
+  private constructor(native: NativeLibrary) {
+    this.native = native;
+    const init = koffi().struct({ mem_size: 'size_t', mem_buffer: 'uintptr_t', no_alloc: 'bool' });
+    this.#init = native.func('ggml_init', 'uintptr_t', [init]);
+    this.free = native.func('ggml_free', 'void', ['uintptr_t']);
+    this.usedMemory = native.func('ggml_used_mem', 'size_t', ['uintptr_t']);
+    this.bufferOver = native.func('ggml_backend_cpu_buffer_from_ptr', 'uintptr_t', ['uintptr_t', 'size_t']);
+    this.cpuBufferType = native.func<() => N>('ggml_backend_cpu_buffer_type', 'uintptr_t', [])();
+    const name = readCString(
+      native.func<(type: N) => N>('ggml_backend_buft_name', 'uintptr_t', ['uintptr_t'])(this.cpuBufferType),
+    );
+    const isHost = native.func<(type: N) => boolean>('ggml_backend_buft_is_host', 'bool', ['uintptr_t'])(this.cpuBufferType);
+    if (name !== 'CPU' || !isHost) throw this.#stranger(`its CPU buffers are called ${name}`);
+    const getAlignment = native.func<(type: N) => N>('ggml_backend_buft_get_alignment', 'size_t', ['uintptr_t']);
+    this.alignment = Math.max(MIN_ALIGNMENT, getAlignment(this.cpuBufferType));
+    const words = this.bufferTypeWords();
+    if (words[TYPE_NAME] === 0 || words[1] === 0 || words[DEVICE_WORD] !== 0)
+      throw this.#stranger('its buffer types look different');
+    this.typeWord = this.#findTypeWord();
+  }
+
+  /** @param path - of libggml-base. @throws ERR_MEM_DEVICE_ABSENT */
+  static open(path: string | undefined): GgmlLibrary {
+    return new GgmlLibrary(openLibrary(path === undefined ? installedPaths() : [path], { device: 'ggml' }));
+  }
+
+  /** The shared buffer type, word by word. */
+  bufferTypeWords(): number[] {
+    const words = new Float64Array(BUFFER_TYPE_WORDS);
+    readInt64s(this.cpuBufferType, words);
+    return [...words];
+  }
+
+  /** @throws ERR_MEM_NATIVE when ggml makes no context */
+  init(ptr: number, bytes: number, noAlloc: boolean): number {
+    const context = this.#init({ mem_size: bytes, mem_buffer: ptr, no_alloc: noAlloc });
+    if (context !== 0) return context;
+    throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'ggml_init', status: 0, statusName: 'NULL' });
+  }
+
+  /** Makes a buffer over a scrap of memory and looks where it names its type. */
+  #findTypeWord(): number {
+    const getType = this.native.func<(buffer: N) => N>('ggml_backend_buffer_get_type', 'uintptr_t', ['uintptr_t']);
+    const release = this.native.func<(buffer: N) => void>('ggml_backend_buffer_free', 'void', ['uintptr_t']);
+    const scrap = alignedAlloc(MIN_ALIGNMENT, this.alignment);
+    const buffer = this.bufferOver(scrap, MIN_ALIGNMENT);
+    try {
+      const type = getType(buffer);
+      const [low, high] = [new Float64Array(BUFFER_WORDS / 2), new Float64Array(BUFFER_WORDS / 2 - 1)];
+      readInt64s(buffer, low);
+      readInt64s(buffer + low.length * WORD_BYTES, high);
+      const words = [...low, ...high];
+      const found = words.indexOf(type);
+      // A buffer over foreign memory frees nothing, and after its type come the memory and its size.
+      if (words[0] === 0 && found > 0 && words[found + 1] === scrap && words[found + 2] === MIN_ALIGNMENT) return found;
+      throw this.#stranger('its buffers look different');
+    } finally {
+      release(buffer);
+      alignedFree(scrap);
+    }
+  }
+
+  #stranger(what: string): MemoryError {
+    return new MemoryError('ERR_MEM_DEVICE_ABSENT', {
+      device: 'ggml',
+      reason: `${this.native.path} is of an unknown make: ${what}`,
+    });
+  }
+}
+
+/** Where node-llama-cpp keeps its libraries, in the node_modules of the running program's folder and of those above it. */
+function installedPaths(): string[] {
+  const name = process.platform === 'win32' ? 'ggml-base.dll' : `libggml-base.${process.platform === 'darwin' ? 'dylib' : 'so'}`;
+  const paths: string[] = [];
+  for (let folder = process.cwd(); ; folder = dirname(folder)) {
+    const packages = join(folder, 'node_modules/@node-llama-cpp');
+    for (const one of existsSync(packages) ? readdirSync(packages) : []) {
+      const bins = join(packages, one, 'bins');
+      for (const build of existsSync(bins) ? readdirSync(bins) : []) paths.push(join(bins, build, name));
+    }
+    if (dirname(folder) === folder) break;
+  }
+  return [...paths.filter((path) => existsSync(path)), name];
+}
