@@ -14,9 +14,10 @@ export function mainFile(): string {
   return join(compiled(), 'dist', 'src', 'cli', 'main.js');
 }
 
-/** Runs the compiled command. */
-export function stowage(args: readonly string[], env: NodeJS.ProcessEnv = {}): Outcome {
+/** Runs the compiled command. @param cwd - this process's working folder when left out */
+export function stowage(args: readonly string[], env: NodeJS.ProcessEnv = {}, cwd?: string): Outcome {
   const { status, stdout, stderr } = spawnSync(process.execPath, [mainFile(), ...args], {
+    cwd,
     encoding: 'utf8',
     env: { ...process.env, NODE_OPTIONS: '', ...env },
   });

@@ -1,7 +1,15 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CHECKS, examine } from '../../src/cli/doctor-checks.js';
+import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
+import { CHECKS, examine, type Finding } from '../../src/cli/doctor-checks.js';
 import { compiled } from '../fixtures/compiled.js';
+import { requireLibrary } from '../fixtures/requires.js';
+import { needed as onnxRuntime } from '../hosts/onnxruntime.js';
 import { stowage } from './compiled-cli.js';
+
+const sqlite = requireLibrary('SQLite', SQLITE_NAMES);
+const HOSTS = join(import.meta.dirname, '../hosts');
 
 beforeAll(() => void compiled(), 120_000);
 
@@ -18,6 +26,24 @@ describe('stowage doctor', () => {
     expect(version).toBe(1);
     for (const name of ['cpu', 'simulated']) expect(findings).toContainEqual(expect.objectContaining({ name, works: true }));
   });
+
+  test.skipIf(sqlite.missing)(`finds ${sqlite.title} at work`, () => {
+    const { findings } = JSON.parse(stowage(['doctor', '--json']).stdout);
+    expect(findings).toContainEqual(expect.objectContaining({ kind: 'host', name: 'sqlite', works: true }));
+  });
+
+  test.skipIf(onnxRuntime.missing)(
+    `finds ${onnxRuntime.title} where the working folder has it, else says that it is absent`,
+    () => {
+      const found = (cwd: string) =>
+        JSON.parse(stowage(['doctor', '--json'], {}, cwd).stdout).findings.find(({ name }: Finding) => name === 'onnxruntime');
+      expect(found(HOSTS)).toMatchObject({ works: true, detail: expect.stringMatching(/^ONNX Runtime 1\.\d+\.\d+ /) });
+      expect(found(tmpdir())).toMatchObject({
+        works: false,
+        detail: expect.stringContaining('onnxruntime-node is not installed'),
+      });
+    },
+  );
 
   test('tells why a thing does not work', () => {
     const broken = { kind: 'host' as const, name: 'broken', run: () => fail('no such library') };
