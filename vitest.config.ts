@@ -9,8 +9,11 @@ export default defineConfig({
     alias: [
       { find: /^stowage$/, replacement: source('src/index.ts') },
       { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
+      { find: /^stowage\/adapters\/cuda$/, replacement: source('adapters/devices/cuda.ts') },
+      { find: /^stowage\/adapters\/hip$/, replacement: source('adapters/devices/hip.ts') },
       { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
       { find: /^stowage\/model$/, replacement: source('src/model/index.ts') },
+      { find: /^stowage\/trace$/, replacement: source('src/trace/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
     ],
   },

@@ -1,5 +1,13 @@
-export type { AddressIndex } from '../src/blocks/address-index.js';
-export { BlockTable, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../src/blocks/block-table.js';
+export { ABSENT, AddressHash } from '../src/blocks/address-hash.js';
+export {
+  BlockTable,
+  type Counters as BlockCounters,
+  MANAGER_LOCK,
+  NONE,
+  REFERENCE_LOCK,
+  USER_LOCK,
+} from '../src/blocks/block-table.js';
+export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';
 export { CachingMemoryManager, type CachingMemoryManagerOptions } from './caching/caching-memory-manager.js';

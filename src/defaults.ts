@@ -3,6 +3,7 @@ import { CachingMemoryManager } from '../managers/caching/caching-memory-manager
 import { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
 import { processState } from './core/process-state.js';
 import { MemoryRuntime } from './runtime/memory-runtime.js';
+import { recordFromEnvironment } from './trace/recording/record-from-environment.js';
 
 // The defaults of the process, set by every entry point that makes runtimes.
 // What a host app or another copy of this package has set already stays.
@@ -10,3 +11,4 @@ const state = processState();
 state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table);
+recordFromEnvironment();

@@ -54,7 +54,7 @@ export class KeptSegments {
     return this.#bytes;
   }
 
-  put(segment: CpuSegment): void {
+  put(segment: { readonly base: DevicePtr; readonly place: SegmentPlace }): void {
     const key = keyOf(segment.place);
     const bases = this.#bases.get(key);
     if (bases === undefined) this.#bases.set(key, [segment.base]);

@@ -15,7 +15,7 @@ import {
   unmapPages,
 } from '../os/mapping.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
-import { checkGranular, PageStates } from './virtual-checks.js';
+import { checkGranular, checkWhole, granularOffset, PageStates } from './virtual-checks.js';
 
 const SMALLEST_PAGE_BYTES = 4096;
 
@@ -29,9 +29,7 @@ class ReservedRange extends HostRange {
   }
 
   override checkUsable(offset: number, bytes: number): void {
-    if (!this.pages.allCommitted(offset, bytes)) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.pages.committedBytes });
-    }
+    this.pages.checkUsable(offset, bytes);
   }
 
   protected override prepareView(): void {
@@ -85,7 +83,7 @@ export class CpuVirtualMemory implements VirtualMemory {
     if (ptr === 0 && bytes === 0) return;
     const range = this.#ranges.at(ptr);
     if (!(range instanceof ReservedRange)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    if (bytes !== range.bytes) throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes, blockBytes: range.bytes });
+    checkWhole(range, bytes);
     if (range.viewed) this.#ranges.retire(range.base, bytes);
     else unmapPages(range.base, bytes);
     this.#ranges.remove(range);
@@ -99,8 +97,8 @@ export class CpuVirtualMemory implements VirtualMemory {
    * @throws ERR_MEM_INVALID_ARGUMENT when a page is committed already, or the part is not granular
    */
   commit(ptr: DevicePtr, bytes: number): boolean {
-    const range = this.#reserved(ptr, bytes);
-    const offset = ptr - range.base;
+    const range = this.#reserved(ptr);
+    const offset = granularOffset(range, { base: ptr, bytes }, this.granularityBytes);
     range.pages.checkCommit(offset, bytes);
     // Pages that were decommitted, and all of a range that was viewed, are writable already.
     if (!range.viewed && range.pages.any(PageStates.fresh, offset, bytes)) {
@@ -123,23 +121,17 @@ export class CpuVirtualMemory implements VirtualMemory {
    * @throws ERR_MEM_NATIVE when the system refuses
    */
   decommit(ptr: DevicePtr, bytes: number): void {
-    const range = this.#reserved(ptr, bytes);
-    const offset = ptr - range.base;
+    const range = this.#reserved(ptr);
+    const offset = granularOffset(range, { base: ptr, bytes }, this.granularityBytes);
     range.pages.checkDecommit(offset, bytes);
     if (bytes > 0) discardPages(ptr, bytes);
     range.pages.decommit(offset, bytes);
   }
 
-  #reserved(ptr: DevicePtr, bytes: number): ReservedRange {
+  #reserved(ptr: DevicePtr): ReservedRange {
     const range = this.#ranges.containing(ptr);
-    if (!(range instanceof ReservedRange)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    checkGranular('bytes', bytes, this.granularityBytes);
-    checkGranular('offset', ptr - range.base, this.granularityBytes);
-    const offset = ptr - range.base;
-    if (offset + bytes > range.bytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: range.bytes });
-    }
-    return range;
+    if (range instanceof ReservedRange) return range;
+    throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
   }
 
   /** Maps a range that starts at a multiple of the granularity: maps `slack` more and cuts both ends off. */

@@ -1,14 +1,13 @@
-import { Device } from '../../src/core/device.js';
+import { Device, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { alignedAlloc, alignedFree } from '../os/aligned-memory.js';
+import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
-import { lockPages, pageBytes, unlockPages } from '../os/mapping.js';
+import { lockPages, unlockPages } from '../os/mapping.js';
 import { maxMemoryBytes } from '../os/memory-limits.js';
-import { CpuSegment, KeptSegments, segmentPlace } from './cpu-segment.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
-import { HostRanges } from './host-ranges.js';
+import { HostSegments } from './host-segments.js';
+import { checkFillValue } from './range-checks.js';
 
 /** Settings of a {@link CpuDevice}. */
 export interface CpuDeviceOptions {
@@ -32,18 +31,20 @@ export class CpuDevice extends Device {
   readonly deviceCount = 1;
   /** Undefined on Windows. */
   override readonly virtual: VirtualMemory | undefined;
-  /** How often the system refused to lock pages. */
-  pinFailures = 0;
-  readonly #ranges = new HostRanges();
-  readonly #kept = new KeptSegments();
-  #liveBytes = 0;
+  /** Every call is done when it returns. */
+  override readonly streams = undefined;
+  readonly #segments = new HostSegments({
+    lock: lockPages,
+    unlock: unlockPages,
+    refused: (event) => this.events.emit('pin-failed', event),
+  });
   #maxBytes = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: CpuDeviceOptions = {}) {
     super();
     const { granularityBytes = 64 * KiB } = options;
-    const virtual = new CpuVirtualMemory(this.#ranges, granularityBytes);
+    const virtual = new CpuVirtualMemory(this.#segments.ranges, granularityBytes);
     this.virtual = process.platform === 'win32' ? undefined : virtual;
   }
 
@@ -51,19 +52,24 @@ export class CpuDevice extends Device {
     return 0;
   }
 
+  /** How often the system refused to lock pages. */
+  get pinFailures(): number {
+    return this.#segments.pinFailures;
+  }
+
   /** Bytes of the live segments, as they were asked for. */
   get liveBytes(): number {
-    return this.#liveBytes;
+    return this.#segments.liveBytes;
   }
 
   /** Bytes of address space that stay mapped, without memory behind them, for arrays that may still exist. */
   get retiredBytes(): number {
-    return this.#ranges.retiredBytes;
+    return this.#segments.ranges.retiredBytes;
   }
 
   /** Bytes of freed segments that were viewed and wait for a request of the same size. */
   get keptBytes(): number {
-    return this.#kept.bytes;
+    return this.#segments.keptBytes;
   }
 
   override activate(id: number): void {
@@ -77,6 +83,12 @@ export class CpuDevice extends Device {
     return this.#maxBytes;
   }
 
+  /** What the system could still give this process, and {@link getMaxMemorySize}. @throws ERR_MEM_INVALID_DEVICE */
+  override memoryInfo(id: number): MemoryInfo {
+    const totalBytes = this.getMaxMemorySize(id);
+    return { freeBytes: Math.min(process.availableMemory(), totalBytes), totalBytes };
+  }
+
   /**
    * Allocates a segment: at a multiple of 64, and from one page on in whole pages of its own. Its content is undefined.
    * The system may promise more than it has; a limit is a manager's matter. Cost: O(log n) and a call of the C library.
@@ -85,12 +97,12 @@ export class CpuDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#allocate(bytes, alignment, false)?.base ?? NULL_PTR;
+    return this.#segments.allocate(bytes, alignment)?.base ?? NULL_PTR;
   }
 
   /** Frees a segment; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `nativeAlloc` gave it */
   override nativeFree(ptr: DevicePtr): void {
-    if (ptr !== 0) this.#free(this.#segment(ptr, false));
+    if (ptr !== 0) this.#segments.free(ptr, false);
   }
 
   /**
@@ -101,20 +113,12 @@ export class CpuDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
-    const segment = this.#allocate(bytes, alignment, true);
-    if (segment === undefined) return NULL_PTR;
-    try {
-      lockPages(segment.base, segment.place.mappedBytes);
-      segment.locked = true;
-    } catch (error) {
-      this.#pinFailed(segment, error);
-    }
-    return segment.base;
+    return this.#segments.allocatePinned(bytes, alignment)?.base ?? NULL_PTR;
   }
 
   /** Unlocks and frees; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `pinnedAlloc` gave it */
   override pinnedFree(ptr: DevicePtr): void {
-    if (ptr !== 0) this.#free(this.#segment(ptr, true));
+    if (ptr !== 0) this.#segments.free(ptr, true);
   }
 
   /**
@@ -131,7 +135,7 @@ export class CpuDevice extends Device {
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
     checkBytes(bytes);
     if (bytes === 0) return;
-    const known = [this.#ranges.find(target, bytes), this.#ranges.find(source, bytes)];
+    const known = [this.#segments.ranges.find(target, bytes), this.#segments.ranges.find(source, bytes)];
     if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
     if (known[0] === undefined && known[1] === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
     moveBytes(target, source, bytes);
@@ -145,15 +149,9 @@ export class CpuDevice extends Device {
    */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
     checkBytes(bytes);
-    if (!Number.isInteger(value) || value < 0 || value > 255) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'value',
-        value: `${value}`,
-        expected: 'an integer from 0 to 255',
-      });
-    }
+    checkFillValue(value);
     if (bytes === 0) return;
-    this.#ranges.locate(ptr, bytes);
+    this.#segments.ranges.locate(ptr, bytes);
     fillBytes(ptr, value, bytes);
   }
 
@@ -169,52 +167,7 @@ export class CpuDevice extends Device {
   override view(ptr: DevicePtr, bytes: number): Uint8Array {
     checkBytes(bytes);
     if (bytes === 0) return new Uint8Array(0);
-    const range = this.#ranges.locate(ptr, bytes);
+    const range = this.#segments.ranges.locate(ptr, bytes);
     return range.view(ptr - range.base, bytes);
-  }
-
-  #allocate(bytes: number, alignment: number, pinned: boolean): CpuSegment | undefined {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    if (bytes === 0) return undefined;
-    const place = segmentPlace(bytes, pinned ? Math.max(alignment, pageBytes()) : alignment);
-    const kept = this.#kept.take(place);
-    const base = kept ?? (alignedAlloc(place.mappedBytes, place.alignment) as DevicePtr);
-    if (base === NULL_PTR) return undefined;
-    const segment = new CpuSegment(base, bytes, place, pinned);
-    segment.viewed = kept !== undefined;
-    this.#ranges.add(segment);
-    this.#liveBytes += bytes;
-    return segment;
-  }
-
-  #segment(ptr: DevicePtr, pinned: boolean): CpuSegment {
-    const range = this.#ranges.at(ptr);
-    if (!(range instanceof CpuSegment) || range.pinned !== pinned)
-      throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    return range;
-  }
-
-  #free(segment: CpuSegment): void {
-    const { base, place } = segment;
-    if (segment.locked) unlockPages(base, place.mappedBytes);
-    segment.locked = false;
-    if (!segment.viewed) alignedFree(base);
-    else if (segment.ownsPages && process.platform !== 'win32') this.#ranges.retire(base, place.mappedBytes);
-    else this.#kept.put(segment);
-    this.#ranges.remove(segment);
-    this.#liveBytes -= segment.bytes;
-  }
-
-  #pinFailed(segment: CpuSegment, error: unknown): void {
-    this.pinFailures++;
-    if (this.pinFailures > 1) return;
-    const reason = error instanceof Error ? error.message : String(error);
-    try {
-      this.events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason });
-    } catch (thrown) {
-      this.#free(segment);
-      throw thrown;
-    }
   }
 }

@@ -1,8 +1,8 @@
 import { MemoryError } from '../../src/core/errors.js';
-import { type DevicePtr, devicePtr, GiB } from '../../src/core/units.js';
+import { type DevicePtr, GiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
 import { discardPages, replacePages } from '../os/mapping.js';
-import { type AddressRange, AddressTree } from './address-tree.js';
+import { type LiveRange, LiveRanges } from './live-ranges.js';
 
 // One byte more aborts the process. Measured with koffi 3.3.4 on Node 20.20.
 const MAX_VIEW_BYTES = 4 * GiB;
@@ -10,7 +10,7 @@ const MAX_VIEW_BYTES = 4 * GiB;
 const WINDOW_STEP_BYTES = MAX_VIEW_BYTES / 2;
 
 /** A live range of memory that this process can touch. */
-export abstract class HostRange implements AddressRange {
+export abstract class HostRange implements LiveRange {
   readonly base: DevicePtr;
   readonly bytes: number;
   /** Whether JavaScript may still hold arrays over it. Its addresses must then stay mapped for ever. */
@@ -23,7 +23,6 @@ export abstract class HostRange implements AddressRange {
     this.bytes = bytes;
   }
 
-  /** Throws unless the bytes, which lie inside the range, can be touched. */
   abstract checkUsable(offset: number, bytes: number): void;
 
   /** Makes every byte of the range safe to touch, before the first view. */
@@ -60,60 +59,13 @@ export abstract class HostRange implements AddressRange {
   }
 }
 
-/** The live ranges of a device whose memory the host sees, and what became of those that were viewed. */
-export class HostRanges {
-  readonly #tree = new AddressTree<HostRange>();
+/** The live ranges of memory that the host sees, and what became of those that were viewed. */
+export class HostRanges extends LiveRanges<HostRange> {
   #retiredBytes = 0;
 
   /** Bytes of address space that stay mapped, without memory, because arrays may still point there. */
   get retiredBytes(): number {
     return this.#retiredBytes;
-  }
-
-  add(range: HostRange): void {
-    this.#tree.insert(range);
-  }
-
-  remove(range: HostRange): void {
-    this.#tree.remove(range.base);
-  }
-
-  /** The range that starts at `ptr`. Cost: O(log n). */
-  at(ptr: DevicePtr): HostRange | undefined {
-    return this.#tree.at(ptr);
-  }
-
-  /** The range that `ptr` lies in. Cost: O(log n). */
-  containing(ptr: DevicePtr): HostRange | undefined {
-    const range = this.#tree.floor(ptr);
-    return range !== undefined && ptr < range.base + range.bytes ? range : undefined;
-  }
-
-  /**
-   * The range that holds these bytes, all of which can be touched. Cost: O(log n).
-   *
-   * @throws ERR_MEM_UNKNOWN_POINTER when `ptr` lies in no live range, ERR_MEM_OUT_OF_RANGE when the bytes leave it
-   */
-  locate(ptr: DevicePtr, bytes: number): HostRange {
-    const range = this.find(ptr, bytes);
-    if (range === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    return range;
-  }
-
-  /**
-   * As {@link locate}, but for bytes that touch no range at all it gives undefined.
-   *
-   * @throws ERR_MEM_INVALID_POINTER, ERR_MEM_OUT_OF_RANGE
-   */
-  find(ptr: DevicePtr, bytes: number): HostRange | undefined {
-    const range = this.containing(devicePtr(ptr)) ?? this.#tree.floor(ptr + Math.max(0, bytes - 1));
-    if (range === undefined || range.base + range.bytes <= ptr) return undefined;
-    const offset = ptr - range.base;
-    if (offset < 0 || offset + bytes > range.bytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: range.bytes });
-    }
-    range.checkUsable(offset, bytes);
-    return range;
   }
 
   /** Gives the memory of whole pages back and keeps their addresses mapped and out of use. */

@@ -1,5 +1,5 @@
-import { MemoryError } from '../../src/core/errors.js';
 import { MiB } from '../../src/core/units.js';
+import { badArgument as bad } from './range-checks.js';
 
 /** The native calls of a simulated device. */
 export type SimulatedCallName =
@@ -117,11 +117,6 @@ export class SimulatedCalls {
   #charge(cost: SimulatedCost | undefined, bytes: number): void {
     if (cost !== undefined) this.#timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
   }
-}
-
-/** Makes the error of an argument. */
-export function bad(name: string, value: unknown, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
 }
 
 function checkCosts(costs: SimulatedCosts): void {

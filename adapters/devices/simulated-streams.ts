@@ -1,5 +1,5 @@
 import type { StreamOperations } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { badArgument as bad } from './range-checks.js';
 
 /** A place in a stream: the end of its first `position` items. */
 interface Mark {
@@ -51,6 +51,13 @@ export class SimulatedStreams implements StreamOperations {
   /** Events that were recorded and not destroyed. */
   get liveEvents(): number {
     return this.#events.size;
+  }
+
+  /** The id of a stream that was not used before. */
+  create(): number {
+    const id = Math.max(0, ...this.#streams.keys()) + 1;
+    this.#stream(id);
+    return id;
   }
 
   /** How much a stream has yet to do: pieces of work, and waits that it has not passed. @throws ERR_MEM_INVALID_ARGUMENT */
@@ -173,8 +180,4 @@ function perform(stream: SimulatedStream): void {
   // Passed first: work that throws is not done again, and work may submit more.
   stream.pass();
   if (item !== undefined && !('position' in item)) item.work?.();
-}
-
-function bad(name: string, value: number, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
 }

@@ -1,14 +1,15 @@
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr, isPowerOfTwo, NULL_PTR } from '../../src/core/units.js';
-import type { SimulatedBudget } from './simulated-budget.js';
-import { bad, type SimulatedCalls } from './simulated-calls.js';
+import type { DeviceBudget } from './device-budget.js';
+import { badArgument as bad } from './range-checks.js';
+import type { SimulatedCalls } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { checkGranular, PageStates } from './virtual-checks.js';
 
 interface Reservation {
   readonly pages: PageStates;
-  readonly budget: SimulatedBudget;
+  readonly budget: DeviceBudget;
 }
 
 /** What simulated virtual memory is made of. */
@@ -16,7 +17,7 @@ export interface SimulatedVirtualParts {
   readonly granularityBytes: number;
   readonly calls: SimulatedCalls;
   /** The budget of the active device. */
-  readonly activeBudget: () => SimulatedBudget;
+  readonly activeBudget: () => DeviceBudget;
   readonly start: number;
   readonly end: number;
 }
@@ -113,10 +114,7 @@ export class SimulatedVirtualMemory implements VirtualMemory {
   /** Throws unless these bytes are committed. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE */
   checkUsable(ptr: number, bytes: number): void {
     const base = this.#space.locate(ptr, bytes);
-    const { pages } = this.#reservations.get(base) as Reservation;
-    if (!pages.allCommitted(ptr - base, bytes)) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - base, bytes, blockBytes: pages.committedBytes });
-    }
+    (this.#reservations.get(base) as Reservation).pages.checkUsable(ptr - base, bytes);
   }
 
   #part(ptr: DevicePtr, bytes: number): Reservation & { readonly base: number } {

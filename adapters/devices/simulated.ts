@@ -1,8 +1,10 @@
-import { Device } from '../../src/core/device.js';
+import { Device, type MemoryInfo } from '../../src/core/device.js';
+import { DeviceStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { SimulatedBudget } from './simulated-budget.js';
-import { bad, type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
+import { DeviceBudget } from './device-budget.js';
+import { badArgument as bad, checkDisjoint, checkFillValue } from './range-checks.js';
+import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
 import { SimulatedVirtualMemory } from './simulated-virtual.js';
@@ -55,10 +57,10 @@ export class SimulatedDevice extends Device {
   override readonly streams: SimulatedStreams | undefined;
   readonly #calls: SimulatedCalls;
   readonly #spaces: readonly SimulatedSpace[];
-  readonly #budgets: readonly SimulatedBudget[];
+  readonly #budgets: readonly DeviceBudget[];
   readonly #pinnedSpace = new SimulatedSpace(PINNED_START, RESERVED_START);
-  readonly #pinnedBudget: SimulatedBudget;
-  readonly #total = new SimulatedBudget(Number.MAX_SAFE_INTEGER);
+  readonly #pinnedBudget: DeviceBudget;
+  readonly #total = new DeviceBudget(Number.MAX_SAFE_INTEGER);
   #active = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -69,8 +71,8 @@ export class SimulatedDevice extends Device {
       throw bad('deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
     }
     this.deviceCount = deviceCount;
-    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new SimulatedBudget(bytes, this.#total));
-    this.#pinnedBudget = new SimulatedBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
+    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new DeviceBudget(bytes, this.#total));
+    this.#pinnedBudget = new DeviceBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
     this.#spaces = this.#budgets.map(
       (_, id) => new SimulatedSpace(startOf(id), id + 1 < deviceCount ? startOf(id + 1) : PINNED_START),
     );
@@ -168,7 +170,7 @@ export class SimulatedDevice extends Device {
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
-    const budget = this.#budgets[this.#active] as SimulatedBudget;
+    const budget = this.#budgets[this.#active] as DeviceBudget;
     if (this.#calls.enter('nativeAlloc', bytes, true) || bytes === 0 || !budget.admits(bytes)) return NULL_PTR;
     const ptr = (this.#spaces[this.#active] as SimulatedSpace).take(bytes, alignment);
     if (ptr === NULL_PTR) return NULL_PTR;
@@ -189,7 +191,7 @@ export class SimulatedDevice extends Device {
     const bytes = space.sizeOf(ptr);
     this.#calls.enter('nativeFree', bytes, false);
     space.free(ptr);
-    (this.#budgets[id] as SimulatedBudget).give(bytes);
+    (this.#budgets[id] as DeviceBudget).give(bytes);
   }
 
   /** Allocates addresses of the pinned part, as {@link nativeAlloc} does. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT */
@@ -217,9 +219,7 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
    */
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
-    checkBytes(bytes);
-    this.#checkUsable(target, bytes);
-    this.#checkUsable(source, bytes);
+    this.#checkCopy(target, source, bytes);
     this.#calls.enter('copy', bytes, false);
   }
 
@@ -230,10 +230,39 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
    */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    if (!Number.isInteger(value) || value < 0 || value > 255) throw bad('value', value, 'an integer from 0 to 255');
-    this.#checkUsable(ptr, bytes);
+    this.#checkFill(ptr, value, bytes);
     this.#calls.enter('fill', bytes, false);
+  }
+
+  /** @throws ERR_MEM_INVALID_DEVICE */
+  override memoryInfo(id: number): MemoryInfo {
+    const { capacityBytes, liveBytes } = this.#budget(id);
+    return { freeBytes: capacityBytes - liveBytes, totalBytes: capacityBytes };
+  }
+
+  /** Gives a stream that was not used before. @throws ERR_MEM_UNSUPPORTED_PLATFORM without the option `streams` */
+  override createStream(): DeviceStream {
+    const streams = this.#delayed('a stream');
+    return new DeviceStream(streams.create(), streams, () => {});
+  }
+
+  /**
+   * Checks both ranges now, and once more when the stream comes to it: the promise rejects when one was freed meanwhile.
+   */
+  override async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream = 0): Promise<void> {
+    const streams = this.#delayed('a copy on a stream');
+    this.#checkCopy(target, source, bytes);
+    checkDisjoint(target, source, bytes);
+    this.#calls.enter('copy', bytes, false);
+    await done(streams, stream, () => this.#checkCopy(target, source, bytes));
+  }
+
+  /** As {@link copyAsync}. */
+  override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
+    const streams = this.#delayed('a fill on a stream');
+    this.#checkFill(ptr, value, bytes);
+    this.#calls.enter('fill', bytes, false);
+    await done(streams, stream, () => this.#checkFill(ptr, value, bytes));
   }
 
   /** Counts, and does all work of all streams. */
@@ -251,15 +280,32 @@ export class SimulatedDevice extends Device {
     }
   }
 
-  #budget(id: number): SimulatedBudget {
+  #budget(id: number): DeviceBudget {
     this.checkId(id);
-    return this.#budgets[id] as SimulatedBudget;
+    return this.#budgets[id] as DeviceBudget;
   }
 
   /** The device whose addresses these are. */
   #idOf(ptr: number): number {
     if (!(ptr < PINNED_START)) return -1;
     return Math.min(Math.floor((ptr - FIRST_ADDRESS) / DEVICE_STRIDE), this.deviceCount - 1);
+  }
+
+  #delayed(what: string): SimulatedStreams {
+    if (this.streams === undefined) throw this.unsupported(what);
+    return this.streams;
+  }
+
+  #checkCopy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    checkBytes(bytes);
+    this.#checkUsable(target, bytes);
+    this.#checkUsable(source, bytes);
+  }
+
+  #checkFill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    checkFillValue(value);
+    this.#checkUsable(ptr, bytes);
   }
 
   #checkUsable(ptr: DevicePtr, bytes: number): void {
@@ -280,11 +326,24 @@ export class SimulatedDevice extends Device {
     return new SimulatedVirtualMemory({
       granularityBytes,
       calls: this.#calls,
-      activeBudget: () => this.#budgets[this.#active] as SimulatedBudget,
+      activeBudget: () => this.#budgets[this.#active] as DeviceBudget,
       start: RESERVED_START,
       end: ADDRESS_END,
     });
   }
+}
+
+/** Enqueues work. @returns what it came to, once it is done */
+function done(streams: SimulatedStreams, stream: number, work: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    streams.submit(stream, () => {
+      try {
+        resolve(work());
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
 }
 
 function startOf(id: number): number {

@@ -1,5 +1,6 @@
 import { MemoryError } from '../../src/core/errors.js';
 import { checkBytes } from '../../src/core/units.js';
+import type { AddressRange } from './address-tree.js';
 
 /** Throws unless `bytes` is a size and a multiple of the granularity. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT */
 export function checkGranular(name: string, bytes: number, granularityBytes: number): void {
@@ -11,6 +12,26 @@ export function checkGranular(name: string, bytes: number, granularityBytes: num
       expected: `a multiple of ${granularityBytes} bytes`,
     });
   }
+}
+
+/**
+ * Where a granular part of a reserved range begins in it.
+ *
+ * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT when the part is not granular, ERR_MEM_OUT_OF_RANGE when it leaves the range
+ */
+export function granularOffset(range: AddressRange, part: AddressRange, granularityBytes: number): number {
+  const offset = part.base - range.base;
+  checkGranular('bytes', part.bytes, granularityBytes);
+  checkGranular('offset', offset, granularityBytes);
+  if (offset + part.bytes > range.bytes) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes: part.bytes, blockBytes: range.bytes });
+  }
+  return offset;
+}
+
+/** Throws unless `bytes` is all of a range. @throws ERR_MEM_OUT_OF_RANGE */
+export function checkWhole(range: AddressRange, bytes: number): void {
+  if (bytes !== range.bytes) throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes, blockBytes: range.bytes });
 }
 
 /** Which pages of a reserved range are backed: one byte a page. */
@@ -43,6 +64,13 @@ export class PageStates {
   allCommitted(offset: number, bytes: number): boolean {
     const pages = this.#pages(offset, bytes);
     return !pages.includes(PageStates.fresh) && !pages.includes(PageStates.decommitted);
+  }
+
+  /** Throws unless the bytes are committed. @throws ERR_MEM_OUT_OF_RANGE */
+  checkUsable(offset: number, bytes: number): void {
+    if (!this.allCommitted(offset, bytes)) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.committedBytes });
+    }
   }
 
   /** Throws unless none of these pages is committed. @throws ERR_MEM_INVALID_ARGUMENT */

@@ -1,5 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import type { LibraryHandle } from 'koffi';
+import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
 import { koffi } from './koffi.js';
 
@@ -31,18 +31,22 @@ export class NativeLibrary {
    * @param parameters - C types as koffi writes them
    * @throws ERR_MEM_DEVICE_ABSENT when the library lacks it
    */
-  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F {
+  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: readonly (string | TypeObject)[]): F {
     try {
-      return this.#handle.func(name, result, parameters) as unknown as F;
+      return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch (error) {
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#device, reason: `${this.path}: ${reasonOf(error)}` }, error);
     }
   }
 
   /** Declares a function that older libraries lack. @returns undefined where it is missing */
-  optional<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: string[]): F | undefined {
+  optional<F extends (...args: never[]) => unknown>(
+    name: string,
+    result: string,
+    parameters: readonly (string | TypeObject)[],
+  ): F | undefined {
     try {
-      return this.#handle.func(name, result, parameters) as unknown as F;
+      return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch {
       return undefined;
     }
@@ -57,16 +61,19 @@ export class NativeLibrary {
  */
 export function openLibrary(names: readonly string[], options: LibraryOptions = {}): NativeLibrary {
   const device = options.device ?? names[0] ?? 'library';
-  const reasons: string[] = [];
+  // Names by the loader's reason: mostly they have one and the same.
+  const reasons = new Map<string, string[]>();
   for (const name of names) {
     try {
       return new NativeLibrary(name, device, koffi().load(name, options.deep === true ? { deep: true } : {}));
     } catch (error) {
       if (MemoryError.is(error)) throw error;
-      reasons.push(`${name}: ${reasonOf(error)}`);
+      const reason = reasonOf(error);
+      reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
     }
   }
-  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason: reasons.join('; ') || 'no name to look for' });
+  const reason = [...reasons].map(([text, tried]) => `${tried.join(', ')}: ${text}`).join('; ') || 'no name to look for';
+  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason });
 }
 
 /** The `errno` of the last native call. */

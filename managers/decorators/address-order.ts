@@ -1,4 +1,5 @@
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
+import { ensure } from '../../src/blocks/ensure.js';
 
 /** A chunk is cut in two when it has this many entries. */
 const CHUNK_ENTRIES = 512;
@@ -12,12 +13,12 @@ const CHUNK_ENTRIES = 512;
 export class AddressOrder {
   readonly #chunks: Chunk[] = [];
 
-  /** The greatest address that is not above `address`, or NONE. */
+  /** The greatest address that is not above `address`, or ABSENT. */
   floor(address: number): number {
     const chunk = this.#chunks[this.#chunkOf(address)];
-    if (chunk === undefined) return NONE;
+    if (chunk === undefined) return ABSENT;
     const at = chunk.positionOf(address);
-    return at === NONE ? NONE : chunk.addresses[at]!;
+    return at === ABSENT ? ABSENT : chunk.addresses[at]!;
   }
 
   /** Enters an address that is not in yet. */
@@ -50,7 +51,7 @@ export class AddressOrder {
     );
   }
 
-  /** The last chunk that begins at or below `address`; NONE when all begin above. */
+  /** The last chunk that begins at or below `address`; ABSENT when all begin above. */
   #chunkOf(address: number): number {
     let low = 0;
     let high = this.#chunks.length;
@@ -67,7 +68,7 @@ class Chunk {
   readonly addresses = new Float64Array(CHUNK_ENTRIES);
   count = 0;
 
-  /** Where the greatest address not above `address` stands, or NONE. */
+  /** Where the greatest address not above `address` stands, or ABSENT. */
   positionOf(address: number): number {
     let low = 0;
     let high = this.count;

@@ -1,4 +1,5 @@
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 import { LiveBlocks } from './live-blocks.js';
@@ -20,7 +21,7 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   override unlock(ptr: DevicePtr, userUnlock: boolean): void {
     const row = this.live.find(ptr);
     this.inner.unlock(ptr, userUnlock);
-    if (row !== NONE && this.inner.allocated(ptr) === 0) this.#drop(row);
+    if (row !== ABSENT && this.inner.allocated(ptr) === 0) this.#drop(row);
   }
 
   /**
@@ -54,7 +55,7 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   #enter(ptr: DevicePtr, requested: number): void {
     // An address that is in the books already was freed past this manager.
     const stale = this.live.find(ptr);
-    if (stale !== NONE) this.#drop(stale);
+    if (stale !== ABSENT) this.#drop(stale);
     this.entered(this.live.add(ptr, this.inner.allocated(ptr), requested));
   }
 

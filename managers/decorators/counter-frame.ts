@@ -1,4 +1,4 @@
-import { widened } from '../../src/blocks/block-table.js';
+import { widened } from '../../src/blocks/widened.js';
 
 /** One quantity: what it is now, the highest it has been, and the sum of all increases. */
 export interface Counter {

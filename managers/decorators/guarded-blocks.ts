@@ -1,4 +1,4 @@
-import { ensure } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { LiveBlocks } from './live-blocks.js';
 import { NumberColumn } from './number-column.js';

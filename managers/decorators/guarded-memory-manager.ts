@@ -1,10 +1,12 @@
-import { ensure, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
+import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 import { type Damage, DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
 import { GuardedBlocks } from './guarded-blocks.js';
@@ -79,7 +81,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   override allocated(ptr: DevicePtr): number {
     const row = this.#blocks.find(ptr);
-    return row === NONE ? 0 : this.#blocks.bytesOf(row);
+    return row === ABSENT ? 0 : this.#blocks.bytesOf(row);
   }
 
   /**
@@ -90,7 +92,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     if (ptr === NULL_PTR) return;
     const blocks = this.#blocks;
     const row = blocks.find(ptr);
-    if (row === NONE) this.#refuse(ptr, userUnlock);
+    if (row === ABSENT) this.#refuse(ptr, userUnlock);
     const rest = blocks.locksOf(row) & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
     if (rest === 0) this.#prepareFree(row);
     this.inner.unlock(blocks.baseOf(row), userUnlock);
@@ -112,7 +114,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   override isUserLocked(ptr: DevicePtr): boolean {
     const row = this.#blocks.find(ptr);
-    return row !== NONE && (this.#blocks.locksOf(row) & USER_LOCK) !== 0;
+    return row !== ABSENT && (this.#blocks.locksOf(row) & USER_LOCK) !== 0;
   }
 
   override recordStream(ptr: DevicePtr, stream: number): void {
@@ -134,7 +136,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   override siteOf(ptr: DevicePtr): string | undefined {
     const row = this.#blocks.find(ptr);
-    return row === NONE ? undefined : this.#siteOfRow(row);
+    return row === ABSENT ? undefined : this.#siteOfRow(row);
   }
 
   /** Checks the guards of all live blocks. Cost: O(live blocks * guard). @throws ERR_MEM_CORRUPTED for the first that was overwritten */
@@ -193,7 +195,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   #rowOf(ptr: DevicePtr): number {
     const row = this.#blocks.find(ptr);
-    if (row === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    if (row === ABSENT) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     return row;
   }
 

@@ -1,4 +1,4 @@
-import { ensure } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';

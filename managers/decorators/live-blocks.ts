@@ -1,5 +1,5 @@
-import { AddressHash } from '../../src/blocks/address-hash.js';
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { ABSENT, AddressHash } from '../../src/blocks/address-hash.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import { NumberColumn } from './number-column.js';
 
 /**
@@ -20,9 +20,9 @@ export class LiveBlocks {
     return this.#count;
   }
 
-  /** The row of the block that `address` heads, or NONE. */
+  /** The row of the block that `address` heads, or ABSENT. */
   find(address: number): number {
-    return address === 0 ? NONE : this.#rows.get(address);
+    return address === 0 ? ABSENT : this.#rows.get(address);
   }
 
   /** Enters a block under an address that has none. */

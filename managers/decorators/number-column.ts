@@ -1,4 +1,4 @@
-import { widened } from '../../src/blocks/block-table.js';
+import { widened } from '../../src/blocks/widened.js';
 
 const INITIAL_CAPACITY = 64;
 

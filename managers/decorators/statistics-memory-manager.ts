@@ -1,4 +1,4 @@
-import { ensure } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';

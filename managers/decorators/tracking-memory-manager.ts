@@ -1,11 +1,12 @@
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
+import { ensure } from '../../src/blocks/ensure.js';
+import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { AddressOrder } from './address-order.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from './allocation-site.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { NumberColumn } from './number-column.js';
 
@@ -86,17 +87,17 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
   /** The live block that `ptr` lies in, at its head or inside. Cost: O(1) for a head, else O(log n). */
   find(ptr: DevicePtr): TrackedBlock | undefined {
     let row = this.live.find(ptr);
-    if (row === NONE) {
+    if (row === ABSENT) {
       const address = this.#ordered().floor(ptr);
-      row = address === NONE ? NONE : this.live.find(address);
-      if (row === NONE || !(ptr < address + this.live.bytesOf(row))) return undefined;
+      row = address === ABSENT ? ABSENT : this.live.find(address);
+      if (row === ABSENT || !(ptr < address + this.live.bytesOf(row))) return undefined;
     }
     return this.allocated(this.live.addressOf(row) as DevicePtr) > 0 ? this.#blockOf(row) : undefined;
   }
 
   override siteOf(ptr: DevicePtr): string | undefined {
     const row = this.live.find(ptr);
-    const site = row === NONE ? undefined : this.#siteText(row);
+    const site = row === ABSENT ? undefined : this.#siteText(row);
     return site ?? super.siteOf(ptr);
   }
 

@@ -1,5 +1,6 @@
-import { AddressHash } from '../../src/blocks/address-hash.js';
-import { ensure, NONE } from '../../src/blocks/block-table.js';
+import { ABSENT, AddressHash } from '../../src/blocks/address-hash.js';
+import { NONE } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import { LruList } from '../../src/blocks/lru-list.js';
 
 /** Layouts without a buffer that stay known, so that a size that comes and goes costs no change of the index. */
@@ -40,22 +41,22 @@ export class LayoutCache {
     return this.#bytes;
   }
 
-  /** The least recently used layout that has a buffer and is not `spared`, or NONE. */
+  /** The least recently used layout that has a buffer and is not `spared`, or ABSENT. */
   oldestBut(spared: number): number {
     const oldest = this.#order.oldest;
-    return oldest === spared && oldest !== NONE ? this.#order.newerThan(oldest) : oldest;
+    return oldest === spared && oldest !== ABSENT ? this.#order.newerThan(oldest) : oldest;
   }
 
-  /** The layout of that size and alignment if it has a buffer, or NONE. */
+  /** The layout of that size and alignment if it has a buffer, or ABSENT. */
   find(bytes: number, code: number): number {
-    const layout = this.#known === 0 ? NONE : this.#lookUp(bytes, code);
-    return this.#order.has(layout) ? layout : NONE;
+    const layout = this.#known === 0 ? ABSENT : this.#lookUp(bytes, code);
+    return this.#order.has(layout) ? layout : ABSENT;
   }
 
   /** Takes the buffer of that layout that came last, and counts as a use of the layout; or gives NONE. */
   take(bytes: number, code: number): number {
     const layout = this.find(bytes, code);
-    if (layout === NONE) return NONE;
+    if (layout === ABSENT) return NONE;
     this.#order.touch(layout);
     const buffer = this.lastOf(layout);
     this.dropLast(layout);
@@ -65,7 +66,7 @@ export class LayoutCache {
   /** Keeps a buffer, and counts as a use of its layout. */
   put(buffer: number, bytes: number, code: number): void {
     let layout = this.#lookUp(bytes, code);
-    if (layout === NONE) layout = this.#learn(bytes, code);
+    if (layout === ABSENT) layout = this.#learn(bytes, code);
     this.#buffers[layout]!.push(buffer);
     this.#order.touch(layout);
     this.#bytes += bytes;
@@ -114,7 +115,7 @@ export class LayoutCache {
 
   #lookUp(bytes: number, code: number): number {
     const index = this.#indexes[code];
-    return index === undefined ? NONE : index.get(bytes);
+    return index === undefined ? ABSENT : index.get(bytes);
   }
 
   #learn(bytes: number, code: number): number {

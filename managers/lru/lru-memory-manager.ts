@@ -66,7 +66,7 @@ export class LruMemoryManager extends LruPolicy {
     const block = this.#heldBlock(ptr);
     const { blocks } = this;
     if (device !== blocks.deviceOf(block)) throw mismatch('device', device, `the block's, ${blocks.deviceOf(block)}`);
-    const code = blocks.poolOf(block) & ALIGNMENT_CODE_MASK;
+    const code = blocks.markOf(block) & ALIGNMENT_CODE_MASK;
     if (layout.size !== blocks.bytesOf(block)) throw mismatch('size', layout.size, `the block's, ${blocks.bytesOf(block)}`);
     checkAlignment(layout.align);
     if (alignmentCode(layout.align) !== code)
@@ -93,11 +93,8 @@ export class LruMemoryManager extends LruPolicy {
     stats.missed(stats.nativeAllocs - nativeAllocs);
     return placed.map((block, i) => {
       if (block === NONE) return NULL_PTR;
-      const bytes = sizes[i]!;
-      this.blocks.take(block, bytes, REFERENCE_LOCK);
-      stats.allocated(bytes, bytes);
       this.setReferences(block, 1);
-      return this.blocks.addressOf(block) as DevicePtr;
+      return this.handOut(block, sizes[i]!, REFERENCE_LOCK);
     });
   }
 
@@ -119,11 +116,10 @@ export class LruMemoryManager extends LruPolicy {
     if (size === 0) throw new MemoryError('ERR_MEM_INVALID_SIZE', { bytes: size });
     checkAlignment(align);
     if (ptr % (align || 1) !== 0) throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: align });
-    const stats = this.statsOf(device);
-    if (this.blockAt(ptr) !== NONE) throw mismatch('pointer', ptr, 'one that heads no block of this manager');
+    this.statsOf(device);
+    if (this.blocks.find(ptr) !== NONE) throw mismatch('pointer', ptr, 'one that heads no block of this manager');
     const block = this.adoptInserted(ptr, size, align, device, release);
-    this.blocks.take(block, size, REFERENCE_LOCK);
-    stats.allocated(size, size);
+    this.handOut(block, size, REFERENCE_LOCK);
     this.setReferences(block, 1);
   }
 
@@ -173,7 +169,7 @@ export class LruMemoryManager extends LruPolicy {
   }
 
   #heldBlock(ptr: DevicePtr): number {
-    const block = this.blockAt(ptr);
+    const block = this.blocks.find(ptr);
     if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     if (this.blocks.isFree(block)) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr });
     return block;

@@ -1,4 +1,7 @@
-import { ensure, NONE, REFERENCE_LOCK, widened } from '../../src/blocks/block-table.js';
+import { ABSENT } from '../../src/blocks/address-hash.js';
+import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
+import { widened } from '../../src/blocks/widened.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -8,7 +11,7 @@ import { ALIGNMENT_CODE_MASK, alignmentCode, LayoutCache } from './layout-cache.
 
 /** Layouts that are kept on a device. @see Source: hpt, CPU cache */
 export const DEFAULT_CAPACITY_LAYOUTS = 100;
-/** Marks a block that was taken over. Beside an alignment's code in a block's pool number. */
+/** Marks a block that was taken over. Beside an alignment's code in a block's mark. */
 const INSERTED = 128;
 
 export interface LruMemoryManagerOptions extends ManagerOptions {
@@ -54,7 +57,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
   setCapacityLayouts(layouts: number): void {
     checkCapacity('capacityLayouts', layouts);
     for (const cache of this.#caches) {
-      while (cache !== undefined && cache.layouts > layouts) this.#evict(cache, cache.oldestBut(NONE));
+      while (cache !== undefined && cache.layouts > layouts) this.#evict(cache, cache.oldestBut(ABSENT));
     }
     this.#capacityLayouts = layouts;
   }
@@ -63,7 +66,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
   setCapacityBytes(bytes: number): void {
     checkCapacity('capacityBytes', bytes);
     for (const cache of this.#caches) {
-      while (cache !== undefined && cache.bytes > bytes) this.#evict(cache, cache.oldestBut(NONE));
+      while (cache !== undefined && cache.bytes > bytes) this.#evict(cache, cache.oldestBut(ABSENT));
     }
     this.#capacityBytes = bytes;
   }
@@ -94,9 +97,9 @@ export abstract class LruPolicy extends BlockMemoryManager {
       ensure(cache.bytes <= this.#capacityBytes, `kept bytes <= capacityBytes on device ${device}`);
       for (const { buffer, bytes, code } of cache.entries()) {
         kept++;
-        ensure(this.blocks.exists(buffer) && this.blocks.isFree(buffer), `kept block ${buffer} is free`);
+        ensure(this.blocks.isFree(buffer), `kept block ${buffer} is free`);
         ensure(this.blocks.deviceOf(buffer) === device, `kept block ${buffer} is on device ${device}`);
-        const own = this.blocks.bytesOf(buffer) === bytes && (this.blocks.poolOf(buffer) & ALIGNMENT_CODE_MASK) === code;
+        const own = this.blocks.bytesOf(buffer) === bytes && (this.blocks.markOf(buffer) & ALIGNMENT_CODE_MASK) === code;
         ensure(own, `kept block ${buffer} has its layout`);
       }
     });
@@ -114,7 +117,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
     const kept = this.#cacheOf(device).take(bytes, alignmentCode(alignment));
     if (kept !== NONE) return kept;
     const block = this.nativeAllocate(bytes, alignment, device, bytes);
-    this.blocks.setPool(block, alignmentCode(alignment));
+    this.blocks.setMark(block, alignmentCode(alignment));
     if (alignment !== 0 && this.blocks.addressOf(block) % alignment !== 0) {
       this.nativeRelease(block);
       throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
@@ -141,24 +144,24 @@ export abstract class LruPolicy extends BlockMemoryManager {
   }
 
   protected reclaim(block: number): void {
-    const pool = this.blocks.poolOf(block);
-    const release = (pool & INSERTED) === 0 ? undefined : this.#releases.get(block);
+    const mark = this.blocks.markOf(block);
+    const release = (mark & INSERTED) === 0 ? undefined : this.#releases.get(block);
     if (release !== undefined) {
       this.#releaseForeign(block, release);
       return;
     }
     const cache = this.#cacheOf(this.blocks.deviceOf(block));
     const bytes = this.blocks.bytesOf(block);
-    const code = pool & ALIGNMENT_CODE_MASK;
+    const code = mark & ALIGNMENT_CODE_MASK;
     // A host frees what it allocated for a manager that is shut down; what was taken over it does not know.
-    const isLast = this.#stopped && (pool & INSERTED) !== 0;
+    const isLast = this.#stopped && (mark & INSERTED) !== 0;
     if (!isLast && this.#makeRoom(cache, bytes, code)) cache.put(block, bytes, code);
     else this.nativeRelease(block);
   }
 
   protected trim(device: number): void {
     const cache = this.#cacheOf(device);
-    while (cache.layouts > 0) this.#evict(cache, cache.oldestBut(NONE));
+    while (cache.layouts > 0) this.#evict(cache, cache.oldestBut(ABSENT));
   }
 
   /** Makes memory from elsewhere a free block that no cache has. */
@@ -169,32 +172,25 @@ export abstract class LruPolicy extends BlockMemoryManager {
     device: number,
     release: ((ptr: DevicePtr) => void) | undefined,
   ): number {
-    const block = this.blocks.create(ptr, bytes, device);
-    this.blocks.setPool(block, alignmentCode(alignment) | INSERTED);
-    this.addresses.set(ptr, block);
+    const block = this.adopt(ptr, bytes, device);
+    this.blocks.setMark(block, alignmentCode(alignment) | INSERTED);
     if (release !== undefined) this.#releases.set(block, release);
-    const stats = this.statsOf(device);
-    stats.reserved(bytes);
-    stats.missed(1);
+    this.statsOf(device).missed(1);
     return block;
   }
 
-  /** The block that `ptr` heads, live or free, or NONE. */
-  protected blockAt(ptr: DevicePtr): number {
-    const block = this.addresses.get(ptr);
-    return block === NONE || this.blocks.addressOf(block) === ptr ? block : NONE;
-  }
-
   protected referencesOf(block: number): number {
-    return block < this.#references.length ? this.#references[block]! : 0;
+    const row = this.blocks.rowOf(block);
+    return row < this.#references.length ? this.#references[row]! : 0;
   }
 
   protected setReferences(block: number, references: number): void {
-    if (block >= this.#references.length) {
-      const capacity = Math.max(2 * this.#references.length, block + 1);
+    const row = this.blocks.rowOf(block);
+    if (row >= this.#references.length) {
+      const capacity = Math.max(2 * this.#references.length, row + 1);
       this.#references = widened(this.#references, new Float64Array(capacity));
     }
-    this.#references[block] = references;
+    this.#references[row] = references;
   }
 
   #cacheOf(device: number): LayoutCache {
@@ -205,9 +201,9 @@ export abstract class LruPolicy extends BlockMemoryManager {
   #makeRoom(cache: LayoutCache, bytes: number, code: number): boolean {
     if (this.#capacityLayouts === 0 || bytes > this.#capacityBytes) return false;
     const own = cache.find(bytes, code);
-    while ((own === NONE && cache.layouts >= this.#capacityLayouts) || cache.bytes + bytes > this.#capacityBytes) {
+    while ((own === ABSENT && cache.layouts >= this.#capacityLayouts) || cache.bytes + bytes > this.#capacityBytes) {
       const oldest = cache.oldestBut(own);
-      if (oldest === NONE) return false;
+      if (oldest === ABSENT) return false;
       this.#evict(cache, oldest);
     }
     return true;
@@ -231,7 +227,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
     } catch {
       // A device that cannot take it back: keeping it loses nothing. The caller gets the first error.
     }
-    this.#cacheOf(blocks.deviceOf(block)).put(block, blocks.bytesOf(block), blocks.poolOf(block) & ALIGNMENT_CODE_MASK);
+    this.#cacheOf(blocks.deviceOf(block)).put(block, blocks.bytesOf(block), blocks.markOf(block) & ALIGNMENT_CODE_MASK);
   }
 
   #releaseForeign(block: number, release: (ptr: DevicePtr) => void): void {
@@ -239,7 +235,6 @@ export abstract class LruPolicy extends BlockMemoryManager {
     const bytes = this.blocks.bytesOf(block);
     release(address);
     this.#releases.delete(block);
-    this.addresses.delete(address);
     this.statsOf(this.blocks.deviceOf(block)).released(bytes);
     this.blocks.remove(block);
   }

@@ -1,12 +1,24 @@
-import { AddressHash } from '../../src/blocks/address-hash.js';
-import type { AddressIndex } from '../../src/blocks/address-index.js';
-import { BlockTable, ensure, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { BlockTable, type Counters, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
+import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
+import { DOUBLE_FREE, FREED, HELD, kernel, UNKNOWN } from '../../src/blocks/kernel.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NULL_PTR } from '../../src/core/units.js';
+
+// A binding of its own: looking it up in the kernel's exports costs more than the call.
+const { release } = kernel;
+
+/** What a manager keeps of one device. */
+interface ManagedDevice {
+  readonly counters: Counters;
+  readonly stats: MemoryStats;
+  /** Where blocks belong that the policy keeps by itself. */
+  readonly home: FreeBlocks;
+}
 
 /** Options that every manager takes. */
 export interface ManagerOptions {
@@ -26,20 +38,13 @@ export interface ManagerOptions {
  */
 export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   protected readonly blocks = new BlockTable();
-  protected readonly addresses: AddressIndex;
-  readonly #stats: (MemoryStats | undefined)[] = [];
+  readonly #devices: (ManagedDevice | undefined)[] = [];
 
   /**
    * @param deviceCount - devices managed from the start, ids 0 to deviceCount - 1
-   * @param addresses - finds blocks by address; a hash fits every policy
    * @throws ERR_MEM_INVALID_ARGUMENT for a count that is no positive integer
    */
-  constructor(
-    deviceCount: number,
-    deviceInterface: MemoryManagerDeviceInterface,
-    options: ManagerOptions = {},
-    addresses: AddressIndex = new AddressHash(),
-  ) {
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ManagerOptions = {}) {
     super(deviceInterface, options.logStream);
     if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > 65536) {
       throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
@@ -48,8 +53,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
         expected: 'an integer from 1 to 65536',
       });
     }
-    this.addresses = addresses;
-    for (let device = 0; device < deviceCount; device++) this.#stats[device] = new MemoryStats();
+    for (let device = 0; device < deviceCount; device++) this.#devices[device] = this.#manage(device);
   }
 
   /**
@@ -77,17 +81,14 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     checkBytes(bytes);
     if (alignment !== 0) checkAlignment(alignment);
-    if (stream !== 0) refuseStream(this.name);
+    if (stream !== 0) this.checkStream(stream);
     if (bytes === 0) return NULL_PTR;
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
     const nativeAllocs = stats.nativeAllocs;
     const block = this.place(bytes, alignment, stream, device);
     if (stats.nativeAllocs !== nativeAllocs) stats.missed(1);
-    const blocks = this.blocks;
-    blocks.take(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
-    stats.allocated(bytes, blocks.bytesOf(block));
-    return blocks.addressOf(block) as DevicePtr;
+    return this.handOut(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
   }
 
   allocated(ptr: DevicePtr): number {
@@ -113,17 +114,17 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   signalMemoryCleanup(): void {
-    for (let device = 0; device < this.#stats.length; device++) {
-      if (this.#stats[device] !== undefined) this.trim(device);
+    for (let device = 0; device < this.#devices.length; device++) {
+      if (this.#devices[device] !== undefined) this.trim(device);
     }
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */
   override addMemoryManagement(device: number): void {
     if (!Number.isInteger(device) || device < 0 || device > 65535) {
-      throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
+      throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
     }
-    this.#stats[device] ??= new MemoryStats();
+    this.#devices[device] ??= this.#manage(device);
   }
 
   /**
@@ -132,15 +133,15 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
    * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live
    */
   override removeMemoryManagement(device: number): void {
-    const stats = this.#stats[device];
+    const stats = this.#devices[device]?.stats;
     if (stats === undefined) return;
     if (stats.liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks: stats.liveBlocks });
     this.trim(device);
-    this.#stats[device] = undefined;
+    this.#devices[device] = undefined;
   }
 
   override liveBlockCount(): number {
-    return this.#stats.reduce((sum, stats) => sum + (stats?.liveBlocks ?? 0), 0);
+    return this.#devices.reduce((sum, managed) => sum + (managed?.stats.liveBlocks ?? 0), 0);
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */
@@ -162,7 +163,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Bytes of the manager's own tables. */
   get metadataBytes(): number {
-    return this.blocks.metadataBytes + this.addresses.metadataBytes;
+    return this.blocks.metadataBytes;
   }
 
   /**
@@ -177,12 +178,12 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     for (const block of this.blocks) {
       const device = this.blocks.deviceOf(block);
       const bytes = this.blocks.bytesOf(block);
-      ensure(this.addresses.get(this.blocks.addressOf(block)) === block, `block ${block} is found under its address`);
       if (this.isReserved(block)) reserved.set(device, (reserved.get(device) ?? 0) + bytes);
       if (!this.blocks.isFree(block)) allocated.set(device, (allocated.get(device) ?? 0) + bytes);
     }
-    this.#stats.forEach((stats, device) => {
-      if (stats === undefined) return;
+    this.#devices.forEach((managed, device) => {
+      if (managed === undefined) return;
+      const { stats } = managed;
       ensure(stats.reservedBytes === (reserved.get(device) ?? 0), `reserved == sum(block.bytes) on device ${device}`);
       ensure(stats.allocatedBytes === (allocated.get(device) ?? 0), `allocated == sum(live block.bytes) on device ${device}`);
       ensure(stats.cachedBytes === stats.reservedBytes - stats.activeBytes, `cached == reserved - active on device ${device}`);
@@ -196,17 +197,42 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** The statistics of a device. @throws ERR_MEM_INVALID_DEVICE */
   protected statsOf(device: number): MemoryStats {
-    return this.#stats[device] ?? this.#refuseDevice(device);
+    return this.#managed(device).stats;
   }
 
-  #refuseDevice(device: number): never {
-    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
+  /** Makes a place for a device's free blocks, which take their counts to its statistics. @throws ERR_MEM_INVALID_DEVICE */
+  protected createFreeBlocks(options: FreeBlocksOptions): FreeBlocks {
+    return this.blocks.createFreeBlocks(this.#managed(options.device).counters, options);
+  }
+
+  #managed(device: number): ManagedDevice {
+    const managed = this.#devices[device];
+    if (managed !== undefined) return managed;
+    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
+  }
+
+  #manage(device: number): ManagedDevice {
+    const { counters, home } = this.blocks.openDevice(device, MemoryStats.VALUES);
+    return { counters, stats: new MemoryStats(counters.view), home };
+  }
+
+  /**
+   * Tells whether this manager keeps the order of a device's streams.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM unless a subclass says otherwise: a block must not be reused as if it did
+   */
+  protected checkStream(_stream: number): void {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
   }
 
   /** The live block that `ptr` heads, or {@link NONE}. */
   protected liveBlock(ptr: DevicePtr): number {
-    const block = this.#blockAt(ptr);
-    return block === NONE || this.blocks.isFree(block) ? NONE : block;
+    return this.blocks.findLive(ptr);
+  }
+
+  /** Hands a block out that the policy no longer keeps: sets its lock and counts it. @returns its address */
+  protected handOut(block: number, requestedBytes: number, lock: number): DevicePtr {
+    return this.blocks.handOut(block, requestedBytes, lock) as DevicePtr;
   }
 
   /** Adds a lock to a live block. @throws ERR_MEM_UNKNOWN_POINTER */
@@ -218,38 +244,29 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Clears a lock of a live block, and takes the block back when none is left. */
   protected unhold(ptr: DevicePtr, lock: number): void {
-    const blocks = this.blocks;
-    const block = this.#blockAt(ptr);
-    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    const locks = blocks.locksOf(block);
-    if (locks === 0) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr });
-    const rest = locks & ~lock;
-    blocks.setLocks(block, rest);
-    if (rest !== 0) return;
-    const stats = this.statsOf(blocks.deviceOf(block));
-    const requested = blocks.requestedOf(block);
-    const bytes = blocks.bytesOf(block);
-    stats.freed(requested, bytes);
-    try {
-      this.reclaim(block);
-    } catch (error) {
-      this.#holdAgain(block, locks, requested, bytes);
-      throw error;
-    }
+    const outcome = release(this.blocks.heap, ptr, lock);
+    if (outcome === HELD) return;
+    if (outcome !== FREED) this.#reclaimOrRefuse(outcome, ptr, lock);
     this.lifecycle.onFree?.();
   }
 
-  /** Undoes {@link unhold} when a native free failed: as if the call had not been made. */
-  #holdAgain(block: number, locks: number, requested: number, bytes: number): void {
-    if (!this.blocks.exists(block)) return;
-    this.blocks.setLocks(block, locks);
-    this.statsOf(this.blocks.deviceOf(block)).unfreed(requested, bytes);
+  #reclaimOrRefuse(outcome: number, ptr: DevicePtr, lock: number): void {
+    if (outcome === UNKNOWN) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    if (outcome === DOUBLE_FREE) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr });
+    try {
+      this.reclaim(outcome);
+    } catch (error) {
+      // As if the call had not been made, unless the policy had already parted with the block.
+      if (this.blocks.find(ptr) === outcome) this.blocks.holdAgain(outcome, lock);
+      throw error;
+    }
   }
 
   /**
    * Gets a segment from the device as one free block: tries, gives cached memory back, and tries once more.
    *
-   * @param requestedBytes - what the caller of the manager asked for; for the error
+   * @param requestedBytes - what the caller of the manager asked for
+   * @returns it, or NONE when {@link makeRoom} made a free block that will do
    * @throws ERR_MEM_OUT_OF_MEMORY, or what the device throws with another code
    */
   protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
@@ -258,13 +275,13 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     for (let attempt = 0; attempt < 2; attempt++) {
       if (attempt === 1) {
         stats.retries++;
-        this.trim(device);
+        if (this.makeRoom(device, requestedBytes)) return NONE;
       }
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(bytes)) continue;
       try {
         const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
-        if (ptr !== NULL_PTR) return this.#adopt(ptr, bytes, device);
+        if (ptr !== NULL_PTR) return this.adopt(ptr, bytes, device);
       } catch (error) {
         if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
         cause = error;
@@ -285,47 +302,41 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     );
   }
 
+  /**
+   * Makes room on a device that has none left. Here: gives cached memory back.
+   *
+   * @returns true when a free block of the manager will do for `requestedBytes` now, so that no segment is needed
+   */
+  protected makeRoom(device: number, _requestedBytes: number): boolean {
+    this.trim(device);
+    return false;
+  }
+
   /** Gives a free block that is a whole segment back to the device; the block ceases to exist. */
   protected nativeRelease(block: number): void {
     const address = this.blocks.addressOf(block);
     const bytes = this.blocks.bytesOf(block);
     const stats = this.statsOf(this.blocks.deviceOf(block));
     this.deviceInterface.nativeFree(address as DevicePtr);
-    this.addresses.delete(address);
     this.blocks.remove(block);
     stats.released(bytes);
   }
 
   /** Cuts `bytes` off the front of a block and returns the rest, a free block. */
   protected split(block: number, bytes: number): number {
-    const rest = this.blocks.split(block, bytes);
-    this.addresses.set(this.blocks.addressOf(rest), rest);
-    return rest;
+    return this.blocks.split(block, bytes);
   }
 
   /** Joins a block with its successor, which ceases to exist. */
   protected absorbNext(block: number): void {
-    this.addresses.delete(this.blocks.addressOf(this.blocks.nextOf(block)));
     this.blocks.absorbNext(block);
   }
 
-  /** The block that `ptr` heads, or {@link NONE}: an address inside a block heads none, though an index may round it down. */
-  #blockAt(ptr: DevicePtr): number {
-    if (ptr === NULL_PTR) return NONE;
-    const block = this.addresses.get(ptr);
-    return block !== NONE && this.blocks.addressOf(block) === ptr ? block : NONE;
-  }
-
-  #adopt(ptr: DevicePtr, bytes: number, device: number): number {
-    const block = this.blocks.create(ptr, bytes, device);
-    this.addresses.set(ptr, block);
-    const stats = this.statsOf(device);
+  /** Makes native memory that the manager now has a free block, which the policy is to keep. */
+  protected adopt(ptr: DevicePtr, bytes: number, device: number): number {
+    const { stats, home } = this.#managed(device);
+    const block = this.blocks.create(ptr, bytes, home);
     stats.reserved(bytes);
     return block;
   }
-}
-
-/** Until a policy keeps stream order, a block must not be reused as if it did. */
-function refuseStream(manager: string): never {
-  throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: manager });
 }

@@ -1,4 +1,3 @@
-import { type BlockTable, ensure, NONE } from '../../src/blocks/block-table.js';
 import { alignUp, MiB } from '../../src/core/units.js';
 
 /** All sizes are multiples of it. @see Source: Flashlight, kMinBlockSize */
@@ -19,21 +18,4 @@ export function segmentBytes(size: number): number {
   if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
   if (size < MIN_OWN_SEGMENT_BYTES) return LARGE_SEGMENT_BYTES;
   return alignUp(size, OWN_SEGMENT_STEP_BYTES);
-}
-
-/**
- * Checks that every free block is in an index, and that neighbours are joined.
- *
- * @param indexed - blocks in all indexes
- * @throws ERR_MEM_INVARIANT
- */
-export function checkFreeBlocks(blocks: BlockTable, indexed: number): void {
-  let free = 0;
-  for (const block of blocks) {
-    if (!blocks.isFree(block)) continue;
-    free++;
-    const next = blocks.nextOf(block);
-    ensure(next === NONE || !blocks.isFree(next), `free block ${block} has no free neighbour`);
-  }
-  ensure(free === indexed, `${free} free blocks, ${indexed} of them indexed`);
 }

@@ -1,7 +1,8 @@
+import type { BlockTable } from '../../src/blocks/block-table.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryStats } from '../../src/core/stats.js';
-import type { PoolHeap } from './pool-heap.js';
 
 /** Where a pool's memory comes from. */
 export interface Backing {
@@ -18,18 +19,20 @@ export interface Backing {
   trim(): void;
   /** Gives address ranges back that hold nothing. @throws what the device throws */
   close(): void;
-  /** Bytes of the backing's own tables. */
-  readonly metadataBytes: number;
 }
 
 /** What a backing works with. */
 export interface BackingParts {
-  readonly heap: PoolHeap;
+  readonly blocks: BlockTable;
+  /** The pool's free blocks that no stream works on. */
+  readonly idle: FreeBlocks;
   readonly stats: MemoryStats;
   readonly deviceInterface: MemoryManagerDeviceInterface;
   readonly device: number;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */
+  readonly waitForFit: (bytes: number) => boolean;
 }
 
 /** How far a pool grows beyond its limit at once, as a share of the peak: fewer calls for a little memory. */

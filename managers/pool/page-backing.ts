@@ -1,9 +1,9 @@
 import { NONE } from '../../src/blocks/block-table.js';
-import { FreeBlockIndex } from '../../src/blocks/free-block-index.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { boundFront } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
-import { HOLE } from './pool-heap.js';
 import { findReclaimable } from './reclaim-order.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
@@ -44,16 +44,19 @@ export class PageBacking implements Backing {
   readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
   readonly #limit: GrowthLimit;
-  readonly #holes: FreeBlockIndex;
+  readonly #holes: FreeBlocks;
   readonly #ranges: AddressRange[] = [];
 
-  /** @param pageBytes - a multiple of the granularity */
-  constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number) {
+  /**
+   * @param holes - where holes are kept
+   * @param pageBytes - a multiple of the granularity
+   */
+  constructor(parts: BackingParts, holes: FreeBlocks, virtual: VirtualMemory, pageBytes: number) {
     this.#parts = parts;
     this.#virtual = virtual;
     this.#pageBytes = pageBytes;
     this.#limit = new GrowthLimit(parts);
-    this.#holes = new FreeBlockIndex(parts.heap.blocks);
+    this.#holes = holes;
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
@@ -71,64 +74,51 @@ export class PageBacking implements Backing {
     const block = this.#commit(site, this.#stepAt(site, peak), failure);
     if (block !== NONE) return block;
     stats.retries++;
+    if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
     site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
     return site === undefined ? NONE : this.#commit(site, site.bytes, failure);
   }
 
-  get metadataBytes(): number {
-    return this.#holes.metadataBytes;
-  }
-
   trim(): void {
-    const { index, blocks } = this.#parts.heap;
-    const whole: number[] = [];
-    for (let block = index.first(); block !== NONE; block = index.after(block)) {
-      if (blocks.bytesOf(block) >= this.#pageBytes && this.#pagesOf(block) > 0) whole.push(block);
-    }
-    for (const block of whole) this.#decommit(block);
+    for (const block of this.#parts.idle.toArray()) if (this.#pagesOf(block) > 0) this.#decommit(block);
   }
 
   close(): void {
-    const { blocks } = this.#parts.heap;
-    const empty: number[] = [];
-    for (let hole = this.#holes.first(); hole !== NONE; hole = this.#holes.after(hole)) {
-      if (blocks.isWholeSegment(hole)) empty.push(hole);
-    }
-    for (const hole of empty) {
+    const { blocks } = this.#parts;
+    for (const hole of this.#holes.toArray()) {
+      if (!blocks.isWholeSegment(hole)) continue;
       const at = this.#ranges.findIndex((range) => range.firstPage === blocks.addressOf(hole));
       const range = this.#ranges[at]!;
       this.#virtual.release(range.start, range.bytes);
       this.#ranges.splice(at, 1);
-      this.#holes.remove(hole);
-      this.#parts.heap.destroy(hole);
+      this.#holes.takeOut(hole);
+      blocks.remove(hole);
     }
   }
 
   /** The part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell. */
   #findSite(bytes: number): Site | undefined {
-    const { heap } = this.#parts;
-    const { blocks, open } = heap;
+    const { blocks, idle } = this.#parts;
     let best: Site | undefined;
-    const top = open.count - 1;
+    const top = idle.openCount - 1;
     for (let i = top; i >= 0 && i > top - TRIES; i--) {
-      const block = open.at(i);
+      const block = idle.openAt(i);
       for (const hole of [blocks.nextOf(block), blocks.previousOf(block)]) {
-        if (heap.isHole(hole)) best = better(best, this.#siteIn(hole, bytes));
+        if (blocks.isHole(hole)) best = better(best, this.#siteIn(hole, bytes));
       }
       if (best !== undefined) return best;
     }
-    const hole = this.#holes.findBestFit(alignUp(bytes, this.#pageBytes));
+    const hole = this.#holes.fit(alignUp(bytes, this.#pageBytes));
     return hole === NONE ? undefined : this.#siteIn(hole, bytes);
   }
 
   #siteIn(hole: number, bytes: number): Site | undefined {
-    const { heap } = this.#parts;
-    const { blocks } = heap;
+    const { blocks, idle } = this.#parts;
     const before = blocks.previousOf(hole);
     const behind = blocks.nextOf(hole);
-    const left = before !== NONE && heap.isFree(before) ? before : NONE;
-    const right = behind !== NONE && heap.isFree(behind) ? behind : NONE;
+    const left = before !== NONE && idle.has(before) ? before : NONE;
+    const right = behind !== NONE && idle.has(behind) ? behind : NONE;
     const leftBytes = left === NONE ? 0 : blocks.bytesOf(left);
     const rightBytes = right === NONE ? 0 : blocks.bytesOf(right);
     const room = blocks.bytesOf(hole);
@@ -145,7 +135,7 @@ export class PageBacking implements Backing {
 
   /** How many bytes to commit at a site. */
   #stepAt(site: Site, peakBytes: number): number {
-    const { blocks } = this.#parts.heap;
+    const { blocks } = this.#parts;
     // A piece at the end of a hole grows backwards; only one at its start has room behind it.
     if (site.at !== blocks.addressOf(site.hole)) return site.bytes;
     const step = this.#limit.stepFor(site.bytes, peakBytes);
@@ -157,26 +147,24 @@ export class PageBacking implements Backing {
 
   /** Commits `bytes` at a site. @returns the free block that holds them, or NONE */
   #commit(site: Site, bytes: number, failure: { cause: unknown }): number {
-    const { heap, stats } = this.#parts;
-    const { blocks } = heap;
+    const { blocks, idle, stats } = this.#parts;
     const { hole, at } = site;
     if (!askNative(() => this.#virtual.commit(at as DevicePtr, bytes), false, failure)) return NONE;
-    this.#holes.remove(hole);
+    this.#holes.takeOut(hole);
     let part = hole;
     if (at > blocks.addressOf(hole)) {
-      part = heap.split(hole, at - blocks.addressOf(hole));
-      this.#holes.insert(hole);
+      part = blocks.split(hole, at - blocks.addressOf(hole));
+      this.#holes.putIn(hole);
     }
-    if (blocks.bytesOf(part) > bytes) this.#holes.insert(heap.split(part, bytes));
+    if (blocks.bytesOf(part) > bytes) this.#holes.putIn(blocks.split(part, bytes));
     stats.reserved(bytes);
-    heap.setFrontFor(stats.reservedBytes);
-    return heap.join(part);
+    boundFront(idle, stats.reservedBytes);
+    return idle.join(part);
   }
 
   /** Decommits free pages until `bytes` were, leaving a site's neighbours and pieces below `leastBytes` alone. */
   #reclaim(bytes: number, site: Site, leastBytes: number): void {
-    const { heap, stats } = this.#parts;
-    const { blocks, index } = heap;
+    const { blocks, idle, stats } = this.#parts;
     const sizeOf = (block: number) => blocks.bytesOf(block);
     const givesOf = (block: number) => {
       if (block === site.left || block === site.right) return 0;
@@ -184,7 +172,7 @@ export class PageBacking implements Backing {
       return pages < leastBytes ? 0 : pages;
     };
     for (let left = bytes; left > 0; ) {
-      const block = findReclaimable(index, left, 2 * this.#pageBytes, stats.reservedBytes, sizeOf, givesOf);
+      const block = findReclaimable(idle, left, 2 * this.#pageBytes, stats.reservedBytes, sizeOf, givesOf);
       if (block === NONE) return;
       left -= this.#decommit(block);
     }
@@ -192,38 +180,36 @@ export class PageBacking implements Backing {
 
   /** Takes the whole pages of a free block away. @returns their bytes */
   #decommit(block: number): number {
-    const { heap, stats } = this.#parts;
-    const { blocks } = heap;
+    const { blocks, idle, stats } = this.#parts;
     const address = blocks.addressOf(block);
     const end = address + blocks.bytesOf(block);
     const from = alignUp(address, this.#pageBytes);
     const bytes = this.#pagesOf(block);
     this.#virtual.decommit(from as DevicePtr, bytes);
-    heap.remove(block);
-    let hole = from > address ? heap.split(block, from - address) : block;
-    const tail = end > from + bytes ? heap.split(hole, bytes) : NONE;
-    blocks.setPool(hole, HOLE);
+    idle.takeOut(block);
+    let hole = from > address ? blocks.split(block, from - address) : block;
+    const tail = end > from + bytes ? blocks.split(hole, bytes) : NONE;
     stats.released(bytes);
     const next = blocks.nextOf(hole);
-    if (heap.isHole(next)) {
-      this.#holes.remove(next);
-      heap.absorbNext(hole);
+    if (blocks.isHole(next)) {
+      this.#holes.takeOut(next);
+      blocks.absorbNext(hole);
     }
     const previous = blocks.previousOf(hole);
-    if (heap.isHole(previous)) {
-      this.#holes.remove(previous);
-      heap.absorbNext(previous);
+    if (blocks.isHole(previous)) {
+      this.#holes.takeOut(previous);
+      blocks.absorbNext(previous);
       hole = previous;
     }
-    this.#holes.insert(hole);
-    if (from > address) heap.insert(block);
-    if (tail !== NONE) heap.insert(tail);
+    this.#holes.putIn(hole);
+    if (from > address) idle.putIn(block);
+    if (tail !== NONE) idle.putIn(tail);
     return bytes;
   }
 
   /** Bytes of the whole pages in a block. */
   #pagesOf(block: number): number {
-    const { blocks } = this.#parts.heap;
+    const { blocks } = this.#parts;
     const address = blocks.addressOf(block);
     const from = alignUp(address, this.#pageBytes);
     const end = address + blocks.bytesOf(block);
@@ -232,7 +218,7 @@ export class PageBacking implements Backing {
 
   /** Reserves one more range that has room for `bytes`. */
   #addRange(bytes: number, failure: { cause: unknown }): Site | undefined {
-    const { heap, deviceInterface, device } = this.#parts;
+    const { blocks, deviceInterface, device } = this.#parts;
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return undefined;
     const wish = Math.min(Math.max(2 * deviceInterface.getMaxMemorySize(device), MIN_RANGE_BYTES), MAX_RANGE_BYTES);
@@ -242,9 +228,8 @@ export class PageBacking implements Backing {
       if (start !== NULL_PTR) {
         const firstPage = alignUp(start, this.#pageBytes);
         this.#ranges.push({ start, bytes: room + edge, firstPage });
-        const hole = heap.create(firstPage, room, device);
-        heap.blocks.setPool(hole, HOLE);
-        this.#holes.insert(hole);
+        const hole = blocks.create(firstPage, room, this.#holes);
+        this.#holes.putIn(hole);
         return this.#siteIn(hole, bytes);
       }
       if (room <= least) return undefined;

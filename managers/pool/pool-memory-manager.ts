@@ -1,18 +1,19 @@
 import { NONE } from '../../src/blocks/block-table.js';
-import { RangeHash } from '../../src/blocks/range-hash.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, KiB } from '../../src/core/units.js';
-import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
+import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import type { Backing, BackingParts } from './backing.js';
 import { PageBacking } from './page-backing.js';
-import { HOLE, PoolHeap } from './pool-heap.js';
 import { SegmentBacking } from './segment-backing.js';
 
 /** All sizes and addresses are multiples of it. */
 const UNIT_BYTES = 16;
-const MAX_INT32_UNITS_BYTES = 2 ** 31 - UNIT_BYTES;
 const DEFAULT_SLACK = 0.03;
+/** The group of holes: no free block's. */
+const HOLES = -1;
 /** Pages below it cost native calls and save little. */
 const DEFAULT_PAGE_BYTES = 16 * KiB;
 
@@ -29,33 +30,26 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
   readonly granularityBytes?: number | undefined;
 }
 
-interface Pool {
-  readonly heap: PoolHeap;
-  readonly backing: Backing;
-}
-
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
  * addresses, in units of 16 B, by best fit. Pages get memory when a block needs them, and give it back before the pool
- * would hold more than the peak of its live bytes and a slack. Small freed blocks wait in a bounded front for a request
+ * would hold more than the peak of its live bytes and a slack. Freed blocks wait in a bounded front for a request
  * of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
  * Per device: `reserved == committed bytes`, `reserved <= peak live * (1 + slack)` as long as whole pages are free,
  * and the invariants of {@link BlockMemoryManager}.
  */
-export class PoolMemoryManager extends BlockMemoryManager {
-  readonly #pools: (Pool | undefined)[] = [];
+export class PoolMemoryManager extends BinnedMemoryManager {
+  readonly #backings: (Backing | undefined)[] = [];
   readonly #slack: number;
   readonly #granularityBytes: number | undefined;
-  // What every block's address is a multiple of: less than a unit when a table ignores alignments.
-  #blockAlignment = UNIT_BYTES;
 
   /**
    * @param deviceCount - devices managed from the start
    * @throws ERR_MEM_INVALID_ARGUMENT for a slack that is negative or no number, or a granularity that is no size
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PoolMemoryManagerOptions = {}) {
-    super(deviceCount, deviceInterface, options, new RangeHash());
+    super(deviceCount, deviceInterface, options, UNIT_BYTES);
     const { slack = DEFAULT_SLACK, granularityBytes } = options;
     if (!(slack >= 0 && slack < Number.POSITIVE_INFINITY)) throw bad('slack', slack, 'a share from 0 on, such as 0.03');
     if (granularityBytes !== undefined && !(Number.isSafeInteger(granularityBytes) && granularityBytes > 0)) {
@@ -72,54 +66,48 @@ export class PoolMemoryManager extends BlockMemoryManager {
 
   override removeMemoryManagement(device: number): void {
     super.removeMemoryManagement(device);
-    this.#pools[device] = undefined;
+    this.#backings[device] = undefined;
   }
 
-  override getMemStepSize(): number {
-    return UNIT_BYTES;
+  protected createBins(device: number, group: number): FreeBlocks {
+    const free = this.createFreeBlocks({ device, group, unitBytes: UNIT_BYTES, fit: 'exact' });
+    if (group === 0) {
+      // Its backing bounds it when it gets memory.
+      free.addFront(0, 0);
+      free.addOpenBlocks(this.deviceInterface.virtual === undefined ? 'whole segments' : 'beside holes');
+    }
+    return free;
   }
 
-  override get metadataBytes(): number {
-    return this.#pools.reduce(
-      (bytes, pool) => (pool === undefined ? bytes : bytes + pool.heap.metadataBytes + pool.backing.metadataBytes),
-      super.metadataBytes,
+  protected grow(bytes: number, idle: FreeBlocks, device: number): number {
+    if (idle.deferredBytes > 0) {
+      idle.flush();
+      const joined = idle.fit(bytes);
+      if (joined !== NONE) return joined;
+    }
+    const backing = this.#backings[device] ?? this.#open(idle, device);
+    const failure = { cause: undefined as unknown };
+    const block = backing.grow(bytes, failure);
+    if (block !== NONE) return block;
+    const stats = this.statsOf(device);
+    stats.ooms++;
+    const { allocatedBytes, reservedBytes } = stats;
+    const capacityBytes = this.deviceInterface.getMaxMemorySize(device);
+    throw new MemoryError(
+      'ERR_MEM_OUT_OF_MEMORY',
+      { requestedBytes: bytes, allocatedBytes, reservedBytes, capacityBytes, device },
+      failure.cause,
     );
   }
 
-  protected place(bytes: number, alignment: number, _stream: number, device: number): number {
-    const size = bytes <= MAX_INT32_UNITS_BYTES ? (bytes + UNIT_BYTES - 1) & -UNIT_BYTES : alignUp(bytes, UNIT_BYTES);
-    const pool = this.#pools[device] ?? this.#open(device);
-    if (alignment > this.#blockAlignment) return this.#placeAligned(size, alignment, pool, device, bytes);
-    const taken = pool.heap.take(size);
-    if (taken !== NONE) return taken;
-    const block = this.#makeFree(size, pool, device, bytes);
-    // Only now is it known what the first segment's address is a multiple of.
-    if (alignment > this.#blockAlignment) return this.#placeAligned(size, alignment, pool, device, bytes);
-    pool.heap.cut(block, size);
-    return block;
-  }
-
-  protected reclaim(block: number): void {
-    this.#pools[this.blocks.deviceOf(block)]!.heap.giveBack(block);
-  }
-
-  protected trim(device: number): void {
-    const pool = this.#pools[device];
-    if (pool === undefined) return;
-    pool.heap.flush();
-    pool.backing.trim();
-    pool.backing.close();
+  protected override trimIdle(idle: FreeBlocks, device: number): void {
+    idle.flush();
+    this.#backings[device]?.trim();
+    this.#backings[device]?.close();
   }
 
   protected override isReserved(block: number): boolean {
-    return !(this.blocks.isFree(block) && this.blocks.poolOf(block) === HOLE);
-  }
-
-  override checkInvariants(): void {
-    super.checkInvariants();
-    this.#pools.forEach((pool, device) => {
-      pool?.heap.checkInvariants(device);
-    });
+    return !this.blocks.isHole(block);
   }
 
   #pageBytes(): number {
@@ -130,59 +118,21 @@ export class PoolMemoryManager extends BlockMemoryManager {
     throw bad('granularityBytes', pageBytes, `a multiple of the device's ${granularityBytes} bytes`);
   }
 
-  #open(device: number): Pool {
-    const { virtual } = this.deviceInterface;
-    const heap = new PoolHeap(this.blocks, this.addresses, virtual !== undefined);
+  #open(idle: FreeBlocks, device: number): Backing {
+    const { blocks, deviceInterface } = this;
+    const { virtual } = deviceInterface;
     const parts: BackingParts = {
-      heap,
+      blocks,
+      idle,
       stats: this.statsOf(device),
-      deviceInterface: this.deviceInterface,
+      deviceInterface,
       device,
       slack: this.#slack,
+      waitForFit: (bytes) => this.waitForFit(device, bytes),
     };
-    const backing = virtual === undefined ? new SegmentBacking(parts) : new PageBacking(parts, virtual, this.#pageBytes());
-    const pool = { heap, backing };
-    this.#pools[device] = pool;
-    return pool;
-  }
-
-  /** A free block of at least `bytes` where none was: from deferred blocks, else from the device. @throws ERR_MEM_OUT_OF_MEMORY */
-  #makeFree(bytes: number, { heap, backing }: Pool, device: number, requestedBytes: number): number {
-    if (heap.deferredBytes > 0) {
-      heap.flush();
-      const joined = heap.index.findBestFit(bytes);
-      if (joined !== NONE) return joined;
-    }
-    const failure = { cause: undefined as unknown };
-    const block = backing.grow(bytes, failure);
-    const stats = this.statsOf(device);
-    if (block === NONE) {
-      stats.ooms++;
-      const { allocatedBytes, reservedBytes } = stats;
-      const capacityBytes = this.deviceInterface.getMaxMemorySize(device);
-      throw new MemoryError(
-        'ERR_MEM_OUT_OF_MEMORY',
-        { requestedBytes, allocatedBytes, reservedBytes, capacityBytes, device },
-        failure.cause,
-      );
-    }
-    while (this.blocks.addressOf(block) % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
-    return block;
-  }
-
-  /** Places a block whose alignment blocks do not have: cuts it out of a larger free one. */
-  #placeAligned(size: number, alignment: number, pool: Pool, device: number, requestedBytes: number): number {
-    const { heap } = pool;
-    const room = size + alignment;
-    const found = heap.index.findBestFit(room);
-    const block = found !== NONE ? found : this.#makeFree(room, pool, device, requestedBytes);
-    const address = this.blocks.addressOf(block);
-    const front = alignUp(address, alignment) - address;
-    heap.remove(block);
-    const aligned = front === 0 ? block : heap.split(block, front);
-    if (this.blocks.bytesOf(aligned) > size) heap.insert(heap.split(aligned, size));
-    if (front > 0) heap.insert(block);
-    return aligned;
+    if (virtual === undefined) return (this.#backings[device] = new SegmentBacking(parts));
+    const holes = this.createFreeBlocks({ device, group: HOLES, fit: 'exact' }).holdHoles();
+    return (this.#backings[device] = new PageBacking(parts, holes, virtual, this.#pageBytes()));
   }
 }
 

@@ -1,5 +1,5 @@
 import { NONE } from '../../src/blocks/block-table.js';
-import type { FreeBlockIndex } from '../../src/blocks/free-block-index.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 
 /** Blocks looked at from one side of the order: whole pages differ from bytes by less than two pages, so few are missed. */
 const TRIES = 8;
@@ -18,43 +18,25 @@ const UNIT_BYTES = 16;
  * @returns a block that gives at least 1 byte, or NONE
  */
 export function findReclaimable(
-  index: FreeBlockIndex,
+  idle: FreeBlocks,
   neededBytes: number,
   edgeBytes: number,
   topBytes: number,
   sizeOf: (block: number) => number,
   givesOf: (block: number) => number,
 ): number {
-  let block = index.findBestFit(neededBytes);
+  let block = idle.fit(neededBytes);
   for (let tries = 0; block !== NONE && tries < TRIES; tries++) {
     if (givesOf(block) >= neededBytes) return block;
-    block = index.findBestFit(sizeOf(block) + UNIT_BYTES);
+    block = idle.fit(sizeOf(block) + UNIT_BYTES);
   }
-  block = index.findBestFit(neededBytes + edgeBytes);
+  block = idle.fit(neededBytes + edgeBytes);
   if (block !== NONE && givesOf(block) >= neededBytes) return block;
   let most = NONE;
-  block = largestBelow(index, topBytes + UNIT_BYTES, sizeOf);
+  block = idle.below(topBytes + UNIT_BYTES);
   for (let tries = 0; block !== NONE && tries < TRIES; tries++) {
     if (givesOf(block) > (most === NONE ? 0 : givesOf(most))) most = block;
-    block = largestBelow(index, sizeOf(block), sizeOf);
+    block = idle.below(sizeOf(block));
   }
   return most;
-}
-
-/** The largest block of less than `limitBytes`, by halving the range of sizes: O(log limitBytes) searches; or NONE. */
-function largestBelow(index: FreeBlockIndex, limitBytes: number, sizeOf: (block: number) => number): number {
-  let found = NONE;
-  let low = 0;
-  let high = Math.ceil(limitBytes / UNIT_BYTES);
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    const block = index.findBestFit(middle * UNIT_BYTES);
-    if (block !== NONE && sizeOf(block) < limitBytes) {
-      found = block;
-      low = Math.floor(sizeOf(block) / UNIT_BYTES) + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return found;
 }

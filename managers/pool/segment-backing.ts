@@ -1,5 +1,6 @@
 import { NONE } from '../../src/blocks/block-table.js';
 import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { boundFront } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
 
 /** Segments are multiples of it. @see Source: facts/performance.md, "native segments of 64 KiB and up" */
@@ -18,7 +19,6 @@ const MIN_SEGMENT_SHARE = 0.0005;
  * before the pool would exceed its limit. `reserved == sum(segment.bytes)`.
  */
 export class SegmentBacking implements Backing {
-  readonly metadataBytes = 0;
   readonly #parts: BackingParts;
   readonly #limit: GrowthLimit;
 
@@ -40,6 +40,7 @@ export class SegmentBacking implements Backing {
     const block = this.#allocate(size, failure);
     if (block !== NONE) return block;
     stats.retries++;
+    if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
     return this.#allocate(bytes, failure);
   }
@@ -52,28 +53,27 @@ export class SegmentBacking implements Backing {
 
   /** Gets a segment. @returns it as a free block, or NONE */
   #allocate(bytes: number, failure: { cause: unknown }): number {
-    const { heap, stats, deviceInterface, device } = this.#parts;
+    const { blocks, idle, stats, deviceInterface } = this.#parts;
     if (!Number.isSafeInteger(bytes)) return NONE;
     const ptr = askNative(() => devicePtr(deviceInterface.nativeAlloc(bytes, SEGMENT_ALIGNMENT)), NULL_PTR, failure);
     if (ptr === NULL_PTR) return NONE;
-    const block = heap.create(ptr, bytes, device);
+    const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
-    heap.setFrontFor(stats.reservedBytes);
-    heap.insert(block);
+    boundFront(idle, stats.reservedBytes);
+    idle.putIn(block);
     return block;
   }
 
   /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
   #reclaim(bytes: number, leastBytes: number): void {
-    const { heap, stats, deviceInterface } = this.#parts;
-    const { blocks, open } = heap;
-    for (let left = bytes; left > 0 && open.count > 0; ) {
-      const block = open.at(Math.min(open.positionOf(left), open.count - 1));
+    const { blocks, idle, stats, deviceInterface } = this.#parts;
+    for (let left = bytes; left > 0 && idle.openCount > 0; ) {
+      const block = idle.openAt(Math.min(idle.openPositionOf(left), idle.openCount - 1));
       const size = blocks.bytesOf(block);
       if (size < leastBytes) return;
       deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
-      heap.remove(block);
-      heap.destroy(block);
+      idle.takeOut(block);
+      blocks.remove(block);
       stats.released(size);
       left -= size;
     }

@@ -1,28 +1,32 @@
-import type { AddressIndex } from './address-index.js';
+/** No entry. */
+export const ABSENT = -1;
 
 const EMPTY = 0;
 const INITIAL_SLOTS = 64;
 
 /**
- * An address index for blocks that lie anywhere, each a native allocation of its own: open addressing, linear probing.
+ * Small numbers found by address, or by another integer below 2^53: open addressing, linear probing.
  * Removing moves later entries back, so that no dead entries pile up (a Map with deleted addresses becomes slow).
  * Every operation: O(1) expected. Memory: 12 to 24 bytes an entry.
  */
-export class AddressHash implements AddressIndex {
+export class AddressHash {
   #addresses = new Float64Array(INITIAL_SLOTS);
   #blocks = new Int32Array(INITIAL_SLOTS);
   #mask = INITIAL_SLOTS - 1;
   #count = 0;
 
+  /** Bytes of the index itself. */
   get metadataBytes(): number {
     return this.#addresses.byteLength + this.#blocks.byteLength;
   }
 
+  /** The number entered under an address, or {@link ABSENT}. */
   get(address: number): number {
     const slot = this.#find(address);
-    return this.#addresses[slot] === address ? this.#blocks[slot]! : -1;
+    return this.#addresses[slot] === address ? this.#blocks[slot]! : ABSENT;
   }
 
+  /** Enters a number, from 0 on, under an address. */
   set(address: number, block: number): void {
     if (2 * (this.#count + 1) > this.#mask) this.#grow();
     const slot = this.#find(address);
@@ -31,6 +35,7 @@ export class AddressHash implements AddressIndex {
     this.#blocks[slot] = block;
   }
 
+  /** Removes the entry of an address; does nothing without one. */
   delete(address: number): void {
     let hole = this.#find(address);
     if (this.#addresses[hole] !== address) return;

@@ -1,4 +1,6 @@
-import { MemoryError } from '../core/errors.js';
+import { ensure } from './ensure.js';
+import { FreeBlocks, type FreeBlocksOptions } from './free-blocks.js';
+import { HOLE, kernel, OPEN } from './kernel.js';
 
 /** The manager's own lock. */
 export const MANAGER_LOCK = 1;
@@ -8,257 +10,203 @@ export const USER_LOCK = 2;
 export const REFERENCE_LOCK = 4;
 
 /** No block. */
-export const NONE = -1;
+export const NONE = 0;
 
-const INITIAL_CAPACITY = 256;
-
-// A block is a row of 64 bytes: three doubles, then eight integers. Two arrays are views of the same rows: those of a
-// block begin at (block << 3) and (block << 4). In "place" lies device * 256 + pool, or -1 for an unused row; in "next"
-// the next block in the segment, or, for an unused row, the next unused row.
-// The columns' numbers, and -1 for NONE, are written out: V8 inlines a word of up to 27 bytes of bytecode wherever it is
-// used, and a named constant takes six of them. With names, allocating and freeing took a twentieth longer.
-const ROW_DOUBLES = 8;
+/** Counters of one device in the kernel. */
+export interface Counters {
+  readonly place: number;
+  /** Where they lie now: the kernel's memory moves when it grows. */
+  readonly view: () => Float64Array;
+}
 
 /**
- * All blocks of a manager: live and free, each a part of a segment and linked to its neighbours there.
+ * All blocks of a manager: live and free, each a part of a segment, linked to its neighbours there, and found by its
+ * address. Blocks and what they are found by lie in the kernel, a row of 64 bytes each.
  *
- * A block is a small integer; its properties lie in a row of a table, so that blocks cost no objects and
- * one or two cache lines each.
- * `requestedOf(block) <= bytesOf(block)`; a block is live while it has a lock, free otherwise.
+ * A block is a number. `requestedOf(block) <= bytesOf(block)`; a block is live while it has a lock, free otherwise.
  * `addressOf(next) == addressOf(block) + bytesOf(block)` inside a segment.
  */
 export class BlockTable {
-  #capacity = INITIAL_CAPACITY;
-  #doubles = new Float64Array(INITIAL_CAPACITY * ROW_DOUBLES);
-  #integers = new Int32Array(this.#doubles.buffer);
-  #unusedRow = -1;
-  #rows = 0;
-  #count = 0;
+  /** The table's place in the kernel. */
+  readonly heap = kernel.createHeap();
+  readonly #counters: number[] = [];
+  readonly #freeBlocks: number[] = [];
+
+  constructor() {
+    // The kernel's memory is not the garbage collector's: what a table holds there goes when the table does.
+    remains.register(this, { heap: this.heap, counters: this.#counters, freeBlocks: this.#freeBlocks });
+  }
 
   /** Blocks that exist. */
   get count(): number {
-    return this.#count;
+    return kernel.blockCount(this.heap);
   }
 
-  /** Rows that were ever used: every block is below it. */
-  get rows(): number {
-    return this.#rows;
-  }
-
-  /** Bytes of the table itself. */
+  /** Bytes of the table, its index, and all that was made of it. */
   get metadataBytes(): number {
-    return this.#doubles.byteLength;
+    return kernel.metadataBytes(this.heap);
   }
 
-  /** Makes a free block without neighbours. Amortised O(1). */
-  create(address: number, bytes: number, device: number): number {
-    const block = this.#takeRow();
-    const doubles = this.#doubles;
-    doubles[(block << 3) | /* address */ 0] = address;
-    doubles[(block << 3) | /* bytes */ 1] = bytes;
-    doubles[(block << 3) | /* requested */ 2] = 0;
-    const integers = this.#integers;
-    integers[(block << 4) | /* previous */ 6] = -1;
-    integers[(block << 4) | /* next */ 7] = -1;
-    integers[(block << 4) | /* locks */ 8] = 0;
-    integers[(block << 4) | /* place */ 9] = device << 8;
-    return block;
+  /**
+   * Makes the counters of one device, in which blocks that come and go are counted.
+   *
+   * @param count - how many doubles they are
+   */
+  createCounters(count: number): Counters {
+    const place = kernel.createStatistics(this.heap);
+    this.#counters.push(place);
+    let values = new Float64Array(kernel.memory.buffer, place, count);
+    // The kernel's memory moves when it grows.
+    const view = () => {
+      if (values.length === 0) values = new Float64Array(kernel.memory.buffer, place, count);
+      return values;
+    };
+    return { place, view };
   }
 
-  /** Cuts a block in two and returns the second part, which is free and in the same pool. Amortised O(1). */
+  /**
+   * Makes what the blocks of one device need that their owner keeps himself: counters, and a home that gives every block
+   * back to him.
+   *
+   * @param counters - how many doubles the counters are
+   */
+  openDevice(device: number, counters: number): { readonly counters: Counters; readonly home: FreeBlocks } {
+    const made = this.createCounters(counters);
+    return { counters: made, home: this.createFreeBlocks(made, { device }).leaveToManager() };
+  }
+
+  /** Makes a place for free blocks that take their counts to `counters`. */
+  createFreeBlocks(counters: Counters, options: FreeBlocksOptions): FreeBlocks {
+    const free = new FreeBlocks(this.heap, counters.place, options);
+    this.#freeBlocks.push(free.place);
+    return free;
+  }
+
+  /** Makes a block without neighbours, which is in no bins. Amortised O(1). */
+  create(address: number, bytes: number, home: FreeBlocks): number {
+    return kernel.createBlockAt(home.place, address, bytes);
+  }
+
+  /** Cuts a block that is in no bins in two and returns the second part, which is free and in no bins. Amortised O(1). */
   split(block: number, bytes: number): number {
-    const rest = this.#takeRow();
-    const doubles = this.#doubles;
-    doubles[(rest << 3) | /* address */ 0] = doubles[(block << 3) | /* address */ 0]! + bytes;
-    doubles[(rest << 3) | /* bytes */ 1] = doubles[(block << 3) | /* bytes */ 1]! - bytes;
-    doubles[(rest << 3) | /* requested */ 2] = 0;
-    doubles[(block << 3) | /* bytes */ 1] = bytes;
-    const integers = this.#integers;
-    const next = integers[(block << 4) | /* next */ 7]!;
-    integers[(rest << 4) | /* previous */ 6] = block;
-    integers[(rest << 4) | /* next */ 7] = next;
-    integers[(rest << 4) | /* locks */ 8] = 0;
-    integers[(rest << 4) | /* place */ 9] = integers[(block << 4) | /* place */ 9]!;
-    integers[(block << 4) | /* next */ 7] = rest;
-    if (next !== -1) integers[(next << 4) | /* previous */ 6] = rest;
-    return rest;
+    return kernel.split(block, bytes);
   }
 
-  /** Joins a block with the one behind it, which ceases to exist. */
+  /** Joins a block with the one behind it, which ceases to exist; neither is in bins. */
   absorbNext(block: number): void {
-    this.remove(this.joinNext(block));
+    kernel.absorb(block);
   }
 
-  /** Joins a block with the one behind it and returns that one, which the caller is to {@link remove}. */
-  joinNext(block: number): number {
-    const doubles = this.#doubles;
-    const integers = this.#integers;
-    const gone = integers[(block << 4) | /* next */ 7]!;
-    const next = integers[(gone << 4) | /* next */ 7]!;
-    doubles[(block << 3) | /* bytes */ 1]! += doubles[(gone << 3) | /* bytes */ 1]!;
-    integers[(block << 4) | /* next */ 7] = next;
-    if (next !== -1) integers[(next << 4) | /* previous */ 6] = block;
-    return gone;
-  }
-
-  /** Ends a block's existence; its row is used again. Neighbours are not told. */
+  /** Ends a block's existence. Neighbours are not told. */
   remove(block: number): void {
-    const integers = this.#integers;
-    integers[(block << 4) | /* place */ 9] = -1;
-    integers[(block << 4) | /* locks */ 8] = 0;
-    integers[(block << 4) | /* next */ 7] = this.#unusedRow;
-    this.#unusedRow = block;
-    this.#count--;
+    kernel.remove(block);
   }
 
-  exists(block: number): boolean {
-    return block < this.#rows && this.#integers[(block << 4) | /* place */ 9] !== -1;
+  /** The block at an address, live or free, or {@link NONE}. O(1). */
+  find(address: number): number {
+    return kernel.blockAt(this.heap, address);
+  }
+
+  /** The live block at an address, or {@link NONE}. O(1). */
+  findLive(address: number): number {
+    return kernel.liveBlock(this.heap, address);
+  }
+
+  /** Hands a block out that is in no bins: sets its locks and counts it. @returns its address */
+  handOut(block: number, requestedBytes: number, locks: number): number {
+    return kernel.handOut(block, requestedBytes, locks);
+  }
+
+  /**
+   * Clears locks of the block at an address, and counts it as freed when none is left. O(1).
+   *
+   * @returns HELD, FREED when its bins took it back, UNKNOWN, DOUBLE_FREE, or the block, which the caller is to take back
+   */
+  release(address: number, locks: number): number {
+    return kernel.release(this.heap, address, locks);
+  }
+
+  /** Undoes {@link release} of a block that the caller could not take back. */
+  holdAgain(block: number, locks: number): void {
+    kernel.holdAgain(block, locks);
   }
 
   addressOf(block: number): number {
-    return this.#doubles[(block << 3) | /* address */ 0]!;
+    return kernel.addressOf(block);
   }
 
   bytesOf(block: number): number {
-    return this.#doubles[(block << 3) | /* bytes */ 1]!;
+    return kernel.bytesOf(block);
   }
 
   /** The bytes the holder asked for. */
   requestedOf(block: number): number {
-    return this.#doubles[(block << 3) | /* requested */ 2]!;
+    return kernel.requestedOf(block);
   }
 
   deviceOf(block: number): number {
-    return this.#integers[(block << 4) | /* place */ 9]! >>> 8;
+    return kernel.deviceOf(block);
   }
 
   /** The block before it in its segment, or {@link NONE}. */
   previousOf(block: number): number {
-    return this.#integers[(block << 4) | /* previous */ 6]!;
+    return kernel.previousOf(block);
   }
 
   /** The block behind it in its segment, or {@link NONE}. */
   nextOf(block: number): number {
-    return this.#integers[(block << 4) | /* next */ 7]!;
+    return kernel.nextOf(block);
   }
 
-  /** Where a block belongs: `device * 256 + pool`. */
-  placeOf(block: number): number {
-    return this.#integers[(block << 4) | /* place */ 9]!;
+  /** A small number, from 0 on, that no other block of this table has while it exists: for columns of one's own. */
+  rowOf(block: number): number {
+    return kernel.rowOf(block);
   }
 
-  /** Which of its manager's pools a block is in: 0 to 255. */
-  poolOf(block: number): number {
-    return this.#integers[(block << 4) | /* place */ 9]! & 255;
+  /** The policy's own number for a block: a 32-bit integer, 0 at first; parts of a block have the block's. */
+  markOf(block: number): number {
+    return kernel.markOf(block);
   }
 
-  setPool(block: number, pool: number): void {
-    const at = (block << 4) | /* place */ 9;
-    this.#integers[at] = (this.#integers[at]! & ~255) | pool;
+  setMark(block: number, mark: number): void {
+    kernel.setMark(block, mark);
   }
 
   locksOf(block: number): number {
-    return this.#integers[(block << 4) | /* locks */ 8]!;
+    return kernel.locksOf(block);
   }
 
   setLocks(block: number, locks: number): void {
-    this.#integers[(block << 4) | /* locks */ 8] = locks;
+    kernel.setLocks(block, locks);
   }
 
   isFree(block: number): boolean {
-    return this.#integers[(block << 4) | /* locks */ 8] === 0;
+    return kernel.locksOf(block) === 0;
   }
 
-  /** The block before it in its segment if that is free, or {@link NONE}. */
-  freePreviousOf(block: number): number {
-    const integers = this.#integers;
-    const previous = integers[(block << 4) | /* previous */ 6]!;
-    return previous !== -1 && integers[(previous << 4) | /* locks */ 8] === 0 ? previous : -1;
+  /** Tells whether a free block is in the bins of a {@link FreeBlocks}. */
+  isInBins(block: number): boolean {
+    return kernel.stateOf(block) <= OPEN;
   }
 
-  /** The block behind it in its segment if that is free, or {@link NONE}. */
-  freeNextOf(block: number): number {
-    const integers = this.#integers;
-    const next = integers[(block << 4) | /* next */ 7]!;
-    return next !== -1 && integers[(next << 4) | /* locks */ 8] === 0 ? next : -1;
+  /** Tells whether a block stands for addresses without memory: a free block in {@link FreeBlocks} of holes. */
+  isHole(block: number): boolean {
+    return block !== NONE && kernel.stateOf(block) === HOLE;
+  }
+
+  /** Makes a block that is in no bins belong to other free blocks: it goes there when it comes back. */
+  setHome(block: number, home: FreeBlocks): void {
+    kernel.setHome(block, home.place);
   }
 
   /** True when a block is a segment of its own. */
   isWholeSegment(block: number): boolean {
-    return this.previousOf(block) === -1 && this.nextOf(block) === -1;
+    return kernel.previousOf(block) === NONE && kernel.nextOf(block) === NONE;
   }
 
-  /** Hands a free block out. */
-  take(block: number, requested: number, locks: number): void {
-    this.#doubles[(block << 3) | /* requested */ 2] = requested;
-    this.#integers[(block << 4) | /* locks */ 8] = locks;
-  }
-
-  /** Tells whether `block` stands before `other` in the order of size, then address. */
-  isBefore(block: number, other: number): boolean {
-    const doubles = this.#doubles;
-    const bytes = doubles[(block << 3) | /* bytes */ 1]!;
-    const otherBytes = doubles[(other << 3) | /* bytes */ 1]!;
-    if (bytes !== otherBytes) return bytes < otherBytes;
-    return doubles[(block << 3) | /* address */ 0]! < doubles[(other << 3) | /* address */ 0]!;
-  }
-
-  // What follows belongs to the index that holds a free block: a block is in one index at a time.
-
-  /** The index's link to a block that stands before this one. */
-  lowerOf(block: number): number {
-    return this.#integers[(block << 4) | /* lower */ 10]!;
-  }
-
-  setLower(block: number, lower: number): void {
-    this.#integers[(block << 4) | /* lower */ 10] = lower;
-  }
-
-  /** The index's link to a block that stands behind this one. */
-  higherOf(block: number): number {
-    return this.#integers[(block << 4) | /* higher */ 11]!;
-  }
-
-  setHigher(block: number, higher: number): void {
-    this.#integers[(block << 4) | /* higher */ 11] = higher;
-  }
-
-  /** The block above this one in the index's tree. */
-  parentOf(block: number): number {
-    return this.#integers[(block << 4) | /* parent */ 12]!;
-  }
-
-  setParent(block: number, parent: number): void {
-    this.#integers[(block << 4) | /* parent */ 12] = parent;
-  }
-
-  /** The index's bin that a block is in. */
-  binOf(block: number): number {
-    return this.#integers[(block << 4) | /* bin */ 13]!;
-  }
-
-  setBin(block: number, bin: number): void {
-    this.#integers[(block << 4) | /* bin */ 13] = bin;
-  }
-
-  /** Puts a block into a bin of the index, between two others or {@link NONE}; they are not told. */
-  enterBin(block: number, bin: number, lower: number, higher: number): void {
-    const integers = this.#integers;
-    integers[(block << 4) | /* bin */ 13] = bin;
-    integers[(block << 4) | /* lower */ 10] = lower;
-    integers[(block << 4) | /* higher */ 11] = higher;
-  }
-
-  /** True when a block has no link to another one of its bin. */
-  isUnlinked(block: number): boolean {
-    const integers = this.#integers;
-    const lower = integers[(block << 4) | /* lower */ 10]!;
-    return (lower & integers[(block << 4) | /* higher */ 11]!) === -1;
-  }
-
-  /** Every block, in no particular order. */
+  /** Every block, in no particular order; O(blocks) in all. */
   *[Symbol.iterator](): IterableIterator<number> {
-    for (let block = 0; block < this.#rows; block++) if (this.exists(block)) yield block;
+    for (let block = kernel.first(this.heap); block !== NONE; block = kernel.after(this.heap, block)) yield block;
   }
 
   /**
@@ -272,42 +220,21 @@ export class BlockTable {
       count++;
       const next = this.nextOf(block);
       const bytes = this.bytesOf(block);
-      if (next !== -1) {
-        ensure(this.exists(next) && this.previousOf(next) === block, `previous(next(${block})) == ${block}`);
+      if (next !== NONE) {
+        ensure(this.previousOf(next) === block, `previous(next(${block})) == ${block}`);
         ensure(this.addressOf(next) === this.addressOf(block) + bytes, `block ${next} begins where ${block} ends`);
         ensure(this.deviceOf(next) === this.deviceOf(block), `blocks ${block} and ${next} are on one device`);
       }
       ensure(bytes > 0, `block ${block} has bytes`);
       ensure(this.isFree(block) || this.requestedOf(block) <= bytes, `requested <= bytes of block ${block}`);
+      ensure(this.find(this.addressOf(block)) === block, `block ${block} is found under its address`);
     }
-    ensure(count === this.#count, `${count} blocks are counted as ${this.#count}`);
-  }
-
-  #takeRow(): number {
-    this.#count++;
-    const unused = this.#unusedRow;
-    if (unused !== -1) {
-      this.#unusedRow = this.#integers[(unused << 4) | /* next */ 7]!;
-      return unused;
-    }
-    if (this.#rows === this.#capacity) this.#grow();
-    return this.#rows++;
-  }
-
-  #grow(): void {
-    this.#capacity *= 2;
-    this.#doubles = widened(this.#doubles, new Float64Array(this.#capacity * ROW_DOUBLES));
-    this.#integers = new Int32Array(this.#doubles.buffer);
+    ensure(count === this.count, `${count} blocks are counted as ${this.count}`);
   }
 }
 
-/** Copies a column into a larger one. */
-export function widened<T extends { set(from: ArrayLike<number>): void } & ArrayLike<number>>(from: T, into: T): T {
-  into.set(from);
-  return into;
-}
-
-/** @throws ERR_MEM_INVARIANT when `holds` is false */
-export function ensure(holds: boolean, invariant: string): void {
-  if (!holds) throw new MemoryError('ERR_MEM_INVARIANT', { invariant });
-}
+const remains = new FinalizationRegistry<{ heap: number; counters: number[]; freeBlocks: number[] }>((left) => {
+  for (const place of left.freeBlocks) kernel.destroyFreeBlocks(place);
+  for (const place of left.counters) kernel.destroyStatistics(place);
+  kernel.destroyHeap(left.heap);
+});

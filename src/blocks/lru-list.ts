@@ -1,4 +1,6 @@
-import { ensure, NONE, widened } from './block-table.js';
+import { ABSENT } from './address-hash.js';
+import { ensure } from './ensure.js';
+import { widened } from './widened.js';
 
 const INITIAL_CAPACITY = 64;
 const UNLISTED = -2;
@@ -11,9 +13,9 @@ const UNLISTED = -2;
 export class LruList {
   // The entry used just before it; UNLISTED for one that is not in the list.
   #older = new Int32Array(INITIAL_CAPACITY).fill(UNLISTED);
-  #newer = new Int32Array(INITIAL_CAPACITY).fill(NONE);
-  #oldest = NONE;
-  #newest = NONE;
+  #newer = new Int32Array(INITIAL_CAPACITY).fill(ABSENT);
+  #oldest = ABSENT;
+  #newest = ABSENT;
   #count = 0;
 
   /** Entries in the list. */
@@ -21,12 +23,12 @@ export class LruList {
     return this.#count;
   }
 
-  /** The least recently used entry, or NONE. */
+  /** The least recently used entry, or ABSENT. */
   get oldest(): number {
     return this.#oldest;
   }
 
-  /** The most recently used entry, or NONE. */
+  /** The most recently used entry, or ABSENT. */
   get newest(): number {
     return this.#newest;
   }
@@ -35,7 +37,7 @@ export class LruList {
     return entry >= 0 && entry < this.#older.length && this.#older[entry] !== UNLISTED;
   }
 
-  /** The listed entry that was used next after this one, or NONE. */
+  /** The listed entry that was used next after this one, or ABSENT. */
   newerThan(entry: number): number {
     return this.#newer[entry]!;
   }
@@ -47,8 +49,8 @@ export class LruList {
     if (entry >= this.#older.length) this.#grow(entry);
     const newest = this.#newest;
     this.#older[entry] = newest;
-    this.#newer[entry] = NONE;
-    if (newest === NONE) this.#oldest = entry;
+    this.#newer[entry] = ABSENT;
+    if (newest === ABSENT) this.#oldest = entry;
     else this.#newer[newest] = entry;
     this.#newest = entry;
     this.#count++;
@@ -59,9 +61,9 @@ export class LruList {
     if (!this.has(entry)) return;
     const older = this.#older[entry]!;
     const newer = this.#newer[entry]!;
-    if (older === NONE) this.#oldest = newer;
+    if (older === ABSENT) this.#oldest = newer;
     else this.#newer[older] = newer;
-    if (newer === NONE) this.#newest = older;
+    if (newer === ABSENT) this.#newest = older;
     else this.#older[newer] = older;
     this.#older[entry] = UNLISTED;
     this.#count--;
@@ -69,13 +71,13 @@ export class LruList {
 
   /** The entries, least recently used first. */
   *[Symbol.iterator](): IterableIterator<number> {
-    for (let entry = this.#oldest; entry !== NONE; entry = this.#newer[entry]!) yield entry;
+    for (let entry = this.#oldest; entry !== ABSENT; entry = this.#newer[entry]!) yield entry;
   }
 
   /** Checks the links, in O(capacity). @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
     let count = 0;
-    let older = NONE;
+    let older = ABSENT;
     for (const entry of this) {
       ensure(++count <= this.#count, 'the list has no cycle');
       ensure(this.#older[entry] === older, `newerThan(olderThan(${entry})) == ${entry}`);
@@ -91,6 +93,6 @@ export class LruList {
     const before = this.#older.length;
     const capacity = Math.max(2 * before, entry + 1);
     this.#older = widened(this.#older, new Int32Array(capacity).fill(UNLISTED, before));
-    this.#newer = widened(this.#newer, new Int32Array(capacity).fill(NONE, before));
+    this.#newer = widened(this.#newer, new Int32Array(capacity).fill(ABSENT, before));
   }
 }

@@ -1,10 +1,13 @@
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { CudaDevice } from '../../adapters/devices/cuda.js';
+import { HipDevice } from '../../adapters/devices/hip.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
 
 /** A device that the command knows. */
 export interface DeviceChoice {
-  /** Whether the memory's bytes can be written and read. */
+  /** Whether the host can write and read the memory's bytes. */
   readonly hasBytes: boolean;
   /** Whether its capacity can be chosen. */
   readonly hasCapacity: boolean;
@@ -14,6 +17,8 @@ export interface DeviceChoice {
 /** The devices that the command knows, by name. */
 export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, DeviceChoice>([
   ['cpu', { hasBytes: true, hasCapacity: false, create: () => new CpuDevice() }],
+  ['cuda', { hasBytes: false, hasCapacity: false, create: () => new CudaDevice() }],
+  ['hip', { hasBytes: false, hasCapacity: false, create: () => new HipDevice() }],
   [
     'simulated',
     {
@@ -21,6 +26,14 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
       hasCapacity: true,
       create: (capacityBytes) =>
         new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
+    },
+  ],
+  [
+    'opencl',
+    {
+      hasBytes: false,
+      hasCapacity: true,
+      create: (capacityBytes) => new OpenClDevice(capacityBytes === undefined ? {} : { capacityBytes }),
     },
   ],
 ]);

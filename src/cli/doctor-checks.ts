@@ -1,5 +1,8 @@
 import { statfsSync } from 'node:fs';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
+import { HipDevice } from '../../adapters/devices/hip.js';
+import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import type { Device } from '../core/device.js';
@@ -31,6 +34,9 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu', run: () => useCpu() },
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
   { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
+  { kind: 'device', name: 'cuda', run: () => useGpu(new CudaDevice()) },
+  { kind: 'device', name: 'hip', run: () => useGpu(new HipDevice()) },
+  { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
@@ -88,10 +94,42 @@ function useVirtual(device: Device): string {
   return `pages of ${formatBytes(virtual.granularityBytes)}`;
 }
 
+function useGpu(device: GpuDevice): string {
+  const cards = Array.from({ length: device.deviceCount }, (_, id) => {
+    return `${device.deviceName(id)}, ${formatBytes(device.memoryInfo(id).totalBytes)}`;
+  });
+  using runtime = new MemoryRuntime(device);
+  using block = runtime.allocate(MiB);
+  using pinned = runtime.allocate(MiB, { pinned: true });
+  device.fill(block.ptr, 42, MiB);
+  device.copy(pinned.ptr, block.ptr, MiB);
+  if (pinned.view(Uint8Array)[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == written' });
+  return cards.join('; ');
+}
+
 function useSimulated(): string {
   using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
   runtime.allocate(MiB).dispose();
   return 'addresses without memory';
+}
+
+function useOpenCl(): string {
+  using device = new OpenClDevice();
+  const found: string[] = [];
+  for (let id = 0; id < device.deviceCount; id++) {
+    device.activate(id);
+    const ptr = device.nativeAlloc(MiB);
+    try {
+      device.fill(ptr, 42, MiB);
+      using mapping = device.map(ptr, MiB, 'read');
+      if (mapping.view()[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == filled' });
+    } finally {
+      device.nativeFree(ptr);
+    }
+    const { name, platformName, capacityBytes } = device.facts(id);
+    found.push(`${name} (${platformName}), ${formatBytes(capacityBytes)}`);
+  }
+  return found.join('; ');
 }
 
 function useSharedMemory(): string {

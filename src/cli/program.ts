@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
+import { addConvertCommand } from './convert-command.js';
 import { addDoctorCommand } from './doctor-command.js';
+import { addRecordCommand } from './record-command.js';
 import { addReplayCommand } from './replay-command.js';
 import { addShmCommand } from './shm-command.js';
 import { packageVersion } from './version.js';
@@ -24,7 +26,7 @@ const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_M
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = EXIT_OK;
   const program = createProgram((failed) => {
-    if (failed) exitCode = EXIT_FAILED;
+    exitCode = typeof failed === 'number' ? failed : failed ? EXIT_FAILED : EXIT_OK;
   });
   try {
     if (args.length === 0) program.error('no command is given: see stowage --help');
@@ -39,9 +41,12 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-function createProgram(done: (failed: boolean) => void): Command {
+/** @param done - told at the end of a run whether it failed, or the exit code of the program that was run */
+function createProgram(done: (failed: boolean | number) => void): Command {
   const program = new Command('stowage')
-    .description('Memory managers for native memory: replay allocation traces and call logs, compare, and see what works here.')
+    .description(
+      'Memory managers for native memory: record, convert and replay allocation traces, compare, and see what works here.',
+    )
     .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
@@ -50,6 +55,8 @@ function createProgram(done: (failed: boolean) => void): Command {
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
   addReplayCommand(program, done);
+  addRecordCommand(program, done);
+  addConvertCommand(program);
   addShmCommand(program, done);
   addDoctorCommand(program);
   return program;

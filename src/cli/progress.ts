@@ -8,12 +8,12 @@ export interface Progress {
 
 const SILENT: Progress = { report: () => undefined, stop: () => undefined };
 
-/** A bar on stderr when that is a terminal that may be drawn on, and nothing otherwise. */
-export function createProgress(label: string): Progress {
+/** A bar on stderr, for a total that is above 0, when that is a terminal that may be drawn on, and nothing otherwise. */
+export function createProgress(label: string, unit: 'events' | 'bytes' = 'events'): Progress {
   if (!process.stderr.isTTY || process.env['NO_COLOR'] !== undefined) return SILENT;
   const bar = new SingleBar({
     stream: process.stderr,
-    format: `${label} [{bar}] {percentage} % of {total} events`,
+    format: `${label} [{bar}] {percentage} % of {total} ${unit}`,
     barCompleteChar: '=',
     barIncompleteChar: ' ',
     hideCursor: true,
@@ -22,6 +22,7 @@ export function createProgress(label: string): Progress {
   let started = false;
   return {
     report: (done, total) => {
+      if (total === 0) return;
       if (!started) bar.start(total, 0);
       started = true;
       // Draws at once when a frame is due: the replay leaves no turn to a timer.
@@ -29,6 +30,7 @@ export function createProgress(label: string): Progress {
     },
     stop: () => {
       if (started) bar.stop();
+      started = false;
     },
   };
 }

@@ -1,11 +1,14 @@
 import type { Command } from 'commander';
 import { MemoryError } from '../core/errors.js';
 import type { ReplayResult } from '../trace/replay.js';
+import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { CallLogFile } from './call-log-file.js';
 import { complain } from './complain.js';
+import { unknownFrees } from './convert-command.js';
 import { DEVICES } from './devices.js';
 import { limited, MANAGERS } from './managers.js';
+import { createProgress } from './progress.js';
 import { reportJson, reportText } from './replay-report.js';
 import { checkSettings, type NamedManager, type ReplaySettings, replayUnder } from './replay-run.js';
 import { parseSize } from './size.js';
@@ -27,11 +30,11 @@ interface ReplayFlags {
 export function addReplayCommand(program: Command, done: (failed: boolean) => void): void {
   const command = program
     .command('replay')
-    .description('Replay an allocation trace or a call log, plain or gzipped, and print what each manager made of it.')
-    .argument('<trace>', 'a file that begins with "#alloctrace v1 <name>", or a call log of this library')
+    .description('Replay a trace of any format, plain or gzipped, and print what each manager made of it.')
+    .argument('<trace>', 'an allocation trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace')
     .option('-m, --manager <names>', `managers to compare, by commas: ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('-d, --device <name>', `whose memory: ${[...DEVICES.keys()].join(', ')}`, 'simulated')
-    .option('-c, --capacity <size>', 'how much memory the simulated device has, such as 512MiB')
+    .option('-c, --capacity <size>', 'how much memory the simulated or OpenCL device has, such as 512MiB')
     .option('--limit <size>', 'refuse more live bytes than this, such as 1GiB, on any device')
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')
@@ -60,12 +63,12 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
     command.error(`--capacity does not go with --device ${flags.device}, whose capacity is the machine's`);
   }
   if (flags.verify && !device.hasBytes) {
-    command.error(`--verify does not go with --device ${flags.device}, which has addresses and no bytes: use --device cpu`);
+    command.error(`--verify does not go with --device ${flags.device}, whose bytes the host cannot see: use --device cpu`);
   }
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');
   checkSettings(managers, device, capacityBytes);
-  const events = await loadTrace(path);
+  const events = await load(path);
   const log = flags.log === undefined ? undefined : new CallLogFile(flags.log, path);
   try {
     const settings: ReplaySettings = { device, capacityBytes, verify: flags.verify === true, log };
@@ -79,6 +82,19 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
     return results.length < managers.length || log?.failure !== undefined;
   } finally {
     log?.close();
+  }
+}
+
+async function load(path: string): Promise<TraceEvents> {
+  const progress = createProgress('reading', 'bytes');
+  try {
+    const events = await loadTrace(path, { onProgress: progress.report });
+    progress.stop();
+    if (events.cutOff !== undefined) complain(`${path}: ${events.cutOff}`);
+    if (events.unknownFrees > 0) complain(`${path}: ${unknownFrees(events.unknownFrees)}`);
+    return events;
+  } finally {
+    progress.stop();
   }
 }
 

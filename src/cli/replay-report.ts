@@ -2,6 +2,7 @@ import { formatBytes } from '../core/units.js';
 import type { ReplayResult } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import type { CallLogFile } from './call-log-file.js';
+import { count, grouped } from './counts.js';
 import { swapEvent } from './replay-run.js';
 import { type Column, layOut } from './table.js';
 
@@ -81,12 +82,4 @@ function notes({ events, results, verify, swap, log }: ReplayRun): string[] {
   }
   if (log !== undefined) lines.push(`call log  ${log.path} (${formatBytes(log.writtenBytes)})`);
   return lines;
-}
-
-function count(amount: number, what: string): string {
-  return `${grouped(amount)} ${what}${amount === 1 ? '' : 's'}`;
-}
-
-function grouped(amount: number): string {
-  return amount.toLocaleString('en-US');
 }

@@ -53,12 +53,13 @@ function removeAll(names: readonly string[], force: boolean): boolean {
   return all;
 }
 
-/** What is said of a segment in one word. */
-export function stateOf({ inspection, users, abandoned }: ListedSegment): string {
+/** Says what a segment is in one word. */
+function stateOf({ inspection, users, abandoned, reason }: ListedSegment): string {
   if (inspection === undefined) return 'unreadable';
   if (inspection.state === 'damaged') return 'damaged';
   if (abandoned) return 'stale';
   if (inspection.state === 'creating') return 'creating';
+  if (reason !== '') return 'damaged';
   return inspection.stale && users.length > 0 ? 'orphaned' : 'live';
 }
 
@@ -72,12 +73,14 @@ function text(segments: readonly ListedSegment[]): string {
     { heading: 'creator', align: 'left' as const },
     { heading: 'users', align: 'right' as const },
     { heading: 'allocator', align: 'left' as const },
+    { heading: 'used', align: 'right' as const },
+    { heading: 'free', align: 'right' as const },
   ];
   return `${layOut(columns, segments.map(row)).join('\n')}\n`;
 }
 
 function row(segment: ListedSegment): string[] {
-  const { name, inspection, users } = segment;
+  const { name, inspection, users, usage } = segment;
   if (inspection === undefined) return [name, stateOf(segment)];
   const { bytes, residentBytes, facts, creator, allocator } = inspection;
   return [
@@ -88,16 +91,18 @@ function row(segment: ListedSegment): string[] {
     facts === undefined ? '-' : `${facts.creator.id} ${creator}`,
     `${users.length}`,
     allocator?.type ?? '-',
+    usage === undefined ? '-' : formatBytes(usage.usedBytes),
+    usage === undefined ? '-' : formatBytes(usage.freeBytes),
   ];
 }
 
 function json(segments: readonly ListedSegment[]): string {
   const entries = segments.map((segment) => {
-    const { name, inspection, users } = segment;
+    const { name, inspection, users, usage, reason } = segment;
     return {
       name,
       state: stateOf(segment),
-      reason: inspection?.reason ?? 'it cannot be opened',
+      reason,
       type: inspection?.facts?.type ?? null,
       bytes: inspection?.bytes ?? null,
       residentBytes: inspection?.residentBytes ?? null,
@@ -105,6 +110,8 @@ function json(segments: readonly ListedSegment[]): string {
       creator: inspection?.creator ?? 'unknown',
       users,
       allocator: inspection?.allocator?.type ?? null,
+      usedBytes: usage?.usedBytes ?? null,
+      freeBytes: usage?.freeBytes ?? null,
     };
   });
   return `${JSON.stringify({ version: 1, segments: entries }, null, 2)}\n`;

@@ -31,6 +31,11 @@ interface Turn {
 export class CallLog {
   /** True when calls are to be logged. Callers on a hot path test it before they call {@link line}. */
   enabled = false;
+  /** True when calls are to be logged or observed: the one flag that the hot path of a slot tests. */
+  watched = false;
+  /** Called when the flags may have changed. */
+  onChange: (() => void) | undefined = undefined;
+  #observed = false;
   readonly #owner: string;
   #sink: LogSink | undefined;
   #turn: Turn | undefined;
@@ -43,7 +48,7 @@ export class CallLog {
     this.#owner = owner;
     this.#sink = sink;
     this.#turn = turnAt(sink);
-    this.enabled = sink !== undefined;
+    this.#enable(sink !== undefined);
   }
 
   get sink(): LogSink | undefined {
@@ -56,14 +61,20 @@ export class CallLog {
     if (this.#turn?.log === this) this.#turn.log = undefined;
     this.#sink = sink;
     this.#turn = turnAt(sink);
-    if (sink === undefined) this.enabled = false;
+    if (sink === undefined) this.#enable(false);
+  }
+
+  /** Says whether somebody observes the slot that the manager sits in. Slots call it. */
+  setObserved(observed: boolean): void {
+    this.#observed = observed;
+    this.#enable(this.enabled);
   }
 
   /** @throws ERR_MEM_NO_LOG_STREAM when enabled without a sink */
   setEnabled(enabled: boolean): void {
     if (enabled && this.#sink === undefined) throw new MemoryError('ERR_MEM_NO_LOG_STREAM', { manager: this.#owner });
     if (!enabled) this.flush();
-    this.enabled = enabled;
+    this.#enable(enabled);
   }
 
   /**
@@ -113,9 +124,15 @@ export class CallLog {
       this.#sink?.write(chunk);
     } catch (cause) {
       // The call that is being logged has succeeded: a full disk must not turn it into a failure.
-      this.enabled = false;
+      this.#enable(false);
       process.emitWarning(new MemoryError('ERR_MEM_LOG_SINK', { manager: this.#owner }, cause));
     }
+  }
+
+  #enable(enabled: boolean): void {
+    this.enabled = enabled;
+    this.watched = enabled || this.#observed;
+    this.onChange?.();
   }
 
   /** Makes room for a line and writes its name. @returns where the integers go */

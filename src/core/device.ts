@@ -1,9 +1,17 @@
 import { EventEmitter } from 'eventemitter3';
 import type { StreamOperations, VirtualMemory } from './device-interface.js';
+import type { DeviceStream } from './device-stream.js';
 import './disposable.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents } from './events.js';
 import type { DevicePtr } from './units.js';
+
+/** How much of a device's memory is left. */
+export interface MemoryInfo {
+  /** What any process could still get. */
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
 
 /**
  * One kind of memory, with all its devices: what a manager needs through its table, and what users need beside it.
@@ -15,9 +23,9 @@ export abstract class Device {
   abstract readonly deviceCount: number;
   readonly events = new EventEmitter<Pick<MemoryEvents, 'pin-failed'>>();
   /** Reserve and commit, where the device has it. */
-  readonly virtual: VirtualMemory | undefined = undefined;
-  /** Streams, where the device has them. */
-  readonly streams: StreamOperations | undefined = undefined;
+  abstract readonly virtual: VirtualMemory | undefined;
+  /** Order of work on streams, where the device has them. Stream 0 is the default stream of the active device. */
+  abstract readonly streams: StreamOperations | undefined;
 
   /** The id that allocations go to. */
   abstract get activeDeviceId(): number;
@@ -61,7 +69,68 @@ export abstract class Device {
    * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the host cannot see this memory
    */
   view(_ptr: DevicePtr, _bytes: number): Uint8Array {
-    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'a view of device memory', platform: this.name });
+    throw this.unsupported('a view of device memory');
+  }
+
+  /** Asks how much of a device is left. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_UNSUPPORTED_PLATFORM */
+  memoryInfo(_id: number): MemoryInfo {
+    throw this.unsupported('memory info');
+  }
+
+  /** Makes a stream on the active device. @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams */
+  createStream(): DeviceStream {
+    throw this.unsupported('a stream');
+  }
+
+  /**
+   * Enqueues a copy between two ranges that do not overlap, on the stream with that id. Both must stay as they are until
+   * it is done.
+   *
+   * @defaultValue the stream is 0, the default one of the device whose memory it is
+   * @returns a promise that resolves when the copy is done, and rejects where {@link copy} throws
+   */
+  copyAsync(_target: DevicePtr, _source: DevicePtr, _bytes: number, _stream = 0): Promise<void> {
+    return Promise.reject(this.unsupported('a copy on a stream'));
+  }
+
+  /** Enqueues a fill, as {@link copyAsync} does a copy. */
+  fillAsync(_ptr: DevicePtr, _value: number, _bytes: number, _stream = 0): Promise<void> {
+    return Promise.reject(this.unsupported('a fill on a stream'));
+  }
+
+  /**
+   * Allocates memory that the host and every device reach at the same address.
+   *
+   * @returns its address, or 0 when there is no room
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has none
+   */
+  managedAlloc(_bytes: number, _alignment?: number): DevicePtr {
+    throw this.unsupported('managed memory');
+  }
+
+  /** Frees managed memory. @throws ERR_MEM_UNKNOWN_POINTER */
+  managedFree(_ptr: DevicePtr): void {
+    throw this.unsupported('managed memory');
+  }
+
+  /**
+   * Lets the device reach host memory of the caller (a shared mapping, an engine's buffer) as fast as pinned memory.
+   * The caller keeps it mapped until {@link unregisterHost}.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device cannot
+   */
+  registerHost(_ptr: DevicePtr, _bytes: number): void {
+    throw this.unsupported('registration of host memory');
+  }
+
+  /** Ends a registration. @throws ERR_MEM_UNKNOWN_POINTER unless one began at `ptr` */
+  unregisterHost(_ptr: DevicePtr): void {
+    throw this.unsupported('registration of host memory');
+  }
+
+  /** Makes the error of what this kind of device cannot do. */
+  protected unsupported(what: string): MemoryError<'ERR_MEM_UNSUPPORTED_PLATFORM'> {
+    return new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: this.name });
   }
 
   /** Throws unless `id` is one of this device's. */

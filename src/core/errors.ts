@@ -14,6 +14,8 @@ export interface MemoryErrorFacts {
     segmentBytes?: number;
     /** What refused, where it was not the device: `512 bytes`, `10 blocks`. Cached memory given back does not help then. */
     quota?: string;
+    /** How many bytes more would have been enough, where that is known. */
+    missingBytes?: number;
   };
   /** A size is negative, no integer, NaN or above 2^53 - 1. */
   ERR_MEM_INVALID_SIZE: { bytes: number };
@@ -43,8 +45,12 @@ export interface MemoryErrorFacts {
   ERR_MEM_NO_LOG_STREAM: { manager: string };
   /** The log sink threw; logging is off from then on. */
   ERR_MEM_LOG_SINK: { manager: string };
+  /** A trace could not be written to its end. A recording is off from then on. */
+  ERR_MEM_TRACE_WRITE: { file: string };
   /** The handle was disposed, moved away, or its runtime was closed. */
   ERR_MEM_DISPOSED: { what: string };
+  /** A tensor has no memory yet: its context was made with noAlloc, and nobody has placed it. */
+  ERR_MEM_NO_DATA: { tensor: string };
   /** A byte range does not lie inside its block. */
   ERR_MEM_OUT_OF_RANGE: { offsetBytes: number; bytes: number; blockBytes: number };
   /** A device, driver or library is not on this machine. */
@@ -52,7 +58,13 @@ export interface MemoryErrorFacts {
   /** This platform or device has no such capability. */
   ERR_MEM_UNSUPPORTED_PLATFORM: { what: string; platform: string };
   /** A native call answered with an error status. */
-  ERR_MEM_NATIVE: { functionName: string; status: number; statusName: string };
+  ERR_MEM_NATIVE: {
+    functionName: string;
+    status: number;
+    statusName: string;
+    /** What the library says about the status, where it says anything. */
+    statusText?: string;
+  };
   /** A trace, log or other file cannot be read; the place is where. */
   ERR_MEM_BAD_INPUT: { file: string; line: number; reason: string };
   /** A shared segment cannot be used: it is damaged, truncated, not one of this library, or still being created. */
@@ -110,18 +122,21 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has ${f.liveBlocks} live blocks`,
   ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
+  ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
   ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
+  ERR_MEM_NO_DATA: (f) => `${f.tensor} has no memory yet: place it in a backend buffer`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
-  ERR_MEM_NATIVE: (f) => `${f.functionName} failed: ${f.statusName} (${f.status})`,
+  ERR_MEM_NATIVE: (f) =>
+    `${f.functionName} failed: ${f.statusName} (${f.status})${f.statusText === undefined ? '' : `: ${f.statusText}`}`,
   ERR_MEM_BAD_INPUT: (f) => (f.line > 0 ? `${f.file}:${f.line}: ${f.reason}` : `${f.file}: ${f.reason}`),
+  ERR_MEM_REPLAY: (f) => `${f.file}${f.line > 0 ? `:${f.line}` : ''}: event ${f.event} failed: ${f.reason}`,
   ERR_MEM_BAD_SEGMENT: (f) => `shared segment ${f.url} cannot be used: ${f.reason}`,
   ERR_MEM_SEGMENT_EXISTS: (f) =>
     `shared segment ${f.url} exists already${f.creatorPid === 0 ? '' : `: process ${f.creatorPid} created it`}` +
     `${f.creatorAlive ? '' : '; its creator is gone, so it can be replaced, or removed with "stowage shm rm"'}`,
   ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
-  ERR_MEM_REPLAY: (f) => `${f.file}:${f.line}: event ${f.event} failed: ${f.reason}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,

@@ -2,6 +2,7 @@ export { allocationTag, withAllocationTag } from './allocation-tag.js';
 export * from './call-log.js';
 export * from './device.js';
 export * from './device-interface.js';
+export { DeviceEvent, DeviceStream } from './device-stream.js';
 export type { Releasable } from './disposable.js';
 export * from './errors.js';
 export * from './events.js';
@@ -11,6 +12,7 @@ export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.j
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
 export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
+export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';
 export type { MemoryStat, MemoryStatsSnapshot } from './stats.js';
 export { MemoryStats } from './stats.js';

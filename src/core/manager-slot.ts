@@ -6,6 +6,7 @@ import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import type { SeatedManager } from './seated-manager.js';
+import type { SlotObserver } from './slot-observer.js';
 import { type ManagerSlotOptions, SlotSeats } from './slot-seats.js';
 import { type DevicePtr, NULL_PTR } from './units.js';
 
@@ -14,7 +15,7 @@ import { type DevicePtr, NULL_PTR } from './units.js';
  *
  * Managers swap at any moment. Each live block stays with the manager that made it: one that was replaced drains,
  * serves the frees of its blocks, and is shut down when the last of them is gone.
- * The slot also writes the call log and climbs the last steps of the out-of-memory ladder.
+ * The slot also writes the call log, tells observers, and climbs the last steps of the out-of-memory ladder.
  */
 export class ManagerSlot {
   readonly kind: SlotKind;
@@ -123,6 +124,16 @@ export class ManagerSlot {
     this.#seats.unset();
   }
 
+  /** Lets an observer see what happens here from now on. Costs nothing while there is none. */
+  observe(observer: SlotObserver): void {
+    this.#seats.observe(observer);
+  }
+
+  /** Takes back {@link observe}. */
+  unobserve(observer: SlotObserver): void {
+    this.#seats.unobserve(observer);
+  }
+
   /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
   checkClosable(): void {
     this.#seats.checkChange('close');
@@ -142,7 +153,7 @@ export class ManagerSlot {
    * @throws as {@link MemoryManagerAdapter.allocBytes}; nothing has changed then
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    const seat = this.#seats.active ?? this.#seats.start();
+    const seat = this.#seats.quiet ?? this.#seats.active ?? this.#seats.start();
     seat.allocating++;
     let ptr = NULL_PTR;
     try {
@@ -151,11 +162,8 @@ export class ManagerSlot {
       this.#allocEnded(seat, NULL_PTR);
       return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
     }
-    this.#allocEnded(seat, ptr);
-    if (ptr === NULL_PTR && bytes > 0) {
-      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
-    }
-    if (seat.log.enabled) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
+    if (ptr === NULL_PTR || seat !== this.#seats.quiet) return this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream);
+    seat.allocating--;
     return ptr;
   }
 
@@ -173,14 +181,9 @@ export class ManagerSlot {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE
    */
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    if (ptr === NULL_PTR) {
-      this.#seats.active?.log.line('unlock', ptr, userUnlock ? 1 : 0);
-      return;
-    }
-    const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.enabled && seat.manager.allocated(ptr) > 0) seat.log.line('unlock', ptr, userUnlock ? 1 : 0);
-    seat.manager.unlock(ptr, userUnlock);
-    this.#unlockEnded(seat, ptr);
+    const seat = this.#seats.quiet;
+    if (seat === undefined || ptr === NULL_PTR) this.#unlockAmongOthers(ptr, userUnlock);
+    else seat.manager.unlock(ptr, userUnlock);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -197,12 +200,12 @@ export class ManagerSlot {
   /** Clears the user's lock. @throws as {@link unlock} */
   userUnlock(ptr: DevicePtr): void {
     if (ptr === NULL_PTR) {
-      this.#seats.active?.log.line('userUnlock', ptr);
+      this.#noteNullFree('userUnlock');
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
-    if (seat.log.enabled && seat.manager.allocated(ptr) > 0) seat.log.line('userUnlock', ptr);
-    seat.manager.userUnlock(ptr);
+    if (seat.log.watched) seat.unlockWatched(ptr, 'userUnlock', true);
+    else seat.manager.userUnlock(ptr);
     this.#unlockEnded(seat, ptr);
   }
 
@@ -232,6 +235,7 @@ export class ManagerSlot {
   signalMemoryCleanup(): void {
     for (const seat of this.#seats.all()) {
       if (seat.log.enabled) seat.log.line('signalMemoryCleanup');
+      this.#seats.observers.cleanup(seat.handle);
       seat.manager.signalMemoryCleanup();
     }
   }
@@ -297,7 +301,7 @@ export class ManagerSlot {
       }
     }
     // A number that is no size would make a line that cannot be read.
-    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#seats.active?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
+    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#noteRefusal(error, bytes, userLock, stream);
     throw error;
   }
 
@@ -310,8 +314,37 @@ export class ManagerSlot {
     } finally {
       this.#allocEnded(seat, ptr);
     }
-    if (ptr !== NULL_PTR) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
+    if (ptr !== NULL_PTR && seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
     return ptr;
+  }
+
+  /** What {@link alloc} has to do beyond the call unless the manager is alone and nobody watches. */
+  #finishAlloc(
+    seat: SeatedManager,
+    ptr: DevicePtr,
+    bytes: number,
+    userLock: boolean,
+    alignment: number,
+    stream: number,
+  ): DevicePtr {
+    this.#allocEnded(seat, ptr);
+    if (ptr === NULL_PTR && bytes > 0) {
+      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
+    }
+    if (seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
+    return ptr;
+  }
+
+  /** As {@link unlock} for a pointer whose owner is to be found, or that is watched. */
+  #unlockAmongOthers(ptr: DevicePtr, userUnlock: boolean): void {
+    if (ptr === NULL_PTR) {
+      this.#noteNullFree('unlock', userUnlock ? 1 : 0);
+      return;
+    }
+    const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
+    if (seat.log.watched) seat.unlockWatched(ptr, 'unlock', userUnlock);
+    else seat.manager.unlock(ptr, userUnlock);
+    this.#unlockEnded(seat, ptr);
   }
 
   #allocEnded(seat: SeatedManager, ptr: DevicePtr): void {
@@ -327,9 +360,40 @@ export class ManagerSlot {
     this.#seats.settle(seat);
   }
 
+  /** Logs an allocation and tells observers. */
+  #noteAlloc(seat: SeatedManager, ptr: DevicePtr, bytes: number, userLock: boolean, stream: number): void {
+    if (seat.log.enabled) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
+    const { direct } = this.#seats.observers;
+    try {
+      direct.alloc(seat.handle, ptr, bytes, this.#natives.getActiveDeviceId(), stream);
+    } catch (error) {
+      this.#seats.observers.drop(direct, error);
+    }
+  }
+
+  /** Logs an allocation that failed and tells observers when that was for want of memory. */
+  #noteRefusal(error: unknown, bytes: number, userLock: boolean, stream: number): void {
+    const seat = this.#seats.active;
+    seat?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
+    const { observers } = this.#seats;
+    if (!observers.any || !MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
+    observers.outOfMemory(seat?.handle ?? 0, bytes, error.facts.device, stream);
+  }
+
+  /** The null pointer is the block of every allocation of 0 bytes. */
+  #noteNullFree(call: string, userUnlock?: number): void {
+    const seat = this.#seats.active;
+    if (seat?.log.watched !== true) return;
+    seat.log.line(call, NULL_PTR, userUnlock);
+    this.#seats.observers.free(seat.handle, NULL_PTR);
+  }
+
   #giveCachedBack(): boolean {
     const before = this.reservedBytes;
-    for (const seat of this.#seats.all()) attempt(() => seat.manager.signalMemoryCleanup());
+    for (const seat of this.#seats.all()) {
+      this.#seats.observers.cleanup(seat.handle);
+      attempt(() => seat.manager.signalMemoryCleanup());
+    }
     return this.reservedBytes < before;
   }
 

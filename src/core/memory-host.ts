@@ -36,6 +36,7 @@ export abstract class MemoryHost {
     this.deviceCount = options.deviceCount;
     this.slot = this.#slot('ordinary', options.natives);
     this.pinnedSlot = this.#slot('pinned', options.pinnedNatives);
+    for (const listener of processState().hostListeners) listener(this);
   }
 
   /** Makes a default manager of this host; it is not installed yet. */

@@ -23,16 +23,18 @@ export class NativeLedger {
     this.#grow(bytes);
   }
 
-  freed(ptr: DevicePtr): void {
+  /** @returns the bytes that were given back, 0 when the segment is not known */
+  freed(ptr: DevicePtr): number {
     const bytes = this.#bytes.get(ptr);
     this.frees++;
-    if (bytes === undefined || bytes === FREED) return;
+    if (bytes === undefined || bytes === FREED) return 0;
     this.#bytes.set(ptr, FREED);
     this.#live--;
     this.reservedBytes -= bytes;
     if (this.#bytes.size > 2 * this.#live + SLACK) {
       this.#bytes = new Map([...this.#bytes].filter(([, size]) => size !== FREED));
     }
+    return bytes;
   }
 
   /** Counts pages that were committed in a reserved range. */

@@ -27,6 +27,8 @@ export interface ProcessState {
   createDefaultManager: ManagerFactory | undefined;
   /** Makes what a host falls back to when no manager is installed. */
   createFallbackManager: ManagerFactory | undefined;
+  /** Told of every host that is made from now on, before its first call. */
+  readonly hostListeners: Set<(host: MemoryHost) => void>;
 }
 
 const KEY = Symbol.for('stowage');
@@ -46,6 +48,7 @@ export function processState(): ProcessState {
       createDefaultHost: undefined,
       createDefaultManager: undefined,
       createFallbackManager: undefined,
+      hostListeners: new Set(),
     };
   }
   return holder[KEY];

@@ -2,6 +2,7 @@ import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { NativeLedger } from './native-ledger.js';
+import type { SlotObservers } from './slot-observers.js';
 import { type DevicePtr, NULL_PTR } from './units.js';
 
 /** A manager in a slot: its live blocks, and the native memory it got through its table. */
@@ -9,6 +10,8 @@ export class SeatedManager {
   readonly manager: MemoryManagerAdapter;
   readonly log: CallLog;
   readonly ledger = new NativeLedger();
+  /** The manager's number, for observers. */
+  readonly handle: number;
   /** Whether the manager counts its live blocks; if not, {@link counted} does. */
   readonly countsItself: boolean;
   /** Allocations that are being made: a manager that is replaced from inside one drains instead of stopping. */
@@ -18,10 +21,16 @@ export class SeatedManager {
   readonly #natives: NativeFunctions;
   readonly #ranges = new Map<DevicePtr, number>();
   readonly #grew: () => void;
+  readonly #observers: SlotObservers;
+  #unlocking = 0;
+  /** Native calls that observers hear of after the free that is being made: pointer and bytes, negative for a free. */
+  readonly #held: number[] = [];
 
   /** @param grew - called after each native call that got memory */
-  constructor(manager: MemoryManagerAdapter, natives: NativeFunctions, grew: () => void) {
+  constructor(manager: MemoryManagerAdapter, natives: NativeFunctions, observers: SlotObservers, grew: () => void) {
     this.manager = manager;
+    this.handle = manager.getHandle();
+    this.#observers = observers;
     this.log = manager.callLog;
     this.countsItself = manager.liveBlockCount() !== undefined;
     this.#natives = natives;
@@ -44,6 +53,28 @@ export class SeatedManager {
     table.nativeFree = (ptr) => this.#nativeFree(ptr);
     table.virtual = natives.virtual && this.#countedVirtual(natives.virtual);
     table.streams = natives.streams;
+  }
+
+  /**
+   * Calls `unlock(ptr, userUnlock)` of the manager, or `userUnlock(ptr)`, logs it and tells observers of the block if that
+   * freed it. A call that is refused leaves no line.
+   *
+   * @throws as the manager does
+   */
+  unlockWatched(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
+    const { manager } = this;
+    if (this.log.enabled && manager.allocated(ptr) > 0) {
+      this.log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
+    }
+    this.#unlocking++;
+    try {
+      if (call === 'unlock') manager.unlock(ptr, userUnlock);
+      else manager.userUnlock(ptr);
+      if (manager.allocated(ptr) === 0) this.#tellFree(ptr);
+    } finally {
+      this.#unlocking--;
+      if (this.#held.length > 0 && this.#unlocking === 0) this.#tellHeld();
+    }
   }
 
   /**
@@ -72,13 +103,37 @@ export class SeatedManager {
     this.ledger.allocated(ptr, bytes);
     this.#grew();
     if (this.log.enabled) this.log.line('nativeAlloc', bytes, ptr);
+    if (this.log.watched) this.#tellNative(ptr, bytes);
     return ptr;
   }
 
   #nativeFree(ptr: DevicePtr): void {
     if (this.log.enabled) this.log.line('nativeFree', ptr);
     this.#natives.nativeFree(ptr);
-    this.ledger.freed(ptr);
+    const bytes = this.ledger.freed(ptr);
+    if (this.log.watched) this.#tellNative(ptr, -bytes);
+  }
+
+  #tellFree(ptr: DevicePtr): void {
+    const { direct } = this.#observers;
+    try {
+      direct.free(this.handle, ptr);
+    } catch (error) {
+      this.#observers.drop(direct, error);
+    }
+  }
+
+  /** @param bytes - negative for a free */
+  #tellNative(ptr: DevicePtr, bytes: number): void {
+    if (!this.#observers.any || bytes === 0) return;
+    if (this.#unlocking > 0) this.#held.push(ptr, bytes);
+    else if (bytes < 0) this.#observers.nativeFree(this.handle, ptr, -bytes);
+    else this.#observers.nativeAlloc(this.handle, ptr, bytes, this.#natives.getActiveDeviceId());
+  }
+
+  #tellHeld(): void {
+    const held = this.#held.splice(0);
+    for (let i = 0; i < held.length; i += 2) this.#tellNative(held[i] as DevicePtr, held[i + 1]!);
   }
 
   #countedVirtual(virtual: VirtualMemory): VirtualMemory {
@@ -98,12 +153,14 @@ export class SeatedManager {
         if (done) {
           this.ledger.committed(bytes);
           this.#grew();
+          if (this.log.watched) this.#tellNative(ptr, bytes);
         }
         return done;
       },
       decommit: (ptr, bytes) => {
         virtual.decommit(ptr, bytes);
         this.ledger.decommitted(bytes);
+        if (this.log.watched) this.#tellNative(ptr, -bytes);
       },
     };
   }

@@ -5,6 +5,8 @@ import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { SeatedManager } from './seated-manager.js';
+import type { SlotObserver } from './slot-observer.js';
+import { SlotObservers } from './slot-observers.js';
 import type { DevicePtr } from './units.js';
 
 /** What a slot is made of. */
@@ -24,11 +26,15 @@ export interface ManagerSlotOptions {
 export class SlotSeats {
   /** Who serves allocations; undefined before the first one. */
   active: SeatedManager | undefined;
+  /** The active one while it is alone here, counts its blocks, and nobody watches: its calls need nothing beside them. */
+  quiet: SeatedManager | undefined;
   /** Whether the active one was installed, and is not the slot's own default. */
   installed = false;
   /** Who was replaced and still has live blocks, oldest first. */
   draining: SeatedManager[] = [];
   closed = false;
+  /** Who sees what happens here. */
+  readonly observers = new SlotObservers();
   readonly #options: ManagerSlotOptions;
   #changing = false;
   #stoppedNativeAllocs = 0;
@@ -78,6 +84,26 @@ export class SlotSeats {
     return this.active === undefined ? this.draining.slice() : [this.active, ...this.draining];
   }
 
+  /** Lets an observer see what happens here from now on. */
+  observe(observer: SlotObserver): void {
+    this.observers.add(observer);
+    this.#markObserved();
+  }
+
+  /** Takes back {@link observe}. */
+  unobserve(observer: SlotObserver): void {
+    this.observers.remove(observer);
+    this.#markObserved();
+  }
+
+  #markObserved(): void {
+    for (const seat of this.all()) seat.log.setObserved(this.observers.any);
+  }
+
+  #seated(manager: MemoryManagerAdapter): SeatedManager {
+    return new SeatedManager(manager, this.#options.natives, this.observers, () => this.#noteReserved());
+  }
+
   /** @param besides - bytes of a manager that has no seat yet */
   #noteReserved(besides = 0): void {
     this.#peakReservedBytes = Math.max(this.#peakReservedBytes, this.reservedBytes + besides);
@@ -89,7 +115,7 @@ export class SlotSeats {
 
   fill(manager: MemoryManagerAdapter): void {
     manager.deviceInterface.checkClaim(manager, this);
-    new SeatedManager(manager, this.#options.natives, () => this.#noteReserved()).fillTable();
+    this.#seated(manager).fillTable();
   }
 
   install(manager: MemoryManagerAdapter): void {
@@ -143,6 +169,7 @@ export class SlotSeats {
     this.active = undefined;
     this.installed = false;
     this.draining = [];
+    this.#noteQuiet();
     let failure: { readonly error: unknown } | undefined;
     for (const seat of seats) {
       if (seat.manager.lifecycle.state === 'active') seat.manager.lifecycle.enter('draining', seat.manager.name);
@@ -163,6 +190,11 @@ export class SlotSeats {
     return this.#makeActive(this.#admitFallback(), false);
   }
 
+  #noteQuiet(): void {
+    const seat = this.active;
+    this.quiet = seat?.countsItself === true && this.draining.length === 0 && !seat.log.watched ? seat : undefined;
+  }
+
   #admitFallback(): SeatedManager {
     return this.#admit(this.#options.createFallback());
   }
@@ -171,8 +203,10 @@ export class SlotSeats {
   #admit(manager: MemoryManagerAdapter): SeatedManager {
     if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
     manager.deviceInterface.claim(manager, this);
-    const seat = new SeatedManager(manager, this.#options.natives, () => this.#noteReserved());
+    const seat = this.#seated(manager);
     seat.fillTable();
+    seat.log.setObserved(this.observers.any);
+    seat.log.onChange = () => this.#noteQuiet();
     this.#changing = true;
     try {
       seat.log.line('initialize');
@@ -180,6 +214,7 @@ export class SlotSeats {
       this.#noteReserved(seat.ledger.reservedBytes);
     } catch (error) {
       attempt(() => seat.freeOutstanding());
+      seat.log.onChange = undefined;
       manager.deviceInterface.unclaim();
       throw error;
     } finally {
@@ -195,6 +230,8 @@ export class SlotSeats {
     this.draining = this.draining.filter((other) => other !== seat);
     this.active = seat;
     this.installed = installed;
+    this.#noteQuiet();
+    this.observers.swap(seat.handle, previous?.handle ?? 0);
     try {
       if (previous !== undefined) this.#retire(previous);
     } finally {
@@ -210,6 +247,7 @@ export class SlotSeats {
       this.#stop(seat);
     } else {
       this.draining.push(seat);
+      this.#noteQuiet();
       seat.manager.lifecycle.onFree = () => this.settle(seat);
       attempt(() => seat.manager.signalMemoryCleanup());
     }
@@ -221,6 +259,7 @@ export class SlotSeats {
     const live = seat.liveBlocks + seat.allocating;
     if (live === 0) {
       this.draining = this.draining.filter((other) => other !== seat);
+      this.#noteQuiet();
       this.#stop(seat);
     } else if ((live & (live - 1)) === 0) {
       // What a draining manager caches nobody will use. Cleaning up at powers of two costs O(log) times.
@@ -239,6 +278,8 @@ export class SlotSeats {
     // Tries again what the manager could not give back.
     attempt(() => seat.freeOutstanding());
     seat.log.flush();
+    seat.log.setObserved(false);
+    seat.log.onChange = undefined;
     this.#stoppedNativeAllocs += seat.ledger.allocs;
     this.#stoppedNativeFrees += seat.ledger.frees;
     this.#stoppedCommits += seat.ledger.commits;

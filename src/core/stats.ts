@@ -34,8 +34,7 @@ export interface MemoryStatsSnapshot {
   readonly ooms: number;
 }
 
-// Of each quantity: current, peak and total. In the two functions that every allocation and every free calls the places
-// are written out: V8 inlines short functions only, and a named constant is six bytes of bytecode.
+// Of each quantity: current, peak and total, in the order in which the block tables count them.
 const REQUESTED = 0;
 const ALLOCATED = 3;
 const RESERVED = 6;
@@ -49,7 +48,7 @@ const CACHED_PEAK = 14;
 const SIZE = 15;
 
 /**
- * Counts what one manager holds on one device. Every update is O(1) and allocates nothing.
+ * Counts what one manager holds on one device. Blocks that come and go are counted where they lie, in the block table.
  *
  * Counted are requested, allocated, deferred and reserved bytes; the rest follows:
  * `active == allocated + deferred`, `active.peak >= allocated.peak`, `active.total == allocated.total`,
@@ -60,61 +59,19 @@ export class MemoryStats {
   nativeFrees = 0;
   retries = 0;
   ooms = 0;
+  /** How many doubles the counters are. */
+  static readonly VALUES = SIZE;
   // Doubles in a typed array: a counter in a field would change its representation at 2^31.
-  readonly #values = new Float64Array(SIZE);
+  readonly #view: () => Float64Array;
   #misses = 0;
 
-  /** Counts a block that was handed out: `requested` bytes asked for, `bytes` given. */
-  allocated(requested: number, bytes: number): void {
-    const values = this.#values;
-    const nowRequested = values[0]! + requested;
-    const nowAllocated = values[3]! + bytes;
-    const nowBlocks = values[9]! + 1;
-    values[0] = nowRequested;
-    values[3] = nowAllocated;
-    values[9] = nowBlocks;
-    values[2]! += requested;
-    values[5]! += bytes;
-    values[11]! += 1;
-    if (nowRequested > values[1]!) values[1] = nowRequested;
-    if (nowAllocated > values[4]!) values[4] = nowAllocated;
-    if (nowBlocks > values[10]!) values[10] = nowBlocks;
-    // Without deferred bytes the peak of the allocated ones tells.
-    if (values[12] !== 0) this.#notePeakOfActive();
+  /** @param view - where the counters lie: an array of {@link VALUES} doubles, which may be another one each time */
+  constructor(view: () => Float64Array) {
+    this.#view = view;
   }
 
-  /** Counts a block that came back and is in use by nobody. */
-  freed(requested: number, bytes: number): void {
-    const values = this.#values;
-    const nowAllocated = values[3]! - bytes;
-    values[0]! -= requested;
-    values[3] = nowAllocated;
-    values[9]! -= 1;
-    const cached = values[6]! - nowAllocated - values[12]!;
-    if (cached > values[14]!) values[14] = cached;
-  }
-
-  /** Counts a block that came back while a stream still uses it: it stays active until {@link retired}. */
-  freedOnStream(requested: number, bytes: number): void {
-    const values = this.#values;
-    values[REQUESTED]! -= requested;
-    values[ALLOCATED]! -= bytes;
-    values[BLOCKS]! -= 1;
-    values[DEFERRED]! += bytes;
-  }
-
-  /** Takes {@link freed} back: the block could not be given up after all. */
-  unfreed(requested: number, bytes: number): void {
-    const values = this.#values;
-    values[REQUESTED]! += requested;
-    values[ALLOCATED]! += bytes;
-    values[BLOCKS]! += 1;
-  }
-
-  /** Counts bytes of a block that was freed on a stream and stopped being active. */
-  retired(bytes: number): void {
-    this.#values[DEFERRED]! -= bytes;
-    this.#notePeakOfCached();
+  get #values(): Float64Array {
+    return this.#view();
   }
 
   /** Counts native memory that was got by one call. */
@@ -184,10 +141,6 @@ export class MemoryStats {
 
   #stat(at: number): MemoryStat {
     return { current: this.#values[at]!, peak: this.#values[at + PEAK]!, total: this.#values[at + TOTAL]! };
-  }
-
-  #notePeakOfActive(): void {
-    this.#values[ACTIVE_PEAK] = Math.max(this.#values[ACTIVE_PEAK]!, this.activeBytes);
   }
 
   #notePeakOfCached(): void {

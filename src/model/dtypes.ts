@@ -1,5 +1,55 @@
 import { MemoryError } from '../core/errors.js';
 
+/** The name of an element type: ggml's own (`f32`, `q4_K`), or in the same manner for those that ggml lacks. */
+export type DTypeName =
+  | 'f32'
+  | 'f16'
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q8_1'
+  | 'q2_K'
+  | 'q3_K'
+  | 'q4_K'
+  | 'q5_K'
+  | 'q6_K'
+  | 'q8_K'
+  | 'iq2_xxs'
+  | 'iq2_xs'
+  | 'iq3_xxs'
+  | 'iq1_s'
+  | 'iq4_nl'
+  | 'iq3_s'
+  | 'iq2_s'
+  | 'iq4_xs'
+  | 'i8'
+  | 'i16'
+  | 'i32'
+  | 'i64'
+  | 'f64'
+  | 'iq1_m'
+  | 'bf16'
+  | 'tq1_0'
+  | 'tq2_0'
+  | 'mxfp4'
+  | 'nvfp4'
+  | 'q1_0'
+  | 'q2_0'
+  | 'bool'
+  | 'u8'
+  | 'u16'
+  | 'u32'
+  | 'u64'
+  | 'f8_e4m3'
+  | 'f8_e5m2'
+  | 'f8_e8m0'
+  | 'f6_e2m3'
+  | 'f6_e3m2'
+  | 'f4'
+  | 'c64';
+
 /** The typed arrays that can show elements. */
 export type ElementArray =
   | Int8Array
@@ -49,7 +99,7 @@ interface Row {
 }
 
 // Source: ggml_blck_size and ggml_type_size, which a test compares; the safetensors format's own list of types.
-const ROWS = {
+const ROWS: Readonly<Record<DTypeName, Row>> = {
   f32: { elements: 1, bytes: 4, ggml: 0, safetensors: 'F32', array: Float32Array },
   f16: { elements: 1, bytes: 2, ggml: 1, safetensors: 'F16', array: Uint16Array },
   q4_0: { elements: 32, bytes: 18, ggml: 2 },
@@ -97,10 +147,7 @@ const ROWS = {
   f6_e3m2: { elements: 4, bytes: 3, safetensors: 'F6_E3M2' },
   f4: { elements: 2, bytes: 1, safetensors: 'F4' },
   c64: { elements: 1, bytes: 8, safetensors: 'C64' },
-} as const satisfies Record<string, Row>;
-
-/** The name of an element type: ggml's own (`f32`, `q4_K`), or in the same manner for those that ggml lacks. */
-export type DTypeName = keyof typeof ROWS;
+};
 
 /** Every element type by its name. */
 export const DTYPES: Readonly<Record<DTypeName, DType>> = Object.fromEntries(

@@ -1,3 +1,4 @@
+import type { Device } from '../core/device.js';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
@@ -32,6 +33,11 @@ export abstract class BlockHandle {
   /** The bytes that were asked for. */
   get bytes(): number {
     return this.block.bytes;
+  }
+
+  /** The device whose memory it is. */
+  get device(): Device {
+    return this.block.device;
   }
 
   /** The kind of its device, such as `cpu`. */
@@ -121,7 +127,8 @@ export abstract class BlockHandle {
   }
 }
 
-function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
+/** @throws ERR_MEM_OUT_OF_RANGE unless the bytes lie in a block of that size */
+export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
   const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
   if (!fits || offsetBytes + bytes > blockBytes) {
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });

@@ -36,6 +36,11 @@ export interface AllocateOptions {
   readonly tag?: string;
   /** True takes page-locked host memory. @defaultValue false */
   readonly pinned?: boolean;
+  /**
+   * Called when the block was given back by its last owner, a scope or the collector's backstop. It must not throw.
+   * `runtime.close()` frees without calling it.
+   */
+  readonly onFreed?: () => void;
 }
 
 /**
@@ -79,7 +84,7 @@ export class MemoryRuntime extends MemoryHost {
         throw error;
       }
     }
-    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes));
+    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
     Scope.current()?.adopt(handle);
     return handle;
   }

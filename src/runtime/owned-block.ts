@@ -16,6 +16,7 @@ export class OwnedBlock implements Reclaimable {
     readonly slot: ManagerSlot,
     readonly ptr: DevicePtr,
     readonly bytes: number,
+    readonly onFreed: (() => void) | undefined = undefined,
   ) {
     this.#ticket = slot.ticketOf(ptr);
   }
@@ -38,6 +39,7 @@ export class OwnedBlock implements Reclaimable {
   release(): void {
     if (this.#holders === 1 && !this.gone) this.slot.unlock(this.ptr, true);
     this.#holders--;
+    if (this.#holders === 0) this.onFreed?.();
   }
 
   /**

@@ -1,4 +1,10 @@
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
+export { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
+export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
+export { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './allocators/page-allocator.js';
+export { ScalablePageAllocator } from './allocators/scalable-page-allocator.js';
+export type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+export { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 export type { AllocatorFacts } from './backends/allocator-record.js';
 export { AllocatorRecord } from './backends/allocator-record.js';
 export { ArrayBackend, type CallersMemory } from './backends/array-backend.js';
@@ -16,7 +22,16 @@ export { type HostRegistrar, type NewRegisteredSegment, RegisteredShmBackend } f
 export { type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-file.js';
 export { ShmSegmentBackend } from './backends/shm-segment-backend.js';
+export { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from './mem-context.js';
+export { MemoryRegistry, memoryRegistry } from './memory-registry.js';
+export * from './offset-pointer.js';
+export { type CountedReference, type ReferenceHost, RegionReferences } from './pages/region-references.js';
+export type { ThreadWatch } from './pages/thread-watch.js';
 export { type ListedSegment, listSegments, removeListed } from './segment-list.js';
+export type { SegmentUsage } from './segment-usage.js';
+export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } from './shared-allocation.js';
+export { SharedMemoryDevice } from './shared-memory-device.js';
+export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
 export { HostThreadModel, MainThreadModel, WorkerThreadModel } from './threads/host-thread-model.js';
 export { StreamThreadModel } from './threads/stream-thread-model.js';

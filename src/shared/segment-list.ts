@@ -4,6 +4,7 @@ import { MemoryError } from '../core/errors.js';
 import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
 import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
 import { memoryErrorOf } from './backends/system-error.js';
+import { type SegmentUsage, usageOf } from './segment-usage.js';
 
 /** A shared memory object of this library. */
 export interface ListedSegment {
@@ -14,6 +15,10 @@ export interface ListedSegment {
   readonly users: readonly number[];
   /** Whether it is of no use any more: its creator is gone, and nobody has it mapped. */
   readonly abandoned: boolean;
+  /** How full its region is, as far as its allocator tells. */
+  readonly usage: SegmentUsage | undefined;
+  /** Why it, or its allocator, cannot be used; empty when it can. */
+  readonly reason: string;
 }
 
 /**
@@ -43,8 +48,9 @@ export function removeListed(name: string, force: boolean): string | undefined {
   const store = sharedMemoryStore(name);
   let refusal: string | undefined = 'there is no such segment';
   removeSegment(store, (fd) => {
-    const segment = listed(name, usersOf(name), inspectSegment(fd, store.url));
-    refusal = force || segment.abandoned ? undefined : reasonToKeep(segment);
+    const inspection = inspectSegment(fd, store.url);
+    const users = usersOf(name);
+    refusal = force || isAbandoned(inspection, users) ? undefined : reasonToKeep(inspection, users);
     return refusal === undefined;
   });
   return refusal;
@@ -62,27 +68,32 @@ function look(name: string, users: readonly number[]): ListedSegment | undefined
   try {
     const store = sharedMemoryStore(name);
     const inspection = withSegment(store, undefined, (fd) => inspectSegment(fd, store.url));
-    return inspection === undefined ? undefined : listed(name, users, inspection);
+    if (inspection === undefined) return undefined;
+    const found = usageOf(store.url, inspection);
+    const [usage, reason] = typeof found === 'string' ? [undefined, found] : [found, inspection.reason];
+    return { name, inspection, users, abandoned: isAbandoned(inspection, users), usage, reason };
   } catch (error) {
     // A name that this library does not give, or another user's object.
-    if (MemoryError.is(error)) return { name, inspection: undefined, users, abandoned: false };
+    if (MemoryError.is(error)) {
+      return { name, inspection: undefined, users, abandoned: false, usage: undefined, reason: error.message };
+    }
     throw error;
   }
 }
 
-function listed(name: string, users: readonly number[], inspection: SegmentInspection): ListedSegment {
-  return { name, inspection, users, abandoned: inspection.stale && users.length === 0 };
+function isAbandoned(inspection: SegmentInspection, users: readonly number[]): boolean {
+  return inspection.stale && users.length === 0;
 }
 
-function reasonToKeep({ inspection, users }: ListedSegment): string {
+function reasonToKeep(inspection: SegmentInspection, users: readonly number[]): string {
   if (users.length > 0) return `it is in use by ${users.length === 1 ? 'process' : 'processes'} ${users.join(', ')}`;
-  if (inspection?.facts !== undefined) {
+  if (inspection.facts !== undefined) {
     const { id } = inspection.facts.creator;
     return inspection.creator === 'alive'
       ? `its creator, process ${id}, runs`
       : `its creator, process ${id} of another pid namespace, may run`;
   }
-  return inspection?.state === 'creating' ? 'it is being created' : `it may be another program's: ${inspection?.reason}`;
+  return inspection.state === 'creating' ? 'it is being created' : `it may be another program's: ${inspection.reason}`;
 }
 
 function usersOf(name: string): readonly number[] {

@@ -82,7 +82,7 @@ export class SharedRegion {
     if (this.#closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared region' });
   }
 
-  /** Marks it closed: for its backend. */
+  /** Marks it closed: for its backend. @internal */
   close(): void {
     this.#closed = true;
   }

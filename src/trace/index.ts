@@ -1,3 +1,20 @@
+export { type Conversion, convertTrace } from './convert-trace.js';
+export type { ByteSink, ColumnName, TraceWriter } from './formats/trace-writer.js';
+export { recordTrace } from './recording/record-trace.js';
+export { type RecordOptions, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
-export { type EventBatch, type EventColumns, TraceEvents, type TraceFormat, type TraceTotals } from './trace-events.js';
-export { loadTrace, parseTrace, readTrace } from './trace-reader.js';
+export { StringTable } from './string-table.js';
+export {
+  type EventBatch,
+  type EventColumns,
+  NO_SLOT,
+  TRACE_KINDS,
+  TraceEvents,
+  type TraceFormat,
+  TraceKind,
+  type TraceOrigin,
+  type TraceTotals,
+} from './trace-events.js';
+export { loadTrace, parseTrace, type ReadOptions, readTrace, TraceStream } from './trace-reader.js';
+export { type LiveGroup, summariseTrace, type TraceSummary } from './trace-summary.js';
+export { TRACE_WRITERS, type TraceWriterFactory } from './trace-writers.js';

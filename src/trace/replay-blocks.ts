@@ -2,7 +2,7 @@ import type { Device } from '../core/device.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import { BlockVerifier } from './block-verifier.js';
-import type { TraceEvents } from './trace-events.js';
+import { NO_SLOT, type TraceEvents } from './trace-events.js';
 
 /** The blocks of a running replay: which event comes next, and the pointer in each slot of the trace. */
 export class ReplayBlocks {
@@ -33,7 +33,7 @@ export class ReplayBlocks {
     return this.#verifier?.checked ?? 0;
   }
 
-  /** Replays up to event `end`. Allocates no objects unless it verifies. */
+  /** Replays the allocations and frees up to event `end`. Allocates no objects unless it verifies. */
   run(end: number): void {
     if (this.#verifier === undefined) this.#runPlain(end);
     else this.#runVerified(end, this.#verifier);
@@ -77,7 +77,7 @@ export class ReplayBlocks {
         const code = slots[i]!;
         if (code >= 0) {
           pointers[code] = slot.alloc(bytes[i]!, true);
-        } else {
+        } else if (code !== NO_SLOT) {
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;
           slot.unlock(ptr, true);
@@ -100,7 +100,7 @@ export class ReplayBlocks {
           const ptr = slot.alloc(bytes[i]!, true);
           pointers[code] = ptr;
           verifier.write(code, ptr, bytes[i]!);
-        } else {
+        } else if (code !== NO_SLOT) {
           verifier.check(~code);
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;

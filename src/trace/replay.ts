@@ -43,6 +43,7 @@ export interface ReplayOptions {
 export interface ReplayResult {
   readonly manager: string;
   readonly device: string;
+  /** Allocations and frees. */
   readonly events: number;
   readonly allocations: number;
   /** Wall time an event: the manager, the native calls, and the checks when verifying. */
@@ -67,7 +68,8 @@ export interface ReplayResult {
 }
 
 /**
- * Replays a trace on the manager that a host's ordinary slot has now, each event one call of the slot.
+ * Replays the allocations and frees of a trace on the manager that a host's ordinary slot has now, each of them one call of
+ * the slot. What the recorded manager did itself (native calls, swaps, cleanups, refusals) is passed over.
  * Starts the slot's peak anew. What the trace never frees is freed at the end, outside the measured time.
  *
  * @throws ERR_MEM_REPLAY with event and line when a call fails (out of memory is the cause then) or a block's bytes changed;
@@ -100,10 +102,10 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
     return {
       manager: options.label ?? namesOf(hits.managers),
       device: host.device.name,
-      events: events.length,
+      events: events.calls,
       allocations: events.allocations,
-      nsPerEvent: nanoseconds / Math.max(events.length, 1),
-      eventsPerSecond: (events.length * 1e9) / Math.max(nanoseconds, 1),
+      nsPerEvent: nanoseconds / Math.max(events.calls, 1),
+      eventsPerSecond: (events.calls * 1e9) / Math.max(nanoseconds, 1),
       nativeAllocs,
       nativeFrees,
       hitRate,

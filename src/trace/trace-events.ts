@@ -1,91 +1,270 @@
-/** The file formats that hold allocation events. */
-export type TraceFormat = 'alloctrace' | 'call log';
+import type { StringTable } from './string-table.js';
+
+/*
+ * The event model: one stream of events for every format, as columns (one typed array for each property).
+ *
+ *   file -> parser -> EventBuilder -> EventBatch (a part, streamed by readTrace) or TraceEvents (all, by loadTrace)
+ *
+ * - Event `i` is what stands at index `i` of every column; `kinds[i]` is a TraceKind.
+ * - Allocations and frees carry a slot: `slots[i]` is the slot that an allocation fills and `~slot` for the free that empties
+ *   it, NO_SLOT for all other kinds. A free always empties a slot that is filled, so a consumer that keeps one number for
+ *   each of `slotCount` slots knows every live block: the event that allocated it, say.
+ * - `bytes[i]` is the size: of the block, the native segment (or range of pages), or the allocation that was refused.
+ * - Every other column is optional: it is undefined when the source has nothing for it, and costs nothing then. 0 in a column
+ *   of numbers means "not known" or the first of its kind (device 0, stream 0). Names (manager, tag, site, space) are ids in
+ *   one table, `strings`; id 0 is no name: `events.strings.get(events.managers?.[i] ?? 0)` gives '' then.
+ * - A native allocation reserves the range `pointer .. pointer + bytes`; a native free gives a range back that need not be
+ *   one that was allocated as a whole (managers of pages give back parts).
+ * - Times are sampled while recording (see docs/trace-format.md): they never decrease, and equal times are usual.
+ * - Pointers are unique among the live blocks of one space. A space is where addresses are told apart: each slot of each host
+ *   (ordinary and pinned memory) is one. Space 0 is the only one in most traces.
+ */
+
+/** The file formats that hold events. */
+export type TraceFormat = 'alloctrace' | 'call log' | 'stowage' | 'rmm' | 'umpire' | 'pytorch' | 'perfetto';
+
+/** What an event is. */
+export const TraceKind = {
+  /** A block was handed out. */
+  alloc: 0,
+  /** A block came back. */
+  free: 1,
+  /** A manager got native memory: a segment, or pages that were committed. */
+  nativeAlloc: 2,
+  /** A manager gave native memory back: a segment, or a range of pages. */
+  nativeFree: 3,
+  /** Another manager serves from now on: the event's manager. */
+  swap: 4,
+  /** A manager was told to give its cached memory back. */
+  cleanup: 5,
+  /** An allocation was refused for want of memory. */
+  outOfMemory: 6,
+} as const;
+
+/** One of the values of the object of the same name. */
+export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
+
+/** How many kinds there are. */
+export const TRACE_KINDS = 7;
+
+/** Device ids lie below this. */
+export const MAX_DEVICES = 1024;
+
+/** In `slots`: the event is neither an allocation nor a free. */
+export const NO_SLOT = -(2 ** 31);
 
 /**
  * Events in program order, as columns. A slot stands for one live block and is used again once that block is freed,
  * so a replay needs an array of `slotCount` pointers and nothing else.
  */
 export interface EventColumns {
-  /** The slot that an allocation fills, or `~slot` for a free. */
+  /** A {@link TraceKind} for each event. */
+  readonly kinds: Uint8Array;
+  /** The slot that an allocation fills, `~slot` for a free, {@link NO_SLOT} for any other kind. */
   readonly slots: Int32Array;
-  /** The block's size in bytes, for a free as well. */
+  /** The size in bytes, for a free as well; 0 where the event has none. */
   readonly bytes: Float64Array;
-  /** The line of the file that the event stands in, from 1. */
+  /** The line of the file that the event stands in, from 1; 0 in a format without lines. */
   readonly lines: Uint32Array;
+  /** Nanoseconds since the recording began. */
+  readonly times?: Float64Array | undefined;
+  readonly pointers?: Float64Array | undefined;
+  /** The device of the block or segment. */
+  readonly devices?: Int32Array | undefined;
+  /** The stream that an allocation was made for, or that a free was made on: a small number or a handle. */
+  readonly streams?: Float64Array | undefined;
+  /** The id of the manager's name: the owner of a block, the new manager of a swap. */
+  readonly managers?: Int32Array | undefined;
+  /** The id of an allocation's tag. */
+  readonly tags?: Int32Array | undefined;
+  /** The id of an allocation's site: the program's stack, one line a frame, the innermost first. */
+  readonly sites?: Int32Array | undefined;
+  /** The id of the space that the pointer lies in: 0 for ordinary memory of the first host, else a name such as `pinned`. */
+  readonly spaces?: Int32Array | undefined;
 }
 
 /** A part of an event stream. Its columns are overwritten when the next part is read. */
 export interface EventBatch extends EventColumns {
+  /** How many events there are. */
+  readonly length: number;
   /** How many slots the stream has used so far. */
   readonly slotCount: number;
+  /** The names that ids stand for; it grows with the stream. */
+  readonly strings: StringTable;
 }
 
 /** What a trace adds up to. */
 export interface TraceTotals {
+  /** How many events there are of each kind, at the kind's index. */
+  readonly counts: readonly number[];
   /** Allocations in the trace, those of 0 bytes included. Allocation number `n` is the n-th from 0 in program order. */
   readonly allocations: number;
   /** Blocks that the trace never frees. */
   readonly liveBlocks: number;
+  /** The bytes of those blocks. */
+  readonly liveBytes: number;
   readonly peakBlocks: number;
   /** The highest sum of the sizes of live blocks. */
   readonly peakLiveBytes: number;
+  /** The highest sum of native memory; 0 for a trace without native events. */
+  readonly peakReservedBytes: number;
   /** Slots in use at once, at most: `peakBlocks == slotCount`. */
   readonly slotCount: number;
+  /** Frees of blocks that were allocated before the recording began; they are not among the events. */
+  readonly unknownFrees: number;
 }
 
-/** A whole trace in memory, at 16 bytes an event. */
-export class TraceEvents implements TraceTotals {
+/** Where a trace is from. */
+export interface TraceOrigin {
   /** The file it was read from. */
   readonly file: string;
-  /** The recorded program: from the header, or the file's name for a call log. */
+  /** The recorded program: from the header, or the file's name where there is none. */
   readonly name: string;
   readonly format: TraceFormat;
+  /** Why the events are not all there were: a recording whose process was killed. Undefined when nothing is known to be missing. */
+  readonly cutOff?: string | undefined;
+}
+
+/** A whole trace in memory, at 17 bytes an event and 4 or 8 for each optional column that it has. */
+export class TraceEvents implements TraceOrigin, TraceTotals, EventColumns {
+  readonly file: string;
+  readonly name: string;
+  readonly format: TraceFormat;
+  readonly cutOff: string | undefined;
+  readonly strings: StringTable;
+  readonly kinds: Uint8Array;
   readonly slots: Int32Array;
   readonly bytes: Float64Array;
   readonly lines: Uint32Array;
+  readonly times: Float64Array | undefined;
+  readonly pointers: Float64Array | undefined;
+  readonly devices: Int32Array | undefined;
+  readonly streams: Float64Array | undefined;
+  readonly managers: Int32Array | undefined;
+  readonly tags: Int32Array | undefined;
+  readonly sites: Int32Array | undefined;
+  readonly spaces: Int32Array | undefined;
+  readonly counts: readonly number[];
   readonly allocations: number;
   readonly liveBlocks: number;
+  readonly liveBytes: number;
   readonly peakBlocks: number;
   readonly peakLiveBytes: number;
+  readonly peakReservedBytes: number;
   readonly slotCount: number;
+  readonly unknownFrees: number;
 
-  constructor(origin: { file: string; name: string; format: TraceFormat }, columns: EventColumns, totals: TraceTotals) {
+  constructor(origin: TraceOrigin, columns: EventColumns & { readonly strings: StringTable }, totals: TraceTotals) {
     this.file = origin.file;
     this.name = origin.name;
     this.format = origin.format;
+    this.cutOff = origin.cutOff;
+    this.strings = columns.strings;
+    this.kinds = columns.kinds;
     this.slots = columns.slots;
     this.bytes = columns.bytes;
     this.lines = columns.lines;
+    this.times = columns.times;
+    this.pointers = columns.pointers;
+    this.devices = columns.devices;
+    this.streams = columns.streams;
+    this.managers = columns.managers;
+    this.tags = columns.tags;
+    this.sites = columns.sites;
+    this.spaces = columns.spaces;
+    this.counts = [...totals.counts];
     this.allocations = totals.allocations;
     this.liveBlocks = totals.liveBlocks;
+    this.liveBytes = totals.liveBytes;
     this.peakBlocks = totals.peakBlocks;
     this.peakLiveBytes = totals.peakLiveBytes;
+    this.peakReservedBytes = totals.peakReservedBytes;
     this.slotCount = totals.slotCount;
+    this.unknownFrees = totals.unknownFrees;
   }
 
   /** How many events there are. */
   get length(): number {
-    return this.slots.length;
+    return this.kinds.length;
   }
 
-  /** Tells whether an event is an allocation; the others are frees. */
+  /** How many events a replay makes: allocations and frees. */
+  get calls(): number {
+    return this.counts[TraceKind.alloc]! + this.counts[TraceKind.free]!;
+  }
+
+  /** How many events of a kind there are. */
+  count(kind: TraceKind): number {
+    return this.counts[kind]!;
+  }
+
+  /** What an event is. */
+  kindOf(event: number): TraceKind {
+    return this.kinds[event]! as TraceKind;
+  }
+
+  /** Tells whether an event is an allocation. */
   isAlloc(event: number): boolean {
-    return this.slots[event]! >= 0;
+    return this.kinds[event] === TraceKind.alloc;
   }
 
-  /** The slot that an event fills or empties. */
+  /** Tells whether an event is a free. */
+  isFree(event: number): boolean {
+    return this.kinds[event] === TraceKind.free;
+  }
+
+  /** The slot that an allocation fills or a free empties; -1 for any other event. */
   slotOf(event: number): number {
     const slot = this.slots[event]!;
+    if (slot === NO_SLOT) return -1;
     return slot >= 0 ? slot : ~slot;
   }
 
-  /** The size in bytes of the block that an event allocates or frees. */
+  /** The size in bytes of what an event allocates, frees or refuses. */
   bytesOf(event: number): number {
     return this.bytes[event]!;
   }
 
-  /** The line of the file that an event stands in, from 1. */
+  /** The line of the file that an event stands in, from 1; 0 in a format without lines. */
   lineOf(event: number): number {
     return this.lines[event]!;
+  }
+
+  /** Nanoseconds since the recording began; 0 for a trace without times. */
+  timeOf(event: number): number {
+    return this.times?.[event] ?? 0;
+  }
+
+  /** The address of a block or segment; 0 for a trace without pointers. */
+  pointerOf(event: number): number {
+    return this.pointers?.[event] ?? 0;
+  }
+
+  deviceOf(event: number): number {
+    return this.devices?.[event] ?? 0;
+  }
+
+  streamOf(event: number): number {
+    return this.streams?.[event] ?? 0;
+  }
+
+  /** The name of an event's manager, '' when it is not known. */
+  managerOf(event: number): string {
+    return this.strings.get(this.managers?.[event] ?? 0);
+  }
+
+  /** The tag of an allocation, '' for none. */
+  tagOf(event: number): string {
+    return this.strings.get(this.tags?.[event] ?? 0);
+  }
+
+  /** The site of an allocation, '' when it is not known. */
+  siteOf(event: number): string {
+    return this.strings.get(this.sites?.[event] ?? 0);
+  }
+
+  /** The name of the space that an event's pointer lies in, '' for the first. */
+  spaceOf(event: number): string {
+    return this.strings.get(this.spaces?.[event] ?? 0);
   }
 }

@@ -1,102 +1,82 @@
 import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
-import { AllocTraceParser } from './alloc-trace-parser.js';
-import { CallLogParser, isCallLine } from './call-log-parser.js';
-import { EventRecorder } from './event-recorder.js';
-import { quote } from './integer-scanner.js';
-import type { LineParser } from './line-parser.js';
-import type { TraceFormat } from './trace-events.js';
+import { EventBuilder } from './event-builder.js';
+import { FormatFault, type FormatParser } from './formats/format-parser.js';
+import { recognise } from './formats/recognise.js';
+import type { TraceFormat, TraceOrigin } from './trace-events.js';
 
-const LINE_FEED = 0x0a;
-const MAX_LINE_BYTES = 4096;
-const NEITHER = 'it is neither an allocation trace ("#alloctrace v1 <name>") nor a call log';
-const HEADER = /^#alloctrace v1 (\S(?:.*\S)?)$/;
 // The name is shown on terminals.
 const CONTROL = /\p{Cc}/gu;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Takes the text of a trace or a call log piece by piece and records its events. The first line tells the format.
- * What it throws is ERR_MEM_BAD_INPUT with file, line and reason; nothing can be pushed afterwards.
+ * Takes the bytes of a trace piece by piece and records its events. Its first bytes tell the format.
+ * What it throws is ERR_MEM_BAD_INPUT with file, place and reason; nothing can be pushed afterwards.
  */
-export class TraceParser {
-  readonly recorder = new EventRecorder();
-  readonly #file: string;
-  #lines: LineParser | undefined;
-  #name: string;
-  #line = 1;
-  #rest: Buffer = NOTHING;
-  #events = false;
+export class TraceParser implements TraceOrigin {
+  readonly events = new EventBuilder();
+  readonly file: string;
+  #parser: FormatParser | undefined;
+  #head: Buffer = NOTHING;
 
   /** @param file - the name for messages */
   constructor(file: string) {
-    this.#file = file;
-    this.#name = basename(file);
+    this.file = file;
   }
 
-  /** The line that comes next, from 1. */
+  /** The line that comes next, from 1; 0 in a format without lines. */
   get line(): number {
-    return this.#line;
+    return this.#parser?.line ?? 1;
   }
 
-  /** The recorded program: from the header, or the file's name for a call log. */
   get name(): string {
-    return this.#name;
+    return (this.#parser?.name ?? basename(this.file)).replace(CONTROL, '?');
   }
 
   /** Known from the first line on. */
   get format(): TraceFormat {
-    return this.#lines?.format ?? 'alloctrace';
+    return this.#parser?.format ?? 'alloctrace';
   }
 
-  /** Reads all lines that are complete. Cost: O(bytes). @throws ERR_MEM_BAD_INPUT */
+  get cutOff(): string | undefined {
+    return this.#parser?.cutOff;
+  }
+
+  /** Reads all that is complete. Cost: O(bytes). @throws ERR_MEM_BAD_INPUT */
   push(chunk: Buffer): void {
-    const text = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    const length = text.length;
-    let start = 0;
-    for (let at = this.#rest.length; at < length; at++) {
-      if (text[at] !== LINE_FEED) continue;
-      if (this.#lines === undefined) this.#lines = this.#recognise(text.toString('utf8', start, at), text, start, at);
-      else this.#parse(this.#lines, text, start, at);
-      this.#line++;
-      start = at + 1;
-    }
-    this.#rest = text.subarray(start);
-    if (this.#rest.length > MAX_LINE_BYTES)
-      this.#fail(this.#lines === undefined ? NEITHER : `the line is longer than ${MAX_LINE_BYTES} bytes`);
-    this.#events ||= this.recorder.length > 0;
+    this.#guarded(() => {
+      if (this.#parser !== undefined) this.#parser.push(chunk);
+      else this.#begin(this.#head.length === 0 ? chunk : Buffer.concat([this.#head, chunk]), false);
+    });
   }
 
-  /** Checks that the text is complete. @throws ERR_MEM_BAD_INPUT */
+  /** Checks that the file is complete. @throws ERR_MEM_BAD_INPUT */
   end(): void {
-    if (this.#lines === undefined && this.#rest.length === 0) this.#fail('the file is empty', 0);
-    if (this.#rest.length > 0) {
-      const first = this.#lines === undefined && !/^(?:#alloctrace v1|[A-Za-z]+ [\d ]*$)/.test(this.#rest.toString('latin1'));
-      this.#fail(first ? NEITHER : 'the last line is cut off: it has no line end');
+    this.#guarded(() => {
+      if (this.#parser === undefined) {
+        if (this.#head.length === 0) throw new FormatFault('the file is empty');
+        this.#begin(this.#head, true);
+      }
+      this.#parser?.end();
+      // A recording says itself that it is whole; a text without allocations is not what it was taken for.
+      if (this.events.allocations === 0 && this.format !== 'stowage') throw new FormatFault('there are no allocations in it');
+    });
+  }
+
+  #begin(head: Buffer, last: boolean): void {
+    this.#head = head;
+    this.#parser = recognise(head, last, this.events);
+    if (this.#parser === undefined) return;
+    this.#head = NOTHING;
+    this.#parser.push(head);
+  }
+
+  #guarded(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof FormatFault)) throw error;
+      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: this.file, line: error.line, reason: error.reason });
     }
-    if (!this.#events) this.#fail('there are no allocations in it', 0);
-  }
-
-  #parse(lines: LineParser, text: Buffer, start: number, end: number): void {
-    const reason = lines.parse(text, start, end, this.#line);
-    if (reason !== undefined) this.#fail(reason);
-  }
-
-  #recognise(firstLine: string, text: Buffer, start: number, end: number): LineParser {
-    const name = HEADER.exec(firstLine)?.[1];
-    if (name !== undefined) {
-      this.#name = name.replace(CONTROL, '?');
-      return new AllocTraceParser(this.recorder);
-    }
-    if (firstLine.startsWith('#alloctrace'))
-      this.#fail(`${quote(firstLine)} is no header that is known: it reads "#alloctrace v1 <name>"`);
-    if (!isCallLine(firstLine)) this.#fail(NEITHER);
-    const log = new CallLogParser(this.recorder);
-    this.#parse(log, text, start, end);
-    return log;
-  }
-
-  #fail(reason: string, line = this.#line): never {
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: this.#file, line, reason });
   }
 }

@@ -1,47 +1,87 @@
-import { type EventBatch, TraceEvents } from './trace-events.js';
+import { type EventBatch, TraceEvents, type TraceOrigin, type TraceTotals } from './trace-events.js';
 import { TraceParser } from './trace-parser.js';
 import { readChunks } from './trace-source.js';
 
-/**
- * Streams the events of an allocation trace (`#alloctrace v1 <name>`) or of a call log of this library, plain or gzipped.
- * Memory: 4 bytes an allocation number of a trace, the live blocks of a log, and one batch.
- *
- * @throws ERR_MEM_BAD_INPUT with file, line and reason; the events before that line have been given out then
- */
-export async function* readTrace(path: string): AsyncGenerator<EventBatch> {
-  const parser = new TraceParser(path);
-  for await (const chunk of readChunks(path, () => parser.line)) {
-    parser.push(chunk);
-    if (parser.recorder.length > 0) yield parser.recorder.take();
+/** How a trace is read. */
+export interface ReadOptions {
+  /** Called with the bytes of the file that were read so far, and its size: 0 when that is not known, as for a pipe. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+}
+
+/** The events of one file as a stream, and what is known about the file so far. */
+export class TraceStream implements AsyncIterable<EventBatch> {
+  readonly #parser: TraceParser;
+  readonly #options: ReadOptions;
+
+  /** @param path - a file of any format, plain or gzipped; a pipe will do */
+  constructor(path: string, options: ReadOptions = {}) {
+    this.#parser = new TraceParser(path);
+    this.#options = options;
   }
-  parser.end();
+
+  /** Where the events are from; final at the end of the stream. */
+  get origin(): TraceOrigin {
+    const { file, name, format, cutOff } = this.#parser;
+    return { file, name, format, cutOff };
+  }
+
+  /** What the events add up to so far. */
+  get totals(): TraceTotals {
+    return this.#parser.events;
+  }
+
+  /**
+   * Reads the file once, from its beginning to its end.
+   *
+   * @throws ERR_MEM_BAD_INPUT with file, place and reason; the events before that place have been given out then
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
+    const parser = this.#parser;
+    const { onProgress } = this.#options;
+    for await (const chunk of readChunks(parser.file, { lineNow: () => parser.line, onProgress })) {
+      parser.push(chunk);
+      if (parser.events.length > 0) yield parser.events.take();
+    }
+    parser.end();
+    if (parser.events.length > 0) yield parser.events.take();
+  }
 }
 
 /**
- * Reads a whole trace or call log into memory, at 16 bytes an event.
+ * Streams the events of a trace of any format, plain or gzipped.
+ * Memory: 4 bytes an allocation number of an `alloctrace`, the live blocks of the other formats, and one batch;
+ * a PyTorch snapshot is held as a whole.
  *
- * @throws ERR_MEM_BAD_INPUT with file, line and reason
+ * @throws ERR_MEM_BAD_INPUT with file, place and reason; the events before that place have been given out then
  */
-export async function loadTrace(path: string): Promise<TraceEvents> {
-  const parser = new TraceParser(path);
-  for await (const chunk of readChunks(path, () => parser.line)) parser.push(chunk);
-  parser.end();
-  return eventsOf(path, parser);
+export function readTrace(path: string, options: ReadOptions = {}): AsyncGenerator<EventBatch> {
+  return new TraceStream(path, options)[Symbol.asyncIterator]();
 }
 
 /**
- * Reads a trace or call log that is already in memory, as text.
+ * Reads a whole trace of any format into memory, at 17 bytes an event and more where it has addresses, times or names.
+ *
+ * @throws ERR_MEM_BAD_INPUT with file, place and reason
+ */
+export async function loadTrace(path: string, options: ReadOptions = {}): Promise<TraceEvents> {
+  const parser = new TraceParser(path);
+  const { onProgress } = options;
+  for await (const chunk of readChunks(path, { lineNow: () => parser.line, onProgress })) parser.push(chunk);
+  parser.end();
+  return new TraceEvents(parser, parser.events.copy(), parser.events);
+}
+
+/**
+ * Reads a trace that is already in memory, as text or bytes.
  *
  * @param file - the name for messages
- * @throws ERR_MEM_BAD_INPUT with file, line and reason
+ * @throws ERR_MEM_BAD_INPUT with file, place and reason
  */
-export function parseTrace(text: string | Uint8Array, file: string): TraceEvents {
+export function parseTrace(content: string | Uint8Array, file: string): TraceEvents {
   const parser = new TraceParser(file);
-  parser.push(typeof text === 'string' ? Buffer.from(text) : Buffer.from(text.buffer, text.byteOffset, text.byteLength));
+  const bytes =
+    typeof content === 'string' ? Buffer.from(content) : Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  parser.push(bytes);
   parser.end();
-  return eventsOf(file, parser);
-}
-
-function eventsOf(file: string, parser: TraceParser): TraceEvents {
-  return new TraceEvents({ file, name: parser.name, format: parser.format }, parser.recorder.copy(), parser.recorder);
+  return new TraceEvents(parser, parser.events.copy(), parser.events);
 }

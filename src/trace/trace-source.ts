@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { MemoryError } from '../core/errors.js';
@@ -6,15 +7,22 @@ import { MemoryError } from '../core/errors.js';
 const CHUNK_BYTES = 256 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
+/** What a reader says and hears. */
+export interface SourceOptions {
+  /** The line that the reader has come to, for messages. */
+  readonly lineNow: () => number;
+  /** Called with the bytes of the file so far and its size, 0 when that is not known. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+}
+
 /**
  * Reads a file piece by piece, decompressed when it begins with gzip's magic bytes. A pipe will do.
  *
- * @param lineNow - the line that the reader has come to, for messages
  * @throws ERR_MEM_BAD_INPUT when the file cannot be read or its gzip data is cut off or damaged
  */
-export async function* readChunks(path: string, lineNow: () => number): AsyncGenerator<Buffer> {
+export async function* readChunks(path: string, { lineNow, onProgress }: SourceOptions): AsyncGenerator<Buffer> {
   try {
-    const chunks: AsyncIterator<Buffer> = createReadStream(path, { highWaterMark: CHUNK_BYTES })[Symbol.asyncIterator]();
+    const chunks = counted(path, onProgress);
     let head: Buffer = Buffer.alloc(0);
     while (head.length < GZIP_MAGIC.length) {
       const next = await chunks.next();
@@ -26,6 +34,16 @@ export async function* readChunks(path: string, lineNow: () => number): AsyncGen
   } catch (error) {
     const { reason, inside } = reasonOf(error);
     throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: inside ? lineNow() : 0, reason }, error);
+  }
+}
+
+async function* counted(path: string, onProgress: SourceOptions['onProgress']): AsyncGenerator<Buffer> {
+  const { size } = onProgress === undefined ? { size: 0 } : await stat(path);
+  let done = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
+    yield chunk as Buffer;
+    done += (chunk as Buffer).length;
+    onProgress?.(done, size);
   }
 }
 

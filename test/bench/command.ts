@@ -61,7 +61,10 @@ function createProgram(places: BenchPlaces): Command {
     .option('--rounds <number>', `rounds, from ${MIN_ROUNDS} on; the median counts`, String(MIN_ROUNDS))
     .option('--managers <names>', `managers, by commas: ${managerNames().join(', ')}`)
     .option('--json', 'print { rows } instead of tables')
-    .option('--no-extras', 'leave out what logging costs, and how costs grow with live blocks (--json leaves them out)')
+    .option(
+      '--no-extras',
+      'leave out what logging and recording cost, and how costs grow with live blocks (--json leaves them out)',
+    )
     .option('--markdown <file>', 'put the tables between the marks of a document')
     .option('--svg <file>', 'draw time and memory')
     .exitOverride()
@@ -94,7 +97,7 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
       progress.clear();
       if (flags.json !== true) process.stdout.write(`${traceText(trace, measured)}\n`);
     }
-    let extras: Extras = { growth: [], logging: [] };
+    let extras: Extras = { growth: [], logging: [], recording: [] };
     if (flags.extras && (flags.json !== true || flags.markdown !== undefined)) {
       const main = join(places.compiled, 'extras-main.js');
       extras = await measureExtras({ managers, traces, rounds, main, onProgress: (what) => progress.show(what) });

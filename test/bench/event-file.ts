@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { TraceEvents } from '../../src/trace/trace-events.js';
+import { NO_SLOT, type TraceEvents } from '../../src/trace/trace-events.js';
 
 /** A trace as the contestants get it: parsed, in columns. */
 export interface BenchEvents {
@@ -16,17 +16,19 @@ const HEADER_WORDS = 4;
 const WORD_BYTES = 8;
 
 /**
- * Writes a trace for contestants, which are processes of their own: a header of four 64-bit words (events, slots, peak of
+ * Writes the allocations and frees of a trace for contestants, which are processes of their own: a header of four 64-bit words (events, slots, peak of
  * live bytes, 0), then the sizes as 64-bit words, then the slots as 32-bit words. In this machine's byte order.
  */
 export function writeEventFile(path: string, events: TraceEvents): void {
-  const { length } = events;
+  const calls = events.slots.filter((slot) => slot !== NO_SLOT);
+  const sizes = events.bytes.filter((_, event) => events.slots[event] !== NO_SLOT);
+  const { length } = calls;
   const buffer = new ArrayBuffer((HEADER_WORDS + length) * WORD_BYTES + length * Int32Array.BYTES_PER_ELEMENT);
   const header = new BigUint64Array(buffer, 0, HEADER_WORDS);
   header.set([length, events.slotCount, events.peakLiveBytes, 0].map(BigInt));
-  const sizes = new BigUint64Array(buffer, HEADER_WORDS * WORD_BYTES, length);
-  for (let i = 0; i < length; i++) sizes[i] = BigInt(events.bytesOf(i));
-  new Int32Array(buffer, (HEADER_WORDS + length) * WORD_BYTES, length).set(events.slots);
+  const words = new BigUint64Array(buffer, HEADER_WORDS * WORD_BYTES, length);
+  for (let i = 0; i < length; i++) words[i] = BigInt(sizes[i]!);
+  new Int32Array(buffer, (HEADER_WORDS + length) * WORD_BYTES, length).set(calls);
   writeFileSync(path, new Uint8Array(buffer));
 }
 

@@ -4,12 +4,13 @@ import { KiB } from '../../src/core/units.js';
 import type { SizeProgram } from './growth.js';
 import type { LoggingCost } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
+import type { RecordingCost } from './recording.js';
 import type { PreparedTrace } from './trace-folder.js';
 
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'growth'; readonly spec: ManagerSpec; readonly program: SizeProgram; readonly liveBlocks: number }
-  | { readonly kind: 'logging'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number };
+  | { readonly kind: 'logging' | 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number };
 
 /** What a pair of alloc and free costs, by live blocks. */
 export interface GrowthRow {
@@ -24,9 +25,15 @@ export interface LoggingRow extends LoggingCost {
   readonly trace: string;
 }
 
+export interface RecordingRow extends RecordingCost {
+  readonly manager: string;
+  readonly trace: string;
+}
+
 export interface Extras {
   readonly growth: readonly GrowthRow[];
   readonly logging: readonly LoggingRow[];
+  readonly recording: readonly RecordingRow[];
 }
 
 /** How many blocks are live while growth is measured. */
@@ -48,15 +55,19 @@ export interface ExtrasPlan {
   readonly onProgress: (what: string) => void;
 }
 
-/** Measures what logging costs, and how costs grow with the number of live blocks. One process at a time. */
+/** Measures what logging and recording cost, and how costs grow with the number of live blocks. One process at a time. */
 export async function measureExtras({ managers, traces, rounds, main, onProgress }: ExtrasPlan): Promise<Extras> {
   const logging: LoggingRow[] = [];
+  const recording: RecordingRow[] = [];
   const growth: GrowthRow[] = [];
   if (managers.includes(LOGGED)) {
     for (const { name, eventFile } of traces) {
       onProgress(`logging: ${name}`);
       const cost = await inChild<LoggingCost>({ kind: 'logging', spec: { manager: LOGGED }, eventFile, rounds });
       logging.push({ manager: LOGGED, trace: name, ...cost });
+      onProgress(`recording: ${name}`);
+      const task = { kind: 'recording', spec: { manager: LOGGED }, eventFile, rounds } as const;
+      recording.push({ manager: LOGGED, trace: name, ...(await inChild<RecordingCost>(task)) });
     }
   }
   for (const manager of GROWING.filter((name) => managers.includes(name))) {
@@ -69,7 +80,7 @@ export async function measureExtras({ managers, traces, rounds, main, onProgress
       growth.push({ manager, program, nsPerPair });
     }
   }
-  return { growth, logging };
+  return { growth, logging, recording };
 
   async function inChild<T>(task: ExtraTask): Promise<T> {
     const { stdout } = await run(process.execPath, [...FLAGS, main, JSON.stringify(task)]);

@@ -55,7 +55,7 @@ function markdown(report: BenchReport): string {
   ].join('\n\n');
 }
 
-function extrasParts({ logging, growth }: Extras): string[] {
+function extrasParts({ logging, recording, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
     const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
@@ -63,6 +63,14 @@ function extrasParts({ logging, growth }: Extras): string[] {
       '### Logging on',
       'Against a sink that does nothing: more than with logging off, a call.',
       table(['manager', 'trace', 'ns', 'garbage, B'], rows),
+    );
+  }
+  if (recording.length > 0) {
+    const rows = recording.map((row) => [row.manager, row.trace, row.nsPerEvent.toFixed(1), row.bytesPerEvent.toFixed(2)]);
+    parts.push(
+      '### Recording',
+      'Into a file, the writes included: more than without a recorder, an event.',
+      table(['manager', 'trace', 'ns', 'file, B'], rows),
     );
   }
   if (growth.length > 0) {

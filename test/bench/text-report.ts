@@ -17,6 +17,12 @@ const LOGGING_COLUMNS: readonly Column[] = [
   { heading: 'ns a call', align: 'right' },
   { heading: 'garbage, B a call', align: 'right' },
 ];
+const RECORDING_COLUMNS: readonly Column[] = [
+  { heading: 'manager', align: 'left' },
+  { heading: 'trace', align: 'left' },
+  { heading: 'ns an event', align: 'right' },
+  { heading: 'file, B an event', align: 'right' },
+];
 const GROWTH_COLUMNS: readonly Column[] = [
   { heading: 'manager', align: 'left' },
   { heading: 'program', align: 'left' },
@@ -40,11 +46,15 @@ export function missingText(missing: readonly MissingPeer[]): string {
 }
 
 /** The tables of what was measured beside the traces. */
-export function extrasText({ logging, growth }: Extras): string {
+export function extrasText({ logging, recording, growth }: Extras): string {
   const lines: string[] = [];
   if (logging.length > 0) {
     const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
     lines.push('logging on, against a sink that does nothing: more than with logging off', ...layOut(LOGGING_COLUMNS, rows), '');
+  }
+  if (recording.length > 0) {
+    const rows = recording.map((row) => [row.manager, row.trace, row.nsPerEvent.toFixed(1), row.bytesPerEvent.toFixed(2)]);
+    lines.push('recording into a file: more than without', ...layOut(RECORDING_COLUMNS, rows), '');
   }
   if (growth.length > 0) {
     const rows = growth.map((row) => [row.manager, row.program, ...row.nsPerPair.map((ns) => ns.toFixed(0))]);

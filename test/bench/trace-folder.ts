@@ -29,7 +29,7 @@ export async function prepareTraces(folder: string, target: string): Promise<Pre
     writeEventFile(eventFile, events);
     traces.push({
       name: isTaken ? file : events.name,
-      length: events.length,
+      length: events.calls,
       peakLiveBytes: events.peakLiveBytes,
       eventFile,
     });

@@ -2,6 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
 import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
+import { DEFAULT_MEM_CONTEXT } from '../../src/shared/mem-context.js';
+import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from '../shared/names.js';
 import { stowage } from './compiled-cli.js';
@@ -30,6 +32,18 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
       const name = freshName();
       using _backend = PosixShmBackend.create(name, { id: 1, bytes: MiB - 4 * KiB });
       expect(lineOf(name)).toMatch(new RegExp(`^${name} +live +1\\.00 MiB +4\\.00 KiB +${process.pid} alive +1 +-`));
+    });
+
+    test('shows how full the region is', () => {
+      const name = freshName();
+      const registry = new MemoryRegistry();
+      registry.createBackend('posix-shm', 1, 16 * MiB, name);
+      const allocator = registry.createAllocator('scalable-page', 1, { major: 1, minor: 0 });
+      allocator.allocateOffset(DEFAULT_MEM_CONTEXT, 4 * MiB);
+      expect(lineOf(name)).toMatch(/ scalable-page +4\.00 MiB +1\d\.\d\d MiB$/);
+      registry.getBackend(1).region.uint8.fill(0xa5, 0, 4096);
+      expect(lineOf(name)).toMatch(/ damaged .* scalable-page +- +-$/);
+      registry.getBackend(1).destroy();
     });
 
     test('prints JSON', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
 import type { Device } from '../../src/core/device.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
@@ -7,8 +8,12 @@ import { memoryError, SeededRandom } from '../core/fakes.js';
 /** A device that the suite tries. Its memory is all free when `make` gives it. */
 export interface DeviceUnderTest {
   readonly make: () => Device;
-  /** Whether the host can see the memory; its content can be checked then. */
+  /** Whether there are bytes behind the addresses, so that content can be checked. */
   readonly hasBytes: boolean;
+  /** Whether the host can see them. @defaultValue hasBytes; where not, content is copied to pinned memory to be checked */
+  readonly hasViews?: boolean;
+  /** What else it has. @defaultValue nothing */
+  readonly has?: readonly ('managed memory' | 'registration' | 'memory info')[];
   /** What every segment's address is a multiple of. */
   readonly leastAlignment: number;
 }
@@ -25,7 +30,19 @@ interface Segment {
 }
 
 /** Every contract stated on Device, for one kind: `describeDevice('CudaDevice', { make: () => new CudaDevice(), … })`. */
-export function describeDevice(name: string, { make, hasBytes, leastAlignment }: DeviceUnderTest): void {
+export function describeDevice(name: string, subject: DeviceUnderTest): void {
+  const { make, hasBytes, leastAlignment, hasViews = hasBytes, has = [] } = subject;
+
+  /** The content of memory, whether the host can see it or not. */
+  function bytesAt(device: Device, ptr: DevicePtr, bytes: number): Uint8Array {
+    if (hasViews) return device.view(ptr, bytes);
+    const pinned = device.pinnedAlloc(bytes);
+    device.copy(pinned, ptr, bytes);
+    const content = device.view(pinned, bytes).slice();
+    device.pinnedFree(pinned);
+    return content;
+  }
+
   describe(name, () => {
     describe('activate', () => {
       test('makes each device the active one', () => {
@@ -148,7 +165,7 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
         device.synchronize();
         if (hasBytes) {
           const wanted = Uint8Array.from({ length: 1000 }, (_, i) => (i >= 10 && i < 110 ? 7 : 9));
-          expect(device.view(b, 1000)).toEqual(wanted);
+          expect(bytesAt(device, b, 1000)).toEqual(wanted);
           expect(device.view(pinned, 1000)).toEqual(wanted);
         }
         device.nativeFree(a);
@@ -165,6 +182,8 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
         expect(() => device.copy(a, NULL_PTR, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 }));
         device.copy(a, b, 0);
         device.copy(a, b, 64);
+        device.nativeFree(a);
+        device.nativeFree(b);
       });
     });
 
@@ -178,7 +197,7 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
         device.synchronize();
         if (hasBytes) {
           const wanted = Uint8Array.from({ length: 1000 }, (_, i) => (i >= 100 && i < 400 ? 255 : 1));
-          expect(device.view(ptr, 1000)).toEqual(wanted);
+          expect(bytesAt(device, ptr, 1000)).toEqual(wanted);
         }
         device.nativeFree(ptr);
       });
@@ -197,7 +216,7 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
     });
 
     describe('view', () => {
-      if (hasBytes)
+      if (hasViews)
         test('shows the bytes themselves, without a copy', () => {
           const device = make();
           const ptr = device.nativeAlloc(4096);
@@ -214,12 +233,25 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
           expect(() => device.view(ptr, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
         });
 
-      if (!hasBytes)
+      if (!hasViews)
         test('throws when the host cannot see the memory', () => {
           const device = make();
           const ptr = device.nativeAlloc(64);
           const error = memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: device.name });
           expect(() => device.view(ptr, 1)).toThrow(error);
+          device.nativeFree(ptr);
+        });
+
+      if (hasBytes)
+        test('shows pinned memory, and stays safe to touch when that is freed', () => {
+          const device = make();
+          const ptr = device.pinnedAlloc(5000);
+          const view = device.view(ptr, 5000);
+          device.fill(ptr, 42, 5000);
+          expect(view.every((byte) => byte === 42)).toBe(true);
+          device.pinnedFree(ptr);
+          view.fill(3);
+          expect(() => device.view(ptr, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
         });
     });
 
@@ -258,17 +290,152 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
 
     describeIf(make().streams !== undefined, 'streams', () => {
       test('records events that come to pass, in order and across streams', () => {
-        const { streams, synchronize } = bound(make());
-        const first = streams.record(1);
-        streams.wait(2, first);
-        const second = streams.record(2);
+        const device = make();
+        const [one, two] = [device.createStream(), device.createStream()];
+        const streams = device.streams!;
+        const first = streams.record(one.id);
+        streams.wait(two.id, first);
+        const second = streams.record(two.id);
         streams.synchronize(second);
         expect([streams.query(first), streams.query(second)]).toEqual([true, true]);
         const third = streams.record(0);
-        synchronize();
+        device.synchronize();
         expect(streams.query(third)).toBe(true);
         for (const event of [first, second, third]) streams.destroy(event);
         expect(new Set([first, second, third]).size).toBe(3);
+        expect(() => streams.query(first)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'event' }));
+        for (const stream of [one, two]) stream[Symbol.dispose]();
+      });
+
+      test('gives streams and events that can be disposed, and work no more after that', () => {
+        const device = make();
+        const stream = device.createStream();
+        const event = stream.record();
+        stream.synchronize();
+        event.synchronize();
+        expect(event.isDone).toBe(true);
+        stream.wait(event);
+        for (const disposed of [event, stream, event, stream]) disposed[Symbol.dispose]();
+        expect(() => event.isDone).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'event' }));
+        expect(() => stream.record()).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'stream' }));
+        expect(() => stream.wait(event)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      });
+
+      test('refuses events of another device', () => {
+        const [here, there] = [make().createStream(), make().createStream()];
+        const event = there.record();
+        expect(() => here.wait(event)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'event' }));
+      });
+
+      test('copies and fills in the order of a stream, and tells when it is done', async () => {
+        const device = make();
+        const stream = device.createStream();
+        const [a, b, pinned] = [device.nativeAlloc(1000), device.nativeAlloc(1000), device.pinnedAlloc(1000)];
+        const work = [
+          device.fillAsync(a, 7, 1000, stream.id),
+          device.copyAsync(b, a, 1000, stream.id),
+          device.fillAsync((b + 10) as DevicePtr, 9, 100, stream.id),
+          device.copyAsync(pinned, b, 1000, stream.id),
+          device.copyAsync(a, b, 0, stream.id),
+          device.fillAsync(a, 1, 0, stream.id),
+        ];
+        stream.synchronize();
+        await Promise.all(work);
+        if (hasBytes) {
+          const wanted = Uint8Array.from({ length: 1000 }, (_, i) => (i >= 10 && i < 110 ? 9 : 7));
+          expect(device.view(pinned, 1000)).toEqual(wanted);
+        }
+        stream[Symbol.dispose]();
+        device.nativeFree(a);
+        device.nativeFree(b);
+        device.pinnedFree(pinned);
+      });
+
+      test('rejects what copy and fill refuse, and ranges that overlap', async () => {
+        const device = make();
+        const [a, b] = [device.nativeAlloc(64), device.nativeAlloc(64)];
+        for (const bytes of BAD_SIZES) {
+          await expect(device.copyAsync(a, b, bytes)).rejects.toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes }));
+          await expect(device.fillAsync(a, 0, bytes)).rejects.toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes }));
+        }
+        await expect(device.copyAsync(a, b, 65)).rejects.toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        await expect(device.copyAsync(a, NULL_PTR, 1)).rejects.toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 }));
+        await expect(device.copyAsync((a + 1) as DevicePtr, a, 8)).rejects.toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        await expect(device.fillAsync(a, 256, 1)).rejects.toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { value: '256' }));
+        await expect(device.fillAsync(a, 0, 65)).rejects.toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        await expect(device.copyAsync(a, b, 64, -1)).rejects.toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream' }));
+        device.nativeFree(a);
+        device.nativeFree(b);
+      });
+    });
+
+    describeIf(has.includes('memory info'), 'memoryInfo', () => {
+      test('tells what is there and what is left', () => {
+        const device = make();
+        for (let id = 0; id < device.deviceCount; id++) {
+          const { freeBytes, totalBytes } = device.memoryInfo(id);
+          expect(totalBytes).toBe(device.getMaxMemorySize(id));
+          expect(freeBytes).toBeGreaterThan(0);
+          expect(freeBytes).toBeLessThanOrEqual(totalBytes);
+        }
+        expect(() => device.memoryInfo(device.deviceCount)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE'));
+      });
+    });
+
+    describeIf(has.includes('managed memory'), 'managedAlloc', () => {
+      test('gives memory that both sides reach, and takes it back once', () => {
+        const device = make();
+        const [managed, ptr] = [device.managedAlloc(1000, 4096), device.nativeAlloc(1000)];
+        expect(managed % 4096).toBe(0);
+        device.fill(ptr, 5, 1000);
+        device.copy(managed, ptr, 1000);
+        device.synchronize();
+        const view = device.view(managed, 1000);
+        expect(view.every((byte) => byte === 5)).toBe(true);
+        expect(() => device.nativeFree(managed)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        expect(() => device.managedFree(ptr)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        device.managedFree(managed);
+        expect(() => device.managedFree(managed)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        // Safe to touch, whatever it shows now.
+        view.fill(3);
+        device.nativeFree(ptr);
+      });
+
+      test('refuses sizes and alignments that are none', () => {
+        const device = make();
+        expect(device.managedAlloc(0)).toBe(NULL_PTR);
+        for (const bytes of BAD_SIZES) expect(() => device.managedAlloc(bytes)).toThrow(memoryError('ERR_MEM_INVALID_SIZE'));
+        expect(() => device.managedAlloc(64, 3)).toThrow(memoryError('ERR_MEM_INVALID_ALIGNMENT'));
+      });
+    });
+
+    describeIf(has.includes('registration'), 'registerHost', () => {
+      test('lets the device reach memory of the caller, until that is unregistered', () => {
+        const device = make();
+        const cpu = new CpuDevice();
+        const [own, ptr] = [cpu.nativeAlloc(64 * KiB), device.nativeAlloc(64 * KiB)];
+        device.registerHost(own, 64 * KiB);
+        device.fill(ptr, 6, 64 * KiB);
+        device.copy(own, ptr, 64 * KiB);
+        expect(cpu.view(own, 64 * KiB).every((byte) => byte === 6)).toBe(true);
+        expect(() => device.registerHost(own, 4096)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        expect(() => device.copy(ptr, (own + 1) as DevicePtr, 64 * KiB)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        device.unregisterHost(own);
+        expect(() => device.unregisterHost(own)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: own }));
+        device.nativeFree(ptr);
+        cpu.nativeFree(own);
+      });
+
+      test("refuses memory that is the device's own, and ranges that are none", () => {
+        const device = make();
+        const [ptr, pinned] = [device.nativeAlloc(4096), device.pinnedAlloc(4096)];
+        for (const own of [ptr, pinned, NULL_PTR]) {
+          expect(() => device.registerHost(own, 4096)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+        }
+        expect(() => device.registerHost(ptr, -1)).toThrow(memoryError('ERR_MEM_INVALID_SIZE'));
+        expect(() => device.unregisterHost(pinned)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        device.nativeFree(ptr);
+        device.pinnedFree(pinned);
       });
     });
   });
@@ -277,8 +444,4 @@ export function describeDevice(name: string, { make, hasBytes, leastAlignment }:
 /** What a device does not have is no skipped test: it is none. */
 function describeIf(applies: boolean, name: string, tests: () => void): void {
   if (applies) describe(name, tests);
-}
-
-function bound(device: Device): { streams: NonNullable<Device['streams']>; synchronize: () => void } {
-  return { streams: device.streams!, synchronize: () => device.synchronize() };
 }

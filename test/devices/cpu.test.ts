@@ -285,4 +285,21 @@ describe('CpuDevice', () => {
       expect(codeOf(() => device.view(ptr, 1))).toBe('ERR_MEM_UNKNOWN_POINTER');
     });
   });
+
+  test('has no streams, managed memory and registration, and says so', async () => {
+    const device = new CpuDevice();
+    const ptr = device.nativeAlloc(64);
+    const uses = [
+      () => device.createStream(),
+      () => device.managedAlloc(64),
+      () => device.managedFree(ptr),
+      () => device.registerHost(ptr, 64),
+      () => device.unregisterHost(ptr),
+    ];
+    for (const use of uses) expect(codeOf(use)).toBe('ERR_MEM_UNSUPPORTED_PLATFORM');
+    for (const work of [device.copyAsync(ptr, ptr, 8), device.fillAsync(ptr, 0, 8)]) {
+      await expect(work).rejects.toMatchObject({ code: 'ERR_MEM_UNSUPPORTED_PLATFORM', facts: { platform: 'cpu' } });
+    }
+    device.nativeFree(ptr);
+  });
 });

@@ -205,6 +205,49 @@ describe('SimulatedDevice', () => {
     });
   });
 
+  describe('copyAsync', () => {
+    test('is done when the stream is', async () => {
+      const device = new SimulatedDevice({ streams: true });
+      const [a, b] = [device.nativeAlloc(64), device.nativeAlloc(64)];
+      const stream = device.createStream();
+      let isDone = false;
+      const copied = device.copyAsync(b, a, 64, stream.id).then(() => {
+        isDone = true;
+      });
+      await Promise.resolve();
+      expect([isDone, device.counts.copy]).toEqual([false, 1]);
+      stream.synchronize();
+      await copied;
+      expect(isDone).toBe(true);
+    });
+
+    test('rejects when memory was freed before its turn', async () => {
+      const device = new SimulatedDevice({ streams: true });
+      const [a, b] = [device.nativeAlloc(64), device.nativeAlloc(64)];
+      const works = [device.copyAsync(b, a, 64, 1), device.fillAsync(a, 0, 64, 1)];
+      device.nativeFree(a);
+      device.synchronize();
+      for (const work of works) await expect(work).rejects.toMatchObject({ code: 'ERR_MEM_UNKNOWN_POINTER' });
+    });
+  });
+
+  describe('createStream', () => {
+    test('gives streams that nobody has used', () => {
+      const device = new SimulatedDevice({ streams: true });
+      device.streams?.submit(7);
+      expect([device.createStream().id, device.createStream().id]).toEqual([8, 9]);
+    });
+
+    test('and work on streams is not supported without streams', async () => {
+      const device = new SimulatedDevice();
+      const ptr = device.nativeAlloc(64);
+      expect(codeOf(() => device.createStream())).toBe('ERR_MEM_UNSUPPORTED_PLATFORM');
+      const error = { code: 'ERR_MEM_UNSUPPORTED_PLATFORM', facts: { platform: 'simulated' } };
+      await expect(device.copyAsync(ptr, ptr, 8)).rejects.toMatchObject(error);
+      await expect(device.fillAsync(ptr, 0, 8)).rejects.toMatchObject(error);
+    });
+  });
+
   describe('fill', () => {
     test('checks its range and value', () => {
       const device = new SimulatedDevice();

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
+import { openCl } from '../fixtures/opencl.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const EXAMPLES = join(ROOT, 'docs/examples');
@@ -16,7 +17,15 @@ const OUTPUT: Record<string, RegExp> = {
   'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
+  'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
+  'recording.mjs':
+    /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
+  'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
+  'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
+  'tensors.mjs':
+    /^the first column is 1 and 4\n2 tensors, 144.02 KiB\n {2}q4_K: .* \(100.0 %\)\n {2}f32: .*\n0 tensors are live\n$/,
+  'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 
@@ -27,11 +36,18 @@ describe('docs/examples', () => {
     cpSync(EXAMPLES, folder, { recursive: true });
   }, 120_000);
 
-  test.each(names)('%s runs and prints what it says', (name) => {
+  const runs = (name: string) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, name)], { encoding: 'utf8' });
     expect(stderr).toBe('');
     expect(status).toBe(0);
     expect(stdout).toMatch(OUTPUT[name] ?? /^$/);
+  };
+  const needsOpenCl = (name: string) => name.startsWith('opencl-');
+
+  test.each(names.filter((name) => !needsOpenCl(name)))('%s runs and prints what it says', runs);
+
+  describe.skipIf(openCl.missing)(openCl.title('OpenCL'), () => {
+    test.each(names.filter(needsOpenCl))('%s runs and prints what it says', runs);
   });
 
   test("the README's quick start is quick-start.mjs", () => {

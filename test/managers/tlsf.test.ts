@@ -2,8 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { TlsfMemoryManager } from '../../managers/tlsf/tlsf-memory-manager.js';
-import { BlockTable, NONE } from '../../src/blocks/block-table.js';
-import { TlsfIndex } from '../../src/blocks/tlsf-index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
@@ -44,6 +42,19 @@ describe('TlsfMemoryManager', () => {
       manager.unlock(first, true);
       expect(manager.allocBytes(1000, true)).toBe(first);
       expect(device.counts.nativeAlloc).toBe(1);
+    });
+
+    test('takes the block of a bin that came back last, and looks at no other of its size', () => {
+      const { manager } = bench();
+      const blocks = [101, 100, 102].map((units) => {
+        const ptr = manager.allocBytes(units * 512, true);
+        manager.allocBytes(1, true);
+        return ptr;
+      });
+      for (const ptr of blocks.slice(0, 2)) manager.unlock(ptr, true);
+      expect(blocks).not.toContain(manager.allocBytes(101 * 512, true));
+      expect(manager.allocBytes(100 * 512, true)).toBe(blocks[1]);
+      expect(manager.allocBytes(101 * 512, true)).toBe(blocks[0]);
     });
 
     test('honours alignments above that of segments', () => {
@@ -112,36 +123,5 @@ describe('TlsfMemoryManager', () => {
       }),
       { numRuns: 80 },
     );
-  });
-});
-
-describe('TlsfIndex', () => {
-  test('finds a block of at least the size, whenever one of the next class or above is in', () => {
-    const blocks = new BlockTable();
-    const index = new TlsfIndex(blocks);
-    const sizes = [512, 1024, 16 * KiB, 33 * 512, 100 * 512, MiB, GiB, 2 ** 40, 2 ** 45, 2 ** 50];
-    sizes.forEach((bytes, i) => {
-      index.insert(blocks.create(2 ** 20 * (i + 1), bytes, 0));
-    });
-    index.checkInvariants();
-    for (const bytes of sizes) expect(blocks.bytesOf(index.findGoodFit(bytes))).toBe(bytes);
-    expect(blocks.bytesOf(index.findGoodFit(2 ** 41))).toBe(2 ** 45);
-    expect(blocks.bytesOf(index.findGoodFit(1536))).toBe(16 * KiB);
-    expect(index.findGoodFit(2 ** 51)).toBe(NONE);
-    for (const block of index.toArray()) index.remove(block);
-    expect(index.count).toBe(0);
-    index.checkInvariants();
-    expect(index.findGoodFit(512)).toBe(NONE);
-  });
-
-  test('looks at no block but the first of a class', () => {
-    const blocks = new BlockTable();
-    const index = new TlsfIndex(blocks);
-    const large = blocks.create(2 ** 30, 101 * 512, 0);
-    index.insert(large);
-    index.insert(blocks.create(2 ** 31, 100 * 512, 0));
-    const next = blocks.create(2 ** 32, 200 * 512, 0);
-    index.insert(next);
-    expect(index.findGoodFit(101 * 512)).toBe(next);
   });
 });

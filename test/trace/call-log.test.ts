@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryError } from '../../src/core/errors.js';
-import { parseTrace, type TraceEvents } from '../../src/trace/index.js';
+import { parseTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
 
 const log = (...lines: string[]): TraceEvents => parseTrace(lines.map((line) => `${line}\n`).join(''), 'app.log');
-/** Events as `+bytes` and `-bytes`. */
+const MARKS = { 0: '+', 1: '-', 2: 'native +', 3: 'native -', 4: 'swap ', 5: 'cleanup ', 6: 'refused ' } as const;
+/** Events as `+bytes`, `-bytes`, `native +bytes` and so on. */
 const told = (events: TraceEvents): string[] =>
-  Array.from({ length: events.length }, (_, i) => `${events.isAlloc(i) ? '+' : '-'}${events.bytesOf(i)}`);
+  Array.from({ length: events.length }, (_, i) => `${MARKS[events.kindOf(i)]}${events.bytesOf(i)}`);
 
 function refusal(...lines: string[]): string {
   try {
@@ -32,8 +33,10 @@ describe('parseTrace of a call log', () => {
       'nativeFree 140212345671680 ',
       'shutdown ',
     );
-    expect(told(events)).toEqual(['+1024', '+64', '-1024', '-64']);
-    expect([...events.lines]).toEqual([3, 6, 7, 8]);
+    expect(told(events)).toEqual(['native +2097152', '+1024', '+64', '-1024', '-64', 'cleanup 0', 'native -2097152']);
+    expect([...events.lines]).toEqual([2, 3, 6, 7, 8, 9, 10]);
+    expect([events.calls, events.count(TraceKind.nativeAlloc), events.peakReservedBytes]).toEqual([4, 1, 2_097_152]);
+    expect(events.pointerOf(4)).toBe(140_212_345_672_704);
     expect(events).toMatchObject({ format: 'call log', name: 'app.log', allocations: 2, liveBlocks: 0, peakLiveBytes: 1088 });
   });
 
@@ -47,9 +50,14 @@ describe('parseTrace of a call log', () => {
     expect(told(log('alloc 8 0 4096 ', 'unlock 4096 1 ', 'unlock 4096 0 '))).toEqual(['+8', '-8']);
   });
 
-  test('passes over an allocation that failed, and the unlock of its null pointer', () => {
+  test('passes over the native free of a segment that was there before', () => {
+    expect(told(log('nativeFree 64 ', 'alloc 8 0 4096 '))).toEqual(['+8']);
+  });
+
+  test('tells an allocation that failed, and passes over the unlock of its null pointer', () => {
     expect(told(log('alloc 8 1 4096 ', 'alloc 999999999999 1 0 ', 'unlock 0 1 ', 'userLock 0 ', 'unlock 4096 1 '))).toEqual([
       '+8',
+      'refused 999999999999',
       '-8',
     ]);
   });

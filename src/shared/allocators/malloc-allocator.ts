@@ -1,8 +1,9 @@
 import { alignedAlloc, alignedFree } from '../../../adapters/os/aligned-memory.js';
 import { moveBytes } from '../../../adapters/os/bytes.js';
-import { AddressHash } from '../../blocks/address-hash.js';
-import { BlockTable, ensure, NONE } from '../../blocks/block-table.js';
+import { BlockTable, NONE } from '../../blocks/block-table.js';
+import { ensure } from '../../blocks/ensure.js';
 import { MemoryError } from '../../core/errors.js';
+import { MemoryStats } from '../../core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type MemContext, NULL_TID } from '../mem-context.js';
 import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
@@ -37,7 +38,7 @@ export class MallocAllocator implements SharedAllocator {
   readonly capacityBytes = undefined;
   readonly #heap: HeapFunctions;
   readonly #blocks = new BlockTable();
-  readonly #addresses = new AddressHash();
+  readonly #home = this.#blocks.openDevice(0, MemoryStats.VALUES).home;
   readonly #storages = new Set<number>();
   #lastTid = 0;
   #allocatedBytes = 0;
@@ -73,9 +74,7 @@ export class MallocAllocator implements SharedAllocator {
     if (bytes === 0) return NULL_OFFSET;
     const address = this.#heap.allocate(bytes, Math.max(alignment, ALIGNMENT_BYTES));
     if (address === 0) throw this.#outOfMemory(bytes);
-    const block = this.#blocks.create(address, bytes, 0);
-    this.#blocks.take(block, bytes, HELD);
-    this.#addresses.set(address, block);
+    this.#blocks.handOut(this.#blocks.create(address, bytes, this.#home), bytes, HELD);
     this.#allocatedBytes += bytes;
     return address as OffsetPointer;
   }
@@ -95,12 +94,11 @@ export class MallocAllocator implements SharedAllocator {
     const block = this.#blockAt(offset);
     this.#heap.free(offset);
     this.#allocatedBytes -= this.#blocks.bytesOf(block);
-    this.#addresses.delete(offset);
     this.#blocks.remove(block);
   }
 
   sizeOf(offset: OffsetPointer): number {
-    const block = offset > 0 ? this.#addresses.get(offset) : NONE;
+    const block = offset > 0 ? this.#blocks.find(offset) : NONE;
     return block === NONE ? 0 : this.#blocks.bytesOf(block);
   }
 
@@ -147,7 +145,7 @@ export class MallocAllocator implements SharedAllocator {
   }
 
   #blockAt(offset: OffsetPointer): number {
-    const block = offset > 0 ? this.#addresses.get(offset) : NONE;
+    const block = offset > 0 ? this.#blocks.find(offset) : NONE;
     if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: offset });
     return block;
   }

@@ -246,7 +246,7 @@ export abstract class PageAllocator implements SharedAllocator {
   #alignmentGranules(alignment: number): number {
     checkAlignment(alignment);
     const { base } = this.region;
-    if (base % Math.min(alignment, GRANULE_BYTES) !== 0) {
+    if (alignment !== 0 && base % Math.min(alignment, GRANULE_BYTES) !== 0) {
       throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
     }
     return Math.max(1, alignment / GRANULE_BYTES);

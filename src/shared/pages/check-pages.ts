@@ -1,4 +1,4 @@
-import { ensure } from '../../blocks/block-table.js';
+import { ensure } from '../../blocks/ensure.js';
 import {
   BIN_BITS,
   FREE,

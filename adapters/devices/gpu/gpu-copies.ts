@@ -1,0 +1,170 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
+import { fillBytes, moveBytes } from '../../os/bytes.js';
+import { CompletionPoller } from '../completion-poller.js';
+import type { HostRanges } from '../host-ranges.js';
+import type { LiveRanges } from '../live-ranges.js';
+import { badArgument, checkDisjoint, checkFillValue, overlap } from '../range-checks.js';
+import { type GpuRange, ManagedSegment, type Registration } from './gpu-ranges.js';
+import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
+import type { GpuHandle, GpuStreams } from './gpu-streams.js';
+
+/** What is there once the runtime was loaded and has found a card. */
+export interface OpenedGpu {
+  readonly runtime: GpuRuntime;
+  readonly streams: GpuStreams;
+  readonly deviceCount: number;
+}
+
+/** The ranges that a device knows. What lies in none is taken for memory of the host. */
+export interface KnownRanges {
+  readonly device: LiveRanges<GpuRange>;
+  readonly host: HostRanges;
+  readonly registered: LiveRanges<Registration>;
+}
+
+/** One end of a copy: on a device, or in memory of the host (`undefined`). */
+type End = GpuRange | undefined;
+
+const SCRATCH_BYTES = 4 * MiB;
+const BETWEEN_DEVICES = 3;
+
+/** Copies and fills: tells the direction from the pointers, and checks both ranges before anything is done. */
+export class GpuCopies {
+  readonly #open: () => OpenedGpu;
+  readonly #known: KnownRanges;
+  readonly #poller = new CompletionPoller();
+
+  /** @param open - gives the runtime, or throws ERR_MEM_DEVICE_ABSENT */
+  constructor(open: () => OpenedGpu, known: KnownRanges) {
+    this.#open = open;
+    this.#known = known;
+  }
+
+  /** Copies, and returns when it is done. */
+  copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    const [to, from] = this.#ends(target, source, bytes);
+    if (bytes === 0) return;
+    const device = (to ?? from)?.device;
+    if (device === undefined) {
+      moveBytes(target, source, bytes);
+      return;
+    }
+    const { runtime } = this.#open();
+    const kind = kindOf(to, from);
+    runtime.on(device, () => {
+      if (overlap(target, source, bytes)) this.#moveWithin(target, source, bytes);
+      else runtime.memcpy(target, source, bytes, kind);
+      // A copy to the device may return when the bytes are staged, one within it at once.
+      if (to !== undefined) runtime.streamSynchronize(0);
+    });
+  }
+
+  /** Copies on a stream. */
+  async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream: number): Promise<void> {
+    const [to, from] = this.#ends(target, source, bytes);
+    checkDisjoint(target, source, bytes);
+    const on = this.#streamFor(stream, to, from);
+    if (bytes === 0) return;
+    const { runtime } = this.#open();
+    await this.#enqueue(on, () => runtime.memcpyAsync(target, source, bytes, kindOf(to, from), on.handle));
+  }
+
+  /** Sets every byte of a range, and returns when it is done. */
+  fill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    checkFillValue(value);
+    if (bytes === 0) return;
+    const range = this.#known.device.find(ptr, bytes);
+    if (range === undefined) {
+      this.#known.host.locate(ptr, bytes);
+      fillBytes(ptr, value, bytes);
+      return;
+    }
+    const { runtime } = this.#open();
+    runtime.on(range.device, () => {
+      runtime.memset(ptr, value, bytes);
+      runtime.streamSynchronize(0);
+    });
+  }
+
+  /** Fills device memory on a stream. */
+  async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream: number): Promise<void> {
+    checkBytes(bytes);
+    checkFillValue(value);
+    const range = bytes === 0 ? undefined : this.#known.device.locate(ptr, bytes);
+    const on = this.#streamFor(stream, range, undefined);
+    if (bytes === 0) return;
+    const { runtime } = this.#open();
+    await this.#enqueue(on, () => runtime.memsetAsync(ptr, value, bytes, on.handle));
+  }
+
+  /** Checks both ends of a copy. @returns where each is */
+  #ends(target: DevicePtr, source: DevicePtr, bytes: number): [to: End, from: End] {
+    checkBytes(bytes);
+    if (bytes === 0) return [undefined, undefined];
+    const to = this.#find(target, bytes);
+    const from = this.#find(source, bytes);
+    if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
+    if (to === 'unknown' && from === 'unknown') throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
+    return [to === 'unknown' ? undefined : to, from === 'unknown' ? undefined : from];
+  }
+
+  #find(ptr: DevicePtr, bytes: number): End | 'unknown' {
+    const range = this.#known.device.find(ptr, bytes);
+    if (range !== undefined) return range;
+    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return undefined;
+    // The end of device memory is no memory of the host.
+    const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
+    if (ended === undefined) return 'unknown';
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
+  }
+
+  /** The stream that works on these ranges. */
+  #streamFor(stream: number, to: End, from: End): GpuHandle {
+    const on = this.#open().streams.stream(stream);
+    const ends = [to, from].filter((end) => end !== undefined);
+    if (stream === 0) return { handle: 0, device: ends[0]?.device ?? on.device };
+    // Managed memory is every device's.
+    const devices = ends.filter((end) => !(end instanceof ManagedSegment)).map(({ device }) => device);
+    if (devices.length === 0 || devices.includes(on.device)) return on;
+    throw badArgument('stream', `${stream} of device ${on.device}`, `a stream of device ${devices.join(' or ')}`);
+  }
+
+  /** Copies between ranges that share bytes, by way of others: the runtime's own copy may not do that. */
+  #moveWithin(target: number, source: number, bytes: number): void {
+    const { runtime } = this.#open();
+    const scratch = runtime.malloc(Math.min(bytes, SCRATCH_BYTES));
+    // Without room for that it goes in steps that share no bytes, however small these are.
+    const step = Math.min(bytes, scratch === 0 ? Math.abs(target - source) : SCRATCH_BYTES);
+    try {
+      for (let done = 0; step > 0 && done < bytes; done += step) {
+        const size = Math.min(step, bytes - done);
+        // From the end that is not overwritten first.
+        const offset = target > source ? bytes - done - size : done;
+        if (scratch !== 0) runtime.memcpy(scratch, source + offset, size, BETWEEN_DEVICES);
+        runtime.memcpy(target + offset, scratch === 0 ? source + offset : scratch, size, BETWEEN_DEVICES);
+      }
+    } finally {
+      if (scratch !== 0) runtime.leftovers.drop(() => runtime.free(scratch));
+    }
+  }
+
+  #enqueue(on: GpuHandle, work: () => void): Promise<void> {
+    const { runtime, streams } = this.#open();
+    const { handle: event } = streams.recordAfter(on, work);
+    return this.#poller.wait(() => {
+      let isPending = false;
+      try {
+        isPending = !runtime.eventQuery(event);
+        return !isPending;
+      } finally {
+        if (!isPending) runtime.leftovers.drop(() => runtime.eventDestroy(event));
+      }
+    });
+  }
+}
+
+function kindOf(to: End, from: End): CopyKind {
+  return ((to === undefined ? 0 : 1) + (from === undefined ? 0 : 2)) as CopyKind;
+}

@@ -1,0 +1,184 @@
+import { koffi } from '../../ffi/koffi.js';
+import type { NativeLibrary } from '../../ffi/library.js';
+import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
+import { type GpuStatus, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+
+// The same numbers in CUDA and HIP. @see Source: cuda.h, hip_runtime_api.h
+const PINNED = 1;
+const ON_DEVICE = 1;
+const READ_AND_WRITE = 3;
+const MINIMUM = 0;
+const NAME_BYTES = 256;
+
+// The oldest interface of CUDA's driver that has every function below.
+const INTERFACE_VERSION = 12000;
+const SYMBOL_NOT_FOUND = 500;
+
+const FUNCTIONS = {
+  MemGetAllocationGranularity: ['uint64_t *', 'int32_t *', 'int'],
+  MemAddressReserve: ['uint64_t *', 'size_t', 'size_t', 'uintptr_t', 'uint64_t'],
+  MemAddressFree: ['uintptr_t', 'size_t'],
+  MemCreate: ['uint64_t *', 'size_t', 'int32_t *', 'uint64_t'],
+  MemRelease: ['uint64_t'],
+  MemMap: ['uintptr_t', 'size_t', 'size_t', 'uint64_t', 'uint64_t'],
+  MemUnmap: ['uintptr_t', 'size_t'],
+  MemSetAccess: ['uintptr_t', 'size_t', 'int32_t *', 'size_t'],
+  MemGetAddressRange: ['uint64_t *', 'uint64_t *', 'uintptr_t'],
+  DeviceGetName: ['uint8_t *', 'int', 'int'],
+} as const;
+
+type FunctionName = keyof typeof FUNCTIONS;
+const VIRTUAL: readonly FunctionName[] = [
+  'MemGetAllocationGranularity',
+  'MemAddressReserve',
+  'MemAddressFree',
+  'MemCreate',
+  'MemRelease',
+  'MemMap',
+  'MemUnmap',
+  'MemSetAccess',
+];
+
+/** The driver's functions: virtual memory, and facts. Each is looked up when it is first needed. */
+export class GpuDriver {
+  readonly #library: NativeLibrary;
+  readonly #dialect: GpuDialect;
+  readonly #status: GpuStatus;
+  readonly #functions = new Map<FunctionName, StatusFunction | undefined>();
+  readonly #out = new BigUint64Array(1);
+
+  constructor(library: NativeLibrary, dialect: GpuDialect, status: GpuStatus) {
+    this.#library = library;
+    this.#dialect = dialect;
+    this.#status = status;
+  }
+
+  /** Tells whether the driver has every function of virtual memory. */
+  get hasVirtualMemory(): boolean {
+    return VIRTUAL.every((name) => this.#find(name) !== undefined);
+  }
+
+  /** The unit of physical memory of a device in bytes. @throws ERR_MEM_NATIVE where the device has no virtual memory */
+  granularity(device: number): number {
+    this.#call('MemGetAllocationGranularity', this.#out, properties(device), MINIMUM);
+    return Number(this.#out[0]);
+  }
+
+  /** @returns addresses that nothing backs, or 0 when there are none left */
+  reserve(bytes: number): number {
+    return this.#allocated('MemAddressReserve', this.#out, bytes, 0, 0, 0) ? Number(this.#out[0]) : 0;
+  }
+
+  addressFree(address: number, bytes: number): void {
+    this.#call('MemAddressFree', address, bytes);
+  }
+
+  /** Makes memory without addresses. @returns its handle, or undefined when there is no room */
+  create(bytes: number, device: number): bigint | undefined {
+    return this.#allocated('MemCreate', this.#out, bytes, properties(device), 0) ? (this.#out[0] as bigint) : undefined;
+  }
+
+  /** Gives a handle back; the memory goes when it is mapped nowhere. */
+  releaseHandle(handle: bigint): void {
+    this.#call('MemRelease', handle);
+  }
+
+  map(address: number, bytes: number, handle: bigint): void {
+    this.#call('MemMap', address, bytes, 0, handle, 0);
+  }
+
+  /** Takes memory from addresses. @param bytes - exactly what was mapped at once */
+  unmap(address: number, bytes: number): void {
+    this.#call('MemUnmap', address, bytes);
+  }
+
+  /** Lets a device read and write mapped memory. */
+  setAccess(address: number, bytes: number, device: number): void {
+    this.#call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, READ_AND_WRITE), 1);
+  }
+
+  /** The allocation that an address lies in, or undefined where the driver cannot tell. */
+  addressRange(address: number): { readonly base: number; readonly bytes: number } | undefined {
+    if (this.#find('MemGetAddressRange') === undefined) return undefined;
+    const bytes = new BigUint64Array(1);
+    this.#call('MemGetAddressRange', this.#out, bytes, address);
+    return { base: Number(this.#out[0]), bytes: Number(bytes[0]) };
+  }
+
+  /** What a device calls itself, or undefined where the driver cannot tell. */
+  deviceName(device: number): string | undefined {
+    if (this.#find('DeviceGetName') === undefined) return undefined;
+    const name = new Uint8Array(NAME_BYTES);
+    this.#call('DeviceGetName', name, NAME_BYTES, device);
+    return new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
+  }
+
+  #call(name: FunctionName, ...args: unknown[]): void {
+    this.#status.check(this.#symbol(name), this.#function(name)(...args));
+  }
+
+  #allocated(name: FunctionName, ...args: unknown[]): boolean {
+    const status = this.#function(name)(...args);
+    if (status === SUCCESS) return true;
+    if (status !== OUT_OF_MEMORY) throw this.#status.error(this.#symbol(name), status);
+    this.#status.clear();
+    return false;
+  }
+
+  #function(name: FunctionName): StatusFunction {
+    return this.#find(name) as StatusFunction;
+  }
+
+  #find(name: FunctionName): StatusFunction | undefined {
+    if (!this.#functions.has(name)) {
+      const symbol = this.#symbol(name);
+      const found = this.#dialect.hasEntryPoints
+        ? this.#entryPoint(symbol, FUNCTIONS[name])
+        : this.#library.optional<StatusFunction>(symbol, 'int', [...FUNCTIONS[name]]);
+      this.#functions.set(name, found);
+    }
+    return this.#functions.get(name);
+  }
+
+  #entryPoint(symbol: string, parameters: readonly string[]): StatusFunction | undefined {
+    const target = new BigUint64Array(1);
+    const found = new Int32Array(1);
+    const byVersion = this.#library.optional<StatusFunction>('cudaGetDriverEntryPointByVersion', 'int', [
+      'str',
+      'uint64_t *',
+      'uint32_t',
+      'uint64_t',
+      'int32_t *',
+    ]);
+    const status =
+      byVersion !== undefined
+        ? byVersion(symbol, target, INTERFACE_VERSION, 0, found)
+        : // Before 12.5 there is but this one.
+          this.#library.func<StatusFunction>('cudaGetDriverEntryPoint', 'int', ['str', 'uint64_t *', 'uint64_t', 'int32_t *'])(
+            symbol,
+            target,
+            0,
+            found,
+          );
+    if (status === SYMBOL_NOT_FOUND) this.#status.clear();
+    else this.#status.check('cudaGetDriverEntryPointByVersion', status);
+    const address = target[0] as bigint;
+    if (address === 0n) return undefined;
+    const { call, proto } = koffi();
+    const type = proto('int', [...parameters]);
+    return (...args) => call(address, type, ...args) as number;
+  }
+
+  #symbol(name: FunctionName): string {
+    return `${this.#dialect.driverPrefix}${name}`;
+  }
+}
+
+/**
+ * What kind of memory: pinned, on a device, not to be exported.
+ *
+ * Type, handle types, location type and id, a pointer for Windows, eight bytes of flags: the same 32 bytes in CUDA and HIP.
+ */
+function properties(device: number): Int32Array {
+  return Int32Array.of(PINNED, 0, ON_DEVICE, device, 0, 0, 0, 0);
+}

@@ -1,0 +1,266 @@
+import { attempt } from '../../../src/core/attempt.js';
+import type { MemoryInfo } from '../../../src/core/device.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { koffi } from '../../ffi/koffi.js';
+import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
+import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
+import { GpuDriver } from './gpu-driver.js';
+import { GpuStatus, NOT_READY, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+import { Leftovers } from './leftovers.js';
+
+/** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
+export type CopyKind = 0 | 1 | 2 | 3;
+
+/** The size of what names a segment for other processes. */
+export const IPC_HANDLE_BYTES = 64;
+
+const WORD = 2 ** 32;
+// Flags, the same numbers in CUDA and HIP.
+const ATTACH_GLOBAL = 1;
+const REGISTER_PORTABLE = 1;
+const STREAM_NON_BLOCKING = 1;
+const EVENT_DISABLE_TIMING = 2;
+const IPC_LAZY_PEER_ACCESS = 1;
+
+/** The parameters of each function that is called, as koffi writes them. */
+const FUNCTIONS = {
+  GetDeviceCount: ['int32_t *'],
+  SetDevice: ['int'],
+  RuntimeGetVersion: ['int32_t *'],
+  DriverGetVersion: ['int32_t *'],
+  MemGetInfo: ['uint64_t *', 'uint64_t *'],
+  Malloc: ['uint32_t *', 'size_t'],
+  Free: ['uintptr_t'],
+  MallocManaged: ['uint32_t *', 'size_t', 'uint32_t'],
+  HostRegister: ['uintptr_t', 'size_t', 'uint32_t'],
+  HostUnregister: ['uintptr_t'],
+  Memcpy: ['uintptr_t', 'uintptr_t', 'size_t', 'int'],
+  MemcpyAsync: ['uintptr_t', 'uintptr_t', 'size_t', 'int', 'uintptr_t'],
+  Memset: ['uintptr_t', 'int', 'size_t'],
+  MemsetAsync: ['uintptr_t', 'int', 'size_t', 'uintptr_t'],
+  DeviceSynchronize: [],
+  StreamCreateWithFlags: ['uint32_t *', 'uint32_t'],
+  StreamDestroy: ['uintptr_t'],
+  StreamSynchronize: ['uintptr_t'],
+  StreamWaitEvent: ['uintptr_t', 'uintptr_t', 'uint32_t'],
+  EventCreateWithFlags: ['uint32_t *', 'uint32_t'],
+  EventRecord: ['uintptr_t', 'uintptr_t'],
+  EventQuery: ['uintptr_t'],
+  EventSynchronize: ['uintptr_t'],
+  EventDestroy: ['uintptr_t'],
+  IpcGetMemHandle: ['uint8_t *', 'uintptr_t'],
+  IpcCloseMemHandle: ['uintptr_t'],
+} as const;
+
+type FunctionName = keyof typeof FUNCTIONS;
+
+/**
+ * The functions of a GPU runtime: each checks the status and throws what went wrong.
+ *
+ * @throws (every method) ERR_MEM_NATIVE, and ERR_MEM_DEVICE_ABSENT without a driver or a card
+ */
+export class GpuRuntime {
+  readonly library: NativeLibrary;
+  readonly status: GpuStatus;
+  readonly driver: GpuDriver;
+  readonly leftovers = new Leftovers();
+  /** The device that the thread is left on after each call. */
+  activeDevice = 0;
+  readonly #prefix: string;
+  readonly #functions: Readonly<Record<FunctionName, StatusFunction>>;
+  readonly #used: boolean[] = [];
+  readonly #out = new Uint32Array(2);
+  #ipcOpen: StatusFunction | undefined;
+
+  /** Loads a runtime. @param libraries - file names or paths, the best first @throws ERR_MEM_DEVICE_ABSENT */
+  constructor(dialect: GpuDialect, libraries: readonly string[]) {
+    this.library = openLibrary(libraries, { device: dialect.name });
+    this.#prefix = dialect.prefix;
+    this.status = new GpuStatus(this.library, dialect);
+    const entries = Object.entries(FUNCTIONS).map(([name, parameters]) => [
+      name,
+      this.library.func<StatusFunction>(`${dialect.prefix}${name}`, 'int', [...parameters]),
+    ]);
+    this.#functions = Object.fromEntries(entries);
+    this.driver = new GpuDriver(this.library, dialect, this.status);
+  }
+
+  /** How many cards there are: at least one. */
+  deviceCount(): number {
+    const count = this.#integer('GetDeviceCount');
+    if (count > 0) return count;
+    throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#prefix, reason: 'the driver knows no card' });
+  }
+
+  /** The versions of runtime and driver: 13000 is 13.0. */
+  versions(): { readonly runtime: number; readonly driver: number } {
+    return { runtime: this.#integer('RuntimeGetVersion'), driver: this.#integer('DriverGetVersion') };
+  }
+
+  /** Makes a device the one that calls of this thread go to. */
+  setDevice(id: number): void {
+    this.#call('SetDevice', id);
+    this.#used[id] = true;
+  }
+
+  /** Does something on a device, and goes back to the active one. Others in this thread may have changed it meanwhile. */
+  on<T>(device: number, action: () => T): T {
+    this.setDevice(device);
+    if (device === this.activeDevice) return action();
+    try {
+      return action();
+    } finally {
+      attempt(() => this.setDevice(this.activeDevice));
+    }
+  }
+
+  /** Waits for all work of every device that was ever used here. */
+  synchronizeAll(): void {
+    this.#used.forEach((used, device) => {
+      if (used) this.on(device, () => this.deviceSynchronize());
+    });
+  }
+
+  memoryInfo(): MemoryInfo {
+    const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+    this.#call('MemGetInfo', free, total);
+    return { freeBytes: Number(free[0]), totalBytes: Number(total[0]) };
+  }
+
+  /** @returns an address, or 0 when there is no room */
+  malloc(bytes: number): number {
+    this.leftovers.retry();
+    return this.#allocated('Malloc', this.#functions.Malloc(this.#out, bytes));
+  }
+
+  /** @returns an address, or 0 when there is no room */
+  mallocManaged(bytes: number): number {
+    return this.#allocated('MallocManaged', this.#functions.MallocManaged(this.#out, bytes, ATTACH_GLOBAL));
+  }
+
+  /** Waits for the work of the memory's device. */
+  free(address: number): void {
+    this.#call('Free', address);
+    this.leftovers.retry();
+  }
+
+  hostRegister(address: number, bytes: number): void {
+    this.#call('HostRegister', address, bytes, REGISTER_PORTABLE);
+  }
+
+  hostUnregister(address: number): void {
+    this.#call('HostUnregister', address);
+  }
+
+  /** Between two places of devices it does not wait. */
+  memcpy(target: number, source: number, bytes: number, kind: CopyKind): void {
+    this.#call('Memcpy', target, source, bytes, kind);
+  }
+
+  memcpyAsync(target: number, source: number, bytes: number, kind: CopyKind, stream: number): void {
+    this.status.check(`${this.#prefix}MemcpyAsync`, this.#functions.MemcpyAsync(target, source, bytes, kind, stream));
+  }
+
+  /** Does not wait. */
+  memset(address: number, value: number, bytes: number): void {
+    this.#call('Memset', address, value, bytes);
+  }
+
+  memsetAsync(address: number, value: number, bytes: number, stream: number): void {
+    this.status.check(`${this.#prefix}MemsetAsync`, this.#functions.MemsetAsync(address, value, bytes, stream));
+  }
+
+  deviceSynchronize(): void {
+    this.#call('DeviceSynchronize');
+  }
+
+  /** Makes a stream that the default stream does not hold up. */
+  streamCreate(): number {
+    this.#call('StreamCreateWithFlags', this.#out, STREAM_NON_BLOCKING);
+    return this.#address();
+  }
+
+  streamDestroy(stream: number): void {
+    this.#call('StreamDestroy', stream);
+  }
+
+  streamSynchronize(stream: number): void {
+    this.#call('StreamSynchronize', stream);
+  }
+
+  streamWait(stream: number, event: number): void {
+    this.#call('StreamWaitEvent', stream, event, 0);
+  }
+
+  eventCreate(): number {
+    this.#call('EventCreateWithFlags', this.#out, EVENT_DISABLE_TIMING);
+    return this.#address();
+  }
+
+  eventRecord(event: number, stream: number): void {
+    this.#call('EventRecord', event, stream);
+  }
+
+  /** Tells whether all work before the event is done. */
+  eventQuery(event: number): boolean {
+    const status = this.#functions.EventQuery(event);
+    if (status === SUCCESS) return true;
+    if (status !== NOT_READY) throw this.status.error(`${this.#prefix}EventQuery`, status);
+    this.status.clear();
+    return false;
+  }
+
+  eventSynchronize(event: number): void {
+    this.#call('EventSynchronize', event);
+  }
+
+  eventDestroy(event: number): void {
+    this.#call('EventDestroy', event);
+  }
+
+  /** What names a segment for other processes. @param address - its start */
+  ipcHandle(address: number): Uint8Array {
+    const handle = new Uint8Array(IPC_HANDLE_BYTES);
+    this.#call('IpcGetMemHandle', handle, address);
+    return handle;
+  }
+
+  /** Opens memory of another process. @returns its address here */
+  ipcOpen(handle: Uint8Array): number {
+    const name = `${this.#prefix}IpcOpenMemHandle`;
+    // The handle goes by value: a struct of 64 bytes.
+    this.#ipcOpen ??= this.library.func(name, 'int', [
+      'uint32_t *',
+      koffi().struct({ data: koffi().array('uint8_t', IPC_HANDLE_BYTES) }),
+      'uint32_t',
+    ]);
+    this.status.check(name, this.#ipcOpen(this.#out, { data: handle }, IPC_LAZY_PEER_ACCESS));
+    return this.#address();
+  }
+
+  ipcClose(address: number): void {
+    this.#call('IpcCloseMemHandle', address);
+  }
+
+  #call(name: FunctionName, ...args: unknown[]): void {
+    const status = this.#functions[name](...args);
+    if (status !== SUCCESS) throw this.status.error(`${this.#prefix}${name}`, status);
+  }
+
+  #allocated(name: FunctionName, status: number): number {
+    if (status === SUCCESS) return this.#address();
+    if (status !== OUT_OF_MEMORY) throw this.status.error(`${this.#prefix}${name}`, status);
+    this.status.clear();
+    return 0;
+  }
+
+  #integer(name: FunctionName): number {
+    const out = new Int32Array(1);
+    this.#call(name, out);
+    return out[0] as number;
+  }
+
+  #address(): number {
+    return (this.#out[0] as number) + (this.#out[1] as number) * WORD;
+  }
+}

@@ -1,0 +1,76 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
+import type { LiveRanges } from '../live-ranges.js';
+import { badArgument } from '../range-checks.js';
+import { type GpuRange, GpuSegment, ImportedSegment } from './gpu-ranges.js';
+import { type GpuRuntime, IPC_HANDLE_BYTES } from './gpu-runtime.js';
+
+/** Names device memory for another process; it can be sent there as it is. */
+export interface IpcMemory {
+  /** The runtime's 64 bytes. */
+  readonly handle: Uint8Array;
+  /** Where the memory begins in its segment. */
+  readonly offsetBytes: number;
+  /** The size of the segment, all of which the other process can reach. */
+  readonly segmentBytes: number;
+}
+
+/** Names a place in a segment. @throws ERR_MEM_UNKNOWN_POINTER unless `ptr` lies in a segment that was allocated here */
+export function exportMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr): IpcMemory {
+  const segment = ranges.containing(ptr);
+  if (!(segment instanceof GpuSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  const handle = runtime.on(segment.device, () => runtime.ipcHandle(segment.nativeAddress));
+  const offsetBytes = ptr - segment.nativeAddress;
+  return { handle, offsetBytes, segmentBytes: segment.base - segment.nativeAddress + segment.bytes };
+}
+
+/**
+ * Opens memory of another process on the active device. What it says about itself is checked against the driver's word.
+ *
+ * @returns the address of what was exported
+ * @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
+ */
+export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, memory: IpcMemory): DevicePtr {
+  const { handle, offsetBytes, segmentBytes } = memory;
+  if (!(handle instanceof Uint8Array) || handle.length !== IPC_HANDLE_BYTES) {
+    throw badArgument('handle', `${typeof handle} of length ${handle?.length}`, `a Uint8Array of ${IPC_HANDLE_BYTES} bytes`);
+  }
+  checkBytes(segmentBytes);
+  checkBytes(offsetBytes);
+  if (offsetBytes >= segmentBytes) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes: 1, blockBytes: segmentBytes });
+  }
+  const device = runtime.activeDevice;
+  return runtime.on(device, () => {
+    const base = runtime.ipcOpen(handle) as DevicePtr;
+    try {
+      const known = ranges.at(base);
+      if (known instanceof ImportedSegment) known.opened++;
+      else ranges.add(new ImportedSegment(base, checkedBytes(runtime, base, segmentBytes), device));
+    } catch (error) {
+      runtime.leftovers.drop(() => runtime.ipcClose(base));
+      throw error;
+    }
+    return (base + offsetBytes) as DevicePtr;
+  });
+}
+
+/** Closes what was imported, after all work of its device. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
+export function closeMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr): void {
+  const segment = ranges.containing(ptr);
+  if (!(segment instanceof ImportedSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  runtime.on(segment.device, () => {
+    runtime.deviceSynchronize();
+    runtime.ipcClose(segment.base);
+  });
+  segment.opened--;
+  if (segment.opened === 0) ranges.remove(segment);
+}
+
+/** The size that another process told, if the driver's own allocation is that large. */
+function checkedBytes(runtime: GpuRuntime, base: number, segmentBytes: number): number {
+  const range = runtime.driver.addressRange(base);
+  const blockBytes = range === undefined ? 0 : range.base + range.bytes - base;
+  if (segmentBytes <= blockBytes) return segmentBytes;
+  throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes: segmentBytes, blockBytes });
+}

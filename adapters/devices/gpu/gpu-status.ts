@@ -1,0 +1,51 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import type { NativeLibrary } from '../../ffi/library.js';
+import type { GpuDialect } from './gpu-dialect.js';
+
+/** Statuses that mean something of their own; the same numbers in CUDA and HIP. */
+export const SUCCESS = 0;
+export const OUT_OF_MEMORY = 2;
+export const NOT_READY = 600;
+export const NOT_SUPPORTED = 801;
+
+// 34 is the toolkit's stub in the place of the driver, 35 a driver that is missing or too old, 100 no card.
+const ABSENT: readonly number[] = [34, 35, 100];
+
+/** Turns the statuses of a GPU runtime into errors. */
+export class GpuStatus {
+  readonly #dialect: GpuDialect;
+  readonly #name: (status: number) => string;
+  readonly #text: (status: number) => string;
+  readonly #last: () => number;
+
+  /** @throws ERR_MEM_DEVICE_ABSENT when the library is none of that kind */
+  constructor(library: NativeLibrary, dialect: GpuDialect) {
+    const { prefix } = dialect;
+    this.#dialect = dialect;
+    this.#name = library.func(`${prefix}GetErrorName`, 'str', ['int']);
+    this.#text = library.func(`${prefix}GetErrorString`, 'str', ['int']);
+    this.#last = library.func(`${prefix}GetLastError`, 'int', []);
+  }
+
+  /** Makes the runtime forget a status that was dealt with: other users of this thread would take it for their own. */
+  clear(): void {
+    this.#last();
+  }
+
+  /** Throws unless a call has succeeded. @throws ERR_MEM_NATIVE, ERR_MEM_DEVICE_ABSENT */
+  check(functionName: string, status: number): void {
+    if (status !== SUCCESS) throw this.error(functionName, status);
+  }
+
+  /** Makes the error of a call that has failed. */
+  error(functionName: string, status: number): MemoryError {
+    this.clear();
+    const statusName = this.#name(status);
+    const statusText = this.#text(status);
+    if (ABSENT.includes(status)) {
+      const reason = `${statusName} (${status}): ${statusText}`;
+      return new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#dialect.name, reason });
+    }
+    return new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName, statusText });
+  }
+}

@@ -1,0 +1,67 @@
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, devicePtr } from '../../src/core/units.js';
+import { type AddressRange, AddressTree } from './address-tree.js';
+
+/** A range of a device's addresses that is in use. */
+export interface LiveRange extends AddressRange {
+  readonly base: DevicePtr;
+  /** Throws unless the bytes, which lie inside the range, can be used. */
+  checkUsable(offset: number, bytes: number): void;
+}
+
+/** The ranges of a device that are in use, by address. */
+export class LiveRanges<R extends LiveRange> {
+  readonly #tree = new AddressTree<R>();
+
+  add(range: R): void {
+    this.#tree.insert(range);
+  }
+
+  remove(range: R): void {
+    this.#tree.remove(range.base);
+  }
+
+  /** The range that starts at `ptr`. Cost: O(log n). */
+  at(ptr: DevicePtr): R | undefined {
+    return this.#tree.at(ptr);
+  }
+
+  /** The range that `ptr` lies in. Cost: O(log n). */
+  containing(ptr: DevicePtr): R | undefined {
+    const range = this.#tree.floor(ptr);
+    return range !== undefined && ptr < range.base + range.bytes ? range : undefined;
+  }
+
+  /**
+   * The range that holds these bytes, all of which can be used. Cost: O(log n).
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER when `ptr` lies in no live range, ERR_MEM_OUT_OF_RANGE when the bytes leave it
+   */
+  locate(ptr: DevicePtr, bytes: number): R {
+    const range = this.find(ptr, bytes);
+    if (range === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return range;
+  }
+
+  /**
+   * As {@link locate}, but for bytes that touch no range at all it gives undefined.
+   *
+   * @throws ERR_MEM_INVALID_POINTER, ERR_MEM_OUT_OF_RANGE
+   */
+  find(ptr: DevicePtr, bytes: number): R | undefined {
+    const range = this.overlapping(devicePtr(ptr), bytes);
+    if (range === undefined) return undefined;
+    const offset = ptr - range.base;
+    if (offset < 0 || offset + bytes > range.bytes) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: range.bytes });
+    }
+    range.checkUsable(offset, bytes);
+    return range;
+  }
+
+  /** A range that shares a byte with these, or holds `ptr`. Cost: O(log n). */
+  overlapping(ptr: DevicePtr, bytes: number): R | undefined {
+    const range = this.containing(ptr) ?? this.#tree.floor(ptr + Math.max(0, bytes - 1));
+    return range === undefined || range.base + range.bytes <= ptr ? undefined : range;
+  }
+}

@@ -1,0 +1,237 @@
+import '../../../src/core/disposable.js';
+import type { Releasable } from '../../../src/core/disposable.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { checkBytes } from '../../../src/core/units.js';
+import type { HostRange } from '../host-ranges.js';
+import { badArgument, checkFillValue } from '../range-checks.js';
+import type { OpenClContext } from './opencl-context.js';
+import { words } from './opencl-functions.js';
+import { type MapAccess, mapFlags, OpenClMapping } from './opencl-mapping.js';
+import { checkStatus, isOutOfMemory } from './opencl-status.js';
+import type { RangeUser, RangeUsers } from './range-users.js';
+import type { RangePart } from './svm-segment.js';
+
+const CL_MEM_READ_WRITE = 1;
+const CL_MEM_USE_HOST_PTR = 8;
+const CL_BUFFER_CREATE_TYPE_REGION = 0x1220;
+
+/** What a buffer is made of. */
+interface BufferParts {
+  readonly context: OpenClContext;
+  readonly handle: number;
+  readonly bytes: number;
+  /** The memory that it lies over, where it has none of its own. */
+  readonly over?: { readonly range: HostRange; readonly part: RangePart; readonly users: RangeUsers };
+  /** Told when it was released. */
+  readonly released: () => void;
+}
+
+/** A part of a copy between buffers. */
+export interface BufferCopyOptions {
+  /** @defaultValue 0 */
+  readonly sourceOffset?: number;
+  /** @defaultValue 0 */
+  readonly targetOffset?: number;
+  /** @defaultValue all that follows in the source */
+  readonly bytes?: number;
+}
+
+/**
+ * A cl_mem, for programs and libraries that need one: `using buffer = device.createBuffer(bytes)`.
+ * Its calls go to the default queue of its device and wait until they are done.
+ */
+export class OpenClBuffer implements Releasable, RangeUser {
+  /** The cl_mem, as a number. */
+  readonly handle: number;
+  readonly bytes: number;
+  /** The id of its device. */
+  readonly device: number;
+  readonly #parts: BufferParts;
+  readonly #subBuffers = new Set<OpenClBuffer>();
+  #mapping: OpenClMapping | undefined;
+  #isDisposed = false;
+
+  private constructor(parts: BufferParts) {
+    this.handle = parts.handle;
+    this.bytes = parts.bytes;
+    this.device = parts.context.id;
+    this.#parts = parts;
+    parts.context.liveBuffers++;
+  }
+
+  /** Makes a buffer with memory of its own. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE @internal */
+  static create(context: OpenClContext, bytes: number): OpenClBuffer {
+    checkBytes(bytes);
+    const { budget, facts } = context;
+    if (!budget.admits(bytes) || bytes > facts.maxAllocBytes) throw outOfMemory(context, bytes);
+    const handle = createHandle(context, bytes, 0);
+    budget.take(bytes);
+    return new OpenClBuffer({ context, handle, bytes, released: () => budget.give(bytes) });
+  }
+
+  /** Makes a buffer over memory that was handed out. @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE @internal */
+  static over(context: OpenClContext, over: NonNullable<BufferParts['over']>): OpenClBuffer {
+    const { range, part, users } = over;
+    const handle = createHandle(context, part.bytes, range.base + part.offset);
+    const buffer = new OpenClBuffer({
+      context,
+      handle,
+      bytes: part.bytes,
+      over,
+      released: () => users.remove(range, buffer),
+    });
+    users.add(range, buffer);
+    return buffer;
+  }
+
+  get disposed(): boolean {
+    return this.#isDisposed;
+  }
+
+  /** Writes an array into the buffer. @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
+  write(source: Uint8Array, offset = 0): void {
+    const { cl, queue } = this.#use(offset, source.length);
+    if (source.length === 0) return;
+    const status = cl.clEnqueueWriteBuffer(queue, this.handle, 1, offset, source.length, source, 0, null, null);
+    checkStatus('clEnqueueWriteBuffer', status);
+  }
+
+  /** Reads the buffer into an array. @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
+  read(target: Uint8Array, offset = 0): void {
+    const { cl, queue } = this.#use(offset, target.length);
+    if (target.length === 0) return;
+    const status = cl.clEnqueueReadBuffer(queue, this.handle, 1, offset, target.length, target, 0, null, null);
+    checkStatus('clEnqueueReadBuffer', status);
+  }
+
+  /**
+   * Copies into another buffer of the same device, or into itself where the ranges do not overlap.
+   *
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
+   * @throws ERR_MEM_INVALID_ARGUMENT for a buffer of another device
+   */
+  copyTo(target: OpenClBuffer, options: BufferCopyOptions = {}): void {
+    const { sourceOffset = 0, targetOffset = 0, bytes = this.bytes - sourceOffset } = options;
+    const context = this.#use(sourceOffset, bytes);
+    const other = target.#use(targetOffset, bytes);
+    if (other !== context) throw badArgument('target', `a buffer of device ${other.id}`, `one of device ${context.id}`);
+    if (bytes === 0) return;
+    const { cl, queue } = context;
+    checkStatus(
+      'clEnqueueCopyBuffer',
+      cl.clEnqueueCopyBuffer(queue, this.handle, target.handle, sourceOffset, targetOffset, bytes, 0, null, null),
+    );
+    context.finish(queue);
+  }
+
+  /** Sets bytes to `value`, 0 to 255. @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
+  fill(value: number, offset = 0, bytes = this.bytes - offset): void {
+    checkFillValue(value);
+    const context = this.#use(offset, bytes);
+    if (bytes === 0) return;
+    const { cl, queue } = context;
+    checkStatus(
+      'clEnqueueFillBuffer',
+      cl.clEnqueueFillBuffer(queue, this.handle, Uint8Array.of(value), 1, offset, bytes, 0, null, null),
+    );
+    context.finish(queue);
+  }
+
+  /**
+   * Makes a buffer of a part of this one. It ends with this one at the latest.
+   *
+   * @param offset - a multiple of the device's `subBufferAlignment`
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT
+   * @throws ERR_MEM_NATIVE, among others for a part of a part and for 0 bytes
+   */
+  subBuffer(offset: number, bytes: number): OpenClBuffer {
+    const context = this.#use(offset, bytes);
+    const { subBufferAlignment } = context.facts;
+    if (offset % subBufferAlignment !== 0) throw badArgument('offset', offset, `a multiple of ${subBufferAlignment} bytes`);
+    const status = new Int32Array(1);
+    const region = words(offset, bytes);
+    const handle = context.cl.clCreateSubBuffer(this.handle, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, region, status);
+    checkStatus('clCreateSubBuffer', status[0] as number);
+    const part: OpenClBuffer = new OpenClBuffer({ context, handle, bytes, released: () => this.#subBuffers.delete(part) });
+    this.#subBuffers.add(part);
+    return part;
+  }
+
+  /**
+   * Lets the host touch the memory that this buffer lies over, until the mapping is disposed of.
+   *
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT when it is mapped already, ERR_MEM_NATIVE
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM for a buffer with memory of its own: {@link read} and {@link write} it
+   */
+  map(access: MapAccess = 'read-write'): OpenClMapping {
+    const context = this.#use(0, this.bytes);
+    const { over } = this.#parts;
+    if (over === undefined) {
+      throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', {
+        what: 'a map of a buffer with its own memory',
+        platform: 'opencl',
+      });
+    }
+    if (this.#mapping?.disposed === false) throw badArgument('buffer', 'mapped already', 'one that is not mapped');
+    const flags = mapFlags(access);
+    const { cl, queue } = context;
+    let address = 0;
+    this.#mapping = new OpenClMapping(over, {
+      map: () => {
+        const status = new Int32Array(1);
+        address = cl.clEnqueueMapBuffer(queue, this.handle, 1, flags, 0, this.bytes, 0, null, null, status);
+        checkStatus('clEnqueueMapBuffer', status[0] as number);
+      },
+      unmap: () => {
+        const status = cl.clEnqueueUnmapMemObject(queue, this.handle, address, 0, null, null);
+        checkStatus('clEnqueueUnmapMemObject', status);
+      },
+      settle: () => context.finish(queue),
+    });
+    return this.#mapping;
+  }
+
+  /** Releases the buffer, its parts first. A second time does nothing. @throws ERR_MEM_NATIVE */
+  dispose(): void {
+    if (this.#isDisposed) return;
+    for (const part of [...this.#subBuffers]) part.dispose();
+    this.#mapping?.dispose();
+    const { context, released } = this.#parts;
+    checkStatus('clReleaseMemObject', context.cl.clReleaseMemObject(this.handle));
+    this.#isDisposed = true;
+    context.liveBuffers--;
+    released();
+  }
+
+  /** As {@link dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The device that this is on, when the bytes lie inside and it can be used. */
+  #use(offset: number, bytes: number): OpenClContext {
+    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'buffer' });
+    if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > this.bytes)
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.bytes });
+    return this.#parts.context;
+  }
+}
+
+/** @param host - the memory that the buffer lies over; 0 gives it memory of its own */
+function createHandle(context: OpenClContext, bytes: number, host: number): number {
+  const flags = CL_MEM_READ_WRITE | (host === 0 ? 0 : CL_MEM_USE_HOST_PTR);
+  const status = new Int32Array(1);
+  const handle = context.cl.clCreateBuffer(context.handle, flags, bytes, host, status);
+  try {
+    checkStatus('clCreateBuffer', status[0] as number);
+  } catch (error) {
+    throw isOutOfMemory(error) ? outOfMemory(context, bytes, error) : error;
+  }
+  return handle;
+}
+
+function outOfMemory({ budget, id }: OpenClContext, bytes: number, cause?: unknown): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
+  const { liveBytes, capacityBytes } = budget;
+  const facts = { requestedBytes: bytes, allocatedBytes: liveBytes, reservedBytes: liveBytes, capacityBytes, device: id };
+  return new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, cause);
+}

@@ -1,0 +1,363 @@
+import { Device, type MemoryInfo } from '../../../src/core/device.js';
+import { DeviceStream } from '../../../src/core/device-stream.js';
+import '../../../src/core/disposable.js';
+import type { Releasable } from '../../../src/core/disposable.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { fillBytes, moveBytes } from '../../os/bytes.js';
+import { lockPages, unlockPages } from '../../os/mapping.js';
+import type { HostRange } from '../host-ranges.js';
+import { HostSegments } from '../host-segments.js';
+import { badArgument, checkDisjoint, checkFillValue } from '../range-checks.js';
+import { OpenClBuffer } from './opencl-buffer.js';
+import type { OpenClContext } from './opencl-context.js';
+import type { OpenClFacts } from './opencl-facts.js';
+import { type MapAccess, mapFlags, mapSegment, OpenClMapping } from './opencl-mapping.js';
+import { isOutOfMemory } from './opencl-status.js';
+import { OpenClStreams } from './opencl-streams.js';
+import { type OpenClDeviceOptions, OpenedDevices } from './opened-devices.js';
+import { RangeUsers } from './range-users.js';
+import { SvmSegment } from './svm-segment.js';
+import { copyAcross, copyNow, enqueueCopy, enqueueFill, fillNow, whenDone } from './svm-work.js';
+
+/** What OpenCL calls of the program's own need: the handles of one device, as numbers. */
+export interface OpenClHandles {
+  /** cl_platform_id */
+  readonly platform: number;
+  /** cl_device_id */
+  readonly device: number;
+  /** cl_context */
+  readonly context: number;
+  /** cl_command_queue */
+  readonly queue: number;
+}
+
+/**
+ * Memory of OpenCL devices: shared virtual memory with plain addresses, so that managers can divide segments and a kernel
+ * takes an inner address by clSetKernelArgSVMPointer.
+ *
+ * The host may touch such memory only while it is {@link map}ped (any time with the option `fineGrain`); a {@link view}
+ * of anything else throws. Each device has a context of its own, made when it is first used. OpenCL does not say how much
+ * is left, so the budget is kept here: a device's capacity less what this object handed out. Long: it is the whole of the
+ * Device contract, and what OpenCL adds to it.
+ */
+export class OpenClDevice extends Device implements Releasable {
+  readonly name = 'opencl';
+  override readonly virtual = undefined;
+  override readonly streams: OpenClStreams;
+  readonly #devices: OpenedDevices;
+  readonly #host: HostSegments;
+  readonly #users = new RangeUsers();
+  #liveBytes = 0;
+  #active = 0;
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT */
+  constructor(options: OpenClDeviceOptions = {}) {
+    super();
+    this.#devices = new OpenedDevices(options);
+    this.streams = new OpenClStreams(() => this.#context(this.#active));
+    this.#host = new HostSegments({
+      lock: lockPages,
+      unlock: unlockPages,
+      refused: (event) => this.events.emit('pin-failed', event),
+    });
+  }
+
+  /** How many there are. The first look loads the library. @throws ERR_MEM_DEVICE_ABSENT when there is none */
+  override get deviceCount(): number {
+    return this.#devices.facts.length;
+  }
+
+  override get activeDeviceId(): number {
+    return this.#active;
+  }
+
+  /** Bytes of live segments on all devices, as they were asked for. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  /** Bytes of freed segments that are not given back because an array over them still exists. */
+  get keptBytes(): number {
+    return this.#devices.opened.reduce((sum, memory) => sum + memory.keptBytes, 0);
+  }
+
+  /** How often the system refused to lock pages. */
+  get pinFailures(): number {
+    return this.#host.pinFailures;
+  }
+
+  /** What is known of a device. @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_INVALID_DEVICE */
+  facts(id: number = this.#active): OpenClFacts {
+    this.checkId(id);
+    return this.#devices.facts[id] as OpenClFacts;
+  }
+
+  /** The handles of a device. They are valid until {@link dispose}. @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_INVALID_DEVICE, ERR_MEM_NATIVE */
+  handles(id: number = this.#active): OpenClHandles {
+    const { handle, queue, facts } = this.#context(id);
+    return { platform: facts.platform, device: facts.device, context: handle, queue };
+  }
+
+  /** The cl_command_queue of a stream, as a number. @throws ERR_MEM_INVALID_ARGUMENT */
+  queueOf(stream: number): number {
+    return this.streams.find(stream).queue;
+  }
+
+  override activate(id: number): void {
+    this.checkId(id);
+    this.#active = id;
+  }
+
+  /** The device's memory, or `capacityBytes` where that is less. @throws ERR_MEM_INVALID_DEVICE */
+  override getMaxMemorySize(id: number): number {
+    return this.facts(id).capacityBytes;
+  }
+
+  /** What this object has not handed out: other programs' shares are unknown. @throws ERR_MEM_INVALID_DEVICE */
+  override memoryInfo(id: number): MemoryInfo {
+    const { capacityBytes, liveBytes } = this.#context(id).budget;
+    return { freeBytes: capacityBytes - liveBytes, totalBytes: capacityBytes };
+  }
+
+  /**
+   * Allocates a segment at a multiple of 128; a larger alignment costs that much memory. Its content is undefined.
+   *
+   * @returns 0 when there is no room, above the device's limit for one allocation, and for 0 bytes
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE
+   */
+  override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    if (bytes === 0) return NULL_PTR;
+    const segment = this.#allocate(bytes, alignment);
+    if (segment === undefined) return NULL_PTR;
+    this.#host.ranges.add(segment);
+    this.#liveBytes += bytes;
+    return segment.base;
+  }
+
+  /**
+   * Waits for the device's work, ends the mappings and buffers over a segment, and frees it; the null pointer is ignored.
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER unless `nativeAlloc` gave it, ERR_MEM_NATIVE
+   */
+  override nativeFree(ptr: DevicePtr): void {
+    if (ptr === 0) return;
+    const segment = this.#host.ranges.at(ptr);
+    if (!(segment instanceof SvmSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    segment.context.finishAll();
+    this.#users.end(segment);
+    this.#host.ranges.remove(segment);
+    this.#liveBytes -= segment.bytes;
+    this.#devices.memory(segment.context.id).free(segment);
+  }
+
+  /**
+   * Allocates whole pages of the host's memory and locks them: every device and queue can copy from and to them, and
+   * {@link bufferOver} makes them known to a driver. Where the system refuses the lock, they are handed out unlocked:
+   * `pinFailures` counts that, and the first time a `pin-failed` event tells why.
+   *
+   * @returns 0 when there is no room, and for 0 bytes
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
+   */
+  override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
+    return this.#host.allocatePinned(bytes, alignment)?.base ?? NULL_PTR;
+  }
+
+  /** Waits for all work, and unlocks and frees; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
+  override pinnedFree(ptr: DevicePtr): void {
+    if (ptr === 0) return;
+    const range = this.#host.ranges.at(ptr);
+    if (range === undefined || range instanceof SvmSegment) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    for (const { context } of this.#devices.opened) context.finishAll();
+    this.#users.end(range);
+    this.#host.free(ptr, true);
+  }
+
+  /**
+   * Copies on the default queue, and waits; the ranges may overlap. Between two devices it goes by way of the host.
+   *
+   * At least one range must lie in this object's memory. Bytes that touch none of it are the caller's own host memory,
+   * and trusted as they are. Work of other streams is not waited for.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_NATIVE
+   * @throws ERR_MEM_UNKNOWN_POINTER when neither range is this object's, or one is null
+   * @throws ERR_MEM_OUT_OF_RANGE when a range lies partly in a segment
+   */
+  override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    checkBytes(bytes);
+    if (bytes === 0) return;
+    const [to, from] = this.#ends(target, source, bytes);
+    const context = to ?? from;
+    if (context === undefined) moveBytes(target, source, bytes);
+    else if (from !== undefined && from !== context) copyAcross(context, from, { target, source, bytes });
+    else copyNow(context, { target, source, bytes });
+  }
+
+  /**
+   * Enqueues a copy on a stream. Both ranges must stay as they are until it is done; freeing them waits for it.
+   *
+   * @returns a promise that resolves when the copy is done
+   * @throws as {@link copy}, as a rejection
+   * @throws ERR_MEM_INVALID_ARGUMENT when the ranges overlap, or the stream or one of them is another device's
+   */
+  override async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream = 0): Promise<void> {
+    checkBytes(bytes);
+    if (bytes === 0) return;
+    const [to, from] = this.#ends(target, source, bytes);
+    checkDisjoint(target, source, bytes);
+    const context = to ?? from ?? this.streams.find(stream).context;
+    if (from !== undefined && from !== context) {
+      throw badArgument('source', `memory of device ${from.id}`, `memory of device ${context.id} or of the host`);
+    }
+    const queue = this.streams.queueFor(stream, context);
+    await whenDone(context, queue, (event) => enqueueCopy(context, queue, { target, source, bytes }, event));
+  }
+
+  /**
+   * Sets every byte of a range, and waits.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
+   * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
+   */
+  override fill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    checkFillValue(value);
+    if (bytes === 0) return;
+    const range = this.#host.ranges.locate(ptr, bytes);
+    const context = contextOf(range);
+    if (context === undefined) fillBytes(ptr, value, bytes);
+    else fillNow(context, { ptr, value, bytes });
+  }
+
+  /**
+   * Enqueues a fill of device memory on a stream.
+   *
+   * @throws as {@link fill}, as a rejection
+   * @throws ERR_MEM_INVALID_ARGUMENT for a stream of another device
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM for pinned memory, which OpenCL cannot fill
+   */
+  override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
+    checkBytes(bytes);
+    checkFillValue(value);
+    if (bytes === 0) return;
+    const range = this.#host.ranges.locate(ptr, bytes);
+    const context = contextOf(range);
+    if (context === undefined) throw this.unsupported('a fill of pinned memory on a stream');
+    const queue = this.streams.queueFor(stream, context);
+    await whenDone(context, queue, (event) => enqueueFill(context, queue, { ptr, value, bytes }, event));
+  }
+
+  /** Waits for all work of all queues of the active device. @throws ERR_MEM_NATIVE */
+  override synchronize(): void {
+    this.#context(this.#active).finishAll();
+  }
+
+  /** Makes an in-order queue on the active device. @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
+  override createStream(): DeviceStream {
+    return new DeviceStream(this.streams.create(), this.streams, (id) => this.streams.close(id));
+  }
+
+  /**
+   * Gives a range as bytes, without a copy: pinned memory at any time, device memory where it is mapped, or with `fineGrain`.
+   * While such an array exists, freed device memory is kept (`keptBytes`), and serves requests of the same size.
+   *
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM for memory that is not mapped, ERR_MEM_INVALID_ARGUMENT above 4 GiB
+   */
+  override view(ptr: DevicePtr, bytes: number): Uint8Array {
+    checkBytes(bytes);
+    if (bytes === 0) return new Uint8Array(0);
+    const range = this.#host.ranges.locate(ptr, bytes);
+    const offset = ptr - range.base;
+    if (range instanceof SvmSegment) range.checkVisible({ offset, bytes });
+    return range.view(offset, bytes);
+  }
+
+  /**
+   * Waits for the default queue and lets the host touch memory until the mapping is disposed of.
+   * Pinned memory needs none and takes one all the same.
+   *
+   * @param bytes - above 0
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
+   * @throws ERR_MEM_INVALID_ARGUMENT when a byte of it is mapped already, and for 0 bytes
+   */
+  map(ptr: DevicePtr, bytes: number, access: MapAccess = 'read-write'): OpenClMapping {
+    const { range, part } = this.#part(ptr, bytes);
+    if (range instanceof SvmSegment) return mapSegment(range, part, access, this.#users);
+    mapFlags(access);
+    const nothing = () => {};
+    return new OpenClMapping({ range, part, users: this.#users }, { map: nothing, unmap: nothing, settle: nothing });
+  }
+
+  /** Makes a buffer of its own memory on the active device. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE */
+  createBuffer(bytes: number): OpenClBuffer {
+    return OpenClBuffer.create(this.#context(this.#active), bytes);
+  }
+
+  /**
+   * Makes a buffer of memory that was handed out, without a copy: device memory, blocks of managers included, or pinned
+   * memory, which the active device then uses. The buffer ends with the memory at the latest.
+   *
+   * @param bytes - above 0
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_POINTER, ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE
+   * @throws ERR_MEM_INVALID_ARGUMENT for 0 bytes, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE
+   */
+  bufferOver(ptr: DevicePtr, bytes: number): OpenClBuffer {
+    const { range, part } = this.#part(ptr, bytes);
+    const context = range instanceof SvmSegment ? range.context : this.#context(this.#active);
+    return OpenClBuffer.over(context, { range, part, users: this.#users });
+  }
+
+  /**
+   * Gives contexts, queues, streams and events back; a later use opens them again. Pinned memory stays.
+   *
+   * @throws ERR_MEM_DEVICE_BUSY while a segment or a buffer is live; nothing has changed then
+   * @throws ERR_MEM_NATIVE; what was not given back is at the next call
+   */
+  dispose(): void {
+    this.#devices.checkIdle();
+    this.#devices.close((context) => this.streams.closeAll(context));
+  }
+
+  /** As {@link dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #context(id: number): OpenClContext {
+    this.checkId(id);
+    return this.#devices.memory(id).context;
+  }
+
+  #allocate(bytes: number, alignment: number): SvmSegment | undefined {
+    this.checkId(this.#active);
+    try {
+      return this.#devices.memory(this.#active).allocate(bytes, alignment);
+    } catch (error) {
+      // Where there is no memory for a context, there is none for a segment.
+      if (isOutOfMemory(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** The devices whose memory the ranges of a copy lie in; undefined for the host's. */
+  #ends(target: DevicePtr, source: DevicePtr, bytes: number): [OpenClContext | undefined, OpenClContext | undefined] {
+    const [to, from] = [this.#host.ranges.find(target, bytes), this.#host.ranges.find(source, bytes)];
+    if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
+    if (to === undefined && from === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
+    return [contextOf(to), contextOf(from)];
+  }
+
+  #part(ptr: DevicePtr, bytes: number): { range: HostRange; part: { offset: number; bytes: number } } {
+    checkBytes(bytes);
+    if (bytes === 0) throw badArgument('bytes', bytes, 'at least 1');
+    const range = this.#host.ranges.locate(ptr, bytes);
+    return { range, part: { offset: ptr - range.base, bytes } };
+  }
+}
+
+function contextOf(range: HostRange | undefined): OpenClContext | undefined {
+  return range instanceof SvmSegment ? range.context : undefined;
+}

@@ -1,0 +1,23 @@
+import { MemoryError } from '../../src/core/errors.js';
+
+/** Throws unless `value` is a byte's. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkFillValue(value: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > 255) throw badArgument('value', value, 'an integer from 0 to 255');
+}
+
+/** Tells whether two ranges of one size share a byte. */
+export function overlap(target: number, source: number, bytes: number): boolean {
+  return target < source + bytes && source < target + bytes;
+}
+
+/** Throws when the ranges of a copy share a byte. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkDisjoint(target: number, source: number, bytes: number): void {
+  if (overlap(target, source, bytes)) {
+    throw badArgument('target', `${target}, ${Math.abs(target - source)} bytes beside the source`, `${bytes} bytes beside it`);
+  }
+}
+
+/** Makes the error of an argument. */
+export function badArgument(name: string, value: unknown, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
+}

@@ -1,0 +1,218 @@
+import { MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { ensure } from '../../src/blocks/ensure.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import { kernel } from '../../src/blocks/kernel.js';
+import type { MemoryManagerDeviceInterface, StreamOperations } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { alignUp, checkAlignment, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.js';
+import { StreamOrder } from './stream-order.js';
+
+// A binding of its own: looking it up in the kernel's exports costs more than the call.
+const { allocate } = kernel;
+
+/**
+ * The base of policies that keep free blocks in bins, cut blocks out of them and join those that come back.
+ *
+ * An allocation that a free block serves, and every free, is one call of the kernel; the rest is here and in the policy,
+ * which says how blocks are kept ({@link createBins}) and where memory comes from ({@link grow}). Blocks follow the order
+ * of the device's streams.
+ */
+export abstract class BinnedMemoryManager extends BlockMemoryManager {
+  readonly #unitBytes: number;
+  readonly #orders: (StreamOrder | undefined)[] = [];
+  /** By device: the place of stream 0's free blocks in the kernel, 0 where there are none yet. */
+  readonly #sources: number[] = [];
+  // What every block's address is a multiple of: less than a unit when a table ignores alignments.
+  #blockAlignment: number;
+
+  /** @param unitBytes - all sizes are multiples of it */
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ManagerOptions, unitBytes: number) {
+    super(deviceCount, deviceInterface, options);
+    this.#unitBytes = unitBytes;
+    this.#blockAlignment = unitBytes;
+    for (let device = 0; device < deviceCount; device++) this.#sources[device] = 0;
+  }
+
+  /** Makes empty bins; those of group 0 are the first ones of a device, later ones belong to streams. */
+  protected abstract createBins(device: number, group: number): FreeBlocks;
+
+  /**
+   * Gets memory from the device until a block of at least `bytes` is in the idle bins.
+   *
+   * @returns that block
+   * @throws ERR_MEM_OUT_OF_MEMORY, before anything is lost
+   */
+  protected abstract grow(bytes: number, idle: FreeBlocks, device: number): number;
+
+  override getMemStepSize(): number {
+    return this.#unitBytes;
+  }
+
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    if (alignment === 0 && stream === 0) {
+      const source = this.#sources[this.deviceInterface.getActiveDeviceId()]!;
+      const ptr = allocate(source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      if (ptr !== NULL_PTR) return ptr as DevicePtr;
+    }
+    return super.allocBytes(bytes, userLock, alignment, stream);
+  }
+
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams; ERR_MEM_INVALID_ARGUMENT for what is no stream */
+  override recordStream(ptr: DevicePtr, stream: number): void {
+    this.checkStream(stream);
+    const block = this.liveBlock(ptr);
+    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    this.#orderOf(this.blocks.deviceOf(block)).addUser(block, stream);
+  }
+
+  override removeMemoryManagement(device: number): void {
+    super.removeMemoryManagement(device);
+    this.#orders[device] = undefined;
+    this.#sources[device] = 0;
+  }
+
+  protected override checkStream(stream: number): void {
+    this.#streamsOf();
+    if (!Number.isSafeInteger(stream) || stream < 0) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'stream',
+        value: String(stream),
+        expected: 'a stream of the device, or 0',
+      });
+    }
+  }
+
+  protected place(bytes: number, alignment: number, stream: number, device: number): number {
+    const order = this.#orderOf(device);
+    if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
+    const found = order.take(stream, bytes);
+    // The first allocation of another stream gives stream 0 bins of its own.
+    this.#sources[device] = order.binsOf(0).place;
+    if (found !== NONE) return found;
+    const block = this.#growFor(bytes, order, device);
+    if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
+    order.idle.carve(block, alignUp(bytes, this.#unitBytes));
+    this.blocks.setHome(block, order.binsOf(stream));
+    return block;
+  }
+
+  /** Called for blocks alone that several streams used; others the kernel takes back. */
+  protected reclaim(block: number): void {
+    this.#orderOf(this.blocks.deviceOf(block)).giveBack(block);
+  }
+
+  protected trim(device: number): void {
+    const order = this.#orders[device];
+    if (order === undefined) return;
+    order.waitUntil(() => false);
+    this.trimIdle(order.idle, device);
+  }
+
+  /** Gives back what can be of idle blocks. Here: whole segments. */
+  protected trimIdle(idle: FreeBlocks, _device: number): void {
+    for (const part of idle.parts) {
+      part.flush();
+      for (const block of part.toArray()) {
+        if (!this.blocks.isWholeSegment(block)) continue;
+        part.takeOut(block);
+        try {
+          this.nativeRelease(block);
+        } catch (error) {
+          part.putIn(block);
+          throw error;
+        }
+      }
+    }
+  }
+
+  protected override makeRoom(device: number, requestedBytes: number): boolean {
+    if (this.waitForFit(device, requestedBytes)) return true;
+    return super.makeRoom(device, requestedBytes);
+  }
+
+  /** Waits for streams, the oldest work first, while that may make a block of at least `bytes` idle. @returns whether one is */
+  protected waitForFit(device: number, bytes: number): boolean {
+    const order = this.#orders[device];
+    if (order === undefined || !order.hasPending) return false;
+    const isEnough = () => order.idle.usable(bytes) !== NONE;
+    order.waitUntil(isEnough);
+    return isEnough();
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    const { blocks } = this;
+    let inBins = 0;
+    for (const order of this.#orders) {
+      for (const bins of order?.all ?? []) {
+        ensure(bins.isSound, `the bins of group ${bins.group} are in order`);
+        inBins += bins.count;
+      }
+    }
+    for (const block of blocks) {
+      if (!blocks.isInBins(block)) continue;
+      inBins--;
+      const next = blocks.nextOf(block);
+      const isApart = next === NONE || !blocks.isInBins(next) || kernel.groupOf(next) !== kernel.groupOf(block);
+      ensure(isApart, `free block ${block} has no free neighbour of its group`);
+    }
+    ensure(inBins === 0, `bins count ${inBins} blocks more than there are`);
+  }
+
+  /** Notes what the address of new memory is a multiple of. */
+  protected noteAddress(address: number): void {
+    while (address % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
+  }
+
+  #growFor(bytes: number, order: StreamOrder, device: number): number {
+    const block = this.grow(bytes, order.idle, device);
+    this.noteAddress(this.blocks.addressOf(block));
+    return block;
+  }
+
+  /** Places a block whose alignment blocks do not have: takes a larger one and cuts the front off. */
+  #placeAligned(bytes: number, alignment: number, stream: number, order: StreamOrder, device: number): number {
+    checkAlignment(alignment);
+    const size = alignUp(bytes, this.#unitBytes);
+    const step = Math.max(alignment, this.#unitBytes);
+    const own = order.binsOf(stream);
+    this.#sources[device] = order.binsOf(0).place;
+    let block = own.usable(size + step);
+    if (block === NONE) {
+      order.collect();
+      block = order.idle.usable(size + step);
+      if (block === NONE) block = this.#growFor(size + step, order, device);
+    }
+    const home = kernel.homeOf(block);
+    kernel.takeOut(block);
+    const address = this.blocks.addressOf(block);
+    const front = alignUp(address, step) - address;
+    const aligned = front === 0 ? block : this.blocks.split(block, front);
+    kernel.cutTail(home, aligned, size);
+    if (front > 0) kernel.putIn(home, block);
+    this.blocks.setHome(aligned, own);
+    return aligned;
+  }
+
+  #orderOf(device: number): StreamOrder {
+    let order = this.#orders[device];
+    if (order === undefined) {
+      order = new StreamOrder(
+        this.blocks,
+        device,
+        (group) => this.createBins(device, group),
+        () => this.#streamsOf(),
+      );
+      this.#orders[device] = order;
+      this.#sources[device] = order.idle.place;
+    }
+    return order;
+  }
+
+  #streamsOf(): StreamOperations {
+    const { streams } = this.deviceInterface;
+    if (streams !== undefined) return streams;
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'streams', platform: `the device of ${this.name}` });
+  }
+}

@@ -1,0 +1,175 @@
+import { kernel, OPEN } from './kernel.js';
+
+/** How free blocks are kept, and how one is cut. */
+export interface FreeBlocksOptions {
+  readonly device: number;
+  /** Neighbours are joined within a group. @defaultValue 0 */
+  readonly group?: number;
+  /** Sizes are multiples of it: a power of two, at least 16. @defaultValue 16 */
+  readonly unitBytes?: number;
+  /** `exact`: the smallest that fits, of these the one at the lowest address. `good`: any that fits, in O(1). @defaultValue good */
+  readonly fit?: 'exact' | 'good';
+  /** What is left of a block becomes a block of its own from this size on. @defaultValue unitBytes */
+  readonly leastRestBytes?: number;
+}
+
+/**
+ * Free blocks in bins by size: best fit or good fit. A block is in one {@link FreeBlocks} at most, its home.
+ *
+ * Every operation is O(1), or O(log n) where many blocks of like size lie in one bin. A {@link addFront front} keeps
+ * freed blocks apart for requests of their own size.
+ */
+export class FreeBlocks {
+  /** Its place in the kernel. */
+  readonly place: number;
+  readonly group: number;
+  #small: FreeBlocks | undefined;
+
+  /** Use {@link BlockTable.createFreeBlocks}. */
+  constructor(heap: number, statistics: number, options: FreeBlocksOptions) {
+    const { device, group = 0, unitBytes = 16, fit = 'good', leastRestBytes } = options;
+    this.group = group;
+    this.place = kernel.createFreeBlocks(heap, statistics, device, group, unitBytes);
+    if (fit === 'exact') kernel.setExact(this.place);
+    if (leastRestBytes !== undefined) kernel.setLeastRest(this.place, leastRestBytes);
+  }
+
+  /** Gives every block that comes back to the manager instead of taking it in. */
+  leaveToManager(): this {
+    kernel.setManual(this.place);
+    return this;
+  }
+
+  /** Makes the blocks inside holes: addresses without memory behind them, never joined with free blocks. */
+  holdHoles(): this {
+    kernel.setHoles(this.place);
+    return this;
+  }
+
+  /** Blocks of up to `limitBytes` are taken from and go to `small`, others here; both are one for who takes and gives back. */
+  pairWith(small: FreeBlocks, limitBytes: number): void {
+    kernel.pair(small.place, this.place, limitBytes);
+    this.#small = small;
+  }
+
+  /** These free blocks, and those that they are paired with. */
+  get parts(): readonly FreeBlocks[] {
+    return this.#small === undefined ? [this] : [this, this.#small];
+  }
+
+  /** Blocks from `recyclingBytes` on are not used again, those from `splitBytes` on are not cut. */
+  setLimits(recyclingBytes: number, splitBytes: number): void {
+    kernel.setLimits(this.place, recyclingBytes, splitBytes);
+  }
+
+  /** Keeps freed blocks of up to `largestBytes` apart and uncut, as long as they have no more than `boundBytes` together. */
+  addFront(largestBytes: number, boundBytes: number): void {
+    kernel.addFront(this.place, largestBytes, boundBytes);
+  }
+
+  /** Changes the bounds of the front, from now on. */
+  setFrontBounds(largestBytes: number, boundBytes: number): void {
+    kernel.setFrontBounds(this.place, largestBytes, boundBytes);
+  }
+
+  /** Bytes of the blocks in the front. */
+  get deferredBytes(): number {
+    return kernel.deferredBytes(this.place);
+  }
+
+  /** Joins all blocks of the front with their free neighbours. O(blocks there). */
+  flush(): void {
+    kernel.flush(this.place);
+  }
+
+  /** Lists those among the free blocks that lie beside a hole, or are whole segments. Inserting costs O(listed) then. */
+  addOpenBlocks(kind: 'beside holes' | 'whole segments'): void {
+    kernel.addOpenBlocks(this.place, kind === 'beside holes' ? 1 : 0);
+  }
+
+  get openCount(): number {
+    return kernel.openCount(this.place);
+  }
+
+  /** The open block at a position in the order of size, then address, from 0. */
+  openAt(position: number): number {
+    return kernel.openAt(this.place, position);
+  }
+
+  /** The position of the first open block of at least `bytes`; {@link openCount} when there is none. */
+  openPositionOf(bytes: number): number {
+    return kernel.openPositionOf(this.place, bytes);
+  }
+
+  /** Blocks in the bins. */
+  get count(): number {
+    return kernel.freeCount(this.place);
+  }
+
+  /** Tells whether a block is in the bins of free blocks of this group. */
+  has(block: number): boolean {
+    return block !== 0 && kernel.stateOf(block) <= OPEN && kernel.groupOf(block) === this.group;
+  }
+
+  /** Takes a block of at least `bytes` out, cut to size, or gives NONE. */
+  take(bytes: number): number {
+    return kernel.take(this.place, bytes);
+  }
+
+  /** The block in the bins that an allocation of `bytes` would be cut from, or NONE. */
+  usable(bytes: number): number {
+    return kernel.usable(this.place, bytes);
+  }
+
+  /** A block in these bins of at least `bytes`, or NONE. */
+  fit(bytes: number): number {
+    return kernel.fit(this.place, bytes);
+  }
+
+  /** The largest block in these bins of less than `bytes`, or NONE. */
+  below(bytes: number): number {
+    return kernel.below(this.place, bytes);
+  }
+
+  /** Takes a block out and leaves what it has more than `bytes` in, where that is worth a block. */
+  carve(block: number, bytes: number): void {
+    kernel.carve(block, bytes);
+  }
+
+  /** Puts what a block in no bins has more than `bytes` in, where that is worth a block. */
+  cutTail(block: number, bytes: number): void {
+    kernel.cutTail(this.place, block, bytes);
+  }
+
+  /** Enters a block that has no free neighbours in bins. */
+  putIn(block: number): void {
+    kernel.putIn(this.place, block);
+  }
+
+  /** Takes a block out. */
+  takeOut(block: number): void {
+    kernel.takeOut(block);
+  }
+
+  /** Enters a block joined with its free neighbours. @returns the whole */
+  join(block: number): number {
+    return kernel.join(this.place, block);
+  }
+
+  /** Moves every block, those in the front too, to other free blocks. O(blocks). */
+  moveAllTo(other: FreeBlocks): void {
+    for (const part of this.parts) kernel.moveAll(part.place, other.place);
+  }
+
+  /** The blocks in the bins: by size, then address, where the fit is exact. A copy. */
+  toArray(): number[] {
+    const found: number[] = [];
+    for (let block = kernel.firstFreeOf(this.place); block !== 0; block = kernel.freeBehind(this.place, block)) found.push(block);
+    return found;
+  }
+
+  /** Checks bins, order, bits and counts, in O(n). For tests. */
+  get isSound(): boolean {
+    return kernel.isSound(this.place) !== 0;
+  }
+}

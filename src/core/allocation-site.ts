@@ -1,0 +1,54 @@
+import { MemoryError } from './errors.js';
+
+/** Frames of this library that may lie between an allocation's caller and a manager. */
+const OWN_FRAMES = 16;
+const ROOT = new URL('../../', import.meta.url).href;
+const OWN_FOLDERS = ['src/', 'managers/', 'adapters/'].map((folder) => ROOT + folder);
+const OWN_PATHS = OWN_FOLDERS.map((folder) => decodeURIComponent(folder.replace(/^file:\/\//, '')));
+
+/** Frames that a site has when no number is given. */
+const DEFAULT_SITE_FRAMES = 8;
+
+/** A stack that was captured but not yet written out, which V8 does when the text is first read. */
+export interface CapturedSite {
+  readonly stack?: string;
+}
+
+/**
+ * Captures where the program is, in some microseconds.
+ *
+ * @param frames - how many of the program's frames to have at most
+ */
+export function captureSite(frames: number): CapturedSite {
+  const site: CapturedSite = {};
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = frames + OWN_FRAMES;
+  Error.captureStackTrace(site, captureSite);
+  Error.stackTraceLimit = limit;
+  return site;
+}
+
+/** Writes a site out, one line a frame, the innermost first; without the frames of this library at its top. */
+export function formatSite(site: CapturedSite, frames: number): string {
+  const lines = (site.stack ?? '').split('\n').slice(1);
+  const first = lines.findIndex(
+    (line) => !OWN_FOLDERS.some((folder) => line.includes(folder)) && !OWN_PATHS.some((path) => line.includes(path)),
+  );
+  return lines
+    .slice(Math.max(0, first))
+    .slice(0, frames)
+    .map((line) => line.trim())
+    .join('\n');
+}
+
+/** How many frames an option asks for. @throws ERR_MEM_INVALID_ARGUMENT for a number that is no positive integer */
+export function siteFrames(sites: boolean | number | undefined): number {
+  if (sites === undefined || sites === false) return 0;
+  if (sites === true) return DEFAULT_SITE_FRAMES;
+  if (Number.isSafeInteger(sites) && sites > 0) return sites;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: 'sites',
+    value: String(sites),
+    expected: 'a boolean or a positive integer',
+  });
+}

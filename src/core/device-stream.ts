@@ -1,0 +1,99 @@
+import type { StreamOperations } from './device-interface.js';
+import './disposable.js';
+import type { Releasable } from './disposable.js';
+import { MemoryError } from './errors.js';
+
+/**
+ * An order of work on a device: what is enqueued on one stream is done in turn, several streams work side by side.
+ * `id` is what `allocBytes`, `copyAsync` and {@link StreamOperations} take. `Device.createStream` makes one.
+ */
+export class DeviceStream implements Releasable {
+  readonly id: number;
+  readonly #operations: StreamOperations;
+  readonly #close: (id: number) => void;
+  #isDisposed = false;
+
+  /** @param close - gives the stream back to its device; called once */
+  constructor(id: number, operations: StreamOperations, close: (id: number) => void) {
+    this.id = id;
+    this.#operations = operations;
+    this.#close = close;
+  }
+
+  /** Marks the present end of the stream's work. @throws ERR_MEM_DISPOSED */
+  record(): DeviceEvent {
+    this.#checkOpen();
+    return new DeviceEvent(this.#operations.record(this.id), this.#operations);
+  }
+
+  /**
+   * Lets later work of this stream begin only after the event.
+   *
+   * @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT for an event of another device
+   */
+  wait(event: DeviceEvent): void {
+    this.#checkOpen();
+    this.#operations.wait(this.id, event.idFor(this.#operations));
+  }
+
+  /** Blocks until the work so far is done. @throws ERR_MEM_DISPOSED */
+  synchronize(): void {
+    const event = this.record();
+    try {
+      event.synchronize();
+    } finally {
+      event[Symbol.dispose]();
+    }
+  }
+
+  /** Closes the stream; work that it still has is done. A second time does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#isDisposed) return;
+    this.#close(this.id);
+    this.#isDisposed = true;
+  }
+
+  #checkOpen(): void {
+    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'stream' });
+  }
+}
+
+/** A point in a stream's work. {@link DeviceStream.record} makes one. */
+export class DeviceEvent implements Releasable {
+  readonly #id: number;
+  readonly #operations: StreamOperations;
+  #isDisposed = false;
+
+  constructor(id: number, operations: StreamOperations) {
+    this.#id = id;
+    this.#operations = operations;
+  }
+
+  /** Whether all work before it is done. @throws ERR_MEM_DISPOSED */
+  get isDone(): boolean {
+    return this.#operations.query(this.idFor(this.#operations));
+  }
+
+  /** Blocks until all work before it is done. @throws ERR_MEM_DISPOSED */
+  synchronize(): void {
+    this.#operations.synchronize(this.idFor(this.#operations));
+  }
+
+  /** The device's own number of it. @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT when `operations` are another device's */
+  idFor(operations: StreamOperations): number {
+    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'event' });
+    if (operations === this.#operations) return this.#id;
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'event',
+      value: `${this.#id} of another device`,
+      expected: "an event of the stream's own device",
+    });
+  }
+
+  /** Gives the event back. A second time does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#isDisposed) return;
+    this.#operations.destroy(this.#id);
+    this.#isDisposed = true;
+  }
+}

@@ -1,0 +1,187 @@
+import { MemoryError } from '../core/errors.js';
+import { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
+import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import { attachBackendAt, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
+import type { BackendType } from './backends/backend-type.js';
+import type { MemoryBackend } from './backends/memory-backend.js';
+import type { HostRegistrar } from './backends/registered-shm-backend.js';
+import type { AllocatorId } from './offset-pointer.js';
+
+/** An allocator, and the backend whose region it manages. */
+interface Registered {
+  readonly allocator: SharedAllocator;
+  readonly backendId: number;
+}
+
+/**
+ * The backends and allocators that this thread knows, by their ids. An id means the same in every process: whoever
+ * attaches learns it from the header.
+ */
+export class MemoryRegistry {
+  readonly #backends = new Map<number, MemoryBackend>();
+  readonly #allocators = new Map<string, Registered>();
+
+  /**
+   * Creates a backend.
+   *
+   * @param bytes - of its region
+   * @param url - for those that have a name: `shm:name` or the name, a file's path or `file:` url
+   * @throws ERR_MEM_INVALID_ARGUMENT when the id is taken here or something is missing, ERR_MEM_SEGMENT_EXISTS,
+   *   ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
+   */
+  createBackend(type: BackendType, id: number, bytes: number, url?: string, options: BackendOptions = {}): MemoryBackend {
+    this.#checkBackendIdIsFree(id);
+    const backend = createBackendOf(type, { id, bytes, url }, options);
+    this.#backends.set(id, backend);
+    return backend;
+  }
+
+  /**
+   * Attaches to a backend, and to its allocator if it has one already.
+   *
+   * @param device - what a segment for a GPU is registered with
+   * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_NATIVE; ERR_MEM_INVALID_ARGUMENT when its id, or its
+   *   allocator's, is taken here
+   */
+  attachBackend(url: string, device?: HostRegistrar): MemoryBackend {
+    const backend = attachBackendAt(url, device);
+    try {
+      this.#checkBackendIdIsFree(backend.id);
+      this.#backends.set(backend.id, backend);
+      if (backend.allocator.read() !== undefined) this.attachAllocator(backend.id);
+      return backend;
+    } catch (error) {
+      if (this.#backends.get(backend.id) === backend) this.#backends.delete(backend.id);
+      backend.detach();
+      throw error;
+    }
+  }
+
+  /** The backend of that id. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
+  getBackend(id: number): MemoryBackend {
+    const backend = this.#backends.get(id);
+    if (backend === undefined) throw badId('backend', id, 'the id of a backend that was created or attached here');
+    return backend;
+  }
+
+  /**
+   * Creates the allocator of a backend, under an id that no other allocator has in any process that will attach.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT for an unknown type or backend, and an id that is taken here
+   * @throws ERR_MEM_BAD_SEGMENT when the backend has an allocator, and what the allocator throws
+   */
+  createAllocator(
+    type: string,
+    backendId: number,
+    allocatorId: AllocatorId,
+    options: SharedAllocatorOptions & { readonly cacheBytes?: number } = {},
+  ): SharedAllocator {
+    const backend = this.getBackend(backendId);
+    const factory = allocatorTypeNamed(type);
+    if (factory === undefined) throw badType(type);
+    this.#checkAllocatorIdIsFree(allocatorId);
+    const { major, minor } = allocatorId;
+    backend.allocator.claim({ type, major, minor });
+    try {
+      const allocator = factory.shmInit(backend.region, { ...options, id: { major, minor } });
+      backend.allocator.complete();
+      this.#allocators.set(keyOf(allocatorId), { allocator, backendId });
+      return allocator;
+    } catch (error) {
+      backend.allocator.clear();
+      throw error;
+    }
+  }
+
+  /**
+   * Attaches to the allocator that another process, or thread, has created since this one attached to the backend.
+   *
+   * @throws ERR_MEM_BAD_SEGMENT when there is none, or none that this version knows
+   * @throws ERR_MEM_INVALID_ARGUMENT for an unknown backend, and when the allocator's id is taken here
+   */
+  attachAllocator(backendId: number): SharedAllocator {
+    const backend = this.getBackend(backendId);
+    const facts = backend.allocator.read();
+    if (facts === undefined) throw badSegment(backend, 'it has no allocator yet');
+    const factory = allocatorTypeNamed(facts.type);
+    if (factory === undefined) throw badSegment(backend, `its allocator is of a type that is unknown here: ${facts.type}`);
+    const id = { major: facts.major, minor: facts.minor };
+    this.#checkAllocatorIdIsFree(id);
+    const allocator = factory.shmDeserialize(backend.region);
+    this.#allocators.set(keyOf(id), { allocator, backendId });
+    return allocator;
+  }
+
+  /** The allocator of that id, which a pointer carries. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
+  getAllocator(id: AllocatorId): SharedAllocator {
+    const registered = this.#allocators.get(keyOf(id));
+    if (registered === undefined) throw badId('allocator', keyOf(id), 'the id of an allocator that was created or attached here');
+    return registered.allocator;
+  }
+
+  /**
+   * Ends this thread's use of an allocator. Its blocks and its other users stay as they are.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT when this registry has none of that id, and what its `detach` throws
+   */
+  unregisterAllocator(id: AllocatorId): void {
+    this.getAllocator(id).detach();
+    this.#allocators.delete(keyOf(id));
+  }
+
+  /**
+   * Ends this thread's use of a backend and of its allocator. Where this registry created the backend, nobody can attach to
+   * it any more.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT when there is none, ERR_MEM_NATIVE when the system refuses
+   * @throws what the allocator's `detach` throws: the backend is gone nevertheless, so that a damaged region can be left
+   */
+  destroyBackend(id: number): void {
+    const backend = this.getBackend(id);
+    const own = [...this.#allocators].filter(([, { backendId }]) => backendId === id);
+    try {
+      for (const [, { allocator }] of own) allocator.detach();
+    } finally {
+      backend.destroy();
+      this.#backends.delete(id);
+      for (const [key] of own) this.#allocators.delete(key);
+    }
+  }
+
+  #checkBackendIdIsFree(id: number): void {
+    if (this.#backends.has(id)) throw badId('backend', id, 'an id that no backend has here');
+  }
+
+  #checkAllocatorIdIsFree(id: AllocatorId): void {
+    if (this.#allocators.has(keyOf(id))) throw badId('allocator', keyOf(id), 'an id that no allocator has here');
+  }
+}
+
+let registry: MemoryRegistry | undefined;
+
+/** The registry of this thread. */
+export function memoryRegistry(): MemoryRegistry {
+  registry ??= new MemoryRegistry();
+  return registry;
+}
+
+function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
+  return Object.hasOwn(ALLOCATOR_TYPES, type) ? ALLOCATOR_TYPES[type] : undefined;
+}
+
+function badType(type: string): MemoryError {
+  const expected = `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`;
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the allocator type', value: JSON.stringify(type), expected });
+}
+
+function keyOf({ major, minor }: AllocatorId): string {
+  return `${major}.${minor}`;
+}
+
+function badId(what: string, id: number | string, expected: string): MemoryError {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: `the ${what} id`, value: `${id}`, expected });
+}
+
+function badSegment(backend: MemoryBackend, reason: string): MemoryError {
+  return new MemoryError('ERR_MEM_BAD_SEGMENT', { url: backend.url, reason });
+}

@@ -1,0 +1,154 @@
+import { fillBytes, moveBytes } from '../../adapters/os/bytes.js';
+import { lockPages, pageBytes, unlockPages } from '../../adapters/os/mapping.js';
+import { Device } from '../core/device.js';
+import { MemoryError } from '../core/errors.js';
+import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
+import type { PageAllocator } from './allocators/page-allocator.js';
+import { DEFAULT_MEM_CONTEXT } from './mem-context.js';
+import { NULL_OFFSET } from './offset-pointer.js';
+
+const ALIGNMENT_BYTES = 64;
+
+/**
+ * The memory of a shared region as a device: a runtime over it allocates in the region, whichever manager it uses, and its
+ * handles show every block of the region, whoever has allocated it.
+ */
+export class SharedMemoryDevice extends Device {
+  readonly name = 'shared';
+  readonly deviceCount = 1;
+  override readonly virtual = undefined;
+  override readonly streams = undefined;
+  readonly allocator: PageAllocator;
+  #liveBytes = 0;
+
+  constructor(allocator: PageAllocator) {
+    super();
+    this.allocator = allocator;
+  }
+
+  override get activeDeviceId(): number {
+    return 0;
+  }
+
+  /** Bytes of the segments that this device has handed out. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  override activate(id: number): void {
+    this.checkId(id);
+  }
+
+  override getMaxMemorySize(id: number): number {
+    this.checkId(id);
+    return this.allocator.capacityBytes;
+  }
+
+  /** @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_LOCK_TIMEOUT, ERR_MEM_DISPOSED */
+  override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    try {
+      const offset = this.allocator.alignedAllocateOffset(DEFAULT_MEM_CONTEXT, bytes, Math.max(alignment, ALIGNMENT_BYTES));
+      this.#liveBytes += offset === NULL_OFFSET ? 0 : this.allocator.sizeOf(offset);
+      return this.allocator.addressOf(offset);
+    } catch (error) {
+      if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return NULL_PTR;
+      throw error;
+    }
+  }
+
+  override nativeFree(ptr: DevicePtr): void {
+    if (ptr === NULL_PTR) return;
+    const offset = this.allocator.offsetOf(ptr);
+    if (offset === NULL_OFFSET) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const bytes = this.allocator.sizeOf(offset);
+    this.allocator.freeOffset(DEFAULT_MEM_CONTEXT, offset);
+    this.#liveBytes -= bytes;
+  }
+
+  /** Allocates whole pages of the system and locks them; unlocked ones, with an event, where it refuses. */
+  override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
+    checkBytes(bytes);
+    const ptr = this.nativeAlloc(alignUp(bytes, pageBytes()), Math.max(alignment, pageBytes()));
+    if (ptr === NULL_PTR) return ptr;
+    try {
+      lockPages(ptr, alignUp(bytes, pageBytes()));
+    } catch (error) {
+      this.#pinFailed(ptr, bytes, error);
+    }
+    return ptr;
+  }
+
+  override pinnedFree(ptr: DevicePtr): void {
+    if (ptr === NULL_PTR) return;
+    const offset = this.allocator.offsetOf(ptr);
+    const bytes = Math.floor(this.allocator.sizeOf(offset) / pageBytes()) * pageBytes();
+    // What lies in no live block was never pinned; nativeFree says so.
+    if (bytes > 0) unlockPages(ptr, bytes);
+    this.nativeFree(ptr);
+  }
+
+  /** Copies bytes; at least one of the ranges lies in the region. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE */
+  override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
+    checkBytes(bytes);
+    if (bytes === 0) return;
+    this.allocator.region.checkOpen();
+    const inside = [target, source].filter((ptr) => this.#isInside(ptr));
+    if (inside.length === 0 || target === NULL_PTR || source === NULL_PTR) {
+      throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
+    }
+    for (const ptr of inside) this.#checkRange(ptr, bytes);
+    moveBytes(target, source, bytes);
+  }
+
+  /** @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT when `value` is no byte */
+  override fill(ptr: DevicePtr, value: number, bytes: number): void {
+    checkBytes(bytes);
+    if (!Number.isInteger(value) || value < 0 || value > 255) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'value',
+        value: `${value}`,
+        expected: 'an integer from 0 to 255',
+      });
+    }
+    if (bytes === 0) return;
+    this.#checkRange(ptr, bytes);
+    fillBytes(ptr, value, bytes);
+  }
+
+  /** Returns at once: every call of this device is done when it returns. */
+  override synchronize(): void {}
+
+  /** @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_DISPOSED */
+  override view(ptr: DevicePtr, bytes: number): Uint8Array {
+    checkBytes(bytes);
+    if (bytes === 0) return new Uint8Array(0);
+    this.#checkRange(ptr, bytes);
+    return this.allocator.region.view(ptr - this.allocator.region.base, bytes);
+  }
+
+  #isInside(ptr: DevicePtr): boolean {
+    return this.allocator.offsetOf(ptr) !== NULL_OFFSET;
+  }
+
+  #checkRange(ptr: DevicePtr, bytes: number): void {
+    const { region } = this.allocator;
+    region.checkOpen();
+    if (!Number.isSafeInteger(ptr) || !this.#isInside(ptr)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const offsetBytes = ptr - region.base;
+    if (offsetBytes + bytes > region.bytes) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes: region.bytes });
+    }
+  }
+
+  #pinFailed(ptr: DevicePtr, bytes: number, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    try {
+      this.events.emit('pin-failed', { ptr, bytes, reason });
+    } catch (thrown) {
+      this.nativeFree(ptr);
+      throw thrown;
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import { ALL_COLUMNS, type ByteSink, type ColumnName, type TraceWriter } from './formats/trace-writer.js';
+import type { EventBatch, TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
+import { type ReadOptions, TraceStream } from './trace-reader.js';
+import type { TraceWriterFactory } from './trace-writers.js';
+
+const NAMES_OF_KINDS = ['allocation', 'free', 'native allocation', 'native free', 'swap', 'cleanup', 'refusal'];
+const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
+  times: 'times',
+  pointers: 'addresses',
+  devices: 'devices',
+  streams: 'streams',
+  managers: "managers' names",
+  tags: 'tags',
+  sites: 'allocation sites',
+  spaces: 'spaces',
+};
+
+/** What a conversion did. */
+export interface Conversion {
+  readonly origin: TraceOrigin;
+  readonly totals: TraceTotals;
+  /** What the new format cannot hold and the trace had, for people: `12 swaps`, `tags`. */
+  readonly lost: readonly string[];
+}
+
+/**
+ * Converts a trace of any format into another one, batch by batch: memory is that of reading and of the new format.
+ *
+ * @throws ERR_MEM_BAD_INPUT with file, place and reason
+ */
+export async function convertTrace(
+  path: string,
+  sink: ByteSink,
+  createWriter: TraceWriterFactory,
+  options: ReadOptions = {},
+): Promise<Conversion> {
+  const stream = new TraceStream(path, options);
+  const columns = new Set<ColumnName>();
+  let writer: TraceWriter | undefined;
+  const theWriter = () => (writer ??= createWriter(sink, stream.origin.name));
+  for await (const batch of stream) {
+    theWriter().write(batch);
+    for (const column of ALL_COLUMNS) if (isUsed(batch, column)) columns.add(column);
+  }
+  theWriter().end();
+  const { origin, totals } = stream;
+  return { origin, totals, lost: lossOf(theWriter(), totals, columns) };
+}
+
+function isUsed(batch: EventBatch, column: ColumnName): boolean {
+  return batch[column] !== undefined;
+}
+
+function lossOf(writer: TraceWriter, totals: TraceTotals, columns: ReadonlySet<ColumnName>): string[] {
+  const kinds = totals.counts.flatMap((count, kind) =>
+    count > 0 && !writer.kinds.includes(kind as TraceKind) ? [counted(count, NAMES_OF_KINDS[kind]!)] : [],
+  );
+  const dropped = Array.from(writer.dropped ?? [], ([what, count]) => counted(count, what));
+  const missing = ALL_COLUMNS.filter((column) => columns.has(column) && !writer.columns.includes(column));
+  return [...kinds, ...dropped, ...missing.map((column) => NAMES_OF_COLUMNS[column])];
+}
+
+function counted(amount: number, what: string): string {
+  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,26 @@
+import type { TraceFormat } from '../trace-events.js';
+
+/** Turns the bytes of one format into events, piece by piece. What is wrong it throws as a {@link FormatFault}. */
+export interface FormatParser {
+  readonly format: TraceFormat;
+  /** The recorded program, where the file says it. */
+  readonly name?: string | undefined;
+  /** Why the events are not all there were, once that is known. */
+  readonly cutOff?: string | undefined;
+  /** The line that comes next, from 1; 0 for a format without lines. */
+  readonly line: number;
+  push(chunk: Buffer): void;
+  /** Checks that the file is complete. */
+  end(): void;
+}
+
+/** Why a file is bad. Its reader adds the file's name. */
+export class FormatFault extends Error {
+  /** @param line - where, from 1; 0 when the reason names a byte, or the place does not matter */
+  constructor(
+    readonly reason: string,
+    readonly line = 0,
+  ) {
+    super(reason);
+  }
+}

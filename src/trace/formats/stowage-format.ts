@@ -1,0 +1,70 @@
+import { TraceKind } from '../trace-events.js';
+
+// The numbers of this library's binary trace. docs/trace-format.md describes it.
+
+/** The first bytes of a file: none of them survives a transfer as text. */
+export const MAGIC = Uint8Array.of(0x89, 0x53, 0x54, 0x57, 0x0d, 0x0a, 0x1a, 0x0a);
+export const VERSION = 1;
+/** Magic, version, length of the JSON behind it, its CRC-32. */
+export const FILE_HEADER_BYTES = 20;
+export const MAX_HEADER_JSON_BYTES = 64 * 1024;
+
+/** Before each block: these four letters, the payload's length, its CRC-32, and the events in it. */
+export const BLOCK_HEADER_BYTES = 16;
+export const BLOCK_MARK = 0x4b_4c_42_53;
+/** The most that a block's payload may have: a reader holds one. */
+export const MAX_BLOCK_BYTES = 256 * 1024;
+
+// A record begins with one byte: the code in the low four bits, and how its numbers are written.
+export const CODE_BITS = 0x0f;
+/** The pointer is a double. Without this it is a signed 32-bit difference to the pointer before. */
+export const FAR_POINTER = 0x10;
+/** The size is a double. Without this it is an unsigned 32-bit integer. */
+export const LARGE_SIZE = 0x20;
+
+/** Codes 0 to 6 are the kinds of events; the others hold for the events behind them. */
+export const CLOCK = 7;
+export const DEVICE = 8;
+export const STREAM = 9;
+export const MANAGER = 10;
+export const TAG = 11;
+export const SITE = 12;
+export const SPACE = 13;
+/** Gives a text a number. */
+export const STRING = 14;
+/** The recording ended in order; the number of events in the file. */
+export const END = 15;
+
+/** Texts that a writer numbers before it begins anew, so that its memory stays bounded. */
+export const MAX_STRINGS = 32_768;
+export const MAX_STRING_BYTES = 8192;
+
+/** Which events have a pointer, by kind. */
+export const HAS_POINTER: readonly boolean[] = perKind([
+  TraceKind.alloc,
+  TraceKind.free,
+  TraceKind.nativeAlloc,
+  TraceKind.nativeFree,
+]);
+/** Which events have a size, by kind. */
+export const HAS_SIZE: readonly boolean[] = perKind([
+  TraceKind.alloc,
+  TraceKind.nativeAlloc,
+  TraceKind.nativeFree,
+  TraceKind.outOfMemory,
+]);
+
+/** What the JSON behind the magic says. */
+export interface StowageHeader {
+  /** The recorded program. */
+  readonly name: string;
+  /** When the recording began, by ISO 8601. */
+  readonly startedAt?: string;
+  readonly pid?: number;
+  /** The most events between two readings of the clock. */
+  readonly clockEvents?: number;
+}
+
+function perKind(kinds: readonly TraceKind[]): boolean[] {
+  return Object.values(TraceKind).map((kind) => kinds.includes(kind));
+}

@@ -1,0 +1,50 @@
+import { resolve } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { MemoryError } from '../../core/errors.js';
+import { processState } from '../../core/process-state.js';
+import { TraceRecorder } from './trace-recorder.js';
+
+/** The file to record into. */
+export const TRACE_VARIABLE = 'STOWAGE_TRACE';
+/** 1 for allocation sites, or how many frames of each. */
+export const SITES_VARIABLE = 'STOWAGE_TRACE_SITES';
+/** Set by the process that records into the file itself, so that its children and threads take names of their own. */
+export const OWNER_VARIABLE = 'STOWAGE_TRACE_OWNER';
+const KEY = Symbol.for('stowage.trace');
+
+/**
+ * Has every host of this process recorded into the file that `STOWAGE_TRACE` names, if it names one.
+ * The file is made with the first host. A child process or thread that inherits the variable writes `<file>.<pid>[.<thread>]`.
+ * Does nothing when another copy of this package does it already.
+ */
+export function recordFromEnvironment(): void {
+  const path = process.env[TRACE_VARIABLE];
+  const holder = globalThis as { [KEY]?: true };
+  if (path === undefined || path === '' || holder[KEY] === true) return;
+  holder[KEY] = true;
+  // The program may change its folder before its first host.
+  const file = resolve(path);
+  let recorder: TraceRecorder | undefined;
+  processState().hostListeners.add((host) => {
+    recorder ??= new TraceRecorder(ownFile(file), { sites: sitesOf(process.env[SITES_VARIABLE]) });
+    recorder.add(host);
+  });
+}
+
+function ownFile(path: string): string {
+  const me = threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
+  const owner = process.env[OWNER_VARIABLE] ?? me;
+  process.env[OWNER_VARIABLE] = owner;
+  return owner === me ? path : `${path}.${me}`;
+}
+
+function sitesOf(value: string | undefined): boolean | number {
+  if (value === undefined || value === '' || value === '0') return false;
+  if (value === '1') return true;
+  if (/^\d{1,3}$/.test(value)) return Number(value);
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: SITES_VARIABLE,
+    value: JSON.stringify(value),
+    expected: '1 for allocation sites, a number of frames up to 999, or 0 for none',
+  });
+}

@@ -1,0 +1,74 @@
+import { captureSite, formatSite } from '../../core/allocation-site.js';
+import { processState } from '../../core/process-state.js';
+import type { StowageEncoder } from '../formats/stowage-encoder.js';
+
+/** The most allocations and frees between two readings of the clock: one costs as much as two events. */
+export const CLOCK_EVENTS = 64;
+const NS_PER_MS = 1e6;
+
+/** What the events of one recording have in common, so that only what differs from the event before is written. */
+export class RecordingContext {
+  readonly encoder: StowageEncoder;
+  /** How many of the program's frames an allocation site has; 0 for no sites. */
+  readonly frames: number;
+  /** Shared by all copies of this package: the tag of the allocation that is being made. */
+  readonly process = processState();
+  /** Events until the clock is read; 0 reads it at the next one. */
+  untilClock = 0;
+  manager = 0;
+  space = '';
+  device = 0;
+  stream = 0;
+  tag: string | undefined;
+  readonly #startMs = performance.now();
+  readonly #onClock: (nowMs: number) => void;
+  readonly #names = new Map<number, string>();
+  readonly #timesUsed = new Map<string, number>();
+
+  /** @param onClock - called when the clock was read */
+  constructor(encoder: StowageEncoder, frames: number, onClock: (nowMs: number) => void) {
+    this.encoder = encoder;
+    this.frames = frames;
+    this.#onClock = onClock;
+  }
+
+  /** Reads the clock, and writes the time. */
+  readClock(): void {
+    const now = performance.now();
+    this.untilClock = CLOCK_EVENTS - 1;
+    this.encoder.setTime(Math.round((now - this.#startMs) * NS_PER_MS));
+    this.#onClock(now);
+  }
+
+  /** Writes who the next event is of. */
+  enter(manager: number, space: string): void {
+    this.manager = manager;
+    this.space = space;
+    this.encoder.setManager(this.#nameOf(manager));
+    this.encoder.setSpace(space);
+  }
+
+  /** Writes what the next allocation is for, and where it is made. */
+  enterAllocation(device: number, stream: number): void {
+    this.device = device;
+    this.stream = stream;
+    this.tag = this.process.allocationTag;
+    this.encoder.setDevice(device);
+    this.encoder.setStream(stream);
+    this.encoder.setTag(this.tag ?? '');
+    if (this.frames > 0) this.encoder.setSite(formatSite(captureSite(this.frames), this.frames));
+  }
+
+  /** The name of a manager; a second one of the same name is `Name #2`. */
+  #nameOf(handle: number): string {
+    let name = this.#names.get(handle);
+    if (name === undefined) {
+      const plain = this.process.managers.get(handle)?.deref()?.name ?? '';
+      const times = (this.#timesUsed.get(plain) ?? 0) + 1;
+      this.#timesUsed.set(plain, times);
+      name = times === 1 ? plain : `${plain} #${times}`;
+      this.#names.set(handle, name);
+    }
+    return name;
+  }
+}

@@ -1,0 +1,142 @@
+import { basename } from 'node:path';
+import { threadId } from 'node:worker_threads';
+import { siteFrames } from '../../core/allocation-site.js';
+import '../../core/disposable.js';
+import { MemoryError } from '../../core/errors.js';
+import { atExit, forgetAtExit } from '../../core/exit-hook.js';
+import type { ManagerSlot } from '../../core/manager-slot.js';
+import type { MemoryHost } from '../../core/memory-host.js';
+import { FileLogSink } from '../../runtime/file-log-sink.js';
+import { StowageEncoder } from '../formats/stowage-encoder.js';
+import { CLOCK_EVENTS, RecordingContext } from './recording-context.js';
+import { SlotRecorder } from './slot-recorder.js';
+
+/** How long events wait for their block to be full, as long as the program's event loop turns or it allocates. */
+const FLUSH_MS = 1000;
+
+/** How to record. */
+export interface RecordOptions {
+  /**
+   * Whether the stack of each allocation is recorded; a number says how many of the program's frames.
+   * @defaultValue false; true records 8
+   */
+  readonly sites?: boolean | number;
+  /** What the recorded program is called. @defaultValue the name of the process's main script */
+  readonly name?: string;
+}
+
+/**
+ * Writes what happens in the slots of hosts into a file, as this library's binary trace.
+ *
+ * Events are buffered into blocks of 64 KiB; a block is written when it is full, after a second, at dispose and at exit.
+ * A write that fails (a full disk) ends the recording with a process warning; allocations go on.
+ */
+export class TraceRecorder {
+  readonly path: string;
+  readonly #encoder: StowageEncoder;
+  readonly #context: RecordingContext;
+  readonly #slots: { readonly slot: ManagerSlot; readonly recorder: SlotRecorder }[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #file: FileLogSink | undefined;
+  #disposed = false;
+  #flushedMs = performance.now();
+  #hosts = 0;
+
+  /**
+   * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
+   *
+   * @throws ERR_MEM_BAD_INPUT when the path cannot be written, ERR_MEM_INVALID_ARGUMENT for bad options
+   */
+  constructor(path: string, options: RecordOptions = {}) {
+    this.path = path;
+    const frames = siteFrames(options.sites);
+    this.#file = new FileLogSink(path);
+    const header = {
+      name: options.name ?? programName(),
+      startedAt: new Date().toISOString(),
+      pid: process.pid,
+      clockEvents: CLOCK_EVENTS,
+    };
+    this.#encoder = new StowageEncoder(header, (bytes) => this.#write(bytes));
+    this.#context = new RecordingContext(this.#encoder, frames, (nowMs) => {
+      if (nowMs - this.#flushedMs >= FLUSH_MS) this.#flush();
+    });
+    // A full disk has ended it already, maybe.
+    if (this.#file === undefined) return;
+    this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
+    // The last native frees of the hosts belong to the recording.
+    atExit(this, 'watcher');
+  }
+
+  /** Events that were written. */
+  get events(): number {
+    return this.#encoder.events;
+  }
+
+  /** Records both slots of a host from now on. Does nothing when a write has failed. @throws ERR_MEM_DISPOSED after dispose */
+  add(host: MemoryHost): void {
+    if (this.#disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'trace recorder' });
+    if (this.#file === undefined) return;
+    const number = ++this.#hosts;
+    const name = number === 1 ? '' : `host ${number}`;
+    this.#watch(host.slot, name);
+    this.#watch(host.pinnedSlot, name === '' ? 'pinned' : `${name}, pinned`);
+  }
+
+  /** Writes what is buffered, says that the recording is whole, and closes the file. Does nothing the second time. */
+  dispose(): void {
+    this.#disposed = true;
+    if (this.#file === undefined) return;
+    this.#encoder.end();
+    this.#stop();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  endWithProcess(): void {
+    this.dispose();
+  }
+
+  #flush(): void {
+    this.#flushedMs = performance.now();
+    // The next event comes after a pause, maybe.
+    this.#context.untilClock = 0;
+    this.#encoder.flush();
+  }
+
+  #watch(slot: ManagerSlot, space: string): void {
+    const recorder = new SlotRecorder(this.#context, space);
+    slot.observe(recorder);
+    this.#slots.push({ slot, recorder });
+    const manager = slot.active?.getHandle();
+    if (manager !== undefined) recorder.swap(manager);
+  }
+
+  #write(bytes: Uint8Array): void {
+    try {
+      this.#file?.write(bytes);
+    } catch (error) {
+      // The call that is being recorded has succeeded: a full disk must not turn it into a failure.
+      this.#stop();
+      process.emitWarning(new MemoryError('ERR_MEM_TRACE_WRITE', { file: this.path }, error));
+    }
+  }
+
+  #stop(): void {
+    const file = this.#file;
+    this.#file = undefined;
+    clearInterval(this.#timer);
+    forgetAtExit(this);
+    for (const { slot, recorder } of this.#slots) slot.unobserve(recorder);
+    file?.close();
+  }
+}
+
+function programName(): string {
+  const script = process.argv[1];
+  const name = script === undefined ? 'node' : basename(script);
+  return threadId === 0 ? name : `${name}, thread ${threadId}`;
+}

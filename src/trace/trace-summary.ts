@@ -1,0 +1,76 @@
+import { idsColumn, numbersColumn } from './event-column.js';
+import { TraceKind, type TraceOrigin, type TraceTotals } from './trace-events.js';
+import { type ReadOptions, TraceStream } from './trace-reader.js';
+
+/** Blocks that a trace never frees, by where and for what they were allocated. */
+export interface LiveGroup {
+  /** '' when it was not recorded. */
+  readonly site: string;
+  /** '' for none. */
+  readonly tag: string;
+  readonly manager: string;
+  readonly blocks: number;
+  readonly bytes: number;
+}
+
+/** What a trace adds up to, and what is live at its end. */
+export interface TraceSummary {
+  readonly origin: TraceOrigin;
+  readonly totals: TraceTotals;
+  /** Nanoseconds from the start of the recording to its last event; 0 for a trace without times. */
+  readonly durationNs: number;
+  /** Most bytes first. */
+  readonly live: readonly LiveGroup[];
+}
+
+/**
+ * Reads a trace once and adds it up. Memory: one batch, and a few numbers for each block that is live at once.
+ *
+ * @throws ERR_MEM_BAD_INPUT with file, place and reason
+ */
+export async function summariseTrace(path: string, options: ReadOptions = {}): Promise<TraceSummary> {
+  const stream = new TraceStream(path, options);
+  const bytesOfSlot = numbersColumn();
+  const groupOfSlot = idsColumn();
+  const groups: Group[] = [];
+  const groupIds = new Map<string, number>();
+  let durationNs = 0;
+  for await (const batch of stream) {
+    const { kinds, slots, bytes, strings, times, length, slotCount } = batch;
+    durationNs = times?.[length - 1] ?? durationNs;
+    for (let i = 0; i < length; i++) {
+      if (kinds[i] === TraceKind.alloc) {
+        const manager = batch.managers?.[i] ?? 0;
+        const tag = batch.tags?.[i] ?? 0;
+        const site = batch.sites?.[i] ?? 0;
+        const key = `${manager} ${tag} ${site}`;
+        let group = groupIds.get(key);
+        if (group === undefined) {
+          group = groups.push({
+            site: strings.get(site),
+            tag: strings.get(tag),
+            manager: strings.get(manager),
+            blocks: 0,
+            bytes: 0,
+          });
+          groupIds.set(key, group);
+        }
+        bytesOfSlot.writeValue(slots[i]!, slotCount, bytes[i]!);
+        groupOfSlot.writeValue(slots[i]!, slotCount, group);
+      } else if (kinds[i] === TraceKind.free) {
+        groupOfSlot.writeValue(~slots[i]!, slotCount, 0);
+      }
+    }
+  }
+  const { origin, totals } = stream;
+  for (let slot = 0; slot < totals.slotCount; slot++) {
+    const group = groups[groupOfSlot.get(slot) - 1];
+    if (group === undefined) continue;
+    group.blocks++;
+    group.bytes += bytesOfSlot.get(slot);
+  }
+  const live = groups.filter(({ blocks }) => blocks > 0).sort((a, b) => b.bytes - a.bytes);
+  return { origin, totals, durationNs, live };
+}
+
+type Group = { -readonly [K in keyof LiveGroup]: LiveGroup[K] };

@@ -1,0 +1,49 @@
+import { BlockTable, type Counters } from '../../src/blocks/block-table.js';
+import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
+import { MemoryStats } from '../../src/core/stats.js';
+
+/** A block table with the counters of one device. */
+export class TableBench {
+  readonly table = new BlockTable();
+  readonly counters: Counters = this.table.createCounters(MemoryStats.VALUES);
+  readonly stats = new MemoryStats(this.counters.view);
+  #address = 2 ** 32;
+
+  /** Makes a place for free blocks. */
+  free(options: Partial<FreeBlocksOptions> = {}): FreeBlocks {
+    return this.table.createFreeBlocks(this.counters, { device: 0, ...options });
+  }
+
+  /** Makes a block that is a segment, at an address where none was, and leaves it out of all bins. */
+  segment(bytes: number, home: FreeBlocks): number {
+    const block = this.table.create(this.#address, bytes, home);
+    this.#address += bytes + 64;
+    this.stats.reserved(bytes);
+    return block;
+  }
+
+  /** Puts a block that is a segment into free blocks. */
+  fill(bytes: number, free: FreeBlocks): number {
+    const block = this.segment(bytes, free);
+    free.putIn(block);
+    return block;
+  }
+
+  /** Cuts a segment into blocks of these sizes, in order of address, which are in no bins. */
+  cut(sizes: readonly number[], home: FreeBlocks): number[] {
+    let rest = this.segment(
+      sizes.reduce((sum, bytes) => sum + bytes, 0),
+      home,
+    );
+    return sizes.map((bytes, i) => {
+      const block = rest;
+      if (i + 1 < sizes.length) rest = this.table.split(block, bytes);
+      return block;
+    });
+  }
+
+  /** The sizes of blocks. */
+  sizes(blocks: readonly number[]): number[] {
+    return blocks.map((block) => this.table.bytesOf(block));
+  }
+}

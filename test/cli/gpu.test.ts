@@ -1,0 +1,55 @@
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compiled } from '../fixtures/compiled.js';
+import { compiledLibrary } from '../fixtures/compiled-c.js';
+import { stowage } from './compiled-cli.js';
+
+const TRACE = join(import.meta.dirname, '../traces/resnet.trace.gz');
+// The fixture in the place of the runtime that the loader finds.
+const libraries = mkdtempSync(join(tmpdir(), 'stowage-gpu-'));
+const CARD = { LD_LIBRARY_PATH: libraries, GPU_FIXTURE_DEVICES: '2' };
+const NO_DRIVER = { LD_LIBRARY_PATH: libraries, GPU_FIXTURE_STATUS: '35' };
+
+beforeAll(() => {
+  compiled();
+  symlinkSync(compiledLibrary('gpu'), join(libraries, 'libcudart.so.13'));
+  symlinkSync(compiledLibrary('gpu', ['-DGPU_HIP']), join(libraries, 'libamdhip64.so.7'));
+}, 120_000);
+
+afterAll(() => rmSync(libraries, { recursive: true }));
+
+describe('stowage doctor', () => {
+  test('uses the cards of CUDA and HIP', () => {
+    const { stdout, code } = stowage(['doctor'], CARD);
+    for (const name of ['cuda', 'hip']) {
+      expect(stdout).toMatch(new RegExp(`^device +${name} +yes +(a fixture on the CPU, 2.00 GiB(; |$)){2}`, 'm'));
+    }
+    expect(code).toBe(0);
+  });
+
+  test('says why they are absent', () => {
+    const { stdout, code } = stowage(['doctor'], NO_DRIVER);
+    expect(stdout).toMatch(
+      /^device +cuda +no +cuda is absent: cudaErrorInsufficientDriver \(35\): driver version is insufficient/m,
+    );
+    expect(stdout).toMatch(/^device +hip +no +hip is absent: hipErrorInsufficientDriver \(35\)/m);
+    expect(code).toBe(0);
+  });
+});
+
+describe('stowage replay', () => {
+  test('replays on a card', () => {
+    const { stdout, stderr, code } = stowage(['replay', TRACE, '--device', 'cuda', '-m', 'caching,pool', '--json'], CARD);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).results).toMatchObject([{ device: 'cuda', manager: 'caching' }, { manager: 'pool' }]);
+  });
+
+  test('says in one line that there is none', () => {
+    const { stderr, code } = stowage(['replay', TRACE, '--device', 'cuda'], NO_DRIVER);
+    expect(stderr).toMatch(/^stowage: cuda is absent: cudaErrorInsufficientDriver \(35\): .*\n$/);
+    expect(code).not.toBe(0);
+  });
+});

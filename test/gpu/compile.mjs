@@ -1,0 +1,45 @@
+// Puts the GPU program beside a build, as JavaScript that plain Node runs: the conformance suite included.
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import ts from 'typescript';
+
+const tests = resolve(import.meta.dirname, '..');
+
+/** What the program needs of the tests. */
+const NEEDED = [
+  'conformance/device-suite.ts',
+  'core/fakes.ts',
+  ...['event-file', 'machine', 'manager-subject', 'statistics', 'subject'].map((name) => `bench/${name}.ts`),
+];
+
+/**
+ * Compiles the program. Types are checked by `npm run types`.
+ *
+ * @param {string} target - a folder; with `node_modules` above it or in it
+ * @param {string} dist - a build of the package
+ * @returns {string} the compiled main module
+ */
+export function compileGpuProgram(target, dist) {
+  writeJson(join(target, 'package.json'), { type: 'module' });
+  for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
+  const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
+  for (const file of [...NEEDED, ...own.map((name) => `gpu/${name}`)]) {
+    const { outputText } = ts.transpileModule(readFileSync(join(tests, file), 'utf8'), {
+      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+    });
+    write(join(target, 'test', file.replace(/\.ts$/, '.js')), outputText);
+  }
+  const shim = join(target, 'node_modules/vitest');
+  writeJson(join(shim, 'package.json'), { name: 'vitest', type: 'module', exports: './index.js' });
+  cpSync(join(import.meta.dirname, 'vitest-shim.mjs'), join(shim, 'index.js'));
+  return join(target, 'test/gpu/main.js');
+}
+
+function write(path, text) {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}
+
+function writeJson(path, value) {
+  write(path, `${JSON.stringify(value)}\n`);
+}

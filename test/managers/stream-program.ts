@@ -1,0 +1,290 @@
+import fc from 'fast-check';
+import { expect } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import type { SimulatedStreams } from '../../adapters/devices/simulated-streams.js';
+import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../managers/index.js';
+import type { BinnedMemoryManager } from '../../managers/policy/binned-memory-manager.js';
+import { MemoryManagerDeviceInterface, type StreamOperations } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
+
+/** A manager that keeps the order of streams. */
+export interface StreamKind {
+  readonly name: string;
+  readonly virtual: boolean;
+  readonly make: (table: MemoryManagerDeviceInterface, deviceCount?: number) => BinnedMemoryManager;
+}
+
+export const KINDS: readonly StreamKind[] = [
+  { name: 'caching', virtual: false, make: (table, deviceCount = 1) => new CachingMemoryManager(deviceCount, table) },
+  { name: 'tlsf', virtual: false, make: (table, deviceCount = 1) => new TlsfMemoryManager(deviceCount, table) },
+  { name: 'pool of pages', virtual: true, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
+  { name: 'pool of segments', virtual: false, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
+];
+
+/** Work that a stream has yet to do on a range of addresses. */
+interface Work {
+  readonly stream: number;
+  readonly device: number;
+  readonly from: number;
+  readonly to: number;
+  /** Whether the block was freed since, and not taken again. */
+  isFreed: boolean;
+}
+
+/**
+ * A manager over a device whose streams work when told to, beside a book of what they have yet to do.
+ *
+ * It fails when a range is handed out to a stream while another works on it, or loses its memory while any does.
+ */
+export class StreamBench {
+  readonly device: SimulatedDevice;
+  readonly streams: SimulatedStreams;
+  readonly table = new MemoryManagerDeviceInterface();
+  readonly manager: BinnedMemoryManager;
+  /** How often each operation of streams was called. */
+  readonly calls = { record: 0, query: 0, wait: 0, synchronize: 0, destroy: 0 };
+  /** Lets calls of stream operations fail: it is given how many came before. */
+  failWhen: ((name: keyof StreamOperations, index: number) => boolean) | undefined;
+  readonly #work = new Set<Work>();
+  readonly #deviceOf = new Map<DevicePtr, number>();
+  #calls = 0;
+
+  constructor(kind: StreamKind, capacityBytes = 2 ** 40, deviceCount = 1) {
+    const virtual = kind.virtual ? { granularityBytes: 4 * KiB } : false;
+    this.device = new SimulatedDevice({ deviceCount, capacityBytes, streams: true, virtual });
+    this.streams = this.device.streams!;
+    this.#fillTable();
+    this.manager = kind.make(this.table, deviceCount);
+    this.manager.initialize();
+  }
+
+  /** Allocates a block for a stream. */
+  alloc(bytes: number, stream = 0, alignment = 0): DevicePtr {
+    const ptr = this.manager.allocBytes(bytes, true, alignment, stream);
+    this.#deviceOf.set(ptr, this.device.activeDeviceId);
+    for (const work of this.#workOn(ptr, this.manager.allocated(ptr))) {
+      if (work.stream !== stream) expect.fail(`stream ${stream} got ${ptr} while ${describeWork(work)}`);
+      // The stream may use it already: it is not free.
+      work.isFreed = false;
+    }
+    return ptr;
+  }
+
+  /** Lets a stream work on a block, once it comes to it: memory must still be there then. */
+  work(ptr: DevicePtr, stream: number): void {
+    const to = ptr + this.manager.allocated(ptr);
+    const work = { stream, device: this.#deviceOf.get(ptr)!, from: ptr, to, isFreed: false };
+    this.#work.add(work);
+    this.streams.submit(stream, () => {
+      this.#work.delete(work);
+      this.device.fill(ptr, 0, to - ptr);
+    });
+  }
+
+  free(ptr: DevicePtr): void {
+    const bytes = this.manager.allocated(ptr);
+    this.manager.unlock(ptr, true);
+    for (const work of this.#workOn(ptr, bytes)) work.isFreed = true;
+  }
+
+  /** Allocates a block, lets its stream work on it, and frees it. */
+  useOnce(bytes: number, stream: number): DevicePtr {
+    const ptr = this.alloc(bytes, stream);
+    this.work(ptr, stream);
+    this.free(ptr);
+    return ptr;
+  }
+
+  /** Tells whether a stream has yet to work on a block of a device that was freed. */
+  hasPending(device: number): boolean {
+    return [...this.#work].some((work) => work.isFreed && work.device === device);
+  }
+
+  #fillTable(): void {
+    const { table, device, streams } = this;
+    table.getActiveDeviceId = () => device.activeDeviceId;
+    table.getMaxMemorySize = (id) => device.getMaxMemorySize(id);
+    const segments = new Map<DevicePtr, number>();
+    table.nativeAlloc = (bytes, alignment) => {
+      const ptr = device.nativeAlloc(bytes, alignment);
+      segments.set(ptr, bytes);
+      return ptr;
+    };
+    table.nativeFree = (ptr) => {
+      this.#expectIdle(ptr, segments.get(ptr)!);
+      device.nativeFree(ptr);
+    };
+    table.streams = {
+      record: (stream) => this.#call('record', () => streams.record(stream)),
+      query: (event) => this.#call('query', () => streams.query(event)),
+      wait: (stream, event) => this.#call('wait', () => streams.wait(stream, event)),
+      synchronize: (event) => this.#call('synchronize', () => streams.synchronize(event)),
+      destroy: (event) => this.#call('destroy', () => streams.destroy(event)),
+    };
+    const { virtual } = device;
+    if (virtual === undefined) return;
+    table.virtual = {
+      granularityBytes: virtual.granularityBytes,
+      reserve: (bytes) => virtual.reserve(bytes),
+      release: (ptr, bytes) => virtual.release(ptr, bytes),
+      commit: (ptr, bytes) => virtual.commit(ptr, bytes),
+      decommit: (ptr, bytes) => {
+        this.#expectIdle(ptr, bytes);
+        virtual.decommit(ptr, bytes);
+      },
+    };
+  }
+
+  #call<T>(name: keyof StreamOperations, call: () => T): T {
+    this.calls[name]++;
+    if (this.failWhen?.(name, this.#calls++)) throw new Error(`${name} fails`);
+    return call();
+  }
+
+  #expectIdle(ptr: number, bytes: number): void {
+    for (const work of this.#workOn(ptr, bytes)) expect.fail(`${ptr} loses its memory while ${describeWork(work)}`);
+  }
+
+  #workOn(ptr: number, bytes: number): Work[] {
+    return [...this.#work].filter(({ from, to }) => from < ptr + bytes && ptr < to);
+  }
+}
+
+export type StreamStep =
+  | { readonly do: 'alloc'; readonly bytes: number; readonly stream: number; readonly alignment: number }
+  | { readonly do: 'work' | 'record'; readonly index: number; readonly stream: number }
+  | { readonly do: 'free'; readonly index: number }
+  | { readonly do: 'advance'; readonly stream: number; readonly count: number }
+  | { readonly do: 'wait'; readonly stream: number; readonly for: number }
+  | { readonly do: 'activate'; readonly device: number }
+  | { readonly do: 'cleanup' };
+
+interface Held {
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
+  readonly device: number;
+  /** The stream it was allocated for, then those that were recorded. */
+  readonly streams: number[];
+}
+
+/** Runs programs on a {@link StreamBench}, as users do who follow the rules: only recorded streams work on a block. */
+export class StreamProgram {
+  readonly bench: StreamBench;
+  readonly held: Held[] = [];
+
+  constructor(bench: StreamBench) {
+    this.bench = bench;
+  }
+
+  /** @returns false when the step was an allocation that ran out of memory */
+  perform(step: StreamStep): boolean {
+    const { bench } = this;
+    const held = 'index' in step ? this.held[step.index % Math.max(this.held.length, 1)] : undefined;
+    if (step.do === 'alloc') return this.#alloc(step.bytes, step.stream, step.alignment);
+    if (step.do === 'work' && held !== undefined) bench.work(held.ptr, held.streams[step.stream % held.streams.length]!);
+    if (step.do === 'record' && held !== undefined) {
+      bench.manager.recordStream(held.ptr, step.stream);
+      held.streams.push(step.stream);
+    }
+    if (step.do === 'free' && held !== undefined) {
+      bench.free(held.ptr);
+      this.held.splice(this.held.indexOf(held), 1);
+    }
+    if (step.do === 'advance') bench.streams.advance(step.stream, step.count);
+    if (step.do === 'wait') this.#wait(step.stream, step.for);
+    if (step.do === 'activate') bench.device.activate(step.device % bench.device.deviceCount);
+    if (step.do === 'cleanup') bench.manager.signalMemoryCleanup();
+    return true;
+  }
+
+  /** Compares the manager with what is held, and checks its invariants. */
+  check(): void {
+    const { bench, held } = this;
+    const { manager, device } = bench;
+    manager.checkInvariants();
+    for (let id = 0; id < device.deviceCount; id++) {
+      const stats = manager.getMemoryStats(id);
+      const here = held.filter((block) => block.device === id);
+      const allocated = here.reduce((sum, { ptr }) => sum + manager.allocated(ptr), 0);
+      same(
+        'requested',
+        stats.requestedBytes.current,
+        here.reduce((sum, { bytes }) => sum + bytes, 0),
+      );
+      same('allocated', stats.allocatedBytes.current, allocated);
+      same('active >= allocated', stats.activeBytes.current >= allocated, true);
+      same('reserved >= active', stats.reservedBytes.current >= stats.activeBytes.current, true);
+      same('reserved', stats.reservedBytes.current, device.liveBytesOf(id));
+    }
+    let end = 0;
+    for (const { ptr, bytes } of held.toSorted((a, b) => a.ptr - b.ptr)) {
+      if (ptr < end || manager.allocated(ptr) < bytes) expect.fail(`block ${ptr} of ${bytes} bytes overlaps the one before`);
+      end = ptr + manager.allocated(ptr);
+    }
+  }
+
+  /** Frees all and shuts down with work pending: nothing is left. */
+  finish(): void {
+    const { manager, device, streams } = this.bench;
+    while (this.held.length > 0) this.perform({ do: 'free', index: 0 });
+    this.check();
+    manager.shutdown();
+    manager.checkInvariants();
+    same('memory left', device.liveBytes, 0);
+    same('events left', streams.liveEvents, 0);
+  }
+
+  #alloc(bytes: number, stream: number, alignment: number): boolean {
+    const { bench } = this;
+    try {
+      const ptr = bench.alloc(bytes, stream, alignment);
+      same('alignment', ptr % Math.max(alignment, 1), 0);
+      this.held.push({ ptr, bytes, device: bench.device.activeDeviceId, streams: [stream] });
+      return true;
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+    }
+    // Only who has waited for all that was freed is out of memory.
+    same('work on freed blocks', bench.hasPending(bench.device.activeDeviceId), false);
+    return false;
+  }
+
+  #wait(stream: number, other: number): void {
+    const event = this.bench.streams.record(other);
+    this.bench.streams.wait(stream, event);
+    this.bench.streams.destroy(event);
+  }
+}
+
+const STREAMS = 4;
+const stream = fc.nat({ max: STREAMS - 1 });
+const index = fc.nat({ max: 1000 });
+const bytes = fc.oneof(
+  { weight: 5, arbitrary: fc.integer({ min: 1, max: 4 * KiB }) },
+  { weight: 5, arbitrary: fc.integer({ min: 1, max: 2 * MiB }) },
+  { weight: 3, arbitrary: fc.integer({ min: MiB, max: 12 * MiB }) },
+);
+const alignment = fc.constantFrom(0, 0, 0, 0, 0, 16, 4 * KiB, MiB);
+
+export const streamStep: fc.Arbitrary<StreamStep> = fc.oneof(
+  { weight: 10, arbitrary: fc.record({ do: fc.constant('alloc' as const), bytes, stream, alignment }) },
+  {
+    weight: 9,
+    arbitrary: fc.record({ do: fc.constantFrom('work' as const, 'work' as const, 'record' as const), index, stream }),
+  },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('free' as const), index }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('advance' as const), stream, count: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), stream, for: stream }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('activate' as const), device: fc.nat({ max: 2 }) }) },
+  { weight: 1, arbitrary: fc.constant({ do: 'cleanup' as const }) },
+);
+
+function describeWork({ stream, from, to }: Work): string {
+  return `stream ${stream} works on ${from} to ${to}`;
+}
+
+/** As `expect(found).toBe(wanted)`, which costs too much for every step of every program. */
+function same(what: string, found: unknown, wanted: unknown): void {
+  if (found !== wanted) expect.fail(`${what}: ${found}, but it should be ${wanted}`);
+}
