@@ -7,7 +7,11 @@ export {
   REFERENCE_LOCK,
   USER_LOCK,
 } from '../src/blocks/block-table.js';
+export { BuddyTree } from '../src/blocks/buddy-tree.js';
+export { BumpRegion } from '../src/blocks/bump-region.js';
+export type { CarvedRegion } from '../src/blocks/carved-region.js';
 export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
+export { SlabCells } from '../src/blocks/slab-cells.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';
 export { CachingMemoryManager, type CachingMemoryManagerOptions } from './caching/caching-memory-manager.js';
@@ -36,6 +40,8 @@ export {
 } from './lru/lru-memory-manager.js';
 export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lru-policy.js';
 export { BlockMemoryManager, type ManagerOptions } from './policy/block-memory-manager.js';
+export { RegionMemoryManager, type RegionPlan, type RegionsOfDevice } from './policy/region-memory-manager.js';
+export { RegionStats } from './policy/region-stats.js';
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
 export { type ScratchMark, ScratchMemoryManager } from './scratch/scratch-memory-manager.js';
 export { SlabMemoryManager, type SlabMemoryManagerOptions } from './slab/slab-memory-manager.js';

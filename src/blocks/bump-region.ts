@@ -34,7 +34,7 @@ export class BumpRegion implements CarvedRegion {
 
   /**
    * @param unit - a power of two that `base` is a multiple of: blocks begin at multiples of it, and have whole ones
-   * @param clock - its one number is the present era, above 0
+   * @param options - `clock`: its one number is the present era, above 0
    */
   constructor(
     base: number,

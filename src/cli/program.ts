@@ -3,6 +3,7 @@ import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
 import { complain } from './complain.js';
 import { addConvertCommand } from './convert-command.js';
 import { addDoctorCommand } from './doctor-command.js';
+import { addModelCommand } from './model-command.js';
 import { addRecordCommand } from './record-command.js';
 import { addReplayCommand } from './replay-command.js';
 import { addServeCommand } from './serve-command.js';
@@ -61,6 +62,7 @@ function createProgram(done: (failed: boolean | number) => void): Command {
   addServeCommand(program, done);
   addRecordCommand(program, done);
   addConvertCommand(program);
+  addModelCommand(program);
   addShmCommand(program, done);
   addDoctorCommand(program);
   return program;

@@ -1,3 +1,5 @@
+export type { AccessPattern } from '../../adapters/os/access-advice.js';
+export type { ByteRange } from '../blocks/byte-ranges.js';
 export { BackendBuffer, type BufferTraits } from './buffers/backend-buffer.js';
 export { BackendBufferType, type BackendBufferTypeOptions } from './buffers/backend-buffer-type.js';
 export { ContextGraph, type GraphNodeOptions } from './context/context-graph.js';
@@ -6,11 +8,26 @@ export { MemoryContext, type MemoryContextOptions } from './context/memory-conte
 export { CONTEXT_ALIGNMENT, type ContextObject, OBJECT_HEADER_BYTES, type ObjectType } from './context/object-list.js';
 export type { Scratch } from './context/scratch-memory.js';
 export * from './dtypes.js';
+export type { MetadataValue, ModelDescription, ModelFormat, ModelTensor } from './files/model-description.js';
+export { readModel } from './files/read-model.js';
 export { GraphAllocator } from './graph/graph-allocator.js';
 export { type GraphNode, type GraphPlan, planGraph } from './graph/graph-plan.js';
 export type { LifetimeList } from './graph/lifetimes.js';
 export { type Placement, type PlacementOptions, placeLifetimes } from './graph/place-lifetimes.js';
+export { MappedFileDevice, MappedPart, MappedTensor } from './loader/mapped-tensor.js';
+export { analyzeLayers, type LayerUsage, layerOf, type ModelLayer } from './loader/model-layers.js';
+export { type LoadOptions, type LoadProgress, ModelLoader, type ModelLoaderOptions } from './loader/model-loader.js';
+export { MappedFile, type MappedFileOptions } from './mapped-file.js';
 export * from './shapes.js';
+export {
+  DEFAULT_BATCH_SIZE,
+  DEFAULT_CONTEXT_LENGTH,
+  estimateModelMemory,
+  type MemoryEstimate,
+  type RunSettings,
+} from './sizing/estimate-model-memory.js';
+export { type FitProposal, type FitSettings, type FitStep, fitToMemory } from './sizing/fit-to-memory.js';
+export { hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
 export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
 export { MemoryPart } from './tensors/memory-part.js';

@@ -1,0 +1,135 @@
+import type { Command } from 'commander';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
+import { formatBytes } from '../core/units.js';
+import type { LayerUsage } from '../model/loader/model-layers.js';
+import { ModelLoader } from '../model/loader/model-loader.js';
+import { estimateModelMemory, type MemoryEstimate } from '../model/sizing/estimate-model-memory.js';
+import { type FitProposal, fitToMemory } from '../model/sizing/fit-to-memory.js';
+import { hparamsOf } from '../model/sizing/model-hparams.js';
+import type { MemoryUsage } from '../model/tensors/memory-usage.js';
+import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { createProgress } from './progress.js';
+import { parseSize } from './size.js';
+import { layOut } from './table.js';
+
+interface Flags {
+  readonly memory?: string;
+  readonly load?: true;
+  readonly json?: true;
+}
+
+/** What is said of a model. */
+interface Report {
+  readonly path: string;
+  readonly format: string;
+  readonly fileBytes: number;
+  readonly usage: MemoryUsage;
+  readonly layers: readonly LayerUsage[];
+  /** Null when the file does not tell its hyper-parameters. */
+  readonly estimate: MemoryEstimate | null;
+  readonly fit: FitProposal | null;
+  /** Null unless it was asked for. */
+  readonly loadMs: number | null;
+}
+
+/** Adds `stowage model`. */
+export function addModelCommand(program: Command): void {
+  program
+    .command('model')
+    .description('Show what a model file (GGUF, safetensors) takes by type and layer, and how it fits into memory.')
+    .argument('<file>', 'a model; its description is checked, its data is not read')
+    .option('-m, --memory <size>', 'fit it into so much, a GPU say, such as 8GiB (default: what this machine has available)')
+    .option('--load', 'load all of it into memory, with a progress bar, and say how long that took')
+    .option('--json', 'print JSON instead of tables')
+    .addHelpText(
+      'after',
+      '\nThe fit makes smaller what it must, in this order: the context, the layers that lie in the memory, the batch.\n' +
+        'It needs hyper-parameters, which GGUF files name.',
+    )
+    .action(async (path: string, flags: Flags) => {
+      const memoryBytes = flags.memory === undefined ? availableBytes() : parseSize('--memory', flags.memory);
+      const report = await examine(path, memoryBytes, flags.load === true);
+      process.stdout.write(flags.json === true ? `${JSON.stringify({ version: 1, ...report }, null, 2)}\n` : text(report));
+    });
+}
+
+async function examine(path: string, memoryBytes: number, load: boolean): Promise<Report> {
+  using loader = await ModelLoader.open(path);
+  const { model } = loader;
+  const hparams = hparamsOf(model);
+  return {
+    path,
+    format: model.format,
+    fileBytes: model.fileBytes,
+    usage: loader.usage(),
+    layers: loader.usageByLayer(),
+    estimate: hparams === undefined ? null : estimateModelMemory(hparams),
+    fit: hparams === undefined ? null : fitToMemory(hparams, memoryBytes),
+    loadMs: load ? await timeLoad(loader) : null,
+  };
+}
+
+async function timeLoad(loader: ModelLoader): Promise<number> {
+  using runtime = new MemoryRuntime(new CpuDevice());
+  const progress = createProgress('loading', 'bytes');
+  const start = performance.now();
+  try {
+    using _loaded = await loader.load({
+      runtime,
+      onProgress: ({ doneBytes, totalBytes }) => progress.report(doneBytes, totalBytes),
+    });
+    return performance.now() - start;
+  } finally {
+    progress.stop();
+  }
+}
+
+/** What a process could get now, without swapping, and may have. */
+function availableBytes(): number {
+  return Math.floor(Math.min(process.availableMemory(), maxMemoryBytes()));
+}
+
+function text({ path, format, fileBytes, usage, layers, estimate, fit, loadMs }: Report): string {
+  const types = usage.byDType.map(({ dtype, tensors, bytes, share }) => [
+    dtype,
+    `${tensors}`,
+    formatBytes(bytes),
+    `${(100 * share).toFixed(1)} %`,
+  ]);
+  const rows = layers.map(({ layer, tensors, bytes, byDType }) => [
+    `${layer}`,
+    `${tensors}`,
+    formatBytes(bytes),
+    byDType.map(({ dtype }) => dtype).join(' '),
+  ]);
+  const columns = (first: string, last: string) => [
+    { heading: first, align: 'left' as const },
+    { heading: 'tensors', align: 'right' as const },
+    { heading: 'size', align: 'right' as const },
+    { heading: last, align: 'left' as const },
+  ];
+  return [
+    `${path}: ${format}, ${formatBytes(fileBytes)}, ${usage.tensors} tensors of ${formatBytes(usage.bytes)}`,
+    '',
+    ...layOut(columns('type', 'share'), types),
+    '',
+    ...layOut(columns('layer', 'types'), rows),
+    '',
+    ...(estimate === null || fit === null ? ['the file names no hyper-parameters to fit it by'] : fitLines(estimate, fit)),
+    ...(loadMs === null ? [] : ['', `loaded in ${loadMs.toFixed(0)} ms`]),
+    '',
+  ].join('\n');
+}
+
+function fitLines(estimate: MemoryEstimate, fit: FitProposal): string[] {
+  const { weightBytes, cacheBytes, computeBytes, overheadBytes, totalBytes } = estimate;
+  const whole = `all of it needs ${formatBytes(totalBytes)}`;
+  return [
+    `${whole}: weights ${formatBytes(weightBytes)}, cache ${formatBytes(cacheBytes)}, ` +
+      `compute ${formatBytes(computeBytes)}, overhead ${formatBytes(overheadBytes)}`,
+    `${formatBytes(fit.availableBytes)} available: ${fit.fits ? 'it fits' : 'it does not fit'} with a context of ` +
+      `${fit.contextLength}, ${fit.gpuLayers} layers there, batches of ${fit.batchSize}: ${formatBytes(fit.requiredBytes)}`,
+    ...fit.steps.map(({ setting, from, to, reason }) => `  ${setting} ${from} -> ${to}: ${reason}`),
+  ];
+}

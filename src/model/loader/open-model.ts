@@ -1,0 +1,115 @@
+import { statSync } from 'node:fs';
+import { MemoryError } from '../../core/errors.js';
+import type { ModelDescription } from '../files/model-description.js';
+import { readModel } from '../files/read-model.js';
+import { MappedFile, type MappedFileOptions } from '../mapped-file.js';
+import { MappedFileDevice } from './mapped-tensor.js';
+
+/** Models that are mapped, by the identity of their files. */
+const openModels = new Map<string, Promise<OpenModel>>();
+
+/** A model file that is mapped once, however many loaders use it, and which of its tensors they still need. */
+export class OpenModel {
+  readonly file: MappedFile;
+  readonly model: ModelDescription;
+  readonly device: MappedFileDevice;
+  readonly #key: string;
+  /** How many loaders need each tensor, in the order of the file. */
+  readonly #uses: Int32Array;
+  #loaders = 0;
+
+  private constructor(file: MappedFile, model: ModelDescription, key: string) {
+    this.file = file;
+    this.model = model;
+    this.device = new MappedFileDevice(file);
+    this.#key = key;
+    this.#uses = new Int32Array(model.tensors.length);
+  }
+
+  /**
+   * Maps a model file, or finds the mapping that another loader has of the same file; one more loader then uses it. A
+   * mapping of which parts were given back is left to those who use it, and the file is mapped anew.
+   *
+   * @throws as `MappedFile.open` and `readModel`
+   */
+  static async use(path: string, options: MappedFileOptions): Promise<OpenModel> {
+    for (;;) {
+      const key = identityOf(path);
+      let opening = openModels.get(key);
+      if (opening === undefined) {
+        opening = OpenModel.#open(path, key, options);
+        openModels.set(key, opening);
+        opening.catch(() => openModels.delete(key));
+      }
+      const open = await opening;
+      // It may have ended, or given parts back, while this one waited.
+      if (open.#isWhole()) {
+        open.#loaders++;
+        for (let at = 0; at < open.#uses.length; at++) open.#uses[at]!++;
+        return open;
+      }
+      if (openModels.get(key) === opening) openModels.delete(key);
+    }
+  }
+
+  /** How many loaders use it. */
+  get loaders(): number {
+    return this.#loaders;
+  }
+
+  /**
+   * One loader less needs some tensors. What nobody needs is unmapped, pages between such neighbours included.
+   *
+   * @returns the bytes of the file that are no longer mapped by this call
+   */
+  release(tensors: Iterable<number>): number {
+    let bytes = 0;
+    for (const at of tensors) if (--this.#uses[at]! === 0) bytes += this.#unmap(at);
+    return bytes;
+  }
+
+  /** One loader less uses it; with the last one the file is unmapped. */
+  leave(): void {
+    if (this.#loaders === 1) {
+      this.file.dispose();
+      openModels.delete(this.#key);
+    }
+    this.#loaders--;
+  }
+
+  static async #open(path: string, key: string, options: MappedFileOptions): Promise<OpenModel> {
+    const file = MappedFile.open(path, options);
+    try {
+      return new OpenModel(file, await readModel(file), key);
+    } catch (error) {
+      file.dispose();
+      throw error;
+    }
+  }
+
+  #isWhole(): boolean {
+    return !this.file.disposed && this.file.mappedRanges.length === 1 && this.file.mappedRanges[0]!.last === this.file.bytes;
+  }
+
+  /** Unmaps from the end of the last tensor before that somebody needs to the start of the next one. */
+  #unmap(at: number): number {
+    const { tensors, dataOffset } = this.model;
+    let before = at;
+    while (before > 0 && this.#uses[before - 1] === 0) before--;
+    let after = at;
+    while (after < tensors.length - 1 && this.#uses[after + 1] === 0) after++;
+    const first = before === 0 ? dataOffset : tensors[before - 1]!.offset + tensors[before - 1]!.bytes;
+    return this.file.unmapFragment(first, tensors[after + 1]?.offset ?? this.file.bytes);
+  }
+}
+
+/** Names a file as it is now: one that was replaced, or written to since, is another one. */
+function identityOf(path: string): string {
+  try {
+    const { dev, ino, size, mtimeMs } = statSync(path);
+    return `${dev}:${ino}:${size}:${mtimeMs}`;
+  } catch (error) {
+    const reason = `it cannot be opened: ${(error as Error).message}`;
+    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason }, error);
+  }
+}

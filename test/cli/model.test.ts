@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compiled } from '../fixtures/compiled.js';
+import { ggufBytes } from '../fixtures/gguf-bytes.js';
+import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
+import { stowage } from './compiled-cli.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'stowage-model-cli-'));
+const gguf = join(folder, 'tiny.gguf');
+const safetensors = join(folder, 'tiny.safetensors');
+const u32 = (value: number) => ({ type: 4, value }) as const;
+
+beforeAll(() => {
+  compiled();
+  writeFileSync(
+    gguf,
+    ggufBytes({
+      metadata: [
+        ['general.architecture', { type: 8, value: 'llama' }],
+        ['llama.embedding_length', u32(64)],
+        ['llama.block_count', u32(1)],
+        ['llama.feed_forward_length', u32(128)],
+        ['llama.context_length', u32(8192)],
+      ],
+      tensors: [
+        { name: 'token_embd.weight', ne: [64, 100], type: 0, offset: 0 },
+        { name: 'blk.0.attn_q.weight', ne: [64, 64], type: 8, offset: 25_600 },
+      ],
+      data: new Uint8Array(25_600 + 4352),
+    }),
+  );
+  writeFileSync(safetensors, safetensorsBytes({ a: { dtype: 'F16', shape: [4], data_offsets: [0, 8] } }, new Uint8Array(8)));
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('stowage model', () => {
+  test('prints what the model takes by type and layer, and that it fits this machine', () => {
+    const { code, stdout, stderr } = stowage(['model', gguf, '--load']);
+    expect([code, stderr]).toEqual([0, '']);
+    const lines = stdout.split('\n');
+    expect(lines[0]).toMatch(/: gguf, \d+\.\d\d KiB, 2 tensors of 29\.25 KiB$/);
+    expect(lines).toContain('f32         1  25.00 KiB  85.5 %');
+    expect(lines).toContain('q8_0        1   4.25 KiB  14.5 %');
+    expect(lines).toContain('input        1  25.00 KiB  f32');
+    expect(lines).toContain('0            1   4.25 KiB  q8_0');
+    expect(stdout).toMatch(/available: it fits with a context of 8192, 1 layers there, batches of 512: /);
+    expect(stdout).toMatch(/\nloaded in \d+ ms\n$/);
+  });
+
+  test('says what has to be smaller, and why', () => {
+    const { code, stdout } = stowage(['model', gguf, '-m', '9 MiB']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/9\.00 MiB available: it fits with a context of \d+/);
+    expect(stdout).toMatch(/\n {2}contextLength 8192 -> \d+: [\d.]+ MiB were lacking; a cache .* saves [\d.]+ MiB\n/);
+  });
+
+  test('prints JSON', () => {
+    const report = JSON.parse(stowage(['model', gguf, '--json', '--memory', '1GiB']).stdout);
+    expect(report).toMatchObject({
+      version: 1,
+      path: gguf,
+      format: 'gguf',
+      usage: { tensors: 2, bytes: 29_952 },
+      layers: [{ layer: 'input' }, { layer: 0, byDType: [{ dtype: 'q8_0' }] }],
+      fit: { fits: true, availableBytes: 2 ** 30, steps: [] },
+      loadMs: null,
+    });
+    expect(report.estimate.weightBytes).toBe(29_952);
+    expect(JSON.parse(stowage(['model', safetensors, '--json']).stdout)).toMatchObject({
+      format: 'safetensors',
+      estimate: null,
+      fit: null,
+    });
+    expect(stowage(['model', safetensors]).stdout).toContain('the file names no hyper-parameters to fit it by');
+  });
+
+  test.each([
+    [['package.json'], /^stowage: package\.json: its header of \d+|^stowage: package\.json: the length of its header is \d+/],
+    [['nowhere.gguf'], /^stowage: nowhere\.gguf: it cannot be opened: ENOENT/],
+    [[gguf, '-m', 'much'], /^stowage: --memory is "much"/],
+  ])('is one clear line for %o', (args, message) => {
+    const { code, stdout, stderr } = stowage(['model', ...args]);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(message);
+    expect(stderr.split('\n')).toHaveLength(2);
+  });
+});
