@@ -33,8 +33,8 @@ export class BumpRegion implements CarvedRegion {
   readonly #clock: Float64Array;
 
   /**
-   * @param unit - a power of two that `base` is a multiple of: blocks begin at multiples of it, and have whole ones
-   * @param options - `clock`: its one number is the present era, above 0
+   * Blocks begin at multiples of `unit`, a power of two that `base` is a multiple of, and have whole ones; the one number
+   * of `clock` is the present era, above 0.
    */
   constructor(
     base: number,
