@@ -12,6 +12,7 @@ export default defineConfig({
       { find: /^stowage\/adapters\/cuda$/, replacement: source('adapters/devices/cuda.ts') },
       { find: /^stowage\/adapters\/hip$/, replacement: source('adapters/devices/hip.ts') },
       { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
+      { find: /^stowage\/model$/, replacement: source('src/model/index.ts') },
       { find: /^stowage\/trace$/, replacement: source('src/trace/index.ts') },
       { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
       { find: /^stowage\/report$/, replacement: source('src/report/index.ts') },

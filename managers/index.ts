@@ -8,6 +8,8 @@ export {
   USER_LOCK,
 } from '../src/blocks/block-table.js';
 export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
+export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
+export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';
 export { CachingMemoryManager, type CachingMemoryManagerOptions } from './caching/caching-memory-manager.js';
 export { BookkeepingMemoryManager } from './decorators/bookkeeping-memory-manager.js';
 export type { Counter, Counters } from './decorators/counter-frame.js';
@@ -35,4 +37,6 @@ export {
 export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lru-policy.js';
 export { BlockMemoryManager, type ManagerOptions } from './policy/block-memory-manager.js';
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
+export { type ScratchMark, ScratchMemoryManager } from './scratch/scratch-memory-manager.js';
+export { SlabMemoryManager, type SlabMemoryManagerOptions } from './slab/slab-memory-manager.js';
 export { TlsfMemoryManager, type TlsfMemoryManagerOptions } from './tlsf/tlsf-memory-manager.js';

@@ -127,6 +127,25 @@ export function lockPages(address: number, bytes: number): void {
   if (lockFunction()(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualLock' : 'mlock');
 }
 
+/** Pages are locked when they come into memory, not at once. @see Source: linux/mman.h */
+const MLOCK_ONFAULT = 1;
+
+const lockOnFaultFunction = lazy(() =>
+  process.platform === 'linux' ? libc().optional<RangeAndFlags>('mlock2', 'int', ['uintptr_t', 'size_t', 'int']) : undefined,
+);
+
+/**
+ * Keeps pages in physical memory from the moment they are touched. (To lock private pages that can be written at once
+ * makes a copy of each.) Where there is no such call, as {@link lockPages}.
+ *
+ * @throws ERR_MEM_NATIVE when the system refuses
+ */
+export function lockTouchedPages(address: number, bytes: number): void {
+  const lock = lockOnFaultFunction();
+  if (lock === undefined) lockPages(address, bytes);
+  else if (lock(address, bytes, MLOCK_ONFAULT) !== 0) throw errnoError('mlock2');
+}
+
 /** Undoes {@link lockPages}. @throws ERR_MEM_NATIVE */
 export function unlockPages(address: number, bytes: number): void {
   if (unlockFunction()(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualUnlock' : 'munlock');

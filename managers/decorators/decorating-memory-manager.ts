@@ -111,6 +111,10 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     return this.inner.liveBlockCount();
   }
 
+  override ticketOf(ptr: DevicePtr): number {
+    return this.inner.ticketOf(ptr);
+  }
+
   override siteOf(ptr: DevicePtr): string | undefined {
     return this.inner.siteOf(ptr);
   }

@@ -2,7 +2,7 @@ import { MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import { kernel } from '../../src/blocks/kernel.js';
-import type { MemoryManagerDeviceInterface, StreamOperations } from '../../src/core/device-interface.js';
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, checkAlignment, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.js';
@@ -73,7 +73,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   }
 
   protected override checkStream(stream: number): void {
-    this.#streamsOf();
+    if (this.deviceInterface.streams === undefined) {
+      throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'streams', platform: `the device of ${this.name}` });
+    }
     if (!Number.isSafeInteger(stream) || stream < 0) {
       throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
         name: 'stream',
@@ -86,14 +88,13 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   protected place(bytes: number, alignment: number, stream: number, device: number): number {
     const order = this.#orderOf(device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
+    const own = this.#binsOf(stream, order, device);
     const found = order.take(stream, bytes);
-    // The first allocation of another stream gives stream 0 bins of its own.
-    this.#sources[device] = order.binsOf(0).place;
     if (found !== NONE) return found;
     const block = this.#growFor(bytes, order, device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     order.idle.carve(block, alignUp(bytes, this.#unitBytes));
-    this.blocks.setHome(block, order.binsOf(stream));
+    this.blocks.setHome(block, own);
     return block;
   }
 
@@ -106,6 +107,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     const order = this.#orders[device];
     if (order === undefined) return;
     order.waitUntil(() => false);
+    order.settle();
     this.trimIdle(order.idle, device);
   }
 
@@ -129,6 +131,11 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   protected override makeRoom(device: number, requestedBytes: number): boolean {
     if (this.waitForFit(device, requestedBytes)) return true;
     return super.makeRoom(device, requestedBytes);
+  }
+
+  /** Waits until no stream works on the idle blocks of a device, so that their memory can be given back. */
+  protected settle(device: number): void {
+    this.#orders[device]?.settle();
   }
 
   /** Waits for streams, the oldest work first, while that may make a block of at least `bytes` idle. @returns whether one is */
@@ -165,6 +172,13 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     while (address % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
   }
 
+  /** The free blocks of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */
+  #binsOf(stream: number, order: StreamOrder, device: number): FreeBlocks {
+    const own = order.binsOf(stream);
+    this.#sources[device] = order.binsOf(0).place;
+    return own;
+  }
+
   #growFor(bytes: number, order: StreamOrder, device: number): number {
     const block = this.grow(bytes, order.idle, device);
     this.noteAddress(this.blocks.addressOf(block));
@@ -176,8 +190,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     checkAlignment(alignment);
     const size = alignUp(bytes, this.#unitBytes);
     const step = Math.max(alignment, this.#unitBytes);
-    const own = order.binsOf(stream);
-    this.#sources[device] = order.binsOf(0).place;
+    const own = this.#binsOf(stream, order, device);
     let block = own.usable(size + step);
     if (block === NONE) {
       order.collect();
@@ -202,17 +215,11 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
         this.blocks,
         device,
         (group) => this.createBins(device, group),
-        () => this.#streamsOf(),
+        () => this.deviceInterface.streams,
       );
       this.#orders[device] = order;
       this.#sources[device] = order.idle.place;
     }
     return order;
-  }
-
-  #streamsOf(): StreamOperations {
-    const { streams } = this.deviceInterface;
-    if (streams !== undefined) return streams;
-    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'streams', platform: `the device of ${this.name}` });
   }
 }

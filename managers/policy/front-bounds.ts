@@ -12,8 +12,16 @@ const SHARE = 0.0051;
 /** What share of the bytes that may be deferred one block may have. */
 const LARGEST_SHARE = 0.16;
 
-/** Lets as many bytes wait in the front as go with the bytes that the manager holds. */
-export function boundFront(free: FreeBlocks, reservedBytes: number): void {
-  const boundBytes = Math.max(LEAST_BOUND_BYTES, reservedBytes * SHARE);
+/** What share of the bytes that a device has left may be deferred: where memory is short, blocks are joined at once. */
+const SHARE_OF_ROOM = 1 / 16;
+
+/**
+ * Lets as many bytes wait in the front as go with the bytes that the manager holds.
+ *
+ * @param roomBytes - what the device has left
+ */
+export function boundFront(free: FreeBlocks, reservedBytes: number, roomBytes: number): void {
+  const wishBytes = Math.max(LEAST_BOUND_BYTES, reservedBytes * SHARE);
+  const boundBytes = Math.max(0, Math.min(wishBytes, roomBytes * SHARE_OF_ROOM));
   free.setFrontBounds(Math.min(LARGEST_BYTES, boundBytes * LARGEST_SHARE), boundBytes);
 }

@@ -38,8 +38,9 @@ export class StreamOrder {
   readonly #blocks: BlockTable;
   readonly #device: number;
   readonly #createBins: (group: number) => FreeBlocks;
-  readonly #streams: () => StreamOperations;
+  readonly #deviceStreams: () => StreamOperations | undefined;
   readonly #bins = new Map<number, StreamBins>();
+  readonly #known = new Set<number>();
   readonly #users = new Map<number, Set<number>>();
   /** Oldest first, each. */
   #used: UsedBlock[] = [];
@@ -49,13 +50,18 @@ export class StreamOrder {
 
   /**
    * @param createBins - makes free blocks of a group
-   * @param streams - the device's; asked for when a stream other than 0 is used
+   * @param streams - the device's; without them no stream but 0 is named
    */
-  constructor(blocks: BlockTable, device: number, createBins: (group: number) => FreeBlocks, streams: () => StreamOperations) {
+  constructor(
+    blocks: BlockTable,
+    device: number,
+    createBins: (group: number) => FreeBlocks,
+    streams: () => StreamOperations | undefined,
+  ) {
     this.#blocks = blocks;
     this.#device = device;
     this.#createBins = createBins;
-    this.#streams = streams;
+    this.#deviceStreams = streams;
     this.idle = createBins(0);
   }
 
@@ -69,8 +75,9 @@ export class StreamOrder {
     return this.#used.length > 0 || [...this.#bins.values()].some(({ fresh, sealed }) => isFilled(fresh) || isFilled(sealed));
   }
 
-  /** What a stream's allocations are taken from first, and where its blocks go. */
+  /** What a stream's allocations are taken from first, and where its blocks go. @throws what the device throws for no stream */
   binsOf(stream: number): FreeBlocks {
+    this.#check(stream);
     if (this.#bins.size === 0) {
       if (stream === 0) return this.idle;
       this.#separate();
@@ -94,8 +101,9 @@ export class StreamOrder {
     return block;
   }
 
-  /** Marks one more stream that uses a live block. */
+  /** Marks one more stream that uses a live block. @throws what the device throws for no stream */
   addUser(block: number, stream: number): void {
+    this.#check(stream);
     if (stream === this.#streamOf(block)) return;
     const users = this.#users.get(block);
     if (users === undefined) this.#users.set(block, new Set([stream]));
@@ -144,6 +152,28 @@ export class StreamOrder {
       else if (sealed !== undefined) this.#waitForSealed(sealed);
       else return;
     }
+  }
+
+  /**
+   * Waits for stream 0 while it alone is used: what it has freed is idle then, though it may work on it. Memory that goes
+   * back to the device must not be worked on.
+   */
+  settle(): void {
+    const streams = this.#deviceStreams();
+    if (this.#bins.size > 0 || streams === undefined) return;
+    const event = streams.record(0);
+    try {
+      streams.synchronize(event);
+    } finally {
+      streams.destroy(event);
+    }
+  }
+
+  /** Has the device look at a stream when it is first named: an event that fails later would fail a free. */
+  #check(stream: number): void {
+    if (stream === 0 || this.#known.has(stream)) return;
+    this.#streams().destroy(this.#streams().record(stream));
+    this.#known.add(stream);
   }
 
   /** From now on each stream has bins of its own, stream 0 too: what is free or live is stream 0's. */
@@ -234,6 +264,10 @@ export class StreamOrder {
       this.#streams().destroy(events.pop()!);
     }
     return true;
+  }
+
+  #streams(): StreamOperations {
+    return this.#deviceStreams()!;
   }
 
   #streamOf(block: number): number {

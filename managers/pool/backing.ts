@@ -31,6 +31,8 @@ export interface BackingParts {
   readonly device: number;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** Waits until no stream works on idle blocks; before memory is given back. */
+  readonly settle: () => void;
   /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */
   readonly waitForFit: (bytes: number) => boolean;
 }
@@ -56,6 +58,12 @@ export class GrowthLimit {
   limitFor(peakBytes: number): number {
     const { deviceInterface, device, slack } = this.#parts;
     return Math.min(peakBytes * (1 + slack), deviceInterface.getMaxMemorySize(device));
+  }
+
+  /** What the device has beyond what the pool holds. */
+  get roomBytes(): number {
+    const { stats, deviceInterface, device } = this.#parts;
+    return deviceInterface.getMaxMemorySize(device) - stats.reservedBytes;
   }
 
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */

@@ -158,7 +158,7 @@ export class PageBacking implements Backing {
     }
     if (blocks.bytesOf(part) > bytes) this.#holes.putIn(blocks.split(part, bytes));
     stats.reserved(bytes);
-    boundFront(idle, stats.reservedBytes);
+    boundFront(idle, stats.reservedBytes, this.#limit.roomBytes);
     return idle.join(part);
   }
 
@@ -171,9 +171,12 @@ export class PageBacking implements Backing {
       const pages = this.#pagesOf(block);
       return pages < leastBytes ? 0 : pages;
     };
+    let isSettled = false;
     for (let left = bytes; left > 0; ) {
       const block = findReclaimable(idle, left, 2 * this.#pageBytes, stats.reservedBytes, sizeOf, givesOf);
       if (block === NONE) return;
+      if (!isSettled) this.#parts.settle();
+      isSettled = true;
       left -= this.#decommit(block);
     }
   }

@@ -128,6 +128,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       deviceInterface,
       device,
       slack: this.#slack,
+      settle: () => this.settle(device),
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };
     if (virtual === undefined) return (this.#backings[device] = new SegmentBacking(parts));

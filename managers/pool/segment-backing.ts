@@ -59,7 +59,7 @@ export class SegmentBacking implements Backing {
     if (ptr === NULL_PTR) return NONE;
     const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
-    boundFront(idle, stats.reservedBytes);
+    boundFront(idle, stats.reservedBytes, this.#limit.roomBytes);
     idle.putIn(block);
     return block;
   }
@@ -67,10 +67,13 @@ export class SegmentBacking implements Backing {
   /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
   #reclaim(bytes: number, leastBytes: number): void {
     const { blocks, idle, stats, deviceInterface } = this.#parts;
+    let isSettled = false;
     for (let left = bytes; left > 0 && idle.openCount > 0; ) {
       const block = idle.openAt(Math.min(idle.openPositionOf(left), idle.openCount - 1));
       const size = blocks.bytesOf(block);
       if (size < leastBytes) return;
+      if (!isSettled) this.#parts.settle();
+      isSettled = true;
       deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
       idle.takeOut(block);
       blocks.remove(block);

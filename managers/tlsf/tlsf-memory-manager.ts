@@ -29,7 +29,6 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
     const bins = this.createFreeBlocks({ device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'good' });
     if (group === 0) {
       bins.addFront(0, 0);
-      boundFront(bins, 0);
     }
     return bins;
   }
@@ -43,7 +42,8 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
     const block = this.nativeAllocate(segmentBytes(alignUp(bytes, MIN_BLOCK_BYTES)), MIN_BLOCK_BYTES, device, bytes);
     if (block === NONE) return idle.usable(bytes);
     idle.putIn(block);
-    boundFront(idle, this.statsOf(device).reservedBytes);
+    const { reservedBytes } = this.statsOf(device);
+    boundFront(idle, reservedBytes, this.deviceInterface.getMaxMemorySize(device) - reservedBytes);
     return block;
   }
 }

@@ -219,8 +219,11 @@ export class BlockTable {
     for (const block of this) {
       count++;
       const next = this.nextOf(block);
+      const previous = this.previousOf(block);
       const bytes = this.bytesOf(block);
+      ensure(previous === NONE || this.#exists(previous), `the block before ${block} exists`);
       if (next !== NONE) {
+        ensure(this.#exists(next), `the block behind ${block} exists`);
         ensure(this.previousOf(next) === block, `previous(next(${block})) == ${block}`);
         ensure(this.addressOf(next) === this.addressOf(block) + bytes, `block ${next} begins where ${block} ends`);
         ensure(this.deviceOf(next) === this.deviceOf(block), `blocks ${block} and ${next} are on one device`);
@@ -230,6 +233,10 @@ export class BlockTable {
       ensure(this.find(this.addressOf(block)) === block, `block ${block} is found under its address`);
     }
     ensure(count === this.count, `${count} blocks are counted as ${this.count}`);
+  }
+
+  #exists(block: number): boolean {
+    return this.find(this.addressOf(block)) === block;
   }
 }
 

@@ -1,7 +1,9 @@
+import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { MemoryError } from '../core/errors.js';
+import { MiB } from '../core/units.js';
 import type { Check } from './check.js';
 
 /** Every host for native engines; each is used for real, as far as no model or file is needed. */
@@ -9,6 +11,7 @@ export const HOST_CHECKS: readonly Check[] = [
   { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
   { kind: 'host', name: 'onnxruntime', run: () => useOnnxRuntime() },
   { kind: 'host', name: 'sqlite', run: () => useSqlite() },
+  { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
 ];
 
 function useCAllocator(): string {
@@ -37,6 +40,13 @@ function useSqlite(): string {
   if (ptr === 0 || host.slot.liveBlocks === 0) throw noMemory('sqlite3_malloc');
   host.call(() => free(ptr));
   return `SQLite ${version} (${path}) allocates from its manager`;
+}
+
+function useArrayFire(): string {
+  using host = ArrayFireHost.open();
+  const ptr = host.slot.alloc(MiB, true);
+  host.slot.unlock(ptr, true);
+  return `version ${host.version}, devices: ${host.deviceCount}`;
 }
 
 function noMemory(functionName: string): MemoryError {

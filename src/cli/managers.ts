@@ -1,10 +1,13 @@
 import {
+  ArenaMemoryManager,
+  BuddyMemoryManager,
   CachingMemoryManager,
   DEFAULT_MAX_BUFFERS,
   DefaultMemoryManager,
   LimitingMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  SlabMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
 import type { ManagerFactory } from '../core/process-state.js';
@@ -16,6 +19,10 @@ export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map<string, Man
   ['pool', (deviceCount, table) => new PoolMemoryManager(deviceCount, table)],
   ['tlsf', (deviceCount, table) => new TlsfMemoryManager(deviceCount, table)],
   ['default', (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table)],
+  ['buddy', (deviceCount, table) => new BuddyMemoryManager(deviceCount, table)],
+  ['slab', (deviceCount, table) => new SlabMemoryManager(deviceCount, table)],
+  // Nobody resets it in a replay: it shows what its places cost when blocks end one by one.
+  ['arena', (deviceCount, table) => new ArenaMemoryManager(deviceCount, table)],
 ]);
 
 /** Puts a quota around the managers that a factory makes. @param limitBytes - of live blocks; undefined for none */

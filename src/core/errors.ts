@@ -14,6 +14,8 @@ export interface MemoryErrorFacts {
     segmentBytes?: number;
     /** What refused, where it was not the device: `512 bytes`, `10 blocks`. Cached memory given back does not help then. */
     quota?: string;
+    /** How many bytes more would have been enough, where that is known. */
+    missingBytes?: number;
   };
   /** A size is negative, no integer, NaN or above 2^53 - 1. */
   ERR_MEM_INVALID_SIZE: { bytes: number };
@@ -49,6 +51,8 @@ export interface MemoryErrorFacts {
   ERR_MEM_TRACE_WRITE: { file: string };
   /** The handle was disposed, moved away, or its runtime was closed. */
   ERR_MEM_DISPOSED: { what: string };
+  /** A tensor has no memory yet: its context was made with noAlloc, and nobody has placed it. */
+  ERR_MEM_NO_DATA: { tensor: string };
   /** A byte range does not lie inside its block. */
   ERR_MEM_OUT_OF_RANGE: { offsetBytes: number; bytes: number; blockBytes: number };
   /** A device, driver or library is not on this machine. */
@@ -123,6 +127,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
   ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
   ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
+  ERR_MEM_NO_DATA: (f) => `${f.tensor} has no memory yet: place it in a backend buffer`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,

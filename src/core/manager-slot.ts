@@ -1,10 +1,9 @@
-import type { EventEmitter } from 'eventemitter3';
-import { attempt } from './attempt.js';
 import type { LogSink } from './call-log.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
-import type { MemoryEvents, SlotKind } from './events.js';
+import type { SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { OutOfMemoryLadder } from './out-of-memory-ladder.js';
 import type { SeatedManager } from './seated-manager.js';
 import type { SlotObserver } from './slot-observer.js';
 import { type ManagerSlotOptions, SlotSeats } from './slot-seats.js';
@@ -20,15 +19,14 @@ import { type DevicePtr, NULL_PTR } from './units.js';
 export class ManagerSlot {
   readonly kind: SlotKind;
   readonly #natives: NativeFunctions;
-  readonly #events: EventEmitter<MemoryEvents>;
   readonly #seats: SlotSeats;
-  #asking = false;
+  readonly #ladder: OutOfMemoryLadder;
 
   constructor(options: ManagerSlotOptions) {
     this.kind = options.kind;
     this.#natives = options.natives;
-    this.#events = options.events;
     this.#seats = new SlotSeats(options);
+    this.#ladder = new OutOfMemoryLadder(this.#seats, options);
   }
 
   /** The manager that serves allocations; null before the first one. */
@@ -226,6 +224,11 @@ export class ManagerSlot {
     return this.#seats.ownerOf(ptr)?.manager.siteOf(ptr);
   }
 
+  /** The manager's ticket for a live block; see {@link MemoryManagerAdapter.ticketOf}. */
+  ticketOf(ptr: DevicePtr): number {
+    return this.#seats.ownerOf(ptr)?.manager.ticketOf(ptr) ?? 0;
+  }
+
   /** Makes every manager here give its cached memory back. */
   signalMemoryCleanup(): void {
     for (const seat of this.#seats.all()) {
@@ -281,23 +284,13 @@ export class ManagerSlot {
 
   /** The rest of the out-of-memory ladder, after the active manager has given back what it cached. */
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
-    let error = failure;
-    if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) {
-      const cachedHelps = error.facts.quota === undefined;
-      for (const makeRoom of [() => cachedHelps && this.#giveCachedBack(), () => this.#askListeners(bytes)]) {
-        try {
-          if (!makeRoom()) continue;
-          const ptr = this.#tryAgain(bytes, userLock, alignment, stream);
-          if (ptr !== NULL_PTR) return ptr;
-        } catch (again) {
-          error = again;
-          if (!MemoryError.is(again, 'ERR_MEM_OUT_OF_MEMORY')) break;
-        }
-      }
+    try {
+      return this.#ladder.climb(failure, bytes, () => this.#tryAgain(bytes, userLock, alignment, stream));
+    } catch (error) {
+      // A number that is no size would make a line that cannot be read.
+      if (Number.isSafeInteger(bytes) && bytes >= 0) this.#noteRefusal(error, bytes, userLock, stream);
+      throw error;
     }
-    // A number that is no size would make a line that cannot be read.
-    if (Number.isSafeInteger(bytes) && bytes >= 0) this.#noteRefusal(error, bytes, userLock, stream);
-    throw error;
   }
 
   #tryAgain(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
@@ -324,7 +317,7 @@ export class ManagerSlot {
   ): DevicePtr {
     this.#allocEnded(seat, ptr);
     if (ptr === NULL_PTR && bytes > 0) {
-      return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
+      return this.#allocAfterFailure(this.#ladder.outOfMemory(bytes), bytes, userLock, alignment, stream);
     }
     if (seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
     return ptr;
@@ -381,40 +374,5 @@ export class ManagerSlot {
     if (seat?.log.watched !== true) return;
     seat.log.line(call, NULL_PTR, userUnlock);
     this.#seats.observers.free(seat.handle, NULL_PTR);
-  }
-
-  #giveCachedBack(): boolean {
-    const before = this.reservedBytes;
-    for (const seat of this.#seats.all()) {
-      this.#seats.observers.cleanup(seat.handle);
-      attempt(() => seat.manager.signalMemoryCleanup());
-    }
-    return this.reservedBytes < before;
-  }
-
-  /** A listener that runs out of memory itself is not asked again. */
-  #askListeners(bytes: number): boolean {
-    const manager = this.active;
-    if (manager === null || this.#asking) return false;
-    const device = this.#natives.getActiveDeviceId();
-    this.#asking = true;
-    try {
-      return this.#events.emit('oom', { slot: this.kind, manager, requestedBytes: bytes, device });
-    } finally {
-      this.#asking = false;
-    }
-  }
-
-  /** The error for a manager that answers null instead of throwing. */
-  #outOfMemory(requestedBytes: number): MemoryError {
-    const device = this.#natives.getActiveDeviceId();
-    const stats = this.#seats.active?.manager.getMemoryStats(device);
-    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
-      requestedBytes,
-      allocatedBytes: stats?.allocatedBytes.current ?? 0,
-      reservedBytes: stats?.reservedBytes.current ?? this.#seats.active?.ledger.reservedBytes ?? 0,
-      capacityBytes: this.#natives.getMaxMemorySize(device),
-      device,
-    });
   }
 }

@@ -141,6 +141,15 @@ export abstract class MemoryManagerAdapter {
     return undefined;
   }
 
+  /**
+   * Tells blocks apart that had the same address one after the other, for a manager that frees blocks by itself (an arena's
+   * reset): a handle keeps the ticket of its block, and is disposed of when the address has another one. 0 for an address
+   * without a live block; always 0 for a manager that frees nothing by itself, as it is unless a subclass says otherwise.
+   */
+  ticketOf(_ptr: DevicePtr): number {
+    return 0;
+  }
+
   /** Where a live block was allocated (a stack trace), or undefined when the manager does not track it. */
   siteOf(_ptr: DevicePtr): string | undefined {
     return undefined;

@@ -1,3 +1,4 @@
+import type { Device } from '../core/device.js';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
@@ -32,6 +33,11 @@ export abstract class BlockHandle {
   /** The bytes that were asked for. */
   get bytes(): number {
     return this.block.bytes;
+  }
+
+  /** The device whose memory it is. */
+  get device(): Device {
+    return this.block.device;
   }
 
   /** The kind of its device, such as `cpu`. */
@@ -97,6 +103,16 @@ export abstract class BlockHandle {
     if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
   }
 
+  /**
+   * Marks a further stream of the device that uses the block: once freed it is used again only when that stream is done, too.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams or the manager keeps no stream order
+   */
+  recordStream(stream: number): void {
+    const { slot, ptr, bytes } = this.block;
+    if (bytes > 0) slot.recordStream(ptr, stream);
+  }
+
   /** Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. */
   dispose(): void {
     if (this.#owned === undefined) return;
@@ -121,7 +137,8 @@ export abstract class BlockHandle {
   }
 }
 
-function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
+/** @throws ERR_MEM_OUT_OF_RANGE unless the bytes lie in a block of that size */
+export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
   const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
   if (!fits || offsetBytes + bytes > blockBytes) {
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });

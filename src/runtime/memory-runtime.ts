@@ -30,12 +30,17 @@ export interface AllocateOptions {
   readonly alignment?: number;
   /** True fills the block with zeros. @defaultValue false */
   readonly zero?: boolean;
-  /** The stream that uses the block first, for managers that keep stream order. @defaultValue 0, the default stream */
+  /** The stream that uses the block first. @defaultValue that of the surrounding {@link MemoryRuntime.withStream}, or 0 */
   readonly stream?: number;
   /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
   readonly tag?: string;
   /** True takes page-locked host memory. @defaultValue false */
   readonly pinned?: boolean;
+  /**
+   * Called when the block was given back by its last owner, a scope or the collector's backstop. It must not throw.
+   * `runtime.close()` frees without calling it.
+   */
+  readonly onFreed?: () => void;
 }
 
 /**
@@ -47,6 +52,7 @@ export interface AllocateOptions {
 export class MemoryRuntime extends MemoryHost {
   readonly device: Device;
   readonly #exitSink: LogSink | false;
+  #stream = 0;
 
   /** @param device - the memory to hand out */
   constructor(device: Device, options: MemoryRuntimeOptions = {}) {
@@ -69,7 +75,9 @@ export class MemoryRuntime extends MemoryHost {
     this.startUse();
     const slot = options.pinned === true ? this.pinnedSlot : this.slot;
     const tag = options.tag ?? currentTag();
-    const alloc = () => slot.alloc(bytes, true, options.alignment, options.stream);
+    // Pinned memory has no streams: there a stream has to be asked for by name.
+    const stream = options.stream ?? (slot === this.slot ? this.#stream : 0);
+    const alloc = () => slot.alloc(bytes, true, options.alignment, stream);
     const ptr = tag === undefined ? alloc() : withAllocationTag(tag, alloc);
     if (options.zero === true && bytes > 0) {
       try {
@@ -79,7 +87,7 @@ export class MemoryRuntime extends MemoryHost {
         throw error;
       }
     }
-    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes));
+    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
     Scope.current()?.adopt(handle);
     return handle;
   }
@@ -129,6 +137,30 @@ export class MemoryRuntime extends MemoryHost {
     }
   }
 
+  /**
+   * Runs `fn`, which must not be asynchronous, and allocates for a stream of the device what it allocates: the block may be
+   * used on that stream at once, and comes back to it first. See docs/devices.md.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT when `fn` returns a promise: what it did after its first await was not on the stream
+   */
+  withStream<T>(stream: number, fn: () => T): T {
+    const before = this.#stream;
+    this.#stream = stream;
+    try {
+      const result = fn();
+      if (isThenable(result)) {
+        throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+          name: 'fn',
+          value: 'asynchronous',
+          expected: 'a synchronous function',
+        });
+      }
+      return result;
+    } finally {
+      this.#stream = before;
+    }
+  }
+
   /** Statistics of the active manager for a device (the active one by default); undefined before the first allocation. */
   stats(device: number = this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
     return this.slot.active?.getMemoryStats(device);
@@ -169,4 +201,8 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }

@@ -8,6 +8,7 @@ import type { DevicePtr } from '../core/units.js';
 /** The block that one handle owns, or that several share. It outlives handles that are dropped, and then frees itself. */
 export class OwnedBlock implements Reclaimable {
   #holders = 1;
+  readonly #ticket: number;
 
   constructor(
     readonly host: MemoryHost,
@@ -15,11 +16,14 @@ export class OwnedBlock implements Reclaimable {
     readonly slot: ManagerSlot,
     readonly ptr: DevicePtr,
     readonly bytes: number,
-  ) {}
+    readonly onFreed: (() => void) | undefined = undefined,
+  ) {
+    this.#ticket = slot.ticketOf(ptr);
+  }
 
-  /** True when the runtime was closed, which has given the block back. */
+  /** True when the block was given back without its holders: the runtime was closed, or an arena was reset. */
   get gone(): boolean {
-    return this.slot.closed;
+    return this.slot.closed || this.slot.ticketOf(this.ptr) !== this.#ticket;
   }
 
   get holders(): number {
@@ -35,6 +39,7 @@ export class OwnedBlock implements Reclaimable {
   release(): void {
     if (this.#holders === 1 && !this.gone) this.slot.unlock(this.ptr, true);
     this.#holders--;
+    if (this.#holders === 0) this.onFreed?.();
   }
 
   /**

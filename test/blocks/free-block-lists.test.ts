@@ -115,6 +115,21 @@ describe('FreeBlocks', () => {
       ]);
     });
 
+    test('gives no block of another size, of however many sizes some wait', () => {
+      const { churn, free, table } = fronted(2 ** 16, 2 ** 30);
+      churn.bench.fill(2 ** 28, free);
+      const sizes = Array.from({ length: 4000 }, (_, i) => 16 * (i + 1));
+      for (let round = 0; round < 2; round++) {
+        const held = (i: number) => table.bytesOf(table.findLive(churn.held[i]!));
+        for (const bytes of sizes) churn.allocate(free, bytes);
+        expect(sizes.filter((bytes, i) => held(i) !== bytes)).toEqual([]);
+        while (churn.held.length > 0) churn.free(churn.held.length - 1);
+        expect(free.deferredBytes).toBeGreaterThan(0);
+      }
+      free.flush();
+      expect(churn.bench.sizes(free.toArray())).toEqual([2 ** 20, 2 ** 28]);
+    });
+
     test('joins blocks when more bytes wait than should, those of sizes that nobody asks for first', () => {
       const { churn, free } = fronted(1024, 4096);
       for (let i = 0; i < 40; i++) churn.allocate(free, 16 * (1 + (i % 4)));

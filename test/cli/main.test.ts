@@ -179,8 +179,14 @@ describe('stowage replay', () => {
       [['nowhere.trace'], 'nowhere.trace: there is no such file'],
       [['test'], 'test: it is a folder, not a file'],
       [['package.json'], 'package.json:1: its format is not known: it begins like no allocation trace'],
-      [[RESNET, '-m', 'cachng'], '--manager is "cachng", but must be one of caching, lru, pool, tlsf, default'],
-      [[RESNET, '-m', 'caching,,default'], '--manager is "", but must be one of caching, lru, pool, tlsf, default'],
+      [
+        [RESNET, '-m', 'cachng'],
+        '--manager is "cachng", but must be one of caching, lru, pool, tlsf, default, buddy, slab, arena',
+      ],
+      [
+        [RESNET, '-m', 'caching,,default'],
+        '--manager is "", but must be one of caching, lru, pool, tlsf, default, buddy, slab, arena',
+      ],
       [[RESNET, '-d', 'cup'], '--device is "cup", but must be one of cpu, cuda, hip, simulated, opencl (did you mean cpu?)'],
       [[RESNET, '-c', '12XB'], '--capacity is "12XB", but must be a size above 0 such as 512MiB, 1.5GiB or 1024'],
       [[RESNET, '-c', '1MiB', '-d', 'cpu'], "--capacity does not go with --device cpu, whose capacity is the machine's"],

@@ -18,6 +18,7 @@ const OUTPUT: Record<string, RegExp> = {
   'logging.mjs': /^initialize nativeAlloc alloc unlock shutdown nativeFree\n$/,
   'swapping.mjs': /the old block still holds 7\nCachingMemoryManager stopped\nCachingMemoryManager stopped\n$/,
   'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
+  'arrayfire.mjs': /^(arrayfire is absent: .+|1 M floats: status 0, 1 live\n8 M floats: status 101, ERR_MEM_OUT_OF_MEMORY)\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
@@ -29,6 +30,9 @@ const OUTPUT: Record<string, RegExp> = {
   'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
   'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,
   'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
+  'tensors.mjs':
+    /^the first column is 1 and 4\n2 tensors, 144.02 KiB\n {2}q4_K: .* \(100.0 %\)\n {2}f32: .*\n0 tensors are live\n$/,
+  'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'onnxruntime.mjs':
     /^1,4: 0\.7616\npast the manager: 160000 bytes\n10000,4: 0\.7616\n1 block from LimitingMemoryManager, 0 are live\n$/,
   'sqlite.mjs': /^small table: 0\nlarge table: 7, limited to 4194304 bytes\n0 blocks are live\n$/,

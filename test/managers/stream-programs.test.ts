@@ -2,12 +2,12 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
-import { KINDS, StreamBench, StreamProgram, streamStep } from './stream-program.js';
+import { KINDS, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
 
 describe.each(KINDS)('$name', (kind) => {
-  const run = (capacityBytes: number, deviceCount: number, numRuns: number) =>
+  const run = (capacityBytes: number, deviceCount: number, streams: number, numRuns: number) =>
     fc.assert(
-      fc.asyncProperty(fc.array(streamStep, { maxLength: 140, size: 'max' }), async (steps) => {
+      fc.asyncProperty(fc.array(stepsWith(streams), { maxLength: 140, size: 'max' }), async (steps) => {
         const program = new StreamProgram(new StreamBench(kind, capacityBytes, deviceCount));
         for (const step of steps) {
           program.perform(step);
@@ -20,10 +20,12 @@ describe.each(KINDS)('$name', (kind) => {
       { numRuns },
     );
 
-  test('hands out no block too early in any program, and gives everything back with work pending', () => run(2 ** 40, 1, 40));
+  test('hands out no block too early in any program, and gives everything back with work pending', () => run(2 ** 40, 1, 4, 40));
 
   test('hands out no block too early, and waits for all that was freed before it is out of memory, on a small device', () =>
-    run(24 * MiB, 1, 40));
+    run(24 * MiB, 1, 4, 40));
 
-  test('hands out no block too early on several devices', () => run(48 * MiB, 3, 20));
+  test('hands out no block too early on several devices', () => run(48 * MiB, 3, 4, 20));
+
+  test('lets no memory go while stream 0 works on it, when no other stream was ever used', () => run(32 * MiB, 1, 1, 40));
 });

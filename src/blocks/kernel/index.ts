@@ -267,6 +267,7 @@ export function holdAgain(block: Block, locks: i32): void {
   statistics.requested += <f64>block.requested;
   statistics.allocated += <f64>block.bytes;
   statistics.blocks += 1;
+  if (block.hasUsers != 0) statistics.deferred -= <f64>block.bytes;
 }
 
 // Free blocks

@@ -1,10 +1,10 @@
 import { alignedAlloc, alignedFree } from '../../../adapters/os/aligned-memory.js';
 import { fillBytes } from '../../../adapters/os/bytes.js';
 import { discardPages, pageBytes } from '../../../adapters/os/mapping.js';
+import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
-import { NativeMemory } from './native-memory.js';
 import { outOfRoom } from './system-error.js';
 
 /** A region from the C library's heap, for one process. */

@@ -1,8 +1,8 @@
 import { discardPages, mapPages, pageBytes, unmapPages } from '../../../adapters/os/mapping.js';
+import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
-import { NativeMemory } from './native-memory.js';
 import { noRoomOr } from './system-error.js';
 
 /** A region of pages mapped for one process; a page takes memory when it is touched first. */

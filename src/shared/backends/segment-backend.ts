@@ -1,13 +1,13 @@
 import { ftruncateSync, statfsSync } from 'node:fs';
 import { reserveFile } from '../../../adapters/os/file-reserve.js';
 import { pageBytes, replacePages, unmapPages } from '../../../adapters/os/mapping.js';
+import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { mapShared } from '../../../adapters/os/shared-mapping.js';
 import { MemoryError } from '../../core/errors.js';
 import { alignUp, formatBytes } from '../../core/units.js';
 import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 import type { BackendType } from './backend-type.js';
 import { type BackendParts, checkRegionBytes, headerOf, MemoryBackend, newFacts } from './memory-backend.js';
-import { NativeMemory } from './native-memory.js';
 import { inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
 import type { SegmentStore } from './segment-store.js';
 import { noRoomOr, outOfRoom } from './system-error.js';

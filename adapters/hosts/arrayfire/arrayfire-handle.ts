@@ -1,0 +1,211 @@
+import type { NativeFunctions } from '../../../src/core/device-interface.js';
+import type { SlotKind } from '../../../src/core/events.js';
+import { alignUp, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { AF_ERR_NO_MEM, type AfFunction, type ArrayFireLibrary } from './arrayfire-library.js';
+
+/** The names of the callbacks, as in `af_memory_manager_set_<name>_fn`: ArrayFire crashes when it misses one. */
+export const CALLBACK_NAMES = [
+  'initialize',
+  'shutdown',
+  'alloc',
+  'allocated',
+  'unlock',
+  'signal_memory_cleanup',
+  'print_info',
+  'user_lock',
+  'user_unlock',
+  'is_user_locked',
+  'get_memory_pressure',
+  'jit_tree_exceeds_memory_pressure',
+  'add_memory_management',
+  'remove_memory_management',
+] as const;
+
+/** The name of one of ArrayFire's callbacks. */
+export type CallbackName = (typeof CALLBACK_NAMES)[number];
+
+/** A native allocation. */
+interface Segment {
+  /** What ArrayFire gave. */
+  readonly base: DevicePtr;
+  /** What the manager got. */
+  readonly start: DevicePtr;
+  readonly bytes: number;
+}
+
+/**
+ * Native memory of managers that were replaced in ArrayFire while arrays of theirs lived: nobody frees it any more, and
+ * the release of such an array must not free a part of it.
+ */
+const lost: Segment[] = [];
+
+/**
+ * An `af_memory_manager`, which represents one slot in ArrayFire from its creation to its release.
+ *
+ * It is set once and unset once. Setting an active handle again, or calling its native functions while it is not set,
+ * crashes ArrayFire: {@link isSet} guards both.
+ */
+export class ArrayFireHandle {
+  readonly kind: SlotKind;
+  readonly address: number;
+  readonly #library: ArrayFireLibrary;
+  readonly #segments = new Map<number, Segment>();
+  readonly #out = new BigUint64Array(1);
+  readonly #int = new Int32Array(1);
+  readonly #float = new Float32Array(1);
+  #state: 'created' | 'setting' | 'set' | 'unsetting' | 'replaced' | 'unset' | 'released' = 'created';
+
+  /** @throws ERR_MEM_NATIVE */
+  constructor(library: ArrayFireLibrary, kind: SlotKind) {
+    library.call('af_create_memory_manager', this.#out);
+    this.#library = library;
+    this.kind = kind;
+    this.address = Number(this.#out[0]);
+  }
+
+  /** Whether ArrayFire calls this one now, and its native functions work. */
+  get isSet(): boolean {
+    return this.#state === 'set';
+  }
+
+  /** Whether another manager, not of this host, took this one's place in ArrayFire. */
+  get isReplaced(): boolean {
+    return this.#state === 'replaced';
+  }
+
+  /** What the managers of the slot get. */
+  get natives(): NativeFunctions {
+    return {
+      getActiveDeviceId: () => this.#activeDeviceId(),
+      getMaxMemorySize: (device) => this.#maxMemorySize(device),
+      nativeAlloc: (bytes, alignment) => this.#allocate(bytes, Math.max(1, alignment ?? 1)),
+      nativeFree: (ptr) => this.#free(ptr),
+      getMemoryPressureThreshold: () => {
+        this.#call('af_memory_manager_get_memory_pressure_threshold', this.#float);
+        return this.#float[0]!;
+      },
+      setMemoryPressureThreshold: (value) => this.#call('af_memory_manager_set_memory_pressure_threshold', value),
+    };
+  }
+
+  /** What the handle carries for its owner: the handle of the active manager, 0 before the first. @throws ERR_MEM_NATIVE */
+  get payload(): number {
+    this.#call('af_memory_manager_get_payload', this.#out);
+    return Number(this.#out[0]);
+  }
+
+  set payload(value: number) {
+    this.#call('af_memory_manager_set_payload', value);
+  }
+
+  /** Sets every callback, then makes ArrayFire use them. Calls `initialize`. @throws ERR_MEM_NATIVE; ArrayFire does not use it then */
+  set(callbacks: Readonly<Record<CallbackName, number>>): void {
+    for (const name of CALLBACK_NAMES) this.#call(`af_memory_manager_set_${name}_fn`, callbacks[name]);
+    this.#state = 'setting';
+    try {
+      this.#call(this.kind === 'pinned' ? 'af_set_memory_manager_pinned' : 'af_set_memory_manager', undefined);
+    } catch (error) {
+      // Where ArrayFire has come as far as `initialize`, a failed call leaves the manager in its place.
+      if (this.isSet) this.unset();
+      this.#state = 'unset';
+      throw error;
+    }
+    this.#state = 'set';
+  }
+
+  /** Notes that ArrayFire has called `initialize`: from now on it has taken the handle. */
+  taken(): void {
+    this.#state = 'set';
+  }
+
+  /** Gives the slot back to ArrayFire's own manager. Calls `shutdown`. Does nothing unless it is set. @throws ERR_MEM_NATIVE */
+  unset(): void {
+    if (!this.isSet) return;
+    this.#state = 'unsetting';
+    try {
+      this.#library.call(this.kind === 'pinned' ? 'af_unset_memory_manager_pinned' : 'af_unset_memory_manager');
+    } catch (error) {
+      this.#state = 'set';
+      throw error;
+    }
+    this.#state = 'unset';
+  }
+
+  /** Notes that, at the end of `shutdown`, another manager takes the place: native memory can neither be got nor given back any more. */
+  replaced(): void {
+    this.#state = 'replaced';
+    lost.push(...this.#segments.values());
+  }
+
+  /** Deletes the handle, which must not be set. @throws ERR_MEM_NATIVE */
+  release(): void {
+    if (this.#state === 'released') return;
+    this.#call('af_release_memory_manager', undefined);
+    this.#state = 'released';
+  }
+
+  /** Frees what is not a manager's: arrays outlive the manager that was set before. @throws ERR_MEM_NATIVE */
+  freeForeign(ptr: number): void {
+    if (!this.isSet || lost.some((segment) => contains(segment, ptr))) return;
+    this.#call('af_memory_manager_native_free', ptr);
+  }
+
+  /** Whether an address lies in native memory of a manager. Cost: O(segments) */
+  isOurs(ptr: number): boolean {
+    for (const segment of this.#segments.values()) if (contains(segment, ptr)) return true;
+    return false;
+  }
+
+  #activeDeviceId(): number {
+    if (!this.isSet) return 0;
+    this.#call('af_memory_manager_get_active_device_id', this.#int);
+    return this.#int[0]!;
+  }
+
+  #maxMemorySize(device: number): number {
+    if (!this.isSet) return 0;
+    const status = this.#library.status('af_memory_manager_get_max_memory_size', this.address, this.#out, device);
+    this.#library.check('af_memory_manager_get_max_memory_size', status);
+    return Number(this.#out[0]);
+  }
+
+  #allocate(bytes: number, alignment: number): DevicePtr {
+    if (!this.isSet) return NULL_PTR;
+    const base = this.#allocateBase(bytes);
+    if (base === NULL_PTR || base % alignment === 0) return this.#keep(base, base, bytes);
+    // ArrayFire knows no alignments beside its own.
+    this.#call('af_memory_manager_native_free', base);
+    const larger = this.#allocateBase(bytes + alignment);
+    return this.#keep(larger, alignUp(larger, alignment) as DevicePtr, bytes);
+  }
+
+  #keep(base: DevicePtr, ptr: DevicePtr, bytes: number): DevicePtr {
+    if (base !== NULL_PTR) this.#segments.set(ptr, { base, start: ptr, bytes });
+    return ptr;
+  }
+
+  #allocateBase(bytes: number): DevicePtr {
+    this.#out[0] = 0n;
+    const status = this.#library.status('af_memory_manager_native_alloc', this.address, this.#out, bytes);
+    if (status === AF_ERR_NO_MEM) return NULL_PTR;
+    this.#library.check('af_memory_manager_native_alloc', status);
+    return devicePtr(Number(this.#out[0]));
+  }
+
+  /** After the handle's time in ArrayFire there is no function that frees: the memory stays until the process ends. */
+  #free(ptr: DevicePtr): void {
+    const segment = this.#segments.get(ptr);
+    if (segment === undefined) return;
+    if (this.isSet) this.#call('af_memory_manager_native_free', segment.base);
+    this.#segments.delete(ptr);
+  }
+
+  #call(name: AfFunction, value: unknown): void {
+    if (value === undefined) this.#library.call(name, this.address);
+    else this.#library.call(name, this.address, value);
+  }
+}
+
+function contains({ start, bytes }: Segment, ptr: number): boolean {
+  return ptr >= start && ptr < start + bytes;
+}

@@ -1,0 +1,264 @@
+import { attempt } from '../../../src/core/attempt.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import type { SwapEvent } from '../../../src/core/events.js';
+import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
+import type { ManagerSlot } from '../../../src/core/manager-slot.js';
+import { MemoryHost, type MemoryHostOptions } from '../../../src/core/memory-host.js';
+import type { MemoryManagerAdapter } from '../../../src/core/memory-manager-adapter.js';
+import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
+import type { MemoryStatsSnapshot } from '../../../src/core/stats.js';
+import { CallbackTable } from '../../ffi/callback-table.js';
+import type { NativeLibrary } from '../../ffi/library.js';
+import { arrayFireCallbacks } from './arrayfire-callbacks.js';
+import { ArrayFireHandle } from './arrayfire-handle.js';
+import { ArrayFireLibrary, type ArrayFireLibraryOptions } from './arrayfire-library.js';
+import { ForeignPointers } from './foreign-pointers.js';
+
+export interface ArrayFireHostOptions
+  extends ArrayFireLibraryOptions,
+    Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
+  /** Serves ArrayFire's pinned memory, too. Its CPU backend has none. @defaultValue false */
+  readonly pinned?: boolean;
+}
+
+/** One of ArrayFire's kinds of memory, as this host serves it. */
+interface Seat {
+  readonly handle: ArrayFireHandle;
+  readonly foreign: ForeignPointers;
+}
+
+/**
+ * ArrayFire on our managers: from {@link open} to {@link close} all its allocations come here.
+ *
+ * A swap of managers is none for ArrayFire, which keeps the same `af_memory_manager` throughout; its payload is the handle
+ * of the active manager ({@link managerOf}). Arrays of the manager that ArrayFire had before are freed natively.
+ *
+ * Out of memory, an ArrayFire function answers 101 (`AF_ERR_NO_MEM`) and {@link lastError} says why; everything stays usable.
+ * Anything else that goes wrong in a callback is thrown by {@link call} when the function has returned.
+ *
+ * Call ArrayFire from the thread that opened the host. Only one host at a time serves ArrayFire.
+ */
+export class ArrayFireHost extends MemoryHost {
+  /** Every function that this host gave to ArrayFire. */
+  readonly callbacks = new CallbackTable('ArrayFireHost');
+  readonly #library: ArrayFireLibrary;
+  readonly #ordinary: Seat;
+  readonly #pinned: Seat | undefined;
+  #lastError: MemoryError | undefined;
+  #calls = 0;
+
+  private constructor(
+    library: ArrayFireLibrary,
+    handles: { readonly ordinary: ArrayFireHandle; readonly pinned: ArrayFireHandle | undefined },
+    options: ArrayFireHostOptions,
+  ) {
+    const { ordinary, pinned } = handles;
+    super({
+      deviceCount: library.deviceCount,
+      natives: ordinary.natives,
+      pinnedNatives: pinned?.natives ?? noPinnedMemory(ordinary),
+      createDefaultManager: options.createDefaultManager,
+      createFallbackManager: options.createFallbackManager,
+    });
+    this.#library = library;
+    this.#ordinary = { handle: ordinary, foreign: new ForeignPointers(this.slot, ordinary) };
+    this.#pinned = pinned && { handle: pinned, foreign: new ForeignPointers(this.pinnedSlot, pinned) };
+  }
+
+  /**
+   * Loads ArrayFire and takes its memory over. The first allocation installs the default manager unless another was
+   * installed before.
+   *
+   * @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_INVALID_ARGUMENT as {@link ArrayFireLibrary.open}
+   * @throws ERR_MEM_TABLE_IN_USE while another host of this isolate serves ArrayFire
+   * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
+   */
+  static open(options: ArrayFireHostOptions = {}): ArrayFireHost {
+    if (current !== undefined && !current.replaced) throw new MemoryError('ERR_MEM_TABLE_IN_USE', { manager: 'ArrayFireHost' });
+    const library = ArrayFireLibrary.open(options);
+    const handles: ArrayFireHandle[] = [];
+    let host: ArrayFireHost | undefined;
+    try {
+      const ordinary = new ArrayFireHandle(library, 'ordinary');
+      handles.push(ordinary);
+      const pinned = options.pinned === true ? new ArrayFireHandle(library, 'pinned') : undefined;
+      if (pinned !== undefined) handles.push(pinned);
+      host = new ArrayFireHost(library, { ordinary, pinned }, options);
+      host.#take();
+    } catch (error) {
+      for (const handle of handles) attempt(() => handle.unset());
+      for (const handle of handles) attempt(() => handle.release());
+      host?.callbacks.dispose();
+      throw error;
+    }
+    current = host;
+    atExit(host);
+    return host;
+  }
+
+  /** ArrayFire itself, for functions that the program declares. */
+  get library(): NativeLibrary {
+    return this.#library.native;
+  }
+
+  /** ArrayFire's version, such as `3.9.0`. */
+  get version(): string {
+    return this.#library.version;
+  }
+
+  /** Whether someone else has set a manager in ArrayFire: it calls this host no more. */
+  get replaced(): boolean {
+    return this.#ordinary.handle.isReplaced;
+  }
+
+  /** How many pointers that no manager knew were freed natively. */
+  get foreignFrees(): number {
+    return this.#ordinary.foreign.freed + (this.#pinned?.foreign.freed ?? 0);
+  }
+
+  /** Why the last allocation that ArrayFire was refused could not be served; undefined since {@link call} began. */
+  get lastError(): MemoryError | undefined {
+    return this.#lastError;
+  }
+
+  /** Makes a call of ArrayFire, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  call<T>(native: () => T): T {
+    if (this.#calls === 0) this.#lastError = undefined;
+    this.#calls++;
+    try {
+      return this.callbacks.call(native);
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  /**
+   * Finds the manager that serves an `af_memory_manager` of this host, by its payload.
+   *
+   * @returns null before the first manager was installed
+   * @throws ERR_MEM_UNKNOWN_POINTER for any other handle
+   */
+  managerOf(handle: number): MemoryManagerAdapter | null {
+    const seat = this.#seats().find((one) => one.handle.address === handle);
+    if (seat === undefined || this.slot.closed) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: handle });
+    const { payload } = seat.handle;
+    return payload === 0 ? null : MemoryManagerInstaller.getImpl(payload);
+  }
+
+  /** The `af_memory_manager` that ArrayFire calls for ordinary memory. */
+  get handle(): number {
+    return this.#ordinary.handle.address;
+  }
+
+  /** The one for pinned memory, 0 without. */
+  get pinnedHandle(): number {
+    return this.#pinned?.handle.address ?? 0;
+  }
+
+  /** Statistics of the active manager on a device; undefined before the first allocation. ArrayFire itself has none (301). */
+  stats(device = 0): MemoryStatsSnapshot | undefined {
+    return this.slot.active?.getMemoryStats(device);
+  }
+
+  /**
+   * Gives ArrayFire its own manager back: waits for its work, shuts all managers down, unsets and releases the handles,
+   * unregisters the callbacks.
+   *
+   * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call, ERR_MEM_NATIVE;
+   * nothing has changed then
+   */
+  close(): void {
+    if (this.slot.closed) return;
+    this.callbacks.checkDisposable();
+    this.slot.checkClosable();
+    this.pinnedSlot.checkClosable();
+    this.call(() => this.#library.synchronize());
+    const liveBlocks = this.#awaitedBlocks();
+    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
+    // Managers give native memory back while ArrayFire still takes it.
+    try {
+      this.slot.close();
+      this.pinnedSlot.close();
+    } finally {
+      this.#leave();
+      this.callbacks.dispose();
+      forgetAtExit(this);
+      if (current === this) current = undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Waits for queued work and takes the callbacks out of ArrayFire: one that ran after Node's end would crash. Memory of
+   * arrays that still live stays.
+   *
+   * @internal
+   */
+  endWithProcess(): void {
+    attempt(() => this.call(() => this.#library.synchronize()));
+    attempt(() => this.#leave());
+    this.slot.flushLogs();
+    this.pinnedSlot.flushLogs();
+  }
+
+  /** Blocks whose free will come. Who was replaced never hears of its arrays again. */
+  #awaitedBlocks(): number {
+    const awaited = this.#seats().filter(({ handle }) => !handle.isReplaced);
+    return awaited.reduce((sum, { handle }) => sum + this.#slotOf(handle).liveBlocks, 0);
+  }
+
+  #slotOf(handle: ArrayFireHandle): ManagerSlot {
+    return handle.kind === 'pinned' ? this.pinnedSlot : this.slot;
+  }
+
+  #seats(): Seat[] {
+    return this.#pinned === undefined ? [this.#ordinary] : [this.#ordinary, this.#pinned];
+  }
+
+  #take(): void {
+    this.events.on('swap', (event) => this.#notePayload(event));
+    for (const { handle, foreign } of this.#seats()) {
+      const addresses = this.callbacks.register(handle.kind, () =>
+        arrayFireCallbacks({
+          slot: this.#slotOf(handle),
+          handle,
+          foreign,
+          startUse: () => {
+            if (handle.kind === 'ordinary') this.startUse();
+          },
+          refused: (error) => {
+            this.#lastError = error;
+          },
+          report: (error) => this.callbacks.report(error),
+        }),
+      );
+      this.call(() => handle.set(addresses));
+    }
+  }
+
+  #notePayload({ slot, current: manager }: SwapEvent): void {
+    const seat = this.#seats().find(({ handle }) => handle.kind === slot);
+    if (seat !== undefined) seat.handle.payload = manager.getHandle();
+  }
+
+  #leave(): void {
+    for (const { handle } of this.#seats()) this.call(() => handle.unset());
+    for (const { handle } of this.#seats()) handle.release();
+  }
+}
+
+/** ArrayFire has one manager for each kind of memory. */
+let current: ArrayFireHost | undefined;
+
+function noPinnedMemory(ordinary: ArrayFireHandle): MemoryHostOptions['pinnedNatives'] {
+  const refuse = (): never => {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', {
+      what: 'pinned memory',
+      platform: 'ArrayFireHost without { pinned: true }',
+    });
+  };
+  return { ...ordinary.natives, nativeAlloc: refuse, nativeFree: refuse };
+}

@@ -1,0 +1,179 @@
+import { join } from 'node:path';
+import { MemoryError } from '../../../src/core/errors.js';
+import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
+import { libc } from '../../os/libc.js';
+
+/** ArrayFire's `af_err`. @see Source: af/defines.h */
+export const AF_SUCCESS = 0;
+export const AF_ERR_NO_MEM = 101;
+export const AF_ERR_UNKNOWN = 999;
+
+const AF_BACKEND_CPU = 1;
+/** The first release whose af/memory.h has the functions and types that are used here. */
+const OLDEST_VERSION = [3, 8] as const;
+const SYNCHRONOUS = 'AF_SYNCHRONOUS_CALLS';
+
+type Status = (...values: unknown[]) => number;
+
+/** The functions of ArrayFire that the host calls, with their parameters. `uintptr_t` is a handle or an address. */
+const FUNCTIONS = {
+  af_get_version: ['int32_t *', 'int32_t *', 'int32_t *'],
+  af_get_active_backend: ['int32_t *'],
+  af_get_device_count: ['int32_t *'],
+  af_sync: ['int'],
+  af_create_memory_manager: ['uint64_t *'],
+  af_release_memory_manager: ['uintptr_t'],
+  af_set_memory_manager: ['uintptr_t'],
+  af_set_memory_manager_pinned: ['uintptr_t'],
+  af_unset_memory_manager: [],
+  af_unset_memory_manager_pinned: [],
+  af_memory_manager_get_payload: ['uintptr_t', 'uint64_t *'],
+  af_memory_manager_set_payload: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_get_active_device_id: ['uintptr_t', 'int32_t *'],
+  af_memory_manager_native_alloc: ['uintptr_t', 'uint64_t *', 'size_t'],
+  af_memory_manager_native_free: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_get_max_memory_size: ['uintptr_t', 'uint64_t *', 'int'],
+  af_memory_manager_get_memory_pressure_threshold: ['uintptr_t', 'float *'],
+  af_memory_manager_set_memory_pressure_threshold: ['uintptr_t', 'float'],
+  af_memory_manager_set_initialize_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_shutdown_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_alloc_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_allocated_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_unlock_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_signal_memory_cleanup_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_print_info_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_user_lock_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_user_unlock_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_is_user_locked_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_get_memory_pressure_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_jit_tree_exceeds_memory_pressure_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_add_memory_management_fn: ['uintptr_t', 'uintptr_t'],
+  af_memory_manager_set_remove_memory_management_fn: ['uintptr_t', 'uintptr_t'],
+} as const;
+
+/** A function of ArrayFire that the host calls. */
+export type AfFunction = keyof typeof FUNCTIONS;
+
+/** How {@link ArrayFireLibrary.open} finds and prepares the library. */
+export interface ArrayFireLibraryOptions {
+  /** The library's file name or path. @defaultValue the usual names, below `AF_PATH` and /opt/arrayfire too */
+  readonly library?: string;
+  /**
+   * Sets `AF_SYNCHRONOUS_CALLS=1` in the process's environment before the library is loaded, so that no queue thread
+   * releases arrays. The CPU backend needs it. CUDA and OpenCL release on the calling thread: false spares them a wait
+   * for each operation.
+   * @defaultValue true
+   */
+  readonly synchronousCalls?: boolean;
+}
+
+/** ArrayFire's C functions. Every status that is no success becomes an error. */
+export class ArrayFireLibrary {
+  readonly native: NativeLibrary;
+  readonly version: string;
+  readonly deviceCount: number;
+  readonly #functions: Readonly<Record<AfFunction, Status>>;
+  readonly #errorName: (status: number) => string;
+
+  private constructor(native: NativeLibrary, synchronousCalls: boolean) {
+    this.native = native;
+    const functions: Partial<Record<AfFunction, Status>> = {};
+    for (const name of Object.keys(FUNCTIONS) as AfFunction[]) {
+      functions[name] = native.func<Status>(name, 'int', FUNCTIONS[name]);
+    }
+    this.#functions = functions as Record<AfFunction, Status>;
+    this.#errorName = native.func<(status: number) => string>('af_err_to_string', 'const char *', ['int']);
+    const [major, minor, patch] = [new Int32Array(1), new Int32Array(1), new Int32Array(1)];
+    this.call('af_get_version', major, minor, patch);
+    this.version = `${major[0]}.${minor[0]}.${patch[0]}`;
+    checkVersion(native.path, this.version, [major[0]!, minor[0]!]);
+    this.deviceCount = this.#int('af_get_device_count');
+    if (!synchronousCalls && this.#int('af_get_active_backend') === AF_BACKEND_CPU) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'synchronousCalls',
+        value: 'false',
+        expected: "true for ArrayFire's CPU backend, whose queue thread would wait for this one for ever",
+      });
+    }
+  }
+
+  /**
+   * Loads the library and starts it. Where something else in this process has used ArrayFire before, that must have run
+   * with `AF_SYNCHRONOUS_CALLS=1` itself: ArrayFire reads it once.
+   *
+   * @throws ERR_MEM_DEVICE_ABSENT when there is none, or it is older than 3.8
+   * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
+   * @throws ERR_MEM_NATIVE when it does not start
+   */
+  static open(options: ArrayFireLibraryOptions = {}): ArrayFireLibrary {
+    const { library, synchronousCalls = true } = options;
+    if (synchronousCalls) setEnvironment(SYNCHRONOUS, '1');
+    const native = openLibrary(library === undefined ? libraryNames() : [library], { device: 'arrayfire' });
+    return new ArrayFireLibrary(native, synchronousCalls);
+  }
+
+  /** Makes a call. @throws ERR_MEM_NATIVE */
+  call(name: AfFunction, ...values: unknown[]): void {
+    this.check(name, this.status(name, ...values));
+  }
+
+  /** Makes a call and gives its status. */
+  status(name: AfFunction, ...values: unknown[]): number {
+    return this.#functions[name](...values);
+  }
+
+  /** @throws ERR_MEM_NATIVE unless the status is a success */
+  check(functionName: AfFunction, status: number): void {
+    if (status === AF_SUCCESS) return;
+    throw new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName: this.#errorName(status) });
+  }
+
+  /** Waits until the queued work of every device is done. @throws ERR_MEM_NATIVE */
+  synchronize(): void {
+    for (let device = 0; device < this.deviceCount; device++) this.call('af_sync', device);
+  }
+
+  #int(name: AfFunction): number {
+    const out = new Int32Array(1);
+    this.call(name, out);
+    return out[0]!;
+  }
+}
+
+function checkVersion(path: string, version: string, [major, minor]: readonly [number, number]): void {
+  const [oldestMajor, oldestMinor] = OLDEST_VERSION;
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
+  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', {
+    device: 'arrayfire',
+    reason: `${path} is version ${version}, and ${OLDEST_VERSION.join('.')} is needed`,
+  });
+}
+
+/** In the C library's environment, which in a worker is not `process.env`. */
+function setEnvironment(name: string, value: string): void {
+  process.env[name] = value;
+  if (process.platform === 'win32') {
+    libc().func<(name: string, value: string) => number>('_putenv_s', 'int', ['const char *', 'const char *'])(name, value);
+  } else {
+    const set = libc().func<(name: string, value: string, overwrite: number) => number>('setenv', 'int', [
+      'const char *',
+      'const char *',
+      'int',
+    ]);
+    set(name, value, 1);
+  }
+}
+
+function libraryNames(): readonly string[] {
+  if (process.platform === 'win32') return ['af.dll', 'afcpu.dll'];
+  // The unified library first: it serves every backend.
+  const names =
+    process.platform === 'darwin'
+      ? ['libaf.3.dylib', 'libafcpu.3.dylib']
+      : ['libaf.so.3', 'libafcpu.so.3', 'libafcuda.so.3', 'libafopencl.so.3'];
+  const folders = [...new Set([process.env['AF_PATH'], '/opt/arrayfire'])].filter((folder) => folder !== undefined);
+  return [
+    ...names,
+    ...folders.flatMap((folder) => ['lib64', 'lib'].flatMap((lib) => names.map((name) => join(folder, lib, name)))),
+  ];
+}

@@ -1,0 +1,81 @@
+import { MemoryError } from '../../../src/core/errors.js';
+import type { ManagerSlot } from '../../../src/core/manager-slot.js';
+import type { DevicePtr } from '../../../src/core/units.js';
+import type { ArrayFireHandle } from './arrayfire-handle.js';
+
+/**
+ * Locks and unlocks what ArrayFire names, also pointers that no manager of the slot knows: of the manager that was set
+ * before, or the program's own that it made an array of. These are freed natively by their last unlock, as ArrayFire's
+ * own manager does.
+ */
+export class ForeignPointers {
+  readonly #slot: ManagerSlot;
+  readonly #handle: ArrayFireHandle;
+  /** Foreign pointers that have the user's lock, and whether the array below is gone already. */
+  readonly #userLocked = new Map<number, { released: boolean }>();
+  #freed = 0;
+
+  constructor(slot: ManagerSlot, handle: ArrayFireHandle) {
+    this.#slot = slot;
+    this.#handle = handle;
+  }
+
+  /** Foreign pointers that were freed natively. */
+  get freed(): number {
+    return this.#freed;
+  }
+
+  /** @throws ERR_MEM_UNKNOWN_POINTER for a pointer into a manager's memory, ERR_MEM_DOUBLE_FREE, ERR_MEM_NATIVE */
+  unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    const locked = this.#userLocked.get(ptr);
+    if (locked !== undefined) this.#unlockForeign(ptr, userUnlock, locked);
+    else this.#unlockOwned(ptr, userUnlock);
+  }
+
+  userLock(ptr: DevicePtr): void {
+    if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userLock(ptr);
+    else if (!this.#userLocked.has(ptr)) this.#userLocked.set(ptr, { released: false });
+  }
+
+  /** @throws as {@link unlock} */
+  userUnlock(ptr: DevicePtr): void {
+    const locked = this.#userLocked.get(ptr);
+    if (locked !== undefined) this.#unlockForeign(ptr, true, locked);
+    // An array lies there: its release frees it, not the end of a lock that it never had.
+    else if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userUnlock(ptr);
+  }
+
+  isUserLocked(ptr: DevicePtr): boolean {
+    return this.#userLocked.has(ptr) || this.#slot.isUserLocked(ptr);
+  }
+
+  /** A pointer into native memory of ours is the slot's matter, and its error if no block begins there. */
+  #isOwned(ptr: DevicePtr): boolean {
+    return this.#handle.isOurs(ptr);
+  }
+
+  #unlockOwned(ptr: DevicePtr, userUnlock: boolean): void {
+    try {
+      this.#slot.unlock(ptr, userUnlock);
+    } catch (error) {
+      // Inside of a segment it would free what is not the start of a native allocation: that crashes.
+      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#isOwned(ptr)) throw error;
+      this.#free(ptr);
+    }
+  }
+
+  #unlockForeign(ptr: DevicePtr, userUnlock: boolean, locked: { released: boolean }): void {
+    if (!userUnlock) {
+      locked.released = true;
+      return;
+    }
+    this.#userLocked.delete(ptr);
+    if (locked.released) this.#free(ptr);
+  }
+
+  #free(ptr: DevicePtr): void {
+    if (ptr === 0) return;
+    this.#handle.freeForeign(ptr);
+    this.#freed++;
+  }
+}

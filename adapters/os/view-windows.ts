@@ -1,0 +1,44 @@
+import { MemoryError } from '../../src/core/errors.js';
+import { MAX_VIEW_BYTES } from './native-view.js';
+
+// Windows overlap by half: a range of up to 2 GiB lies in one of them wherever it starts.
+const WINDOW_STEP_BYTES = MAX_VIEW_BYTES / 2;
+
+/**
+ * Shows parts of a range of any size as bytes. A view of native memory spans 4 GiB at most and costs up to some ms, so a
+ * few large ones are made once and sliced.
+ */
+export class ViewWindows {
+  readonly #bytes: number;
+  readonly #make: (offset: number, bytes: number) => Uint8Array;
+  readonly #windows: (Uint8Array | undefined)[] = [];
+
+  /** @param make - makes a new view of a part */
+  constructor(bytes: number, make: (offset: number, bytes: number) => Uint8Array) {
+    this.#bytes = bytes;
+    this.#make = make;
+  }
+
+  /**
+   * Gives a part that lies in the range. Cost: that of a `Uint8Array`, once its window was made.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
+   */
+  at(offset: number, bytes: number): Uint8Array {
+    if (bytes > MAX_VIEW_BYTES) {
+      const expected = 'at most 4 GiB in one view';
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'bytes', value: `${bytes}`, expected });
+    }
+    const window = this.#bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
+    const start = window * WINDOW_STEP_BYTES;
+    const end = Math.min(start + MAX_VIEW_BYTES, this.#bytes);
+    if (offset + bytes > end) return this.#make(offset, bytes);
+    const whole = (this.#windows[window] ??= this.#make(start, end - start));
+    return new Uint8Array(whole.buffer, whole.byteOffset + offset - start, bytes);
+  }
+
+  /** Lets go of the windows. */
+  clear(): void {
+    this.#windows.length = 0;
+  }
+}

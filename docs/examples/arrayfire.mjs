@@ -1,0 +1,27 @@
+// Put a limit under ArrayFire. Needs ArrayFire 3.8 or later; its library's path may be given as an argument.
+import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MiB } from 'stowage';
+import { ArrayFireHost } from 'stowage/adapters/arrayfire';
+import { CachingMemoryManager, LimitingMemoryManager } from 'stowage/managers';
+
+const [library] = process.argv.slice(2);
+try {
+  const host = ArrayFireHost.open(library === undefined ? {} : { library });
+  const caching = new CachingMemoryManager(host.deviceCount, new MemoryManagerDeviceInterface());
+  new MemoryManagerInstaller(new LimitingMemoryManager(caching, { limitBytes: 16 * MiB }), host).setAsMemoryManager();
+
+  const constant = host.library.func('af_constant', 'int', ['uint64_t *', 'double', 'uint32_t', 'int64_t *', 'int']);
+  const release = host.library.func('af_release_array', 'int', ['uintptr_t']);
+  const array = new BigUint64Array(1);
+
+  // Calls that may allocate go through the host, which throws what went wrong in a callback.
+  let status = host.call(() => constant(array, 1, 1, new BigInt64Array([1_000_000n]), 0));
+  console.log(`1 M floats: status ${status}, ${host.slot.liveBlocks} live`);
+  host.call(() => release(array[0]));
+
+  status = host.call(() => constant(array, 1, 1, new BigInt64Array([8_000_000n]), 0));
+  console.log(`8 M floats: status ${status}, ${host.lastError?.code}`);
+  host.close(); // after the last array: ArrayFire goes on with its own manager
+} catch (error) {
+  if (!MemoryError.is(error, 'ERR_MEM_DEVICE_ABSENT')) throw error;
+  console.log(error.message);
+}

@@ -1,0 +1,128 @@
+import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
+
+// Of each quantity: current, peak, and what is gone again (total == current + gone).
+const REQUESTED = 0;
+const ALLOCATED = 3;
+const BLOCKS = 6;
+const RESERVED = 9;
+const CACHED_PEAK = 12;
+const SIZE = 13;
+const QUANTITIES = [REQUESTED, ALLOCATED, BLOCKS];
+
+/**
+ * Counts what a manager without streams holds on one device. Every update is O(1) and allocates nothing. Peaks are noted
+ * when what rose begins to fall: `peak >= current` holds once they are asked for.
+ */
+export class RegionStats {
+  nativeAllocs = 0;
+  nativeFrees = 0;
+  retries = 0;
+  ooms = 0;
+  /** Allocations that needed a native call. */
+  misses = 0;
+  // Doubles in a typed array: a counter in a field would change its representation at 2^31.
+  readonly #values = new Float64Array(SIZE);
+  /** Whether the last thing that was counted was an allocation. */
+  #rising = true;
+
+  get allocatedBytes(): number {
+    return this.#values[ALLOCATED]!;
+  }
+
+  get reservedBytes(): number {
+    return this.#values[RESERVED]!;
+  }
+
+  get cachedBytes(): number {
+    return this.#values[RESERVED]! - this.#values[ALLOCATED]!;
+  }
+
+  get liveBlocks(): number {
+    return this.#values[BLOCKS]!;
+  }
+
+  /** Counts a block that was handed out: `requested` bytes asked for, `bytes` given. */
+  allocated(requested: number, bytes: number): void {
+    if (!this.#rising) this.#noteCached();
+    const values = this.#values;
+    values[0]! += requested;
+    values[3]! += bytes;
+    values[6]! += 1;
+  }
+
+  /** Counts blocks that came back. */
+  freed(requested: number, bytes: number, blocks = 1): void {
+    if (this.#rising) this.#notePeaks();
+    const values = this.#values;
+    values[0]! -= requested;
+    values[2]! += requested;
+    values[3]! -= bytes;
+    values[5]! += bytes;
+    values[6]! -= blocks;
+    values[8]! += blocks;
+  }
+
+  /** Counts every block as one that came back. */
+  freedAll(): void {
+    const values = this.#values;
+    this.freed(values[REQUESTED]!, values[ALLOCATED]!, values[BLOCKS]!);
+  }
+
+  /** Counts a region that was got by one native call. */
+  reserved(bytes: number): void {
+    this.nativeAllocs++;
+    const values = this.#values;
+    values[RESERVED]! += bytes;
+    values[RESERVED + 1] = Math.max(values[RESERVED + 1]!, values[RESERVED]!);
+    this.#noteCached();
+  }
+
+  /** Counts a region that was given back by one native call. */
+  released(bytes: number): void {
+    this.#noteCached();
+    this.nativeFrees++;
+    this.#values[RESERVED]! -= bytes;
+    this.#values[RESERVED + 2]! += bytes;
+  }
+
+  #notePeaks(): void {
+    this.#rising = false;
+    const values = this.#values;
+    for (const at of QUANTITIES) if (values[at]! > values[at + 1]!) values[at + 1] = values[at]!;
+  }
+
+  #noteCached(): void {
+    this.#rising = true;
+    this.#values[CACHED_PEAK] = Math.max(this.#values[CACHED_PEAK]!, this.cachedBytes);
+  }
+
+  snapshot(): MemoryStatsSnapshot {
+    this.#notePeaks();
+    this.#noteCached();
+    const allocatedBytes = this.#stat(ALLOCATED);
+    const reservedBytes = this.#stat(RESERVED);
+    const blocks = this.#stat(BLOCKS);
+    return {
+      requestedBytes: this.#stat(REQUESTED),
+      allocatedBytes,
+      activeBytes: allocatedBytes,
+      reservedBytes,
+      cachedBytes: {
+        current: this.cachedBytes,
+        peak: this.#values[CACHED_PEAK]!,
+        total: reservedBytes.total + allocatedBytes.total - allocatedBytes.current,
+      },
+      blocks,
+      nativeAllocs: this.nativeAllocs,
+      nativeFrees: this.nativeFrees,
+      hits: blocks.total - this.misses,
+      retries: this.retries,
+      ooms: this.ooms,
+    };
+  }
+
+  #stat(at: number): MemoryStat {
+    const values = this.#values;
+    return { current: values[at]!, peak: values[at + 1]!, total: values[at]! + values[at + 2]! };
+  }
+}

@@ -1,0 +1,116 @@
+import { MemoryError } from '../../core/errors.js';
+import type { GraphNode } from '../graph/graph-plan.js';
+import type { MemoryPart } from '../tensors/memory-part.js';
+import type { ContextTensor } from './context-tensor.js';
+import { checkRoom } from './object-list.js';
+
+/** Bytes of a graph's object for each node it can have: the offset of the node's own object. */
+export const GRAPH_NODE_BYTES = 8;
+
+/** How a tensor of a graph comes about. */
+export interface GraphNodeOptions {
+  /** The tensors that it is computed from. @defaultValue none */
+  readonly inputs?: readonly ContextTensor[];
+  /** True when computing it may overwrite an input that nobody needs afterwards. @defaultValue false */
+  readonly inPlace?: boolean;
+  /** True for one that is filled before the computation begins. @defaultValue false */
+  readonly isInput?: boolean;
+  /** True for one that is read after the computation. @defaultValue false */
+  readonly isOutput?: boolean;
+}
+
+/**
+ * The tensors of a computation in order, with what each is computed from. A tensor that has data when it is added (weights)
+ * keeps it; a graph allocator places the others.
+ */
+export class ContextGraph {
+  /** How many nodes it can have. */
+  readonly capacity: number;
+  readonly #part: MemoryPart | undefined;
+  readonly #tensors: ContextTensor[] = [];
+  readonly #nodes: GraphNode[] = [];
+  readonly #numbers = new Map<ContextTensor, number>();
+  readonly #toPlace: { readonly tensor: ContextTensor; readonly node: number }[] = [];
+  #ended = false;
+
+  /** @internal */
+  constructor(capacity: number, part: MemoryPart | undefined) {
+    this.capacity = capacity;
+    this.#part = part;
+  }
+
+  /** Its tensors in order. */
+  get tensors(): readonly ContextTensor[] {
+    return this.#tensors;
+  }
+
+  /** What a plan needs to know of them. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
+  get nodes(): readonly GraphNode[] {
+    this.#checkOpen();
+    return this.#nodes;
+  }
+
+  /** The tensors that need a place, with their numbers. */
+  get toPlace(): readonly { readonly tensor: ContextTensor; readonly node: number }[] {
+    return this.#toPlace;
+  }
+
+  /**
+   * Adds a tensor at the end. The source of a view, and inputs without data, must have been added before.
+   *
+   * @returns its number
+   * @throws ERR_MEM_INVALID_ARGUMENT for one that is in it already, and an input that is neither in it nor has data
+   * @throws ERR_MEM_OUT_OF_MEMORY when the graph is full
+   */
+  add(tensor: ContextTensor, options: GraphNodeOptions = {}): number {
+    this.#checkOpen();
+    const number = this.#tensors.length;
+    if (this.#numbers.has(tensor)) throw bad('tensor', tensor.name, 'one that is not in the graph yet');
+    const { viewSource } = tensor;
+    const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
+    const source = viewSource === undefined ? undefined : this.#placedNumberOf(viewSource);
+    const view = source === undefined ? {} : { viewOf: source, viewOffsetBytes: tensor.layout.offsetBytes };
+    const isPlacedHere = viewSource === undefined && tensor.part === undefined;
+    // What lies elsewhere takes nothing here, and so does a view of it.
+    const bytes = isPlacedHere || source !== undefined ? tensor.layout.spanBytes : 0;
+    checkRoom('the graph', {
+      requestedBytes: GRAPH_NODE_BYTES,
+      usedBytes: number * GRAPH_NODE_BYTES,
+      limitBytes: this.capacity * GRAPH_NODE_BYTES,
+    });
+    this.#part?.view(BigUint64Array, number * GRAPH_NODE_BYTES, 1).set([BigInt(tensor.objectOffset)]);
+    const { inPlace = false, isInput = false, isOutput = false } = options;
+    this.#nodes.push({ bytes, inputs, ...view, inPlace, isInput, isOutput });
+    this.#tensors.push(tensor);
+    this.#numbers.set(tensor, number);
+    if (isPlacedHere) this.#toPlace.push({ tensor, node: number });
+    return number;
+  }
+
+  /** @internal */
+  end(): void {
+    this.#ended = true;
+  }
+
+  /** The number of a tensor that is in the graph; undefined for one that has data elsewhere. */
+  #numberOf(tensor: ContextTensor): number | undefined {
+    const number = this.#numbers.get(tensor);
+    const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
+    if (number === undefined && !isElsewhere) throw bad('input', tensor.name, 'in the graph already, or with data elsewhere');
+    return number;
+  }
+
+  /** The same, and undefined for one in the graph that has data elsewhere. */
+  #placedNumberOf(tensor: ContextTensor): number | undefined {
+    const number = this.#numberOf(tensor);
+    return number === undefined || this.#nodes[number]!.bytes === 0 ? undefined : number;
+  }
+
+  #checkOpen(): void {
+    if (this.#ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'graph' });
+  }
+}
+
+function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
+}

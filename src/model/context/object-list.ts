@@ -1,0 +1,126 @@
+import { MemoryError } from '../../core/errors.js';
+import { alignUp, type DevicePtr } from '../../core/units.js';
+import type { TensorMemory } from '../tensors/tensor-base.js';
+
+/** What an object of a context is. */
+export type ObjectType = 'tensor' | 'graph' | 'work buffer';
+
+/** One entry of a context's list. */
+export interface ContextObject {
+  readonly type: ObjectType;
+  /** Where its bytes begin, behind its header. */
+  readonly offsetBytes: number;
+  /** Its bytes, padded. 0 for a tensor whose data is elsewhere. */
+  readonly bytes: number;
+}
+
+/** Objects and their bytes begin at multiples of it. Source: GGML_MEM_ALIGN on 64 bits. */
+export const CONTEXT_ALIGNMENT = 16;
+/** The bytes of an object's header. Source: GGML_OBJECT_SIZE. */
+export const OBJECT_HEADER_BYTES = 32;
+
+/** Their numbers in headers. Source: ggml_object_type. */
+const TYPE_NUMBERS: Readonly<Record<ObjectType, bigint>> = { tensor: 0n, graph: 1n, 'work buffer': 2n };
+const HEADER_WORDS = OBJECT_HEADER_BYTES / 8;
+const MARK = 0x53544f57n;
+
+/**
+ * The objects of a context: one behind the other, each with a header in front.
+ *
+ * Where there is memory the headers lie in it: offset, bytes, offset of the next header (0 for the last), type and mark, as
+ * 64-bit numbers. Nobody else writes there, so {@link verify} finds what was written beyond the end of a neighbour.
+ *
+ * `used == sum(32 + object.bytes)`
+ */
+export class ObjectList {
+  readonly #memory: TensorMemory | undefined;
+  readonly #limitBytes: number;
+  readonly #objects: ContextObject[] = [];
+  #used = 0;
+
+  constructor(memory: TensorMemory | undefined, limitBytes: number) {
+    this.#memory = memory;
+    this.#limitBytes = limitBytes;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  get objects(): readonly ContextObject[] {
+    return this.#objects;
+  }
+
+  /** Adds an object at the end. @throws ERR_MEM_OUT_OF_MEMORY with the bytes that are missing; nothing has changed then */
+  add(type: ObjectType, bytes: number): ContextObject {
+    const padded = alignUp(bytes, CONTEXT_ALIGNMENT);
+    const requestedBytes = OBJECT_HEADER_BYTES + padded;
+    checkRoom('the context', { requestedBytes, usedBytes: this.#used, limitBytes: this.#limitBytes });
+    const object = { type, offsetBytes: this.#used + OBJECT_HEADER_BYTES, bytes: padded };
+    const last = this.#objects.at(-1);
+    if (this.#memory !== undefined) {
+      this.#header(object).set(headerOf(object, undefined));
+      if (last !== undefined) this.#header(last).set(headerOf(last, object));
+    }
+    this.#objects.push(object);
+    this.#used += requestedBytes;
+    return object;
+  }
+
+  /** Forgets all objects. */
+  reset(): void {
+    this.#objects.length = 0;
+    this.#used = 0;
+  }
+
+  /** Compares every header with what was written there. Cost: O(objects). @throws ERR_MEM_CORRUPTED for the first that differs */
+  verify(): void {
+    const memory = this.#memory;
+    if (memory === undefined) return;
+    this.#objects.forEach((object, at) => {
+      const found = new Uint8Array(this.#header(object).slice().buffer);
+      const expected = new Uint8Array(headerOf(object, this.#objects[at + 1]).buffer);
+      const damaged = Array.from(found.keys()).filter((i) => found[i] !== expected[i]);
+      if (damaged.length === 0) return;
+      throw new MemoryError('ERR_MEM_CORRUPTED', {
+        pointer: (memory.ptr + object.offsetBytes) as DevicePtr,
+        bytes: object.bytes,
+        side: 'before',
+        offsetBytes: damaged[0]! - OBJECT_HEADER_BYTES,
+        damagedBytes: damaged.length,
+      });
+    });
+  }
+
+  #header({ offsetBytes }: ContextObject): BigUint64Array {
+    return this.#memory!.view(BigUint64Array, offsetBytes - OBJECT_HEADER_BYTES, HEADER_WORDS);
+  }
+}
+
+/** What is asked of a region, and what it has. */
+export interface Room {
+  readonly requestedBytes: number;
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+}
+
+/** @throws ERR_MEM_OUT_OF_MEMORY with the bytes that are missing */
+export function checkRoom(region: string, { requestedBytes, usedBytes, limitBytes }: Room): void {
+  const missingBytes = usedBytes + requestedBytes - limitBytes;
+  if (missingBytes <= 0) return;
+  throw new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+    requestedBytes,
+    allocatedBytes: usedBytes,
+    reservedBytes: limitBytes,
+    capacityBytes: limitBytes,
+    device: 0,
+    quota: `${region} of ${limitBytes} bytes lacks ${missingBytes}`,
+    missingBytes,
+  });
+}
+
+function headerOf({ type, offsetBytes, bytes }: ContextObject, next: ContextObject | undefined): BigUint64Array {
+  const nextOffset = next === undefined ? 0 : next.offsetBytes - OBJECT_HEADER_BYTES;
+  const typeAndMark = TYPE_NUMBERS[type] | (MARK << 32n);
+  return BigUint64Array.of(BigInt(offsetBytes), BigInt(bytes), BigInt(nextOffset), typeAndMark);
+}

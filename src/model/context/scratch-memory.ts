@@ -1,0 +1,88 @@
+import { MemoryError } from '../../core/errors.js';
+import { alignUp } from '../../core/units.js';
+import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import { MemoryPart } from '../tensors/memory-part.js';
+import type { ContextTensor } from './context-tensor.js';
+import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';
+
+/** Memory of the caller for intermediate results, that is used again and again. */
+export interface Scratch {
+  readonly data: BlockHandle;
+  /** Bytes, at most those of `data`. */
+  readonly size: number;
+  /** How many of them are taken. @defaultValue 0 */
+  readonly offs?: number;
+}
+
+/** The scratch memory of a context: the present one, the saved one, and which tensors lie where. */
+export class ScratchMemory {
+  #present: Scratch | undefined;
+  #saved: Scratch | undefined;
+  #tensors: { readonly tensor: ContextTensor; readonly data: BlockHandle; readonly end: number }[] = [];
+
+  get present(): Scratch | undefined {
+    return this.#present;
+  }
+
+  /** Uses other memory, or a place further on or back in the same, or none. Tensors that lie behind that place end. */
+  set(scratch: Scratch | undefined): void {
+    if (scratch !== undefined) checkScratch(scratch);
+    this.#present = scratch;
+    this.#endFrom(scratch);
+  }
+
+  save(): void {
+    this.#saved = this.#present;
+  }
+
+  load(): void {
+    this.set(this.#saved);
+  }
+
+  /** Where a tensor of so many bytes would lie; undefined without scratch. @throws ERR_MEM_OUT_OF_MEMORY */
+  partFor(bytes: number): MemoryPart | undefined {
+    if (this.#present === undefined) return undefined;
+    const { data, size, offs = 0 } = this.#present;
+    const start = alignUp(offs, CONTEXT_ALIGNMENT);
+    checkRoom('the scratch memory', { requestedBytes: bytes, usedBytes: start, limitBytes: size });
+    return new MemoryPart(data, start, bytes);
+  }
+
+  /** Takes the bytes that {@link partFor} gave. */
+  take(tensor: ContextTensor, part: MemoryPart): void {
+    const { data } = this.#present!;
+    const end = part.offsetBytes + part.bytes;
+    this.#present = { ...this.#present!, offs: end };
+    this.#tensors.push({ tensor, data, end });
+  }
+
+  /** As in the beginning. */
+  reset(): void {
+    this.#present = undefined;
+    this.#saved = undefined;
+    this.#tensors = [];
+  }
+
+  #endFrom(scratch: Scratch | undefined): void {
+    if (scratch === undefined) return;
+    const { data, offs = 0 } = scratch;
+    this.#tensors = this.#tensors.filter((one) => {
+      const stays = one.data !== data || one.end <= offs;
+      if (!stays) one.tensor.end();
+      return stays;
+    });
+  }
+}
+
+function checkScratch({ data, size, offs = 0 }: Scratch): void {
+  checkRange(offs, size - offs, size);
+  checkRange(0, size, data.bytes);
+  checkContextMemory('scratch.data', data);
+}
+
+/** @throws ERR_MEM_INVALID_ARGUMENT unless the memory begins where objects may begin */
+export function checkContextMemory(name: string, { ptr }: BlockHandle): void {
+  if (ptr % CONTEXT_ALIGNMENT === 0) return;
+  const expected = `aligned to ${CONTEXT_ALIGNMENT} bytes`;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: `memory at ${ptr}`, expected });
+}

@@ -1,0 +1,144 @@
+import { badModel } from './model-description.js';
+
+/** What the first bytes of a GGUF file say, and how long its header is. */
+export interface GgufHeader {
+  readonly version: number;
+  readonly tensorCount: number;
+  readonly metadataCount: number;
+  /** From the beginning of the file to the end of the last tensor's entry; the data begins after it, aligned. */
+  readonly bytes: number;
+}
+
+/** Bytes of each type of value; 0 for strings and arrays, which say themselves. @see Source: the GGUF specification */
+const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8] as const;
+const STRING = 8;
+const ARRAY = 9;
+const MAX_ARRAY_DEPTH = 4;
+const MAX_DIMENSIONS = 4;
+// ggml's own bound for names; keys are bounded to what 16 bits can count by the specification.
+const MAX_KEY_BYTES = 65_535;
+/** The parser cuts longer ones short when they lie where it has not read yet. */
+const MAX_STRING_BYTES = 400_000;
+/** What the smallest entry takes: an empty name with an 8-bit value; an empty name without dimensions. */
+const LEAST_METADATA_BYTES = 13;
+const LEAST_TENSOR_BYTES = 24;
+const KNOWN_VERSIONS = [2, 3];
+const GGUF = 0x46554747;
+
+/**
+ * Walks through the header of a GGUF file and checks that every count, length and type in it can be and that all of it
+ * lies in the file, before a parser makes anything of it. Values are skipped, not read.
+ *
+ * Cost: O(bytes of the header).
+ *
+ * @param bytes - the beginning of the file, with the whole header
+ * @param path - for messages
+ * @throws ERR_MEM_BAD_INPUT that names the field
+ */
+export function checkGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
+  const cursor = new Cursor(bytes, path);
+  if (cursor.uint32('the magic number') !== GGUF) throw cursor.bad('it is no GGUF file: it does not begin with "GGUF"');
+  const version = cursor.uint32('version');
+  if (!KNOWN_VERSIONS.includes(version)) {
+    const isSwapped = version % 65_536 === 0 && version > 0;
+    throw cursor.bad(
+      isSwapped ? 'it is big-endian, this machine is not' : `version ${version} is none of ${KNOWN_VERSIONS.join(', ')}`,
+    );
+  }
+  const tensorCount = cursor.count('tensor_count', LEAST_TENSOR_BYTES);
+  const metadataCount = cursor.count('metadata_kv_count', LEAST_METADATA_BYTES);
+  const keys = new Set<string>();
+  for (let i = 0; i < metadataCount; i++) {
+    const key = cursor.string(`the key of metadata entry ${i}`, MAX_KEY_BYTES);
+    if (keys.has(key)) throw cursor.bad(`metadata ${JSON.stringify(key)} is there twice`);
+    keys.add(key);
+    const what = `metadata ${JSON.stringify(key)}`;
+    cursor.skipValue(what, cursor.uint32(`the type of ${what}`), 0);
+  }
+  for (let i = 0; i < tensorCount; i++) {
+    const what = `tensor ${JSON.stringify(cursor.string(`the name of tensor ${i}`, MAX_KEY_BYTES))}`;
+    const dimensions = cursor.uint32(`the number of dimensions of ${what}`);
+    if (dimensions > MAX_DIMENSIONS)
+      throw cursor.bad(`${what} has ${dimensions} dimensions, at most ${MAX_DIMENSIONS} are possible`);
+    // The lengths of its dimensions, its type and its offset.
+    cursor.skip(`the entry of ${what}`, dimensions * 8 + 4 + 8);
+  }
+  return { version, tensorCount, metadataCount, bytes: cursor.place };
+}
+
+/** Reads forward, and nothing that is not there. */
+class Cursor {
+  place = 0;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #path: string;
+
+  constructor(bytes: Uint8Array, path: string) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#path = path;
+  }
+
+  bad(reason: string): Error {
+    return badModel(this.#path, reason);
+  }
+
+  skip(what: string, bytes: number): number {
+    const at = this.place;
+    if (bytes > this.#bytes.length - at) throw this.bad(`${what} ends beyond the file, or beyond what a header may have`);
+    this.place += bytes;
+    return at;
+  }
+
+  uint32(what: string): number {
+    return this.#view.getUint32(this.skip(what, 4), true);
+  }
+
+  /** A 64-bit number of things, each of which takes so many bytes of what is left at least. */
+  count(what: string, leastBytes: number): number {
+    const value = this.#view.getBigUint64(this.skip(what, 8), true);
+    const most = Math.floor((this.#bytes.length - this.place) / leastBytes);
+    if (value > most) throw this.bad(`${what} is ${value}, but the rest of the header has room for ${most} at most`);
+    return Number(value);
+  }
+
+  string(what: string, maxBytes: number): string {
+    const at = this.skipString(what, maxBytes);
+    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + at, this.place - at).toString('utf8');
+  }
+
+  skipString(what: string, maxBytes: number): number {
+    const bytes = this.count(`the length of ${what}`, 1);
+    if (bytes > maxBytes) throw this.bad(`the length of ${what} is ${bytes}, at most ${maxBytes} are possible`);
+    return this.skip(what, bytes);
+  }
+
+  skipValue(what: string, type: number, depth: number): void {
+    if (type === STRING) {
+      this.skipString(what, MAX_STRING_BYTES);
+    } else if (type === ARRAY) {
+      if (depth === MAX_ARRAY_DEPTH) throw this.bad(`${what} has arrays in arrays, ${MAX_ARRAY_DEPTH} deep`);
+      this.#skipArray(what, depth);
+    } else {
+      this.skip(what, this.#sizeOf(what, type));
+    }
+  }
+
+  #skipArray(what: string, depth: number): void {
+    const type = this.uint32(`the element type of ${what}`);
+    if (type !== STRING && type !== ARRAY) {
+      const size = this.#sizeOf(what, type);
+      this.skip(what, this.count(`the length of ${what}`, size) * size);
+      return;
+    }
+    // A string says its length, an array its type and its length.
+    const length = this.count(`the length of ${what}`, type === STRING ? 8 : 12);
+    for (let i = 0; i < length; i++) this.skipValue(`${what}[${i}]`, type, depth + 1);
+  }
+
+  #sizeOf(what: string, type: number): number {
+    const size = VALUE_BYTES[type];
+    if (size === undefined) throw this.bad(`the type of ${what} is ${type}, none that GGUF has`);
+    return size;
+  }
+}

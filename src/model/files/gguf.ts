@@ -1,0 +1,94 @@
+import { endianness } from 'node:os';
+import { MemoryError } from '../../core/errors.js';
+import { alignUp, isPowerOfTwo, MiB } from '../../core/units.js';
+import { dtypeOfGgml } from '../dtypes.js';
+import type { MappedFile } from '../mapped-file.js';
+import { shapeOfGgml } from '../shapes.js';
+import { checkGgufHeader, type GgufHeader } from './gguf-header.js';
+import { badModel, checkLayout, type DeclaredTensor, type MetadataValue, type ModelDescription } from './model-description.js';
+
+type Parser = typeof import('@huggingface/gguf');
+type Parsed = Awaited<ReturnType<Parser['gguf']>>;
+
+/** What the parser reads of a header at most. */
+const MAX_HEADER_BYTES = 45 * MiB;
+const DEFAULT_ALIGNMENT = 32;
+/** Names that the parser adds to a file's metadata. */
+const PARSERS_OWN = ['version', 'tensor_count', 'kv_count'];
+/** The parser asks for ranges of this address; nothing goes to a network. */
+const MAPPED = 'https://mapped.invalid/model.gguf';
+
+/**
+ * Reads what a GGUF file says of itself, with `@huggingface/gguf`, after the header's structure was checked; the tensors
+ * are checked afterwards. None of their data is touched.
+ *
+ * @throws ERR_MEM_BAD_INPUT that names the field, as a rejection
+ * @throws ERR_MEM_DEVICE_ABSENT when `@huggingface/gguf` is not installed, ERR_MEM_UNSUPPORTED_PLATFORM on big-endian machines
+ */
+export async function readGguf(file: MappedFile): Promise<ModelDescription> {
+  const { path, bytes: fileBytes } = file;
+  if (endianness() !== 'LE') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'GGUF', platform: process.arch });
+  const header = checkGgufHeader(file.bytesAt(0, Math.min(fileBytes, MAX_HEADER_BYTES)), path);
+  const parsed = await parse(file, header);
+  const metadata = metadataOf(parsed);
+  const alignment = alignmentOf(metadata, path);
+  const dataOffset = alignUp(header.bytes, alignment);
+  const declared = parsed.tensorInfos.map((tensor) => declare(tensor, dataOffset, path));
+  const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment });
+  return { format: 'gguf', path, fileBytes, metadata, tensors, dataOffset };
+}
+
+async function parse(file: MappedFile, header: GgufHeader): Promise<Parsed> {
+  const { gguf } = await loadParser();
+  try {
+    const parsed = await gguf(MAPPED, { fetch: rangesOf(file) });
+    if (parsed.tensorInfoByteRange[1] !== header.bytes) throw badModel(file.path, 'its header cannot be read');
+    return parsed;
+  } catch (error) {
+    if (MemoryError.is(error)) throw error;
+    throw badModel(file.path, `its header cannot be read: ${error instanceof Error ? error.message : String(error)}`, error);
+  }
+}
+
+async function loadParser(): Promise<Parser> {
+  try {
+    return await import('@huggingface/gguf');
+  } catch (error) {
+    const reason = 'install the package @huggingface/gguf to read GGUF files';
+    throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: '@huggingface/gguf', reason }, error);
+  }
+}
+
+/** Answers requests for ranges from the mapping: the file is opened once, and its truncation is noticed. */
+function rangesOf(file: MappedFile): typeof fetch {
+  return async (_input, init) => {
+    const range = /^bytes=(\d+)-(\d+)$/.exec(new Headers(init?.headers).get('range') ?? '');
+    const first = Math.min(Number(range?.[1] ?? 0), file.bytes);
+    const last = Math.min(Number(range?.[2] ?? -1) + 1, file.bytes);
+    // A copy: the answer's body must not be the mapping itself.
+    return new Response(file.bytesAt(first, last - first).slice(), {
+      status: 206,
+      headers: { 'content-range': `bytes ${first}-${last - 1}/${file.bytes}` },
+    });
+  };
+}
+
+function metadataOf(parsed: Parsed): Map<string, MetadataValue> {
+  const entries = Object.entries(parsed.metadata as Record<string, MetadataValue>);
+  return new Map(entries.filter(([key]) => !PARSERS_OWN.includes(key)));
+}
+
+function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, path: string): number {
+  const value = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
+  if (typeof value === 'number' && isPowerOfTwo(value)) return value;
+  throw badModel(path, `metadata "general.alignment" is ${String(value)}, it must be a power of two`);
+}
+
+function declare(tensor: Parsed['tensorInfos'][number], dataOffset: number, path: string): DeclaredTensor {
+  const what = `tensor ${JSON.stringify(tensor.name)}`;
+  const dtype = dtypeOfGgml(tensor.dtype);
+  if (dtype === undefined) throw badModel(path, `${what}: its type ${tensor.dtype} is none that ggml has`);
+  const offset = dataOffset + Number(tensor.offset);
+  if (!Number.isSafeInteger(offset)) throw badModel(path, `${what}: its offset ${tensor.offset} lies beyond the file`);
+  return { name: tensor.name, dtype, shape: shapeOfGgml(tensor.shape.map(Number)), offset };
+}

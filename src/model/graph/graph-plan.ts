@@ -1,0 +1,159 @@
+import { MemoryError } from '../../core/errors.js';
+import { checkBytes } from '../../core/units.js';
+import { type PlacementOptions, placeLifetimes } from './place-lifetimes.js';
+
+/**
+ * One tensor of a computation. The nodes stand in the order of the computation: node i is computed at step i, from nodes
+ * before it.
+ */
+export interface GraphNode {
+  readonly bytes: number;
+  /** The numbers of the nodes that are read when this one is computed. @defaultValue none */
+  readonly inputs?: readonly number[];
+  /** The node whose memory this one shows a part of. Such a node needs no memory of its own. */
+  readonly viewOf?: number | undefined;
+  /** Where in that node's memory a view begins. @defaultValue 0 */
+  readonly viewOffsetBytes?: number;
+  /** True when computing it may overwrite an input that nobody needs afterwards. @defaultValue false */
+  readonly inPlace?: boolean;
+  /** True for one that is filled before the computation begins: it reads none, and is there from the start. @defaultValue false */
+  readonly isInput?: boolean;
+  /** True for one that is read after the computation: its memory is used for nothing else afterwards. @defaultValue false */
+  readonly isOutput?: boolean;
+}
+
+/** Where each node of a computation lies in one buffer. */
+export interface GraphPlan {
+  /** The offset of each node. */
+  readonly offsets: Float64Array;
+  /** The size of the buffer. */
+  readonly bytes: number;
+  /** The most that is alive at one step: no buffer can be smaller with the same in-place nodes. */
+  readonly lowerBoundBytes: number;
+  /** How many nodes overwrite an input. */
+  readonly inPlaceNodes: number;
+}
+
+/** Memory that a node has for itself, or that views and in-place nodes share. */
+interface Storage {
+  readonly bytes: number;
+  readonly from: number;
+  until: number;
+  isOutput: boolean;
+  readonly nodes: number[];
+}
+
+/**
+ * Plans the memory of a computation: each node lives from its step to the last one that reads it or a view of it, outputs to
+ * the end; a node that may overwrite an input takes its memory over when it dies there.
+ *
+ * Cost: O(nodes + inputs + members of shared storages) and that of {@link placeLifetimes}.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT for a node that refers to none before it, or a view beyond its node's end
+ * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
+ */
+export function planGraph(nodes: readonly GraphNode[], options: PlacementOptions = {}): GraphPlan {
+  const planner = new StoragePlanner(nodes);
+  const { storages } = planner;
+  const placement = placeLifetimes(
+    {
+      bytes: storages.map((storage) => storage.bytes),
+      from: storages.map((storage) => storage.from),
+      until: storages.map((storage) => (storage.isOutput ? nodes.length + 1 : storage.until)),
+    },
+    options,
+  );
+  const offsets = new Float64Array(nodes.length);
+  storages.forEach((storage, at) => {
+    for (const node of storage.nodes) offsets[node] = placement.offsets[at]! + planner.offsetOf(node);
+  });
+  const { bytes, lowerBoundBytes } = placement;
+  return { offsets, bytes, lowerBoundBytes, inPlaceNodes: planner.inPlaceNodes };
+}
+
+/** Gives each node its storage, node by node. */
+class StoragePlanner {
+  readonly storages: Storage[] = [];
+  inPlaceNodes = 0;
+  readonly #nodes: readonly GraphNode[];
+  readonly #storageOf: Storage[] = [];
+  readonly #offsets: Float64Array;
+  /** The last step that reads a node itself; its own where there is none. */
+  readonly #lastRead: Float64Array;
+
+  constructor(nodes: readonly GraphNode[]) {
+    this.#nodes = nodes;
+    this.#offsets = new Float64Array(nodes.length);
+    this.#lastRead = Float64Array.from(nodes, (_, step) => step);
+    nodes.forEach((node, step) => {
+      checkNode(nodes, node, step);
+      for (const read of readsOf(node)) this.#lastRead[read] = step;
+    });
+    nodes.forEach((node, step) => {
+      this.#assign(node, step);
+    });
+  }
+
+  /** Where in its storage a node begins. */
+  offsetOf(node: number): number {
+    return this.#offsets[node]!;
+  }
+
+  #assign(node: GraphNode, step: number): void {
+    const source = node.viewOf ?? this.#overwritten(node, step);
+    if (source === undefined) {
+      const from = node.isInput === true ? 0 : step;
+      this.storages.push({ bytes: node.bytes, from, until: step + 1, isOutput: false, nodes: [] });
+      this.#storageOf[step] = this.storages.at(-1)!;
+    } else {
+      if (node.viewOf === undefined) this.inPlaceNodes++;
+      this.#storageOf[step] = this.#storageOf[source]!;
+      this.#offsets[step] = this.#offsets[source]! + (node.viewOf === undefined ? 0 : (node.viewOffsetBytes ?? 0));
+    }
+    const storage = this.#storageOf[step]!;
+    storage.nodes.push(step);
+    storage.until = Math.max(storage.until, this.#lastRead[step]! + 1);
+    storage.isOutput ||= node.isOutput === true;
+  }
+
+  /** The input whose memory a node takes over: the first that dies here with everything in its storage. */
+  #overwritten(node: GraphNode, step: number): number | undefined {
+    if (node.inPlace !== true || node.bytes === 0) return undefined;
+    return node.inputs?.find((input) => {
+      const storage = this.#storageOf[input]!;
+      if (storage.isOutput || storage.until > step + 1 || node.bytes > this.#nodes[input]!.bytes) return false;
+      // Another input in the same memory would be overwritten while it is read, unless it is the very same bytes.
+      return node.inputs!.every((other) => this.#storageOf[other] !== storage || this.#isSamePlace(other, input));
+    });
+  }
+
+  #isSamePlace(a: number, b: number): boolean {
+    return this.#offsets[a] === this.#offsets[b] && this.#nodes[a]!.bytes === this.#nodes[b]!.bytes;
+  }
+}
+
+/** The nodes that must be there when a node is computed. */
+function readsOf(node: GraphNode): readonly number[] {
+  const { inputs = [], viewOf } = node;
+  return viewOf === undefined ? inputs : [...inputs, viewOf];
+}
+
+function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): void {
+  checkBytes(node.bytes);
+  const reads = readsOf(node);
+  if (node.isInput === true && reads.length > 0) throw bad(`node ${step}`, 'an input that reads others', 'one or the other');
+  for (const read of reads) {
+    if (!Number.isInteger(read) || read < 0 || read >= step) throw bad(`an input of node ${step}`, `${read}`, 'a node before it');
+  }
+  if (node.viewOf === undefined) return;
+  const { viewOffsetBytes = 0 } = node;
+  checkBytes(viewOffsetBytes);
+  const { bytes } = nodes[node.viewOf]!;
+  if (viewOffsetBytes + node.bytes > bytes) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: viewOffsetBytes, bytes: node.bytes, blockBytes: bytes });
+  }
+}
+
+function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
+}

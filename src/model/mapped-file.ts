@@ -1,0 +1,348 @@
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { type AccessPattern, adviseAccess, adviseSequentialFile, populate, readAhead } from '../../adapters/os/access-advice.js';
+import { MAP_NORESERVE, MAP_PRIVATE, mapPages, pageBytes, replacePages, unmapPages } from '../../adapters/os/mapping.js';
+import { NativeMemory, type NativeMemoryEnd } from '../../adapters/os/native-memory.js';
+import { residentBytes } from '../../adapters/os/residency.js';
+import { ViewWindows } from '../../adapters/os/view-windows.js';
+import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
+import '../core/disposable.js';
+import { MemoryError } from '../core/errors.js';
+import { alignUp, type DevicePtr } from '../core/units.js';
+import type { TypedArrayClass } from '../runtime/block-handle.js';
+import { MemoryLock } from './memory-lock.js';
+
+/** How a file is mapped. */
+export interface MappedFileOptions {
+  /**
+   * Reads ahead: true the whole file, a number that many bytes from its beginning. Off with `numa`.
+   * @defaultValue false
+   */
+  readonly prefetch?: boolean | number;
+  /**
+   * For machines with several NUMA nodes: nothing is read ahead, so that each page comes to lie on the node of the
+   * thread that touches it first, and access counts as random.
+   * @defaultValue false
+   */
+  readonly numa?: boolean;
+  /** How the file will be read. @defaultValue `sequential`; `random` with `numa` */
+  readonly access?: AccessPattern;
+}
+
+/** What a mapping has; it goes from handle to handle with `move()`. */
+interface Mapping {
+  readonly memory: NativeMemory;
+  readonly file: OpenFile;
+  readonly windows: ViewWindows;
+  readonly mapped: ByteRanges;
+  lock: MemoryLock | undefined;
+}
+
+/**
+ * A file in memory, without a copy: `using file = MappedFile.open('model.gguf')`. Its pages are read when they are touched,
+ * and shared with every process that maps the same file.
+ *
+ * The file is never changed: a byte that is written into an array over it goes to a copy of its page that this process
+ * alone has. Arrays stay safe to touch after {@link dispose} and {@link unmapFragment}; they then show zeros.
+ *
+ * A file that gets shorter while it is mapped is found out by every method that looks at its bytes, before they are
+ * touched: it throws ERR_MEM_BAD_INPUT, and arrays taken earlier show zeros beyond the new end from then on. What cannot
+ * be found out: an array that is touched between the truncation and the next such call ends the process with SIGBUS,
+ * and bytes that are overwritten in place show as they are. Replace files by renaming, not by rewriting.
+ */
+export class MappedFile {
+  readonly path: string;
+  /** The size of the file when it was mapped. */
+  readonly bytes: number;
+  #mapping: Mapping | undefined;
+
+  private constructor(path: string, bytes: number, mapping: Mapping) {
+    this.path = path;
+    this.bytes = bytes;
+    this.#mapping = mapping;
+  }
+
+  /**
+   * Maps a regular file. Cost: some 10 us, whatever its size; with `prefetch` the disk begins to read.
+   *
+   * @throws ERR_MEM_BAD_INPUT when it cannot be opened, is empty, or is no regular file
+   * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
+   */
+  static open(path: string, options: MappedFileOptions = {}): MappedFile {
+    const { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' } = options;
+    if (typeof prefetch === 'number') checkPlace('prefetch', prefetch);
+    const file = new OpenFile(path);
+    let mapped: MappedFile | undefined;
+    try {
+      const bytes = file.size();
+      if (bytes === 0) throw badFile(path, 'it is empty');
+      if (access === 'sequential') adviseSequentialFile(file.fd);
+      mapped = new MappedFile(path, bytes, map(file, bytes));
+      mapped.advise(access);
+      if (!numa && prefetch !== false) mapped.prefetch(0, prefetch === true ? bytes : Math.min(prefetch, bytes));
+      return mapped;
+    } catch (error) {
+      mapped?.dispose();
+      file.close();
+      throw error;
+    }
+  }
+
+  /** Where it begins in memory. */
+  get base(): DevicePtr {
+    return this.#live.memory.base;
+  }
+
+  get disposed(): boolean {
+    return this.#mapping === undefined;
+  }
+
+  /** The parts of the file that are still mapped, in order. */
+  get mappedRanges(): readonly ByteRange[] {
+    return this.#live.mapped.within(0, this.bytes);
+  }
+
+  /** Bytes that {@link lock} keeps in physical memory. */
+  get lockedBytes(): number {
+    return this.#live.lock?.lockedBytes ?? 0;
+  }
+
+  /**
+   * Gives a part of the file, without a copy. Cost: about 2 us.
+   *
+   * @throws ERR_MEM_OUT_OF_RANGE beyond the file's end, ERR_MEM_DISPOSED for a part that was unmapped
+   * @throws ERR_MEM_BAD_INPUT when the file has become too short for it
+   * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
+   */
+  bytesAt(offset: number, bytes: number): Uint8Array {
+    const { windows } = this.#checked(offset, bytes);
+    return windows.at(offset, bytes);
+  }
+
+  /**
+   * Gives a part of the file as a typed array, without a copy.
+   *
+   * @param type - the array's class, `Float32Array` say
+   * @param offset - in bytes; a multiple of the element's size
+   * @param length - elements
+   * @throws as {@link bytesAt}
+   */
+  view<T>(type: TypedArrayClass<T>, offset: number, length: number): T {
+    const { BYTES_PER_ELEMENT } = type;
+    if (offset % BYTES_PER_ELEMENT !== 0) throw badPlace('offset', offset, `a multiple of ${BYTES_PER_ELEMENT} bytes`);
+    const bytes = this.bytesAt(offset, length * BYTES_PER_ELEMENT);
+    return new type(bytes.buffer, bytes.byteOffset, length);
+  }
+
+  /**
+   * The address of a part, for native code. It must not be used after the part was unmapped.
+   *
+   * @throws as {@link bytesAt}, whatever the size
+   */
+  addressOf(offset: number, bytes: number): DevicePtr {
+    return (this.#checked(offset, bytes).memory.base + offset) as DevicePtr;
+  }
+
+  /** Has the system read a part ahead, without waiting for it. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
+  prefetch(first = 0, last: number = this.bytes): void {
+    this.#eachPage(first, last, readAhead);
+  }
+
+  /**
+   * Reads a part into memory and waits for it, so that the first touch costs nothing.
+   *
+   * @returns false where the system cannot (Linux before 5.14, macOS): it is then read ahead without waiting
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_BAD_INPUT, ERR_MEM_NATIVE
+   */
+  populate(first = 0, last: number = this.bytes): boolean {
+    this.#checkSize(this.#live, last);
+    let done = true;
+    this.#eachPage(first, last, (address, bytes) => {
+      if (populate(address, bytes)) return;
+      done = false;
+      readAhead(address, bytes);
+    });
+    return done;
+  }
+
+  /** Tells the system how a part will be read. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
+  advise(pattern: AccessPattern, first = 0, last: number = this.bytes): void {
+    this.#eachPage(first, last, (address, bytes) => adviseAccess(address, bytes, pattern));
+  }
+
+  /**
+   * Gives a part that is not needed any more back: the whole pages inside of it. Its addresses stay out of use until
+   * {@link dispose}, and arrays over it show zeros.
+   *
+   * @param first - in bytes
+   * @param last - in bytes, behind the last one
+   * @returns the bytes of the file that are no longer mapped by this call
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
+   */
+  unmapFragment(first: number, last: number): number {
+    const { memory, mapped } = this.#live;
+    checkRange(first, last - first, this.bytes);
+    const page = pageBytes();
+    const start = alignUp(first, page);
+    // The file's last page holds nothing else.
+    const end = last === this.bytes ? last : Math.floor(last / page) * page;
+    const before = mapped.bytes;
+    for (const part of mapped.within(start, end)) {
+      replacePages(memory.base + part.first, alignUp(part.last, page) - part.first);
+      mapped.remove(part.first, part.last);
+    }
+    return before - mapped.bytes;
+  }
+
+  /**
+   * Keeps the file, or what lies before `bytes`, in physical memory; called again with more, it locks what is new, page
+   * by page. Where the system refuses, a process warning says why and how to raise the limit, and nothing fails.
+   *
+   * @returns whether all of it is locked
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_BAD_INPUT when the file has become too short for it
+   */
+  lock(bytes: number = this.bytes): boolean {
+    const mapping = this.#checked(0, bytes, false);
+    mapping.lock ??= new MemoryLock(mapping.memory.base, mapping.mapped);
+    return mapping.lock.growTo(bytes);
+  }
+
+  /**
+   * Bytes of the file, in whole pages, that are in physical memory: whoever read them, as far as the system tells. (For
+   * files that this user may not write, Linux reports all of them.)
+   *
+   * @throws ERR_MEM_NATIVE
+   */
+  residentBytes(first = 0, last: number = this.bytes): number {
+    let resident = 0;
+    this.#eachPage(first, last, (address, bytes) => {
+      resident += residentBytes(address, bytes);
+    });
+    return resident;
+  }
+
+  /** Hands the mapping to a new object; this one is then as if it were disposed. */
+  move(): MappedFile {
+    const moved = new MappedFile(this.path, this.bytes, this.#live);
+    this.#mapping = undefined;
+    return moved;
+  }
+
+  /** Unmaps the file. Does nothing the second time. @throws ERR_MEM_NATIVE; nothing has changed then */
+  dispose(): void {
+    if (this.#mapping === undefined) return;
+    const { memory, file, windows } = this.#mapping;
+    memory.retire();
+    this.#mapping = undefined;
+    windows.clear();
+    file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  get #live(): Mapping {
+    if (this.#mapping === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'mapped file' });
+    return this.#mapping;
+  }
+
+  /** Finds out before bytes are touched whether they are there. */
+  #checked(offset: number, bytes: number, whole = true): Mapping {
+    const mapping = this.#live;
+    checkRange(offset, bytes, this.bytes);
+    if (whole && !mapping.mapped.covers(offset, offset + bytes)) {
+      throw new MemoryError('ERR_MEM_DISPOSED', { what: `part of ${this.path}` });
+    }
+    this.#checkSize(mapping, offset + bytes);
+    return mapping;
+  }
+
+  #checkSize({ memory, file, mapped }: Mapping, needed: number): void {
+    const size = file.size();
+    if (size >= this.bytes) return;
+    // Pages that lost their file would end the process: zeros take their place.
+    for (const part of mapped.within(alignUp(size, pageBytes()), this.bytes)) {
+      replacePages(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
+    }
+    if (size < needed) throw badFile(this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
+  }
+
+  /** Calls `act` for the pages that a range touches and that are still mapped. */
+  #eachPage(first: number, last: number, act: (address: number, bytes: number) => void): void {
+    const { memory, mapped } = this.#live;
+    checkRange(first, last - first, this.bytes);
+    const page = pageBytes();
+    for (const part of mapped.within(Math.floor(first / page) * page, last)) {
+      act(memory.base + part.first, alignUp(part.last, page) - part.first);
+    }
+  }
+}
+
+/** An open file that is closed once. */
+class OpenFile {
+  readonly fd: number;
+  readonly #path: string;
+  #open = true;
+
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      this.fd = openSync(path, 'r');
+    } catch (error) {
+      throw badFile(path, `it cannot be opened: ${(error as Error).message}`, error);
+    }
+  }
+
+  size(): number {
+    const stats = fstatSync(this.fd);
+    if (!stats.isFile()) throw badFile(this.#path, 'it is no regular file');
+    return stats.size;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.fd);
+  }
+}
+
+function map(file: OpenFile, bytes: number): Mapping {
+  const size = alignUp(bytes, pageBytes());
+  // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
+  const base = mapPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
+  const memory = new NativeMemory(base, size, endOf(file));
+  const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length));
+  return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
+}
+
+/** A function of its own, whose closures hold the file alone: what leads to the memory would never be collected. */
+function endOf(file: OpenFile): NativeMemoryEnd {
+  return {
+    what: 'mapped file',
+    endedBy: 'dispose()',
+    empty: replacePages,
+    release: (base, bytes) => {
+      file.close();
+      unmapPages(base, bytes);
+    },
+  };
+}
+
+function checkRange(offset: number, bytes: number, size: number): void {
+  checkPlace('offset', offset);
+  if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: size });
+  }
+}
+
+function checkPlace(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) throw badPlace(name, value, 'a number of bytes from 0 on');
+}
+
+function badPlace(name: string, value: number, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: `${value}`, expected });
+}
+
+function badFile(file: string, reason: string, cause?: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
+  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason }, cause);
+}

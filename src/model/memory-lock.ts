@@ -1,0 +1,72 @@
+import { populate } from '../../adapters/os/access-advice.js';
+import { lockLimitBytes } from '../../adapters/os/lock-limit.js';
+import { lockTouchedPages, pageBytes } from '../../adapters/os/mapping.js';
+import type { ByteRanges } from '../blocks/byte-ranges.js';
+import { MemoryError } from '../core/errors.js';
+import { alignUp, formatBytes } from '../core/units.js';
+
+/**
+ * Keeps the beginning of a mapped file in physical memory, and grows page by page. Where the system refuses, it warns
+ * once, keeps what it has, and asks no more: a lock is a wish, not a need.
+ *
+ * The pages are unlocked when they are unmapped.
+ *
+ * @see Source: llama.cpp, llama_mlock
+ */
+export class MemoryLock {
+  readonly #base: number;
+  readonly #mapped: ByteRanges;
+  #end = 0;
+  #refusal: string | undefined;
+
+  /**
+   * @param base - the address of the mapping
+   * @param mapped - which parts of it are still the file's
+   */
+  constructor(base: number, mapped: ByteRanges) {
+    this.#base = base;
+    this.#mapped = mapped;
+  }
+
+  /** Bytes that are locked: those of the file that are still mapped, up to where the lock has grown. */
+  get lockedBytes(): number {
+    return this.#mapped.within(0, this.#end).reduce((sum, { first, last }) => sum + last - first, 0);
+  }
+
+  /** Why the system refused to lock more; undefined as long as it has not. */
+  get refusal(): string | undefined {
+    return this.#refusal;
+  }
+
+  /**
+   * Locks what lies before `bytes` and is not locked yet. Cost: reads those pages from the disk.
+   *
+   * @param bytes - from the beginning of the mapping
+   * @returns false when the system has refused, now or earlier
+   */
+  growTo(bytes: number): boolean {
+    if (this.#refusal !== undefined) return false;
+    const end = alignUp(bytes, pageBytes());
+    for (const { first, last } of this.#mapped.within(this.#end, end)) {
+      try {
+        lockTouchedPages(this.#base + first, alignUp(last, pageBytes()) - first);
+      } catch (error) {
+        if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
+        this.#refuse(last - first, error.message);
+        return false;
+      }
+      // Where this cannot be done at once, pages are locked as they are read.
+      populate(this.#base + first, alignUp(last, pageBytes()) - first);
+      this.#end = last;
+    }
+    this.#end = Math.max(this.#end, end);
+    return true;
+  }
+
+  #refuse(bytes: number, reason: string): void {
+    const limit = lockLimitBytes();
+    const hint = limit === undefined ? '' : `; the limit is ${formatBytes(limit)}: raise it with "ulimit -l", or as root`;
+    this.#refusal = `the system refused to lock ${formatBytes(bytes)} in memory: ${reason}${hint}`;
+    process.emitWarning(this.#refusal, { code: 'STOWAGE_LOCK_REFUSED' });
+  }
+}

@@ -1,0 +1,77 @@
+import { MemoryError } from '../core/errors.js';
+import type { DType } from './dtypes.js';
+
+/**
+ * The lengths of a tensor's dimensions, the outermost first, as in NumPy and safetensors: the last dimension's elements are
+ * neighbours in memory. ggml and GGUF count the other way round; {@link shapeOfGgml} converts. No dimensions: one element.
+ */
+export type Shape = readonly number[];
+
+/** Turns ggml's order of dimensions (`ne`, the innermost first) into a {@link Shape}, or back. */
+export function shapeOfGgml(ne: ArrayLike<number>): number[] {
+  return Array.from(ne).reverse();
+}
+
+/** How many elements a tensor of that shape has. @throws ERR_MEM_INVALID_ARGUMENT for a shape that is none */
+export function elementsOf(shape: Shape): number {
+  let elements = 1;
+  let isEmpty = false;
+  for (const length of shape) {
+    if (!Number.isSafeInteger(length) || length < 0) throw badShape(shape, 'lengths from 0 to 2^53 - 1');
+    // A dimension of none must not hide that the others are too many.
+    if (length === 0) isEmpty = true;
+    else elements *= length;
+    if (elements > Number.MAX_SAFE_INTEGER) throw badShape(shape, 'at most 2^53 - 1 elements');
+  }
+  return isEmpty ? 0 : elements;
+}
+
+/** The bytes of `elements` neighbours. @throws ERR_MEM_INVALID_ARGUMENT unless these are whole blocks */
+export function rowBytes(dtype: DType, elements: number): number {
+  const blocks = elements / dtype.blockElements;
+  if (!Number.isSafeInteger(elements) || elements < 0 || !Number.isInteger(blocks)) {
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: 'innermost dimension',
+      value: `${elements}`,
+      expected: `a multiple of ${dtype.blockElements} for ${dtype.name}`,
+    });
+  }
+  return blocks * dtype.blockBytes;
+}
+
+/**
+ * The bytes of a tensor without gaps.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT for a shape that is none, and one whose last dimension is no whole number of blocks
+ */
+export function tensorBytes(dtype: DType, shape: Shape): number {
+  const elements = elementsOf(shape);
+  rowBytes(dtype, shape.at(-1) ?? 1);
+  // Whole blocks: the quotient is exact, the product may not be.
+  const bytes = (elements / dtype.blockElements) * dtype.blockBytes;
+  if (!Number.isSafeInteger(bytes)) throw badShape(shape, `at most 2^53 - 1 bytes of ${dtype.name}`);
+  return bytes;
+}
+
+/**
+ * The strides of a tensor without gaps: for each dimension, the bytes from one index to the next. For the last dimension of a
+ * quantised type they lead from block to block, as ggml's `nb[0]` does.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT as {@link tensorBytes}
+ */
+export function contiguousStrides(dtype: DType, shape: Shape): number[] {
+  tensorBytes(dtype, shape);
+  const strides = new Array<number>(shape.length);
+  let bytes = dtype.blockBytes;
+  for (let at = shape.length - 1; at >= 0; at--) {
+    strides[at] = bytes;
+    const steps = at === shape.length - 1 ? shape[at]! / dtype.blockElements : shape[at]!;
+    // Where there are no elements, strides say nothing; they stay numbers that can be strides.
+    bytes *= Math.max(1, steps);
+  }
+  return strides;
+}
+
+function badShape(shape: Shape, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'shape', value: `[${shape.join(', ')}]`, expected });
+}

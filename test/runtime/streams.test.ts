@@ -1,0 +1,98 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { MemoryError, MemoryRuntime, MiB } from '../../src/index.js';
+import { memoryError } from '../core/fakes.js';
+
+const open: MemoryRuntime[] = [];
+
+function setUp() {
+  const device = new SimulatedDevice({ capacityBytes: 64 * MiB, streams: true });
+  const runtime = new MemoryRuntime(device, { exitReport: false });
+  open.push(runtime);
+  const stream = device.createStream();
+  const other = device.createStream();
+  return { device, runtime, stream, other };
+}
+
+afterEach(() => {
+  for (const runtime of open.splice(0)) runtime.close();
+});
+
+describe('MemoryRuntime', () => {
+  describe('withStream', () => {
+    test('allocates for the stream: a block that was freed comes back to it at once, to another after its work', () => {
+      const { device, runtime, stream, other } = setUp();
+      const ptr = runtime.withStream(stream.id, () => {
+        using block = runtime.allocate(1 * MiB);
+        device.streams!.submit(stream.id, () => {});
+        return block.ptr;
+      });
+      const elsewhere = runtime.withStream(other.id, () => runtime.allocate(1 * MiB));
+      expect(elsewhere.ptr).not.toBe(ptr);
+      const again = runtime.withStream(stream.id, () => runtime.allocate(1 * MiB));
+      expect(again.ptr).toBe(ptr);
+    });
+
+    test('ends with fn, also when that throws, and nests', () => {
+      const { runtime, stream, other } = setUp();
+      const first = runtime.withStream(stream.id, () => {
+        runtime.withStream(other.id, () => runtime.allocate(100));
+        return runtime.allocate(1 * MiB);
+      });
+      const { ptr } = first;
+      first.dispose();
+      expect(() =>
+        runtime.withStream(stream.id, () => {
+          throw new Error('left');
+        }),
+      ).toThrow('left');
+      expect(runtime.withStream(stream.id, () => runtime.allocate(1 * MiB)).ptr).toBe(ptr);
+    });
+
+    test('refuses an asynchronous fn', () => {
+      const { runtime, stream } = setUp();
+      expect(() => runtime.withStream(stream.id, async () => 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'fn' }));
+    });
+
+    test('refuses what is no stream, or none of the device, and changes nothing', () => {
+      const { device, runtime, stream } = setUp();
+      runtime.allocate(100).dispose();
+      const before = runtime.stats();
+      expect(() => runtime.allocate(100, { stream: -1 })).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+      device.streams!.record = (id) => {
+        throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream', value: String(id), expected: 'one of this device' });
+      };
+      expect(() => runtime.withStream(stream.id, () => runtime.allocate(100))).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+      expect(runtime.stats()).toEqual(before);
+    });
+
+    test('leaves pinned memory alone, which has no streams', () => {
+      const { runtime, stream } = setUp();
+      expect(runtime.withStream(stream.id, () => runtime.allocate(100, { pinned: true })).bytes).toBe(100);
+    });
+  });
+});
+
+describe('BlockHandle', () => {
+  describe('recordStream', () => {
+    test('keeps a freed block until that stream is done, too', () => {
+      const { device, runtime, stream } = setUp();
+      const block = runtime.allocate(1 * MiB);
+      const { ptr } = block;
+      block.recordStream(stream.id);
+      device.streams!.submit(stream.id, () => {});
+      block.dispose();
+      expect(runtime.allocate(1 * MiB).ptr).not.toBe(ptr);
+      device.synchronize();
+      runtime.slot.signalMemoryCleanup();
+      expect(runtime.stats()?.activeBytes.current).toBe(1 * MiB);
+    });
+
+    test('refuses a handle that was disposed', () => {
+      const { runtime, stream } = setUp();
+      const block = runtime.allocate(100);
+      block.dispose();
+      expect(() => block.recordStream(stream.id)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+    });
+  });
+});
