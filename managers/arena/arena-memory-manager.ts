@@ -29,7 +29,8 @@ export interface ArenaMemoryManagerOptions extends ManagerOptions {
  * live blocks back.
  *
  * `reset()` frees live blocks, too: their pointers are unknown from then on, and handles of a runtime throw
- * ERR_MEM_DISPOSED, also when another block lies at the same address by then.
+ * ERR_MEM_DISPOSED, also when another block lies at the same address by then. Decorators that keep books of their own
+ * (tracking, guarding, limiting) are not told of it.
  */
 export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   readonly #regionBytes: number;

@@ -33,20 +33,15 @@ export class BumpRegion implements CarvedRegion {
   readonly #clock: Float64Array;
 
   /**
-   * @param unit - a power of two that `base` is a multiple of: blocks begin at multiples of it, and have whole ones
-   * @param clock - its one number is the present era, above 0
+   * @param options - `unit`: a power of two that `base` is a multiple of; blocks begin at multiples of it, and have whole
+   *   ones. `clock`: its one number is the present era, above 0
    */
-  constructor(
-    base: number,
-    bytes: number,
-    device: number,
-    { unit, clock }: { readonly unit: number; readonly clock: Float64Array },
-  ) {
+  constructor(base: number, bytes: number, device: number, options: { readonly unit: number; readonly clock: Float64Array }) {
     this.base = base;
     this.bytes = bytes;
     this.device = device;
-    this.#unit = unit;
-    this.#clock = clock;
+    this.#unit = options.unit;
+    this.#clock = options.clock;
   }
 
   get live(): number {
