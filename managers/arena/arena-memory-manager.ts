@@ -1,6 +1,5 @@
-import { NONE } from '../../src/blocks/block-table.js';
 import { BumpRegion } from '../../src/blocks/bump-region.js';
-import { roundUp } from '../../src/blocks/carved-region.js';
+import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
@@ -85,8 +84,8 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   /** The era in which a live block was made: no other block of that address is of the same. */
   override ticketOf(ptr: DevicePtr): number {
     const region = this.regionOf(ptr);
-    const block = region === undefined ? NONE : region.find(ptr);
-    return block === NONE || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    return block === NO_BLOCK || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
   }
 
   /** Begins a new era. @returns it: what is allocated from now on is of it, or of a later one */

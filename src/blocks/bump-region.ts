@@ -1,5 +1,4 @@
-import { NONE } from './block-table.js';
-import { type CarvedRegion, roundUp } from './carved-region.js';
+import { type CarvedRegion, NO_BLOCK, roundUp } from './carved-region.js';
 import { ensure } from './ensure.js';
 
 const FIRST_CAPACITY = 64;
@@ -61,7 +60,7 @@ export class BumpRegion implements CarvedRegion {
     const used = this.#used;
     const start = alignment <= this.#unit ? used : roundUp(this.base + used, alignment) - this.base;
     const end = start + roundUp(bytes, this.#unit);
-    if (!(end <= this.bytes)) return NONE;
+    if (!(end <= this.bytes)) return NO_BLOCK;
     const block = this.#count;
     if (block === this.#capacity) this.#grow();
     if (this.#clock[0] !== this.#era) this.#enterEra(block);
@@ -178,7 +177,7 @@ export class BumpRegion implements CarvedRegion {
       if (start < place) low = middle + 1;
       else high = middle - 1;
     }
-    return NONE;
+    return NO_BLOCK;
   }
 
   #enterEra(block: number): void {
