@@ -1,6 +1,5 @@
-import { ABSENT } from '../../src/blocks/address-hash.js';
 import { BumpRegion } from '../../src/blocks/bump-region.js';
-import { roundUp } from '../../src/blocks/carved-region.js';
+import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
@@ -29,7 +28,8 @@ export interface ArenaMemoryManagerOptions extends ManagerOptions {
  * live blocks back.
  *
  * `reset()` frees live blocks, too: their pointers are unknown from then on, and handles of a runtime throw
- * ERR_MEM_DISPOSED, also when another block lies at the same address by then.
+ * ERR_MEM_DISPOSED, also when another block lies at the same address by then. Decorators that keep books of their own
+ * (tracking, guarding, limiting) are not told of it.
  */
 export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   readonly #regionBytes: number;
@@ -84,8 +84,8 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   /** The era in which a live block was made: no other block of that address is of the same. */
   override ticketOf(ptr: DevicePtr): number {
     const region = this.regionOf(ptr);
-    const block = region === undefined ? ABSENT : region.find(ptr);
-    return block === ABSENT || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    return block === NO_BLOCK || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
   }
 
   /** Begins a new era. @returns it: what is allocated from now on is of it, or of a later one */

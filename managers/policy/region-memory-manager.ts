@@ -1,6 +1,5 @@
-import { ABSENT } from '../../src/blocks/address-hash.js';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
-import type { CarvedRegion } from '../../src/blocks/carved-region.js';
+import { type CarvedRegion, NO_BLOCK } from '../../src/blocks/carved-region.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
@@ -84,8 +83,8 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     const held = this.#devices[this.deviceInterface.getActiveDeviceId()] ?? this.#refuseDevice();
     const lock = userLock ? USER_LOCK : MANAGER_LOCK;
     let region = held.current;
-    let block = region === undefined ? ABSENT : region.take(bytes, alignment, lock);
-    if (block === ABSENT) {
+    let block = region === undefined ? NO_BLOCK : region.take(bytes, alignment, lock);
+    if (block === NO_BLOCK) {
       block = this.#takeElsewhere(held, bytes, alignment, lock);
       region = held.current;
     }
@@ -95,16 +94,16 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   allocated(ptr: DevicePtr): number {
     const region = this.#regionOf(ptr);
-    const block = region === undefined ? ABSENT : region.find(ptr);
-    return block === ABSENT || region!.locksOf(block) === 0 ? 0 : region!.bytesOf(block);
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    return block === NO_BLOCK || region!.locksOf(block) === 0 ? 0 : region!.bytesOf(block);
   }
 
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
     if (ptr === NULL_PTR) return;
     const last = this.#lastFound;
     const region = last !== undefined && ptr >= last.base && ptr < last.base + last.bytes ? last : this.#search(ptr);
-    const block = region === undefined ? ABSENT : region.find(ptr);
-    if (block === ABSENT) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    if (block === NO_BLOCK) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const locks = region!.locksOf(block);
     if (locks === 0) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr });
     const rest = locks & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
@@ -115,8 +114,8 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
   userLock(ptr: DevicePtr): void {
     if (ptr === NULL_PTR) return;
     const region = this.#regionOf(ptr);
-    const block = region === undefined ? ABSENT : region.find(ptr);
-    const locks = block === ABSENT ? 0 : region!.locksOf(block);
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    const locks = block === NO_BLOCK ? 0 : region!.locksOf(block);
     if (locks === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     region!.setLocks(block, locks | USER_LOCK);
   }
@@ -127,8 +126,8 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   isUserLocked(ptr: DevicePtr): boolean {
     const region = this.#regionOf(ptr);
-    const block = region === undefined ? ABSENT : region.find(ptr);
-    return block !== ABSENT && (region!.locksOf(block) & USER_LOCK) !== 0;
+    const block = region === undefined ? NO_BLOCK : region.find(ptr);
+    return block !== NO_BLOCK && (region!.locksOf(block) & USER_LOCK) !== 0;
   }
 
   /** Gives regions without live blocks back. */
@@ -282,13 +281,13 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     for (const region of held.regions) {
       if (region.live === 0) this.recycle(region);
       const block = region.take(bytes, alignment, lock);
-      if (block === ABSENT) continue;
+      if (block === NO_BLOCK) continue;
       held.current = region;
       return block;
     }
     const region = this.#addRegion(held, bytes, alignment);
     const block = region.take(bytes, alignment, lock);
-    if (block !== ABSENT) return block;
+    if (block !== NO_BLOCK) return block;
     // The device has not kept to the alignment.
     this.#release(held, region, () => undefined);
     throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });

@@ -1,5 +1,4 @@
-import { ABSENT } from './address-hash.js';
-import type { CarvedRegion } from './carved-region.js';
+import { type CarvedRegion, NO_BLOCK } from './carved-region.js';
 import { ensure } from './ensure.js';
 import { powerIn } from './slab-cells.js';
 
@@ -50,10 +49,10 @@ export class BuddyTree implements CarvedRegion {
   }
 
   take(bytes: number, alignment: number, lock: number): number {
-    if (alignment > this.#alignment) return ABSENT;
+    if (alignment > this.#alignment) return NO_BLOCK;
     const order = this.#orderOf(bytes > alignment ? bytes : alignment);
     const largest = this.#largest;
-    if (largest[1]! <= order) return ABSENT;
+    if (largest[1]! <= order) return NO_BLOCK;
     let node = 1;
     for (let depth = this.#height - order; depth > 0; depth--) {
       node *= 2;
@@ -75,7 +74,7 @@ export class BuddyTree implements CarvedRegion {
   find(address: number): number {
     const leaf = (address - this.base) / this.#leafBytes;
     // Anything but a whole number within the array reads undefined.
-    return this.#orders[leaf]! > 0 ? leaf : ABSENT;
+    return this.#orders[leaf]! > 0 ? leaf : NO_BLOCK;
   }
 
   give(leaf: number): void {

@@ -1,5 +1,4 @@
-import { ABSENT } from './address-hash.js';
-import { type CarvedRegion, roundUp } from './carved-region.js';
+import { type CarvedRegion, NO_BLOCK, roundUp } from './carved-region.js';
 import { ensure } from './ensure.js';
 
 const FIRST_CAPACITY = 64;
@@ -33,20 +32,15 @@ export class BumpRegion implements CarvedRegion {
   readonly #clock: Float64Array;
 
   /**
-   * Blocks begin at multiples of `unit`, a power of two that `base` is a multiple of, and have whole ones; the one number
-   * of `clock` is the present era, above 0.
+   * @param options - `unit`: a power of two that `base` is a multiple of; blocks begin at multiples of it, and have whole
+   *   ones. `clock`: its one number is the present era, above 0
    */
-  constructor(
-    base: number,
-    bytes: number,
-    device: number,
-    { unit, clock }: { readonly unit: number; readonly clock: Float64Array },
-  ) {
+  constructor(base: number, bytes: number, device: number, options: { readonly unit: number; readonly clock: Float64Array }) {
     this.base = base;
     this.bytes = bytes;
     this.device = device;
-    this.#unit = unit;
-    this.#clock = clock;
+    this.#unit = options.unit;
+    this.#clock = options.clock;
   }
 
   get live(): number {
@@ -66,7 +60,7 @@ export class BumpRegion implements CarvedRegion {
     const used = this.#used;
     const start = alignment <= this.#unit ? used : roundUp(this.base + used, alignment) - this.base;
     const end = start + roundUp(bytes, this.#unit);
-    if (!(end <= this.bytes)) return ABSENT;
+    if (!(end <= this.bytes)) return NO_BLOCK;
     const block = this.#count;
     if (block === this.#capacity) this.#grow();
     if (this.#clock[0] !== this.#era) this.#enterEra(block);
@@ -183,7 +177,7 @@ export class BumpRegion implements CarvedRegion {
       if (start < place) low = middle + 1;
       else high = middle - 1;
     }
-    return ABSENT;
+    return NO_BLOCK;
   }
 
   #enterEra(block: number): void {

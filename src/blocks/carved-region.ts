@@ -1,3 +1,6 @@
+/** The number of no block. */
+export const NO_BLOCK = -1;
+
 /**
  * A range of native memory that one rule carves into blocks. Blocks have numbers in it; what is told of a number that is
  * no block's has no meaning.
@@ -18,11 +21,11 @@ export interface CarvedRegion {
    * @param bytes - positive
    * @param alignment - bytes, or 0
    * @param lock - who holds it
-   * @returns its number, or NONE when there is no room
+   * @returns its number, or NO_BLOCK when there is no room
    */
   take(bytes: number, alignment: number, lock: number): number;
 
-  /** The block, live or free, that begins at an address anywhere in memory; NONE when there is none. */
+  /** The block, live or free, that begins at an address anywhere in memory; NO_BLOCK when there is none. */
   find(address: number): number;
 
   /** Takes a block back whose last lock was cleared. */

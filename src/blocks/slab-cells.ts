@@ -1,5 +1,4 @@
-import { ABSENT } from './address-hash.js';
-import type { CarvedRegion } from './carved-region.js';
+import { type CarvedRegion, NO_BLOCK } from './carved-region.js';
 import { ensure } from './ensure.js';
 
 /**
@@ -17,7 +16,7 @@ export class SlabCells implements CarvedRegion {
   readonly #next: Int32Array;
   readonly #requested: Float64Array;
   readonly #locks: Uint8Array;
-  #firstFree = ABSENT;
+  #firstFree = NO_BLOCK;
   /** Cells from here on were never used. */
   #fresh = 0;
   #live = 0;
@@ -45,11 +44,11 @@ export class SlabCells implements CarvedRegion {
   }
 
   take(bytes: number, alignment: number, lock: number): number {
-    if (bytes > this.#cellBytes || alignment > this.#alignment) return ABSENT;
+    if (bytes > this.#cellBytes || alignment > this.#alignment) return NO_BLOCK;
     let cell = this.#firstFree;
-    if (cell !== ABSENT) this.#firstFree = this.#next[cell]!;
+    if (cell !== NO_BLOCK) this.#firstFree = this.#next[cell]!;
     else if (this.#fresh < this.#cells) cell = this.#fresh++;
-    else return ABSENT;
+    else return NO_BLOCK;
     this.#requested[cell] = bytes;
     this.#locks[cell] = lock;
     this.#live++;
@@ -60,7 +59,7 @@ export class SlabCells implements CarvedRegion {
     const place = address - this.base;
     // Rounded, the product is the quotient where there is a whole one; where there is none, or it is too large, the check fails.
     const cell = (place * this.#inverse + 0.5) | 0;
-    return cell >= 0 && cell < this.#fresh && cell * this.#cellBytes === place ? cell : ABSENT;
+    return cell >= 0 && cell < this.#fresh && cell * this.#cellBytes === place ? cell : NO_BLOCK;
   }
 
   give(cell: number): void {
@@ -97,7 +96,7 @@ export class SlabCells implements CarvedRegion {
 
   checkInvariants(): void {
     let free = 0;
-    for (let cell = this.#firstFree; cell !== ABSENT; cell = this.#next[cell]!) {
+    for (let cell = this.#firstFree; cell !== NO_BLOCK; cell = this.#next[cell]!) {
       ensure(this.#locks[cell] === 0 && cell < this.#fresh, `free cell ${cell} is held by nobody and was used`);
       ensure(++free <= this.#cells, 'the list of free cells ends');
     }

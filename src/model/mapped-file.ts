@@ -250,19 +250,20 @@ export class MappedFile {
   #checked(offset: number, bytes: number, whole = true): Mapping {
     const mapping = this.#live;
     checkRange(offset, bytes, this.bytes);
+    this.#checkSize(mapping, offset + bytes);
     if (whole && !mapping.mapped.covers(offset, offset + bytes)) {
       throw new MemoryError('ERR_MEM_DISPOSED', { what: `part of ${this.path}` });
     }
-    this.#checkSize(mapping, offset + bytes);
     return mapping;
   }
 
   #checkSize({ memory, file, mapped }: Mapping, needed: number): void {
     const size = file.size();
     if (size >= this.bytes) return;
-    // Pages that lost their file would end the process: zeros take their place.
+    // Pages that lost their file would end the process: zeros take their place, for good.
     for (const part of mapped.within(alignUp(size, pageBytes()), this.bytes)) {
       replacePages(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
+      mapped.remove(part.first, part.last);
     }
     if (size < needed) throw badFile(this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
   }

@@ -34,6 +34,8 @@ const OUTPUT: Record<string, RegExp> = {
   'open-telemetry.mjs': /^CachingMemoryManager 1048576\n$/,
   'tensors.mjs':
     /^the first column is 1 and 4\n2 tensors, 144.02 KiB\n {2}q4_K: .* \(100.0 %\)\n {2}f32: .*\n0 tensors are live\n$/,
+  'model.mjs':
+    /^the file says 1 2 3 4\nlayer input: 16 bytes\nlayer 0: 8 bytes\n2 copies outlive the file: 1 2 3 4\n\d.* GiB for all; in 16 GiB: \d+ layers, a context of 1024\ncontextLength: .*\ngpuLayers: /,
   'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'onnxruntime.mjs':
     /^1,4: 0\.7616\npast the manager: 160000 bytes\n10000,4: 0\.7616\n1 block from LimitingMemoryManager, 0 are live\n$/,

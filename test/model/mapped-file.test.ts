@@ -269,6 +269,10 @@ describe('MappedFile', () => {
       for (const call of [() => file.lock(), () => file.populate(), () => file.addressOf(5 * PAGE, 1)]) {
         expect(codeOf(call)).toBe('ERR_MEM_BAD_INPUT');
       }
+      // What grows again is not what was mapped: those pages stay given up.
+      truncateSync(path, 10 * PAGE);
+      expect(file.mappedRanges).toEqual([{ first: 0, last: 4 * PAGE }]);
+      expect(codeOf(() => file.bytesAt(5 * PAGE, 1))).toBe('ERR_MEM_DISPOSED');
     });
 
     test('goes on with the old file when another one takes its name', () => {
