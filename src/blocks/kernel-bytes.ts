@@ -1,7 +1,6 @@
 // Written by kernel/compile.mjs: do not edit.
 
 /** The kernel as WebAssembly, in base64. */
-// biome-ignore format: as it was written
 export const KERNEL_BYTES = [
   'AGFzbQEAAAABdxRgAX8Bf2ABfwBgAn9/AGACf38Bf2ACf3wBf2ABfwF8YAR/f39/AGADf3x8AGACf3wAYAN/f3wAYAN/fH8BfGADf39/AGACf34Bf2AEf39/',
   'fgF/YAAAYAN/f34AYAN/fH8Bf2AAAX9gBX9/f398AX9gA398fAF/Ag0BA2VudgVhYm9ydAAGA1xbAQMGAwsGAAwDDQICAwIDDg8AAwECAQEEAQQABAICAQIH',

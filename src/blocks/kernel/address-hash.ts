@@ -13,20 +13,17 @@ export function initHash(heap: Heap): void {
   heap.entries = allot(heap, 1 << (INITIAL_BITS + <i32>ENTRY_SHIFT));
 }
 
-// @ts-expect-error: decorator
 @inline
 function keyOf(address: i64): u32 {
   return <u32>(address >> 4);
 }
 
-// @ts-expect-error: decorator
 @inline
 function placeOf(key: u32, shift: i32): u32 {
   return (key * 0x9e3779b1) >>> shift;
 }
 
 /** The block at an address, or null. O(1). */
-// @ts-expect-error: decorator
 @inline
 export function find(heap: Heap, address: i64): Block | null {
   const key = keyOf(address);
@@ -44,7 +41,6 @@ export function find(heap: Heap, address: i64): Block | null {
 }
 
 /** Enters a block whose address heads no other. Amortised O(1). */
-// @ts-expect-error: decorator
 @inline
 export function enter(heap: Heap, block: Block): void {
   const key = keyOf(block.address);

@@ -56,7 +56,6 @@ export function absorbNext(block: Block): void {
   removeBlock(block.home.heap, gone);
 }
 
-// @ts-expect-error: decorator
 @inline
 function takeRow(heap: Heap): Block {
   if (heap.unused === null) addRows(heap);

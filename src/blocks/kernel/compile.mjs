@@ -25,6 +25,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const lines = (await compileKernel()).match(/.{1,120}/g).map((line) => `  '${line}',`);
   writeFileSync(
     directory('../kernel-bytes.ts'),
-    `// Written by kernel/compile.mjs: do not edit.\n\n/** The kernel as WebAssembly, in base64. */\n// biome-ignore format: as it was written\nexport const KERNEL_BYTES = [\n${lines.join('\n')}\n].join('');\n`,
+    `// Written by kernel/compile.mjs: do not edit.\n\n/** The kernel as WebAssembly, in base64. */\nexport const KERNEL_BYTES = [\n${lines.join('\n')}\n].join('');\n`,
   );
 }

@@ -19,32 +19,27 @@ const HEADS: usize = FILLED + 8 * <usize>WORDS;
 /** Bytes of free blocks with all their bins. */
 export const FREE_BLOCKS_BYTES: usize = HEADS + 4 * <usize>BINS;
 
-// @ts-expect-error: decorator
 @inline
 function headOf(free: FreeBlocks, bin: i32): usize {
   return load<u32>(changetype<usize>(free) + (<usize>bin << 2), HEADS);
 }
 
-// @ts-expect-error: decorator
 @inline
 function setHead(free: FreeBlocks, bin: i32, head: usize): void {
   store<u32>(changetype<usize>(free) + (<usize>bin << 2), <u32>head, HEADS);
 }
 
-// @ts-expect-error: decorator
 @inline
 function filledWord(free: FreeBlocks, word: i32): u64 {
   return load<u64>(changetype<usize>(free) + (<usize>word << 3), FILLED);
 }
 
-// @ts-expect-error: decorator
 @inline
 function setFilledWord(free: FreeBlocks, word: i32, bits: u64): void {
   store<u64>(changetype<usize>(free) + (<usize>word << 3), bits, FILLED);
 }
 
 /** The bin of a size; it never falls as sizes rise. */
-// @ts-expect-error: decorator
 @inline
 function binFor(bytes: i64): i32 {
   const shift = 58 - <i32>clz<i64>(bytes | 32);
@@ -52,7 +47,6 @@ function binFor(bytes: i64): i32 {
 }
 
 /** A free block of at least `bytes`, or null: the smallest at the lowest address, or a good one when fit is not exact. */
-// @ts-expect-error: decorator
 @inline
 export function findFit(free: FreeBlocks, bytes: i64): Block | null {
   const bin = binFor(bytes);
@@ -65,7 +59,6 @@ export function findFit(free: FreeBlocks, bytes: i64): Block | null {
 }
 
 /** Enters a block into its bin. */
-// @ts-expect-error: decorator
 @inline
 export function enterBin(free: FreeBlocks, block: Block): void {
   const bin = binFor(block.bytes);
@@ -84,7 +77,6 @@ export function enterBin(free: FreeBlocks, block: Block): void {
 }
 
 /** Takes a block out of its bin. */
-// @ts-expect-error: decorator
 @inline
 export function leaveBin(free: FreeBlocks, block: Block): void {
   const bin = block.bin;
@@ -95,7 +87,6 @@ export function leaveBin(free: FreeBlocks, block: Block): void {
 }
 
 /** Puts `rest`, which is smaller, in the place of `block`: at no cost when that is its place in the order, too. */
-// @ts-expect-error: decorator
 @inline
 export function replaceInBin(free: FreeBlocks, block: Block, rest: Block): void {
   const bin = block.bin;
@@ -251,7 +242,6 @@ function becomeTree(free: FreeBlocks, bin: i32): void {
   setHead(free, bin, changetype<usize>(root!) | TREE);
 }
 
-// @ts-expect-error: decorator
 @inline
 function fill(free: FreeBlocks, bin: i32): void {
   const word = bin >>> 6;
@@ -259,7 +249,6 @@ function fill(free: FreeBlocks, bin: i32): void {
   free.filledWords |= 1 << word;
 }
 
-// @ts-expect-error: decorator
 @inline
 function clear(free: FreeBlocks, bin: i32): void {
   const word = bin >>> 6;
@@ -271,7 +260,6 @@ function clear(free: FreeBlocks, bin: i32): void {
 }
 
 /** The lowest block of all bins behind one, or null. */
-// @ts-expect-error: decorator
 @inline
 function lowestBehind(free: FreeBlocks, bin: i32): Block | null {
   let word = bin >>> 6;
@@ -285,7 +273,6 @@ function lowestBehind(free: FreeBlocks, bin: i32): Block | null {
   return lowestIn(headOf(free, (word << 6) + <i32>ctz(bits)));
 }
 
-// @ts-expect-error: decorator
 @inline
 function lowestIn(head: usize): Block {
   return (head & TREE) != 0 ? lowestOf(changetype<Block>(head ^ TREE)) : changetype<Block>(head);

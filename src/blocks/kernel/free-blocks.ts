@@ -32,7 +32,6 @@ export function addOpenBlocks(free: FreeBlocks, hasHoles: i32): void {
 }
 
 /** Takes a block of at least `requested` bytes, cut to size. @returns null when none fits, or for a number that is no size */
-// @ts-expect-error: decorator
 @inline
 export function takeFree(free: FreeBlocks, requested: f64): Block | null {
   const bytes = <i64>requested;
@@ -51,7 +50,6 @@ export function takeFree(free: FreeBlocks, requested: f64): Block | null {
 }
 
 /** Takes a free block out and leaves what it has more than `size` bytes in, if that is worth a block. */
-// @ts-expect-error: decorator
 @inline
 export function carve(free: FreeBlocks, block: Block, size: i64): void {
   if (block.state == OPEN) leaveOpen(free.open!, block);
@@ -66,7 +64,6 @@ export function carve(free: FreeBlocks, block: Block, size: i64): void {
 }
 
 /** Tells whether what a block has more than `size` bytes becomes a block. */
-// @ts-expect-error: decorator
 @inline
 function isSplit(free: FreeBlocks, block: Block, size: i64): bool {
   return block.bytes - size >= free.leastRest && block.bytes < free.splitLimit;
@@ -78,7 +75,6 @@ export function cutTail(free: FreeBlocks, block: Block, size: i64): void {
 }
 
 /** The smallest or a good free block of at least `size` bytes that may be used again, or null. */
-// @ts-expect-error: decorator
 @inline
 export function findUsable(free: FreeBlocks, size: i64): Block | null {
   const block = findFit(free, size);
@@ -86,7 +82,6 @@ export function findUsable(free: FreeBlocks, size: i64): Block | null {
 }
 
 /** Hands a block out that is in no bins. */
-// @ts-expect-error: decorator
 @inline
 export function handOut(block: Block, requested: f64, locks: i32): f64 {
   block.requested = <i64>requested;
@@ -96,7 +91,6 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 }
 
 /** Takes a block back that nobody holds: into the front, or joined with its free neighbours. */
-// @ts-expect-error: decorator
 @inline
 export function giveBack(block: Block): void {
   const home = block.home;
@@ -130,7 +124,6 @@ export function join(free: FreeBlocks, block: Block): Block {
 }
 
 /** Enters a block that has no free neighbours of its group. */
-// @ts-expect-error: decorator
 @inline
 export function putIn(free: FreeBlocks, block: Block): void {
   block.home = free;
@@ -139,7 +132,6 @@ export function putIn(free: FreeBlocks, block: Block): void {
 }
 
 /** Takes a free block out. */
-// @ts-expect-error: decorator
 @inline
 export function takeOut(block: Block): void {
   const free = block.home;
@@ -177,7 +169,6 @@ export function isOpen(block: Block, hasHoles: i32): bool {
   return previous === null && next === null;
 }
 
-// @ts-expect-error: decorator
 @inline
 function noteOpen(free: FreeBlocks, block: Block): void {
   const open = free.open!;

@@ -25,7 +25,6 @@ export function createFront(heap: Heap, largestBytes: i64, boundBytes: i64): Fro
 }
 
 /** Takes the block of exactly `bytes` that came last, or gives null. */
-// @ts-expect-error: decorator
 @inline
 export function popFront(front: Front, bytes: i64): Block | null {
   const number = numberOf(bytes);
@@ -38,7 +37,6 @@ export function popFront(front: Front, bytes: i64): Block | null {
 }
 
 /** Takes a block in. @returns false when its place is taken by blocks of another size */
-// @ts-expect-error: decorator
 @inline
 export function pushFront(front: Front, block: Block): bool {
   const number = numberOf(block.bytes);
@@ -79,7 +77,6 @@ export function popAtHand(front: Front, sparesUsed: bool): Block | null {
 }
 
 /** Takes the first block of a place out. */
-// @ts-expect-error: decorator
 @inline
 function unlink(front: Front, number: i32, place: usize, block: Block): void {
   const next = block.lower;
@@ -89,19 +86,16 @@ function unlink(front: Front, number: i32, place: usize, block: Block): void {
   store<u64>(word, load<u64>(word, FILLED) & ~(<u64>(next === null) << (number & 63)), FILLED);
 }
 
-// @ts-expect-error: decorator
 @inline
 function numberOf(bytes: i64): i32 {
   return <i32>((<u32>(bytes >> 4) * 0x9e3779b1) >>> (32 - PLACE_BITS));
 }
 
-// @ts-expect-error: decorator
 @inline
 function placeOf(front: Front, number: i32): usize {
   return changetype<usize>(front) + FIRST_PLACE + (<usize>number << PLACE_SHIFT);
 }
 
-// @ts-expect-error: decorator
 @inline
 function wordOf(front: Front, number: i32): usize {
   return changetype<usize>(front) + (<usize>(number >>> 6) << 3);

@@ -378,7 +378,6 @@ export function isSound(source: FreeBlocks): bool {
   return count == open.count && openBlocks.areOpenBlocksSound(open);
 }
 
-// @ts-expect-error: decorator
 @inline
 function idOf(block: Block | null): i32 {
   return <i32>changetype<usize>(block);

@@ -137,14 +137,12 @@ export class OpenBlocks {
 }
 
 /** Sets a block's state and locks, without users: one word in memory. */
-// @ts-expect-error: decorator
 @inline
 export function setLocksAndState(block: Block, state: u8, locks: i32): void {
   store<u32>(changetype<usize>(block), <u32>state | (<u32>locks << 8), offsetof<Block>('state'));
 }
 
 /** The order of free blocks: by size, then by address. */
-// @ts-expect-error: decorator
 @inline
 export function isBefore(block: Block, other: Block): bool {
   return block.bytes == other.bytes ? block.address < other.address : block.bytes < other.bytes;

@@ -1,7 +1,6 @@
 import { Statistics } from './layout';
 
 /** Counts a block that was handed out. */
-// @ts-expect-error: decorator
 @inline
 export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
   const requested = statistics.requested + requestedBytes;
@@ -22,7 +21,6 @@ export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f
 }
 
 /** Counts a block that came back. */
-// @ts-expect-error: decorator
 @inline
 export function countFreed(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
   const allocated = statistics.allocated - bytes;
