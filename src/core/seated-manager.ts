@@ -66,6 +66,11 @@ export class SeatedManager {
     if (this.log.enabled && manager.allocated(ptr) > 0) {
       this.log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
     }
+    if (!this.#observers.any) {
+      if (call === 'unlock') manager.unlock(ptr, userUnlock);
+      else manager.userUnlock(ptr);
+      return;
+    }
     this.#unlocking++;
     try {
       if (call === 'unlock') manager.unlock(ptr, userUnlock);
