@@ -9,6 +9,7 @@ import { MemoryManagerInstaller } from '../../../src/core/memory-manager-install
 import type { MemoryStatsSnapshot } from '../../../src/core/stats.js';
 import { CallbackTable } from '../../ffi/callback-table.js';
 import type { NativeLibrary } from '../../ffi/library.js';
+import { LastRefusal } from '../last-refusal.js';
 import { arrayFireCallbacks } from './arrayfire-callbacks.js';
 import { ArrayFireHandle } from './arrayfire-handle.js';
 import { ArrayFireLibrary, type ArrayFireLibraryOptions } from './arrayfire-library.js';
@@ -44,8 +45,7 @@ export class ArrayFireHost extends MemoryHost {
   readonly #library: ArrayFireLibrary;
   readonly #ordinary: Seat;
   readonly #pinned: Seat | undefined;
-  #lastError: MemoryError | undefined;
-  #calls = 0;
+  readonly #refusal = new LastRefusal<MemoryError>();
 
   private constructor(
     library: ArrayFireLibrary,
@@ -121,17 +121,16 @@ export class ArrayFireHost extends MemoryHost {
 
   /** Why the last allocation that ArrayFire was refused could not be served; undefined since {@link call} began. */
   get lastError(): MemoryError | undefined {
-    return this.#lastError;
+    return this.#refusal.error;
   }
 
   /** Makes a call of ArrayFire, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
   call<T>(native: () => T): T {
-    if (this.#calls === 0) this.#lastError = undefined;
-    this.#calls++;
+    this.#refusal.enter();
     try {
       return this.callbacks.call(native);
     } finally {
-      this.#calls--;
+      this.#refusal.leave();
     }
   }
 
@@ -233,7 +232,7 @@ export class ArrayFireHost extends MemoryHost {
             if (handle.kind === 'ordinary') this.startUse();
           },
           refused: (error) => {
-            this.#lastError = error;
+            this.#refusal.error = error;
           },
           report: (error) => this.callbacks.report(error),
         }),

@@ -2,6 +2,7 @@ import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { LastRefusal } from '../last-refusal.js';
 import { CHeap } from './c-heap.js';
 
 export interface CAllocatorHostOptions extends EngineHostOptions {
@@ -38,8 +39,7 @@ export interface CFunctions {
 export class CAllocatorHost extends EngineHost {
   /** The functions below, which throw instead of giving null. */
   readonly heap: CHeap;
-  #lastError: MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined;
-  #calls = 0;
+  readonly #refusal = new LastRefusal<MemoryError<'ERR_MEM_OUT_OF_MEMORY'>>();
 
   constructor(options: CAllocatorHostOptions = {}) {
     super('CAllocatorHost', options);
@@ -77,28 +77,26 @@ export class CAllocatorHost extends EngineHost {
 
   /** Why the last request that C was refused could not be served; undefined since {@link call} began. */
   get lastError(): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined {
-    return this.#lastError;
+    return this.#refusal.error;
   }
 
   /** Makes a native call that may allocate, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
   call<T>(native: () => T): T {
-    if (this.#calls === 0) this.#lastError = undefined;
-    this.#calls++;
+    this.#refusal.enter();
     try {
       return this.callbacks.call(native);
     } finally {
-      this.#calls--;
+      this.#refusal.leave();
     }
   }
 
   /** As {@link call}, for an asynchronous native call. @throws as {@link CallbackTable.callAsync} */
   async callAsync<T>(native: () => Promise<T>): Promise<T> {
-    if (this.#calls === 0) this.#lastError = undefined;
-    this.#calls++;
+    this.#refusal.enter();
     try {
       return await this.callbacks.callAsync(native);
     } finally {
-      this.#calls--;
+      this.#refusal.leave();
     }
   }
 
@@ -139,7 +137,7 @@ export class CAllocatorHost extends EngineHost {
 
   #refuse(error: unknown): DevicePtr {
     if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-    this.#lastError = error;
+    this.#refusal.error = error;
     return NULL_PTR;
   }
 

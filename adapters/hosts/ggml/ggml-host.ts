@@ -4,6 +4,7 @@ import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { writeUint64 } from '../../os/foreign-memory.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { LastRefusal } from '../last-refusal.js';
 import { GgmlContext } from './ggml-context.js';
 import { BUFFER_TYPE_WORDS, GgmlLibrary, WORD_BYTES } from './ggml-library.js';
 
@@ -31,8 +32,7 @@ export class GgmlHost extends EngineHost {
   #bufferType: DevicePtr = NULL_PTR;
   /** What the shared buffer type held before it was redirected. */
   #allocBefore: number | undefined;
-  #lastError: MemoryError | undefined;
-  #calls = 0;
+  readonly #refusal = new LastRefusal<MemoryError>();
 
   private constructor(library: GgmlLibrary, options: GgmlHostOptions) {
     super('GgmlHost', options);
@@ -55,7 +55,7 @@ export class GgmlHost extends EngineHost {
 
   /** Why the last buffer that ggml was refused could not be made; undefined since {@link call} began. */
   get lastError(): MemoryError | undefined {
-    return this.#lastError;
+    return this.#refusal.error;
   }
 
   /** ggml's buffers that lie in our memory now. */
@@ -131,12 +131,11 @@ export class GgmlHost extends EngineHost {
 
   /** Makes a call of ggml or llama.cpp, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
   call<T>(native: () => T): T {
-    if (this.#calls === 0) this.#lastError = undefined;
-    this.#calls++;
+    this.#refusal.enter();
     try {
       return this.callbacks.call(native);
     } finally {
-      this.#calls--;
+      this.#refusal.leave();
     }
   }
 
@@ -178,7 +177,7 @@ export class GgmlHost extends EngineHost {
       ptr = this.slot.alloc(Number(bytes), false, this.#library.alignment);
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && !MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) throw error;
-      this.#lastError = error;
+      this.#refusal.error = error;
       return 0;
     }
     const buffer = this.#library.bufferOver(ptr, Number(bytes));
