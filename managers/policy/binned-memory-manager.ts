@@ -55,7 +55,8 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
       const ptr = allocate(source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
-    return super.allocBytes(bytes, userLock, alignment, stream);
+    // The plus tells V8 that this is a number, too, so that it need not box the one above.
+    return +super.allocBytes(bytes, userLock, alignment, stream) as DevicePtr;
   }
 
   /** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams; ERR_MEM_INVALID_ARGUMENT for what is no stream */

@@ -301,5 +301,5 @@ export class StreamOrder {
 }
 
 function isFilled(bins: FreeBlocks): boolean {
-  return bins.parts.some((part) => part.count > 0 || part.deferredBytes > 0);
+  return bins.parts.some((part) => !part.isEmpty || part.deferredBytes > 0);
 }

@@ -13,8 +13,8 @@ const MIN_RANGE_BYTES = 64 * MiB;
 const MIN_STEP_BYTES = 64 * KiB;
 /** Free pieces below this share of what the pool holds are not worth a native call. */
 const MIN_PIECE_SHARE = 0.0025;
-/** Free blocks beside holes that are looked at before a hole is taken for itself. */
-const TRIES = 8;
+/** Free blocks, the largest first, that are looked at for a hole beside them before a hole is taken for itself. */
+const TRIES = 32;
 
 /** A part of a hole that would make room: `bytes` from `at` on, between free blocks that stay as they are meanwhile. */
 interface Site {
@@ -99,15 +99,13 @@ export class PageBacking implements Backing {
 
   /** The part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell. */
   #findSite(bytes: number): Site | undefined {
-    const { blocks, idle } = this.#parts;
-    let best: Site | undefined;
-    const top = idle.openCount - 1;
-    for (let i = top; i >= 0 && i > top - TRIES; i--) {
-      const block = idle.openAt(i);
-      for (const hole of [blocks.nextOf(block), blocks.previousOf(block)]) {
-        if (blocks.isHole(hole)) best = better(best, this.#siteIn(hole, bytes));
-      }
+    const { blocks, idle, stats } = this.#parts;
+    let block = idle.below(stats.reservedBytes + 1);
+    for (let tries = 0; block !== NONE && tries < TRIES; tries++) {
+      const sites = [blocks.nextOf(block), blocks.previousOf(block)].map((hole) => this.#siteIn(hole, bytes));
+      const best = better(sites[0], sites[1]);
       if (best !== undefined) return best;
+      block = idle.below(blocks.bytesOf(block));
     }
     const hole = this.#holes.fit(alignUp(bytes, this.#pageBytes));
     return hole === NONE ? undefined : this.#siteIn(hole, bytes);
@@ -115,6 +113,7 @@ export class PageBacking implements Backing {
 
   #siteIn(hole: number, bytes: number): Site | undefined {
     const { blocks, idle } = this.#parts;
+    if (!blocks.isHole(hole)) return undefined;
     const before = blocks.previousOf(hole);
     const behind = blocks.nextOf(hole);
     const left = before !== NONE && idle.has(before) ? before : NONE;

@@ -74,7 +74,6 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     if (group === 0) {
       // Its backing bounds it when it gets memory.
       free.addFront(0, 0);
-      free.addOpenBlocks(this.deviceInterface.virtual === undefined ? 'whole segments' : 'beside holes');
     }
     return free;
   }

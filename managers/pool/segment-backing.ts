@@ -68,8 +68,9 @@ export class SegmentBacking implements Backing {
   #reclaim(bytes: number, leastBytes: number): void {
     const { blocks, idle, stats, deviceInterface } = this.#parts;
     let isSettled = false;
-    for (let left = bytes; left > 0 && idle.openCount > 0; ) {
-      const block = idle.openAt(Math.min(idle.openPositionOf(left), idle.openCount - 1));
+    for (let left = bytes; left > 0; ) {
+      const block = this.#findWhole(left);
+      if (block === NONE) return;
       const size = blocks.bytesOf(block);
       if (size < leastBytes) return;
       if (!isSettled) this.#parts.settle();
@@ -80,6 +81,18 @@ export class SegmentBacking implements Backing {
       stats.released(size);
       left -= size;
     }
+  }
+
+  /** The free segment to give back: the smallest of at least `bytes`, else the largest, or NONE. O(free blocks of a segment's size). */
+  #findWhole(bytes: number): number {
+    const { blocks, idle } = this.#parts;
+    let largest = NONE;
+    for (let block = idle.fit(SEGMENT_STEP_BYTES); block !== NONE; block = idle.after(block)) {
+      if (!blocks.isWholeSegment(block)) continue;
+      largest = block;
+      if (blocks.bytesOf(block) >= bytes) break;
+    }
+    return largest;
   }
 }
 

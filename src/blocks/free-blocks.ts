@@ -1,4 +1,4 @@
-import { kernel, OPEN } from './kernel.js';
+import { INDEXED, kernel } from './kernel.js';
 
 /** How free blocks are kept, and how one is cut. */
 export interface FreeBlocksOptions {
@@ -82,33 +82,19 @@ export class FreeBlocks {
     kernel.flush(this.place);
   }
 
-  /** Lists those among the free blocks that lie beside a hole, or are whole segments. Inserting costs O(listed) then. */
-  addOpenBlocks(kind: 'beside holes' | 'whole segments'): void {
-    kernel.addOpenBlocks(this.place, kind === 'beside holes' ? 1 : 0);
+  /** Tells whether the bins hold any block. */
+  get isEmpty(): boolean {
+    return kernel.hasFree(this.place) === 0;
   }
 
-  get openCount(): number {
-    return kernel.openCount(this.place);
-  }
-
-  /** The open block at a position in the order of size, then address, from 0. */
-  openAt(position: number): number {
-    return kernel.openAt(this.place, position);
-  }
-
-  /** The position of the first open block of at least `bytes`; {@link openCount} when there is none. */
-  openPositionOf(bytes: number): number {
-    return kernel.openPositionOf(this.place, bytes);
-  }
-
-  /** Blocks in the bins. */
+  /** Blocks in the bins. O(blocks). */
   get count(): number {
     return kernel.freeCount(this.place);
   }
 
   /** Tells whether a block is in the bins of free blocks of this group. */
   has(block: number): boolean {
-    return block !== 0 && kernel.stateOf(block) <= OPEN && kernel.groupOf(block) === this.group;
+    return block !== 0 && kernel.stateOf(block) === INDEXED && kernel.groupOf(block) === this.group;
   }
 
   /** Takes a block of at least `bytes` out, cut to size, or gives NONE. */
@@ -124,6 +110,11 @@ export class FreeBlocks {
   /** A block in these bins of at least `bytes`, or NONE. */
   fit(bytes: number): number {
     return kernel.fit(this.place, bytes);
+  }
+
+  /** The block behind one in these bins, by size, then by address where the fit is exact; NONE behind the last. */
+  after(block: number): number {
+    return kernel.freeBehind(this.place, block);
   }
 
   /** The largest block in these bins of less than `bytes`, or NONE. */
@@ -164,7 +155,7 @@ export class FreeBlocks {
   /** The blocks in the bins: by size, then address, where the fit is exact. A copy. */
   toArray(): number[] {
     const found: number[] = [];
-    for (let block = kernel.firstFreeOf(this.place); block !== 0; block = kernel.freeBehind(this.place, block)) found.push(block);
+    for (let block = kernel.firstFreeOf(this.place); block !== 0; block = this.after(block)) found.push(block);
     return found;
   }
 

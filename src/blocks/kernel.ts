@@ -36,7 +36,6 @@ export interface Kernel {
   setLimits(source: Place, recyclingBytes: number, splitBytes: number): void;
   pair(small: Place, large: Place, limitBytes: number): void;
   addFront(source: Place, largestBytes: number, boundBytes: number): void;
-  addOpenBlocks(source: Place, hasHoles: number): void;
   metadataBytes(heap: Place): number;
   blockCount(heap: Place): number;
 
@@ -76,17 +75,14 @@ export interface Kernel {
   putIn(home: Place, block: Block): void;
   takeOut(block: Block): void;
   join(home: Place, block: Block): Block;
-  giveBack(block: Block): void;
   moveAll(from: Place, to: Place): void;
   flush(source: Place): void;
   deferredBytes(source: Place): number;
   setFrontBounds(source: Place, largestBytes: number, boundBytes: number): void;
   freeCount(source: Place): number;
+  hasFree(source: Place): number;
   firstFreeOf(source: Place): Block;
   freeBehind(source: Place, block: Block): Block;
-  openCount(source: Place): number;
-  openAt(source: Place, position: number): Block;
-  openPositionOf(source: Place, bytes: number): number;
   isSound(source: Place): number;
 }
 
@@ -104,7 +100,7 @@ export const UNKNOWN = -1;
 export const DOUBLE_FREE = -2;
 
 /** What {@link Kernel.stateOf} answers. */
-export const OPEN = 1;
-export const DEFERRED = 2;
-export const HOLE = 3;
-export const LOOSE = 4;
+export const INDEXED = 0;
+export const DEFERRED = 1;
+export const HOLE = 2;
+export const LOOSE = 3;

@@ -158,9 +158,12 @@ export class ManagerSlot {
       ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
       this.#allocEnded(seat, NULL_PTR);
-      return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
+      // The plus tells V8 that this is a number, too, so that it need not box the one below.
+      return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    if (ptr === NULL_PTR || seat !== this.#seats.quiet) return this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream);
+    if (ptr === NULL_PTR || seat !== this.#seats.quiet) {
+      return +this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream) as DevicePtr;
+    }
     seat.allocating--;
     return ptr;
   }

@@ -34,13 +34,13 @@ export interface MemoryStatsSnapshot {
   readonly ooms: number;
 }
 
-// Of each quantity: current, peak and total, in the order in which the block tables count them.
+// Each quantity as it is now, then the peaks of all and their totals, in the order in which the block tables count them.
 const REQUESTED = 0;
-const ALLOCATED = 3;
-const RESERVED = 6;
-const BLOCKS = 9;
-const PEAK = 1;
-const TOTAL = 2;
+const ALLOCATED = 1;
+const BLOCKS = 2;
+const RESERVED = 3;
+const PEAK = 4;
+const TOTAL = 8;
 // Bytes that are active but not allocated: freed, and a stream still uses them.
 const DEFERRED = 12;
 const ACTIVE_PEAK = 13;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { kernel } from '../../src/blocks/kernel.js';
 import { GiB } from '../../src/core/units.js';
 import { TableBench } from './table-bench.js';
 
@@ -26,7 +27,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 class Found {
   readonly #bench = new TableBench();
   readonly table = this.#bench.table;
-  readonly #home = this.#bench.free();
+  readonly #home = this.#bench.free().leaveToManager();
   readonly map = new Map<number, number>();
 
   create(address: number): void {
@@ -132,10 +133,21 @@ describe('BlockTable', () => {
       expect(found.table.metadataBytes).toBe(before);
     });
 
+    test('finds blocks of bins only as long as they are live', () => {
+      const bench = new TableBench();
+      const free = bench.free();
+      bench.fill(1024, free);
+      const address = kernel.allocate(free.place, 512, USER_LOCK);
+      expect(bench.table.bytesOf(bench.table.find(address))).toBe(512);
+      expect(bench.table.find(address + 512)).toBe(NONE);
+      kernel.release(bench.table.heap, address, USER_LOCK);
+      expect(bench.table.find(address)).toBe(NONE);
+    });
+
     test('finds what a split made, and not what was absorbed', () => {
       const bench = new TableBench();
       const { table } = bench;
-      const block = table.create(2 ** 32, 1024, bench.free());
+      const block = table.create(2 ** 32, 1024, bench.free().leaveToManager());
       const rest = table.split(block, 300);
       expect([table.find(2 ** 32), table.find(2 ** 32 + 300)]).toEqual([block, rest]);
       table.absorbNext(block);

@@ -20,7 +20,6 @@ describe('kernel', () => {
         const statistics = kernel.createStatistics(heap);
         const free = kernel.createFreeBlocks(heap, statistics, 0, 0, 16);
         kernel.addFront(free, 1024, 2 ** 20);
-        kernel.addOpenBlocks(free, 0);
         for (let i = 1; i <= 5000; i++) kernel.putIn(free, kernel.createBlockAt(free, i * 4096, 64 + i * 16));
         kernel.destroyFreeBlocks(free);
         kernel.destroyStatistics(statistics);
@@ -96,7 +95,6 @@ describe('BlockTable', () => {
           const table = new BlockTable();
           const free = table.createFreeBlocks(table.createCounters(15), { device: 0, fit: 'exact' });
           free.addFront(1024, 2 ** 20);
-          free.addOpenBlocks('whole segments');
           for (let i = 1; i <= 2000; i++) free.putIn(table.create(i * 4096, 16 * i, free));
           return table.metadataBytes;
         }

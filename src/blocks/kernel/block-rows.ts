@@ -1,71 +1,77 @@
-import { enter } from './address-hash';
-import { allot, Block, Chunk, FreeBlocks, Heap, LOOSE, setLocksAndState, UNUSED } from './layout';
+import { allot, Block, Chunk, FreeBlocks, Heap, LOOSE, setStanding, stateOf, UNUSED } from './layout';
 
 const FIRST_ROWS: i32 = 64;
 const MOST_ROWS: i32 = 4096;
 const ROW_BYTES: usize = 64;
 
 /** Makes a block that is in no bins. Amortised O(1). */
-export function createBlock(home: FreeBlocks, address: i64, bytes: i64): Block {
+export function createBlock(home: FreeBlocks, address: f64, bytes: f64): Block {
   const block = takeRow(home.heap);
   block.address = address;
   block.bytes = bytes;
   block.previous = null;
   block.next = null;
+  setStanding(block, LOOSE, 0);
+  block.group = home.group;
   block.home = home;
-  setLocksAndState(block, LOOSE, 0);
   block.mark = 0;
-  enter(home.heap, block);
   return block;
 }
 
 /** Ends a block's existence; neighbours are not told. */
+@inline
 export function removeBlock(heap: Heap, block: Block): void {
-  setLocksAndState(block, UNUSED, 0);
+  setStanding(block, UNUSED, 0);
   block.next = heap.unused;
   heap.unused = block;
-  heap.blockCount--;
 }
 
 /** Cuts a block in two and returns the second part, which is in no bins. Amortised O(1). */
-export function splitBlock(block: Block, bytes: i64): Block {
-  const heap = block.home.heap;
-  const rest = takeRow(heap);
+@inline
+export function splitBlock(block: Block, bytes: f64): Block {
+  const home = block.home;
+  const rest = takeRow(home.heap);
   const next = block.next;
   rest.address = block.address + bytes;
   rest.bytes = block.bytes - bytes;
   rest.previous = block;
   rest.next = next;
-  rest.home = block.home;
-  setLocksAndState(rest, LOOSE, 0);
+  setStanding(rest, LOOSE, 0);
+  rest.group = block.group;
+  rest.home = home;
   rest.mark = block.mark;
   block.bytes = bytes;
   block.next = rest;
-  if (next !== null) next.previous = rest;
-  enter(heap, rest);
+  next!.previous = rest;
   return rest;
 }
 
 /** Joins a block with the one behind it, which ceases to exist. */
+@inline
 export function absorbNext(block: Block): void {
   const gone = block.next!;
   const next = gone.next;
   block.bytes += gone.bytes;
   block.next = next;
-  if (next !== null) next.previous = block;
+  next!.previous = block;
   removeBlock(block.home.heap, gone);
 }
 
-@inline
-function takeRow(heap: Heap): Block {
-  if (heap.unused === null) addRows(heap);
-  const row = heap.unused!;
+/** Makes a row the policy's that is no block. */
+export function takeRow(heap: Heap): Block {
+  const row = heap.unused;
+  if (row === null) return addRows(heap);
   heap.unused = row.next;
-  heap.blockCount++;
   return row;
 }
 
-function addRows(heap: Heap): void {
+@inline
+function rowIn(chunk: Chunk, index: i32): Block {
+  return changetype<Block>(chunk.rows + <usize>index * ROW_BYTES);
+}
+
+/** Gets rows, and takes one. */
+function addRows(heap: Heap): Block {
   const last = heap.chunks;
   const count = last === null ? FIRST_ROWS : min(last.rowCount * 2, MOST_ROWS);
   const chunk = changetype<Chunk>(allot(heap, offsetof<Chunk>()));
@@ -77,39 +83,39 @@ function addRows(heap: Heap): void {
   chunk.next = last;
   heap.chunks = chunk;
   for (let i = count - 1; i >= 0; i--) {
-    const row = changetype<Block>(chunk.rows + <usize>i * ROW_BYTES);
-    row.state = UNUSED;
+    const row = rowIn(chunk, i);
+    setStanding(row, UNUSED, 0);
     row.row = heap.rowCount + i;
     row.next = heap.unused;
     heap.unused = row;
   }
   heap.rowCount += count;
+  const first = heap.unused!;
+  heap.unused = first.next;
+  return first;
 }
 
-/** The first block of a walk over all, or null. */
-export function firstBlock(heap: Heap): Block | null {
-  return heap.chunks === null ? null : usedFrom(heap.chunks!, 0);
+/** The row behind another one in a walk over all, blocks or not; the first one behind null, and null behind the last. O(chunks) at most. */
+export function nextRow(heap: Heap, row: Block | null): Block | null {
+  let chunk = heap.chunks;
+  if (row === null) return chunk === null ? null : rowIn(chunk, 0);
+  const at = changetype<usize>(row);
+  while (at < chunk!.rows || at >= chunk!.rows + <usize>chunk!.rowCount * ROW_BYTES) chunk = chunk!.next;
+  const index = <i32>((at - chunk!.rows) / ROW_BYTES) + 1;
+  if (index < chunk!.rowCount) return rowIn(chunk!, index);
+  return chunk!.next === null ? null : rowIn(chunk!.next!, 0);
 }
 
-/** The block behind another one in a walk over all, or null; O(chunks) to find its chunk. */
-export function blockAfter(heap: Heap, block: Block): Block | null {
-  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
-    const at = changetype<usize>(block);
-    if (at >= chunk.rows && at < chunk.rows + <usize>chunk.rowCount * ROW_BYTES) {
-      return usedFrom(chunk, <i32>((at - chunk.rows) / ROW_BYTES) + 1);
-    }
-  }
-  return null;
+/** The block behind another one in a walk over all; the first one behind null, and null behind the last. */
+export function nextBlock(heap: Heap, block: Block | null): Block | null {
+  let row = nextRow(heap, block);
+  while (row !== null && stateOf(row) == UNUSED) row = nextRow(heap, row);
+  return row;
 }
 
-function usedFrom(start: Chunk, index: i32): Block | null {
-  let i = index;
-  for (let chunk: Chunk | null = start; chunk !== null; chunk = chunk.next) {
-    for (; i < chunk.rowCount; i++) {
-      const row = changetype<Block>(chunk.rows + <usize>i * ROW_BYTES);
-      if (row.state != UNUSED) return row;
-    }
-    i = 0;
-  }
-  return null;
+/** How many blocks there are. O(rows). */
+export function countBlocks(heap: Heap): i32 {
+  let count = 0;
+  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) count++;
+  return count;
 }

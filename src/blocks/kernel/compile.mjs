@@ -5,7 +5,11 @@ import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
-const OPTIONS = ['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge', '--noAssert', '--runtime', 'minimal'];
+const OPTIONS = [
+  ...['--optimizeLevel', '3', '--shrinkLevel', '0', '--converge', '--noAssert', '--runtime', 'minimal', '--enable', 'simd'],
+  // The first 64 bytes are the row of null.
+  ...['--memoryBase', '64'],
+];
 
 /** @returns the module's bytes as base64 @throws an Error with the compiler's messages */
 export async function compileKernel() {

@@ -1,32 +1,36 @@
 import { bestFitInTree, insertIntoTree, isTreeSound, lowestOf, removeFromTree, successorOf } from './free-tree';
-import { Block, FreeBlocks, isBefore, OPEN } from './layout';
+import { removeBlock, takeRow } from './block-rows';
+import { Block, FreeBlocks, isBefore, setStanding } from './layout';
 
-// Free blocks lie in bins by size, 32 to each power of two, each size below 64 its own; bits tell which bins hold any.
+// Free blocks lie in bins by size, 32 to each power of two; bits tell which bins hold any.
 // Exact: a bin is a list in the order of size, then address, which turns into a tree when a walk along it was long, until
 // it is empty. Not exact: a bin is a list, last in, first out. Every operation is O(log n), O(1) while bins are short or
 // for good fit, whatever is in.
 // @see Source: Masmano, Ripoll, Crespo, Real: TLSF, a new dynamic memory allocator for real-time systems, 2004
 
-export const BINS: i32 = 1600;
+export const BINS: i32 = 1728;
 const WORDS: i32 = BINS / 64;
+/** The bin of 1 byte, before it is moved to the first place. */
+const FIRST: i32 = 1023 << 5;
 /** Steps along the list of a bin after which it becomes a tree. */
 const LONG_WALK: i32 = 16;
-/** Marks the root of a tree in a bin's head: blocks lie at multiples of 64. */
-const TREE: usize = 1;
+
+/** The word that is always 0: what counting the zeros of 0 gives. */
+const NO_WORD: i32 = 32;
 
 const FILLED: usize = (offsetof<FreeBlocks>() + 7) & ~7;
-const HEADS: usize = FILLED + 8 * <usize>WORDS;
+const HEADS: usize = FILLED + 8 * (<usize>NO_WORD + 1);
 /** Bytes of free blocks with all their bins. */
 export const FREE_BLOCKS_BYTES: usize = HEADS + 4 * <usize>BINS;
 
 @inline
-function headOf(free: FreeBlocks, bin: i32): usize {
-  return load<u32>(changetype<usize>(free) + (<usize>bin << 2), HEADS);
+function headOf(free: FreeBlocks, bin: i32): Block {
+  return changetype<Block>(<usize>load<u32>(changetype<usize>(free) + (<usize>bin << 2), HEADS));
 }
 
 @inline
-function setHead(free: FreeBlocks, bin: i32, head: usize): void {
-  store<u32>(changetype<usize>(free) + (<usize>bin << 2), <u32>head, HEADS);
+function setHead(free: FreeBlocks, bin: i32, head: Block | null): void {
+  store<u32>(changetype<usize>(free) + (<usize>bin << 2), <u32>changetype<usize>(head), HEADS);
 }
 
 @inline
@@ -39,23 +43,54 @@ function setFilledWord(free: FreeBlocks, word: i32, bits: u64): void {
   store<u64>(changetype<usize>(free) + (<usize>word << 3), bits, FILLED);
 }
 
-/** The bin of a size; it never falls as sizes rise. */
+/** The bin of a size, its exponent and the first five bits behind it; it never falls as sizes rise. */
 @inline
-function binFor(bytes: i64): i32 {
-  const shift = 58 - <i32>clz<i64>(bytes | 32);
-  return (shift << 5) + <i32>(bytes >>> shift);
+function binFor(bytes: f64): i32 {
+  return <i32>(reinterpret<u64>(bytes) >>> 47) - FIRST;
 }
 
 /** A free block of at least `bytes`, or null: the smallest at the lowest address, or a good one when fit is not exact. */
-@inline
-export function findFit(free: FreeBlocks, bytes: i64): Block | null {
+export function findFit(free: FreeBlocks, bytes: f64): Block | null {
   const bin = binFor(bytes);
-  const head = headOf(free, bin);
-  if (head != 0) {
-    const fit = fitIn(free, bin, head, bytes);
-    if (fit !== null) return fit;
+  const found = firstFilled(free, bin);
+  if (found < 0) return null;
+  const head = headOf(free, found);
+  return head.bytes >= bytes ? head : fitFrom(free, bin, bytes);
+}
+
+/** Takes what {@link findFit} finds out, unless it has `limit` bytes or more, or gives null. */
+@inline
+export function takeFit(free: FreeBlocks, bytes: f64, limit: f64): Block | null {
+  const bin = binFor(bytes);
+  const found = firstFilled(free, bin);
+  if (found < 0) return null;
+  const head = headOf(free, found);
+  if (head.bytes >= bytes) {
+    if (head.bytes >= limit) return null;
+    unlink(free, head, found);
+    return head;
   }
-  return lowestBehind(free, bin);
+  return takeFrom(free, bin, bytes, limit);
+}
+
+/** As {@link takeFit}, from a bin on whose first block is none, or is a tree's head. */
+function takeFrom(free: FreeBlocks, bin: i32, bytes: f64, limit: f64): Block | null {
+  const block = fitFrom(free, bin, bytes);
+  if (block === null || block.bytes >= limit) return null;
+  leaveBin(free, block);
+  return block;
+}
+
+/** The first bin from one on that holds any, or -1. */
+@inline
+function firstFilled(free: FreeBlocks, bin: i32): i32 {
+  // Both words without a branch, since none could be foretold.
+  const word = bin >>> 6;
+  const bits = filledWord(free, word) & (<u64>-1 << (bin & 63));
+  const next = ctz(free.filledWords & (-2 << word));
+  const found = select(word, next, bits != 0);
+  const foundBits = select(bits, filledWord(free, next), bits != 0);
+  return foundBits == 0 ? -1 : (found << 6) + <i32>ctz(foundBits);
 }
 
 /** Enters a block into its bin. */
@@ -63,50 +98,46 @@ export function findFit(free: FreeBlocks, bytes: i64): Block | null {
 export function enterBin(free: FreeBlocks, block: Block): void {
   const bin = binFor(block.bytes);
   const head = headOf(free, bin);
-  free.count++;
-  block.state = <u8>free.inside;
-  block.bin = bin;
-  if (head != 0) {
-    joinBin(free, block, bin, head);
-    return;
+  setStanding(block, free.inside, 0);
+  if (free.isExact != 0) {
+    if (isBefore(head, block)) {
+      joinBin(free, block, bin, head);
+      return;
+    }
   }
-  block.lower = null;
-  block.higher = null;
-  setHead(free, bin, changetype<usize>(block));
+  block.lower = beforeFirst(free, bin);
+  block.higher = head;
+  head.lower = block;
+  setHead(free, bin, block);
   fill(free, bin);
 }
 
 /** Takes a block out of its bin. */
 @inline
 export function leaveBin(free: FreeBlocks, block: Block): void {
-  const bin = block.bin;
-  free.count--;
-  const head = headOf(free, bin);
-  if (head == changetype<usize>(block) && block.higher === null) clear(free, bin);
-  else leaveOthers(free, block, bin, head);
+  const bin = binFor(block.bytes);
+  if (isTree(headOf(free, bin))) leaveTree(free, block, bin);
+  else unlink(free, block, bin);
 }
 
-/** Puts `rest`, which is smaller, in the place of `block`: at no cost when that is its place in the order, too. */
+/** Takes a block out of a bin that is a list. */
 @inline
-export function replaceInBin(free: FreeBlocks, block: Block, rest: Block): void {
-  const bin = block.bin;
-  if (binFor(rest.bytes) == bin && headOf(free, bin) == changetype<usize>(block)) {
-    // The first of a list stays the first when it shrinks.
-    const higher = block.higher;
-    rest.state = <u8>free.inside;
-    rest.bin = bin;
-    rest.lower = null;
-    rest.higher = higher;
-    if (higher !== null) higher.lower = rest;
-    setHead(free, bin, changetype<usize>(rest));
-    return;
-  }
-  leaveBin(free, block);
-  enterBin(free, rest);
+function unlink(free: FreeBlocks, block: Block, bin: i32): void {
+  const lower = block.lower;
+  const higher = block.higher;
+  lower!.higher = higher;
+  higher!.lower = lower;
+  clearIf(changetype<usize>(headOf(free, bin)) == 0, free, bin);
+}
+
+/** The head of a bin as the block before its first: the link to the next one is where a block has it. */
+@inline
+function beforeFirst(free: FreeBlocks, bin: i32): Block {
+  return changetype<Block>(changetype<usize>(free) + (<usize>bin << 2) + HEADS - offsetof<Block>('higher'));
 }
 
 /** The largest free block of less than `bytes`, or null. O(blocks of one bin). */
-export function findBelow(free: FreeBlocks, bytes: i64): Block | null {
+export function findBelow(free: FreeBlocks, bytes: f64): Block | null {
   const bin = binFor(bytes);
   const below = lastBelow(headOf(free, bin), bytes);
   if (below !== null) return below;
@@ -122,10 +153,10 @@ export function findBelow(free: FreeBlocks, bytes: i64): Block | null {
 }
 
 /** The largest block of a bin that has less than `bytes`, or null. */
-function lastBelow(head: usize, bytes: i64): Block | null {
+function lastBelow(head: Block, bytes: f64): Block | null {
   let last: Block | null = null;
-  if ((head & TREE) != 0) {
-    let at: Block | null = changetype<Block>(head ^ TREE);
+  if (isTree(head)) {
+    let at = head.parent;
     while (at !== null) {
       if (at.bytes < bytes) {
         last = at;
@@ -136,7 +167,7 @@ function lastBelow(head: usize, bytes: i64): Block | null {
     }
     return last;
   }
-  for (let at = changetype<Block | null>(head); at !== null; at = at!.higher) {
+  for (let at: Block | null = head; at !== null; at = at!.higher) {
     if (at.bytes < bytes && (last === null || at.bytes >= last.bytes)) last = at;
   }
   return last;
@@ -144,46 +175,71 @@ function lastBelow(head: usize, bytes: i64): Block | null {
 
 /** The first block in the order of bins, or null. */
 export function firstFree(free: FreeBlocks): Block | null {
-  return (filledWord(free, 0) & 1) != 0 ? lowestIn(headOf(free, 0)) : lowestBehind(free, 0);
+  return lowestFrom(free, 0);
 }
 
 /** The block behind another one in the order of bins, or null. */
 export function freeAfter(free: FreeBlocks, block: Block): Block | null {
-  const isTree = (headOf(free, block.bin) & TREE) != 0;
-  const next = isTree ? successorOf(block) : block.higher;
-  return next === null ? lowestBehind(free, block.bin) : next;
+  const bin = binFor(block.bytes);
+  const next = isTree(headOf(free, bin)) ? successorOf(block) : block.higher;
+  return next === null ? lowestFrom(free, bin + 1) : next;
 }
 
-/** Tells whether order, bins, bits and count are as they should be, in O(n). */
-export function areBinsSound(free: FreeBlocks): bool {
+/** How many blocks the bins hold, in O(n). */
+export function countFree(free: FreeBlocks): i32 {
   let count = 0;
-  for (let block = firstFree(free); block !== null; block = freeAfter(free, block!)) {
-    count++;
-    const next = freeAfter(free, block);
-    if ((block.state != OPEN && block.state != <u8>free.inside) || block.locks != 0) return false;
-    if (block.home !== free || block.bin != binFor(block.bytes)) return false;
-    if (next !== null && free.isExact != 0 && !isBefore(block, next)) return false;
-  }
-  if (count != free.count) return false;
+  for (let block = firstFree(free); block !== null; block = freeAfter(free, block!)) count++;
+  return count;
+}
+
+/** Tells whether order, bins and bits are as they should be, in O(n). */
+export function areBinsSound(free: FreeBlocks): bool {
   for (let bin = 0; bin < BINS; bin++) {
     const head = headOf(free, bin);
-    if (((filledWord(free, bin >>> 6) >>> (bin & 63)) & 1) != <u64>(head != 0)) return false;
-    if ((head & TREE) != 0 && !isTreeSound(changetype<Block>(head ^ TREE))) return false;
+    if (((filledWord(free, bin >>> 6) >>> (bin & 63)) & 1) != <u64>(changetype<usize>(head) != 0)) return false;
+    if (isTree(head) && !isTreeSound(head.parent!)) return false;
+    if (!isBinSound(free, bin, isTree(head) ? lowestOf(head.parent!) : head)) return false;
   }
   for (let word = 0; word < WORDS; word++) {
     if (((free.filledWords >>> word) & 1) != <i32>(filledWord(free, word) != 0)) return false;
   }
+  return filledWord(free, NO_WORD) == 0;
+}
+
+/** Tells whether the blocks of a bin, from the lowest on, belong there. */
+function isBinSound(free: FreeBlocks, bin: i32, lowest: Block): bool {
+  let count = 0;
+  let previous: Block | null = null;
+  for (let block: Block | null = lowest; changetype<usize>(block) != 0; block = isTree(headOf(free, bin)) ? successorOf(block) : block.higher) {
+    if (block!.standing != free.inside || binFor(block!.bytes) != bin) return false;
+    if (block!.home !== free || block!.group != free.group) return false;
+    if (previous !== null && free.isExact != 0 && !isBefore(previous, block!)) return false;
+    // A list that leads back to itself would not end.
+    if (++count > free.heap.rowCount) return false;
+    previous = block;
+  }
   return true;
 }
 
-/** The fit in a bin that is not empty, or null. */
-function fitIn(free: FreeBlocks, bin: i32, head: usize, bytes: i64): Block | null {
-  if ((head & TREE) != 0) return bestFitInTree(changetype<Block>(head ^ TREE), bytes);
-  const first = changetype<Block>(head);
-  if (first.bytes >= bytes) return first;
+// The head of a tree is a row that is no block and has less than any, so that it fits nothing and lies before all.
+
+@inline
+function isTree(head: Block): bool {
+  return head.bytes < 0;
+}
+
+/** The fit from a bin on whose first block is none, or is a tree's head. */
+function fitFrom(free: FreeBlocks, bin: i32, bytes: f64): Block | null {
+  const fit = fitIn(free, bin, headOf(free, bin), bytes);
+  return fit === null ? lowestFrom(free, bin + 1) : fit;
+}
+
+/** The fit in a bin, or null. */
+function fitIn(free: FreeBlocks, bin: i32, head: Block, bytes: f64): Block | null {
+  if (isTree(head)) return bestFitInTree(head.parent!, bytes);
   if (free.isExact == 0) return null;
-  let steps = 1;
-  let at = first.higher;
+  let steps = 0;
+  let at: Block | null = head;
   while (at !== null && at.bytes < bytes) {
     at = at.higher;
     steps++;
@@ -192,54 +248,49 @@ function fitIn(free: FreeBlocks, bin: i32, head: usize, bytes: i64): Block | nul
   return at;
 }
 
-/** Enters a block into a bin that is not empty. */
-function joinBin(free: FreeBlocks, block: Block, bin: i32, head: usize): void {
-  if ((head & TREE) != 0) {
-    setHead(free, bin, changetype<usize>(insertIntoTree(changetype<Block>(head ^ TREE), block)) | TREE);
+/** Enters a block behind the first of a bin. */
+function joinBin(free: FreeBlocks, block: Block, bin: i32, head: Block): void {
+  if (isTree(head)) {
+    head.parent = insertIntoTree(head.parent, block);
     return;
   }
-  let lower: Block | null = null;
-  let higher: Block | null = changetype<Block>(head);
+  let lower = head;
+  let higher = head.higher!;
   let steps = 0;
-  if (free.isExact != 0) {
-    while (higher !== null && isBefore(higher, block)) {
-      lower = higher;
-      higher = higher.higher;
-      steps++;
-    }
+  while (isBefore(higher, block)) {
+    lower = higher;
+    higher = higher.higher!;
+    steps++;
   }
   block.lower = lower;
   block.higher = higher;
-  if (higher !== null) higher.lower = block;
-  if (lower !== null) lower.higher = block;
-  else setHead(free, bin, changetype<usize>(block));
+  higher.lower = block;
+  lower.higher = block;
   if (steps > LONG_WALK) becomeTree(free, bin);
 }
 
-/** Takes a block out of a bin that is a tree or has others. */
-function leaveOthers(free: FreeBlocks, block: Block, bin: i32, head: usize): void {
-  if ((head & TREE) != 0) {
-    const root = removeFromTree(changetype<Block>(head ^ TREE), block);
-    if (root === null) clear(free, bin);
-    else setHead(free, bin, changetype<usize>(root) | TREE);
-    return;
-  }
-  const lower = block.lower;
-  const higher = block.higher;
-  if (higher !== null) higher.lower = lower;
-  if (lower !== null) lower.higher = higher;
-  else setHead(free, bin, changetype<usize>(higher));
+/** Takes a block out of a bin that is a tree. */
+function leaveTree(free: FreeBlocks, block: Block, bin: i32): void {
+  const head = headOf(free, bin);
+  head.parent = removeFromTree(head.parent!, block);
+  if (head.parent !== null) return;
+  removeBlock(free.heap, head);
+  setHead(free, bin, null);
+  clearIf(true, free, bin);
 }
 
 function becomeTree(free: FreeBlocks, bin: i32): void {
   let root: Block | null = null;
-  let block: Block | null = changetype<Block>(headOf(free, bin));
+  let block: Block | null = headOf(free, bin);
   while (block !== null) {
     const next = block.higher;
     root = insertIntoTree(root, block);
     block = next;
   }
-  setHead(free, bin, changetype<usize>(root!) | TREE);
+  const head = takeRow(free.heap);
+  head.bytes = -1;
+  head.parent = root;
+  setHead(free, bin, head);
 }
 
 @inline
@@ -249,31 +300,20 @@ function fill(free: FreeBlocks, bin: i32): void {
   free.filledWords |= 1 << word;
 }
 
+/** Notes that a bin is empty if it is: without a branch, since none could be foretold. */
 @inline
-function clear(free: FreeBlocks, bin: i32): void {
+function clearIf(isEmpty: bool, free: FreeBlocks, bin: i32): void {
   const word = bin >>> 6;
-  const bits = filledWord(free, word) & ~(<u64>1 << (bin & 63));
-  setHead(free, bin, 0);
+  const bits = filledWord(free, word) & ~(<u64>isEmpty << (bin & 63));
   setFilledWord(free, word, bits);
-  // Without a branch, since none could be foretold.
   free.filledWords &= ~(<i32>(bits == 0) << word);
 }
 
-/** The lowest block of all bins behind one, or null. */
-@inline
-function lowestBehind(free: FreeBlocks, bin: i32): Block | null {
-  let word = bin >>> 6;
-  let bits = filledWord(free, word) & (<u64>-2 << (bin & 63));
-  if (bits == 0) {
-    const words = free.filledWords & (-2 << word);
-    if (words == 0) return null;
-    word = ctz(words);
-    bits = filledWord(free, word);
-  }
-  return lowestIn(headOf(free, (word << 6) + <i32>ctz(bits)));
-}
-
-@inline
-function lowestIn(head: usize): Block {
-  return (head & TREE) != 0 ? lowestOf(changetype<Block>(head ^ TREE)) : changetype<Block>(head);
+/** The lowest block of all bins from one on, or null. */
+function lowestFrom(free: FreeBlocks, bin: i32): Block | null {
+  if (bin == BINS) return null;
+  const found = firstFilled(free, bin);
+  if (found < 0) return null;
+  const head = headOf(free, found);
+  return isTree(head) ? lowestOf(head.parent!) : head;
 }

@@ -55,7 +55,7 @@ export function lowestOf(root: Block): Block {
 }
 
 /** The first block of at least `bytes`, or null; in O(log n). */
-export function bestFitInTree(root: Block, bytes: i64): Block | null {
+export function bestFitInTree(root: Block, bytes: f64): Block | null {
   let best: Block | null = null;
   let at: Block | null = root;
   while (at !== null) {

@@ -1,4 +1,4 @@
-import { allot, Block, DEFERRED, Front, Heap } from './layout';
+import { allot, Block, DEFERRED, Front, Heap, setStanding } from './layout';
 
 // Blocks that came back and are not joined with their neighbours yet, by exact size, last in first out: programs soon ask
 // for the same sizes again. A size has one place, where blocks of another size may be already: then it is not deferred.
@@ -17,7 +17,7 @@ const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
 const WORDS: i32 = PLACES >> 6;
 
-export function createFront(heap: Heap, largestBytes: i64, boundBytes: i64): Front {
+export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Front {
   const front = changetype<Front>(allot(heap, FILLED + 8 * <usize>WORDS));
   front.largestBytes = largestBytes;
   front.boundBytes = boundBytes;
@@ -26,11 +26,11 @@ export function createFront(heap: Heap, largestBytes: i64, boundBytes: i64): Fro
 
 /** Takes the block of exactly `bytes` that came last, or gives null. */
 @inline
-export function popFront(front: Front, bytes: i64): Block | null {
+export function popFront(front: Front, bytes: f64): Block | null {
   const number = numberOf(bytes);
   const place = placeOf(front, number);
-  const block = changetype<Block | null>(<usize>load<u32>(place, HEAD));
-  if (block === null || block.bytes != bytes) return null;
+  const block = changetype<Block>(<usize>load<u32>(place, HEAD));
+  if (block.bytes != bytes) return null;
   store<u32>(place, 1, IS_USED);
   unlink(front, number, place, block);
   return block;
@@ -41,13 +41,15 @@ export function popFront(front: Front, bytes: i64): Block | null {
 export function pushFront(front: Front, block: Block): bool {
   const number = numberOf(block.bytes);
   const place = placeOf(front, number);
-  const head = changetype<Block | null>(<usize>load<u32>(place, HEAD));
-  if (head !== null && head.bytes != block.bytes) return false;
-  block.state = DEFERRED;
+  const head = changetype<Block>(<usize>load<u32>(place, HEAD));
+  if (head.bytes != block.bytes) {
+    if (changetype<usize>(head) != 0) return false;
+    const word = wordOf(front, number);
+    store<u64>(word, load<u64>(word, FILLED) | (<u64>1 << (number & 63)), FILLED);
+  }
+  setStanding(block, DEFERRED, 0);
   block.lower = head;
   store<u32>(place, <u32>changetype<usize>(block), HEAD);
-  const word = wordOf(front, number);
-  store<u64>(word, load<u64>(word, FILLED) | (<u64>1 << (number & 63)), FILLED);
   front.bytes += block.bytes;
   return true;
 }
@@ -87,8 +89,8 @@ function unlink(front: Front, number: i32, place: usize, block: Block): void {
 }
 
 @inline
-function numberOf(bytes: i64): i32 {
-  return <i32>((<u32>(bytes >> 4) * 0x9e3779b1) >>> (32 - PLACE_BITS));
+function numberOf(bytes: f64): i32 {
+  return <i32>((<u32>(reinterpret<u64>(bytes + 4503599627370496.0) >>> 4) * 0x9e3779b1) >>> (32 - PLACE_BITS));
 }
 
 @inline

@@ -2,13 +2,18 @@
 // policies work with blocks. Sizes and addresses are doubles there, blocks and structures are addresses in the kernel's
 // memory, and 0 is none. Arguments of all but the first three functions are the caller's to check.
 
-import { find, initHash } from './address-hash';
-import { absorbNext, blockAfter, createBlock, firstBlock, removeBlock, splitBlock } from './block-rows';
-import { areBinsSound, findBelow, findFit, firstFree, freeAfter } from './free-bins';
+import { blockIn, clearSlot, enter, initIndex, slotOf } from './address-index';
+import { absorbNext, countBlocks, createBlock, nextBlock, removeBlock, splitBlock } from './block-rows';
+import { areBinsSound, countFree, findBelow, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
-import { allot, Block, FreeBlocks, Heap, HOLE, LIVE, LOOSE, Statistics, zeroed } from './layout';
-import * as openBlocks from './open-blocks';
-import { countFreed } from './statistics';
+import * as layout from './layout';
+import { allot, Block, EDGE, FreeBlocks, Heap, HOLE, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
+import { countFreed, countTaken } from './statistics';
+
+// The row of null: what makes it the end of every list and segment.
+const edge = changetype<Block>(EDGE);
+edge.bytes = f64.POSITIVE_INFINITY;
+edge.standing = LIVE;
 
 /** Given back, or still held by another lock. */
 const DONE: i32 = 0;
@@ -19,8 +24,10 @@ const FREED: i32 = 1;
 /** Hands out a block of free blocks. @returns its address; 0 when none fits, or for a number that is no size */
 export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
   if (changetype<usize>(source) == 0) return 0;
-  const block = free.takeFree(source, requested);
-  return block === null ? 0 : free.handOut(block, requested, locks);
+  const block = free.takeOne(source, requested, locks);
+  if (block === null) return 0;
+  countTaken(source.statistics, requested, block.bytes);
+  return block.address;
 }
 
 /**
@@ -30,43 +37,52 @@ export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
  * a block: the caller is to take that back
  */
 export function release(heap: Heap, pointer: f64, locks: i32): i32 {
-  const address = <i64>pointer;
-  const block = find(heap, address);
-  if (block === null || <f64>address != pointer) return UNKNOWN;
-  const held = block.locks;
-  if (held == 0) return DOUBLE_FREE;
-  const left = held & ~<u8>locks;
-  block.locks = left;
-  if (left != 0) return DONE;
+  const slot = slotOf(heap, pointer);
+  const block = blockIn(slot);
+  const held = layout.locksOf(block);
+  if (held == 0) return refuse(heap, pointer);
+  const left = held & ~<u32>locks;
+  if (left != 0) {
+    block.standing ^= (held ^ left) << 8;
+    return DONE;
+  }
   const home = block.home;
-  const bytes = <f64>block.bytes;
-  if (block.hasUsers != 0) home.statistics.deferred += bytes;
-  countFreed(home.statistics, <f64>block.requested, bytes);
-  if (home.isManual != 0 || block.hasUsers != 0) {
-    block.state = LOOSE;
+  const statistics = home.statistics;
+  if (block.standing >>> 16 != 0 || home.isManual != 0) {
+    if (layout.hasUsers(block)) statistics.deferred += block.bytes;
+    countFreed(statistics, block.requested, block.bytes);
+    block.standing = (block.standing & 0xff0000) | LOOSE;
     return <i32>changetype<usize>(block);
   }
-  free.giveBack(block);
+  countFreed(statistics, block.requested, block.bytes);
+  free.giveBack(block, slot);
   return FREED;
+}
+
+/** Tells why there is nothing to release. O(rows). */
+function refuse(heap: Heap, pointer: f64): i32 {
+  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
+    if (block!.address == pointer && layout.stateOf(block!) != HOLE) return DOUBLE_FREE;
+  }
+  return UNKNOWN;
 }
 
 /** The live block at an address, or 0. */
 export function liveBlock(heap: Heap, pointer: f64): i32 {
-  const address = <i64>pointer;
-  const block = find(heap, address);
-  return block !== null && block.locks != 0 && <f64>address == pointer ? <i32>changetype<usize>(block) : 0;
+  const block = blockIn(slotOf(heap, pointer));
+  return layout.locksOf(block) != 0 ? idOf(block) : 0;
 }
 
-/** The block at an address, live or not, or 0. */
+/** The block at an address, live or left to the policy, or 0. */
 export function blockAt(heap: Heap, address: f64): i32 {
-  return idOf(find(heap, <i64>address));
+  return idOf(blockIn(slotOf(heap, address)));
 }
 
 // Structures
 
 export function createHeap(): Heap {
   const heap = changetype<Heap>(zeroed(offsetof<Heap>()));
-  initHash(heap);
+  initIndex(heap);
   return heap;
 }
 
@@ -78,16 +94,11 @@ export function destroyHeap(gone: Heap): void {
     heap.free(changetype<usize>(chunk));
     chunk = next;
   }
-  heap.free(gone.entries);
+  heap.free(gone.bucketMemory);
   heap.free(changetype<usize>(gone));
 }
 
 export function destroyFreeBlocks(gone: FreeBlocks): void {
-  const open = gone.open;
-  if (open !== null) {
-    heap.free(open.sorted);
-    heap.free(changetype<usize>(open));
-  }
   if (gone.front !== null) heap.free(changetype<usize>(gone.front));
   heap.free(changetype<usize>(gone));
 }
@@ -101,7 +112,7 @@ export function createStatistics(heap: Heap): Statistics {
 }
 
 export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
-  return free.createFreeBlocks(heap, statistics, device, group, <i64>unitBytes);
+  return free.createFreeBlocks(heap, statistics, device, group, unitBytes);
 }
 
 export function setManual(source: FreeBlocks): void {
@@ -118,13 +129,13 @@ export function setExact(source: FreeBlocks): void {
 }
 
 export function setLeastRest(source: FreeBlocks, bytes: f64): void {
-  source.leastRest = <i64>bytes;
+  source.leastRest = bytes;
 }
 
 /** Infinity is no limit. */
 export function setLimits(source: FreeBlocks, recyclingBytes: f64, splitBytes: f64): void {
-  source.recyclingLimit = <i64>recyclingBytes;
-  source.splitLimit = <i64>splitBytes;
+  source.recyclingLimit = recyclingBytes;
+  source.splitLimit = splitBytes;
 }
 
 /** Makes two sets of free blocks one: blocks of up to `limitBytes` go to the first. */
@@ -133,16 +144,12 @@ export function pair(small: FreeBlocks, large: FreeBlocks, limitBytes: f64): voi
   small.large = large;
   large.small = small;
   large.large = large;
-  small.smallLimit = <i64>limitBytes;
-  large.smallLimit = <i64>limitBytes;
+  small.smallLimit = limitBytes;
+  large.smallLimit = limitBytes;
 }
 
 export function addFront(source: FreeBlocks, largestBytes: f64, boundBytes: f64): void {
-  free.addFront(source, <i64>largestBytes, <i64>boundBytes);
-}
-
-export function addOpenBlocks(source: FreeBlocks, hasHoles: i32): void {
-  free.addOpenBlocks(source, hasHoles);
+  free.addFront(source, largestBytes, boundBytes);
 }
 
 export function metadataBytes(heap: Heap): f64 {
@@ -150,45 +157,51 @@ export function metadataBytes(heap: Heap): f64 {
 }
 
 export function blockCount(heap: Heap): i32 {
-  return heap.blockCount;
+  return countBlocks(heap);
 }
 
 // Blocks
 
 export function createBlockAt(home: FreeBlocks, address: f64, bytes: f64): Block {
-  return createBlock(home, <i64>address, <i64>bytes);
+  const block = createBlock(home, address, bytes);
+  if (home.isManual != 0) enter(home.heap, block);
+  return block;
 }
 
 export function remove(block: Block): void {
+  leaveIndex(block);
   removeBlock(block.home.heap, block);
 }
 
 export function split(block: Block, bytes: f64): Block {
-  return splitBlock(block, <i64>bytes);
+  const rest = splitBlock(block, bytes);
+  if (block.home.isManual != 0) enter(block.home.heap, rest);
+  return rest;
 }
 
 export function absorb(block: Block): void {
+  leaveIndex(block.next!);
   absorbNext(block);
 }
 
 export function first(heap: Heap): i32 {
-  return idOf(firstBlock(heap));
+  return idOf(nextBlock(heap, null));
 }
 
 export function after(heap: Heap, block: Block): i32 {
-  return idOf(blockAfter(heap, block));
+  return idOf(nextBlock(heap, block));
 }
 
 export function addressOf(block: Block): f64 {
-  return <f64>block.address;
+  return block.address;
 }
 
 export function bytesOf(block: Block): f64 {
-  return <f64>block.bytes;
+  return block.bytes;
 }
 
 export function requestedOf(block: Block): f64 {
-  return <f64>block.requested;
+  return block.requested;
 }
 
 export function previousOf(block: Block): i32 {
@@ -204,7 +217,7 @@ export function homeOf(block: Block): FreeBlocks {
 }
 
 export function setHome(block: Block, home: FreeBlocks): void {
-  block.home = home;
+  changeHome(block, home);
 }
 
 export function deviceOf(block: Block): i32 {
@@ -212,27 +225,27 @@ export function deviceOf(block: Block): i32 {
 }
 
 export function groupOf(block: Block): i32 {
-  return block.home.group;
+  return block.group;
 }
 
 export function stateOf(block: Block): i32 {
-  return block.state;
+  return layout.stateOf(block);
 }
 
 export function setState(block: Block, state: i32): void {
-  block.state = <u8>state;
+  block.standing = (block.standing & ~0xff) | <u32>state;
 }
 
 export function locksOf(block: Block): i32 {
-  return block.locks;
+  return layout.locksOf(block);
 }
 
 export function setLocks(block: Block, locks: i32): void {
-  block.locks = <u8>locks;
+  block.standing = (block.standing & ~0xff00) | (<u32><u8>locks << 8);
 }
 
 export function setHasUsers(block: Block, hasUsers: i32): void {
-  block.hasUsers = <u8>hasUsers;
+  block.standing = (block.standing & 0xffff) | (<u32>hasUsers << 16);
 }
 
 export function rowOf(block: Block): i32 {
@@ -247,6 +260,19 @@ export function setMark(block: Block, mark: i32): void {
   block.mark = mark;
 }
 
+/** Lets a block belong to other free blocks. Those of a policy are found by their addresses also while they are free. */
+function changeHome(block: Block, home: FreeBlocks): void {
+  if (home.isManual == 0) leaveIndex(block);
+  else if (block.home.isManual == 0) enter(home.heap, block);
+  free.setHome(block, home);
+}
+
+/** Lets a free block be found no more. */
+function leaveIndex(block: Block): void {
+  const home = block.home;
+  if (home.isManual != 0) clearSlot(home.heap, slotOf(home.heap, block.address));
+}
+
 /** Hands a block out that is in no bins. @returns its address */
 export function handOut(block: Block, requested: f64, locks: i32): f64 {
   return free.handOut(block, requested, locks);
@@ -254,72 +280,72 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 
 /** Takes a block back that {@link release} left to the caller because streams used it. */
 export function retire(block: Block): void {
-  block.home.statistics.deferred -= <f64>block.bytes;
-  block.hasUsers = 0;
-  free.giveBack(block);
+  const home = block.home;
+  home.statistics.deferred -= block.bytes;
+  free.giveBack(block, slotOf(home.heap, block.address));
 }
 
 /** Undoes {@link release} of a block that could not be taken back after all. */
 export function holdAgain(block: Block, locks: i32): void {
-  block.locks = <u8>locks;
-  block.state = LIVE;
+  block.standing = (block.standing & 0xff0000) | LIVE | (<u32>locks << 8);
   const statistics = block.home.statistics;
-  statistics.requested += <f64>block.requested;
-  statistics.allocated += <f64>block.bytes;
+  statistics.requested += block.requested;
+  statistics.allocated += block.bytes;
   statistics.blocks += 1;
-  if (block.hasUsers != 0) statistics.deferred -= <f64>block.bytes;
+  if (layout.hasUsers(block)) statistics.deferred -= block.bytes;
 }
 
 // Free blocks
 
 /** Takes a block of at least `requested` bytes out, cut to size, or gives 0. */
 export function take(source: FreeBlocks, requested: f64): i32 {
-  const block = free.takeFree(source, requested);
-  if (block !== null) block.state = LOOSE;
+  const block = free.takeOne(source, requested, 0);
+  if (block === null) return 0;
+  free.leave(block);
+  setStanding(block, LOOSE, 0);
   return idOf(block);
 }
 
 /** The free block that an allocation of `bytes` would be cut from, deferred ones aside, or 0. */
 export function usable(source: FreeBlocks, bytes: f64): i32 {
-  const size = (<i64>bytes + source.unitMask) & ~source.unitMask;
-  return idOf(free.findUsable(size <= source.smallLimit ? source.small : source.large, size));
+  if (!(bytes > 0 && bytes <= free.MAX_BYTES)) return 0;
+  const size = free.rounded(source, bytes);
+  return idOf(free.findUsable(free.partFor(source, size), size));
 }
 
 /** A free block of at least `bytes`, or 0. */
 export function fit(source: FreeBlocks, bytes: f64): i32 {
-  return idOf(findFit(source, <i64>bytes));
+  return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1))) : 0;
 }
 
 /** The largest free block of less than `bytes`, or 0. */
 export function below(source: FreeBlocks, bytes: f64): i32 {
-  return idOf(findBelow(source, <i64>bytes));
+  return bytes > 1 ? idOf(findBelow(source, min(bytes, free.MAX_BYTES))) : 0;
 }
 
 export function cutTail(home: FreeBlocks, block: Block, bytes: f64): void {
-  free.cutTail(home, block, <i64>bytes);
+  free.cutTail(home, block, bytes);
 }
 
 /** Takes a free block out, cut to `bytes` where what is left is worth a block. */
 export function carve(block: Block, bytes: f64): void {
-  free.carve(block.home, block, <i64>bytes);
-  block.state = LOOSE;
+  free.carve(block.home, block, bytes);
+  setStanding(block, LOOSE, 0);
 }
 
 export function putIn(home: FreeBlocks, block: Block): void {
+  changeHome(block, home);
   free.putIn(home, block);
 }
 
 export function takeOut(block: Block): void {
   free.takeOut(block);
-  block.state = LOOSE;
+  setStanding(block, LOOSE, 0);
 }
 
 export function join(home: FreeBlocks, block: Block): Block {
+  changeHome(block, home);
   return free.join(home, block);
-}
-
-export function giveBack(block: Block): void {
-  free.giveBack(block);
 }
 
 export function moveAll(from: FreeBlocks, to: FreeBlocks): void {
@@ -331,17 +357,22 @@ export function flush(source: FreeBlocks): void {
 }
 
 export function deferredBytes(source: FreeBlocks): f64 {
-  return source.front === null ? 0 : <f64>source.front!.bytes;
+  return source.front === null ? 0 : source.front!.bytes;
 }
 
 export function setFrontBounds(source: FreeBlocks, largestBytes: f64, boundBytes: f64): void {
   const front = source.front!;
-  front.largestBytes = <i64>largestBytes;
-  front.boundBytes = <i64>boundBytes;
+  front.largestBytes = largestBytes;
+  front.boundBytes = boundBytes;
 }
 
+/** How many blocks the bins hold. O(blocks). */
 export function freeCount(source: FreeBlocks): i32 {
-  return source.count;
+  return countFree(source);
+}
+
+export function hasFree(source: FreeBlocks): bool {
+  return source.filledWords != 0;
 }
 
 export function firstFreeOf(source: FreeBlocks): i32 {
@@ -352,30 +383,9 @@ export function freeBehind(source: FreeBlocks, block: Block): i32 {
   return idOf(freeAfter(source, block));
 }
 
-export function openCount(source: FreeBlocks): i32 {
-  return source.open!.count;
-}
-
-export function openAt(source: FreeBlocks, position: i32): Block {
-  return openBlocks.openAt(source.open!, position);
-}
-
-export function openPositionOf(source: FreeBlocks, bytes: f64): i32 {
-  return openBlocks.openPositionOf(source.open!, <i64>bytes);
-}
-
-/** Tells whether bins and open blocks are as they should be, in O(n). For tests. */
+/** Tells whether bins are as they should be, in O(n). For tests. */
 export function isSound(source: FreeBlocks): bool {
-  if (!areBinsSound(source)) return false;
-  const open = source.open;
-  if (open === null) return true;
-  let count = 0;
-  for (let block = firstFree(source); block !== null; block = freeAfter(source, block!)) {
-    const listed = block.state == 1;
-    if (listed != free.isOpen(block, open.hasHoles)) return false;
-    count += <i32>listed;
-  }
-  return count == open.count && openBlocks.areOpenBlocksSound(open);
+  return areBinsSound(source);
 }
 
 @inline

@@ -1,58 +1,65 @@
 // The structures of the kernel, as they lie in its memory. All links are addresses there; null is 0.
 
 /** Nobody holds the block and it is in its free blocks' bins. */
-export const INDEXED: u8 = 0;
-/** As INDEXED, and in the list of open blocks: beside a hole, or a whole segment. */
-export const OPEN: u8 = 1;
+export const INDEXED: u32 = 0;
 /** In the deferred front. */
-export const DEFERRED: u8 = 2;
+export const DEFERRED: u32 = 1;
 /** Addresses without memory behind them. */
-export const HOLE: u8 = 3;
+export const HOLE: u32 = 2;
 /** Nobody holds the block and no bins hold it: the policy has it, or a stream still works on it. */
-export const LOOSE: u8 = 4;
+export const LOOSE: u32 = 3;
 /** Held, by one lock or more. */
-export const LIVE: u8 = 5;
+export const LIVE: u32 = 4;
 /** A row that is no block. */
-export const UNUSED: u8 = 6;
+export const UNUSED: u32 = 5;
 
-/** A part of a segment: a row of 64 bytes, one cache line. */
+/**
+ * A part of a segment: a row of 64 bytes, one cache line. Sizes and addresses are doubles, as JavaScript has them.
+ *
+ * The row at address 0, null, is no block; it is larger than any and never free, so that the ends of lists and segments
+ * need no test where only that counts, and its links may be written.
+ */
 @unmanaged
 export class Block {
-  address: i64;
-  bytes: i64;
+  address: f64;
+  bytes: f64;
   /** What the holder asked for. */
-  requested: i64;
+  requested: f64;
   /** Neighbours in the segment; `next` of an unused row is the next unused one. */
   previous: Block | null;
   next: Block | null;
+  /** State, locks << 8, and whether other streams than its own are users << 16: written whole, to be read at once. */
+  standing: u32;
+  /** Of its home. */
+  group: i32;
   /** Where it was taken from, and where it goes. */
   home: FreeBlocks;
-  state: u8;
-  locks: u8;
-  /** 1: other streams than its own were recorded as users. */
-  hasUsers: u8;
   /** Links in a bin, a tree, the front. */
   lower: Block | null;
   higher: Block | null;
   parent: Block | null;
-  bin: i32;
   /** The policy's own number. */
   mark: i32;
   /** The row's number among those of its heap. */
   row: i32;
 }
 
+/** The row at address 0. */
+export const EDGE: usize = 0;
+
 /** All blocks of a manager, found by address. */
 @unmanaged
 export class Heap {
   unused: Block | null;
   chunks: Chunk | null;
-  /** Entries of 8 bytes: the low half of the address in units of 16 B, then the block. */
-  entries: usize;
+  /** The address index: `1 << bucketBits` buckets, in memory got at `bucketMemory`. */
+  buckets: usize;
+  bucketMemory: usize;
+  bucketBits: i32;
   entryCount: i32;
-  /** `hash * 2^32 >> shift` is an entry's place; `1 << (32 - shift)` entries. */
-  shift: i32;
-  blockCount: i32;
+  mostEntries: i32;
+  /** How many buckets away from its own a block is at most. */
+  farthest: i32;
   rowCount: i32;
   metadataBytes: u32;
 }
@@ -69,8 +76,19 @@ export class Chunk {
 /** Blocks taken from here may be split as long as what is left has `leastRest` bytes; sizes are multiples of a unit. */
 @unmanaged
 export class FreeBlocks {
+  /** Blocks of up to `smallLimit` bytes go to `small`, others to `large`: either may be these free blocks themselves. */
+  smallLimit: f64;
+  small: FreeBlocks;
+  large: FreeBlocks;
+  /** A size plus `roundUp` plus `rounder` minus `rounder` is the size as a multiple of the unit. */
+  roundUp: f64;
+  rounder: f64;
+  leastRest: f64;
+  splitLimit: f64;
+  recyclingLimit: f64;
   heap: Heap;
   statistics: Statistics;
+  front: Front | null;
   device: i32;
   /** Neighbours are joined within a group. */
   group: i32;
@@ -79,37 +97,26 @@ export class FreeBlocks {
   /** 1: freed blocks go to the policy, not to the bins. */
   isManual: i32;
   /** The state of blocks in the bins: INDEXED, or HOLE. */
-  inside: i32;
-  unitMask: i64;
-  leastRest: i64;
-  splitLimit: i64;
-  recyclingLimit: i64;
-  /** Blocks of up to `smallLimit` bytes go to `small`, others to `large`: either may be these free blocks themselves. */
-  smallLimit: i64;
-  small: FreeBlocks;
-  large: FreeBlocks;
-  front: Front | null;
-  open: OpenBlocks | null;
-  count: i32;
+  inside: u32;
   /** Bit w is set when word w of the bins' bits is not 0. */
   filledWords: i32;
 }
 
-/** Counters of one device, as `MemoryStats` reads them. */
+/** Counters of one device, as `MemoryStats` reads them: values now, their peaks and their totals in the same order. */
 @unmanaged
 export class Statistics {
   requested: f64;
-  requestedPeak: f64;
-  requestedTotal: f64;
   allocated: f64;
-  allocatedPeak: f64;
-  allocatedTotal: f64;
-  reserved: f64;
-  reservedPeak: f64;
-  reservedTotal: f64;
   blocks: f64;
+  reserved: f64;
+  requestedPeak: f64;
+  allocatedPeak: f64;
   blocksPeak: f64;
+  reservedPeak: f64;
+  requestedTotal: f64;
+  allocatedTotal: f64;
   blocksTotal: f64;
+  reservedTotal: f64;
   /** Freed, and a stream still uses them. */
   deferred: f64;
   activePeak: f64;
@@ -119,33 +126,45 @@ export class Statistics {
 /** Blocks that came back and wait for a request of their size. */
 @unmanaged
 export class Front {
-  bytes: i64;
-  boundBytes: i64;
+  bytes: f64;
+  boundBytes: f64;
   /** Larger blocks are not deferred. */
-  largestBytes: i64;
+  largestBytes: f64;
   hand: i32;
 }
 
-/** A few of the free blocks, in the order of size, then address: a sorted array. */
-@unmanaged
-export class OpenBlocks {
-  sorted: usize;
-  capacity: i32;
-  count: i32;
-  /** 1: those beside a hole are open. 0: whole segments are. */
-  hasHoles: i32;
+/** Sets a block's state and locks; streams are none of its users then. */
+@inline
+export function setStanding(block: Block, state: u32, locks: u32): void {
+  block.standing = state | (locks << 8);
 }
 
-/** Sets a block's state and locks, without users: one word in memory. */
 @inline
-export function setLocksAndState(block: Block, state: u8, locks: i32): void {
-  store<u32>(changetype<usize>(block), <u32>state | (<u32>locks << 8), offsetof<Block>('state'));
+export function stateOf(block: Block): u32 {
+  return block.standing & 0xff;
+}
+
+@inline
+export function locksOf(block: Block): u32 {
+  return (block.standing >>> 8) & 0xff;
+}
+
+@inline
+export function hasUsers(block: Block): bool {
+  return block.standing >>> 16 != 0;
+}
+
+/** Tells whether a block is in the bins of a group. */
+@inline
+export function isJoinable(block: Block, group: i32): bool {
+  return block.standing == INDEXED && block.group == group;
 }
 
 /** The order of free blocks: by size, then by address. */
 @inline
 export function isBefore(block: Block, other: Block): bool {
-  return block.bytes == other.bytes ? block.address < other.address : block.bytes < other.bytes;
+  if (block.bytes < other.bytes) return true;
+  return block.bytes == other.bytes && block.address < other.address;
 }
 
 /** Gets zeroed memory for a manager's tables. */

@@ -1,32 +1,40 @@
 import { Statistics } from './layout';
 
+const PEAKS: usize = offsetof<Statistics>('requestedPeak');
+const TOTALS: usize = offsetof<Statistics>('requestedTotal');
+
+// Requested and allocated bytes lie side by side and are counted at once.
+
 /** Counts a block that was handed out. */
 @inline
 export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
-  const requested = statistics.requested + requestedBytes;
-  const allocated = statistics.allocated + bytes;
+  const at = changetype<usize>(statistics);
+  const more = pairOf(requestedBytes, bytes);
+  const now = f64x2.add(v128.load(at), more);
+  v128.store(at, now);
+  v128.store(at, f64x2.pmax(v128.load(at, PEAKS), now), PEAKS);
+  v128.store(at, f64x2.add(v128.load(at, TOTALS), more), TOTALS);
   const blocks = statistics.blocks + 1;
-  statistics.requested = requested;
-  statistics.allocated = allocated;
   statistics.blocks = blocks;
-  statistics.requestedTotal += requestedBytes;
-  statistics.allocatedTotal += bytes;
   statistics.blocksTotal += 1;
-  if (requested > statistics.requestedPeak) statistics.requestedPeak = requested;
-  if (allocated > statistics.allocatedPeak) statistics.allocatedPeak = allocated;
   if (blocks > statistics.blocksPeak) statistics.blocksPeak = blocks;
   // Without deferred bytes the peak of the allocated ones tells.
   const deferred = statistics.deferred;
-  if (deferred != 0 && allocated + deferred > statistics.activePeak) statistics.activePeak = allocated + deferred;
+  if (deferred != 0) statistics.activePeak = max(statistics.activePeak, f64x2.extract_lane(now, 1) + deferred);
 }
 
 /** Counts a block that came back. */
 @inline
 export function countFreed(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
-  const allocated = statistics.allocated - bytes;
-  statistics.requested -= requestedBytes;
-  statistics.allocated = allocated;
+  const at = changetype<usize>(statistics);
+  const now = f64x2.sub(v128.load(at), pairOf(requestedBytes, bytes));
+  v128.store(at, now);
   statistics.blocks -= 1;
-  const cached = statistics.reserved - allocated - statistics.deferred;
+  const cached = statistics.reserved - f64x2.extract_lane(now, 1) - statistics.deferred;
   if (cached > statistics.cachedPeak) statistics.cachedPeak = cached;
+}
+
+@inline
+function pairOf(first: f64, second: f64): v128 {
+  return f64x2.replace_lane(f64x2.splat(first), 1, second);
 }
