@@ -64,7 +64,8 @@ export class SeatedManager {
   unlockWatched(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
     const { manager } = this;
     if (this.log.enabled && manager.allocated(ptr) > 0) {
-      this.log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
+      if (call === 'unlock') this.log.unlock(ptr, userUnlock);
+      else this.log.line(call, ptr);
     }
     if (!this.#observers.any) {
       if (call === 'unlock') manager.unlock(ptr, userUnlock);
