@@ -31,10 +31,15 @@ export class CallLogFile implements LogSink {
   }
 
   write(chunk: string | Uint8Array): void {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    this.writeBytes(bytes, bytes.length);
+  }
+
+  writeBytes(bytes: Uint8Array, length: number): void {
     if (this.#failure !== undefined) return;
     try {
-      this.#sink.write(chunk);
-      this.writtenBytes += chunk.length;
+      this.#sink.writeBytes(bytes, length);
+      this.writtenBytes += length;
     } catch (error) {
       this.#failure = error;
     }

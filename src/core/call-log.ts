@@ -1,19 +1,23 @@
+import { lineBytes, SHORT_LINE_BYTES, writeAlloc, writeInteger, writeLineEnd, writeName, writeUnlock } from './call-lines.js';
 import { MemoryError } from './errors.js';
 
 /** Where log text goes. A Node stream fits, and so does an object with one function. */
 export interface LogSink {
+  /** Takes text, which it may keep. Call logs and reports write strings. */
   write(chunk: string | Uint8Array): unknown;
+  /**
+   * Takes some lines as the first `length` of `bytes`, which are overwritten once this returns: a sink that is done with them
+   * by then makes no garbage. Call logs call it instead of {@link write} where a sink has it.
+   */
+  writeBytes?(bytes: Uint8Array, length: number): unknown;
 }
 
 /** Lines that are buffered before the sink gets them. @see Source: Flashlight, kDefaultLogFlushInterval */
 export const DEFAULT_LOG_FLUSH_INTERVAL = 50;
 
 const INITIAL_BUFFER_BYTES = 4096;
-const DIGITS_OF_2_POW_53 = 16;
-const BLANK = 0x20;
-const LINE_END = 0x0a;
-const MINUS = 0x2d;
-const ZERO = 0x30;
+const NO_BYTES = Buffer.alloc(0);
+const NO_VIEW = viewOf(NO_BYTES);
 /** Which log wrote a line for each sink last. */
 const turns = new WeakMap<LogSink, Turn>();
 
@@ -25,7 +29,8 @@ interface Turn {
  * Logging mode of one manager: one line a call, buffered.
  *
  * A line is the call's name and then each integer, every one of them followed by a blank: `alloc 1024 1 140212345671680 `.
- * Digits are written into a byte buffer, so that logging a call allocates nothing.
+ * Lines are written into a byte buffer, so that logging a call allocates nothing; handing lines over makes the text that the sink
+ * keeps, or nothing at all for a sink with {@link LogSink.writeBytes}.
  * Logs that share a sink keep the order of their lines: one hands its buffer over before another writes.
  */
 export class CallLog {
@@ -40,7 +45,10 @@ export class CallLog {
   #sink: LogSink | undefined;
   #turn: Turn | undefined;
   #flushInterval = DEFAULT_LOG_FLUSH_INTERVAL;
-  #buffer = Buffer.alloc(0);
+  #buffer = NO_BYTES;
+  #view = NO_VIEW;
+  /** Where the buffer ends; 0 while another log has the turn, so that one comparison tells whether a line may be written. */
+  #end = 0;
   #used = 0;
   #lines = 0;
 
@@ -59,6 +67,7 @@ export class CallLog {
   setSink(sink: LogSink | undefined): void {
     this.flush();
     if (this.#turn?.log === this) this.#turn.log = undefined;
+    this.#end = 0;
     this.#sink = sink;
     this.#turn = turnAt(sink);
     if (sink === undefined) this.#enable(false);
@@ -94,38 +103,66 @@ export class CallLog {
     if (this.#lines >= lines) this.flush();
   }
 
+  /** Logs `alloc bytes userLock ptr`, as {@link line} does, but faster. Only to be called while logging is enabled. */
+  alloc(bytes: number, userLock: boolean, ptr: number): void {
+    const at = this.#placeOf(SHORT_LINE_BYTES);
+    this.#add(writeAlloc(this.#view, at, bytes, userLock, ptr));
+  }
+
+  /** Logs `unlock ptr userUnlock`, as {@link line} does, but faster. Only to be called while logging is enabled. */
+  unlock(ptr: number, userUnlock: boolean): void {
+    const at = this.#placeOf(SHORT_LINE_BYTES);
+    this.#add(writeUnlock(this.#view, at, ptr, userUnlock));
+  }
+
   /** Logs a call with up to three integers when logging is enabled. Cost: O(digits), no garbage. */
   line(name: string, a = Number.NaN, b = Number.NaN, c = Number.NaN): void {
     if (!this.enabled) return;
-    let at = this.#begin(name, 3);
-    const buffer = this.#buffer;
+    const start = this.#placeOf(lineBytes(name, 3));
+    const view = this.#view;
+    let at = writeName(view, start, name);
     // NaN marks an argument that was not given: `a === a` is false for NaN alone.
-    if (a === a) at = writeInteger(buffer, at, a);
-    if (b === b) at = writeInteger(buffer, at, b);
-    if (c === c) at = writeInteger(buffer, at, c);
-    this.#end(at);
+    if (a === a) at = writeInteger(view, at, a);
+    if (b === b) at = writeInteger(view, at, b);
+    if (c === c) at = writeInteger(view, at, c);
+    this.#add(writeLineEnd(view, at));
   }
 
   /** Logs a call with any number of integers when logging is enabled. */
   lineOf(name: string, values: readonly number[]): void {
     if (!this.enabled) return;
-    let at = this.#begin(name, values.length);
-    for (const value of values) at = writeInteger(this.#buffer, at, value);
-    this.#end(at);
+    const start = this.#placeOf(lineBytes(name, values.length));
+    let at = writeName(this.#view, start, name);
+    for (const value of values) at = writeInteger(this.#view, at, value);
+    this.#add(writeLineEnd(this.#view, at));
   }
 
   /** Gives the buffered lines to the sink. */
   flush(): void {
     if (this.#lines === 0) return;
-    const chunk = this.#buffer.toString('latin1', 0, this.#used);
+    const bytes = this.#used;
     this.#used = 0;
     this.#lines = 0;
     try {
-      this.#sink?.write(chunk);
+      const sink = this.#sink;
+      if (sink?.writeBytes === undefined) sink?.write(this.#buffer.toString('utf8', 0, bytes));
+      else this.#lend(sink, bytes);
     } catch (cause) {
       // The call that is being logged has succeeded: a full disk must not turn it into a failure.
       this.#enable(false);
       process.emitWarning(new MemoryError('ERR_MEM_LOG_SINK', { manager: this.#owner }, cause));
+    }
+  }
+
+  /** Lets the sink read the buffer. Lines that it causes meanwhile go into another one. */
+  #lend(sink: LogSink, bytes: number): void {
+    const buffer = this.#buffer;
+    const view = this.#view;
+    this.#use(NO_BYTES, NO_VIEW);
+    try {
+      sink.writeBytes?.(buffer, bytes);
+    } finally {
+      if (this.#buffer === NO_BYTES) this.#use(buffer, view);
     }
   }
 
@@ -135,72 +172,47 @@ export class CallLog {
     this.onChange?.();
   }
 
-  /** Makes room for a line and writes its name. @returns where the integers go */
-  #begin(name: string, values: number): number {
+  /** Makes room for a line of that many bytes. @returns where it goes */
+  #placeOf(bytes: number): number {
+    if (this.#used + bytes > this.#end) this.#makeRoom(bytes);
+    return this.#used;
+  }
+
+  #makeRoom(bytes: number): void {
     if (this.#turn?.log !== this) this.#takeTurn();
-    let at = this.#used;
-    const needed = at + name.length + 2 + values * (DIGITS_OF_2_POW_53 + 2);
-    if (needed > this.#buffer.length) this.#grow(needed);
-    const buffer = this.#buffer;
-    for (let i = 0; i < name.length; i++) buffer[at++] = name.charCodeAt(i);
-    buffer[at++] = BLANK;
-    return at;
+    const needed = this.#used + bytes;
+    if (needed > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(needed, this.#buffer.length * 2, INITIAL_BUFFER_BYTES));
+      this.#buffer.copy(larger, 0, 0, this.#used);
+      this.#use(larger, viewOf(larger));
+    } else {
+      this.#use(this.#buffer, this.#view);
+    }
+  }
+
+  #use(buffer: Buffer<ArrayBuffer>, view: DataView): void {
+    this.#buffer = buffer;
+    this.#view = view;
+    this.#end = this.#turn?.log === this ? buffer.length : 0;
   }
 
   #takeTurn(): void {
     if (this.#turn === undefined) return;
     const previous = this.#turn.log;
     this.#turn.log = this;
-    previous?.flush();
+    if (previous === undefined) return;
+    previous.#end = 0;
+    previous.flush();
   }
 
-  #end(at: number): void {
-    this.#buffer[at] = LINE_END;
-    this.#used = at + 1;
+  #add(end: number): void {
+    this.#used = end;
     if (++this.#lines >= this.#flushInterval) this.flush();
   }
-
-  #grow(needed: number): void {
-    const larger = Buffer.alloc(Math.max(needed, this.#buffer.length * 2, INITIAL_BUFFER_BYTES));
-    this.#buffer.copy(larger);
-    this.#buffer = larger;
-  }
 }
 
-/** Writes an integer of at most 2^53 and a blank. @returns the place behind them */
-function writeInteger(buffer: Uint8Array, start: number, value: number): number {
-  let at = start;
-  let rest = Math.trunc(value);
-  if (rest < 0) {
-    buffer[at++] = MINUS;
-    rest = -rest;
-  }
-  if (rest > 999_999_999) {
-    const high = Math.floor(rest / 1e9);
-    at = writeDigits(buffer, at, high | 0, digitsOf(high | 0));
-    at = writeDigits(buffer, at, (rest - high * 1e9) | 0, 9);
-  } else {
-    at = writeDigits(buffer, at, rest | 0, digitsOf(rest | 0));
-  }
-  buffer[at] = BLANK;
-  return at + 1;
-}
-
-/** Writes an integer below 10^9 with that many digits. @returns the place behind them */
-function writeDigits(buffer: Uint8Array, start: number, value: number, count: number): number {
-  let rest = value;
-  for (let at = start + count - 1; at >= start; at--) {
-    const next = (rest / 10) | 0;
-    buffer[at] = ZERO + rest - next * 10;
-    rest = next;
-  }
-  return start + count;
-}
-
-function digitsOf(value: number): number {
-  let count = 1;
-  for (let bound = 10; value >= bound && count < 9; bound *= 10) count++;
-  return count;
+function viewOf(buffer: Buffer<ArrayBuffer>): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
 function turnAt(sink: LogSink | undefined): Turn | undefined {

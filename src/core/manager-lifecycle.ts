@@ -12,7 +12,10 @@ const NEXT: { readonly [S in ManagerState]: readonly ManagerState[] } = {
 
 /** One manager's place in its life. Slots move it; everybody may look. */
 export class ManagerLifecycle {
-  /** Called by a manager that counts its live blocks when it has freed one; its slot sets it while it drains. */
+  /**
+   * Called by a manager that counts its live blocks when it has freed one; its slot sets it while it drains or is observed.
+   * During `unlock` and `userUnlock` it stands for the block of that call.
+   */
   onFree: (() => void) | undefined;
   #state: ManagerState = 'created';
 

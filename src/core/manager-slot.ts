@@ -353,7 +353,7 @@ export class ManagerSlot {
 
   /** Logs an allocation and tells observers. */
   #noteAlloc(seat: SeatedManager, ptr: DevicePtr, bytes: number, userLock: boolean, stream: number): void {
-    if (seat.log.enabled) seat.log.line('alloc', bytes, userLock ? 1 : 0, ptr);
+    if (seat.log.enabled) seat.log.alloc(bytes, userLock, ptr);
     if (!this.#seats.observers.any) return;
     const { direct } = this.#seats.observers;
     try {

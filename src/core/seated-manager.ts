@@ -23,6 +23,13 @@ export class SeatedManager {
   readonly #grew: () => void;
   readonly #observers: SlotObservers;
   #unlocking = 0;
+  /** Whether the manager has said that the call of {@link unlockWatched} that is being made freed its block. */
+  #freed = false;
+  #settle: (() => void) | undefined;
+  readonly #noteFree = (): void => {
+    this.#freed = true;
+    this.#settle?.();
+  };
   /** Native calls that observers hear of after the free that is being made: pointer and bytes, negative for a free. */
   readonly #held: number[] = [];
 
@@ -39,6 +46,22 @@ export class SeatedManager {
 
   get liveBlocks(): number {
     return this.manager.liveBlockCount() ?? this.counted;
+  }
+
+  /** Says whether anybody observes the slot now. */
+  setObserved(observed: boolean): void {
+    this.log.setObserved(observed);
+    this.#hearOfFrees();
+  }
+
+  /** Sets what is called when the manager has freed a block, if it counts its blocks; undefined for nothing. */
+  setSettle(settle: (() => void) | undefined): void {
+    this.#settle = settle;
+    this.#hearOfFrees();
+  }
+
+  #hearOfFrees(): void {
+    this.manager.lifecycle.onFree = this.#observers.any ? this.#noteFree : this.#settle;
   }
 
   /** Sets the functions of the manager's table, each logged and counted for this manager. */
@@ -64,19 +87,25 @@ export class SeatedManager {
   unlockWatched(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
     const { manager } = this;
     if (this.log.enabled && manager.allocated(ptr) > 0) {
-      this.log.line(call, ptr, call === 'userUnlock' ? Number.NaN : userUnlock ? 1 : 0);
+      if (call === 'unlock') this.log.unlock(ptr, userUnlock);
+      else this.log.line(call, ptr);
     }
-    if (!this.#observers.any) {
-      if (call === 'unlock') manager.unlock(ptr, userUnlock);
-      else manager.userUnlock(ptr);
-      return;
-    }
+    if (this.#observers.any) this.#unlockObserved(ptr, call, userUnlock);
+    else if (call === 'unlock') manager.unlock(ptr, userUnlock);
+    else manager.userUnlock(ptr);
+  }
+
+  #unlockObserved(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
+    const { manager } = this;
     this.#unlocking++;
+    this.#freed = false;
     try {
       if (call === 'unlock') manager.unlock(ptr, userUnlock);
       else manager.userUnlock(ptr);
-      if (manager.allocated(ptr) === 0) this.#tellFree(ptr);
+      // A look-up takes longer than to be told, and not every manager tells.
+      if (this.#freed || manager.allocated(ptr) === 0) this.#tellFree(ptr);
     } finally {
+      this.#freed = false;
       this.#unlocking--;
       if (this.#held.length > 0 && this.#unlocking === 0) this.#tellHeld();
     }

@@ -97,7 +97,7 @@ export class SlotSeats {
   }
 
   #markObserved(): void {
-    for (const seat of this.all()) seat.log.setObserved(this.observers.any);
+    for (const seat of this.all()) seat.setObserved(this.observers.any);
   }
 
   #seated(manager: MemoryManagerAdapter): SeatedManager {
@@ -205,7 +205,7 @@ export class SlotSeats {
     manager.deviceInterface.claim(manager, this);
     const seat = this.#seated(manager);
     seat.fillTable();
-    seat.log.setObserved(this.observers.any);
+    seat.setObserved(this.observers.any);
     seat.log.onChange = () => this.#noteQuiet();
     this.#changing = true;
     try {
@@ -214,6 +214,7 @@ export class SlotSeats {
       this.#noteReserved(seat.ledger.reservedBytes);
     } catch (error) {
       attempt(() => seat.freeOutstanding());
+      manager.lifecycle.onFree = undefined;
       seat.log.onChange = undefined;
       manager.deviceInterface.unclaim();
       throw error;
@@ -226,7 +227,7 @@ export class SlotSeats {
   #makeActive(seat: SeatedManager, installed: boolean): SeatedManager {
     const previous = this.active;
     seat.manager.lifecycle.enter('active', seat.manager.name);
-    seat.manager.lifecycle.onFree = undefined;
+    seat.setSettle(undefined);
     this.draining = this.draining.filter((other) => other !== seat);
     this.active = seat;
     this.installed = installed;
@@ -248,7 +249,7 @@ export class SlotSeats {
     } else {
       this.draining.push(seat);
       this.#noteQuiet();
-      seat.manager.lifecycle.onFree = () => this.settle(seat);
+      seat.setSettle(() => this.settle(seat));
       attempt(() => seat.manager.signalMemoryCleanup());
     }
   }

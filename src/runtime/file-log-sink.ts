@@ -30,9 +30,14 @@ export class FileLogSink implements LogSink {
    * @throws ERR_MEM_DISPOSED when the sink was closed, and what the system throws, such as for a full disk
    */
   write(chunk: string | Uint8Array): void {
-    if (this.#file === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'log file' });
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done);
+    this.writeBytes(bytes, bytes.length);
+  }
+
+  /** Appends the first `length` of `bytes`, and makes no garbage. @throws as {@link write} */
+  writeBytes(bytes: Uint8Array, length: number): void {
+    if (this.#file === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'log file' });
+    for (let done = 0; done < length; ) done += writeSync(this.#file, bytes, done, length - done);
   }
 
   /** Closes the file. Does nothing the second time. */

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { KiB } from '../../src/core/units.js';
 import type { SizeProgram } from './growth.js';
-import type { LoggingCost } from './logging.js';
+import type { SinkKind } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
 import type { RecordingCost } from './recording.js';
 import type { PreparedTrace } from './trace-folder.js';
@@ -10,7 +10,14 @@ import type { PreparedTrace } from './trace-folder.js';
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'growth'; readonly spec: ManagerSpec; readonly program: SizeProgram; readonly liveBlocks: number }
-  | { readonly kind: 'logging' | 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number };
+  | { readonly kind: 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number }
+  | {
+      readonly kind: 'logging' | 'logging garbage';
+      readonly spec: ManagerSpec;
+      readonly sink: SinkKind;
+      readonly eventFile: string;
+      readonly rounds: number;
+    };
 
 /** What a pair of alloc and free costs, by live blocks. */
 export interface GrowthRow {
@@ -20,9 +27,13 @@ export interface GrowthRow {
   readonly nsPerPair: readonly number[];
 }
 
-export interface LoggingRow extends LoggingCost {
+/** What logging mode costs more than with logging off, against a sink that does nothing. */
+export interface LoggingRow {
   readonly manager: string;
   readonly trace: string;
+  readonly sink: SinkKind;
+  readonly nsPerCall: number;
+  readonly garbageBytesPerCall: number;
 }
 
 export interface RecordingRow extends RecordingCost {
@@ -41,8 +52,10 @@ export const LIVE_BLOCKS = [1e3, 1e4, 1e5, 1e6] as const;
 const PROGRAMS: readonly SizeProgram[] = ['one size', 'mixed sizes'];
 const GROWING = ['caching', 'tlsf', 'pool'];
 const LOGGED = 'caching';
-// Young objects must not be collected while garbage is counted.
-const FLAGS = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
+const SINK_KINDS: readonly SinkKind[] = ['bytes', 'text'];
+// Young objects must not be collected while garbage is counted. What logging and recording take is timed without that: every
+// new object would be memory that is touched for the first time.
+const ROOM_FOR_GARBAGE = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
 const run = promisify(execFile);
 
 /** What is measured beside the traces, and with what. */
@@ -62,12 +75,17 @@ export async function measureExtras({ managers, traces, rounds, main, onProgress
   const growth: GrowthRow[] = [];
   if (managers.includes(LOGGED)) {
     for (const { name, eventFile } of traces) {
-      onProgress(`logging: ${name}`);
-      const cost = await inChild<LoggingCost>({ kind: 'logging', spec: { manager: LOGGED }, eventFile, rounds });
-      logging.push({ manager: LOGGED, trace: name, ...cost });
+      const spec = { manager: LOGGED };
+      for (const sink of SINK_KINDS) {
+        onProgress(`logging: ${name}, sink of ${sink}`);
+        const task = { spec, sink, eventFile, rounds } as const;
+        const nsPerCall = await inChild<number>({ kind: 'logging', ...task }, []);
+        const garbageBytesPerCall = await inChild<number>({ kind: 'logging garbage', ...task });
+        logging.push({ manager: LOGGED, trace: name, sink, nsPerCall, garbageBytesPerCall });
+      }
       onProgress(`recording: ${name}`);
-      const task = { kind: 'recording', spec: { manager: LOGGED }, eventFile, rounds } as const;
-      recording.push({ manager: LOGGED, trace: name, ...(await inChild<RecordingCost>(task)) });
+      const cost = await inChild<RecordingCost>({ kind: 'recording', spec, eventFile, rounds }, []);
+      recording.push({ manager: LOGGED, trace: name, ...cost });
     }
   }
   for (const manager of GROWING.filter((name) => managers.includes(name))) {
@@ -82,8 +100,8 @@ export async function measureExtras({ managers, traces, rounds, main, onProgress
   }
   return { growth, logging, recording };
 
-  async function inChild<T>(task: ExtraTask): Promise<T> {
-    const { stdout } = await run(process.execPath, [...FLAGS, main, JSON.stringify(task)]);
+  async function inChild<T>(task: ExtraTask, flags = ROOM_FOR_GARBAGE): Promise<T> {
+    const { stdout } = await run(process.execPath, [...flags, main, JSON.stringify(task)]);
     return JSON.parse(stdout) as T;
   }
 }

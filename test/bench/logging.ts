@@ -1,49 +1,70 @@
+import type { LogSink } from '../../src/core/call-log.js';
 import type { BenchEvents } from './event-file.js';
 import { drainThrough, Installed, type ManagerSpec, replayThrough } from './manager-subject.js';
 import { median } from './statistics.js';
 import { timed } from './thread-time.js';
 
-/** What logging mode costs, against a sink that does nothing. */
-export interface LoggingCost {
-  /** More than with logging off, median over the rounds. */
-  readonly nsPerCall: number;
-  /** Garbage, more than with logging off. */
-  readonly bytesPerCall: number;
-}
+/** What a sink takes that does nothing with it: bytes that it is lent, or text of its own. */
+export type SinkKind = 'bytes' | 'text';
 
+const SINKS: Readonly<Record<SinkKind, LogSink>> = {
+  bytes: { write: () => undefined, writeBytes: () => undefined },
+  text: { write: () => undefined },
+};
 const WARM_REPLAYS = 8;
 const MIN_ROUND_CALLS = 400_000;
 
-/** Replays a trace with logging off and on in turns, in one manager. Needs `--expose-gc`, and room for young objects. */
-export function measureLogging(spec: ManagerSpec, events: BenchEvents, rounds: number): LoggingCost {
-  const { slot, manager } = new Installed(spec);
-  const pointers = new Float64Array(events.slotCount);
-  manager.setLogStream({ write: () => undefined });
-  const repeats = Math.max(1, Math.ceil(MIN_ROUND_CALLS / Math.max(events.length, 1)));
-  const calls = Math.max(events.length, 1);
-  for (let i = 0; i < WARM_REPLAYS; i++) timeOnce(i % 2 === 0);
-  const more: number[] = [];
-  for (let round = 0; round < rounds; round++) more.push(timeRound(true) - timeRound(false));
-  return { nsPerCall: median(more), bytesPerCall: Math.max(0, garbageOnce(true) - garbageOnce(false)) };
+/** One manager that replays one trace with logging off and on. */
+class LoggedReplay {
+  readonly #events: BenchEvents;
+  readonly #installed: Installed;
+  readonly #pointers: Float64Array;
 
-  function timeRound(logging: boolean): number {
-    return median(Array.from({ length: repeats }, () => timeOnce(logging)));
+  constructor(spec: ManagerSpec, sink: SinkKind, events: BenchEvents) {
+    this.#events = events;
+    this.#installed = new Installed(spec);
+    this.#pointers = new Float64Array(events.slotCount);
+    this.#installed.manager.setLogStream(SINKS[sink]);
+    for (let i = 0; i < WARM_REPLAYS; i++) this.nsPerCall(i % 2 === 0);
   }
 
-  function timeOnce(logging: boolean): number {
+  get calls(): number {
+    return Math.max(this.#events.length, 1);
+  }
+
+  nsPerCall(logging: boolean): number {
+    return this.#replay(logging, timed);
+  }
+
+  /** Needs `--expose-gc`, and room for young objects. */
+  garbagePerCall(logging: boolean): number {
+    return this.#replay(logging, (replay) => {
+      globalThis.gc?.();
+      const before = process.memoryUsage().heapUsed;
+      replay();
+      return process.memoryUsage().heapUsed - before;
+    });
+  }
+
+  #replay(logging: boolean, measure: (replay: () => void) => number): number {
+    const { slot, manager } = this.#installed;
     manager.setLoggingEnabled(logging);
-    const elapsed = timed(() => replayThrough(slot, events, pointers));
-    drainThrough(slot, pointers);
-    return elapsed / calls;
+    const measured = measure(() => replayThrough(slot, this.#events, this.#pointers));
+    drainThrough(slot, this.#pointers);
+    return measured / this.calls;
   }
+}
 
-  function garbageOnce(logging: boolean): number {
-    manager.setLoggingEnabled(logging);
-    globalThis.gc?.();
-    const before = process.memoryUsage().heapUsed;
-    replayThrough(slot, events, pointers);
-    const garbage = process.memoryUsage().heapUsed - before;
-    drainThrough(slot, pointers);
-    return garbage / calls;
-  }
+/** What a call takes more with logging on, in nanoseconds: the median over rounds, off and on in turns. */
+export function measureLogging(spec: ManagerSpec, sink: SinkKind, events: BenchEvents, rounds: number): number {
+  const replay = new LoggedReplay(spec, sink, events);
+  const repeats = Math.max(1, Math.ceil(MIN_ROUND_CALLS / replay.calls));
+  const timeRound = (logging: boolean) => median(Array.from({ length: repeats }, () => replay.nsPerCall(logging)));
+  return median(Array.from({ length: rounds }, () => timeRound(true) - timeRound(false)));
+}
+
+/** The garbage that a call makes more with logging on, in bytes. */
+export function measureLoggingGarbage(spec: ManagerSpec, sink: SinkKind, events: BenchEvents): number {
+  const replay = new LoggedReplay(spec, sink, events);
+  return Math.max(0, replay.garbagePerCall(true) - replay.garbagePerCall(false));
 }

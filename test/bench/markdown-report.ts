@@ -6,7 +6,7 @@ import { writeBetweenMarks } from './marked-document.js';
 import type { MissingPeer } from './native-peers.js';
 import type { BenchRow, Measured } from './rows.js';
 import { geomean } from './statistics.js';
-import { fixed, NO_VALUE, overLive } from './text-report.js';
+import { fixed, loggingCells, NO_VALUE, overLive } from './text-report.js';
 import type { PreparedTrace } from './trace-folder.js';
 
 /** Everything that a run measured. */
@@ -58,11 +58,10 @@ function markdown(report: BenchReport): string {
 function extrasParts({ logging, recording, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
-    const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
     parts.push(
       '### Logging on',
-      'Against a sink that does nothing: more than with logging off, a call.',
-      table(['manager', 'trace', 'ns', 'garbage, B'], rows),
+      'Against a sink that does nothing: more than with logging off, a call. A sink of bytes has `writeBytes`. One of text gets strings, and these are the garbage: they are as long as the log.',
+      table(['manager', 'trace', 'sink of', 'ns', 'garbage, B'], logging.map(loggingCells)),
     );
   }
   if (recording.length > 0) {

@@ -1,6 +1,6 @@
 import { type Column, layOut } from '../../src/cli/table.js';
 import { formatBytes } from '../../src/core/units.js';
-import { type Extras, LIVE_BLOCKS } from './extras.js';
+import { type Extras, LIVE_BLOCKS, type LoggingRow } from './extras.js';
 import type { MissingPeer } from './native-peers.js';
 import type { Measured } from './rows.js';
 import type { PreparedTrace } from './trace-folder.js';
@@ -14,6 +14,7 @@ const COLUMNS: readonly Column[] = [
 const LOGGING_COLUMNS: readonly Column[] = [
   { heading: 'manager', align: 'left' },
   { heading: 'trace', align: 'left' },
+  { heading: 'sink of', align: 'left' },
   { heading: 'ns a call', align: 'right' },
   { heading: 'garbage, B a call', align: 'right' },
 ];
@@ -28,6 +29,11 @@ const GROWTH_COLUMNS: readonly Column[] = [
   { heading: 'program', align: 'left' },
   ...LIVE_BLOCKS.map((count) => ({ heading: `${count.toLocaleString('en-US')} live`, align: 'right' as const })),
 ];
+
+/** A row of what logging costs: manager, trace, kind of sink, nanoseconds and bytes of garbage a call. */
+export function loggingCells(row: LoggingRow): string[] {
+  return [row.manager, row.trace, row.sink, row.nsPerCall.toFixed(1), row.garbageBytesPerCall.toFixed(2)];
+}
 
 /** What stands in a cell that has no value. */
 export const NO_VALUE = '-';
@@ -49,7 +55,7 @@ export function missingText(missing: readonly MissingPeer[]): string {
 export function extrasText({ logging, recording, growth }: Extras): string {
   const lines: string[] = [];
   if (logging.length > 0) {
-    const rows = logging.map((row) => [row.manager, row.trace, row.nsPerCall.toFixed(1), row.bytesPerCall.toFixed(2)]);
+    const rows = logging.map(loggingCells);
     lines.push('logging on, against a sink that does nothing: more than with logging off', ...layOut(LOGGING_COLUMNS, rows), '');
   }
   if (recording.length > 0) {

@@ -1,5 +1,6 @@
+import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
-import { CallLog } from '../../src/core/call-log.js';
+import { CallLog, type LogSink } from '../../src/core/call-log.js';
 import { memoryError, PlainManager, TextSink } from './fakes.js';
 
 function log(flushInterval?: number): { sink: TextSink; log: CallLog } {
@@ -9,7 +10,153 @@ function log(flushInterval?: number): { sink: TextSink; log: CallLog } {
   return { sink, log };
 }
 
+/** Takes bytes, and keeps nothing of what it was lent. */
+class ByteSink extends TextSink {
+  readonly lent = new Set<Uint8Array>();
+
+  writeBytes(bytes: Uint8Array, length: number): void {
+    this.lent.add(bytes);
+    this.write(bytes.slice(0, length));
+  }
+}
+
+type Call = (log: CallLog) => string;
+
+const integers = fc.oneof(fc.maxSafeInteger(), fc.integer({ min: 0, max: 4096 }));
+/** A call that logs a line, and says which. */
+const calls: fc.Arbitrary<Call> = fc.oneof(
+  fc.tuple(integers, fc.boolean(), integers).map(
+    ([bytes, lock, ptr]): Call =>
+      (log) => {
+        log.alloc(bytes, lock, ptr);
+        return `alloc ${bytes} ${lock ? 1 : 0} ${ptr} `;
+      },
+  ),
+  fc.tuple(integers, fc.boolean()).map(
+    ([ptr, lock]): Call =>
+      (log) => {
+        log.unlock(ptr, lock);
+        return `unlock ${ptr} ${lock ? 1 : 0} `;
+      },
+  ),
+  fc.tuple(fc.constantFrom('initialize', 'nativeFree', 'größe', ''), integers).map(
+    ([name, value]): Call =>
+      (log) => {
+        log.line(name, value);
+        return `${name} ${value} `;
+      },
+  ),
+  fc.tuple(fc.string({ minLength: 1 }).filter(isLine), fc.array(integers, { maxLength: 9 })).map(
+    ([name, values]): Call =>
+      (log) => {
+        log.lineOf(name, values);
+        return `${name} ${values.map((value) => `${value} `).join('')}`;
+      },
+  ),
+);
+
+function isLine(name: string): boolean {
+  return !/[\n\r\uD800-\uDFFF]/.test(name);
+}
+
 describe('CallLog', () => {
+  test.each([
+    ['text', () => new TextSink()],
+    ['bytes', () => new ByteSink()],
+  ])('hands the lines of several logs to a sink of %s in the order of the calls', (_, makeSink) => {
+    const program = fc.array(fc.tuple(fc.nat(2), fc.oneof({ weight: 9, arbitrary: calls }, fc.constant('flush' as const))), {
+      maxLength: 200,
+    });
+    fc.assert(
+      fc.property(program, fc.integer({ min: 2, max: 60 }), (steps, flushInterval) => {
+        const sink = makeSink();
+        const logs = [0, 1, 2].map((number) => new CallLog(`Owner ${number}`, sink));
+        logs[0]!.setFlushInterval(flushInterval);
+        const lines: string[] = [];
+        for (const [number, call] of steps) {
+          if (call === 'flush') logs[number]!.flush();
+          else lines.push(call(logs[number]!));
+        }
+        for (const each of logs) each.flush();
+        expect(sink.lines).toEqual(lines);
+      }),
+    );
+  });
+
+  describe('alloc', () => {
+    test('writes the line that line writes, at every place of the buffer', () => {
+      const [fast, plain] = [log(1000), log(1000)];
+      for (let i = 0; i < 3000; i++) {
+        fast.log.alloc(i * 7919, i % 3 === 0, 2 ** 53 - i);
+        plain.log.line('alloc', i * 7919, i % 3 === 0 ? 1 : 0, 2 ** 53 - i);
+        fast.log.unlock(2 ** 32 + i, i % 2 === 0);
+        plain.log.line('unlock', 2 ** 32 + i, i % 2 === 0 ? 1 : 0);
+      }
+      expect(fast.sink.chunks).toEqual(plain.sink.chunks);
+      expect(fast.sink.chunks).toHaveLength(6);
+    });
+  });
+
+  describe('flush', () => {
+    test('lends its buffer to a sink of bytes, always the same', () => {
+      const sink = new ByteSink();
+      const l = new CallLog('Owner', sink);
+      for (let i = 0; i < 1000; i++) l.alloc(i, true, i);
+      expect(sink.chunks).toHaveLength(20);
+      expect(sink.lent.size).toBe(1);
+    });
+
+    test('keeps what is lent whole while the sink logs by the same log', () => {
+      const lines: string[] = [];
+      let nested = 0;
+      const sink: LogSink = {
+        write: () => expect.unreachable('a sink of bytes gets no text'),
+        writeBytes: (bytes, length) => {
+          while (nested < 20 && nested++ % 4 !== 3) l.unlock(nested, true);
+          lines.push(...new TextDecoder().decode(bytes.subarray(0, length)).split('\n').slice(0, -1));
+        },
+      };
+      const l = new CallLog('Owner', sink);
+      l.setFlushInterval(2);
+      const expected: string[] = [];
+      for (let i = 0; i < 40; i++) {
+        l.alloc(i, false, 2 ** 40);
+        expected.push(`alloc ${i} 0 1099511627776 `);
+      }
+      l.flush();
+      expect(lines.filter((line) => line.startsWith('alloc'))).toEqual(expected);
+      const unlocks = lines.filter((line) => !line.startsWith('alloc'));
+      expect(unlocks.sort()).toEqual(
+        Array.from({ length: 20 }, (_, i) => i + 1)
+          .filter((i) => i % 4 !== 0)
+          .map((i) => `unlock ${i} 1 `)
+          .sort(),
+      );
+      expect(l.enabled).toBe(true);
+    });
+
+    test('goes on with its buffer after a sink of bytes has thrown', () => {
+      const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      let full = true;
+      const sink = new (class extends ByteSink {
+        override writeBytes(bytes: Uint8Array, length: number): void {
+          if (full) throw new Error('no space left on device');
+          super.writeBytes(bytes, length);
+        }
+      })();
+      const l = new CallLog('Owner', sink);
+      l.unlock(1, true);
+      l.flush();
+      expect([l.enabled, warnings.mock.calls.length]).toEqual([false, 1]);
+      full = false;
+      l.setEnabled(true);
+      l.unlock(2, true);
+      l.flush();
+      expect(sink.text).toBe('unlock 2 1 \n');
+      warnings.mockRestore();
+    });
+  });
+
   describe('line', () => {
     test('writes the name, then each integer followed by a blank', () => {
       const { sink, log: l } = log();

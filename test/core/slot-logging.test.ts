@@ -4,6 +4,14 @@ import { installed, memoryError, PlainManager, simulatedRuntime, TextSink } from
 
 const FIRST = 2 ** 32;
 
+/** Gets and gives back native memory in each unlock, before it looks at the pointer. */
+class ChattyManager extends PlainManager {
+  override unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    this.deviceInterface.nativeFree(this.deviceInterface.nativeAlloc(64));
+    super.unlock(ptr, userUnlock);
+  }
+}
+
 /** A short program through installer and slot that makes every call. */
 function program(flushInterval: number): { sink: TextSink; end: () => void } {
   const { runtime } = simulatedRuntime({ capacityBytes: 4096 });
@@ -76,6 +84,53 @@ describe('ManagerSlot', () => {
       runtime.slot.unlock(runtime.slot.alloc(1, true), true);
       runtime.close();
       expect(sink.text).toBe('');
+    });
+
+    test.each([2, 3, 50])(
+      'leaves no line of a refused unlock that logs lines of its own, with a flush interval of %i',
+      (flushInterval) => {
+        const { runtime } = simulatedRuntime();
+        const sink = new TextSink();
+        const manager = new ChattyManager(undefined, sink);
+        manager.setLogFlushInterval(flushInterval);
+        installed(manager, runtime);
+        const { slot } = runtime;
+        const ptr = slot.alloc(10, true);
+        expect(() => slot.unlock(7 as DevicePtr, true)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        expect(() => slot.userUnlock(7 as DevicePtr)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        slot.unlock(ptr, true);
+        expect(() => slot.unlock(ptr, true)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        runtime.close();
+        expect(sink.lines).toEqual([
+          'initialize ',
+          `nativeAlloc 10 ${FIRST} `,
+          `alloc 10 1 ${FIRST} `,
+          'nativeAlloc 64 4294967306 ',
+          'nativeFree 4294967306 ',
+          'nativeAlloc 64 4294967370 ',
+          'nativeFree 4294967370 ',
+          `unlock ${FIRST} 1 `,
+          'nativeAlloc 64 4294967434 ',
+          'nativeFree 4294967434 ',
+          `nativeFree ${FIRST} `,
+          'nativeAlloc 64 4294967498 ',
+          'nativeFree 4294967498 ',
+          'shutdown ',
+        ]);
+      },
+    );
+
+    test('keeps the line of an unlock that the device fails', () => {
+      const { device, runtime } = simulatedRuntime();
+      const sink = new TextSink();
+      installed(new PlainManager(undefined, sink), runtime);
+      const ptr = runtime.slot.alloc(10, true);
+      const failure = new Error('the device is gone');
+      device.failWhen(({ name }) => (name === 'nativeFree' ? failure : false));
+      expect(() => runtime.slot.unlock(ptr, true)).toThrow(failure);
+      device.failWhen(undefined);
+      runtime.close();
+      expect(sink.lines.filter((line) => line.startsWith('unlock'))).toEqual([`unlock ${FIRST} 1 `]);
     });
 
     test('can be turned on and off while the manager serves', () => {

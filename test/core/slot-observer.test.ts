@@ -42,6 +42,27 @@ class Told implements SlotObserver {
   }
 }
 
+/** Counts its live blocks, and says which it frees, or forgets to. */
+class CountingManager extends PlainManager {
+  beforeUnlock: (() => void) | undefined;
+  readonly #says: boolean;
+
+  constructor(says: boolean) {
+    super();
+    this.#says = says;
+  }
+
+  override liveBlockCount(): number {
+    return this.liveBlocks;
+  }
+
+  override unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    this.beforeUnlock?.();
+    super.unlock(ptr, userUnlock);
+    if (this.#says && this.allocated(ptr) === 0) this.lifecycle.onFree?.();
+  }
+}
+
 function observed(capacityBytes = 4096) {
   const { runtime } = simulatedRuntime({ capacityBytes, deviceCount: 2 });
   const manager = installed(new PlainManager(), runtime);
@@ -92,6 +113,67 @@ describe('ManagerSlot', () => {
       slot.unlock(ptr, true);
       expect(told.take().map(([call]) => call)).toEqual(['free', 'nativeFree']);
       expect(id).toBeGreaterThan(0);
+    });
+
+    test.each([
+      ['says what it frees', true],
+      ['does not', false],
+    ])('tells the frees of a manager that counts its blocks and %s', (_, says) => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new CountingManager(says), runtime);
+      const { slot } = runtime;
+      const told = new Told();
+      const early = slot.alloc(8, true);
+      slot.observe(told);
+      const [first, second] = [slot.alloc(16, true), slot.alloc(32, false)];
+      slot.userLock(second);
+      told.take();
+      slot.unlock(second, false);
+      expect(told.take()).toEqual([]);
+      const id = manager.getHandle();
+      for (const ptr of [first, second, early]) {
+        slot.unlock(ptr, true);
+        expect(told.take().map(([name, by, at]) => [name, by, at])).toEqual([
+          ['free', id, ptr],
+          ['nativeFree', id, ptr],
+        ]);
+        expect(() => slot.unlock(ptr, true)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        expect(told.take()).toEqual([]);
+      }
+    });
+
+    test('tells the free of a block that is freed inside the unlock of another, and no more', () => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new CountingManager(true), runtime);
+      const { slot } = runtime;
+      const told = new Told();
+      slot.observe(told);
+      const [outer, inner] = [slot.alloc(16, true), slot.alloc(32, true)];
+      slot.userLock(outer);
+      told.take();
+      manager.beforeUnlock = () => {
+        manager.beforeUnlock = undefined;
+        slot.unlock(inner, true);
+      };
+      // The block keeps the user's lock: only the inner one is freed.
+      slot.unlock(outer, false);
+      expect(told.take().filter(([name]) => name === 'free')).toEqual([['free', manager.getHandle(), inner]]);
+      expect(slot.allocated(outer)).toBe(16);
+    });
+
+    test('tells the last free of a manager that drains, and it stops', () => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new CountingManager(true), runtime);
+      const { slot } = runtime;
+      const told = new Told();
+      const ptr = slot.alloc(16, true);
+      slot.observe(told);
+      installed(new CountingManager(true), runtime);
+      expect(slot.draining).toEqual([manager]);
+      told.take();
+      slot.unlock(ptr, true);
+      expect(told.take().map(([name]) => name)).toEqual(['free', 'nativeFree']);
+      expect([slot.draining, manager.stopped, manager.lifecycle.onFree]).toEqual([[], 1, undefined]);
     });
 
     test('tells nothing of calls that are refused', () => {

@@ -30,6 +30,24 @@ describe('FileLogSink', () => {
     sink.close();
   });
 
+  test('has the lines of a call log in the file, to the byte, from a buffer that it is lent', () => {
+    const path = join(folder, 'lent.log');
+    const sink = new FileLogSink(path);
+    const [log, other] = [new CallLog('log', sink), new CallLog('other', sink)];
+    const expected: string[] = [];
+    for (let i = 0; i < 500; i++) {
+      const own = i % 7 === 0 ? other : log;
+      own.alloc(i * 1000, true, 2 ** 40 + i);
+      own.line('größe', i);
+      expected.push(`alloc ${i * 1000} 1 ${2 ** 40 + i} \n`, `größe ${i} \n`);
+    }
+    log.flush();
+    other.flush();
+    sink.close();
+    expect(readFileSync(path, 'utf8')).toBe(expected.join(''));
+    expect(() => sink.writeBytes(new Uint8Array(1), 1)).toThrow('this log file was disposed');
+  });
+
   test('creates the file for its owner alone', () => {
     const path = join(folder, 'mode.log');
     new FileLogSink(path).close();

@@ -4,6 +4,7 @@ import type { StowageEncoder } from '../formats/stowage-encoder.js';
 
 /** The most allocations and frees between two readings of the clock: one costs as much as two events. */
 export const CLOCK_EVENTS = 64;
+const NO_DEVICE = -1;
 const NS_PER_MS = 1e6;
 
 /** What the events of one recording have in common, so that only what differs from the event before is written. */
@@ -18,6 +19,7 @@ export class RecordingContext {
   manager = 0;
   /** The slot that the last event was of. Numbers compare faster than the names of spaces. */
   slot = 0;
+  /** That of the last allocation; {@link NO_DEVICE} when the next one has to be entered in any case. */
   device = 0;
   stream = 0;
   tag: string | undefined;
@@ -51,7 +53,10 @@ export class RecordingContext {
 
   /** Writes what the next allocation is for, and where it is made. */
   enterAllocation(device: number, stream: number): void {
-    this.device = device;
+    // A site takes longer than the clock.
+    if (this.frames > 0 && this.untilClock < CLOCK_EVENTS - 1) this.readClock();
+    // Every allocation has a site of its own.
+    this.device = this.frames > 0 ? NO_DEVICE : device;
     this.stream = stream;
     this.tag = this.process.allocationTag;
     this.encoder.setDevice(device);

@@ -23,15 +23,9 @@ export class SlotRecorder implements SlotObserver {
 
   alloc(manager: number, ptr: number, bytes: number, device: number, stream: number): void {
     const context = this.#context;
-    // A site takes longer than the clock.
-    if (--context.untilClock < 0 || context.frames > 0) context.readClock();
+    if (--context.untilClock < 0) context.readClock();
     if (manager !== context.manager || this.#slot !== context.slot) context.enter(manager, this.#slot, this.#space);
-    if (
-      device !== context.device ||
-      stream !== context.stream ||
-      context.process.allocationTag !== context.tag ||
-      context.frames > 0
-    ) {
+    if (device !== context.device || stream !== context.stream || context.process.allocationTag !== context.tag) {
       context.enterAllocation(device, stream);
     }
     context.encoder.sized(TraceKind.alloc, ptr, bytes);
