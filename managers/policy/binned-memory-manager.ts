@@ -23,6 +23,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   readonly #orders: (StreamOrder | undefined)[] = [];
   /** By device: the place of stream 0's free blocks in the kernel, 0 where there are none yet. */
   readonly #sources: number[] = [];
+  // That of the device that was active last, so that the hot path waits for no look-up.
+  #source = 0;
+  #sourceDevice = 0;
   // What every block's address is a multiple of: less than a unit when a table ignores alignments.
   #blockAlignment: number;
 
@@ -31,7 +34,6 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     super(deviceCount, deviceInterface, options);
     this.#unitBytes = unitBytes;
     this.#blockAlignment = unitBytes;
-    for (let device = 0; device < deviceCount; device++) this.#sources[device] = 0;
   }
 
   /** Makes empty bins; those of group 0 are the first ones of a device, later ones belong to streams. */
@@ -51,8 +53,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     if (alignment === 0 && stream === 0) {
-      const source = this.#sources[this.deviceInterface.getActiveDeviceId()]!;
-      const ptr = allocate(source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      const device = this.deviceInterface.getActiveDeviceId();
+      if (device !== this.#sourceDevice) this.#setSource(device, this.#sources[device] ?? 0);
+      const ptr = allocate(this.#source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
     // The plus tells V8 that this is a number, too, so that it need not box the one above.
@@ -70,7 +73,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   override removeMemoryManagement(device: number): void {
     super.removeMemoryManagement(device);
     this.#orders[device] = undefined;
-    this.#sources[device] = 0;
+    this.#setSource(device, 0);
   }
 
   protected override checkStream(stream: number): void {
@@ -176,8 +179,14 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   /** The free blocks of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */
   #binsOf(stream: number, order: StreamOrder, device: number): FreeBlocks {
     const own = order.binsOf(stream);
-    this.#sources[device] = order.binsOf(0).place;
+    this.#setSource(device, order.binsOf(0).place);
     return own;
+  }
+
+  #setSource(device: number, place: number): void {
+    this.#sources[device] = place;
+    this.#source = place;
+    this.#sourceDevice = device;
   }
 
   #growFor(bytes: number, order: StreamOrder, device: number): number {
@@ -219,7 +228,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
         () => this.deviceInterface.streams,
       );
       this.#orders[device] = order;
-      this.#sources[device] = order.idle.place;
+      this.#setSource(device, order.idle.place);
     }
     return order;
   }

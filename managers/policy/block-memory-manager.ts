@@ -38,6 +38,7 @@ export interface ManagerOptions {
  */
 export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   protected readonly blocks = new BlockTable();
+  readonly #heap = this.blocks.heap;
   readonly #devices: (ManagedDevice | undefined)[] = [];
 
   /**
@@ -244,7 +245,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Clears a lock of a live block, and takes the block back when none is left. */
   protected unhold(ptr: DevicePtr, lock: number): void {
-    const outcome = release(this.blocks.heap, ptr, lock);
+    const outcome = release(this.#heap, ptr, lock);
     if (outcome === HELD) return;
     if (outcome !== FREED) this.#reclaimOrRefuse(outcome, ptr, lock);
     this.lifecycle.onFree?.();

@@ -32,9 +32,9 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
 
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
- * addresses, in units of 16 B, by best fit. Pages get memory when a block needs them, and give it back before the pool
- * would hold more than the peak of its live bytes and a slack. Freed blocks wait in a bounded front for a request
- * of their size. Where the device has no virtual memory, native segments take the place of pages.
+ * addresses, in units of 16 B, by the best fit to a 32nd, in O(1). Pages get memory when a block needs them, and give it
+ * back before the pool would hold more than the peak of its live bytes and a slack. Small freed blocks wait in a bounded
+ * front for a request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
  * Per device: `reserved == committed bytes`, `reserved <= peak live * (1 + slack)` as long as whole pages are free,
  * and the invariants of {@link BlockMemoryManager}.
@@ -70,7 +70,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   }
 
   protected createBins(device: number, group: number): FreeBlocks {
-    const free = this.createFreeBlocks({ device, group, unitBytes: UNIT_BYTES, fit: 'exact' });
+    const free = this.createFreeBlocks({ device, group, unitBytes: UNIT_BYTES, fit: 'good' });
     if (group === 0) {
       // Its backing bounds it when it gets memory.
       free.addFront(0, 0);
@@ -79,11 +79,8 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
-    if (idle.deferredBytes > 0) {
-      idle.flush();
-      const joined = idle.fit(bytes);
-      if (joined !== NONE) return joined;
-    }
+    const joined = idle.fit(bytes) || idle.flushFor(bytes);
+    if (joined !== NONE) return joined;
     const backing = this.#backings[device] ?? this.#open(idle, device);
     const failure = { cause: undefined as unknown };
     const block = backing.grow(bytes, failure);

@@ -1,6 +1,6 @@
 import { NONE } from '../../src/blocks/block-table.js';
 import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { boundFront } from '../policy/front-bounds.js';
+import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
 
 /** Segments are multiples of it. @see Source: facts/performance.md, "native segments of 64 KiB and up" */
@@ -13,6 +13,9 @@ const SEGMENT_SHARE = 0.0075;
 const SMALL_SEGMENT_SHARE = 0.005;
 /** Free segments below this share of what the pool holds are not worth a native call. */
 const MIN_SEGMENT_SHARE = 0.0005;
+
+/** More keeps segments from coming free: these hold the utilisation of docs/performance.md on its traces. */
+const FRONT: FrontBounds = { share: 0.0051, largestShare: 0.16, largestBytes: 16 * KiB };
 
 /**
  * Memory by native allocations, for devices without virtual memory: segments that grow with the pool, given back whole
@@ -59,7 +62,7 @@ export class SegmentBacking implements Backing {
     if (ptr === NULL_PTR) return NONE;
     const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
-    boundFront(idle, stats.reservedBytes, this.#limit.roomBytes);
+    boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
     idle.putIn(block);
     return block;
   }

@@ -1,11 +1,14 @@
 import { NONE } from '../../src/blocks/block-table.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { alignUp } from '../../src/core/units.js';
+import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
-import { boundFront } from '../policy/front-bounds.js';
+import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
+
+/** Time comes first here. */
+const FRONT: FrontBounds = { share: 0.05, largestShare: 1, largestBytes: 64 * KiB };
 
 /** Options of a {@link TlsfMemoryManager}. */
 export interface TlsfMemoryManagerOptions extends ManagerOptions {}
@@ -27,23 +30,18 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
 
   protected createBins(device: number, group: number): FreeBlocks {
     const bins = this.createFreeBlocks({ device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'good' });
-    if (group === 0) {
-      bins.addFront(0, 0);
-    }
+    if (group === 0) bins.addFront(0, 0);
     return bins;
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
-    if (idle.deferredBytes > 0) {
-      idle.flush();
-      const joined = idle.usable(bytes);
-      if (joined !== NONE) return joined;
-    }
+    const joined = idle.fit(bytes) || idle.flushFor(bytes);
+    if (joined !== NONE) return joined;
     const block = this.nativeAllocate(segmentBytes(alignUp(bytes, MIN_BLOCK_BYTES)), MIN_BLOCK_BYTES, device, bytes);
     if (block === NONE) return idle.usable(bytes);
     idle.putIn(block);
     const { reservedBytes } = this.statsOf(device);
-    boundFront(idle, reservedBytes, this.deviceInterface.getMaxMemorySize(device) - reservedBytes);
+    boundFront(idle, FRONT, reservedBytes, this.deviceInterface.getMaxMemorySize(device) - reservedBytes);
     return block;
   }
 }

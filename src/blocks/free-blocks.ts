@@ -7,7 +7,7 @@ export interface FreeBlocksOptions {
   readonly group?: number;
   /** Sizes are multiples of it: a power of two, at least 16. @defaultValue 16 */
   readonly unitBytes?: number;
-  /** `exact`: the smallest that fits, of these the one at the lowest address. `good`: any that fits, in O(1). @defaultValue good */
+  /** `exact`: the smallest that fits, of these the one at the lowest address. `good`: one that is at most a 32nd larger, if there is any, in O(1). @defaultValue good */
   readonly fit?: 'exact' | 'good';
   /** What is left of a block becomes a block of its own from this size on. @defaultValue unitBytes */
   readonly leastRestBytes?: number;
@@ -87,6 +87,11 @@ export class FreeBlocks {
     return kernel.hasFree(this.place) === 0;
   }
 
+  /** Joins blocks of the front until one of at least `bytes` is in the bins. @returns it, or NONE when the front is empty */
+  flushFor(bytes: number): number {
+    return kernel.flushFor(this.place, bytes);
+  }
+
   /** Blocks in the bins. O(blocks). */
   get count(): number {
     return kernel.freeCount(this.place);
@@ -107,7 +112,7 @@ export class FreeBlocks {
     return kernel.usable(this.place, bytes);
   }
 
-  /** A block in these bins of at least `bytes`, or NONE. */
+  /** A block in these bins of at least `bytes`, or NONE when there is none. O(blocks of one bin) for a good fit. */
   fit(bytes: number): number {
     return kernel.fit(this.place, bytes);
   }

@@ -77,6 +77,7 @@ export interface Kernel {
   join(home: Place, block: Block): Block;
   moveAll(from: Place, to: Place): void;
   flush(source: Place): void;
+  flushFor(source: Place, bytes: number): Block;
   deferredBytes(source: Place): number;
   setFrontBounds(source: Place, largestBytes: number, boundBytes: number): void;
   freeCount(source: Place): number;

@@ -91,7 +91,19 @@ export class MemoryManagerDeviceInterface implements NativeFunctions {
   setMemoryPressureThreshold: NativeFunctions['setMemoryPressureThreshold'] = unset('setMemoryPressureThreshold');
   virtual: VirtualMemory | undefined = undefined;
   streams: StreamOperations | undefined = undefined;
+  #natives: NativeFunctions | undefined;
   #claim: { readonly manager: { readonly name: string }; readonly slot: object } | undefined;
+
+  /** Lets {@link getActiveDeviceId} ask a host's functions. Slots call it. */
+  askActiveDevice(natives: NativeFunctions): void {
+    this.#natives = natives;
+    this.getActiveDeviceId = this.#activeDeviceId;
+  }
+
+  // One function for all tables: V8 inlines it on the hot path, which it does not with one that is made for each.
+  #activeDeviceId(): number {
+    return this.#natives!.getActiveDeviceId();
+  }
 
   /** @throws ERR_MEM_TABLE_IN_USE when this table serves another manager, or the same one in another slot */
   checkClaim(manager: { readonly name: string }, slot: object): void {

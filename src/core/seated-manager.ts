@@ -68,7 +68,7 @@ export class SeatedManager {
   fillTable(): void {
     const table = this.manager.deviceInterface;
     const natives = this.#natives;
-    table.getActiveDeviceId = () => natives.getActiveDeviceId();
+    table.askActiveDevice(natives);
     table.getMaxMemorySize = (device) => natives.getMaxMemorySize(device);
     table.getMemoryPressureThreshold = () => natives.getMemoryPressureThreshold();
     table.setMemoryPressureThreshold = (value) => natives.setMemoryPressureThreshold(value);

@@ -26,8 +26,6 @@ export interface ManagerSlotOptions {
 export class SlotSeats {
   /** Who serves allocations; undefined before the first one. */
   active: SeatedManager | undefined;
-  /** The active one while it is alone here, counts its blocks, and nobody watches: its calls need nothing beside them. */
-  quiet: SeatedManager | undefined;
   /** Whether the active one was installed, and is not the slot's own default. */
   installed = false;
   /** Who was replaced and still has live blocks, oldest first. */
@@ -36,6 +34,7 @@ export class SlotSeats {
   /** Who sees what happens here. */
   readonly observers = new SlotObservers();
   readonly #options: ManagerSlotOptions;
+  readonly #quietChanged: (quiet: SeatedManager | undefined) => void;
   #changing = false;
   #stoppedNativeAllocs = 0;
   #stoppedNativeFrees = 0;
@@ -43,8 +42,13 @@ export class SlotSeats {
   #stoppedDecommits = 0;
   #peakReservedBytes = 0;
 
-  constructor(options: ManagerSlotOptions) {
+  /**
+   * @param quietChanged - called with the active one while it is alone here, counts its blocks, and nobody watches: its
+   * calls need nothing beside them then
+   */
+  constructor(options: ManagerSlotOptions, quietChanged: (quiet: SeatedManager | undefined) => void) {
     this.#options = options;
+    this.#quietChanged = quietChanged;
   }
 
   get liveBlocks(): number {
@@ -192,7 +196,8 @@ export class SlotSeats {
 
   #noteQuiet(): void {
     const seat = this.active;
-    this.quiet = seat?.countsItself === true && this.draining.length === 0 && !seat.log.watched ? seat : undefined;
+    const isQuiet = seat?.countsItself === true && this.draining.length === 0 && !seat.log.watched;
+    this.#quietChanged(isQuiet ? seat : undefined);
   }
 
   #admitFallback(): SeatedManager {

@@ -82,13 +82,14 @@ describe('FreeBlocks', () => {
       expect([free.fit(2 ** 53 - 1024), free.fit(2 ** 53 - 1023), free.isSound]).toEqual([block, NONE, true]);
     });
 
-    test('looks at no block of a bin but the one that came last when it is good', () => {
+    test('finds any that fits when it is good, however many of its bin came later', () => {
       const bench = new TableBench();
       const free = bench.free();
-      bench.fill(1030 * 16, free);
+      const first = bench.fill(1030 * 16, free);
+      for (let i = 0; i < 100; i++) bench.fill(1026 * 16, free);
       const last = bench.fill(1026 * 16, free);
-      const larger = bench.fill(2000 * 16, free);
-      expect([free.fit(1026 * 16), free.fit(1028 * 16)]).toEqual([last, larger]);
+      bench.fill(2000 * 16, free);
+      expect([free.fit(1026 * 16), free.fit(1028 * 16)]).toEqual([last, first]);
     });
   });
 
@@ -103,6 +104,19 @@ describe('FreeBlocks', () => {
         expect([bench.sizes(free.toArray()), bench.stats.liveBlocks, free.isSound]).toEqual([[4096], 0, true]);
       },
     );
+
+    test('looks at sixteen blocks of the bin of its size, and then at larger ones, when fit is good', () => {
+      const bench = new TableBench();
+      const free = bench.free();
+      const fitting = bench.fill(1030 * 16, free);
+      for (let i = 0; i < 15; i++) bench.fill(1026 * 16, free);
+      const larger = bench.fill(2000 * 16, free);
+      expect(free.usable(1028 * 16)).toBe(fitting);
+      bench.fill(1026 * 16, free);
+      expect([free.usable(1028 * 16), free.take(1028 * 16)]).toEqual([larger, larger]);
+      expect(free.take(1028 * 16)).toBe(NONE);
+      expect(free.fit(1028 * 16)).toBe(fitting);
+    });
 
     test('gives a block that is in no bins and counts nothing', () => {
       const bench = new TableBench();

@@ -44,17 +44,17 @@ describe('TlsfMemoryManager', () => {
       expect(device.counts.nativeAlloc).toBe(1);
     });
 
-    test('takes the block of a bin that came back last, and looks at no other of its size', () => {
+    test('takes the block of a bin that fits, the one that came back last first', () => {
       const { manager } = bench();
-      const blocks = [101, 100, 102].map((units) => {
+      const blocks = [201, 200, 202].map((units) => {
         const ptr = manager.allocBytes(units * 512, true);
         manager.allocBytes(1, true);
         return ptr;
       });
-      for (const ptr of blocks.slice(0, 2)) manager.unlock(ptr, true);
-      expect(blocks).not.toContain(manager.allocBytes(101 * 512, true));
-      expect(manager.allocBytes(100 * 512, true)).toBe(blocks[1]);
-      expect(manager.allocBytes(101 * 512, true)).toBe(blocks[0]);
+      for (const ptr of blocks) manager.unlock(ptr, true);
+      expect(manager.allocBytes(201 * 512, true)).toBe(blocks[2]);
+      expect(manager.allocBytes(201 * 512, true)).toBe(blocks[0]);
+      expect(manager.allocBytes(199 * 512, true)).toBe(blocks[1]);
     });
 
     test('honours alignments above that of segments', () => {

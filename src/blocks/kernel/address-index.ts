@@ -1,15 +1,15 @@
 import { allot, Block, Heap } from './layout';
 
-// Blocks by address. A bucket has four slots of 8 bytes: a block's key, the low half of its address in units of 16 B, and
-// the block; 0 is a free slot. All four are compared without a branch, since none could foretell which it is. A block
-// whose bucket is full lies in one of the next, at most `farthest` away. On a device of more than 64 GiB two blocks may
-// have one key: the block tells them apart.
+// Blocks by address. A bucket has two slots of 8 bytes: a block's key, the low half of its address in units of 16 B, and
+// the block; 0 is a free slot. Which of them it is, is found without a branch, since none could foretell it. Few buckets
+// are ever full: a block whose bucket is lies in one of the next, at most `farthest` away. On a device of more than
+// 64 GiB two blocks may have one key: the block tells them apart.
 
-const BUCKET_SHIFT: usize = 5;
+const BUCKET_SHIFT: usize = 4;
 const BUCKET_BYTES: usize = 1 << BUCKET_SHIFT;
 const SLOT_BYTES: usize = 8;
 const BLOCK: usize = 4;
-const INITIAL_BITS: i32 = 6;
+const INITIAL_BITS: i32 = 8;
 /** What buckets begin at a multiple of, so that none lies in two cache lines. */
 const LINE: usize = 64;
 
@@ -23,10 +23,7 @@ export function initIndex(heap: Heap): void {
 export function slotOf(heap: Heap, address: f64): usize {
   const key = keyOf(address);
   const bucket = bucketAt(heap, homeOf(heap, key));
-  let slot = bucket;
-  slot = select(bucket + 8, slot, load<u32>(bucket, 8) == key);
-  slot = select(bucket + 16, slot, load<u32>(bucket, 16) == key);
-  slot = select(bucket + 24, slot, load<u32>(bucket, 24) == key);
+  const slot = select(bucket + SLOT_BYTES, bucket, load<u32>(bucket, SLOT_BYTES) == key);
   if (blockIn(slot).address != address) return farSlotOf(heap, address);
   return slot;
 }
@@ -53,10 +50,7 @@ export function enter(heap: Heap, block: Block): void {
 /** A free slot of a bucket, or another one when it is full. */
 @inline
 function freeSlotIn(bucket: usize): usize {
-  let slot = bucket;
-  slot = select(bucket + 8, slot, load<u32>(bucket, 8 + BLOCK) == 0);
-  slot = select(bucket + 16, slot, load<u32>(bucket, 16 + BLOCK) == 0);
-  return select(bucket + 24, slot, load<u32>(bucket, 24 + BLOCK) == 0);
+  return select(bucket + SLOT_BYTES, bucket, load<u32>(bucket, SLOT_BYTES + BLOCK) == 0);
 }
 
 /** Lets the block of a slot be found no more. */
@@ -137,7 +131,7 @@ function allotBuckets(heap: Heap): void {
   heap.buckets = (heap.bucketMemory + LINE - 1) & ~(LINE - 1);
   heap.entryCount = 0;
   heap.farthest = 0;
-  heap.mostEntries = 3 << (heap.bucketBits - 1);
+  heap.mostEntries = 1 << (heap.bucketBits - 1);
 }
 
 @inline

@@ -49,16 +49,22 @@ function binFor(bytes: f64): i32 {
   return <i32>(reinterpret<u64>(bytes) >>> 47) - FIRST;
 }
 
-/** A free block of at least `bytes`, or null: the smallest at the lowest address, or a good one when fit is not exact. */
-export function findFit(free: FreeBlocks, bytes: f64): Block | null {
+/** Steps along the list of a bin that a good fit takes at most. */
+export const GOOD_WALK: i32 = 16;
+
+/**
+ * A free block of at least `bytes`, or null: the smallest at the lowest address; or a good one, where `most` blocks of the
+ * bin of that size are looked at before larger ones.
+ */
+export function findFit(free: FreeBlocks, bytes: f64, most: i32): Block | null {
   const bin = binFor(bytes);
   const found = firstFilled(free, bin);
   if (found < 0) return null;
   const head = headOf(free, found);
-  return head.bytes >= bytes ? head : fitFrom(free, bin, bytes);
+  return head.bytes >= bytes ? head : fitFrom(free, bin, bytes, most);
 }
 
-/** Takes what {@link findFit} finds out, unless it has `limit` bytes or more, or gives null. */
+/** Takes what {@link findFit} finds in {@link GOOD_WALK} steps out, unless it has `limit` bytes or more, or gives null. O(1) for a good fit. */
 @inline
 export function takeFit(free: FreeBlocks, bytes: f64, limit: f64): Block | null {
   const bin = binFor(bytes);
@@ -75,7 +81,7 @@ export function takeFit(free: FreeBlocks, bytes: f64, limit: f64): Block | null 
 
 /** As {@link takeFit}, from a bin on whose first block is none, or is a tree's head. */
 function takeFrom(free: FreeBlocks, bin: i32, bytes: f64, limit: f64): Block | null {
-  const block = fitFrom(free, bin, bytes);
+  const block = fitFrom(free, bin, bytes, GOOD_WALK);
   if (block === null || block.bytes >= limit) return null;
   leaveBin(free, block);
   return block;
@@ -228,23 +234,22 @@ function isTree(head: Block): bool {
   return head.bytes < 0;
 }
 
-/** The fit from a bin on whose first block is none, or is a tree's head. */
-function fitFrom(free: FreeBlocks, bin: i32, bytes: f64): Block | null {
-  const fit = fitIn(free, bin, headOf(free, bin), bytes);
+/** The fit from a bin on whose first block is none, or is a tree's head. Of a good fit, `most` blocks of the bin are looked at. */
+function fitFrom(free: FreeBlocks, bin: i32, bytes: f64, most: i32): Block | null {
+  const fit = fitIn(free, bin, headOf(free, bin), bytes, most);
   return fit === null ? lowestFrom(free, bin + 1) : fit;
 }
 
 /** The fit in a bin, or null. */
-function fitIn(free: FreeBlocks, bin: i32, head: Block, bytes: f64): Block | null {
+function fitIn(free: FreeBlocks, bin: i32, head: Block, bytes: f64, most: i32): Block | null {
   if (isTree(head)) return bestFitInTree(head.parent!, bytes);
-  if (free.isExact == 0) return null;
   let steps = 0;
   let at: Block | null = head;
   while (at !== null && at.bytes < bytes) {
     at = at.higher;
-    steps++;
+    if (++steps == most && free.isExact == 0) return null;
   }
-  if (steps > LONG_WALK) becomeTree(free, bin);
+  if (steps > LONG_WALK && free.isExact != 0) becomeTree(free, bin);
   return at;
 }
 

@@ -1,6 +1,6 @@
 import { clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
-import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
+import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, GOOD_WALK, leaveBin, takeFit } from './free-bins';
 import { createFront, popAtHand, popFront, pushFront } from './front';
 import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, Statistics, setStanding } from './layout';
 import { countTaken } from './statistics';
@@ -81,9 +81,9 @@ export function cutTail(free: FreeBlocks, block: Block, size: f64): void {
   if (block.bytes - size >= free.leastRest && block.bytes < free.splitLimit) putIn(free, splitBlock(block, size));
 }
 
-/** The smallest or a good free block of at least `size` bytes that may be used again, or null. */
-export function findUsable(free: FreeBlocks, size: f64): Block | null {
-  const block = findFit(free, size);
+/** The smallest or a good free block of at least `bytes` that may be used again, or null. */
+export function findUsable(free: FreeBlocks, bytes: f64): Block | null {
+  const block = findFit(free, bytes, GOOD_WALK);
   return block === null || block.bytes >= free.recyclingLimit ? null : block;
 }
 
@@ -180,6 +180,17 @@ export function flushFront(free: FreeBlocks): void {
   const front = free.front;
   if (front === null) return;
   for (let block = popDeferred(front, false); block !== null; block = popDeferred(front, false)) join(free, block);
+}
+
+/** Joins deferred blocks until one of at least `bytes` is free. @returns it, or null when all are joined */
+export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
+  const front = free.front;
+  if (front === null) return null;
+  for (let block = popDeferred(front, false); block !== null; block = popDeferred(front, false)) {
+    const whole = join(free, block);
+    if (whole.bytes >= bytes) return whole;
+  }
+  return null;
 }
 
 /** Joins deferred blocks until a quarter less wait than may. */

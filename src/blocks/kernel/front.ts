@@ -13,7 +13,7 @@ const PLACE_SHIFT: usize = 4;
 const HEAD: usize = 4;
 const IS_USED: usize = 8;
 const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
-/** Bit p & 63 of word p >> 6 is set while blocks wait at place p. */
+/** Bit p & 63 of word p >> 6 is set while blocks wait at place p, and longer: the hand clears it. */
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
 const WORDS: i32 = PLACES >> 6;
 
@@ -32,7 +32,7 @@ export function popFront(front: Front, bytes: f64): Block | null {
   const block = changetype<Block>(<usize>load<u32>(place, HEAD));
   if (block.bytes != bytes) return null;
   store<u32>(place, 1, IS_USED);
-  unlink(front, number, place, block);
+  unlink(front, place, block);
   return block;
 }
 
@@ -71,8 +71,13 @@ export function popAtHand(front: Front, sparesUsed: bool): Block | null {
       front.hand = (number + 1) & (PLACES - 1);
       continue;
     }
-    const block = changetype<Block>(<usize>load<u32>(place, HEAD));
-    unlink(front, number, place, block);
+    const block = changetype<Block | null>(<usize>load<u32>(place, HEAD));
+    if (block === null) {
+      const word = wordOf(front, number);
+      store<u64>(word, load<u64>(word, FILLED) & ~(<u64>1 << (number & 63)), FILLED);
+      continue;
+    }
+    unlink(front, place, block);
     return block;
   }
   return null;
@@ -80,12 +85,9 @@ export function popAtHand(front: Front, sparesUsed: bool): Block | null {
 
 /** Takes the first block of a place out. */
 @inline
-function unlink(front: Front, number: i32, place: usize, block: Block): void {
-  const next = block.lower;
-  store<u32>(place, <u32>changetype<usize>(next), HEAD);
+function unlink(front: Front, place: usize, block: Block): void {
+  store<u32>(place, <u32>changetype<usize>(block.lower), HEAD);
   front.bytes -= block.bytes;
-  const word = wordOf(front, number);
-  store<u64>(word, load<u64>(word, FILLED) & ~(<u64>(next === null) << (number & 63)), FILLED);
 }
 
 @inline

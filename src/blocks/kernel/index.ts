@@ -308,14 +308,12 @@ export function take(source: FreeBlocks, requested: f64): i32 {
 
 /** The free block that an allocation of `bytes` would be cut from, deferred ones aside, or 0. */
 export function usable(source: FreeBlocks, bytes: f64): i32 {
-  if (!(bytes > 0 && bytes <= free.MAX_BYTES)) return 0;
-  const size = free.rounded(source, bytes);
-  return idOf(free.findUsable(free.partFor(source, size), size));
+  return bytes > 0 && bytes <= free.MAX_BYTES ? idOf(free.findUsable(free.partFor(source, bytes), bytes)) : 0;
 }
 
-/** A free block of at least `bytes`, or 0. */
+/** A free block of at least `bytes`, or 0 when there is none. O(blocks of one bin) for a good fit. */
 export function fit(source: FreeBlocks, bytes: f64): i32 {
-  return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1))) : 0;
+  return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1), i32.MAX_VALUE)) : 0;
 }
 
 /** The largest free block of less than `bytes`, or 0. */
@@ -354,6 +352,10 @@ export function moveAll(from: FreeBlocks, to: FreeBlocks): void {
 
 export function flush(source: FreeBlocks): void {
   free.flushFront(source);
+}
+
+export function flushFor(source: FreeBlocks, bytes: f64): i32 {
+  return idOf(free.flushFor(source, bytes));
 }
 
 export function deferredBytes(source: FreeBlocks): f64 {
