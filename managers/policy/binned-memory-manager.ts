@@ -1,14 +1,17 @@
-import { MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import * as blockTable from '../../src/blocks/block-table.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import { kernel } from '../../src/blocks/kernel.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { alignUp, checkAlignment, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import type { DevicePtr } from '../../src/core/units.js';
+import * as units from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.js';
 import { StreamOrder } from './stream-order.js';
 
-// A binding of its own: looking it up in the kernel's exports costs more than the call.
+// Bindings of their own: V8 looks imported ones up, and checks them, each time.
+const { MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
+const { alignUp, checkAlignment, NULL_PTR } = units;
 const { allocate } = kernel;
 
 /**

@@ -1,15 +1,20 @@
-import { BlockTable, type Counters, MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import type { Counters } from '../../src/blocks/block-table.js';
+import * as blockTable from '../../src/blocks/block-table.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
-import { DOUBLE_FREE, FREED, HELD, kernel, UNKNOWN } from '../../src/blocks/kernel.js';
+import * as kernelModule from '../../src/blocks/kernel.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
-import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NULL_PTR } from '../../src/core/units.js';
+import type { DevicePtr } from '../../src/core/units.js';
+import * as units from '../../src/core/units.js';
 
-// A binding of its own: looking it up in the kernel's exports costs more than the call.
+// Bindings of their own: V8 looks imported ones up, and checks them, each time.
+const { BlockTable, MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
+const { DOUBLE_FREE, FREED, HELD, kernel, UNKNOWN } = kernelModule;
+const { checkAlignment, checkBytes, devicePtr, formatBytes, NULL_PTR } = units;
 const { release } = kernel;
 
 /** What a manager keeps of one device. */

@@ -7,7 +7,11 @@ import { OutOfMemoryLadder } from './out-of-memory-ladder.js';
 import type { SeatedManager } from './seated-manager.js';
 import type { SlotObserver } from './slot-observer.js';
 import { type ManagerSlotOptions, SlotSeats } from './slot-seats.js';
-import { type DevicePtr, NULL_PTR } from './units.js';
+import type { DevicePtr } from './units.js';
+import * as units from './units.js';
+
+// A binding of its own: V8 looks an imported one up, and checks it, each time.
+const { NULL_PTR } = units;
 
 /**
  * Where a manager sits in a host: the host calls the slot, the slot calls the manager.
