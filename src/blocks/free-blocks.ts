@@ -7,7 +7,11 @@ export interface FreeBlocksOptions {
   readonly group?: number;
   /** Sizes are multiples of it: a power of two, at least 16. @defaultValue 16 */
   readonly unitBytes?: number;
-  /** `exact`: the smallest that fits, of these the one at the lowest address. `good`: one that is at most a 32nd larger, if there is any, in O(1). @defaultValue good */
+  /**
+   * `exact`: the smallest that fits, of these the one at the lowest address. `good`: one of the lowest filled bin whose
+   * blocks fit, in O(1); bins are a 32nd of a power of two wide.
+   * @defaultValue good
+   */
   readonly fit?: 'exact' | 'good';
   /** What is left of a block becomes a block of its own from this size on. @defaultValue unitBytes */
   readonly leastRestBytes?: number;
