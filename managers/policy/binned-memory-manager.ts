@@ -57,7 +57,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     if (alignment === 0 && stream === 0) {
       const device = this.deviceInterface.getActiveDeviceId();
-      if (device !== this.#sourceDevice) this.#setSource(device, this.#sources[device] ?? 0);
+      if (device !== this.#sourceDevice) this.#useSource(device);
       const ptr = allocate(this.#source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
@@ -188,7 +188,11 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   #setSource(device: number, place: number): void {
     this.#sources[device] = place;
-    this.#source = place;
+    this.#useSource(device);
+  }
+
+  #useSource(device: number): void {
+    this.#source = this.#sources[device] ?? 0;
     this.#sourceDevice = device;
   }
 

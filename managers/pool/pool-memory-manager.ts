@@ -32,7 +32,7 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
 
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
- * addresses, in units of 16 B, by good fit, in O(1). Pages get memory when a block needs them, and give it
+ * addresses, in units of 16 B, by good fit. Pages get memory when a block needs them, and give it
  * back before the pool would hold more than the peak of its live bytes and a slack. Small freed blocks wait in a bounded
  * front for a request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
@@ -79,7 +79,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
-    const joined = idle.fit(bytes) || idle.flushFor(bytes);
+    const joined = idle.fitOrJoin(bytes);
     if (joined !== NONE) return joined;
     const backing = this.#backings[device] ?? this.#open(idle, device);
     const failure = { cause: undefined as unknown };

@@ -8,7 +8,7 @@ const UNIT_BYTES = 16;
 /**
  * Finds the free block to give back: the smallest that suffices, or else the one with the most.
  *
- * Cost: O(log n) for each of at most 17 blocks looked at.
+ * Cost: O(log n) for each of at most 17 blocks looked at, amortised.
  *
  * @param neededBytes - how much should be given back
  * @param edgeBytes - how much less than its size a block can give at most

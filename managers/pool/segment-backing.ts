@@ -24,6 +24,8 @@ const FRONT: FrontBounds = { share: 0.0051, largestShare: 0.16, largestBytes: 16
 export class SegmentBacking implements Backing {
   readonly #parts: BackingParts;
   readonly #limit: GrowthLimit;
+  /** No segment is smaller. */
+  #leastBytes = SEGMENT_STEP_BYTES;
 
   constructor(parts: BackingParts) {
     this.#parts = parts;
@@ -45,7 +47,7 @@ export class SegmentBacking implements Backing {
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    return this.#allocate(bytes, failure);
+    return this.#allocate(alignUp(bytes, SEGMENT_ALIGNMENT), failure);
   }
 
   trim(): void {
@@ -62,6 +64,7 @@ export class SegmentBacking implements Backing {
     if (ptr === NULL_PTR) return NONE;
     const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
+    this.#leastBytes = Math.min(this.#leastBytes, bytes);
     boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
     idle.putIn(block);
     return block;
@@ -90,12 +93,14 @@ export class SegmentBacking implements Backing {
   #findWhole(bytes: number): number {
     const { blocks, idle } = this.#parts;
     let largest = NONE;
-    for (let block = idle.fit(SEGMENT_STEP_BYTES); block !== NONE; block = idle.after(block)) {
+    let smallest = NONE;
+    for (let block = idle.fit(this.#leastBytes); block !== NONE; block = idle.after(block)) {
       if (!blocks.isWholeSegment(block)) continue;
-      largest = block;
-      if (blocks.bytesOf(block) >= bytes) break;
+      const size = blocks.bytesOf(block);
+      if (largest === NONE || size > blocks.bytesOf(largest)) largest = block;
+      if (size >= bytes && (smallest === NONE || size < blocks.bytesOf(smallest))) smallest = block;
     }
-    return largest;
+    return smallest === NONE ? largest : smallest;
   }
 }
 

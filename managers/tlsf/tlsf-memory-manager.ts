@@ -15,8 +15,9 @@ export interface TlsfMemoryManagerOptions extends ManagerOptions {}
 
 /**
  * Keeps freed segments and hands out parts of them by two-level segregated fit: an allocation that needs no native call
- * and every free are O(1), amortised, however many blocks there are. For programs that need the same time for each call.
- * Small freed blocks wait in a bounded front for a request of their size before they are joined with their neighbours.
+ * and every free are O(1), amortised, however many blocks there are; O(log n) in a size class of many blocks where one was
+ * once looked for in vain. For programs whose calls should take the least time. Small freed blocks wait in a bounded front
+ * for a request of their size before they are joined with their neighbours.
  *
  * Segments have Flashlight's sizes: 2 MiB for blocks up to 1 MiB, 20 MiB for those below 10 MiB, multiples of 2 MiB above.
  *
@@ -35,7 +36,7 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
-    const joined = idle.fit(bytes) || idle.flushFor(bytes);
+    const joined = idle.fitOrJoin(bytes);
     if (joined !== NONE) return joined;
     const block = this.nativeAllocate(segmentBytes(alignUp(bytes, MIN_BLOCK_BYTES)), MIN_BLOCK_BYTES, device, bytes);
     if (block === NONE) return idle.usable(bytes);

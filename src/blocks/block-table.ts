@@ -103,7 +103,7 @@ export class BlockTable {
     kernel.remove(block);
   }
 
-  /** The block at an address, live, or free when its home leaves it to the manager, or {@link NONE}. O(1). */
+  /** The block at an address, or {@link NONE}: none that is in bins. O(1). */
   find(address: number): number {
     return kernel.blockAt(this.heap, address);
   }
@@ -230,7 +230,9 @@ export class BlockTable {
       }
       ensure(bytes > 0, `block ${block} has bytes`);
       ensure(this.isFree(block) || this.requestedOf(block) <= bytes, `requested <= bytes of block ${block}`);
-      ensure(this.isFree(block) || this.find(this.addressOf(block)) === block, `block ${block} is found under its address`);
+      const found = this.find(this.addressOf(block)) === block;
+      ensure(this.isFree(block) || found, `block ${block} is found under its address`);
+      ensure(!this.isInBins(block) || !found, `block ${block} is in bins and not found under its address`);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { MemoryError } from '../core/errors.js';
 import { INDEXED, kernel } from './kernel.js';
 
 /** How free blocks are kept, and how one is cut. */
@@ -5,11 +6,11 @@ export interface FreeBlocksOptions {
   readonly device: number;
   /** Neighbours are joined within a group. @defaultValue 0 */
   readonly group?: number;
-  /** Sizes are multiples of it: a power of two, at least 16. @defaultValue 16 */
+  /** Sizes are multiples of it: a power of two. @defaultValue 16 */
   readonly unitBytes?: number;
   /**
    * `exact`: the smallest that fits, of these the one at the lowest address. `good`: one of the lowest filled bin whose
-   * blocks fit, in O(1); bins are a 32nd of a power of two wide.
+   * blocks fit; bins are a 32nd of a power of two wide.
    * @defaultValue good
    */
   readonly fit?: 'exact' | 'good';
@@ -20,7 +21,7 @@ export interface FreeBlocksOptions {
 /**
  * Free blocks in bins by size: best fit or good fit. A block is in one {@link FreeBlocks} at most, its home.
  *
- * Every operation is O(1), or O(log n) where many blocks of like size lie in one bin. A {@link addFront front} keeps
+ * Operations on a block are O(1), or O(log n) where many blocks of like size lie in one bin. A {@link addFront front} keeps
  * freed blocks apart for requests of their own size.
  */
 export class FreeBlocks {
@@ -29,9 +30,16 @@ export class FreeBlocks {
   readonly group: number;
   #small: FreeBlocks | undefined;
 
-  /** Use {@link BlockTable.createFreeBlocks}. */
+  /** Use {@link BlockTable.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two */
   constructor(heap: number, statistics: number, options: FreeBlocksOptions) {
     const { device, group = 0, unitBytes = 16, fit = 'good', leastRestBytes } = options;
+    if (!Number.isInteger(Math.log2(unitBytes)) || unitBytes < 1) {
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+        name: 'unitBytes',
+        value: String(unitBytes),
+        expected: 'a power of two',
+      });
+    }
     this.group = group;
     this.place = kernel.createFreeBlocks(heap, statistics, device, group, unitBytes);
     if (fit === 'exact') kernel.setExact(this.place);
@@ -91,9 +99,14 @@ export class FreeBlocks {
     return kernel.hasFree(this.place) === 0;
   }
 
-  /** Joins blocks of the front until one of at least `bytes` is in the bins. @returns it, or NONE when the front is empty */
-  flushFor(bytes: number): number {
-    return kernel.flushFor(this.place, bytes);
+  /**
+   * A block in these bins of at least `bytes`, for which blocks of the front are joined as long as there is none. For the
+   * moment before memory is got: a good fit looks at few blocks of a bin when it {@link take takes} one.
+   *
+   * @returns it, or NONE when there is none and the front is empty
+   */
+  fitOrJoin(bytes: number): number {
+    return this.fit(bytes) || kernel.flushFor(this.place, bytes);
   }
 
   /** Blocks in the bins. O(blocks). */
@@ -111,12 +124,12 @@ export class FreeBlocks {
     return kernel.take(this.place, bytes);
   }
 
-  /** The block in the bins that an allocation of `bytes` would be cut from, or NONE. */
+  /** A block in the bins that an allocation of `bytes` may be cut from, or NONE when there is none. */
   usable(bytes: number): number {
     return kernel.usable(this.place, bytes);
   }
 
-  /** A block in these bins of at least `bytes`, or NONE when there is none. O(blocks of one bin) for a good fit. */
+  /** A block in these bins of at least `bytes`, or NONE when there is none. */
   fit(bytes: number): number {
     return kernel.fit(this.place, bytes);
   }

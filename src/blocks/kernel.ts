@@ -102,6 +102,5 @@ export const DOUBLE_FREE = -2;
 
 /** What {@link Kernel.stateOf} answers. */
 export const INDEXED = 0;
-export const DEFERRED = 1;
 export const HOLE = 2;
 export const LOOSE = 3;

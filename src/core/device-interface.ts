@@ -94,7 +94,7 @@ export class MemoryManagerDeviceInterface implements NativeFunctions {
   #natives: NativeFunctions | undefined;
   #claim: { readonly manager: { readonly name: string }; readonly slot: object } | undefined;
 
-  /** Lets {@link getActiveDeviceId} ask a host's functions. Slots call it. */
+  /** Lets {@link getActiveDeviceId}, called on this table, ask a host's functions. Slots call it. */
   askActiveDevice(natives: NativeFunctions): void {
     this.#natives = natives;
     this.getActiveDeviceId = this.#activeDeviceId;

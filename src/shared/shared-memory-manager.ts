@@ -136,7 +136,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   override liveBlockCount(): number {
-    return this.#blocks.count;
+    return this.#devices.reduce((sum, device) => sum + (device?.stats.liveBlocks ?? 0), 0);
   }
 
   /** The offset of a live block in the region; null for other pointers. */

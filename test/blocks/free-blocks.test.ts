@@ -109,13 +109,25 @@ describe('FreeBlocks', () => {
       const bench = new TableBench();
       const free = bench.free();
       const fitting = bench.fill(1030 * 16, free);
-      for (let i = 0; i < 15; i++) bench.fill(1026 * 16, free);
+      for (let i = 0; i < 20; i++) bench.fill(1026 * 16, free);
       const larger = bench.fill(2000 * 16, free);
-      expect(free.usable(1028 * 16)).toBe(fitting);
-      bench.fill(1026 * 16, free);
-      expect([free.usable(1028 * 16), free.take(1028 * 16)]).toEqual([larger, larger]);
-      expect(free.take(1028 * 16)).toBe(NONE);
-      expect(free.fit(1028 * 16)).toBe(fitting);
+      expect([free.take(1028 * 16), free.take(1028 * 16)]).toEqual([larger, NONE]);
+      expect([free.usable(1028 * 16), free.fit(1028 * 16), free.isSound]).toEqual([fitting, fitting, true]);
+      expect(free.take(1028 * 16)).toBe(fitting);
+    });
+
+    test('finds the smallest of a bin that became a tree, and keeps it in order until it is empty', () => {
+      const bench = new TableBench();
+      const free = bench.free();
+      const sizes = Array.from({ length: 60 }, (_, i) => (1024 + ((i * 7) % 30)) * 16);
+      for (const bytes of sizes) bench.fill(bytes, free);
+      expect(free.fit(1055 * 16)).toBe(NONE);
+      expect(bench.sizes(free.toArray())).toEqual(sizes.toSorted((a, b) => a - b));
+      const late = bench.fill(1024 * 16 + 8 * 16, free);
+      expect([bench.table.bytesOf(free.take(1032 * 16)), free.isSound]).toEqual([1032 * 16, true]);
+      free.takeOut(late);
+      while (free.take(1024 * 16) !== NONE) if (!free.isSound) expect.fail('unsound');
+      expect(Math.max(...bench.sizes(free.toArray()))).toBeLessThan(1024 * 16);
     });
 
     test('gives a block that is in no bins and counts nothing', () => {

@@ -63,6 +63,19 @@ describe('kernel', () => {
     });
   });
 
+  describe('retire', () => {
+    test('notes how many bytes are cached then', () => {
+      const bench = new TableBench();
+      const home = bench.free();
+      const pointers = [1, 2].map(() => kernel.handOut(bench.segment(512, home), 500, MANAGER_LOCK));
+      const blocks = pointers.map((pointer) => bench.table.findLive(pointer));
+      for (const block of blocks) kernel.setHasUsers(block, 1);
+      for (const pointer of pointers) kernel.release(bench.table.heap, pointer, MANAGER_LOCK);
+      for (const block of blocks) kernel.retire(block);
+      expect(bench.stats.snapshot().cachedBytes).toMatchObject({ current: 1024, peak: 1024 });
+    });
+  });
+
   describe('memory', () => {
     test('may move while counters are in use', () => {
       const bench = new TableBench();

@@ -57,6 +57,17 @@ describe('PoolMemoryManager', () => {
     });
   });
 
+  describe('signalMemoryCleanup', () => {
+    test('gives back segments that are smaller than others since memory was short', () => {
+      const { device, manager } = bench(0, {}, 64 * KiB + 1000);
+      const blocks = [manager.allocBytes(64 * KiB, true), manager.allocBytes(100, true)];
+      for (const ptr of blocks) manager.unlock(ptr, true);
+      manager.signalMemoryCleanup();
+      expect([device.liveBytes, manager.getMemoryStats(0).reservedBytes.current]).toEqual([0, 0]);
+      manager.checkInvariants();
+    });
+  });
+
   describe('allocBytes', () => {
     test('takes pages of 16 KiB unless told otherwise', () => {
       const { manager, device } = bench(4 * KiB, { granularityBytes: undefined });

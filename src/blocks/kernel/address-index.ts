@@ -1,4 +1,4 @@
-import { allot, Block, Heap } from './layout';
+import { allot, Block, hashOf, Heap, keyOf } from './layout';
 
 // Blocks by address. A bucket has two slots of 8 bytes: a block's key, the low half of its address in units of 16 B, and
 // the block; 0 is a free slot. Which of them it is, is found without a branch, since none could foretell it. Few buckets
@@ -61,15 +61,9 @@ export function clearSlot(heap: Heap, slot: usize): void {
   heap.entryCount--;
 }
 
-/** The low bits of an address in units of 16 B. Addresses from 2^52 on lose their lowest. */
-@inline
-function keyOf(address: f64): u32 {
-  return <u32>(reinterpret<u64>(address + 4503599627370496.0) >>> 4);
-}
-
 @inline
 function homeOf(heap: Heap, key: u32): u32 {
-  return (key * 0x9e3779b1) >>> (32 - heap.bucketBits);
+  return hashOf(key, heap.bucketBits);
 }
 
 @inline

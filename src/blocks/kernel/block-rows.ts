@@ -1,4 +1,4 @@
-import { allot, Block, Chunk, FreeBlocks, Heap, LOOSE, setStanding, stateOf, UNUSED } from './layout';
+import { allot, Block, Chunk, FreeBlocks, Heap, HOLE, LOOSE, setStanding, stateOf, UNUSED } from './layout';
 
 const FIRST_ROWS: i32 = 64;
 const MOST_ROWS: i32 = 4096;
@@ -96,7 +96,7 @@ function addRows(heap: Heap): Block {
 }
 
 /** The row behind another one in a walk over all, blocks or not; the first one behind null, and null behind the last. O(chunks) at most. */
-export function nextRow(heap: Heap, row: Block | null): Block | null {
+function nextRow(heap: Heap, row: Block | null): Block | null {
   let chunk = heap.chunks;
   if (row === null) return chunk === null ? null : rowIn(chunk, 0);
   const at = changetype<usize>(row);
@@ -116,6 +116,19 @@ export function nextBlock(heap: Heap, block: Block | null): Block | null {
 /** How many blocks there are. O(rows). */
 export function countBlocks(heap: Heap): i32 {
   let count = 0;
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) count++;
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let i = 0; i < chunk.rowCount; i++) count += <i32>(stateOf(rowIn(chunk, i)) != UNUSED);
+  }
   return count;
+}
+
+/** Tells whether memory begins at an address, live or free. O(rows). */
+export function isBlockAt(heap: Heap, address: f64): bool {
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let i = 0; i < chunk.rowCount; i++) {
+      const row = rowIn(chunk, i);
+      if (row.address == address && stateOf(row) != UNUSED && stateOf(row) != HOLE) return true;
+    }
+  }
+  return false;
 }

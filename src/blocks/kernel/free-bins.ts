@@ -3,12 +3,11 @@ import { removeBlock, takeRow } from './block-rows';
 import { Block, FreeBlocks, isBefore, setStanding } from './layout';
 
 // Free blocks lie in bins by size, 32 to each power of two; bits tell which bins hold any.
-// Exact: a bin is a list in the order of size, then address, which turns into a tree when a walk along it was long, until
-// it is empty. Not exact: a bin is a list, last in, first out. Every operation is O(log n), O(1) while bins are short or
-// for good fit, whatever is in.
+// Exact: a bin is a list in the order of size, then address. Good fit: a bin is a list, last in, first out. When a walk
+// along a list was long, it becomes a tree, until it is empty. Every operation is O(log n), O(1) while bins are short.
 // @see Source: Masmano, Ripoll, Crespo, Real: TLSF, a new dynamic memory allocator for real-time systems, 2004
 
-export const BINS: i32 = 1728;
+const BINS: i32 = 1728;
 const WORDS: i32 = BINS / 64;
 /** The bin of 1 byte, before it is moved to the first place. */
 const FIRST: i32 = 1023 << 5;
@@ -49,22 +48,22 @@ function binFor(bytes: f64): i32 {
   return <i32>(reinterpret<u64>(bytes) >>> 47) - FIRST;
 }
 
-/** Steps along the list of a bin that a good fit takes at most. */
-export const GOOD_WALK: i32 = 16;
-
 /**
- * A free block of at least `bytes`, or null: the smallest at the lowest address; or a good one, where `most` blocks of the
- * bin of that size are looked at before larger ones.
+ * A free block of at least `bytes`, or null when there is none: the smallest at the lowest address, or one of the lowest
+ * bin that holds any. O(log n), O(blocks of a bin) at the first long walk along it.
  */
-export function findFit(free: FreeBlocks, bytes: f64, most: i32): Block | null {
+export function findFit(free: FreeBlocks, bytes: f64): Block | null {
   const bin = binFor(bytes);
   const found = firstFilled(free, bin);
   if (found < 0) return null;
   const head = headOf(free, found);
-  return head.bytes >= bytes ? head : fitFrom(free, bin, bytes, most);
+  return head.bytes >= bytes ? head : fitFrom(free, bin, bytes, i32.MAX_VALUE);
 }
 
-/** Takes what {@link findFit} finds in {@link GOOD_WALK} steps out, unless it has `limit` bytes or more, or gives null. O(1) for a good fit. */
+/**
+ * Takes what {@link findFit} finds out, unless it has `limit` bytes or more, or gives null. Of a list that is not in order
+ * it looks at {@link LONG_WALK} blocks: O(1).
+ */
 @inline
 export function takeFit(free: FreeBlocks, bytes: f64, limit: f64): Block | null {
   const bin = binFor(bytes);
@@ -81,7 +80,7 @@ export function takeFit(free: FreeBlocks, bytes: f64, limit: f64): Block | null 
 
 /** As {@link takeFit}, from a bin on whose first block is none, or is a tree's head. */
 function takeFrom(free: FreeBlocks, bin: i32, bytes: f64, limit: f64): Block | null {
-  const block = fitFrom(free, bin, bytes, GOOD_WALK);
+  const block = fitFrom(free, bin, bytes, LONG_WALK);
   if (block === null || block.bytes >= limit) return null;
   leaveBin(free, block);
   return block;
@@ -110,6 +109,9 @@ export function enterBin(free: FreeBlocks, block: Block): void {
       joinBin(free, block, bin, head);
       return;
     }
+  } else if (isTree(head)) {
+    joinBin(free, block, bin, head);
+    return;
   }
   block.lower = beforeFirst(free, bin);
   block.higher = head;
@@ -142,10 +144,10 @@ function beforeFirst(free: FreeBlocks, bin: i32): Block {
   return changetype<Block>(changetype<usize>(free) + (<usize>bin << 2) + HEADS - offsetof<Block>('higher'));
 }
 
-/** The largest free block of less than `bytes`, or null. O(blocks of one bin). */
+/** The largest free block of less than `bytes`, or null. O(log n), O(blocks of a bin) at the first long walk along it. */
 export function findBelow(free: FreeBlocks, bytes: f64): Block | null {
   const bin = binFor(bytes);
-  const below = lastBelow(headOf(free, bin), bytes);
+  const below = lastBelow(free, bin, bytes);
   if (below !== null) return below;
   let word = bin >>> 6;
   let bits = filledWord(free, word) & ((<u64>1 << (bin & 63)) - 1);
@@ -155,11 +157,12 @@ export function findBelow(free: FreeBlocks, bytes: f64): Block | null {
     word = 31 - clz(words);
     bits = filledWord(free, word);
   }
-  return lastBelow(headOf(free, (word << 6) + 63 - <i32>clz(bits)), bytes);
+  return lastBelow(free, (word << 6) + 63 - <i32>clz(bits), bytes);
 }
 
 /** The largest block of a bin that has less than `bytes`, or null. */
-function lastBelow(head: Block, bytes: f64): Block | null {
+function lastBelow(free: FreeBlocks, bin: i32, bytes: f64): Block | null {
+  const head = headOf(free, bin);
   let last: Block | null = null;
   if (isTree(head)) {
     let at = head.parent;
@@ -173,9 +176,12 @@ function lastBelow(head: Block, bytes: f64): Block | null {
     }
     return last;
   }
+  let steps = 0;
   for (let at: Block | null = head; at !== null; at = at!.higher) {
     if (at.bytes < bytes && (last === null || at.bytes >= last.bytes)) last = at;
+    steps++;
   }
+  if (steps > LONG_WALK) becomeTree(free, bin);
   return last;
 }
 
@@ -219,6 +225,7 @@ function isBinSound(free: FreeBlocks, bin: i32, lowest: Block): bool {
   for (let block: Block | null = lowest; changetype<usize>(block) != 0; block = isTree(headOf(free, bin)) ? successorOf(block) : block.higher) {
     if (block!.standing != free.inside || binFor(block!.bytes) != bin) return false;
     if (block!.home !== free || block!.group != free.group) return false;
+    if (!isTree(headOf(free, bin)) && block!.lower !== (previous === null ? beforeFirst(free, bin) : previous)) return false;
     if (previous !== null && free.isExact != 0 && !isBefore(previous, block!)) return false;
     // A list that leads back to itself would not end.
     if (++count > free.heap.rowCount) return false;
@@ -249,7 +256,7 @@ function fitIn(free: FreeBlocks, bin: i32, head: Block, bytes: f64, most: i32): 
     at = at.higher;
     if (++steps == most && free.isExact == 0) return null;
   }
-  if (steps > LONG_WALK && free.isExact != 0) becomeTree(free, bin);
+  if (steps > LONG_WALK) becomeTree(free, bin);
   return at;
 }
 

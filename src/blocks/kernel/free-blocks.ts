@@ -1,14 +1,12 @@
-import { clearSlot, enter, slotOf } from './address-index';
+import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
-import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, GOOD_WALK, leaveBin, takeFit } from './free-bins';
+import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
 import { createFront, popAtHand, popFront, pushFront } from './front';
-import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, Statistics, setStanding } from './layout';
+import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, Statistics, setStanding, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
 /** No size and no address is larger: numbers above are not exact in JavaScript. */
 export const MAX_BYTES: f64 = 9007199254740992.0;
-/** Doubles from here on are multiples of 1. */
-const WHOLE: f64 = 4503599627370496.0;
 
 export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
   const free = changetype<FreeBlocks>(allot(heap, FREE_BLOCKS_BYTES));
@@ -33,7 +31,7 @@ export function addFront(free: FreeBlocks, largestBytes: f64, boundBytes: f64): 
 
 /** A size as a multiple of the unit. */
 @inline
-export function rounded(free: FreeBlocks, bytes: f64): f64 {
+function rounded(free: FreeBlocks, bytes: f64): f64 {
   return bytes + free.roundUp + free.rounder - free.rounder;
 }
 
@@ -81,9 +79,9 @@ export function cutTail(free: FreeBlocks, block: Block, size: f64): void {
   if (block.bytes - size >= free.leastRest && block.bytes < free.splitLimit) putIn(free, splitBlock(block, size));
 }
 
-/** The smallest or a good free block of at least `bytes` that may be used again, or null. */
+/** The smallest or a good free block of at least `bytes` that may be used again, or null when there is none. */
 export function findUsable(free: FreeBlocks, bytes: f64): Block | null {
-  const block = findFit(free, bytes, GOOD_WALK);
+  const block = findFit(free, bytes);
   return block === null || block.bytes >= free.recyclingLimit ? null : block;
 }
 
@@ -132,7 +130,8 @@ function popDeferred(front: Front, sparesUsed: bool): Block | null {
 /** Takes a block out of the index. */
 export function leave(block: Block): void {
   const heap = block.home.heap;
-  clearSlot(heap, slotOf(heap, block.address));
+  const slot = slotOf(heap, block.address);
+  if (blockIn(slot) === block) clearSlot(heap, slot);
 }
 
 /** Makes a block free that is in no bins, joined with the free neighbours of its group. @returns the whole */

@@ -1,4 +1,4 @@
-import { allot, Block, DEFERRED, Front, Heap, setStanding } from './layout';
+import { allot, Block, DEFERRED, Front, hashOf, Heap, keyOf, setStanding } from './layout';
 
 // Blocks that came back and are not joined with their neighbours yet, by exact size, last in first out: programs soon ask
 // for the same sizes again. A size has one place, where blocks of another size may be already: then it is not deferred.
@@ -92,7 +92,7 @@ function unlink(front: Front, place: usize, block: Block): void {
 
 @inline
 function numberOf(bytes: f64): i32 {
-  return <i32>((<u32>(reinterpret<u64>(bytes + 4503599627370496.0) >>> 4) * 0x9e3779b1) >>> (32 - PLACE_BITS));
+  return hashOf(keyOf(bytes), PLACE_BITS);
 }
 
 @inline

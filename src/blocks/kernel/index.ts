@@ -2,13 +2,13 @@
 // policies work with blocks. Sizes and addresses are doubles there, blocks and structures are addresses in the kernel's
 // memory, and 0 is none. Arguments of all but the first three functions are the caller's to check.
 
-import { blockIn, clearSlot, enter, initIndex, slotOf } from './address-index';
-import { absorbNext, countBlocks, createBlock, nextBlock, removeBlock, splitBlock } from './block-rows';
+import { blockIn, enter, initIndex, slotOf } from './address-index';
+import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
 import { areBinsSound, countFree, findBelow, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
 import * as layout from './layout';
 import { allot, Block, EDGE, FreeBlocks, Heap, HOLE, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
-import { countFreed, countTaken } from './statistics';
+import { countFreed, countTaken, noteCached } from './statistics';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
@@ -40,7 +40,7 @@ export function release(heap: Heap, pointer: f64, locks: i32): i32 {
   const slot = slotOf(heap, pointer);
   const block = blockIn(slot);
   const held = layout.locksOf(block);
-  if (held == 0) return refuse(heap, pointer);
+  if (held == 0) return isBlockAt(heap, pointer) ? DOUBLE_FREE : UNKNOWN;
   const left = held & ~<u32>locks;
   if (left != 0) {
     block.standing ^= (held ^ left) << 8;
@@ -59,21 +59,13 @@ export function release(heap: Heap, pointer: f64, locks: i32): i32 {
   return FREED;
 }
 
-/** Tells why there is nothing to release. O(rows). */
-function refuse(heap: Heap, pointer: f64): i32 {
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (block!.address == pointer && layout.stateOf(block!) != HOLE) return DOUBLE_FREE;
-  }
-  return UNKNOWN;
-}
-
 /** The live block at an address, or 0. */
 export function liveBlock(heap: Heap, pointer: f64): i32 {
   const block = blockIn(slotOf(heap, pointer));
   return layout.locksOf(block) != 0 ? idOf(block) : 0;
 }
 
-/** The block at an address, live or left to the policy, or 0. */
+/** The block at an address, or 0: if it is live, deferred, used by streams, or left to the policy. */
 export function blockAt(heap: Heap, address: f64): i32 {
   return idOf(blockIn(slotOf(heap, address)));
 }
@@ -260,7 +252,10 @@ export function setMark(block: Block, mark: i32): void {
   block.mark = mark;
 }
 
-/** Lets a block belong to other free blocks. Those of a policy are found by their addresses also while they are free. */
+/**
+ * Lets a block belong to other free blocks. Those of a policy are found by their addresses also while they are free, so
+ * that a live block can only go to free blocks of the same kind.
+ */
 function changeHome(block: Block, home: FreeBlocks): void {
   if (home.isManual == 0) leaveIndex(block);
   else if (block.home.isManual == 0) enter(home.heap, block);
@@ -270,7 +265,7 @@ function changeHome(block: Block, home: FreeBlocks): void {
 /** Lets a free block be found no more. */
 function leaveIndex(block: Block): void {
   const home = block.home;
-  if (home.isManual != 0) clearSlot(home.heap, slotOf(home.heap, block.address));
+  if (home.isManual != 0) free.leave(block);
 }
 
 /** Hands a block out that is in no bins. @returns its address */
@@ -282,6 +277,7 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 export function retire(block: Block): void {
   const home = block.home;
   home.statistics.deferred -= block.bytes;
+  noteCached(home.statistics);
   free.giveBack(block, slotOf(home.heap, block.address));
 }
 
@@ -306,14 +302,14 @@ export function take(source: FreeBlocks, requested: f64): i32 {
   return idOf(block);
 }
 
-/** The free block that an allocation of `bytes` would be cut from, deferred ones aside, or 0. */
+/** A free block that an allocation of `bytes` may be cut from, deferred ones aside, or 0 when there is none. */
 export function usable(source: FreeBlocks, bytes: f64): i32 {
-  return bytes > 0 && bytes <= free.MAX_BYTES ? idOf(free.findUsable(free.partFor(source, bytes), bytes)) : 0;
+  return bytes > 0 && bytes <= free.MAX_BYTES ? idOf(free.findUsable(free.partFor(source, bytes), max(bytes, 1))) : 0;
 }
 
 /** A free block of at least `bytes`, or 0 when there is none. O(blocks of one bin) for a good fit. */
 export function fit(source: FreeBlocks, bytes: f64): i32 {
-  return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1), i32.MAX_VALUE)) : 0;
+  return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1))) : 0;
 }
 
 /** The largest free block of less than `bytes`, or 0. */

@@ -92,7 +92,7 @@ export class FreeBlocks {
   device: i32;
   /** Neighbours are joined within a group. */
   group: i32;
-  /** 1: exact best fit. 0: good fit in O(1). */
+  /** 1: exact best fit. 0: good fit. */
   isExact: i32;
   /** 1: freed blocks go to the policy, not to the bins. */
   isManual: i32;
@@ -158,6 +158,21 @@ export function hasUsers(block: Block): bool {
 @inline
 export function isJoinable(block: Block, group: i32): bool {
   return block.standing == INDEXED && block.group == group;
+}
+
+/** Doubles from here on are multiples of 1. */
+export const WHOLE: f64 = 4503599627370496.0;
+
+/** The low bits of an address or a size in units of 16 B. Addresses from {@link WHOLE} on lose their lowest. */
+@inline
+export function keyOf(bytes: f64): u32 {
+  return <u32>(reinterpret<u64>(bytes + WHOLE) >>> 4);
+}
+
+/** The highest `bits` bits of a scrambled key. */
+@inline
+export function hashOf(key: u32, bits: i32): u32 {
+  return (key * 0x9e3779b1) >>> (32 - bits);
 }
 
 /** The order of free blocks: by size, then by address. */

@@ -30,7 +30,13 @@ export function countFreed(statistics: Statistics, requestedBytes: f64, bytes: f
   const now = f64x2.sub(v128.load(at), pairOf(requestedBytes, bytes));
   v128.store(at, now);
   statistics.blocks -= 1;
-  const cached = statistics.reserved - f64x2.extract_lane(now, 1) - statistics.deferred;
+  noteCached(statistics);
+}
+
+/** Notes that cached bytes may be more than ever. */
+@inline
+export function noteCached(statistics: Statistics): void {
+  const cached = statistics.reserved - statistics.allocated - statistics.deferred;
   if (cached > statistics.cachedPeak) statistics.cachedPeak = cached;
 }
 
