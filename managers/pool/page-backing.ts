@@ -11,6 +11,9 @@ const MAX_RANGE_BYTES = 32 * GiB;
 const MIN_RANGE_BYTES = 64 * MiB;
 /** Pages are committed at least so many bytes at a time, where there is room. */
 const MIN_STEP_BYTES = 64 * KiB;
+/** With more holes than that, and a share of live bytes below {@link SHREDDED_SHARE}, free pages lie in pieces too small to be used. */
+const MOST_HOLES = 128;
+const SHREDDED_SHARE = 0.8;
 /** Free pieces below this share of what the pool holds are not worth a native call. */
 const MIN_PIECE_SHARE = 0.0025;
 /** Free blocks, the largest first, that are looked at for a hole beside them before a hole is taken for itself. */
@@ -37,7 +40,8 @@ interface AddressRange {
 
 /**
  * Memory from reserved address ranges, page by page: pages are committed where a free block can grow by the fewest, and
- * whole free pages elsewhere are decommitted before the pool would exceed its limit.
+ * whole free pages elsewhere are decommitted before the pool would exceed its limit: all of them when that has made many
+ * holes and much is free all the same.
  *
  * A part of a range without memory is a hole, a block of its own. `reserved == sum(bytes of blocks that are no holes)`;
  * holes begin and end at page boundaries, and no two are neighbours.
@@ -49,6 +53,9 @@ export class PageBacking implements Backing {
   readonly #limit: GrowthLimit;
   readonly #holes: FreeBlocks;
   readonly #ranges: AddressRange[] = [];
+  #holeCount = 0;
+  /** How many holes there may be before they are {@link #unite united}. */
+  #mostHoles = MOST_HOLES;
 
   /**
    * @param holes - where holes are kept
@@ -67,7 +74,13 @@ export class PageBacking implements Backing {
     let site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
     if (site === undefined) return NONE;
     const peak = this.#limit.peakWith(bytes);
-    const excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
+    let excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
+    if (excess > 0 && this.#isShredded) {
+      this.#unite();
+      site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
+      if (site === undefined) return NONE;
+      excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
+    }
     if (excess > 0) {
       this.#reclaim(excess, site, MIN_PIECE_SHARE * stats.reservedBytes);
       const capacity = this.#parts.deviceInterface.getMaxMemorySize(this.#parts.device);
@@ -95,7 +108,7 @@ export class PageBacking implements Backing {
       const range = this.#ranges[at]!;
       this.#virtual.release(range.start, range.bytes);
       this.#ranges.splice(at, 1);
-      this.#holes.takeOut(hole);
+      this.#give(hole);
       blocks.remove(hole);
     }
   }
@@ -152,16 +165,39 @@ export class PageBacking implements Backing {
     const { blocks, idle, stats } = this.#parts;
     const { hole, at } = site;
     if (!askNative(() => this.#virtual.commit(at as DevicePtr, bytes), false, failure)) return NONE;
-    this.#holes.takeOut(hole);
+    this.#give(hole);
     let part = hole;
     if (at > blocks.addressOf(hole)) {
       part = blocks.split(hole, at - blocks.addressOf(hole));
-      this.#holes.putIn(hole);
+      this.#keep(hole);
     }
-    if (blocks.bytesOf(part) > bytes) this.#holes.putIn(blocks.split(part, bytes));
+    if (blocks.bytesOf(part) > bytes) this.#keep(blocks.split(part, bytes));
     stats.reserved(bytes);
     boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
     return idle.join(part);
+  }
+
+  get #isShredded(): boolean {
+    const { allocatedBytes, reservedBytes } = this.#parts.stats;
+    return this.#holeCount > this.#mostHoles && allocatedBytes < SHREDDED_SHARE * reservedBytes;
+  }
+
+  /** Gives all free pages back, so that few large holes take the place of many small ones. */
+  #unite(): void {
+    this.#parts.settle();
+    this.trim();
+    // Live blocks keep the others apart: not again before there are many more.
+    this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holeCount);
+  }
+
+  #keep(hole: number): void {
+    this.#holes.putIn(hole);
+    this.#holeCount++;
+  }
+
+  #give(hole: number): void {
+    this.#holes.takeOut(hole);
+    this.#holeCount--;
   }
 
   /** Decommits free pages until `bytes` were, leaving a site's neighbours and pieces below `leastBytes` alone. */
@@ -197,16 +233,16 @@ export class PageBacking implements Backing {
     stats.released(bytes);
     const next = blocks.nextOf(hole);
     if (blocks.isHole(next)) {
-      this.#holes.takeOut(next);
+      this.#give(next);
       blocks.absorbNext(hole);
     }
     const previous = blocks.previousOf(hole);
     if (blocks.isHole(previous)) {
-      this.#holes.takeOut(previous);
+      this.#give(previous);
       blocks.absorbNext(previous);
       hole = previous;
     }
-    this.#holes.putIn(hole);
+    this.#keep(hole);
     if (from > address) idle.putIn(block);
     if (tail !== NONE) idle.putIn(tail);
     return bytes;
@@ -234,7 +270,7 @@ export class PageBacking implements Backing {
         const firstPage = alignUp(start, this.#pageBytes);
         this.#ranges.push({ start, bytes: room + edge, firstPage });
         const hole = blocks.create(firstPage, room, this.#holes);
-        this.#holes.putIn(hole);
+        this.#keep(hole);
         return this.#siteIn(hole, bytes);
       }
       if (room <= least) return undefined;

@@ -100,4 +100,15 @@ describe('PoolMemoryManager on traces', () => {
       expect(replay.manager.getMemoryStats(0).ooms).toBe(0);
     });
   });
+
+  test('holds little more than at first after 60 replays in pages of 4 KiB', () => {
+    const replay = new Replay(traces.dlrm, 4 * KiB, 16 * GiB);
+    let least = 1;
+    for (let i = 0; i < 60; i++) {
+      least = Math.min(least, replay.run().utilisation);
+      replay.drain();
+    }
+    replay.manager.checkInvariants();
+    expect(least).toBeGreaterThan(0.94);
+  });
 });
