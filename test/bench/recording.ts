@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TraceRecorder } from '../../src/trace/recording/trace-recorder.js';
 import type { BenchEvents } from './event-file.js';
-import { drainThrough, Installed, type ManagerSpec, replayThrough } from './manager-subject.js';
+import { createReplay, drainThrough, Installed, type ManagerSpec } from './manager-subject.js';
 import { median } from './statistics.js';
 import { timed } from './thread-time.js';
 
@@ -24,12 +24,13 @@ export function measureRecording(spec: ManagerSpec, events: BenchEvents, rounds:
   try {
     const { runtime, slot } = new Installed(spec);
     const pointers = new Float64Array(events.slotCount);
+    const replay = createReplay(slot, events, pointers);
     const repeats = Math.max(1, Math.ceil(MIN_ROUND_EVENTS / Math.max(events.length, 1)));
     let recorded = 0;
     const timeOnce = (recording: boolean): number => {
       const recorder = recording ? new TraceRecorder(file) : undefined;
       recorder?.add(runtime);
-      const elapsed = timed(() => replayThrough(slot, events, pointers));
+      const elapsed = timed(replay);
       recorder?.dispose();
       recorded = recorder?.events ?? recorded;
       drainThrough(slot, pointers);

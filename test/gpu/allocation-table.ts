@@ -7,7 +7,7 @@ import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import type { TraceEvents } from '../../src/trace/trace-events.js';
 import type { BenchEvents } from '../bench/event-file.js';
-import { drainThrough, replayThrough } from '../bench/manager-subject.js';
+import { createReplay, drainThrough } from '../bench/manager-subject.js';
 import { median } from '../bench/statistics.js';
 import type { NativeAllocator } from './native-allocators.js';
 
@@ -70,8 +70,9 @@ export function measureManager(
   using runtime = new MemoryRuntime(device, { exitReport: false });
   new MemoryManagerInstaller(create(device.deviceCount, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
   const pointers = new Float64Array(events.slotCount);
+  const replay = createReplay(runtime.slot, events, pointers);
   return measured(manager, events, rounds, () => {
-    replayThrough(runtime.slot, events, pointers);
+    replay();
     drainThrough(runtime.slot, pointers);
     device.synchronize();
   });
