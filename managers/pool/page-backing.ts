@@ -190,11 +190,13 @@ export class PageBacking implements Backing {
     this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holeCount);
   }
 
+  /** Puts a hole among the others. */
   #keep(hole: number): void {
     this.#holes.putIn(hole);
     this.#holeCount++;
   }
 
+  /** Takes a hole out. */
   #give(hole: number): void {
     this.#holes.takeOut(hole);
     this.#holeCount--;

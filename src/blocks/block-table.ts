@@ -93,8 +93,10 @@ export class BlockTable {
     return kernel.split(block, bytes);
   }
 
-  /** Joins a block with the one behind it, which ceases to exist; neither is in bins. */
+  /** Joins a block with the one behind it, which ceases to exist; neither is in bins. @throws ERR_MEM_INVARIANT when there is none */
   absorbNext(block: number): void {
+    // All tables share the row of null, which would be lost.
+    ensure(kernel.nextOf(block) !== NONE, `there is a block behind ${block}`);
     kernel.absorb(block);
   }
 

@@ -184,6 +184,15 @@ describe('BlockTable', () => {
     });
   });
 
+  describe('absorbNext', () => {
+    test('refuses a block that has none behind it, and changes nothing', () => {
+      const { bench, table, home } = small();
+      const block = bench.segment(1024, home);
+      expect(() => table.absorbNext(block)).toThrow(broken(`there is a block behind ${block}`));
+      expect([table.bytesOf(block), table.count]).toEqual([1024, 1]);
+    });
+  });
+
   describe('findLive', () => {
     test('finds a block as long as it has a lock', () => {
       const { bench, table } = small();

@@ -113,7 +113,7 @@ function widen(table: Heap): void {
   const bytes = bytesOf(table);
   table.bucketBits++;
   allotBuckets(table);
-  for (let bucket = old; bucket < old + bytes; bucket += <usize>1 << BUCKET_SHIFT) {
+  for (let bucket = old; bucket < old + bytes; bucket += BUCKET_BYTES) {
     for (let slot = bucket; slot < bucket + BUCKET_BYTES; slot += SLOT_BYTES) if (load<u32>(slot, BLOCK) != 0) enter(table, blockIn(slot));
   }
   table.metadataBytes -= <u32>(bytes + LINE);

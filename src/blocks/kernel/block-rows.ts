@@ -57,7 +57,7 @@ export function absorbNext(block: Block): void {
   removeBlock(block.home.heap, gone);
 }
 
-/** Makes a row the policy's that is no block. */
+/** Takes a row that is no block. Amortised O(1). */
 export function takeRow(heap: Heap): Block {
   const row = heap.unused;
   if (row === null) return addRows(heap);

@@ -1,5 +1,5 @@
-import { bestFitInTree, insertIntoTree, isTreeSound, lowestOf, removeFromTree, successorOf } from './free-tree';
 import { removeBlock, takeRow } from './block-rows';
+import { bestFitInTree, insertIntoTree, isTreeSound, lowestOf, removeFromTree, successorOf } from './free-tree';
 import { Block, FreeBlocks, isBefore, setStanding } from './layout';
 
 // Free blocks lie in bins by size, 32 to each power of two; bits tell which bins hold any.

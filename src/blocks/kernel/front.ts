@@ -8,7 +8,7 @@ import { allot, Block, DEFERRED, Front, hashOf, Heap, keyOf, setStanding } from 
 
 const PLACE_BITS: i32 = 10;
 const PLACES: i32 = 1 << PLACE_BITS;
-// A place: the size in units of 16 B, the first block, and whether a request came since the hand did.
+// A place: behind 4 bytes that are not used the first block, and whether a request came since the hand did.
 const PLACE_SHIFT: usize = 4;
 const HEAD: usize = 4;
 const IS_USED: usize = 8;
