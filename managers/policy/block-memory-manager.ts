@@ -219,7 +219,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   #manage(device: number): ManagedDevice {
     const { counters, home } = this.blocks.openDevice(device, MemoryStats.VALUES);
-    return { counters, stats: new MemoryStats(counters.view), home };
+    return { counters, stats: new MemoryStats(counters), home };
   }
 
   /**

@@ -50,8 +50,8 @@ export class GrowthLimit {
 
   /** The highest that live bytes have been, once `bytes` more are live. */
   peakWith(bytes: number): number {
-    const { current, peak } = this.#parts.stats.snapshot().allocatedBytes;
-    return Math.max(peak, current + bytes);
+    const { stats } = this.#parts;
+    return Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
   }
 
   /** `min(capacity, peak live * (1 + slack))` in bytes. */

@@ -17,6 +17,8 @@ export interface Counters {
   readonly place: number;
   /** Where they lie now: the kernel's memory moves when it grows. */
   readonly view: () => Float64Array;
+  /** Counts native memory that was got, or given back: its bytes are negative. */
+  readonly countReserved: (bytes: number) => void;
 }
 
 /**
@@ -62,7 +64,7 @@ export class BlockTable {
       if (values.length === 0) values = new Float64Array(kernel.memory.buffer, place, count);
       return values;
     };
-    return { place, view };
+    return { place, view, countReserved: (bytes) => kernel.countReserved(place, bytes) };
   }
 
   /**

@@ -74,7 +74,10 @@ export class FreeBlocks {
     kernel.setLimits(this.place, recyclingBytes, splitBytes);
   }
 
-  /** Keeps freed blocks of up to `largestBytes` apart and uncut, as long as they have no more than `boundBytes` together. */
+  /**
+   * Keeps freed blocks of up to `largestBytes` apart and uncut, as long as they have no more than `boundBytes` together.
+   * Not for {@link pairWith paired} free blocks.
+   */
   addFront(largestBytes: number, boundBytes: number): void {
     kernel.addFront(this.place, largestBytes, boundBytes);
   }

@@ -26,6 +26,7 @@ export interface Kernel {
   createHeap(): Place;
   destroyHeap(heap: Place): void;
   createStatistics(heap: Place): Place;
+  countReserved(statistics: Place, bytes: number): void;
   destroyStatistics(statistics: Place): void;
   createFreeBlocks(heap: Place, statistics: Place, device: number, group: number, unitBytes: number): Place;
   destroyFreeBlocks(source: Place): void;

@@ -16,5 +16,5 @@ export { type ManagerFactory, type ProcessState, processState, type Reclaimable 
 export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';
 export type { MemoryStat, MemoryStatsSnapshot } from './stats.js';
-export { MemoryStats } from './stats.js';
+export { type DeviceCounters, MemoryStats } from './stats.js';
 export * from './units.js';

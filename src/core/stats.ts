@@ -34,21 +34,36 @@ export interface MemoryStatsSnapshot {
   readonly ooms: number;
 }
 
-// Each quantity as it is now, then the peaks of all and their totals, in the order in which the block tables count them.
-const REQUESTED = 0;
-const ALLOCATED = 1;
-const BLOCKS = 2;
-const RESERVED = 3;
-const PEAK = 4;
-const TOTAL = 8;
+// Where the counters are. Those of blocks tell how far a quantity is below its peak, as the kernel of the block tables
+// counts them; see there.
+const ALLOCATED: BlockCounters = { room: 0, peak: 6, total: 2 };
+const REQUESTED: BlockCounters = { room: 1, peak: 7, total: 3 };
+const BLOCKS: BlockCounters = { room: 4, peak: 8, total: 5 };
+const RESERVED = 9;
+const RESERVED_PEAK = 10;
+const RESERVED_TOTAL = 11;
 // Bytes that are active but not allocated: freed, and a stream still uses them.
 const DEFERRED = 12;
 const ACTIVE_PEAK = 13;
 const CACHED_PEAK = 14;
 const SIZE = 15;
 
+interface BlockCounters {
+  readonly room: number;
+  readonly peak: number;
+  readonly total: number;
+}
+
+/** Counters of one device, which the block table keeps. */
+export interface DeviceCounters {
+  /** Where they lie now: an array of {@link MemoryStats.VALUES} doubles, which may be another one each time. */
+  readonly view: () => Float64Array;
+  /** Counts native memory that was got, or given back: its bytes are negative. */
+  readonly countReserved: (bytes: number) => void;
+}
+
 /**
- * Counts what one manager holds on one device. Blocks that come and go are counted where they lie, in the block table.
+ * Counts what one manager holds on one device, in counters of the block table.
  *
  * Counted are requested, allocated, deferred and reserved bytes; the rest follows:
  * `active == allocated + deferred`, `active.peak >= allocated.peak`, `active.total == allocated.total`,
@@ -61,30 +76,27 @@ export class MemoryStats {
   ooms = 0;
   /** How many doubles the counters are. */
   static readonly VALUES = SIZE;
-  // Doubles in a typed array: a counter in a field would change its representation at 2^31.
-  readonly #view: () => Float64Array;
+  readonly #counters: DeviceCounters;
   #misses = 0;
 
-  /** @param view - where the counters lie: an array of {@link VALUES} doubles, which may be another one each time */
-  constructor(view: () => Float64Array) {
-    this.#view = view;
+  constructor(counters: DeviceCounters) {
+    this.#counters = counters;
   }
 
   get #values(): Float64Array {
-    return this.#view();
+    return this.#counters.view();
   }
 
   /** Counts native memory that was got by one call. */
   reserved(bytes: number): void {
     this.nativeAllocs++;
-    this.#add(RESERVED, bytes);
-    this.#notePeakOfCached();
+    this.#counters.countReserved(bytes);
   }
 
   /** Counts native memory that was given back by one call. */
   released(bytes: number): void {
     this.nativeFrees++;
-    this.#values[RESERVED]! -= bytes;
+    this.#counters.countReserved(-bytes);
   }
 
   /** Counts allocations that needed a native call. */
@@ -93,11 +105,11 @@ export class MemoryStats {
   }
 
   get allocatedBytes(): number {
-    return this.#values[ALLOCATED]!;
+    return this.#now(ALLOCATED);
   }
 
   get activeBytes(): number {
-    return this.#values[ALLOCATED]! + this.#values[DEFERRED]!;
+    return this.#now(ALLOCATED) + this.#values[DEFERRED]!;
   }
 
   get reservedBytes(): number {
@@ -109,51 +121,51 @@ export class MemoryStats {
   }
 
   get liveBlocks(): number {
-    return this.#values[BLOCKS]!;
+    return this.#now(BLOCKS);
+  }
+
+  /** The most bytes that were allocated at once. */
+  get allocatedPeakBytes(): number {
+    return this.#values[ALLOCATED.peak]!;
   }
 
   snapshot(): MemoryStatsSnapshot {
+    const values = this.#values;
     const allocatedBytes = this.#stat(ALLOCATED);
-    const reservedBytes = this.#stat(RESERVED);
+    const reservedBytes = {
+      current: this.reservedBytes,
+      peak: values[RESERVED_PEAK]!,
+      total: values[RESERVED_TOTAL]!,
+    };
     const active = this.activeBytes;
     return {
       requestedBytes: this.#stat(REQUESTED),
       allocatedBytes,
       activeBytes: {
         current: active,
-        peak: Math.max(allocatedBytes.peak, this.#values[ACTIVE_PEAK]!),
+        peak: Math.max(allocatedBytes.peak, values[ACTIVE_PEAK]!),
         total: allocatedBytes.total,
       },
       reservedBytes,
       cachedBytes: {
         current: this.cachedBytes,
-        peak: this.#values[CACHED_PEAK]!,
+        peak: values[CACHED_PEAK]!,
         total: reservedBytes.total + allocatedBytes.total - active,
       },
       blocks: this.#stat(BLOCKS),
       nativeAllocs: this.nativeAllocs,
       nativeFrees: this.nativeFrees,
-      hits: this.#values[BLOCKS + TOTAL]! - this.#misses,
+      hits: values[BLOCKS.total]! - this.#misses,
       retries: this.retries,
       ooms: this.ooms,
     };
   }
 
-  #stat(at: number): MemoryStat {
-    return { current: this.#values[at]!, peak: this.#values[at + PEAK]!, total: this.#values[at + TOTAL]! };
+  #stat(of: BlockCounters): MemoryStat {
+    return { current: this.#now(of), peak: this.#values[of.peak]!, total: this.#values[of.total]! };
   }
 
-  #notePeakOfCached(): void {
-    const values = this.#values;
-    const cached = values[RESERVED]! - values[ALLOCATED]! - values[DEFERRED]!;
-    if (cached > values[CACHED_PEAK]!) values[CACHED_PEAK] = cached;
-  }
-
-  #add(at: number, amount: number): void {
-    const values = this.#values;
-    const now = values[at]! + amount;
-    values[at] = now;
-    if (now > values[at + PEAK]!) values[at + PEAK] = now;
-    values[at + TOTAL]! += amount;
+  #now(of: BlockCounters): number {
+    return this.#values[of.peak]! - this.#values[of.room]!;
   }
 }

@@ -120,7 +120,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     }
     if (this.#devices[device] !== undefined) return;
     const { counters, home } = this.#blocks.openDevice(device, MemoryStats.VALUES);
-    this.#devices[device] = { stats: new MemoryStats(counters.view), home };
+    this.#devices[device] = { stats: new MemoryStats(counters), home };
   }
 
   /** @throws ERR_MEM_DEVICE_BUSY when blocks of the device are live */

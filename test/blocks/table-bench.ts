@@ -6,7 +6,7 @@ import { MemoryStats } from '../../src/core/stats.js';
 export class TableBench {
   readonly table = new BlockTable();
   readonly counters: Counters = this.table.createCounters(MemoryStats.VALUES);
-  readonly stats = new MemoryStats(this.counters.view);
+  readonly stats = new MemoryStats(this.counters);
   #address = 2 ** 32;
 
   /** Makes a place for free blocks. */

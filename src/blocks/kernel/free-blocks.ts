@@ -29,12 +29,6 @@ export function addFront(free: FreeBlocks, largestBytes: f64, boundBytes: f64): 
   free.front = createFront(free.heap, largestBytes, boundBytes);
 }
 
-/** A size as a multiple of the unit. */
-@inline
-function rounded(free: FreeBlocks, bytes: f64): f64 {
-  return bytes + free.roundUp + free.rounder - free.rounder;
-}
-
 /** Which of a pair blocks of a size belong to. */
 @inline
 export function partFor(free: FreeBlocks, bytes: f64): FreeBlocks {
@@ -45,18 +39,19 @@ export function partFor(free: FreeBlocks, bytes: f64): FreeBlocks {
 @inline
 export function takeOne(free: FreeBlocks, requested: f64, locks: i32): Block | null {
   if (floor(requested) != requested) return null;
-  if (!(requested > 0)) return null;
-  if (requested > MAX_BYTES) return null;
-  const source = partFor(free, requested);
-  const size = rounded(free, requested);
-  const front = source.front;
+  const scaled = requested + free.roundUp + free.rounder;
+  const size = scaled - free.rounder;
+  const front = free.front;
   if (front !== null) {
-    const block = popFront(front, size);
+    const block = popFront(front, size, scaled);
     if (block !== null) {
       setTaken(block, requested, locks);
       return block;
     }
   }
+  if (!(requested > 0)) return null;
+  if (requested > MAX_BYTES) return null;
+  const source = partFor(free, requested);
   // By the size before it is rounded: blocks have rounded sizes, so that the same one fits, and the search begins sooner.
   const block = takeFit(source, requested, source.recyclingLimit);
   if (block === null) return null;
@@ -104,20 +99,18 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 @inline
 export function giveBack(block: Block, slot: usize): void {
   const home = block.home;
-  // By the size before it is joined with its neighbours, as in Flashlight.
-  const target = partFor(home, block.bytes);
-  const front = target.front;
+  const front = home.front;
   if (front !== null) {
     if (block.bytes <= front.largestBytes) {
-      if (pushFront(front, block)) {
-        block.home = target;
-        if (front.bytes > front.boundBytes) easeFront(target, front);
+      if (pushFront(front, block, home.rounder)) {
+        if (front.bytes > front.boundBytes) easeFront(home, front);
         return;
       }
     }
   }
   clearSlot(home.heap, slot);
-  join(target, block);
+  // By the size before it is joined with its neighbours, as in Flashlight.
+  join(partFor(home, block.bytes), block);
 }
 
 /** Takes the next block at the hand out of the front. Those in the front are found by address as live ones are. */

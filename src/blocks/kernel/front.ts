@@ -1,4 +1,4 @@
-import { allot, Block, DEFERRED, Front, hashOf, Heap, keyOf, setStanding } from './layout';
+import { allot, Block, DEFERRED, Front, hashOf, Heap, setStanding } from './layout';
 
 // Blocks that came back and are not joined with their neighbours yet, by exact size, last in first out: programs soon ask
 // for the same sizes again. A size has one place, where blocks of another size may be already: then it is not deferred.
@@ -24,13 +24,13 @@ export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Fro
   return front;
 }
 
-/** Takes the block of exactly `bytes` that came last, or gives null. */
+/** Takes the block of exactly `bytes` that came last, or gives null. @param scaled - `bytes` plus the rounder of their free blocks */
 @inline
-export function popFront(front: Front, bytes: f64): Block | null {
-  const number = numberOf(bytes);
-  const place = placeOf(front, number);
+export function popFront(front: Front, bytes: f64, scaled: f64): Block | null {
+  const place = placeOf(front, numberOf(scaled));
   const block = changetype<Block>(<usize>load<u32>(place, HEAD));
   if (block.bytes != bytes) return null;
+  if (changetype<usize>(block) == 0) return null;
   store<u32>(place, 1, IS_USED);
   unlink(front, place, block);
   return block;
@@ -38,8 +38,8 @@ export function popFront(front: Front, bytes: f64): Block | null {
 
 /** Takes a block in. @returns false when its place is taken by blocks of another size */
 @inline
-export function pushFront(front: Front, block: Block): bool {
-  const number = numberOf(block.bytes);
+export function pushFront(front: Front, block: Block, rounder: f64): bool {
+  const number = numberOf(block.bytes + rounder);
   const place = placeOf(front, number);
   const head = changetype<Block>(<usize>load<u32>(place, HEAD));
   if (head.bytes != block.bytes) {
@@ -90,9 +90,10 @@ function unlink(front: Front, place: usize, block: Block): void {
   front.bytes -= block.bytes;
 }
 
+/** The number of a size's place. The size plus the rounder has its units in the low bits. */
 @inline
-function numberOf(bytes: f64): i32 {
-  return hashOf(keyOf(bytes), PLACE_BITS);
+function numberOf(scaled: f64): i32 {
+  return hashOf(<u32>reinterpret<u64>(scaled), PLACE_BITS);
 }
 
 @inline

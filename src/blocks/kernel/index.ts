@@ -8,7 +8,8 @@ import { areBinsSound, countFree, findBelow, findFit, firstFree, freeAfter } fro
 import * as free from './free-blocks';
 import * as layout from './layout';
 import { allot, Block, EDGE, FreeBlocks, Heap, HOLE, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
-import { countFreed, countTaken, noteCached } from './statistics';
+import * as statistics from './statistics';
+import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
@@ -39,6 +40,17 @@ export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
 export function release(heap: Heap, pointer: f64, locks: i32): i32 {
   const slot = slotOf(heap, pointer);
   const block = blockIn(slot);
+  const home = block.home;
+  if (block.standing != layout.standingOf(LIVE, <u32>locks)) return releaseOther(heap, pointer, locks, slot);
+  if (home.isManual != 0) return releaseOther(heap, pointer, locks, slot);
+  countFreed(home.statistics, block);
+  free.giveBack(block, slot);
+  return FREED;
+}
+
+/** As {@link release}, for what is not simply held by just these locks and taken back into free blocks. */
+function releaseOther(heap: Heap, pointer: f64, locks: i32, slot: usize): i32 {
+  const block = blockIn(slot);
   const held = layout.locksOf(block);
   if (held == 0) return isBlockAt(heap, pointer) ? DOUBLE_FREE : UNKNOWN;
   const left = held & ~<u32>locks;
@@ -47,16 +59,14 @@ export function release(heap: Heap, pointer: f64, locks: i32): i32 {
     return DONE;
   }
   const home = block.home;
-  const statistics = home.statistics;
-  if (block.standing >>> 16 != 0 || home.isManual != 0) {
-    if (layout.hasUsers(block)) statistics.deferred += block.bytes;
-    countFreed(statistics, block.requested, block.bytes);
-    block.standing = (block.standing & 0xff0000) | LOOSE;
-    return <i32>changetype<usize>(block);
+  if (layout.hasUsers(block)) countDeferred(home.statistics, block.bytes);
+  countFreed(home.statistics, block);
+  if (!layout.hasUsers(block) && home.isManual == 0) {
+    free.giveBack(block, slot);
+    return FREED;
   }
-  countFreed(statistics, block.requested, block.bytes);
-  free.giveBack(block, slot);
-  return FREED;
+  block.standing = (block.standing & 0xff0000) | LOOSE;
+  return <i32>changetype<usize>(block);
 }
 
 /** The live block at an address, or 0. */
@@ -101,6 +111,11 @@ export function destroyStatistics(gone: Statistics): void {
 
 export function createStatistics(heap: Heap): Statistics {
   return changetype<Statistics>(allot(heap, offsetof<Statistics>()));
+}
+
+/** Counts native memory that was got, or given back: its bytes are negative. */
+export function countReserved(counters: Statistics, bytes: f64): void {
+  statistics.countReserved(counters, bytes);
 }
 
 export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
@@ -276,8 +291,7 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 /** Takes a block back that {@link release} left to the caller because streams used it. */
 export function retire(block: Block): void {
   const home = block.home;
-  home.statistics.deferred -= block.bytes;
-  noteCached(home.statistics);
+  countDeferred(home.statistics, -block.bytes);
   free.giveBack(block, slotOf(home.heap, block.address));
 }
 
@@ -285,10 +299,8 @@ export function retire(block: Block): void {
 export function holdAgain(block: Block, locks: i32): void {
   block.standing = (block.standing & 0xff0000) | LIVE | (<u32>locks << 8);
   const statistics = block.home.statistics;
-  statistics.requested += block.requested;
-  statistics.allocated += block.bytes;
-  statistics.blocks += 1;
-  if (layout.hasUsers(block)) statistics.deferred -= block.bytes;
+  countHeldAgain(statistics, block);
+  if (layout.hasUsers(block)) countDeferred(statistics, -block.bytes);
 }
 
 // Free blocks

@@ -102,25 +102,30 @@ export class FreeBlocks {
   filledWords: i32;
 }
 
-/** Counters of one device, as `MemoryStats` reads them: values now, their peaks and their totals in the same order. */
+/**
+ * Counters of one device, as `MemoryStats` reads them. What changes with every block is kept as its room, how far it is
+ * below its peak: a new peak is seen by a sign.
+ */
 @unmanaged
 export class Statistics {
-  requested: f64;
-  allocated: f64;
-  blocks: f64;
-  reserved: f64;
-  requestedPeak: f64;
-  allocatedPeak: f64;
-  blocksPeak: f64;
-  reservedPeak: f64;
-  requestedTotal: f64;
+  allocatedRoom: f64;
+  requestedRoom: f64;
   allocatedTotal: f64;
+  requestedTotal: f64;
+  blocksRoom: f64;
   blocksTotal: f64;
+  allocatedPeak: f64;
+  requestedPeak: f64;
+  blocksPeak: f64;
+  reserved: f64;
+  reservedPeak: f64;
   reservedTotal: f64;
   /** Freed, and a stream still uses them. */
   deferred: f64;
   activePeak: f64;
   cachedPeak: f64;
+  /** The room of allocated bytes beyond which more bytes are cached than ever. */
+  cachedPeakRoom: f64;
 }
 
 /** Blocks that came back and wait for a request of their size. */
@@ -133,10 +138,15 @@ export class Front {
   hand: i32;
 }
 
-/** Sets a block's state and locks; streams are none of its users then. */
+/** A state and locks; streams are no users. */
+@inline
+export function standingOf(state: u32, locks: u32): u32 {
+  return state | (locks << 8);
+}
+
 @inline
 export function setStanding(block: Block, state: u32, locks: u32): void {
-  block.standing = state | (locks << 8);
+  block.standing = standingOf(state, locks);
 }
 
 @inline

@@ -1,46 +1,80 @@
-import { Statistics } from './layout';
+import { Block, Statistics } from './layout';
 
-const PEAKS: usize = offsetof<Statistics>('requestedPeak');
-const TOTALS: usize = offsetof<Statistics>('requestedTotal');
+const TOTALS: usize = offsetof<Statistics>('allocatedTotal');
+const BLOCKS: usize = offsetof<Statistics>('blocksRoom');
+const BYTES: usize = offsetof<Block>('bytes');
+const REQUESTED: usize = offsetof<Block>('requested');
 
-// Requested and allocated bytes lie side by side and are counted at once.
+// Allocated and requested bytes lie side by side and are counted at once, and so are blocks and their total.
 
 /** Counts a block that was handed out. */
 @inline
 export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
   const at = changetype<usize>(statistics);
-  const more = pairOf(requestedBytes, bytes);
-  const now = f64x2.add(v128.load(at), more);
-  v128.store(at, now);
-  v128.store(at, f64x2.pmax(v128.load(at, PEAKS), now), PEAKS);
+  const more = f64x2.replace_lane(f64x2.splat(bytes), 1, requestedBytes);
+  const room = f64x2.sub(v128.load(at), more);
+  const blocks = f64x2.add(v128.load(at, BLOCKS), f64x2(-1, 1));
+  v128.store(at, room);
+  v128.store(at, blocks, BLOCKS);
   v128.store(at, f64x2.add(v128.load(at, TOTALS), more), TOTALS);
-  const blocks = statistics.blocks + 1;
-  statistics.blocks = blocks;
-  statistics.blocksTotal += 1;
-  if (blocks > statistics.blocksPeak) statistics.blocksPeak = blocks;
+  if (i64x2.bitmask(v128.or(room, blocks)) != 0) notePeaks(statistics);
   // Without deferred bytes the peak of the allocated ones tells.
-  const deferred = statistics.deferred;
-  if (deferred != 0) statistics.activePeak = max(statistics.activePeak, f64x2.extract_lane(now, 1) + deferred);
+  if (reinterpret<u64>(statistics.deferred) != 0) noteActive(statistics);
 }
 
 /** Counts a block that came back. */
 @inline
-export function countFreed(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
+export function countFreed(statistics: Statistics, block: Block): void {
   const at = changetype<usize>(statistics);
-  const now = f64x2.sub(v128.load(at), pairOf(requestedBytes, bytes));
-  v128.store(at, now);
-  statistics.blocks -= 1;
+  const gone = v128.load64_lane(changetype<usize>(block), v128.load64_zero(changetype<usize>(block), BYTES), 1, REQUESTED);
+  const room = f64x2.add(v128.load(at), gone);
+  v128.store(at, room);
+  statistics.blocksRoom += 1;
+  if (f64x2.extract_lane(room, 0) > statistics.cachedPeakRoom) noteCached(statistics);
+}
+
+/** Undoes {@link countFreed} of a block. */
+export function countHeldAgain(statistics: Statistics, block: Block): void {
+  statistics.allocatedRoom -= block.bytes;
+  statistics.requestedRoom -= block.requested;
+  statistics.blocksRoom -= 1;
+}
+
+/** Counts bytes that were freed and that a stream still uses, or that it uses no more: these are negative. */
+export function countDeferred(statistics: Statistics, bytes: f64): void {
+  statistics.deferred += bytes;
   noteCached(statistics);
 }
 
-/** Notes that cached bytes may be more than ever. */
-@inline
-export function noteCached(statistics: Statistics): void {
-  const cached = statistics.reserved - statistics.allocated - statistics.deferred;
-  if (cached > statistics.cachedPeak) statistics.cachedPeak = cached;
+/** Counts native memory that was got, or given back: its bytes are negative. */
+export function countReserved(statistics: Statistics, bytes: f64): void {
+  const reserved = statistics.reserved + bytes;
+  statistics.reserved = reserved;
+  statistics.reservedPeak = max(statistics.reservedPeak, reserved);
+  statistics.reservedTotal += max(bytes, 0);
+  noteCached(statistics);
 }
 
-@inline
-function pairOf(first: f64, second: f64): v128 {
-  return f64x2.replace_lane(f64x2.splat(first), 1, second);
+function notePeaks(statistics: Statistics): void {
+  statistics.allocatedPeak -= min(statistics.allocatedRoom, 0);
+  statistics.allocatedRoom = max(statistics.allocatedRoom, 0);
+  statistics.requestedPeak -= min(statistics.requestedRoom, 0);
+  statistics.requestedRoom = max(statistics.requestedRoom, 0);
+  statistics.blocksPeak -= min(statistics.blocksRoom, 0);
+  statistics.blocksRoom = max(statistics.blocksRoom, 0);
+  noteCached(statistics);
+}
+
+/** Notes that more bytes may be active than ever. */
+function noteActive(statistics: Statistics): void {
+  const active = statistics.allocatedPeak - statistics.allocatedRoom + statistics.deferred;
+  statistics.activePeak = max(statistics.activePeak, active);
+}
+
+/** Notes that more bytes may be cached than ever, and at what room they will be. */
+function noteCached(statistics: Statistics): void {
+  const unused = statistics.reserved - statistics.deferred - statistics.allocatedPeak;
+  const peak = max(statistics.cachedPeak, unused + statistics.allocatedRoom);
+  statistics.cachedPeak = peak;
+  statistics.cachedPeakRoom = peak - unused;
 }
