@@ -56,22 +56,26 @@ export class GrowthLimit {
 
   /** `min(capacity, peak live * (1 + slack))` in bytes. */
   limitFor(peakBytes: number): number {
-    const { deviceInterface, device, slack } = this.#parts;
-    return Math.min(peakBytes * (1 + slack), deviceInterface.getMaxMemorySize(device));
+    return Math.min(peakBytes * (1 + this.#parts.slack), this.capacityBytes);
+  }
+
+  /** What the device has in all. */
+  get capacityBytes(): number {
+    const { deviceInterface, device } = this.#parts;
+    return deviceInterface.getMaxMemorySize(device);
   }
 
   /** What the device has beyond what the pool holds. */
   get roomBytes(): number {
-    const { stats, deviceInterface, device } = this.#parts;
-    return deviceInterface.getMaxMemorySize(device) - stats.reservedBytes;
+    return this.capacityBytes - this.#parts.stats.reservedBytes;
   }
 
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */
   stepFor(bytes: number, peakBytes: number): number {
-    const { stats, slack, deviceInterface, device } = this.#parts;
+    const { stats, slack } = this.#parts;
     const left = this.limitFor(peakBytes) - stats.reservedBytes;
     const step = bytes > left ? peakBytes * STEP_BEYOND_LIMIT : Math.min(left, peakBytes * slack);
-    return Math.min(step, deviceInterface.getMaxMemorySize(device) - stats.reservedBytes);
+    return Math.min(step, this.roomBytes);
   }
 }
 

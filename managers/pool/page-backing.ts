@@ -1,10 +1,10 @@
 import { NONE } from '../../src/blocks/block-table.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import { Holes } from '../../src/blocks/holes.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
-import { findReclaimable } from './reclaim-order.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
 const MAX_RANGE_BYTES = 32 * GiB;
@@ -16,20 +16,9 @@ const MOST_HOLES = 128;
 const SHREDDED_SHARE = 0.8;
 /** Free pieces below this share of what the pool holds are not worth a native call. */
 const MIN_PIECE_SHARE = 0.0025;
-/** Free blocks, the largest first, that are looked at for a hole beside them before a hole is taken for itself. */
-const TRIES = 32;
 
 /** More makes holes between blocks, so that pages stay committed: these hold the utilisation of docs/performance.md on its traces. */
 const FRONT: FrontBounds = { share: 0.0065, largestShare: 0.03, largestBytes: 32 * KiB };
-
-/** A part of a hole that would make room: `bytes` from `at` on, between free blocks that stay as they are meanwhile. */
-interface Site {
-  readonly hole: number;
-  readonly at: number;
-  readonly bytes: number;
-  readonly left: number;
-  readonly right: number;
-}
 
 /** What was reserved at once. Its first page begins behind its start when pages are larger than the granularity. */
 interface AddressRange {
@@ -43,61 +32,61 @@ interface AddressRange {
  * whole free pages elsewhere are decommitted before the pool would exceed its limit: all of them when that has made many
  * holes and much is free all the same.
  *
- * A part of a range without memory is a hole, a block of its own. `reserved == sum(bytes of blocks that are no holes)`;
- * holes begin and end at page boundaries, and no two are neighbours.
+ * A part of a range without memory is a hole, a block of its own. `reserved == sum(bytes of blocks that are no holes)`.
  */
 export class PageBacking implements Backing {
   readonly #parts: BackingParts;
   readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
   readonly #limit: GrowthLimit;
-  readonly #holes: FreeBlocks;
+  /** Where holes are kept. */
+  readonly #kept: FreeBlocks;
+  readonly #holes: Holes;
   readonly #ranges: AddressRange[] = [];
-  #holeCount = 0;
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
   /**
-   * @param holes - where holes are kept
+   * @param kept - where holes are kept
    * @param pageBytes - a multiple of the granularity
    */
-  constructor(parts: BackingParts, holes: FreeBlocks, virtual: VirtualMemory, pageBytes: number) {
+  constructor(parts: BackingParts, kept: FreeBlocks, virtual: VirtualMemory, pageBytes: number) {
     this.#parts = parts;
     this.#virtual = virtual;
     this.#pageBytes = pageBytes;
     this.#limit = new GrowthLimit(parts);
-    this.#holes = holes;
+    this.#kept = kept;
+    this.#holes = new Holes(kept, parts.idle, pageBytes);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts;
-    let site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
-    if (site === undefined) return NONE;
+    let hole = this.#findSite(bytes, failure);
+    if (hole === NONE) return NONE;
     const peak = this.#limit.peakWith(bytes);
-    let excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
-    if (excess > 0 && this.#isShredded) {
+    const limit = this.#limit.limitFor(peak);
+    if (this.#holdsWithSite() > limit && this.#isShredded) {
       this.#unite();
-      site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
-      if (site === undefined) return NONE;
-      excess = stats.reservedBytes + site.bytes - this.#limit.limitFor(peak);
+      hole = this.#findSite(bytes, failure);
+      if (hole === NONE) return NONE;
     }
-    if (excess > 0) {
-      this.#reclaim(excess, site, MIN_PIECE_SHARE * stats.reservedBytes);
-      const capacity = this.#parts.deviceInterface.getMaxMemorySize(this.#parts.device);
-      this.#reclaim(stats.reservedBytes + site.bytes - capacity, site, 0);
-      site = this.#findSite(bytes) ?? site;
+    if (this.#holdsWithSite() > limit) {
+      this.#reclaim(this.#holdsWithSite() - limit, MIN_PIECE_SHARE * stats.reservedBytes);
+      this.#reclaim(this.#holdsWithSite() - this.#limit.capacityBytes, 0);
+      hole = this.#findSite(bytes, failure);
+      if (hole === NONE) return NONE;
     }
-    const block = this.#commit(site, this.#stepAt(site, peak), failure);
+    const block = this.#commit(hole, this.#step(peak), failure);
     if (block !== NONE) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    site = this.#findSite(bytes) ?? this.#addRange(bytes, failure);
-    return site === undefined ? NONE : this.#commit(site, site.bytes, failure);
+    hole = this.#findSite(bytes, failure);
+    return hole === NONE ? NONE : this.#commit(hole, this.#holes.siteBytes, failure);
   }
 
   trim(): void {
-    for (const block of this.#parts.idle.toArray()) if (this.#pagesOf(block) > 0) this.#decommit(block);
+    for (const block of this.#parts.idle.toArray()) if (this.#holes.wholePages(block) > 0) this.#decommit(block);
   }
 
   close(): void {
@@ -108,78 +97,44 @@ export class PageBacking implements Backing {
       const range = this.#ranges[at]!;
       this.#virtual.release(range.start, range.bytes);
       this.#ranges.splice(at, 1);
-      this.#give(hole);
+      this.#holes.give(hole);
       blocks.remove(hole);
     }
   }
 
-  /** The part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell. */
-  #findSite(bytes: number): Site | undefined {
-    const { blocks, idle, stats } = this.#parts;
-    let block = idle.below(stats.reservedBytes + 1);
-    for (let tries = 0; block !== NONE && tries < TRIES; tries++) {
-      const sites = [blocks.nextOf(block), blocks.previousOf(block)].map((hole) => this.#siteIn(hole, bytes));
-      const best = better(sites[0], sites[1]);
-      if (best !== undefined) return best;
-      block = idle.below(blocks.bytesOf(block));
-    }
-    const hole = this.#holes.fit(alignUp(bytes, this.#pageBytes));
-    return hole === NONE ? undefined : this.#siteIn(hole, bytes);
+  /** Finds a site for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
+  #findSite(bytes: number, failure: { cause: unknown }): number {
+    return this.#holes.findSite(bytes) || (this.#addRange(bytes, failure) ? this.#holes.findSite(bytes) : NONE);
   }
 
-  #siteIn(hole: number, bytes: number): Site | undefined {
-    const { blocks, idle } = this.#parts;
-    if (!blocks.isHole(hole)) return undefined;
-    const before = blocks.previousOf(hole);
-    const behind = blocks.nextOf(hole);
-    const left = before !== NONE && idle.has(before) ? before : NONE;
-    const right = behind !== NONE && idle.has(behind) ? behind : NONE;
-    const leftBytes = left === NONE ? 0 : blocks.bytesOf(left);
-    const rightBytes = right === NONE ? 0 : blocks.bytesOf(right);
-    const room = blocks.bytesOf(hole);
-    const start = blocks.addressOf(hole);
-    if (leftBytes + room + rightBytes < bytes) return undefined;
-    const afterLeft = alignUp(Math.max(bytes - leftBytes, 1), this.#pageBytes);
-    const beforeRight = alignUp(Math.max(bytes - rightBytes, 1), this.#pageBytes);
-    if (beforeRight < afterLeft && beforeRight <= room) {
-      return { hole, at: start + room - beforeRight, bytes: beforeRight, left: NONE, right };
-    }
-    if (afterLeft <= room) return { hole, at: start, bytes: afterLeft, left, right: NONE };
-    return { hole, at: start, bytes: room, left, right };
+  /** Bytes that the pool holds once the site has what it needs. */
+  #holdsWithSite(): number {
+    return this.#parts.stats.reservedBytes + this.#holes.siteBytes;
   }
 
-  /** How many bytes to commit at a site. */
-  #stepAt(site: Site, peakBytes: number): number {
-    const { blocks } = this.#parts;
-    // A piece at the end of a hole grows backwards; only one at its start has room behind it.
-    if (site.at !== blocks.addressOf(site.hole)) return site.bytes;
-    const step = this.#limit.stepFor(site.bytes, peakBytes);
-    const capacity = this.#parts.deviceInterface.getMaxMemorySize(this.#parts.device);
-    const least = Math.min(MIN_STEP_BYTES, capacity - this.#parts.stats.reservedBytes);
+  /** How many bytes to commit at the site. */
+  #step(peakBytes: number): number {
+    const { siteBytes, siteRoom } = this.#holes;
+    const step = this.#limit.stepFor(siteBytes, peakBytes);
+    const least = Math.min(MIN_STEP_BYTES, this.#limit.roomBytes);
     const pages = Math.floor(Math.max(step, least) / this.#pageBytes) * this.#pageBytes;
-    return Math.max(site.bytes, Math.min(pages, blocks.bytesOf(site.hole)));
+    return Math.max(siteBytes, Math.min(pages, siteRoom));
   }
 
-  /** Commits `bytes` at a site. @returns the free block that holds them, or NONE */
-  #commit(site: Site, bytes: number, failure: { cause: unknown }): number {
-    const { blocks, idle, stats } = this.#parts;
-    const { hole, at } = site;
-    if (!askNative(() => this.#virtual.commit(at as DevicePtr, bytes), false, failure)) return NONE;
-    this.#give(hole);
-    let part = hole;
-    if (at > blocks.addressOf(hole)) {
-      part = blocks.split(hole, at - blocks.addressOf(hole));
-      this.#keep(hole);
-    }
-    if (blocks.bytesOf(part) > bytes) this.#keep(blocks.split(part, bytes));
+  /** Commits `bytes` at the site. @returns the free block that holds them, or NONE */
+  #commit(hole: number, bytes: number, failure: { cause: unknown }): number {
+    const { idle, stats } = this.#parts;
+    const address = this.#holes.siteAddress;
+    if (!askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure)) return NONE;
+    const block = this.#holes.fill(hole, address, bytes);
     stats.reserved(bytes);
     boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
-    return idle.join(part);
+    return block;
   }
 
   get #isShredded(): boolean {
     const { allocatedBytes, reservedBytes } = this.#parts.stats;
-    return this.#holeCount > this.#mostHoles && allocatedBytes < SHREDDED_SHARE * reservedBytes;
+    return this.#holes.count > this.#mostHoles && allocatedBytes < SHREDDED_SHARE * reservedBytes;
   }
 
   /** Gives all free pages back, so that few large holes take the place of many small ones. */
@@ -187,33 +142,14 @@ export class PageBacking implements Backing {
     this.#parts.settle();
     this.trim();
     // Live blocks keep the others apart: not again before there are many more.
-    this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holeCount);
+    this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holes.count);
   }
 
-  /** Puts a hole among the others. */
-  #keep(hole: number): void {
-    this.#holes.putIn(hole);
-    this.#holeCount++;
-  }
-
-  /** Takes a hole out. */
-  #give(hole: number): void {
-    this.#holes.takeOut(hole);
-    this.#holeCount--;
-  }
-
-  /** Decommits free pages until `bytes` were, leaving a site's neighbours and pieces below `leastBytes` alone. */
-  #reclaim(bytes: number, site: Site, leastBytes: number): void {
-    const { blocks, idle, stats } = this.#parts;
-    const sizeOf = (block: number) => blocks.bytesOf(block);
-    const givesOf = (block: number) => {
-      if (block === site.left || block === site.right) return 0;
-      const pages = this.#pagesOf(block);
-      return pages < leastBytes ? 0 : pages;
-    };
+  /** Decommits free pages until `bytes` were, leaving the site's neighbours and pieces below `leastBytes` alone. */
+  #reclaim(bytes: number, leastBytes: number): void {
     let isSettled = false;
     for (let left = bytes; left > 0; ) {
-      const block = findReclaimable(idle, left, 2 * this.#pageBytes, stats.reservedBytes, sizeOf, givesOf);
+      const block = this.#holes.reclaimable(left, leastBytes);
       if (block === NONE) return;
       if (!isSettled) this.#parts.settle();
       isSettled = true;
@@ -223,65 +159,30 @@ export class PageBacking implements Backing {
 
   /** Takes the whole pages of a free block away. @returns their bytes */
   #decommit(block: number): number {
-    const { blocks, idle, stats } = this.#parts;
-    const address = blocks.addressOf(block);
-    const end = address + blocks.bytesOf(block);
-    const from = alignUp(address, this.#pageBytes);
-    const bytes = this.#pagesOf(block);
-    this.#virtual.decommit(from as DevicePtr, bytes);
-    idle.takeOut(block);
-    let hole = from > address ? blocks.split(block, from - address) : block;
-    const tail = end > from + bytes ? blocks.split(hole, bytes) : NONE;
-    stats.released(bytes);
-    const next = blocks.nextOf(hole);
-    if (blocks.isHole(next)) {
-      this.#give(next);
-      blocks.absorbNext(hole);
-    }
-    const previous = blocks.previousOf(hole);
-    if (blocks.isHole(previous)) {
-      this.#give(previous);
-      blocks.absorbNext(previous);
-      hole = previous;
-    }
-    this.#keep(hole);
-    if (from > address) idle.putIn(block);
-    if (tail !== NONE) idle.putIn(tail);
+    const bytes = this.#holes.wholePages(block);
+    this.#virtual.decommit(this.#holes.firstPage(block) as DevicePtr, bytes);
+    this.#holes.punch(block);
+    this.#parts.stats.released(bytes);
     return bytes;
   }
 
-  /** Bytes of the whole pages in a block. */
-  #pagesOf(block: number): number {
+  /** Reserves one more range that has room for `bytes`. @returns false when there is none */
+  #addRange(bytes: number, failure: { cause: unknown }): boolean {
     const { blocks } = this.#parts;
-    const address = blocks.addressOf(block);
-    const from = alignUp(address, this.#pageBytes);
-    const end = address + blocks.bytesOf(block);
-    return Math.max(0, end - (end % this.#pageBytes) - from);
-  }
-
-  /** Reserves one more range that has room for `bytes`. */
-  #addRange(bytes: number, failure: { cause: unknown }): Site | undefined {
-    const { blocks, deviceInterface, device } = this.#parts;
     const least = alignUp(bytes, this.#pageBytes);
-    if (!Number.isSafeInteger(least)) return undefined;
-    const wish = Math.min(Math.max(2 * deviceInterface.getMaxMemorySize(device), MIN_RANGE_BYTES), MAX_RANGE_BYTES);
+    if (!Number.isSafeInteger(least)) return false;
+    const wish = Math.min(Math.max(2 * this.#limit.capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
     const edge = this.#pageBytes - this.#virtual.granularityBytes;
     for (let room = Math.max(alignUp(wish, this.#pageBytes), least); ; ) {
       const start = askNative(() => this.#virtual.reserve(room + edge), NULL_PTR, failure);
       if (start !== NULL_PTR) {
         const firstPage = alignUp(start, this.#pageBytes);
         this.#ranges.push({ start, bytes: room + edge, firstPage });
-        const hole = blocks.create(firstPage, room, this.#holes);
-        this.#keep(hole);
-        return this.#siteIn(hole, bytes);
+        this.#holes.keep(blocks.create(firstPage, room, this.#kept));
+        return true;
       }
-      if (room <= least) return undefined;
+      if (room <= least) return false;
       room = Math.max(alignUp(room / 2, this.#pageBytes), least);
     }
   }
-}
-
-function better(one: Site | undefined, other: Site | undefined): Site | undefined {
-  if (one === undefined || other === undefined) return one ?? other;
-  return other.bytes < one.bytes ? other : one;
 }

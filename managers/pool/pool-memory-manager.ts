@@ -128,7 +128,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };
     if (virtual === undefined) return (this.#backings[device] = new SegmentBacking(parts));
-    const holes = this.createFreeBlocks({ device, group: HOLES, fit: 'exact' }).holdHoles();
+    const holes = this.createFreeBlocks({ device, group: HOLES, fit: 'exact' });
     return (this.#backings[device] = new PageBacking(parts, holes, virtual, this.#pageBytes()));
   }
 }

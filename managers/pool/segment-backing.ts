@@ -33,14 +33,14 @@ export class SegmentBacking implements Backing {
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
-    const { stats, deviceInterface, device } = this.#parts;
+    const { stats } = this.#parts;
     const peak = this.#limit.peakWith(bytes);
     const limit = this.#limit.limitFor(peak);
     let size = segmentBytes(bytes, peak * SEGMENT_SHARE);
     if (stats.reservedBytes + size > limit) {
       this.#reclaim(stats.reservedBytes + size - limit, MIN_SEGMENT_SHARE * stats.reservedBytes);
       if (stats.reservedBytes + size > limit) size = segmentBytes(bytes, peak * SMALL_SEGMENT_SHARE);
-      this.#reclaim(stats.reservedBytes + size - deviceInterface.getMaxMemorySize(device), 0);
+      this.#reclaim(stats.reservedBytes + size - this.#limit.capacityBytes, 0);
     }
     const block = this.#allocate(size, failure);
     if (block !== NONE) return block;

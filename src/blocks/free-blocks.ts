@@ -52,12 +52,6 @@ export class FreeBlocks {
     return this;
   }
 
-  /** Makes the blocks inside holes: addresses without memory behind them, never joined with free blocks. */
-  holdHoles(): this {
-    kernel.setHoles(this.place);
-    return this;
-  }
-
   /** Blocks of up to `limitBytes` are taken from and go to `small`, others here; both are one for who takes and gives back. */
   pairWith(small: FreeBlocks, limitBytes: number): void {
     kernel.pair(small.place, this.place, limitBytes);

@@ -31,7 +31,7 @@ export interface Kernel {
   createFreeBlocks(heap: Place, statistics: Place, device: number, group: number, unitBytes: number): Place;
   destroyFreeBlocks(source: Place): void;
   setManual(source: Place): void;
-  setHoles(source: Place): void;
+  setHoles(source: Place, idle: Place, pageBytes: number): void;
   setExact(source: Place): void;
   setLeastRest(source: Place, bytes: number): void;
   setLimits(source: Place, recyclingBytes: number, splitBytes: number): void;
@@ -86,6 +86,19 @@ export interface Kernel {
   firstFreeOf(source: Place): Block;
   freeBehind(source: Place, block: Block): Block;
   isSound(source: Place): number;
+
+  keepHole(source: Place, hole: Block): void;
+  giveHole(source: Place, hole: Block): void;
+  holeCount(source: Place): number;
+  findSite(source: Place, bytes: number): Block;
+  siteAddress(source: Place): number;
+  siteBytes(source: Place): number;
+  siteRoom(source: Place): number;
+  fill(source: Place, hole: Block, address: number, bytes: number): Block;
+  reclaimable(source: Place, bytes: number, leastBytes: number): Block;
+  firstPage(source: Place, block: Block): number;
+  wholePages(source: Place, block: Block): number;
+  punch(source: Place, block: Block): void;
 }
 
 const abort = (_message: number, _file: number, line: number, column: number) => {

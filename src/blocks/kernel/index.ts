@@ -6,8 +6,9 @@ import { blockIn, enter, initIndex, slotOf } from './address-index';
 import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
 import { areBinsSound, countFree, findBelow, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
+import * as holes from './holes';
 import * as layout from './layout';
-import { allot, Block, EDGE, FreeBlocks, Heap, HOLE, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
+import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
 import * as statistics from './statistics';
 import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
 
@@ -102,6 +103,7 @@ export function destroyHeap(gone: Heap): void {
 
 export function destroyFreeBlocks(gone: FreeBlocks): void {
   if (gone.front !== null) heap.free(changetype<usize>(gone.front));
+  if (gone.holes !== null) heap.free(changetype<usize>(gone.holes));
   heap.free(changetype<usize>(gone));
 }
 
@@ -126,9 +128,9 @@ export function setManual(source: FreeBlocks): void {
   source.isManual = 1;
 }
 
-/** Makes the blocks inside holes: addresses without memory. */
-export function setHoles(source: FreeBlocks): void {
-  source.inside = HOLE;
+/** Makes the blocks inside holes, beside those of `idle`. */
+export function setHoles(source: FreeBlocks, idle: FreeBlocks, pageBytes: f64): void {
+  holes.createHoles(source, idle, pageBytes);
 }
 
 export function setExact(source: FreeBlocks): void {
@@ -391,6 +393,57 @@ export function firstFreeOf(source: FreeBlocks): i32 {
 
 export function freeBehind(source: FreeBlocks, block: Block): i32 {
   return idOf(freeAfter(source, block));
+}
+
+// Holes: free blocks on which setHoles was called, as `source`
+
+export function keepHole(source: FreeBlocks, hole: Block): void {
+  holes.keep(source, hole);
+}
+
+export function giveHole(source: FreeBlocks, hole: Block): void {
+  holes.give(source, hole);
+  setStanding(hole, LOOSE, 0);
+}
+
+export function holeCount(source: FreeBlocks): i32 {
+  return source.holes!.count;
+}
+
+export function findSite(source: FreeBlocks, bytes: f64): i32 {
+  return holes.findSite(source, bytes) ? idOf(source.holes!.hole) : 0;
+}
+
+export function siteAddress(source: FreeBlocks): f64 {
+  return source.holes!.siteAt;
+}
+
+export function siteBytes(source: FreeBlocks): f64 {
+  return source.holes!.siteBytes;
+}
+
+export function siteRoom(source: FreeBlocks): f64 {
+  return holes.siteRoom(source.holes!);
+}
+
+export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64): i32 {
+  return idOf(holes.fill(source, hole, address, bytes));
+}
+
+export function reclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64): i32 {
+  return idOf(holes.findReclaimable(source, bytes, leastBytes));
+}
+
+export function firstPage(source: FreeBlocks, block: Block): f64 {
+  return holes.firstPage(source.holes!, block);
+}
+
+export function wholePages(source: FreeBlocks, block: Block): f64 {
+  return holes.wholePages(source.holes!, block);
+}
+
+export function punch(source: FreeBlocks, block: Block): void {
+  holes.punch(source, block);
 }
 
 /** Tells whether bins are as they should be, in O(n). For tests. */

@@ -89,6 +89,8 @@ export class FreeBlocks {
   heap: Heap;
   statistics: Statistics;
   front: Front | null;
+  /** What these free blocks are besides, when they are holes. */
+  holes: Holes | null;
   device: i32;
   /** Neighbours are joined within a group. */
   group: i32;
@@ -136,6 +138,22 @@ export class Front {
   /** Larger blocks are not deferred. */
   largestBytes: f64;
   hand: i32;
+}
+
+/** Parts of address ranges without memory. */
+@unmanaged
+export class Holes {
+  /** The free blocks beside them. */
+  idle: FreeBlocks;
+  count: i32;
+  pageBytes: f64;
+  /** The site: where memory is to come to, `siteBytes` in a hole. */
+  siteAt: f64;
+  siteBytes: f64;
+  hole: Block | null;
+  /** Free blocks beside the site that stay as they are meanwhile. */
+  left: Block | null;
+  right: Block | null;
 }
 
 /** A state and locks; streams are no users. */
