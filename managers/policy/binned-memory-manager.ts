@@ -26,7 +26,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   readonly #orders: (StreamOrder | undefined)[] = [];
   /** By device: the place of stream 0's free blocks in the kernel, 0 where there are none yet. */
   readonly #sources: number[] = [];
-  // That of the device that was active last, so that the hot path waits for no look-up.
+  // That of the device that was active last, so that the hot path waits for no look-up; the first is 0 unless the device is
+  // the only one.
+  #onlySource = 0;
   #source = 0;
   #sourceDevice = 0;
   // What every block's address is a multiple of: less than a unit when a table ignores alignments.
@@ -56,9 +58,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     if (alignment === 0 && stream === 0) {
-      const device = this.deviceInterface.getActiveDeviceId();
-      if (device !== this.#sourceDevice) this.#useSource(device);
-      const ptr = allocate(this.#source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      let source = this.#onlySource;
+      if (source === 0) source = this.#activeSource();
+      const ptr = allocate(source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
     // The plus tells V8 that this is a number, too, so that it need not box the one above.
@@ -189,6 +191,13 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   #setSource(device: number, place: number): void {
     this.#sources[device] = place;
     this.#useSource(device);
+    this.#onlySource = this.deviceInterface.deviceCount === 1 ? (this.#sources[0] ?? 0) : 0;
+  }
+
+  #activeSource(): number {
+    const device = this.deviceInterface.getActiveDeviceId();
+    if (device !== this.#sourceDevice) this.#useSource(device);
+    return this.#source;
   }
 
   #useSource(device: number): void {

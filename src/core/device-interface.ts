@@ -47,6 +47,8 @@ export interface StreamOperations {
 
 /** What a host or device supplies for one kind of memory. */
 export interface NativeFunctions {
+  /** How many devices there are, where that is known: with one, a manager need not ask which is active. */
+  readonly deviceCount?: number | undefined;
   /** The id of the device that allocations go to. */
   getActiveDeviceId: () => number;
   /** The capacity of a device in bytes. */
@@ -89,6 +91,7 @@ export class MemoryManagerDeviceInterface implements NativeFunctions {
   nativeFree: NativeFunctions['nativeFree'] = unset('nativeFree');
   getMemoryPressureThreshold: NativeFunctions['getMemoryPressureThreshold'] = unset('getMemoryPressureThreshold');
   setMemoryPressureThreshold: NativeFunctions['setMemoryPressureThreshold'] = unset('setMemoryPressureThreshold');
+  deviceCount: number | undefined = undefined;
   virtual: VirtualMemory | undefined = undefined;
   streams: StreamOperations | undefined = undefined;
   #natives: NativeFunctions | undefined;

@@ -31,6 +31,10 @@ abstract class DeviceNatives implements NativeFunctions {
   abstract nativeAlloc(bytes: number, alignment?: number): DevicePtr;
   abstract nativeFree(ptr: DevicePtr): void;
 
+  get deviceCount(): number {
+    return this.device.deviceCount;
+  }
+
   getActiveDeviceId(): number {
     return this.device.activeDeviceId;
   }

@@ -25,15 +25,16 @@ export class ManagerSlot {
   readonly #natives: NativeFunctions;
   readonly #seats: SlotSeats;
   readonly #ladder: OutOfMemoryLadder;
-  // Here rather than among the seats, so that the hot path has one look-up less to wait for.
-  #quiet: SeatedManager | undefined;
+  // The manager that sits here when nobody has to be told of its calls: the hot path looks no further.
+  #quiet: MemoryManagerAdapter | undefined;
+  #quietSeat: SeatedManager | undefined;
+  // Allocations that the quiet manager is making; once it is quiet no more, its seat counts them.
+  #underway = 0;
 
   constructor(options: ManagerSlotOptions) {
     this.kind = options.kind;
     this.#natives = options.natives;
-    this.#seats = new SlotSeats(options, (quiet) => {
-      this.#quiet = quiet;
-    });
+    this.#seats = new SlotSeats(options, (quiet) => this.#setQuiet(quiet));
     this.#ladder = new OutOfMemoryLadder(this.#seats, options);
   }
 
@@ -159,20 +160,23 @@ export class ManagerSlot {
    * @throws as {@link MemoryManagerAdapter.allocBytes}; nothing has changed then
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    const seat = this.#quiet ?? this.#seats.active ?? this.#seats.start();
-    seat.allocating++;
+    const manager = this.#quiet;
+    // The plus tells V8 that this is a number, too, so that it need not box the one below.
+    if (manager === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
+    const underway = this.#underway + 1;
+    this.#underway = underway;
     let ptr = NULL_PTR;
     try {
-      ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
+      ptr = manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
-      this.#allocEnded(seat, NULL_PTR);
-      // The plus tells V8 that this is a number, too, so that it need not box the one below.
+      this.#allocEnded(this.#seatOfAlloc(manager, underway), NULL_PTR);
       return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    if (ptr === NULL_PTR || seat !== this.#quiet) {
+    if (ptr === NULL_PTR || this.#underway !== underway) {
+      const seat = this.#seatOfAlloc(manager, underway);
       return +this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    seat.allocating--;
+    this.#underway = underway - 1;
     return ptr;
   }
 
@@ -190,9 +194,9 @@ export class ManagerSlot {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE
    */
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    const seat = this.#quiet;
-    if (seat === undefined || ptr === NULL_PTR) this.#unlockAmongOthers(ptr, userUnlock);
-    else seat.manager.unlock(ptr, userUnlock);
+    const manager = this.#quiet;
+    if (manager === undefined || ptr === NULL_PTR) this.#unlockAmongOthers(ptr, userUnlock);
+    else manager.unlock(ptr, userUnlock);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -293,6 +297,41 @@ export class ManagerSlot {
     for (const seat of this.#seats.all()) seat.log.flush();
   }
 
+  #setQuiet(quiet: SeatedManager | undefined): void {
+    if (this.#quietSeat !== undefined) this.#quietSeat.allocating += this.#underway;
+    this.#underway = 0;
+    this.#quietSeat = quiet;
+    this.#quiet = quiet?.manager;
+  }
+
+  /**
+   * The seat of a manager whose allocation ends: from now on the seat counts it as under way.
+   *
+   * @param underway - how many there were with this one while the manager was quiet
+   */
+  #seatOfAlloc(manager: MemoryManagerAdapter, underway: number): SeatedManager {
+    // It counts this one already if the manager was quiet no more in between.
+    if (this.#underway !== underway) return this.#seats.seatOf(manager) as SeatedManager;
+    const seat = this.#quietSeat as SeatedManager;
+    this.#underway = underway - 1;
+    seat.allocating++;
+    return seat;
+  }
+
+  /** As {@link alloc}, where there is more to do than to call the manager. */
+  #allocWatched(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+    const seat = this.#seats.active ?? this.#seats.start();
+    let ptr = NULL_PTR;
+    seat.allocating++;
+    try {
+      ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
+    } catch (error) {
+      this.#allocEnded(seat, NULL_PTR);
+      return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
+    }
+    return this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream);
+  }
+
   /** The rest of the out-of-memory ladder, after the active manager has given back what it cached. */
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     try {
@@ -317,7 +356,7 @@ export class ManagerSlot {
     return ptr;
   }
 
-  /** What {@link alloc} has to do beyond the call unless the manager is alone and nobody watches. */
+  /** What {@link alloc} has to do after the call unless the manager is quiet. */
   #finishAlloc(
     seat: SeatedManager,
     ptr: DevicePtr,

@@ -68,6 +68,7 @@ export class SeatedManager {
   fillTable(): void {
     const table = this.manager.deviceInterface;
     const natives = this.#natives;
+    table.deviceCount = natives.deviceCount;
     table.askActiveDevice(natives);
     table.getMaxMemorySize = (device) => natives.getMaxMemorySize(device);
     table.getMemoryPressureThreshold = () => natives.getMemoryPressureThreshold();

@@ -113,7 +113,8 @@ export class SlotSeats {
     this.#peakReservedBytes = Math.max(this.#peakReservedBytes, this.reservedBytes + besides);
   }
 
-  #seatOf(manager: MemoryManagerAdapter): SeatedManager | undefined {
+  /** The seat of a manager that is active or drains. */
+  seatOf(manager: MemoryManagerAdapter): SeatedManager | undefined {
     return this.all().find((seat) => seat.manager === manager);
   }
 
@@ -128,7 +129,7 @@ export class SlotSeats {
       this.installed = true;
       return;
     }
-    const seat = this.#seatOf(manager) ?? this.#admit(manager);
+    const seat = this.seatOf(manager) ?? this.#admit(manager);
     this.#makeActive(seat, true);
   }
 
