@@ -8,10 +8,11 @@ import { allot, Block, DEFERRED, Front, hashOf, Heap, setStanding } from './layo
 
 const PLACE_BITS: i32 = 10;
 const PLACES: i32 = 1 << PLACE_BITS;
-// A place: behind 4 bytes that are not used the first block, and whether a request came since the hand did.
+// A place: the size of its blocks, NO_SIZE while it is empty, the first of them, and whether a request came since the hand did.
 const PLACE_SHIFT: usize = 4;
-const HEAD: usize = 4;
-const IS_USED: usize = 8;
+const NO_SIZE: f64 = -0.5;
+const HEAD: usize = 8;
+const IS_USED: usize = 12;
 const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
 /** Bit p & 63 of word p >> 6 is set while blocks wait at place p, and longer: the hand clears it. */
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
@@ -21,6 +22,7 @@ export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Fro
   const front = changetype<Front>(allot(heap, FILLED + 8 * <usize>WORDS));
   front.largestBytes = largestBytes;
   front.boundBytes = boundBytes;
+  for (let number = 0; number < PLACES; number++) store<f64>(placeOf(front, number), NO_SIZE);
   return front;
 }
 
@@ -28,29 +30,27 @@ export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Fro
 @inline
 export function popFront(front: Front, bytes: f64, scaled: f64): Block | null {
   const place = placeOf(front, numberOf(scaled));
-  const block = changetype<Block>(<usize>load<u32>(place, HEAD));
-  if (block.bytes != bytes) return null;
-  if (changetype<usize>(block) == 0) return null;
+  if (load<f64>(place) != bytes) return null;
   store<u32>(place, 1, IS_USED);
-  unlink(front, place, block);
-  return block;
+  return popAt(front, place, bytes);
 }
 
 /** Takes a block in. @returns false when its place is taken by blocks of another size */
 @inline
 export function pushFront(front: Front, block: Block, rounder: f64): bool {
-  const number = numberOf(block.bytes + rounder);
+  const bytes = block.bytes;
+  const number = numberOf(bytes + rounder);
   const place = placeOf(front, number);
-  const head = changetype<Block>(<usize>load<u32>(place, HEAD));
-  if (head.bytes != block.bytes) {
-    if (changetype<usize>(head) != 0) return false;
+  if (load<f64>(place) != bytes) {
+    if (load<f64>(place) != NO_SIZE) return false;
+    store<f64>(place, bytes);
     const word = wordOf(front, number);
     store<u64>(word, load<u64>(word, FILLED) | (<u64>1 << (number & 63)), FILLED);
   }
   setStanding(block, DEFERRED, 0);
-  block.lower = head;
+  block.lower = changetype<Block>(<usize>load<u32>(place, HEAD));
   store<u32>(place, <u32>changetype<usize>(block), HEAD);
-  front.bytes += block.bytes;
+  front.bytes += bytes;
   return true;
 }
 
@@ -71,23 +71,26 @@ export function popAtHand(front: Front, sparesUsed: bool): Block | null {
       front.hand = (number + 1) & (PLACES - 1);
       continue;
     }
-    const block = changetype<Block | null>(<usize>load<u32>(place, HEAD));
-    if (block === null) {
+    const bytes = load<f64>(place);
+    if (bytes == NO_SIZE) {
       const word = wordOf(front, number);
       store<u64>(word, load<u64>(word, FILLED) & ~(<u64>1 << (number & 63)), FILLED);
       continue;
     }
-    unlink(front, place, block);
-    return block;
+    return popAt(front, place, bytes);
   }
   return null;
 }
 
-/** Takes the first block of a place out. */
+/** Takes the first block of a place out, which has some of `bytes`. */
 @inline
-function unlink(front: Front, place: usize, block: Block): void {
-  store<u32>(place, <u32>changetype<usize>(block.lower), HEAD);
-  front.bytes -= block.bytes;
+function popAt(front: Front, place: usize, bytes: f64): Block {
+  const block = changetype<Block>(<usize>load<u32>(place, HEAD));
+  const next = <u32>changetype<usize>(block.lower);
+  store<u32>(place, next, HEAD);
+  store<f64>(place, select(bytes, NO_SIZE, next != 0));
+  front.bytes -= bytes;
+  return block;
 }
 
 /** The number of a size's place. The size plus the rounder has its units in the low bits. */

@@ -2,8 +2,6 @@ import { Block, Statistics } from './layout';
 
 const TOTALS: usize = offsetof<Statistics>('allocatedTotal');
 const BLOCKS: usize = offsetof<Statistics>('blocksRoom');
-const BYTES: usize = offsetof<Block>('bytes');
-const REQUESTED: usize = offsetof<Block>('requested');
 
 // Allocated and requested bytes lie side by side and are counted at once, and so are blocks and their total.
 
@@ -11,7 +9,7 @@ const REQUESTED: usize = offsetof<Block>('requested');
 @inline
 export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f64): void {
   const at = changetype<usize>(statistics);
-  const more = f64x2.replace_lane(f64x2.splat(bytes), 1, requestedBytes);
+  const more = pairOf(bytes, requestedBytes);
   const room = f64x2.sub(v128.load(at), more);
   const blocks = f64x2.add(v128.load(at, BLOCKS), f64x2(-1, 1));
   v128.store(at, room);
@@ -26,8 +24,7 @@ export function countTaken(statistics: Statistics, requestedBytes: f64, bytes: f
 @inline
 export function countFreed(statistics: Statistics, block: Block): void {
   const at = changetype<usize>(statistics);
-  const gone = v128.load64_lane(changetype<usize>(block), v128.load64_zero(changetype<usize>(block), BYTES), 1, REQUESTED);
-  const room = f64x2.add(v128.load(at), gone);
+  const room = f64x2.add(v128.load(at), pairOf(block.bytes, block.requested));
   v128.store(at, room);
   statistics.blocksRoom += 1;
   if (f64x2.extract_lane(room, 0) > statistics.cachedPeakRoom) noteCached(statistics);
@@ -77,4 +74,9 @@ function noteCached(statistics: Statistics): void {
   const peak = max(statistics.cachedPeak, unused + statistics.allocatedRoom);
   statistics.cachedPeak = peak;
   statistics.cachedPeakRoom = peak - unused;
+}
+
+@inline
+function pairOf(bytes: f64, requestedBytes: f64): v128 {
+  return f64x2.replace_lane(f64x2.splat(bytes), 1, requestedBytes);
 }
