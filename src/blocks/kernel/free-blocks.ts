@@ -1,7 +1,7 @@
 import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
 import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
-import { createFront, popAtHand, popFront, pushFront } from './front';
+import { createFront, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
 import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, Statistics, setStanding, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
@@ -113,11 +113,12 @@ export function giveBack(block: Block, slot: usize): void {
   join(partFor(home, block.bytes), block);
 }
 
-/** Takes the next block at the hand out of the front. Those in the front are found by address as live ones are. */
-function popDeferred(front: Front, sparesUsed: bool): Block | null {
-  const block = popAtHand(front, sparesUsed);
-  if (block !== null) leave(block);
-  return block;
+/** Joins the first block of a place with its neighbours. Those in the front are found by address as live ones are. */
+@inline
+function joinAt(free: FreeBlocks, front: Front, place: usize): Block {
+  const block = popAt(front, place);
+  leave(block);
+  return join(free, block);
 }
 
 /** Takes a block out of the index. */
@@ -171,16 +172,20 @@ export function takeOut(block: Block): void {
 export function flushFront(free: FreeBlocks): void {
   const front = free.front;
   if (front === null) return;
-  for (let block = popDeferred(front, false); block !== null; block = popDeferred(front, false)) join(free, block);
+  for (let place = placeAtHand(front, false); place != 0; place = placeAtHand(front, false)) {
+    while (!isEmpty(place)) joinAt(free, front, place);
+  }
 }
 
 /** Joins deferred blocks until one of at least `bytes` is free. @returns it, or null when all are joined */
 export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
   const front = free.front;
   if (front === null) return null;
-  for (let block = popDeferred(front, false); block !== null; block = popDeferred(front, false)) {
-    const whole = join(free, block);
-    if (whole.bytes >= bytes) return whole;
+  for (let place = placeAtHand(front, false); place != 0; place = placeAtHand(front, false)) {
+    while (!isEmpty(place)) {
+      const whole = joinAt(free, front, place);
+      if (whole.bytes >= bytes) return whole;
+    }
   }
   return null;
 }
@@ -188,7 +193,10 @@ export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
 /** Joins deferred blocks until a quarter less wait than may. */
 function easeFront(free: FreeBlocks, front: Front): void {
   const most = front.boundBytes * 0.75;
-  while (front.bytes > most) join(free, popDeferred(front, true)!);
+  while (front.bytes > most) {
+    const place = placeAtHand(front, true);
+    while (!isEmpty(place) && front.bytes > most) joinAt(free, front, place);
+  }
 }
 
 /** Moves every free block into others of another group, joined with their neighbours there. O(free blocks). */

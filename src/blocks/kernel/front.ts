@@ -32,7 +32,7 @@ export function popFront(front: Front, bytes: f64, scaled: f64): Block | null {
   const place = placeOf(front, numberOf(scaled));
   if (load<f64>(place) != bytes) return null;
   store<u32>(place, 1, IS_USED);
-  return popAt(front, place, bytes);
+  return popAt(front, place);
 }
 
 /** Takes a block in. @returns false when its place is taken by blocks of another size */
@@ -42,7 +42,7 @@ export function pushFront(front: Front, block: Block, rounder: f64): bool {
   const number = numberOf(bytes + rounder);
   const place = placeOf(front, number);
   if (load<f64>(place) != bytes) {
-    if (load<f64>(place) != NO_SIZE) return false;
+    if (!isEmpty(place)) return false;
     store<f64>(place, bytes);
     const word = wordOf(front, number);
     store<u64>(word, load<u64>(word, FILLED) | (<u64>1 << (number & 63)), FILLED);
@@ -54,8 +54,8 @@ export function pushFront(front: Front, block: Block, rounder: f64): bool {
   return true;
 }
 
-/** Takes a block out at the hand, or gives null when none waits. O(places / 64) at most. */
-export function popAtHand(front: Front, sparesUsed: bool): Block | null {
+/** Moves the hand on to a place where blocks wait, and gives it, or 0 when none waits. O(places / 64) at most. */
+export function placeAtHand(front: Front, sparesUsed: bool): usize {
   while (front.bytes != 0) {
     const hand = front.hand;
     const bits = load<u64>(wordOf(front, hand), FILLED) & (<u64>-1 << (hand & 63));
@@ -71,20 +71,26 @@ export function popAtHand(front: Front, sparesUsed: bool): Block | null {
       front.hand = (number + 1) & (PLACES - 1);
       continue;
     }
-    const bytes = load<f64>(place);
-    if (bytes == NO_SIZE) {
+    if (isEmpty(place)) {
       const word = wordOf(front, number);
       store<u64>(word, load<u64>(word, FILLED) & ~(<u64>1 << (number & 63)), FILLED);
       continue;
     }
-    return popAt(front, place, bytes);
+    return place;
   }
-  return null;
+  return 0;
 }
 
-/** Takes the first block of a place out, which has some of `bytes`. */
+/** Tells whether no block waits at a place. */
 @inline
-function popAt(front: Front, place: usize, bytes: f64): Block {
+export function isEmpty(place: usize): bool {
+  return load<f64>(place) == NO_SIZE;
+}
+
+/** Takes the first block of a place out; one waits there. */
+@inline
+export function popAt(front: Front, place: usize): Block {
+  const bytes = load<f64>(place);
   const block = changetype<Block>(<usize>load<u32>(place, HEAD));
   const next = <u32>changetype<usize>(block.lower);
   store<u32>(place, next, HEAD);
