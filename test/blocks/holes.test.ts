@@ -1,0 +1,189 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { Holes } from '../../src/blocks/holes.js';
+import { FREED, kernel } from '../../src/blocks/kernel.js';
+import { TableBench } from './table-bench.js';
+
+const RANGE_PAGES = 64;
+const HOLES = -1;
+
+type Step = { readonly grow: number } | { readonly allocate: number } | { readonly free: number } | { readonly reclaim: number };
+
+/** One address range, the pages of which come and go. */
+class Range {
+  readonly bench = new TableBench();
+  readonly idle = this.bench.free();
+  readonly kept = this.bench.free({ group: HOLES, fit: 'exact' });
+  readonly holes: Holes;
+  readonly pageBytes: number;
+  readonly live: number[] = [];
+
+  constructor(pageBytes: number) {
+    this.pageBytes = pageBytes;
+    this.holes = new Holes(this.kept, this.idle, pageBytes);
+    this.holes.keep(this.bench.table.create(pageBytes * 2 ** 20, RANGE_PAGES * pageBytes, this.kept));
+  }
+
+  perform(step: Step): void {
+    if ('grow' in step) this.grow(step.grow);
+    else if ('allocate' in step) this.allocate(step.allocate);
+    else if ('free' in step) this.free(step.free);
+    else this.reclaim(step.reclaim);
+  }
+
+  /** Fills the site that is found for `bytes` where no free block has them. @returns the free block, or NONE */
+  grow(bytes: number): number {
+    const { holes, bench, pageBytes } = this;
+    if (this.idle.fit(bytes) !== NONE) return NONE;
+    const hole = holes.findSite(bytes);
+    if (hole === NONE) {
+      expect(Math.max(0, ...this.rooms())).toBeLessThan(bytes);
+      return NONE;
+    }
+    const { siteAddress, siteBytes, siteRoom } = holes;
+    const start = bench.table.addressOf(hole);
+    const room = bench.table.bytesOf(hole);
+    expect(siteAddress).toBeGreaterThanOrEqual(start);
+    expect(siteAddress + siteRoom).toBeLessThanOrEqual(start + room);
+    expect([siteAddress % pageBytes, siteBytes % pageBytes, siteRoom % pageBytes]).toEqual([0, 0, 0]);
+    const block = holes.fill(hole, siteAddress, siteBytes);
+    bench.stats.reserved(siteBytes);
+    expect(bench.table.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
+    if (siteBytes < room) expect(bench.table.bytesOf(block) - pageBytes).toBeLessThan(bytes);
+    return block;
+  }
+
+  allocate(bytes: number): void {
+    const ptr = kernel.allocate(this.idle.place, bytes, USER_LOCK);
+    if (ptr !== 0) this.live.push(ptr);
+  }
+
+  free(index: number): void {
+    if (this.live.length === 0) return;
+    const [ptr = 0] = this.live.splice(index % this.live.length, 1);
+    expect(kernel.release(this.bench.table.heap, ptr, USER_LOCK)).toBe(FREED);
+  }
+
+  /** Gives back the pages of the block that is found for `bytes`. */
+  reclaim(bytes: number): void {
+    const { holes, idle, bench } = this;
+    const gives = idle.toArray().map((block) => holes.wholePages(block));
+    const block = holes.reclaimable(bytes, 0);
+    if (block === NONE) {
+      // Those beside the last site are spared, a few.
+      expect(gives.filter((given) => given > 0).length).toBeLessThanOrEqual(2);
+      return;
+    }
+    const given = holes.wholePages(block);
+    expect(given).toBeGreaterThan(0);
+    holes.punch(block);
+    bench.stats.released(given);
+  }
+
+  /** What each hole would hold with the free blocks beside it. */
+  rooms(): number[] {
+    const { table } = this.bench;
+    const idleBytes = (block: number) => (block !== NONE && this.idle.has(block) ? table.bytesOf(block) : 0);
+    return this.holes
+      .toArray()
+      .map((hole) => idleBytes(table.previousOf(hole)) + table.bytesOf(hole) + idleBytes(table.nextOf(hole)));
+  }
+
+  check(): void {
+    const { table, stats } = this.bench;
+    table.checkInvariants();
+    expect([this.idle.isSound, this.kept.isSound]).toEqual([true, true]);
+    const holes = this.holes.toArray();
+    expect(this.holes.count).toBe(holes.length);
+    for (const hole of holes) {
+      expect([table.addressOf(hole) % this.pageBytes, table.bytesOf(hole) % this.pageBytes]).toEqual([0, 0]);
+      expect(table.isHole(table.nextOf(hole))).toBe(false);
+    }
+    const holeBytes = holes.reduce((sum, hole) => sum + table.bytesOf(hole), 0);
+    expect(stats.reservedBytes + holeBytes).toBe(RANGE_PAGES * this.pageBytes);
+  }
+}
+
+const bytes = (maxPages: number) => fc.integer({ min: 1, max: maxPages * 4096 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ grow: bytes(12) }) },
+  { weight: 5, arbitrary: fc.record({ allocate: bytes(3) }) },
+  { weight: 4, arbitrary: fc.record({ free: fc.nat() }) },
+  { weight: 2, arbitrary: fc.record({ reclaim: bytes(6) }) },
+);
+
+describe('Holes', () => {
+  test.each([4096, 3 * 4096, 16])('keep their order through any program with pages of %i bytes', (pageBytes) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (program) => {
+        const range = new Range(pageBytes);
+        for (const each of program) {
+          range.perform(each);
+          range.check();
+        }
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  describe('findSite', () => {
+    test('takes the fewest pages beside a free block', () => {
+      const range = new Range(4096);
+      range.grow(3 * 4096);
+      expect(range.holes.findSite(3 * 4096 + 1)).not.toBe(NONE);
+      expect(range.holes.siteBytes).toBe(4096);
+    });
+
+    test('takes the end of a hole when that needs fewer pages than its start', () => {
+      const range = new Range(4096);
+      range.grow(RANGE_PAGES * 4096);
+      for (const pages of [1, 8, 1]) range.allocate(pages * 4096);
+      range.free(1);
+      range.reclaim(8 * 4096);
+      range.free(1);
+      const hole = range.holes.findSite((RANGE_PAGES - 9 + 2) * 4096);
+      expect(range.holes.siteBytes).toBe(2 * 4096);
+      expect(range.holes.siteAddress).toBe(range.bench.table.addressOf(hole) + 6 * 4096);
+      expect(range.holes.siteRoom).toBe(2 * 4096);
+      // The free block that will grow is the only one.
+      expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
+    });
+
+    test('finds none when no hole and its free neighbours have the room', () => {
+      const range = new Range(4096);
+      expect(range.holes.findSite(RANGE_PAGES * 4096 + 1)).toBe(NONE);
+    });
+  });
+
+  describe('reclaimable', () => {
+    test('spares the free blocks beside the site', () => {
+      const range = new Range(4096);
+      const block = range.grow(4 * 4096);
+      range.holes.findSite(6 * 4096);
+      expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
+      range.holes.findSite(1);
+      expect([NONE, block]).toContain(range.holes.reclaimable(4096, 0));
+    });
+
+    test('takes the smallest that suffices, or else the one that gives most', () => {
+      const range = new Range(4096);
+      range.grow(RANGE_PAGES * 4096);
+      for (const pages of [2, 1, 8, 1, 4, 1]) range.allocate(pages * 4096);
+      for (const index of [4, 2, 0]) range.free(index);
+      range.allocate((RANGE_PAGES - 17) * 4096);
+      const given = (needed: number) => range.holes.wholePages(range.holes.reclaimable(needed, 0)) / 4096;
+      expect([given(4096), given(3 * 4096), given(5 * 4096), given(20 * 4096)]).toEqual([2, 4, 8, 8]);
+    });
+
+    test('leaves blocks alone that give less than the least', () => {
+      const range = new Range(4096);
+      range.grow(RANGE_PAGES * 4096);
+      range.allocate(2 * 4096);
+      range.allocate((RANGE_PAGES - 2) * 4096);
+      range.free(0);
+      expect(range.holes.reclaimable(4096, 2 * 4096 + 1)).toBe(NONE);
+      expect(range.holes.reclaimable(4096, 2 * 4096)).not.toBe(NONE);
+    });
+  });
+});
