@@ -14,7 +14,7 @@ export interface FrontBounds {
 /** How many bytes may be deferred at least. */
 const LEAST_BOUND_BYTES = 48 * KiB;
 /** What share of the bytes that a device has left may be deferred: where memory is short, blocks are joined at once. */
-const SHARE_OF_ROOM = 1 / 16;
+const SHARE_OF_ROOM = 1 / 4;
 
 /**
  * Lets as many bytes wait in the front as go with the bytes that the manager holds.

@@ -93,11 +93,13 @@ describe('PoolMemoryManager on traces', () => {
   });
 
   describe.each([4 * KiB, 16 * KiB, 64 * KiB])('with pages of %i bytes', (granularityBytes) => {
-    test.each(NAMES)('completes %s on a device with 3 % more than the peak of live bytes', (name) => {
-      const replay = new Replay(traces[name], granularityBytes, Math.floor(traces[name].peakLiveBytes * 1.03));
-      replay.run();
-      replay.manager.checkInvariants();
-      expect(replay.manager.getMemoryStats(0).ooms).toBe(0);
+    test.each(NAMES)('completes %s on a device with 3 % more than the peak of live bytes, or a little more than that', (name) => {
+      for (const more of [0.03, 0.031, 0.033, 0.035, 0.04, 0.05]) {
+        const replay = new Replay(traces[name], granularityBytes, Math.floor(traces[name].peakLiveBytes * (1 + more)));
+        replay.run();
+        replay.manager.checkInvariants();
+        expect(replay.manager.getMemoryStats(0).ooms).toBe(0);
+      }
     });
   });
 
