@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
-import { kernel } from '../../src/blocks/kernel.js';
+import { kernel, UNKNOWN } from '../../src/blocks/kernel.js';
 import { KERNEL_BYTES } from '../../src/blocks/kernel-bytes.js';
 import { MiB } from '../../src/core/units.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
@@ -49,6 +49,15 @@ describe('kernel', () => {
   });
 
   describe('release', () => {
+    test.each([0, USER_LOCK])('knows no block where none is, whichever locks are cleared: %i', (locks) => {
+      const { table } = new TableBench();
+      const edge = () => [...new Uint32Array(kernel.memory.buffer, 0, 16)];
+      const before = edge();
+      expect(kernel.release(table.heap, 2 ** 40, locks)).toBe(UNKNOWN);
+      // All tables share the row of null.
+      expect(edge()).toEqual(before);
+    });
+
     test('leaves a block with further users to the manager, as active until it is retired', () => {
       const bench = new TableBench();
       const home = bench.free();

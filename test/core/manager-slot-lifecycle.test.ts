@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from 'vitest';
 import { DefaultMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import type { ManagerSlot } from '../../src/core/manager-slot.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import { MiB } from '../../src/core/units.js';
 import { installed, memoryError, PlainManager, simulatedRuntime } from './fakes.js';
@@ -18,6 +20,14 @@ class ScriptedManager extends PlainManager {
   override shutdown(): void {
     super.shutdown();
     this.onShutdown();
+  }
+}
+
+function allocOrError(slot: ManagerSlot): unknown {
+  try {
+    return slot.alloc(100, true);
+  } catch (error) {
+    return error;
   }
 }
 
@@ -300,6 +310,24 @@ describe('ManagerSlot', () => {
       expect(() => runtime.slot.unlock(ptr, true)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr }));
       expect(runtime.slot.allocated(ptr)).toBe(0);
       expect(runtime.slot.isUserLocked(ptr)).toBe(false);
+    });
+
+    test.each([
+      ['counts its blocks', caching],
+      ['does not count its blocks', () => new PlainManager()],
+    ])('leaves nothing behind from inside an allocation of a manager that %s', (_, create) => {
+      const { device, runtime } = simulatedRuntime();
+      const { slot } = runtime;
+      const manager = installed(create(), runtime);
+      device.failWhen(() => {
+        if (!slot.closed) slot.close();
+        return false;
+      });
+      const outcome = allocOrError(slot);
+      if (outcome instanceof Error) expect(outcome).toBeInstanceOf(MemoryError);
+      device.failWhen(undefined);
+      if (!slot.closed) slot.close();
+      expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
     });
 
     test('stops the other managers when a listener throws', () => {

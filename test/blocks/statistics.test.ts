@@ -1,0 +1,172 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { USER_LOCK } from '../../src/blocks/block-table.js';
+import { FREED, kernel } from '../../src/blocks/kernel.js';
+import { TableBench } from './table-bench.js';
+
+/** A quantity as `MemoryStats` gives it, counted the plain way. */
+class Quantity {
+  current = 0;
+  peak = 0;
+  total = 0;
+
+  add(amount: number): void {
+    this.current += amount;
+    this.peak = Math.max(this.peak, this.current);
+    this.total += Math.max(amount, 0);
+  }
+}
+
+interface Held {
+  readonly pointer: number;
+  readonly requested: number;
+  readonly bytes: number;
+  readonly hasUsers: boolean;
+}
+
+/** Free blocks with a front, beside a naive count of what is done to them. */
+class Counted {
+  readonly bench = new TableBench();
+  readonly free = this.bench.free();
+  readonly requested = new Quantity();
+  readonly allocated = new Quantity();
+  readonly blocks = new Quantity();
+  readonly reserved = new Quantity();
+  readonly held: Held[] = [];
+  readonly pending: { readonly block: number; readonly bytes: number }[] = [];
+  deferred = 0;
+  activePeak = 0;
+  cachedPeak = 0;
+
+  constructor() {
+    this.free.addFront(512, 4096);
+  }
+
+  reserve(bytes: number): void {
+    this.bench.fill(bytes, this.free);
+    this.reserved.add(bytes);
+  }
+
+  /** Gives back one free block of those that are whole segments, if there is any. */
+  giveBack(): void {
+    this.free.flush();
+    const block = this.free.toArray().find((each) => this.bench.table.isWholeSegment(each));
+    if (block === undefined) return;
+    const bytes = this.bench.table.bytesOf(block);
+    kernel.takeOut(block);
+    this.bench.table.remove(block);
+    this.bench.stats.released(bytes);
+    this.reserved.add(-bytes);
+  }
+
+  allocate(requested: number, hasUsers: boolean): void {
+    const pointer = kernel.allocate(this.free.place, requested, USER_LOCK);
+    if (pointer === 0) return;
+    const block = this.bench.table.findLive(pointer);
+    if (hasUsers) kernel.setHasUsers(block, 1);
+    const bytes = this.bench.table.bytesOf(block);
+    this.held.push({ pointer, requested, bytes, hasUsers });
+    this.#count(requested, bytes, 1);
+  }
+
+  /** @param holdsAgain - whether the manager cannot take the block back, when it has further users */
+  release(index: number, holdsAgain: boolean): void {
+    const at = index % Math.max(this.held.length, 1);
+    const held = this.held[at];
+    if (held === undefined) return;
+    const outcome = kernel.release(this.bench.table.heap, held.pointer, USER_LOCK);
+    if (!held.hasUsers) expect(outcome).toBe(FREED);
+    else if (holdsAgain) {
+      kernel.holdAgain(outcome, USER_LOCK);
+      return;
+    }
+    this.held.splice(at, 1);
+    if (held.hasUsers) {
+      this.pending.push({ block: outcome, bytes: held.bytes });
+      this.deferred += held.bytes;
+    }
+    this.#count(-held.requested, -held.bytes, -1);
+  }
+
+  retire(): void {
+    const first = this.pending.shift();
+    if (first === undefined) return;
+    kernel.retire(first.block);
+    this.deferred -= first.bytes;
+  }
+
+  check(): void {
+    const active = this.allocated.current + this.deferred;
+    const cached = this.reserved.current - active;
+    this.activePeak = Math.max(this.activePeak, active);
+    this.cachedPeak = Math.max(this.cachedPeak, cached);
+    expect(this.bench.stats.snapshot()).toMatchObject({
+      requestedBytes: { ...this.requested },
+      allocatedBytes: { ...this.allocated },
+      blocks: { ...this.blocks },
+      reservedBytes: { ...this.reserved },
+      activeBytes: { current: active, peak: this.activePeak, total: this.allocated.total },
+      cachedBytes: { current: cached, peak: this.cachedPeak },
+    });
+  }
+
+  #count(requested: number, bytes: number, blocks: number): void {
+    this.requested.add(requested);
+    this.allocated.add(bytes);
+    this.blocks.add(blocks);
+  }
+}
+
+const step: fc.Arbitrary<(counted: Counted) => void> = fc.oneof(
+  { weight: 2, arbitrary: fc.integer({ min: 1, max: 300 }).map((units) => (it: Counted) => it.reserve(16 * units)) },
+  { weight: 1, arbitrary: fc.constant((it: Counted) => it.giveBack()) },
+  {
+    weight: 8,
+    arbitrary: fc.tuple(fc.integer({ min: 1, max: 700 }), fc.nat(3)).map(
+      ([bytes, dice]) =>
+        (it: Counted) =>
+          it.allocate(bytes, dice === 0),
+    ),
+  },
+  {
+    weight: 7,
+    arbitrary: fc.tuple(fc.nat(), fc.boolean()).map(
+      ([index, fails]) =>
+        (it: Counted) =>
+          it.release(index, fails),
+    ),
+  },
+  { weight: 2, arbitrary: fc.constant((it: Counted) => it.retire()) },
+);
+
+describe('MemoryStats', () => {
+  test('counts as a naive model does after every step of any program', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (program) => {
+        const counted = new Counted();
+        for (const perform of program) {
+          perform(counted);
+          counted.check();
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('notes a peak that comes of a block that is held again', () => {
+    const bench = new TableBench();
+    const free = bench.free();
+    const [block = 0] = bench.cut([512], free);
+    const pointer = kernel.handOut(block, 500, USER_LOCK);
+    kernel.setHasUsers(block, 1);
+    kernel.release(bench.table.heap, pointer, USER_LOCK);
+    // As an event that cannot be recorded may be told of to a program that allocates.
+    kernel.handOut(bench.segment(256, free), 250, USER_LOCK);
+    kernel.holdAgain(block, USER_LOCK);
+    expect(bench.stats.snapshot()).toMatchObject({
+      requestedBytes: { current: 750, peak: 750 },
+      allocatedBytes: { current: 768, peak: 768 },
+      blocks: { current: 2, peak: 2 },
+    });
+  });
+});
