@@ -237,6 +237,19 @@ describe('ManagerSlot', () => {
         { slot: 'ordinary', current: second, previous: first, active: second },
       ]);
     });
+
+    test('serves the first allocation when a swap listener calls it', () => {
+      const { device, runtime } = simulatedRuntime();
+      const { slot } = runtime;
+      const manager = new PlainManager();
+      runtime.events.on('swap', () => {
+        if (slot.installed === null) slot.install(manager);
+      });
+      const ptr = slot.alloc(100, true);
+      expect([slot.active, slot.liveBlocks, slot.allocated(ptr)]).toEqual([manager, 1, 100]);
+      slot.unlock(ptr, true);
+      expect(device.liveBytes).toBe(0);
+    });
   });
 
   describe('stopped event', () => {
