@@ -125,7 +125,8 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     for (const part of idle.parts) {
       part.flush();
       for (const block of part.toArray()) {
-        if (!this.blocks.isWholeSegment(block)) continue;
+        // A native call before may have come back with an allocation.
+        if (!part.has(block) || !this.blocks.isWholeSegment(block)) continue;
         part.takeOut(block);
         try {
           this.nativeRelease(block);

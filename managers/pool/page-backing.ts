@@ -61,71 +61,94 @@ export class PageBacking implements Backing {
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts;
-    let hole = this.#findSite(bytes, failure);
+    let hole = this.#findSpot(bytes, failure);
     if (hole === NONE) return NONE;
     const peak = this.#limit.peakWith(bytes);
     const limit = this.#limit.limitFor(peak);
-    if (this.#holdsWithSite() > limit && this.#isShredded) {
+    if (this.#holdsWithSpot() > limit && this.#isShredded) {
       this.#unite();
-      hole = this.#findSite(bytes, failure);
+      hole = this.#findSpot(bytes, failure);
       if (hole === NONE) return NONE;
     }
-    if (this.#holdsWithSite() > limit) {
-      this.#reclaim(this.#holdsWithSite() - limit, MIN_PIECE_SHARE * stats.reservedBytes);
-      this.#reclaim(this.#holdsWithSite() - this.#limit.capacityBytes, 0);
-      hole = this.#findSite(bytes, failure);
+    if (this.#holdsWithSpot() > limit) {
+      this.#reclaim(this.#holdsWithSpot() - limit, MIN_PIECE_SHARE * stats.reservedBytes);
+      this.#reclaim(this.#holdsWithSpot() - this.#limit.capacityBytes, 0);
+      hole = this.#findSpot(bytes, failure);
       if (hole === NONE) return NONE;
     }
     const block = this.#commit(hole, this.#step(peak), failure);
-    if (block !== NONE) return block;
+    if (this.#has(block, bytes)) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    hole = this.#findSite(bytes, failure);
-    return hole === NONE ? NONE : this.#commit(hole, this.#holes.siteBytes, failure);
+    hole = this.#findSpot(bytes, failure);
+    if (hole === NONE) return NONE;
+    const last = this.#commit(hole, this.#holes.spotBytes, failure);
+    return this.#has(last, bytes) ? last : NONE;
   }
 
   trim(): void {
-    for (const block of this.#parts.idle.toArray()) if (this.#holes.wholePages(block) > 0) this.#decommit(block);
+    const { idle } = this.#parts;
+    for (const block of idle.toArray()) {
+      // A native call before may have come back with an allocation.
+      if (idle.has(block) && this.#holes.wholePages(block) > 0) this.#decommit(block);
+    }
   }
 
   close(): void {
     const { blocks } = this.#parts;
     for (const hole of this.#holes.toArray()) {
-      if (!blocks.isWholeSegment(hole)) continue;
-      const at = this.#ranges.findIndex((range) => range.firstPage === blocks.addressOf(hole));
-      const range = this.#ranges[at]!;
-      this.#virtual.release(range.start, range.bytes);
-      this.#ranges.splice(at, 1);
+      if (!blocks.isHole(hole) || !blocks.isWholeSegment(hole)) continue;
+      const range = this.#ranges.find(({ firstPage }) => firstPage === blocks.addressOf(hole))!;
       this.#holes.give(hole);
+      try {
+        this.#virtual.release(range.start, range.bytes);
+      } catch (error) {
+        this.#holes.keep(hole);
+        throw error;
+      }
+      this.#ranges.splice(this.#ranges.indexOf(range), 1);
       blocks.remove(hole);
     }
   }
 
-  /** Finds a site for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
-  #findSite(bytes: number, failure: { cause: unknown }): number {
-    return this.#holes.findSite(bytes) || (this.#addRange(bytes, failure) ? this.#holes.findSite(bytes) : NONE);
+  /** Tells whether committing made a block of at least `bytes`: the call may have come back and taken what lay beside. */
+  #has(block: number, bytes: number): boolean {
+    return block !== NONE && this.#parts.blocks.bytesOf(block) >= bytes;
   }
 
-  /** Bytes that the pool holds once the site has what it needs. */
-  #holdsWithSite(): number {
-    return this.#parts.stats.reservedBytes + this.#holes.siteBytes;
+  /** Finds a spot for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
+  #findSpot(bytes: number, failure: { cause: unknown }): number {
+    return this.#holes.findSpot(bytes) || (this.#addRange(bytes, failure) ? this.#holes.findSpot(bytes) : NONE);
   }
 
-  /** How many bytes to commit at the site. */
+  /** Bytes that the pool holds once the spot has what it needs. */
+  #holdsWithSpot(): number {
+    return this.#parts.stats.reservedBytes + this.#holes.spotBytes;
+  }
+
+  /** How many bytes to commit at the spot. */
   #step(peakBytes: number): number {
-    const { siteBytes, siteRoom } = this.#holes;
-    const step = this.#limit.stepFor(siteBytes, peakBytes);
+    const { spotBytes, spotRoom } = this.#holes;
+    const step = this.#limit.stepFor(spotBytes, peakBytes);
     const least = Math.min(MIN_STEP_BYTES, this.#limit.roomBytes);
     const pages = Math.floor(Math.max(step, least) / this.#pageBytes) * this.#pageBytes;
-    return Math.max(siteBytes, Math.min(pages, siteRoom));
+    return Math.max(spotBytes, Math.min(pages, spotRoom));
   }
 
-  /** Commits `bytes` at the site. @returns the free block that holds them, or NONE */
+  /** Commits `bytes` at the spot. @returns the free block that holds them, or NONE */
   #commit(hole: number, bytes: number, failure: { cause: unknown }): number {
     const { idle, stats } = this.#parts;
-    const address = this.#holes.siteAddress;
-    if (!askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure)) return NONE;
+    const address = this.#holes.spotAddress;
+    // The call may come back with an allocation, which must not find this hole.
+    this.#holes.give(hole);
+    let isDone = false;
+    try {
+      isDone = askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure);
+    } finally {
+      if (!isDone) this.#holes.keep(hole);
+    }
+    if (!isDone) return NONE;
     const block = this.#holes.fill(hole, address, bytes);
     stats.reserved(bytes);
     boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
@@ -145,7 +168,7 @@ export class PageBacking implements Backing {
     this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holes.count);
   }
 
-  /** Decommits free pages until `bytes` were, leaving the site's neighbours and pieces below `leastBytes` alone. */
+  /** Decommits free pages until `bytes` were, leaving the spot's neighbours and pieces below `leastBytes` alone. */
   #reclaim(bytes: number, leastBytes: number): void {
     let isSettled = false;
     for (let left = bytes; left > 0; ) {
@@ -159,8 +182,15 @@ export class PageBacking implements Backing {
 
   /** Takes the whole pages of a free block away. @returns their bytes */
   #decommit(block: number): number {
+    const { idle } = this.#parts;
     const bytes = this.#holes.wholePages(block);
-    this.#virtual.decommit(this.#holes.firstPage(block) as DevicePtr, bytes);
+    idle.takeOut(block);
+    try {
+      this.#virtual.decommit(this.#holes.firstPage(block) as DevicePtr, bytes);
+    } catch (error) {
+      idle.join(block);
+      throw error;
+    }
     this.#holes.punch(block);
     this.#parts.stats.released(bytes);
     return bytes;

@@ -81,8 +81,14 @@ export class SegmentBacking implements Backing {
       if (size < leastBytes) return;
       if (!isSettled) this.#parts.settle();
       isSettled = true;
-      deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
+      // The call may come back with an allocation, which must not get this block.
       idle.takeOut(block);
+      try {
+        deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
+      } catch (error) {
+        idle.putIn(block);
+        throw error;
+      }
       blocks.remove(block);
       stats.released(size);
       left -= size;

@@ -136,11 +136,6 @@ export class FreeBlocks {
     return kernel.freeBehind(this.place, block);
   }
 
-  /** The largest block in these bins of less than `bytes`, or NONE. */
-  below(bytes: number): number {
-    return kernel.below(this.place, bytes);
-  }
-
   /** Takes a block out and leaves what it has more than `bytes` in, where that is worth a block. */
   carve(block: number, bytes: number): void {
     kernel.carve(block, bytes);

@@ -5,7 +5,7 @@ import { kernel } from './kernel.js';
  * Parts of address ranges without memory behind them: blocks that begin and end at page boundaries, of which no two are
  * neighbours, and which are never joined with free blocks.
  *
- * Memory comes into the {@link findSite site}, a part of a hole; whole pages of free blocks become holes by {@link punch}.
+ * Memory comes into the {@link findSpot spot}, a part of a hole; whole pages of free blocks become holes by {@link punch}.
  */
 export class Holes {
   readonly #free: FreeBlocks;
@@ -26,7 +26,7 @@ export class Holes {
     return kernel.holeCount(this.#place);
   }
 
-  /** Enters a block that is in no bins and has no hole beside it. */
+  /** Enters a block that is in no bins, joined with the holes beside it. */
   keep(hole: number): void {
     kernel.keepHole(this.#place, hole);
   }
@@ -43,37 +43,41 @@ export class Holes {
 
   /**
    * Finds a part of a hole that makes a free block of at least `bytes` when memory comes to it: with the fewest new pages, as
-   * far as the 32 largest free blocks tell, else a part of the smallest hole that has the room. It is the site until the
+   * far as the 32 largest free blocks tell, else a part of the smallest hole that has the room. It is the spot until the
    * next search.
    *
    * @returns the hole, or NONE when none has the room
    */
-  findSite(bytes: number): number {
-    return kernel.findSite(this.#place, bytes);
+  findSpot(bytes: number): number {
+    return kernel.findSpot(this.#place, bytes);
   }
 
-  get siteAddress(): number {
-    return kernel.siteAddress(this.#place);
+  get spotAddress(): number {
+    return kernel.spotAddress(this.#place);
   }
 
-  /** What has to come to the site at least. */
-  get siteBytes(): number {
-    return kernel.siteBytes(this.#place);
+  /** What has to come to the spot at least. */
+  get spotBytes(): number {
+    return kernel.spotBytes(this.#place);
   }
 
-  /** What may come to the site at most. */
-  get siteRoom(): number {
-    return kernel.siteRoom(this.#place);
+  /** What may come to the spot at most. */
+  get spotRoom(): number {
+    return kernel.spotRoom(this.#place);
   }
 
-  /** Makes a part of a hole, whole pages, free and joins it with its neighbours. @returns the whole */
+  /**
+   * Makes a part of a hole that was {@link give taken out}, whole pages, free and joins it with its neighbours; the rest is kept.
+   *
+   * @returns the whole free block
+   */
   fill(hole: number, address: number, bytes: number): number {
     return kernel.fill(this.#place, hole, address, bytes);
   }
 
   /**
    * A free block whose whole pages should be given back: the smallest that gives `bytes`, else one that gives much; none that
-   * gives less than `leastBytes` or lies beside the site. O(log n) for each of at most 17 blocks looked at, amortised.
+   * gives less than `leastBytes` or lies beside the spot. O(log n) for each of at most 17 blocks looked at, amortised.
    *
    * @returns NONE when none gives any
    */
@@ -91,7 +95,7 @@ export class Holes {
     return kernel.wholePages(this.#place, block);
   }
 
-  /** Makes the whole pages of a free block a hole, of which it has one at least. */
+  /** Makes the whole pages of a free block that was taken out a hole, of which it has one at least; the rest is free. */
   punch(block: number): void {
     kernel.punch(this.#place, block);
   }

@@ -12,7 +12,7 @@ type Block = number;
 type Place = number;
 
 /**
- * The kernel: block tables, address index, free blocks and counters of all managers of an isolate, in WebAssembly, since
+ * The kernel: block tables, address index, free blocks, holes and counters of all managers of an isolate, in WebAssembly, since
  * JavaScript boxes the numbers that addresses are and cannot lay rows out in memory. Its sources and the meaning of each
  * function are in `kernel/index.ts`. A call costs some 4 ns.
  */
@@ -70,7 +70,6 @@ export interface Kernel {
   take(source: Place, requested: number): Block;
   usable(source: Place, bytes: number): Block;
   fit(source: Place, bytes: number): Block;
-  below(source: Place, bytes: number): Block;
   cutTail(home: Place, block: Block, bytes: number): void;
   carve(block: Block, bytes: number): void;
   putIn(home: Place, block: Block): void;
@@ -90,10 +89,10 @@ export interface Kernel {
   keepHole(source: Place, hole: Block): void;
   giveHole(source: Place, hole: Block): void;
   holeCount(source: Place): number;
-  findSite(source: Place, bytes: number): Block;
-  siteAddress(source: Place): number;
-  siteBytes(source: Place): number;
-  siteRoom(source: Place): number;
+  findSpot(source: Place, bytes: number): Block;
+  spotAddress(source: Place): number;
+  spotBytes(source: Place): number;
+  spotRoom(source: Place): number;
   fill(source: Place, hole: Block, address: number, bytes: number): Block;
   reclaimable(source: Place, bytes: number, leastBytes: number): Block;
   firstPage(source: Place, block: Block): number;

@@ -47,7 +47,7 @@ export interface StreamOperations {
 
 /** What a host or device supplies for one kind of memory. */
 export interface NativeFunctions {
-  /** How many devices there are, where that is known: with one, a manager need not ask which is active. */
+  /** How many devices there are, where that is known and never changes: with one, a manager need not ask which is active. */
   readonly deviceCount?: number | undefined;
   /** The id of the device that allocations go to. */
   getActiveDeviceId: () => number;

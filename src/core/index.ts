@@ -15,6 +15,5 @@ export { MemoryManagerInstaller } from './memory-manager-installer.js';
 export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
 export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';
-export type { MemoryStat, MemoryStatsSnapshot } from './stats.js';
-export { type DeviceCounters, MemoryStats } from './stats.js';
+export type { DeviceCounters, MemoryStat, MemoryStats, MemoryStatsSnapshot } from './stats.js';
 export * from './units.js';

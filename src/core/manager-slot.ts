@@ -143,11 +143,18 @@ export class ManagerSlot {
 
   /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
   checkClosable(): void {
-    this.#seats.checkChange('close');
+    // Its seat is to count what the quiet manager is making.
+    this.#setQuiet(this.#quietSeat);
+    this.#seats.checkClosable();
   }
 
-  /** Shuts every manager down and frees all native memory, live blocks included. The slot serves nothing afterwards. */
+  /**
+   * Shuts every manager down and frees all native memory, live blocks included. The slot serves nothing afterwards.
+   *
+   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
+   */
   close(): void {
+    this.checkClosable();
     this.#seats.close();
   }
 

@@ -14,7 +14,10 @@ export class SeatedManager {
   readonly handle: number;
   /** Whether the manager counts its live blocks; if not, {@link counted} does. */
   readonly countsItself: boolean;
-  /** Allocations that are being made: a manager that is replaced from inside one drains instead of stopping. */
+  /**
+   * Allocations that are being made, but for those that the slot counts while the manager is quiet: one that is replaced
+   * from inside an allocation drains instead of stopping.
+   */
   allocating = 0;
   /** Live blocks by the calls of the slot, for a manager that does not count them. */
   counted = 0;

@@ -167,8 +167,13 @@ export class SlotSeats {
     throw last;
   }
 
-  close(): void {
+  /** @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
+  checkClosable(): void {
     this.checkChange('close');
+    if (this.all().some((seat) => seat.allocating > 0)) throw new MemoryError('ERR_MEM_REENTRANT', { operation: 'close' });
+  }
+
+  close(): void {
     const seats = this.all();
     this.closed = true;
     this.active = undefined;
@@ -192,7 +197,9 @@ export class SlotSeats {
   start(): SeatedManager {
     if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
     this.checkChange('alloc');
-    return this.#makeActive(this.#admitFallback(), false);
+    const seat = this.#makeActive(this.#admitFallback(), false);
+    // A listener may have installed another one meanwhile.
+    return this.active ?? seat;
   }
 
   #noteQuiet(): void {

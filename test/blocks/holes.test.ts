@@ -32,25 +32,26 @@ class Range {
     else this.reclaim(step.reclaim);
   }
 
-  /** Fills the site that is found for `bytes` where no free block has them. @returns the free block, or NONE */
+  /** Fills the spot that is found for `bytes` where no free block has them. @returns the free block, or NONE */
   grow(bytes: number): number {
     const { holes, bench, pageBytes } = this;
     if (this.idle.fit(bytes) !== NONE) return NONE;
-    const hole = holes.findSite(bytes);
+    const hole = holes.findSpot(bytes);
     if (hole === NONE) {
       expect(Math.max(0, ...this.rooms())).toBeLessThan(bytes);
       return NONE;
     }
-    const { siteAddress, siteBytes, siteRoom } = holes;
+    const { spotAddress, spotBytes, spotRoom } = holes;
     const start = bench.table.addressOf(hole);
     const room = bench.table.bytesOf(hole);
-    expect(siteAddress).toBeGreaterThanOrEqual(start);
-    expect(siteAddress + siteRoom).toBeLessThanOrEqual(start + room);
-    expect([siteAddress % pageBytes, siteBytes % pageBytes, siteRoom % pageBytes]).toEqual([0, 0, 0]);
-    const block = holes.fill(hole, siteAddress, siteBytes);
-    bench.stats.reserved(siteBytes);
+    expect(spotAddress).toBeGreaterThanOrEqual(start);
+    expect(spotAddress + spotRoom).toBeLessThanOrEqual(start + room);
+    expect([spotAddress % pageBytes, spotBytes % pageBytes, spotRoom % pageBytes]).toEqual([0, 0, 0]);
+    holes.give(hole);
+    const block = holes.fill(hole, spotAddress, spotBytes);
+    bench.stats.reserved(spotBytes);
     expect(bench.table.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
-    if (siteBytes < room) expect(bench.table.bytesOf(block) - pageBytes).toBeLessThan(bytes);
+    if (spotBytes < room) expect(bench.table.bytesOf(block) - pageBytes).toBeLessThan(bytes);
     return block;
   }
 
@@ -71,12 +72,13 @@ class Range {
     const gives = idle.toArray().map((block) => holes.wholePages(block));
     const block = holes.reclaimable(bytes, 0);
     if (block === NONE) {
-      // Those beside the last site are spared, a few.
+      // Those beside the last spot are spared, a few.
       expect(gives.filter((given) => given > 0).length).toBeLessThanOrEqual(2);
       return;
     }
     const given = holes.wholePages(block);
     expect(given).toBeGreaterThan(0);
+    idle.takeOut(block);
     holes.punch(block);
     bench.stats.released(given);
   }
@@ -127,12 +129,12 @@ describe('Holes', () => {
     );
   });
 
-  describe('findSite', () => {
+  describe('findSpot', () => {
     test('takes the fewest pages beside a free block', () => {
       const range = new Range(4096);
       range.grow(3 * 4096);
-      expect(range.holes.findSite(3 * 4096 + 1)).not.toBe(NONE);
-      expect(range.holes.siteBytes).toBe(4096);
+      expect(range.holes.findSpot(3 * 4096 + 1)).not.toBe(NONE);
+      expect(range.holes.spotBytes).toBe(4096);
     });
 
     test('takes the end of a hole when that needs fewer pages than its start', () => {
@@ -142,27 +144,27 @@ describe('Holes', () => {
       range.free(1);
       range.reclaim(8 * 4096);
       range.free(1);
-      const hole = range.holes.findSite((RANGE_PAGES - 9 + 2) * 4096);
-      expect(range.holes.siteBytes).toBe(2 * 4096);
-      expect(range.holes.siteAddress).toBe(range.bench.table.addressOf(hole) + 6 * 4096);
-      expect(range.holes.siteRoom).toBe(2 * 4096);
+      const hole = range.holes.findSpot((RANGE_PAGES - 9 + 2) * 4096);
+      expect(range.holes.spotBytes).toBe(2 * 4096);
+      expect(range.holes.spotAddress).toBe(range.bench.table.addressOf(hole) + 6 * 4096);
+      expect(range.holes.spotRoom).toBe(2 * 4096);
       // The free block that will grow is the only one.
       expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
     });
 
     test('finds none when no hole and its free neighbours have the room', () => {
       const range = new Range(4096);
-      expect(range.holes.findSite(RANGE_PAGES * 4096 + 1)).toBe(NONE);
+      expect(range.holes.findSpot(RANGE_PAGES * 4096 + 1)).toBe(NONE);
     });
   });
 
   describe('reclaimable', () => {
-    test('spares the free blocks beside the site', () => {
+    test('spares the free blocks beside the spot', () => {
       const range = new Range(4096);
       const block = range.grow(4 * 4096);
-      range.holes.findSite(6 * 4096);
+      range.holes.findSpot(6 * 4096);
       expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
-      range.holes.findSite(1);
+      range.holes.findSpot(1);
       expect([NONE, block]).toContain(range.holes.reclaimable(4096, 0));
     });
 

@@ -1,8 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { DefaultMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
-import type { ManagerSlot } from '../../src/core/manager-slot.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import { MiB } from '../../src/core/units.js';
 import { installed, memoryError, PlainManager, simulatedRuntime } from './fakes.js';
@@ -23,9 +21,10 @@ class ScriptedManager extends PlainManager {
   }
 }
 
-function allocOrError(slot: ManagerSlot): unknown {
+function errorOf(work: () => void): unknown {
   try {
-    return slot.alloc(100, true);
+    work();
+    return undefined;
   } catch (error) {
     return error;
   }
@@ -238,6 +237,27 @@ describe('ManagerSlot', () => {
       ]);
     });
 
+    test.each([
+      ['counts its blocks', caching],
+      ['does not count its blocks', () => new PlainManager()],
+    ])('there and back again from inside an allocation leaves the block with a manager that %s', (_, create) => {
+      const { device, runtime } = simulatedRuntime();
+      const { slot } = runtime;
+      const manager = installed(create(), runtime);
+      device.failWhen(() => {
+        device.failWhen(undefined);
+        slot.install(new PlainManager());
+        slot.install(manager);
+        return false;
+      });
+      const ptr = slot.alloc(100, true);
+      expect([slot.active, slot.draining, slot.liveBlocks]).toEqual([manager, [], 1]);
+      slot.install(new PlainManager());
+      expect(manager.lifecycle.state).toBe('draining');
+      slot.unlock(ptr, true);
+      expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
+    });
+
     test('serves the first allocation when a swap listener calls it', () => {
       const { device, runtime } = simulatedRuntime();
       const { slot } = runtime;
@@ -328,18 +348,20 @@ describe('ManagerSlot', () => {
     test.each([
       ['counts its blocks', caching],
       ['does not count its blocks', () => new PlainManager()],
-    ])('leaves nothing behind from inside an allocation of a manager that %s', (_, create) => {
+    ])('is refused from inside an allocation of a manager that %s', (_, create) => {
       const { device, runtime } = simulatedRuntime();
       const { slot } = runtime;
       const manager = installed(create(), runtime);
+      const attempts: unknown[] = [];
       device.failWhen(() => {
-        if (!slot.closed) slot.close();
+        attempts.push(errorOf(() => slot.close()));
         return false;
       });
-      const outcome = allocOrError(slot);
-      if (outcome instanceof Error) expect(outcome).toBeInstanceOf(MemoryError);
+      const ptr = slot.alloc(100, true);
       device.failWhen(undefined);
-      if (!slot.closed) slot.close();
+      expect(attempts).toEqual([memoryError('ERR_MEM_REENTRANT', { operation: 'close' })]);
+      expect([slot.liveBlocks, slot.allocated(ptr) >= 100]).toEqual([1, true]);
+      slot.close();
       expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
     });
 

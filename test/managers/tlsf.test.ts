@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { TlsfMemoryManager } from '../../managers/tlsf/tlsf-memory-manager.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
@@ -20,6 +20,37 @@ function bench(capacityBytes = GiB): { device: SimulatedDevice; manager: TlsfMem
 
 describe('TlsfMemoryManager', () => {
   describe('allocBytes', () => {
+    test('asks which device is active unless there is only one', () => {
+      const { manager } = bench();
+      const { deviceInterface: table } = manager;
+      const ask = vi.spyOn(table, 'getActiveDeviceId');
+      const asked = () => {
+        manager.allocBytes(64, true);
+        return ask.mock.calls.splice(0).length > 0;
+      };
+      manager.allocBytes(64, true);
+      expect(asked()).toBe(true);
+      table.deviceCount = 2;
+      expect(asked()).toBe(true);
+    });
+
+    test('asks no more which device is active once it has memory of the only one', () => {
+      const { manager } = bench();
+      manager.deviceInterface.deviceCount = 1;
+      manager.allocBytes(64, true);
+      const ask = vi.spyOn(manager.deviceInterface, 'getActiveDeviceId');
+      manager.allocBytes(64, true);
+      expect(ask).not.toHaveBeenCalled();
+    });
+
+    test('refuses the only device when it is managed no more', () => {
+      const { manager } = bench();
+      manager.deviceInterface.deviceCount = 1;
+      manager.unlock(manager.allocBytes(64, true), true);
+      manager.removeMemoryManagement(0);
+      expect(() => manager.allocBytes(64, true)).toThrow(MemoryError);
+    });
+
     test.each([
       [1, 2 * MiB],
       [MiB, 2 * MiB],

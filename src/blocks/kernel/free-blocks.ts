@@ -7,6 +7,8 @@ import { countTaken } from './statistics';
 
 /** No size and no address is larger: numbers above are not exact in JavaScript. */
 export const MAX_BYTES: f64 = 9007199254740992.0;
+/** What is larger could not be rounded up to units. */
+const MAX_REQUEST_BYTES: f64 = WHOLE;
 
 export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
   const free = changetype<FreeBlocks>(allot(heap, FREE_BLOCKS_BYTES));
@@ -43,6 +45,7 @@ export function takeOne(free: FreeBlocks, requested: f64, locks: i32): Block | n
   const size = scaled - free.rounder;
   const front = free.front;
   if (front !== null) {
+    // No block there has what a number that is no size comes to.
     const block = popFront(front, size, scaled);
     if (block !== null) {
       setTaken(block, requested, locks);
@@ -50,7 +53,7 @@ export function takeOne(free: FreeBlocks, requested: f64, locks: i32): Block | n
     }
   }
   if (!(requested > 0)) return null;
-  if (requested > MAX_BYTES) return null;
+  if (requested > MAX_REQUEST_BYTES) return null;
   const source = partFor(free, requested);
   // By the size before it is rounded: blocks have rounded sizes, so that the same one fits, and the search begins sooner.
   const block = takeFit(source, requested, source.recyclingLimit);

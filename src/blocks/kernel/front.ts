@@ -10,6 +10,7 @@ const PLACE_BITS: i32 = 10;
 const PLACES: i32 = 1 << PLACE_BITS;
 // A place: the size of its blocks, NO_SIZE while it is empty, the first of them, and whether a request came since the hand did.
 const PLACE_SHIFT: usize = 4;
+// No request comes to this size: only whole ones get here.
 const NO_SIZE: f64 = -0.5;
 const HEAD: usize = 8;
 const IS_USED: usize = 12;

@@ -1,29 +1,40 @@
 import { absorbNext, splitBlock } from './block-rows';
 import { findBelow, findFit, leaveBin } from './free-bins';
-import { join, MAX_BYTES, putIn, takeOut } from './free-blocks';
-import { Block, FreeBlocks, HOLE, Holes, isJoinable, stateOf, zeroed } from './layout';
+import { join, MAX_BYTES, putIn } from './free-blocks';
+import { allot, Block, FreeBlocks, HOLE, Holes, isJoinable, stateOf } from './layout';
 
 // Parts of address ranges that have no memory behind them, as blocks of their own: they begin and end at page boundaries,
-// and no two are neighbours. Memory comes into a part of a hole, the site, and whole pages of free blocks become holes.
+// and no two are neighbours. Memory comes into a part of a hole, the spot, and whole pages of free blocks become holes.
 
 /** Free blocks, the largest first, that are looked at for a hole beside them before a hole is taken for itself. */
-const SITE_TRIES: i32 = 32;
+const SPOT_TRIES: i32 = 32;
 /** Free blocks looked at from one side of the order: whole pages differ from bytes by less than two pages, so few are missed. */
 const RECLAIM_TRIES: i32 = 8;
 const UNIT_BYTES: f64 = 16;
 
 /** Lets free blocks hold the holes beside those of `idle`. @param pageBytes - a multiple of {@link UNIT_BYTES} */
 export function createHoles(source: FreeBlocks, idle: FreeBlocks, pageBytes: f64): void {
-  const holes = changetype<Holes>(zeroed(offsetof<Holes>()));
+  const holes = changetype<Holes>(allot(source.heap, offsetof<Holes>()));
   holes.idle = idle;
   holes.pageBytes = pageBytes;
   source.inside = HOLE;
   source.holes = holes;
 }
 
-/** Puts a block among the holes. */
+/** Puts a block in no bins among the holes, joined with those beside it. */
 export function keep(source: FreeBlocks, hole: Block): void {
-  putIn(source, hole);
+  let whole = hole;
+  if (stateOf(hole.next!) == HOLE) {
+    give(source, hole.next!);
+    absorbNext(hole);
+  }
+  const previous = hole.previous!;
+  if (stateOf(previous) == HOLE) {
+    give(source, previous);
+    absorbNext(previous);
+    whole = previous;
+  }
+  putIn(source, whole);
   source.holes!.count++;
 }
 
@@ -35,15 +46,15 @@ export function give(source: FreeBlocks, hole: Block): void {
 
 /**
  * Finds the part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell: the
- * site, until the next search. O(log n) for each of at most {@link SITE_TRIES} blocks.
+ * spot, until the next search. O(log n) for each of at most {@link SPOT_TRIES} blocks.
  *
  * @returns false when no hole has the room
  */
-export function findSite(source: FreeBlocks, bytes: f64): bool {
+export function findSpot(source: FreeBlocks, bytes: f64): bool {
   const holes = source.holes!;
   holes.hole = null;
   let block = findBelow(holes.idle, min(holes.idle.statistics.reserved + 1, MAX_BYTES));
-  for (let tries = 0; block !== null && tries < SITE_TRIES; tries++) {
+  for (let tries = 0; block !== null && tries < SPOT_TRIES; tries++) {
     consider(holes, block.next!, bytes);
     consider(holes, block.previous!, bytes);
     if (holes.hole !== null) return true;
@@ -54,7 +65,7 @@ export function findSite(source: FreeBlocks, bytes: f64): bool {
   return holes.hole !== null;
 }
 
-/** Makes a part of a hole the site when it makes room with fewer pages than the site so far. */
+/** Makes a part of a hole the spot when it makes room with fewer pages than the spot so far. */
 function consider(holes: Holes, hole: Block, bytes: f64): void {
   if (stateOf(hole) != HOLE) return;
   const left = isJoinable(hole.previous!, holes.idle.group) ? hole.previous : null;
@@ -67,23 +78,22 @@ function consider(holes: Holes, hole: Block, bytes: f64): void {
   const beforeRight = pageAt(holes, max(bytes - rightBytes, 1));
   const isAtRight = beforeRight < behindLeft && beforeRight <= room;
   const needed = isAtRight ? beforeRight : min(behindLeft, room);
-  if (holes.hole !== null && holes.siteBytes <= needed) return;
+  if (holes.hole !== null && holes.spotBytes <= needed) return;
   holes.hole = hole;
-  holes.siteBytes = needed;
-  holes.siteAt = isAtRight ? hole.address + room - needed : hole.address;
+  holes.spotBytes = needed;
+  holes.spotAt = isAtRight ? hole.address + room - needed : hole.address;
   holes.left = isAtRight ? null : left;
   holes.right = isAtRight || behindLeft > room ? right : null;
 }
 
-/** The most bytes that memory may come to at the site: a part at the end of a hole has no room behind it. */
-export function siteRoom(holes: Holes): f64 {
+/** The most bytes that memory may come to at the spot: a part at the end of a hole has no room behind it. */
+export function spotRoom(holes: Holes): f64 {
   const hole = holes.hole!;
-  return holes.siteAt == hole.address ? hole.bytes : holes.siteBytes;
+  return holes.spotAt == hole.address ? hole.bytes : holes.spotBytes;
 }
 
-/** Notes that memory has come to a part of a hole. @returns the free block that holds it */
+/** Notes that memory has come to a part of a hole that was taken out. @returns the free block that holds it */
 export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64): Block {
-  give(source, hole);
   let part = hole;
   if (address > hole.address) {
     part = splitBlock(hole, address - hole.address);
@@ -95,7 +105,7 @@ export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64):
 
 /**
  * The free block whose whole pages are to be given back: the smallest that gives `bytes`, or else the one that gives most;
- * never one beside the site. O(log n) for each of at most 17 blocks.
+ * never one beside the spot. O(log n) for each of at most 17 blocks.
  *
  * @param leastBytes - what a block has to give at least
  * @returns null when none gives any
@@ -124,26 +134,15 @@ export function findReclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64)
   return best;
 }
 
-/** Makes the whole pages of a free block a hole. */
+/** Makes the whole pages of a free block that was taken out a hole. */
 export function punch(source: FreeBlocks, block: Block): void {
   const holes = source.holes!;
   const from = firstPage(holes, block);
   const bytes = wholePages(holes, block);
-  takeOut(block);
-  let hole = from > block.address ? splitBlock(block, from - block.address) : block;
+  const hole = from > block.address ? splitBlock(block, from - block.address) : block;
   const tail = hole.bytes > bytes ? splitBlock(hole, bytes) : null;
-  if (hole !== block) putIn(holes.idle, block);
-  if (tail !== null) putIn(holes.idle, tail);
-  if (stateOf(hole.next!) == HOLE) {
-    give(source, hole.next!);
-    absorbNext(hole);
-  }
-  const previous = hole.previous!;
-  if (stateOf(previous) == HOLE) {
-    give(source, previous);
-    absorbNext(previous);
-    hole = previous;
-  }
+  if (hole !== block) join(holes.idle, block);
+  if (tail !== null) join(holes.idle, tail);
   keep(source, hole);
 }
 

@@ -4,18 +4,18 @@
 
 import { blockIn, enter, initIndex, slotOf } from './address-index';
 import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
-import { areBinsSound, countFree, findBelow, findFit, firstFree, freeAfter } from './free-bins';
+import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
 import * as holes from './holes';
 import * as layout from './layout';
-import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, zeroed } from './layout';
+import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
 import * as statistics from './statistics';
 import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
 edge.bytes = f64.POSITIVE_INFINITY;
-edge.standing = LIVE;
+edge.standing = UNUSED;
 
 /** Given back, or still held by another lock. */
 const DONE: i32 = 0;
@@ -326,11 +326,6 @@ export function fit(source: FreeBlocks, bytes: f64): i32 {
   return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1))) : 0;
 }
 
-/** The largest free block of less than `bytes`, or 0. */
-export function below(source: FreeBlocks, bytes: f64): i32 {
-  return bytes > 1 ? idOf(findBelow(source, min(bytes, free.MAX_BYTES))) : 0;
-}
-
 export function cutTail(home: FreeBlocks, block: Block, bytes: f64): void {
   free.cutTail(home, block, bytes);
 }
@@ -410,20 +405,20 @@ export function holeCount(source: FreeBlocks): i32 {
   return source.holes!.count;
 }
 
-export function findSite(source: FreeBlocks, bytes: f64): i32 {
-  return holes.findSite(source, bytes) ? idOf(source.holes!.hole) : 0;
+export function findSpot(source: FreeBlocks, bytes: f64): i32 {
+  return holes.findSpot(source, bytes) ? idOf(source.holes!.hole) : 0;
 }
 
-export function siteAddress(source: FreeBlocks): f64 {
-  return source.holes!.siteAt;
+export function spotAddress(source: FreeBlocks): f64 {
+  return source.holes!.spotAt;
 }
 
-export function siteBytes(source: FreeBlocks): f64 {
-  return source.holes!.siteBytes;
+export function spotBytes(source: FreeBlocks): f64 {
+  return source.holes!.spotBytes;
 }
 
-export function siteRoom(source: FreeBlocks): f64 {
-  return holes.siteRoom(source.holes!);
+export function spotRoom(source: FreeBlocks): f64 {
+  return holes.spotRoom(source.holes!);
 }
 
 export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64): i32 {

@@ -147,11 +147,11 @@ export class Holes {
   idle: FreeBlocks;
   count: i32;
   pageBytes: f64;
-  /** The site: where memory is to come to, `siteBytes` in a hole. */
-  siteAt: f64;
-  siteBytes: f64;
+  /** The spot: where memory is to come to, `spotBytes` in a hole. */
+  spotAt: f64;
+  spotBytes: f64;
   hole: Block | null;
-  /** Free blocks beside the site that stay as they are meanwhile. */
+  /** Free blocks beside the spot that stay as they are meanwhile. */
   left: Block | null;
   right: Block | null;
 }

@@ -35,6 +35,8 @@ export function countHeldAgain(statistics: Statistics, block: Block): void {
   statistics.allocatedRoom -= block.bytes;
   statistics.requestedRoom -= block.requested;
   statistics.blocksRoom -= 1;
+  // What was handed out in between may have made this a peak.
+  notePeaks(statistics);
 }
 
 /** Counts bytes that were freed and that a stream still uses, or that it uses no more: these are negative. */
@@ -52,6 +54,7 @@ export function countReserved(statistics: Statistics, bytes: f64): void {
   noteCached(statistics);
 }
 
+/** Makes rooms below 0 new peaks. That leaves `cachedPeakRoom` too low, which the next look at it mends. */
 function notePeaks(statistics: Statistics): void {
   statistics.allocatedPeak -= min(statistics.allocatedRoom, 0);
   statistics.allocatedRoom = max(statistics.allocatedRoom, 0);
@@ -59,7 +62,6 @@ function notePeaks(statistics: Statistics): void {
   statistics.requestedRoom = max(statistics.requestedRoom, 0);
   statistics.blocksPeak -= min(statistics.blocksRoom, 0);
   statistics.blocksRoom = max(statistics.blocksRoom, 0);
-  noteCached(statistics);
 }
 
 /** Notes that more bytes may be active than ever. */
