@@ -56,7 +56,7 @@ interface BlockCounters {
 
 /** Counters of one device, which the block table keeps. */
 export interface DeviceCounters {
-  /** Where they lie now: an array of {@link MemoryStats.VALUES} doubles, which may be another one each time. */
+  /** Where they lie now: an array of `MemoryStats.VALUES` doubles, which may be another one each time. */
   readonly view: () => Float64Array;
   /** Counts native memory that was got, or given back: its bytes are negative. */
   readonly countReserved: (bytes: number) => void;
