@@ -139,11 +139,13 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
    * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live
    */
   override removeMemoryManagement(device: number): void {
-    const stats = this.#devices[device]?.stats;
-    if (stats === undefined) return;
-    if (stats.liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks: stats.liveBlocks });
+    const managed = this.#devices[device];
+    if (managed === undefined) return;
+    const { liveBlocks } = managed.stats;
+    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
     this.trim(device);
     this.#devices[device] = undefined;
+    this.blocks.closeDevice(managed.counters);
   }
 
   override liveBlockCount(): number {

@@ -31,12 +31,12 @@ export interface Counters {
 export class BlockTable {
   /** The table's place in the kernel. */
   readonly heap = kernel.createHeap();
-  readonly #counters: number[] = [];
-  readonly #freeBlocks: number[] = [];
+  /** By the place of counters: those of the free blocks that take their counts there. */
+  readonly #freeBlocks: FreeBlocksOfCounters = new Map();
 
   constructor() {
     // The kernel's memory is not the garbage collector's: what a table holds there goes when the table does.
-    remains.register(this, { heap: this.heap, counters: this.#counters, freeBlocks: this.#freeBlocks });
+    remains.register(this, { heap: this.heap, freeBlocks: this.#freeBlocks });
   }
 
   /** Blocks that exist. O(blocks). */
@@ -57,7 +57,7 @@ export class BlockTable {
   createCounters(count: number): Counters {
     // Unsigned: the upper half of the kernel's memory has negative places as the kernel answers them.
     const place = kernel.createStatistics(this.heap) >>> 0;
-    this.#counters.push(place);
+    this.#freeBlocks.set(place, []);
     let values = new Float64Array(kernel.memory.buffer, place, count);
     // The kernel's memory moves when it grows.
     const view = () => {
@@ -78,10 +78,17 @@ export class BlockTable {
     return { counters: made, home: this.createFreeBlocks(made, { device }).leaveToManager() };
   }
 
+  /** Gives back counters and all free blocks that take their counts there, unless blocks still belong there. O(blocks). */
+  closeDevice({ place }: Counters): void {
+    if (kernel.isCounting(this.heap, place) !== 0) return;
+    destroy(this.heap, place, this.#freeBlocks.get(place) ?? []);
+    this.#freeBlocks.delete(place);
+  }
+
   /** Makes a place for free blocks that take their counts to `counters`. */
   createFreeBlocks(counters: Counters, options: FreeBlocksOptions): FreeBlocks {
     const free = new FreeBlocks(this.heap, counters.place, options);
-    this.#freeBlocks.push(free.place);
+    this.#freeBlocks.get(counters.place)?.push(free.place);
     return free;
   }
 
@@ -241,8 +248,14 @@ export class BlockTable {
   }
 }
 
-const remains = new FinalizationRegistry<{ heap: number; counters: number[]; freeBlocks: number[] }>((left) => {
-  for (const place of left.freeBlocks) kernel.destroyFreeBlocks(place);
-  for (const place of left.counters) kernel.destroyStatistics(place);
-  kernel.destroyHeap(left.heap);
+type FreeBlocksOfCounters = Map<number, number[]>;
+
+const remains = new FinalizationRegistry<{ heap: number; freeBlocks: FreeBlocksOfCounters }>(({ heap, freeBlocks }) => {
+  for (const [counters, places] of freeBlocks) destroy(heap, counters, places);
+  kernel.destroyHeap(heap);
 });
+
+function destroy(heap: number, counters: number, freeBlocks: readonly number[]): void {
+  for (const place of freeBlocks) kernel.destroyFreeBlocks(place);
+  kernel.destroyStatistics(heap, counters);
+}

@@ -27,7 +27,8 @@ export interface Kernel {
   destroyHeap(heap: Place): void;
   createStatistics(heap: Place): Place;
   countReserved(statistics: Place, bytes: number): void;
-  destroyStatistics(statistics: Place): void;
+  isCounting(heap: Place, statistics: Place): number;
+  destroyStatistics(heap: Place, statistics: Place): void;
   createFreeBlocks(heap: Place, statistics: Place, device: number, group: number, unitBytes: number): Place;
   destroyFreeBlocks(source: Place): void;
   setManual(source: Place): void;

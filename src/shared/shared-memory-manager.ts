@@ -1,4 +1,4 @@
-import { BlockTable, MANAGER_LOCK, NONE, USER_LOCK } from '../blocks/block-table.js';
+import { BlockTable, type Counters, MANAGER_LOCK, NONE, USER_LOCK } from '../blocks/block-table.js';
 import { ensure } from '../blocks/ensure.js';
 import type { FreeBlocks } from '../blocks/free-blocks.js';
 import { HELD, UNKNOWN } from '../blocks/kernel.js';
@@ -24,6 +24,12 @@ export interface SharedMemoryManagerOptions {
   readonly logStream?: LogSink | undefined;
 }
 
+interface CountedDevice {
+  readonly counters: Counters;
+  readonly stats: MemoryStats;
+  readonly home: FreeBlocks;
+}
+
 /**
  * Hands out blocks of a shared region, one page for each, so that a runtime allocates what other processes can use.
  *
@@ -33,7 +39,7 @@ export interface SharedMemoryManagerOptions {
 export class SharedMemoryManager extends MemoryManagerAdapter {
   readonly allocator: SharedAllocator;
   readonly #blocks = new BlockTable();
-  readonly #devices: ({ readonly stats: MemoryStats; readonly home: FreeBlocks } | undefined)[] = [];
+  readonly #devices: (CountedDevice | undefined)[] = [];
 
   /**
    * @param deviceCount - devices served from the start, ids 0 to deviceCount - 1
@@ -120,14 +126,17 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     }
     if (this.#devices[device] !== undefined) return;
     const { counters, home } = this.#blocks.openDevice(device, MemoryStats.VALUES);
-    this.#devices[device] = { stats: new MemoryStats(counters), home };
+    this.#devices[device] = { counters, stats: new MemoryStats(counters), home };
   }
 
   /** @throws ERR_MEM_DEVICE_BUSY when blocks of the device are live */
   override removeMemoryManagement(device: number): void {
-    const liveBlocks = this.#devices[device]?.stats.liveBlocks ?? 0;
+    const counted = this.#devices[device];
+    if (counted === undefined) return;
+    const { liveBlocks } = counted.stats;
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
     this.#devices[device] = undefined;
+    this.#blocks.closeDevice(counted.counters);
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */

@@ -22,7 +22,7 @@ describe('kernel', () => {
         kernel.addFront(free, 1024, 2 ** 20);
         for (let i = 1; i <= 5000; i++) kernel.putIn(free, kernel.createBlockAt(free, i * 4096, 64 + i * 16));
         kernel.destroyFreeBlocks(free);
-        kernel.destroyStatistics(statistics);
+        kernel.destroyStatistics(heap, statistics);
         kernel.destroyHeap(heap);
       };
       for (let i = 0; i < 5; i++) round();

@@ -1,8 +1,8 @@
 import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
 import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
-import { createFront, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
-import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, Statistics, setStanding, WHOLE } from './layout';
+import { createFront, FRONT_BYTES, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
+import { allot, Block, FreeBlocks, Front, giveUp, Heap, Holes, isJoinable, LIVE, Statistics, setStanding, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
 /** No size and no address is larger: numbers above are not exact in JavaScript. */
@@ -25,6 +25,13 @@ export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32
   free.small = free;
   free.large = free;
   return free;
+}
+
+export function destroyFreeBlocks(gone: FreeBlocks): void {
+  const heap = gone.heap;
+  if (gone.front !== null) giveUp(heap, changetype<usize>(gone.front), FRONT_BYTES);
+  if (gone.holes !== null) giveUp(heap, changetype<usize>(gone.holes), offsetof<Holes>());
+  giveUp(heap, changetype<usize>(gone), FREE_BLOCKS_BYTES);
 }
 
 export function addFront(free: FreeBlocks, largestBytes: f64, boundBytes: f64): void {

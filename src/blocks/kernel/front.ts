@@ -18,9 +18,11 @@ const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
 /** Bit p & 63 of word p >> 6 is set while blocks wait at place p, and longer: the hand clears it. */
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
 const WORDS: i32 = PLACES >> 6;
+/** Bytes of a front with all its places. */
+export const FRONT_BYTES: usize = FILLED + 8 * <usize>WORDS;
 
 export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Front {
-  const front = changetype<Front>(allot(heap, FILLED + 8 * <usize>WORDS));
+  const front = changetype<Front>(allot(heap, FRONT_BYTES));
   front.largestBytes = largestBytes;
   front.boundBytes = boundBytes;
   for (let number = 0; number < PLACES; number++) store<f64>(placeOf(front, number), NO_SIZE);

@@ -8,7 +8,7 @@ import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-b
 import * as free from './free-blocks';
 import * as holes from './holes';
 import * as layout from './layout';
-import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
+import { allot, Block, EDGE, FreeBlocks, giveUp, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
 import * as statistics from './statistics';
 import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
 
@@ -102,13 +102,19 @@ export function destroyHeap(gone: Heap): void {
 }
 
 export function destroyFreeBlocks(gone: FreeBlocks): void {
-  if (gone.front !== null) heap.free(changetype<usize>(gone.front));
-  if (gone.holes !== null) heap.free(changetype<usize>(gone.holes));
-  heap.free(changetype<usize>(gone));
+  free.destroyFreeBlocks(gone);
 }
 
-export function destroyStatistics(gone: Statistics): void {
-  heap.free(changetype<usize>(gone));
+/** Tells whether any block counts there. O(rows). */
+export function isCounting(heap: Heap, counters: Statistics): bool {
+  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
+    if (block.home.statistics === counters) return true;
+  }
+  return false;
+}
+
+export function destroyStatistics(heap: Heap, gone: Statistics): void {
+  giveUp(heap, changetype<usize>(gone), offsetof<Statistics>());
 }
 
 export function createStatistics(heap: Heap): Statistics {

@@ -216,6 +216,12 @@ export function allot(owner: Heap, bytes: usize): usize {
   return zeroed(bytes);
 }
 
+/** Gives back what {@link allot} got. */
+export function giveUp(owner: Heap, at: usize, bytes: usize): void {
+  owner.metadataBytes -= <u32>bytes;
+  heap.free(at);
+}
+
 /** Gets zeroed memory. */
 export function zeroed(bytes: usize): usize {
   const at = heap.alloc(bytes);
