@@ -99,8 +99,9 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
     }
     let extras: Extras = { growth: [], logging: [], recording: [] };
     if (flags.extras && (flags.json !== true || flags.markdown !== undefined)) {
-      const main = join(places.compiled, 'extras-main.js');
-      extras = await measureExtras({ managers, traces, rounds, main, onProgress: (what) => progress.show(what) });
+      const { contestants } = field;
+      const { compiled } = places;
+      extras = await measureExtras({ contestants, traces, rounds, compiled, onProgress: (what) => progress.show(what) });
       progress.clear();
     }
     if (flags.json === true) process.stdout.write(rowsJson(all));

@@ -56,6 +56,15 @@ export class ContestantProcess {
     return (await this.#ask<{ nsPerEvent: number }>(`round ${repeats}`)).nsPerEvent;
   }
 
+  /**
+   * Replays once; the events from number `first` on are timed in `count` parts of equal length.
+   *
+   * @returns the median time of an event in ns
+   */
+  async parts(first: number, count: number): Promise<number> {
+    return (await this.#ask<{ nsPerEvent: number }>(`parts ${first} ${count}`)).nsPerEvent;
+  }
+
   /** Tells whether the trace completes on a device of that capacity; null where nothing has a capacity. */
   async fits(capacityBytes: number): Promise<boolean | null> {
     return (await this.#ask<{ fits: boolean | null }>(`fits ${capacityBytes}`)).fits;

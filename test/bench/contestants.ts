@@ -31,6 +31,8 @@ export interface Field {
 
 /** What all times are compared with. */
 export const PEER_A = 'C++ caching (peer a)';
+/** The pool as it is on the simulated device, unless that is told otherwise. */
+export const POOL = 'pool (64 KiB pages)';
 const GLIBC = 'glibc malloc (peer b)';
 /** Debian's packages; a symbol tells whether the library is really the one in use. */
 const PRELOADED = [
@@ -43,9 +45,9 @@ const JAVASCRIPT_PEERS: readonly Contestant[] = [
 ];
 /** The simulated device's own, Linux's, and CUDA's. */
 const POOL_PAGES = [
-  { bytes: 64 * KiB, label: '64 KiB pages' },
-  { bytes: 4 * KiB, label: '4 KiB pages' },
-  { bytes: 2 * MiB, label: '2 MiB pages' },
+  { bytes: 64 * KiB, name: POOL },
+  { bytes: 4 * KiB, name: 'pool (4 KiB pages)' },
+  { bytes: 2 * MiB, name: 'pool (2 MiB pages)' },
 ] as const;
 
 /** Names of managers that can be measured. */
@@ -78,11 +80,7 @@ function variantsOf(manager: string): Contestant[] {
   const plain: Contestant = { name: manager, isPeer: false, javaScript: { manager } };
   if (manager !== 'pool') return [plain];
   return [
-    ...POOL_PAGES.map(({ bytes, label }) => ({
-      name: `pool (${label})`,
-      isPeer: false,
-      javaScript: { manager, pageBytes: bytes },
-    })),
+    ...POOL_PAGES.map(({ bytes, name }) => ({ name, isPeer: false, javaScript: { manager, pageBytes: bytes } })),
     { ...plain, name: 'pool (native segments)' },
   ];
 }

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { NO_SLOT, type TraceEvents } from '../../src/trace/trace-events.js';
+import { NO_SLOT } from '../../src/trace/trace-events.js';
 
 /** A trace as the contestants get it: parsed, in columns. */
 export interface BenchEvents {
@@ -19,7 +19,7 @@ const WORD_BYTES = 8;
  * Writes the allocations and frees of a trace for contestants, which are processes of their own: a header of four 64-bit words (events, slots, peak of
  * live bytes, 0), then the sizes as 64-bit words, then the slots as 32-bit words. In this machine's byte order.
  */
-export function writeEventFile(path: string, events: TraceEvents): void {
+export function writeEventFile(path: string, events: Omit<BenchEvents, 'length'>): void {
   const calls = events.slots.filter((slot) => slot !== NO_SLOT);
   const sizes = events.bytes.filter((_, event) => events.slots[event] !== NO_SLOT);
   const { length } = calls;

@@ -1,8 +1,8 @@
 import '../../src/defaults.js';
 import { readEventFile } from './event-file.js';
 import type { ExtraTask } from './extras.js';
-import { measureGrowth } from './growth.js';
 import { measureLogging, measureLoggingGarbage } from './logging.js';
+import { measureRandomReads } from './random-reads.js';
 import { measureRecording } from './recording.js';
 
 // node extras-main.js <task as JSON>: one measurement in a process of its own, so that one does not teach V8 for another.
@@ -11,8 +11,8 @@ process.stdout.write(JSON.stringify(measure()));
 
 function measure(): unknown {
   switch (task.kind) {
-    case 'growth':
-      return measureGrowth(task.spec, task.program, task.liveBlocks);
+    case 'random reads':
+      return measureRandomReads(task.rows);
     case 'recording':
       return measureRecording(task.spec, readEventFile(task.eventFile), task.rounds);
     case 'logging':

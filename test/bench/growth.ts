@@ -1,68 +1,84 @@
-import { type DevicePtr, KiB } from '../../src/core/units.js';
-import { Installed, type ManagerSpec } from './manager-subject.js';
-import { median } from './statistics.js';
-import { timed } from './thread-time.js';
+import { join } from 'node:path';
+import { ContestantProcess } from './contestant-process.js';
+import { type Contestant, POOL } from './contestants.js';
+import { writeEventFile } from './event-file.js';
+import { type GrowthEvents, growthEvents, type SizeProgram } from './growth-events.js';
 
-/** How blocks are sized: all alike, or at random from 32 B to 16 KiB, each power of two as likely as the next. */
-export type SizeProgram = 'one size' | 'mixed sizes';
+/** What a pair of alloc and free costs, by live blocks; or, in the row of the control, what a random read costs, by rows. */
+export interface GrowthRow {
+  readonly allocator: string;
+  readonly program: string;
+  /** Nanoseconds, in the order of {@link LIVE_BLOCKS}; null where the allocator failed. */
+  readonly ns: readonly (number | null)[];
+  /** Why there is no figure where there is none. */
+  readonly failures: readonly string[];
+}
 
-const ONE_SIZE_BYTES = 1 * KiB;
-const MIN_EXPONENT = 5;
-const EXPONENTS = 9;
-const SIZES = 1 << 16;
-/** A share of the live blocks is freed and then allocated again, so that free blocks lie everywhere. */
-const BATCH_SHARE = 0.1;
-/** What is timed at once: reading the clock costs about as much as ten pairs. */
-const TIMED_PAIRS = 20_000;
-const MIN_PAIRS = 300_000;
-const MIN_TIMES = 7;
-const WARM_PAIRS = 100_000;
+/** What growth is measured with. */
+export interface GrowthPlan {
+  /** Of these, the native peers and those managers whose growth has a target. */
+  readonly contestants: readonly Contestant[];
+  /** How many blocks are live. @defaultValue {@link LIVE_BLOCKS} */
+  readonly liveBlocks?: readonly number[];
+  /** A folder for event files. */
+  readonly folder: string;
+  /** The file of contestant-main. */
+  readonly main: string;
+  readonly onProgress: (what: string) => void;
+}
+
+/** How many blocks are live while growth is measured. */
+export const LIVE_BLOCKS = [1e3, 1e4, 1e5, 1e6] as const;
+const PROGRAMS: readonly SizeProgram[] = ['one size', 'mixed sizes'];
+const MANAGERS: readonly string[] = ['caching', 'tlsf', POOL];
+const EVENTS_PER_PAIR = 2;
+
+/** A row on its way. */
+interface Run {
+  readonly contestant: Contestant;
+  readonly program: SizeProgram;
+  readonly ns: (number | null)[];
+  readonly failures: string[];
+}
 
 /**
- * Measures what a pair of alloc and free costs while `liveBlocks` are live.
+ * Measures how costs grow with the number of live blocks: each time in a process of its own, one after the other.
  *
- * @returns ns a pair, the median over batches
+ * @returns no rows where none of those managers takes part
  */
-export function measureGrowth(spec: ManagerSpec, program: SizeProgram, liveBlocks: number): number {
-  const { slot } = new Installed(spec);
-  const random = createRandom();
-  const sizes = Int32Array.from({ length: SIZES }, () => (program === 'one size' ? ONE_SIZE_BYTES : mixedSize(random)));
-  const pointers = new Float64Array(liveBlocks);
-  let next = 0;
-  const batch = Math.max(1, Math.round(liveBlocks * BATCH_SHARE));
-  for (let i = 0; i < liveBlocks; i++) pointers[i] = slot.alloc(sizes[next++ & (SIZES - 1)]!, true);
-  const repeats = Math.ceil(TIMED_PAIRS / batch);
-  const times: number[] = [];
-  for (let pairs = -WARM_PAIRS; pairs < MIN_PAIRS || times.length < MIN_TIMES; pairs += batch * repeats) {
-    const elapsed = timed(() => {
-      for (let i = 0; i < repeats; i++) replaceBatch();
-    });
-    if (pairs >= 0) times.push(elapsed / (batch * repeats));
-  }
-  return median(times);
-
-  function replaceBatch(): void {
-    // No block is drawn twice: the stride has no factor in common with a power of ten.
-    const stride = Math.floor(random() * liveBlocks) * 10 + 1;
-    const first = Math.floor(random() * liveBlocks);
-    for (let i = 0, at = first; i < batch; i++, at = (at + stride) % liveBlocks) slot.unlock(pointers[at] as DevicePtr, true);
-    for (let i = 0, at = first; i < batch; i++, at = (at + stride) % liveBlocks) {
-      pointers[at] = slot.alloc(sizes[next++ & (SIZES - 1)]!, true);
+export async function measureGrowth(plan: GrowthPlan): Promise<GrowthRow[]> {
+  const { contestants, liveBlocks = LIVE_BLOCKS, folder, main, onProgress } = plan;
+  if (!contestants.some(isGrowing)) return [];
+  const rows: Run[] = contestants
+    .filter((contestant) => contestant.native !== undefined || isGrowing(contestant))
+    .flatMap((contestant) => PROGRAMS.map((program) => ({ contestant, program, ns: [], failures: [] })));
+  const eventFile = join(folder, 'growth.events');
+  for (const program of PROGRAMS) {
+    for (const count of liveBlocks) {
+      const events = growthEvents(program, count);
+      writeEventFile(eventFile, events);
+      for (const row of rows.filter((other) => other.program === program)) {
+        onProgress(`growth: ${row.contestant.name}, ${program}, ${count} live blocks`);
+        await addFigure(row, new ContestantProcess(row.contestant, eventFile, main), events);
+      }
     }
   }
+  return rows.map(({ contestant, ...row }) => ({ allocator: contestant.name, ...row }));
 }
 
-function mixedSize(random: () => number): number {
-  return Math.floor(2 ** (MIN_EXPONENT + random() * EXPONENTS));
+function isGrowing({ name }: Contestant): boolean {
+  return MANAGERS.includes(name);
 }
 
-/** Numbers from 0 to 1 that are the same in every run. @see Source: Marsaglia, Xorshift RNGs, 2003 */
-function createRandom(): () => number {
-  let state = 0x9e3779b9;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
+/** A contestant that fails stays in the table, with the reason. */
+async function addFigure({ ns, failures }: Run, process: ContestantProcess, events: GrowthEvents): Promise<void> {
+  try {
+    const nsPerEvent = await process.parts(events.untimed, events.parts);
+    ns.push(nsPerEvent * EVENTS_PER_PAIR);
+  } catch (error) {
+    ns.push(null);
+    failures.push(`${events.slotCount} live: failed: ${error instanceof Error ? error.message : String(error)}`);
+  } finally {
+    process.stop();
+  }
 }

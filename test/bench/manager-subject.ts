@@ -40,12 +40,18 @@ export class Installed {
   }
 }
 
+interface Opened {
+  readonly installed: Installed;
+  readonly replay: () => void;
+  readonly replayPart: (from: number, to: number) => void;
+}
+
 /** A manager as a user has it: installed, behind its slot, with statistics, logging off. */
 export class ManagerSubject implements Subject {
   readonly #spec: ManagerSpec;
   readonly #events: BenchEvents;
   readonly #pointers: Float64Array;
-  #opened: { readonly installed: Installed; readonly replay: () => void } | undefined;
+  #opened: Opened | undefined;
 
   constructor(spec: ManagerSpec, events: BenchEvents) {
     this.#spec = spec;
@@ -65,6 +71,10 @@ export class ManagerSubject implements Subject {
 
   replay(): void {
     this.#open().replay();
+  }
+
+  replayPart(from: number, to: number): void {
+    this.#open().replayPart(from, to);
   }
 
   drain(): void {
@@ -89,10 +99,14 @@ export class ManagerSubject implements Subject {
     }
   }
 
-  #open(): { readonly installed: Installed; readonly replay: () => void } {
+  #open(): Opened {
     if (this.#opened === undefined) {
       const installed = new Installed(this.#spec);
-      this.#opened = { installed, replay: createReplay(installed.slot, this.#events, this.#pointers) };
+      this.#opened = {
+        installed,
+        replay: createReplay(installed.slot, this.#events, this.#pointers),
+        replayPart: createPartReplay(installed.slot, this.#events, this.#pointers),
+      };
     }
     return this.#opened;
   }
@@ -105,17 +119,34 @@ export class ManagerSubject implements Subject {
  */
 export function createReplay(slot: ManagerSlot, { slots, bytes, length }: BenchEvents, pointers: Float64Array): () => void {
   return () => {
-    for (let i = 0; i < length; i++) {
-      const code = slots[i]!;
-      if (code >= 0) {
-        pointers[code] = slot.alloc(bytes[i]!, true);
-      } else {
-        const ptr = pointers[~code] as DevicePtr;
-        pointers[~code] = NULL_PTR;
-        slot.unlock(ptr, true);
-      }
-    }
+    for (let i = 0; i < length; i++) replayEvent(slot, slots, bytes, pointers, i);
   };
+}
+
+/**
+ * As {@link createReplay}, for events from one number up to another. Whole traces have a loop of their own, because of whose
+ * constant bounds V8 knows that no index is out of range: an event takes 0.5 ns more here.
+ */
+function createPartReplay(
+  slot: ManagerSlot,
+  { slots, bytes }: BenchEvents,
+  pointers: Float64Array,
+): (from: number, to: number) => void {
+  return (from, to) => {
+    for (let i = from; i < to; i++) replayEvent(slot, slots, bytes, pointers, i);
+  };
+}
+
+// The columns and the index, not what stands there: a free must not read its size.
+function replayEvent(slot: ManagerSlot, slots: Int32Array, bytes: Float64Array, pointers: Float64Array, event: number): void {
+  const code = slots[event]!;
+  if (code >= 0) {
+    pointers[code] = slot.alloc(bytes[event]!, true);
+  } else {
+    const ptr = pointers[~code] as DevicePtr;
+    pointers[~code] = NULL_PTR;
+    slot.unlock(ptr, true);
+  }
 }
 
 /** Frees what a replay left live. */

@@ -1,12 +1,13 @@
 import { formatBytes } from '../../src/core/units.js';
 import { peersAhead } from './ahead.js';
-import { type Extras, LIVE_BLOCKS } from './extras.js';
+import type { Extras } from './extras.js';
 import { machineText } from './machine.js';
 import { writeBetweenMarks } from './marked-document.js';
 import type { MissingPeer } from './native-peers.js';
+import { ROW_BYTES } from './random-reads.js';
 import type { BenchRow, Measured } from './rows.js';
 import { geomean } from './statistics.js';
-import { fixed, loggingCells, NO_VALUE, overLive } from './text-report.js';
+import { fixed, GROWTH_HEADINGS, growthCells, growthFailures, loggingCells, NO_VALUE, overLive } from './text-report.js';
 import type { PreparedTrace } from './trace-folder.js';
 
 /** Everything that a run measured. */
@@ -73,17 +74,12 @@ function extrasParts({ logging, recording, growth }: Extras): string[] {
     );
   }
   if (growth.length > 0) {
-    const rows = growth.map(({ manager, program, nsPerPair: ns }) => [
-      manager,
-      program,
-      ...ns.map((value) => value.toFixed(0)),
-      `${(ns[2]! / ns[0]!).toFixed(1)}, ${(ns[3]! / ns[1]!).toFixed(1)}`,
-    ]);
-    const counts = LIVE_BLOCKS.map((count) => `${count.toLocaleString('en-US')} live`);
+    const failures = growthFailures(growth).map((failure) => `- ${failure}`);
     parts.push(
       '### Growth',
-      'Nanoseconds a pair of alloc and free while that many blocks are live, a tenth of which is freed and allocated again.',
-      table(['manager', 'program', ...counts, 'times, per factor 100'], rows),
+      `Nanoseconds a pair of alloc and free while that many blocks are live, a tenth of which is freed and allocated again. Last, what a random read costs on this machine: of one of as many rows of ${ROW_BYTES} B, each of which tells where the next one lies.`,
+      table(GROWTH_HEADINGS, growth.map(growthCells)),
+      ...(failures.length === 0 ? [] : [failures.join('\n')]),
     );
   }
   return parts;

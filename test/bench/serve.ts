@@ -23,8 +23,9 @@ export async function serve(subject: Subject, events: BenchEvents): Promise<void
   }
 }
 
-function answerTo(line: string, subject: Subject, events: BenchEvents): object {
-  const [command, value = ''] = line.split(' ');
+/** Does what one command says. @throws what the allocator throws */
+export function answerTo(line: string, subject: Subject, events: BenchEvents): object {
+  const [command, value = '', count = ''] = line.split(' ');
   switch (command) {
     case 'cold':
       return subject.cold();
@@ -32,6 +33,8 @@ function answerTo(line: string, subject: Subject, events: BenchEvents): object {
       return warmUp(subject);
     case 'round':
       return round(subject, events, Number(value));
+    case 'parts':
+      return parts(subject, events, Number(value), Number(count));
     case 'fits':
       return { fits: subject.fits(Number(value)) };
     case 'after':
@@ -56,5 +59,19 @@ function round(subject: Subject, events: BenchEvents, repeats: number): object {
     times.push(timed(() => subject.replay()) / Math.max(events.length, 1));
     subject.drain();
   }
+  return { nsPerEvent: median(times) };
+}
+
+/** One replay, of which the events from `first` on are timed in parts of equal length. */
+function parts(subject: Subject, events: BenchEvents, first: number, count: number): object {
+  if (subject.replayPart === undefined) return { error: 'no such command' };
+  const length = (events.length - first) / count;
+  if (!(first >= 0 && count >= 1 && Number.isSafeInteger(length) && length >= 0)) return { error: 'no such parts' };
+  subject.replayPart(0, first);
+  const times: number[] = [];
+  for (let from = first; times.length < count; from += length) {
+    times.push(timed(() => subject.replayPart!(from, from + length)) / Math.max(length, 1));
+  }
+  subject.drain();
   return { nsPerEvent: median(times) };
 }

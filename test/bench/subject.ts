@@ -19,6 +19,8 @@ export interface Subject {
   cold(): ColdFacts;
   /** Replays all events: the timed part. */
   replay(): void;
+  /** Replays the events from one number up to another; not there where nothing asks for it. */
+  replayPart?(from: number, to: number): void;
   /** Frees what the trace left live. */
   drain(): void;
   warmFacts(): WarmFacts;

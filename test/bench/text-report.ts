@@ -1,6 +1,7 @@
 import { type Column, layOut } from '../../src/cli/table.js';
 import { formatBytes } from '../../src/core/units.js';
-import { type Extras, LIVE_BLOCKS, type LoggingRow } from './extras.js';
+import type { Extras, LoggingRow } from './extras.js';
+import { type GrowthRow, LIVE_BLOCKS } from './growth.js';
 import type { MissingPeer } from './native-peers.js';
 import type { Measured } from './rows.js';
 import type { PreparedTrace } from './trace-folder.js';
@@ -24,15 +25,33 @@ const RECORDING_COLUMNS: readonly Column[] = [
   { heading: 'ns an event', align: 'right' },
   { heading: 'file, B an event', align: 'right' },
 ];
-const GROWTH_COLUMNS: readonly Column[] = [
-  { heading: 'manager', align: 'left' },
-  { heading: 'program', align: 'left' },
-  ...LIVE_BLOCKS.map((count) => ({ heading: `${count.toLocaleString('en-US')} live`, align: 'right' as const })),
+/** What stands above the cells of {@link growthCells}. */
+export const GROWTH_HEADINGS: readonly string[] = [
+  'allocator',
+  'program',
+  ...LIVE_BLOCKS.map((count) => `${count.toLocaleString('en-US')} live`),
+  'times, per factor 100',
 ];
+const GROWTH_COLUMNS = GROWTH_HEADINGS.map<Column>((heading, i) => ({ heading, align: i < 2 ? 'left' : 'right' }));
 
 /** A row of what logging costs: manager, trace, kind of sink, nanoseconds and bytes of garbage a call. */
 export function loggingCells(row: LoggingRow): string[] {
   return [row.manager, row.trace, row.sink, row.nsPerCall.toFixed(1), row.garbageBytesPerCall.toFixed(2)];
+}
+
+/** A row of growth: allocator, program, nanoseconds by live blocks, and how many times as much it is with a hundred times as many. */
+export function growthCells({ allocator, program, ns }: GrowthRow): string[] {
+  const cells = ns.map((value) => fixed(value, value !== null && value < 10 ? 1 : 0));
+  const times = ns.slice(2).map((value, i) => {
+    const before = ns[i] ?? null;
+    return fixed(value === null || before === null ? null : value / before, 1);
+  });
+  return [allocator, program, ...cells, times.join(', ')];
+}
+
+/** Which figures of growth are not there, and why. */
+export function growthFailures(growth: readonly GrowthRow[]): string[] {
+  return growth.flatMap(({ allocator, program, failures }) => failures.map((why) => `${allocator}, ${program}, ${why}`));
 }
 
 /** What stands in a cell that has no value. */
@@ -63,8 +82,13 @@ export function extrasText({ logging, recording, growth }: Extras): string {
     lines.push('recording into a file: more than without', ...layOut(RECORDING_COLUMNS, rows), '');
   }
   if (growth.length > 0) {
-    const rows = growth.map((row) => [row.manager, row.program, ...row.nsPerPair.map((ns) => ns.toFixed(0))]);
-    lines.push('growth: ns per pair of alloc and free', ...layOut(GROWTH_COLUMNS, rows), '');
+    const notes = growthFailures(growth).map((failure) => `  ${failure}`);
+    lines.push(
+      'growth: ns per pair of alloc and free, or per random read',
+      ...layOut(GROWTH_COLUMNS, growth.map(growthCells)),
+      ...notes,
+      '',
+    );
   }
   return lines.join('\n');
 }

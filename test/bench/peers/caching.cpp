@@ -222,10 +222,10 @@ void drain(Manager &manager) {
   }
 }
 
-// Replays all events. `made` sees each allocation's block; false stops the replay.
+// Replays those events. `made` sees each allocation's block; false stops the replay.
 template <typename Made>
-bool replay(Manager &manager, Made made) {
-  for (uint64_t i = 0; i < events.length; i++) {
+bool replay(Manager &manager, uint64_t from, uint64_t to, Made made) {
+  for (uint64_t i = from; i < to; i++) {
     int32_t slot = events.slots[i];
     if (slot >= 0) {
       uint64_t bytes = events.bytes[i];
@@ -240,8 +240,8 @@ bool replay(Manager &manager, Made made) {
   return true;
 }
 
-void replayWarm() {
-  replay(warmManager, [](Block *, uint64_t) { return true; });
+void replayWarm(uint64_t from, uint64_t to) {
+  replay(warmManager, from, to, [](Block *, uint64_t) { return true; });
 }
 
 void drainWarm() { drain(warmManager); }
@@ -250,7 +250,7 @@ void cold() {
   Device device(~0ull);
   Manager manager(device);
   uint64_t digest = 1469598103934665603ull;  // FNV-1a over the addresses, 8 bytes each, lowest first
-  replay(manager, [&](Block *block, uint64_t) {
+  replay(manager, 0, events.length, [&](Block *block, uint64_t) {
     uint64_t address = block ? block->address : 0;
     for (int i = 0; i < 64; i += 8) digest = (digest ^ (address >> i & 255)) * 1099511628211ull;
     return true;
@@ -264,7 +264,7 @@ void cold() {
 int fits(uint64_t capacity) {
   Device device(capacity);
   Manager manager(device);
-  bool completed = replay(manager, [](Block *block, uint64_t bytes) { return block || !bytes; });
+  bool completed = replay(manager, 0, events.length, [](Block *block, uint64_t bytes) { return block || !bytes; });
   drain(manager);
   return completed;
 }

@@ -11,8 +11,8 @@ static Events events;
 static void **live;
 static int is_glibc;
 
-static void replay(void) {
-  for (uint64_t i = 0; i < events.length; i++) {
+static void replay(uint64_t from, uint64_t to) {
+  for (uint64_t i = from; i < to; i++) {
     int32_t slot = events.slots[i];
     if (slot >= 0) {
       live[slot] = malloc(events.bytes[i]);
@@ -39,7 +39,7 @@ static uint64_t mapped_bytes(void *block) {
 /* What glibc got from the system: steps of the break, and a mapping for each large block. Other libraries do not show it. */
 static void cold(void) {
   if (!is_glibc) {
-    replay();
+    replay(0, events.length);
     drain();
     printf("{}\n");
     return;
