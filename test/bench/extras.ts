@@ -89,7 +89,7 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
       onProgress(`growth: random reads of ${rows} rows`);
       ns.push(await inChild<number>({ kind: 'random reads', rows }));
     }
-    return { allocator: 'none: a random read', program: `rows of ${ROW_BYTES} B`, ns, failures: [] };
+    return { allocator: 'random read (control)', program: `rows of ${ROW_BYTES} B`, ns, failures: [] };
   }
 
   async function inChild<T>(task: ExtraTask, flags: readonly string[] = []): Promise<T> {
