@@ -19,7 +19,7 @@ export class Holes {
   constructor(free: FreeBlocks, idle: FreeBlocks, pageBytes: number) {
     this.#free = free;
     this.#place = free.place;
-    kernel.setHoles(free.place, idle.place, pageBytes);
+    kernel.createHoles(free.place, idle.place, pageBytes);
   }
 
   get count(): number {

@@ -32,7 +32,6 @@ export interface Kernel {
   createFreeBlocks(heap: Place, statistics: Place, device: number, group: number, unitBytes: number): Place;
   destroyFreeBlocks(source: Place): void;
   setManual(source: Place): void;
-  setHoles(source: Place, idle: Place, pageBytes: number): void;
   setExact(source: Place): void;
   setLeastRest(source: Place, bytes: number): void;
   setLimits(source: Place, recyclingBytes: number, splitBytes: number): void;
@@ -87,6 +86,7 @@ export interface Kernel {
   freeBehind(source: Place, block: Block): Block;
   isSound(source: Place): number;
 
+  createHoles(source: Place, idle: Place, pageBytes: number): void;
   keepHole(source: Place, hole: Block): void;
   giveHole(source: Place, hole: Block): void;
   holeCount(source: Place): number;

@@ -1,10 +1,9 @@
 import type { LogSink } from './call-log.js';
-import type { NativeFunctions } from './device-interface.js';
-import { MemoryError } from './errors.js';
 import type { SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { OutOfMemoryLadder } from './out-of-memory-ladder.js';
 import type { SeatedManager } from './seated-manager.js';
+import { SlotNotes } from './slot-notes.js';
 import type { SlotObserver } from './slot-observer.js';
 import { type ManagerSlotOptions, SlotSeats } from './slot-seats.js';
 import type { DevicePtr } from './units.js';
@@ -22,9 +21,9 @@ const { NULL_PTR } = units;
  */
 export class ManagerSlot {
   readonly kind: SlotKind;
-  readonly #natives: NativeFunctions;
   readonly #seats: SlotSeats;
   readonly #ladder: OutOfMemoryLadder;
+  readonly #notes: SlotNotes;
   // The manager that sits here when nobody has to be told of its calls: the hot path looks no further.
   #quiet: MemoryManagerAdapter | undefined;
   #quietSeat: SeatedManager | undefined;
@@ -33,9 +32,9 @@ export class ManagerSlot {
 
   constructor(options: ManagerSlotOptions) {
     this.kind = options.kind;
-    this.#natives = options.natives;
     this.#seats = new SlotSeats(options, (quiet) => this.#setQuiet(quiet));
     this.#ladder = new OutOfMemoryLadder(this.#seats, options);
+    this.#notes = new SlotNotes(this.#seats, options.natives);
   }
 
   /** The manager that serves allocations; null before the first one. */
@@ -99,11 +98,8 @@ export class ManagerSlot {
 
   /** Live blocks and native bytes of each manager that sits here, the active one first. */
   usage(): { manager: MemoryManagerAdapter; liveBlocks: number; reservedBytes: number }[] {
-    return this.#seats.all().map((seat) => ({
-      manager: seat.manager,
-      liveBlocks: seat.liveBlocks,
-      reservedBytes: seat.ledger.reservedBytes,
-    }));
+    const all = this.#seats.all();
+    return all.map(({ manager, liveBlocks, ledger }) => ({ manager, liveBlocks, reservedBytes: ledger.reservedBytes }));
   }
 
   /**
@@ -180,8 +176,7 @@ export class ManagerSlot {
       return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
     if (ptr === NULL_PTR || this.#underway !== underway) {
-      const seat = this.#seatOfAlloc(manager, underway);
-      return +this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream) as DevicePtr;
+      return +this.#finishAlloc(this.#seatOfAlloc(manager, underway), ptr, bytes, userLock, alignment, stream) as DevicePtr;
     }
     this.#underway = underway - 1;
     return ptr;
@@ -220,7 +215,7 @@ export class ManagerSlot {
   /** Clears the user's lock. @throws as {@link unlock} */
   userUnlock(ptr: DevicePtr): void {
     if (ptr === NULL_PTR) {
-      this.#noteNullFree('userUnlock');
+      this.#notes.nullFree('userUnlock');
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
@@ -327,30 +322,28 @@ export class ManagerSlot {
 
   /** As {@link alloc}, where there is more to do than to call the manager. */
   #allocWatched(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
-    const seat = this.#seats.active ?? this.#seats.start();
     let ptr = NULL_PTR;
-    seat.allocating++;
     try {
-      ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
+      ptr = this.#allocOnce(bytes, userLock, alignment, stream);
     } catch (error) {
-      this.#allocEnded(seat, NULL_PTR);
       return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
     }
-    return this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream);
+    if (ptr !== NULL_PTR || bytes === 0) return ptr;
+    return this.#allocAfterFailure(this.#ladder.outOfMemory(bytes), bytes, userLock, alignment, stream);
   }
 
   /** The rest of the out-of-memory ladder, after the active manager has given back what it cached. */
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     try {
-      return this.#ladder.climb(failure, bytes, () => this.#tryAgain(bytes, userLock, alignment, stream));
+      return this.#ladder.climb(failure, bytes, () => this.#allocOnce(bytes, userLock, alignment, stream));
     } catch (error) {
       // A number that is no size would make a line that cannot be read.
-      if (Number.isSafeInteger(bytes) && bytes >= 0) this.#noteRefusal(error, bytes, userLock, stream);
+      if (Number.isSafeInteger(bytes) && bytes >= 0) this.#notes.refusal(error, bytes, userLock, stream);
       throw error;
     }
   }
 
-  #tryAgain(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+  #allocOnce(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     const seat = this.#seats.active ?? this.#seats.start();
     let ptr = NULL_PTR;
     seat.allocating++;
@@ -359,7 +352,7 @@ export class ManagerSlot {
     } finally {
       this.#allocEnded(seat, ptr);
     }
-    if (ptr !== NULL_PTR && seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
+    if ((ptr !== NULL_PTR || bytes === 0) && seat.log.watched) this.#notes.alloc(seat, ptr, bytes, userLock, stream);
     return ptr;
   }
 
@@ -376,14 +369,14 @@ export class ManagerSlot {
     if (ptr === NULL_PTR && bytes > 0) {
       return this.#allocAfterFailure(this.#ladder.outOfMemory(bytes), bytes, userLock, alignment, stream);
     }
-    if (seat.log.watched) this.#noteAlloc(seat, ptr, bytes, userLock, stream);
+    if (seat.log.watched) this.#notes.alloc(seat, ptr, bytes, userLock, stream);
     return ptr;
   }
 
   /** As {@link unlock} for a pointer whose owner is to be found, or that is watched. */
   #unlockAmongOthers(ptr: DevicePtr, userUnlock: boolean): void {
     if (ptr === NULL_PTR) {
-      this.#noteNullFree('unlock', userUnlock ? 1 : 0);
+      this.#notes.nullFree('unlock', userUnlock ? 1 : 0);
       return;
     }
     const seat = this.#seats.ownerOf(ptr) ?? this.#seats.refuse(ptr);
@@ -403,34 +396,5 @@ export class ManagerSlot {
     if (seat.countsItself || seat.manager.allocated(ptr) > 0) return;
     seat.counted--;
     this.#seats.settle(seat);
-  }
-
-  /** Logs an allocation and tells observers. */
-  #noteAlloc(seat: SeatedManager, ptr: DevicePtr, bytes: number, userLock: boolean, stream: number): void {
-    if (seat.log.enabled) seat.log.alloc(bytes, userLock, ptr);
-    if (!this.#seats.observers.any) return;
-    const { direct } = this.#seats.observers;
-    try {
-      direct.alloc(seat.handle, ptr, bytes, this.#natives.getActiveDeviceId(), stream);
-    } catch (error) {
-      this.#seats.observers.drop(direct, error);
-    }
-  }
-
-  /** Logs an allocation that failed and tells observers when that was for want of memory. */
-  #noteRefusal(error: unknown, bytes: number, userLock: boolean, stream: number): void {
-    const seat = this.#seats.active;
-    seat?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
-    const { observers } = this.#seats;
-    if (!observers.any || !MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
-    observers.outOfMemory(seat?.handle ?? 0, bytes, error.facts.device, stream);
-  }
-
-  /** The null pointer is the block of every allocation of 0 bytes. */
-  #noteNullFree(call: string, userUnlock?: number): void {
-    const seat = this.#seats.active;
-    if (seat?.log.watched !== true) return;
-    seat.log.line(call, NULL_PTR, userUnlock);
-    this.#seats.observers.free(seat.handle, NULL_PTR);
   }
 }

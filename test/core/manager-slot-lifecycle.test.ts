@@ -21,15 +21,6 @@ class ScriptedManager extends PlainManager {
   }
 }
 
-function errorOf(work: () => void): unknown {
-  try {
-    work();
-    return undefined;
-  } catch (error) {
-    return error;
-  }
-}
-
 const caching = () => new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface());
 
 describe('ManagerSlot', () => {
@@ -236,40 +227,6 @@ describe('ManagerSlot', () => {
         { slot: 'ordinary', current: second, previous: first, active: second },
       ]);
     });
-
-    test.each([
-      ['counts its blocks', caching],
-      ['does not count its blocks', () => new PlainManager()],
-    ])('there and back again from inside an allocation leaves the block with a manager that %s', (_, create) => {
-      const { device, runtime } = simulatedRuntime();
-      const { slot } = runtime;
-      const manager = installed(create(), runtime);
-      device.failWhen(() => {
-        device.failWhen(undefined);
-        slot.install(new PlainManager());
-        slot.install(manager);
-        return false;
-      });
-      const ptr = slot.alloc(100, true);
-      expect([slot.active, slot.draining, slot.liveBlocks]).toEqual([manager, [], 1]);
-      slot.install(new PlainManager());
-      expect(manager.lifecycle.state).toBe('draining');
-      slot.unlock(ptr, true);
-      expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
-    });
-
-    test('serves the first allocation when a swap listener calls it', () => {
-      const { device, runtime } = simulatedRuntime();
-      const { slot } = runtime;
-      const manager = new PlainManager();
-      runtime.events.on('swap', () => {
-        if (slot.installed === null) slot.install(manager);
-      });
-      const ptr = slot.alloc(100, true);
-      expect([slot.active, slot.liveBlocks, slot.allocated(ptr)]).toEqual([manager, 1, 100]);
-      slot.unlock(ptr, true);
-      expect(device.liveBytes).toBe(0);
-    });
   });
 
   describe('stopped event', () => {
@@ -343,26 +300,6 @@ describe('ManagerSlot', () => {
       expect(() => runtime.slot.unlock(ptr, true)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr }));
       expect(runtime.slot.allocated(ptr)).toBe(0);
       expect(runtime.slot.isUserLocked(ptr)).toBe(false);
-    });
-
-    test.each([
-      ['counts its blocks', caching],
-      ['does not count its blocks', () => new PlainManager()],
-    ])('is refused from inside an allocation of a manager that %s', (_, create) => {
-      const { device, runtime } = simulatedRuntime();
-      const { slot } = runtime;
-      const manager = installed(create(), runtime);
-      const attempts: unknown[] = [];
-      device.failWhen(() => {
-        attempts.push(errorOf(() => slot.close()));
-        return false;
-      });
-      const ptr = slot.alloc(100, true);
-      device.failWhen(undefined);
-      expect(attempts).toEqual([memoryError('ERR_MEM_REENTRANT', { operation: 'close' })]);
-      expect([slot.liveBlocks, slot.allocated(ptr) >= 100]).toEqual([1, true]);
-      slot.close();
-      expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
     });
 
     test('stops the other managers when a listener throws', () => {

@@ -1,7 +1,7 @@
 import { absorbNext, splitBlock } from './block-rows';
 import { findBelow, findFit, leaveBin } from './free-bins';
 import { join, MAX_BYTES, putIn } from './free-blocks';
-import { allot, Block, FreeBlocks, HOLE, Holes, isJoinable, stateOf } from './layout';
+import { allot, Block, FreeBlocks, HOLE, Holes, isJoinable, LOOSE, setStanding, stateOf } from './layout';
 
 // Parts of address ranges that have no memory behind them, as blocks of their own: they begin and end at page boundaries,
 // and no two are neighbours. Memory comes into a part of a hole, the spot, and whole pages of free blocks become holes.
@@ -21,16 +21,20 @@ export function createHoles(source: FreeBlocks, idle: FreeBlocks, pageBytes: f64
   source.holes = holes;
 }
 
+export function holeCount(source: FreeBlocks): i32 {
+  return source.holes!.count;
+}
+
 /** Puts a block in no bins among the holes, joined with those beside it. */
-export function keep(source: FreeBlocks, hole: Block): void {
+export function keepHole(source: FreeBlocks, hole: Block): void {
   let whole = hole;
   if (stateOf(hole.next!) == HOLE) {
-    give(source, hole.next!);
+    giveHole(source, hole.next!);
     absorbNext(hole);
   }
   const previous = hole.previous!;
   if (stateOf(previous) == HOLE) {
-    give(source, previous);
+    giveHole(source, previous);
     absorbNext(previous);
     whole = previous;
   }
@@ -39,8 +43,9 @@ export function keep(source: FreeBlocks, hole: Block): void {
 }
 
 /** Takes a hole out. */
-export function give(source: FreeBlocks, hole: Block): void {
+export function giveHole(source: FreeBlocks, hole: Block): void {
   leaveBin(source, hole);
+  setStanding(hole, LOOSE, 0);
   source.holes!.count--;
 }
 
@@ -48,21 +53,21 @@ export function give(source: FreeBlocks, hole: Block): void {
  * Finds the part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell: the
  * spot, until the next search. O(log n) for each of at most {@link SPOT_TRIES} blocks.
  *
- * @returns false when no hole has the room
+ * @returns the hole, or null when none has the room
  */
-export function findSpot(source: FreeBlocks, bytes: f64): bool {
+export function findSpot(source: FreeBlocks, bytes: f64): Block | null {
   const holes = source.holes!;
   holes.hole = null;
   let block = findBelow(holes.idle, min(holes.idle.statistics.reserved + 1, MAX_BYTES));
   for (let tries = 0; block !== null && tries < SPOT_TRIES; tries++) {
     consider(holes, block.next!, bytes);
     consider(holes, block.previous!, bytes);
-    if (holes.hole !== null) return true;
+    if (holes.hole !== null) return holes.hole;
     block = findBelow(holes.idle, block.bytes);
   }
   const hole = findFit(source, pageAt(holes, bytes));
   if (hole !== null) consider(holes, hole, bytes);
-  return holes.hole !== null;
+  return holes.hole;
 }
 
 /** Makes a part of a hole the spot when it makes room with fewer pages than the spot so far. */
@@ -86,8 +91,18 @@ function consider(holes: Holes, hole: Block, bytes: f64): void {
   holes.right = isAtRight || behindLeft > room ? right : null;
 }
 
+export function spotAddress(source: FreeBlocks): f64 {
+  return source.holes!.spotAt;
+}
+
+/** What has to come to the spot at least. */
+export function spotBytes(source: FreeBlocks): f64 {
+  return source.holes!.spotBytes;
+}
+
 /** The most bytes that memory may come to at the spot: a part at the end of a hole has no room behind it. */
-export function spotRoom(holes: Holes): f64 {
+export function spotRoom(source: FreeBlocks): f64 {
+  const holes = source.holes!;
   const hole = holes.hole!;
   return holes.spotAt == hole.address ? hole.bytes : holes.spotBytes;
 }
@@ -97,9 +112,9 @@ export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64):
   let part = hole;
   if (address > hole.address) {
     part = splitBlock(hole, address - hole.address);
-    keep(source, hole);
+    keepHole(source, hole);
   }
-  if (part.bytes > bytes) keep(source, splitBlock(part, bytes));
+  if (part.bytes > bytes) keepHole(source, splitBlock(part, bytes));
   return join(source.holes!.idle, part);
 }
 
@@ -110,7 +125,7 @@ export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64):
  * @param leastBytes - what a block has to give at least
  * @returns null when none gives any
  */
-export function findReclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64): Block | null {
+export function reclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64): Block | null {
   const holes = source.holes!;
   const idle = holes.idle;
   let block = fitOf(idle, bytes);
@@ -137,30 +152,34 @@ export function findReclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64)
 /** Makes the whole pages of a free block that was taken out a hole. */
 export function punch(source: FreeBlocks, block: Block): void {
   const holes = source.holes!;
-  const from = firstPage(holes, block);
-  const bytes = wholePages(holes, block);
+  const from = firstPage(source, block);
+  const bytes = wholePages(source, block);
   const hole = from > block.address ? splitBlock(block, from - block.address) : block;
   const tail = hole.bytes > bytes ? splitBlock(hole, bytes) : null;
   if (hole !== block) join(holes.idle, block);
   if (tail !== null) join(holes.idle, tail);
-  keep(source, hole);
+  keepHole(source, hole);
 }
 
 /** Where the first whole page of a block begins. */
-export function firstPage(holes: Holes, block: Block): f64 {
-  return pageAt(holes, block.address);
+export function firstPage(source: FreeBlocks, block: Block): f64 {
+  return pageAt(source.holes!, block.address);
 }
 
 /** Bytes of the whole pages in a block. */
-export function wholePages(holes: Holes, block: Block): f64 {
+export function wholePages(source: FreeBlocks, block: Block): f64 {
+  return pagesIn(source.holes!, block);
+}
+
+function pagesIn(holes: Holes, block: Block): f64 {
   const end = floor((block.address + block.bytes) / holes.pageBytes) * holes.pageBytes;
-  return max(end - firstPage(holes, block), 0);
+  return max(end - pageAt(holes, block.address), 0);
 }
 
 /** What a block gives back, 0 if that is less than it has to. */
 function givenBy(holes: Holes, block: Block, leastBytes: f64): f64 {
   if (block === holes.left || block === holes.right) return 0;
-  const bytes = wholePages(holes, block);
+  const bytes = pagesIn(holes, block);
   return bytes < leastBytes ? 0 : bytes;
 }
 

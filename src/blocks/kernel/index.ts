@@ -6,11 +6,27 @@ import { blockIn, enter, initIndex, slotOf } from './address-index';
 import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
 import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
-import * as holes from './holes';
 import * as layout from './layout';
 import { allot, Block, EDGE, FreeBlocks, giveUp, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
-import * as statistics from './statistics';
 import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
+
+export { addFront, createFreeBlocks, cutTail, destroyFreeBlocks, flushFront as flush, moveAll } from './free-blocks';
+export {
+  createHoles,
+  fill,
+  findSpot,
+  firstPage,
+  giveHole,
+  holeCount,
+  keepHole,
+  punch,
+  reclaimable,
+  spotAddress,
+  spotBytes,
+  spotRoom,
+  wholePages,
+} from './holes';
+export { countReserved } from './statistics';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
@@ -101,10 +117,6 @@ export function destroyHeap(gone: Heap): void {
   heap.free(changetype<usize>(gone));
 }
 
-export function destroyFreeBlocks(gone: FreeBlocks): void {
-  free.destroyFreeBlocks(gone);
-}
-
 /** Tells whether any block counts there. O(rows). */
 export function isCounting(heap: Heap, counters: Statistics): bool {
   for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
@@ -121,22 +133,8 @@ export function createStatistics(heap: Heap): Statistics {
   return changetype<Statistics>(allot(heap, offsetof<Statistics>()));
 }
 
-/** Counts native memory that was got, or given back: its bytes are negative. */
-export function countReserved(counters: Statistics, bytes: f64): void {
-  statistics.countReserved(counters, bytes);
-}
-
-export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
-  return free.createFreeBlocks(heap, statistics, device, group, unitBytes);
-}
-
 export function setManual(source: FreeBlocks): void {
   source.isManual = 1;
-}
-
-/** Makes the blocks inside holes, beside those of `idle`. */
-export function setHoles(source: FreeBlocks, idle: FreeBlocks, pageBytes: f64): void {
-  holes.createHoles(source, idle, pageBytes);
 }
 
 export function setExact(source: FreeBlocks): void {
@@ -161,10 +159,6 @@ export function pair(small: FreeBlocks, large: FreeBlocks, limitBytes: f64): voi
   large.large = large;
   small.smallLimit = limitBytes;
   large.smallLimit = limitBytes;
-}
-
-export function addFront(source: FreeBlocks, largestBytes: f64, boundBytes: f64): void {
-  free.addFront(source, largestBytes, boundBytes);
 }
 
 export function metadataBytes(heap: Heap): f64 {
@@ -332,10 +326,6 @@ export function fit(source: FreeBlocks, bytes: f64): i32 {
   return bytes <= free.MAX_BYTES ? idOf(findFit(source, max(bytes, 1))) : 0;
 }
 
-export function cutTail(home: FreeBlocks, block: Block, bytes: f64): void {
-  free.cutTail(home, block, bytes);
-}
-
 /** Takes a free block out, cut to `bytes` where what is left is worth a block. */
 export function carve(block: Block, bytes: f64): void {
   free.carve(block.home, block, bytes);
@@ -355,14 +345,6 @@ export function takeOut(block: Block): void {
 export function join(home: FreeBlocks, block: Block): Block {
   changeHome(block, home);
   return free.join(home, block);
-}
-
-export function moveAll(from: FreeBlocks, to: FreeBlocks): void {
-  free.moveAll(from, to);
-}
-
-export function flush(source: FreeBlocks): void {
-  free.flushFront(source);
 }
 
 export function flushFor(source: FreeBlocks, bytes: f64): i32 {
@@ -394,57 +376,6 @@ export function firstFreeOf(source: FreeBlocks): i32 {
 
 export function freeBehind(source: FreeBlocks, block: Block): i32 {
   return idOf(freeAfter(source, block));
-}
-
-// Holes: free blocks on which setHoles was called, as `source`
-
-export function keepHole(source: FreeBlocks, hole: Block): void {
-  holes.keep(source, hole);
-}
-
-export function giveHole(source: FreeBlocks, hole: Block): void {
-  holes.give(source, hole);
-  setStanding(hole, LOOSE, 0);
-}
-
-export function holeCount(source: FreeBlocks): i32 {
-  return source.holes!.count;
-}
-
-export function findSpot(source: FreeBlocks, bytes: f64): i32 {
-  return holes.findSpot(source, bytes) ? idOf(source.holes!.hole) : 0;
-}
-
-export function spotAddress(source: FreeBlocks): f64 {
-  return source.holes!.spotAt;
-}
-
-export function spotBytes(source: FreeBlocks): f64 {
-  return source.holes!.spotBytes;
-}
-
-export function spotRoom(source: FreeBlocks): f64 {
-  return holes.spotRoom(source.holes!);
-}
-
-export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64): i32 {
-  return idOf(holes.fill(source, hole, address, bytes));
-}
-
-export function reclaimable(source: FreeBlocks, bytes: f64, leastBytes: f64): i32 {
-  return idOf(holes.findReclaimable(source, bytes, leastBytes));
-}
-
-export function firstPage(source: FreeBlocks, block: Block): f64 {
-  return holes.firstPage(source.holes!, block);
-}
-
-export function wholePages(source: FreeBlocks, block: Block): f64 {
-  return holes.wholePages(source.holes!, block);
-}
-
-export function punch(source: FreeBlocks, block: Block): void {
-  holes.punch(source, block);
 }
 
 /** Tells whether bins are as they should be, in O(n). For tests. */
