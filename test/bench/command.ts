@@ -37,6 +37,7 @@ interface Flags {
 }
 
 const MIN_ROUNDS = 7;
+const DEFAULT_ROUNDS = 9;
 const EXIT_OK = 0;
 const EXIT_BAD_INPUT = 2;
 
@@ -58,7 +59,7 @@ function createProgram(places: BenchPlaces): Command {
   return new Command('bench')
     .description('Replay allocation traces under every manager and under what one would pick instead, in turns.')
     .option('--traces <folder>', 'its traces and call logs', join(places.root, 'test/traces'))
-    .option('--rounds <number>', `rounds, from ${MIN_ROUNDS} on; the median counts`, String(MIN_ROUNDS))
+    .option('--rounds <number>', `rounds, from ${MIN_ROUNDS} on; the median counts`, String(DEFAULT_ROUNDS))
     .option('--managers <names>', `managers, by commas: ${managerNames().join(', ')}`)
     .option('--json', 'print { rows } instead of tables')
     .option(

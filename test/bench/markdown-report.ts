@@ -42,7 +42,7 @@ function markdown(report: BenchReport): string {
     ),
     ...(notes.length === 0 ? [] : [notes.join('\n')]),
     '### Memory',
-    `Utilisation: peak live bytes over peak reserved bytes of a first replay; in brackets after all rounds in the same manager, where that differs. Peak live: ${traces.map((t) => `${t.name} ${formatBytes(t.peakLiveBytes)}`).join(', ')}.`,
+    `Utilisation: peak live bytes over peak reserved bytes of a first replay; in brackets after further replays in the same manager, where that differs. Peak live: ${traces.map((t) => `${t.name} ${formatBytes(t.peakLiveBytes)}`).join(', ')}.`,
     tableBy(report, utilisationCell),
     '### Native calls',
     'On a first replay, commits and decommits included.',

@@ -13,6 +13,12 @@ const MAX_REPEATS = 1000;
 /** What one contestant may take for all rounds of a trace: one that is slower takes part in fewer rounds. */
 const MAX_TIMED_MS = 20_000;
 
+/**
+ * Processes that share the rounds of a contestant. Where code and memory come to lie lets an event take up to half as long
+ * again in one process of ten, from its first round to its last.
+ */
+const PROCESSES = 3;
+
 /** What a trace is measured with. */
 export interface Measurement {
   readonly trace: string;
@@ -27,7 +33,9 @@ export interface Measurement {
 
 /** One contestant on its way through a trace. */
 interface Run {
-  readonly process: ContestantProcess;
+  readonly contestant: Contestant;
+  /** The process that is at work now. */
+  process?: ContestantProcess;
   cold?: ColdFacts;
   /** How long a first replay took, with all that goes with it. */
   coldMs: number;
@@ -39,72 +47,92 @@ interface Run {
 }
 
 /**
- * Measures all contestants on one trace. Each first replays cold, then warms up; then all of them take turns, round by
- * round, so that what disturbs the machine disturbs them alike; capacities are tried at the end.
+ * Measures all contestants on one trace. Their processes first replay cold, then warm up; then all of them take turns, round
+ * by round, so that what disturbs the machine disturbs them alike. After a third of the rounds fresh processes take over.
  */
 export async function measureTrace(measurement: Measurement): Promise<Measured[]> {
-  const { contestants, eventFile, main, rounds, onProgress } = measurement;
+  const { contestants, rounds } = measurement;
   const runs = contestants.map<Run>((contestant) => ({
-    process: new ContestantProcess(contestant, eventFile, main),
+    contestant,
     coldMs: 0,
     times: [],
     minCapacityBytes: null,
     laterPeakBytes: null,
   }));
+  for (let part = 0; part < PROCESSES; part++) {
+    const from = Math.round((rounds * part) / PROCESSES);
+    const to = Math.round((rounds * (part + 1)) / PROCESSES);
+    const present = runs.filter((run) => run.failure === undefined && from < roundsOf(run, rounds));
+    await measureRounds(present, from, to, measurement);
+  }
+  const base = runs.find(({ contestant }) => contestant.name === PEER_A)?.times ?? [];
+  return runs.map((run) => measuredOf(run, base, measurement));
+}
+
+/** Measures rounds in a process of its own for each contestant. Capacities are tried behind the first ones. */
+async function measureRounds(runs: readonly Run[], from: number, to: number, measurement: Measurement): Promise<void> {
+  const { eventFile, main, rounds, onProgress } = measurement;
   try {
     for (const run of runs) {
-      onProgress(`${run.process.contestant.name}: warming up`);
-      await attempt(run, () => prepare(run));
+      onProgress(`${run.contestant.name}: warming up`);
+      run.process = new ContestantProcess(run.contestant, eventFile, main);
+      await attempt(run, (process) => prepare(run, process));
     }
-    for (let round = 0; round < rounds; round++) {
+    for (let round = from; round < to; round++) {
       onProgress(`round ${round + 1} of ${rounds}`);
       for (const run of runs) {
-        if (round < roundsOf(run, rounds)) await attempt(run, () => takeTurn(run, measurement));
+        if (round < roundsOf(run, rounds)) await attempt(run, (process) => takeTurn(run, process, measurement));
       }
     }
     for (const run of runs) {
-      onProgress(`${run.process.contestant.name}: smallest capacity`);
-      await attempt(run, () => finish(run, measurement));
+      await attempt(run, (process) => noteLaterPeak(run, process));
+      if (from > 0) continue;
+      onProgress(`${run.contestant.name}: smallest capacity`);
+      await attempt(run, (process) => findCapacity(run, process, measurement));
     }
-    const base = runs.find((run) => run.process.contestant.name === PEER_A)?.times ?? [];
-    return runs.map((run) => measuredOf(run, base, measurement));
   } finally {
-    for (const run of runs) run.process.stop();
+    for (const run of runs) run.process?.stop();
   }
 }
 
 /** A contestant that fails stays in the table, with the reason. */
-async function attempt(run: Run, work: () => Promise<void>): Promise<void> {
-  if (run.failure !== undefined) return;
+async function attempt(run: Run, work: (process: ContestantProcess) => Promise<void>): Promise<void> {
+  if (run.failure !== undefined || run.process === undefined) return;
   try {
-    await work();
+    await work(run.process);
   } catch (error) {
     run.failure = error instanceof Error ? error.message : String(error);
   }
 }
 
-async function prepare(run: Run): Promise<void> {
+async function prepare(run: Run, process: ContestantProcess): Promise<void> {
   const start = performance.now();
-  run.cold = await run.process.cold();
-  run.coldMs = performance.now() - start;
-  if (run.coldMs < MAX_TIMED_MS / 10) await run.process.warmUp();
+  const cold = await process.cold();
+  run.cold ??= cold;
+  run.coldMs ||= performance.now() - start;
+  if (run.coldMs < MAX_TIMED_MS / 10) await process.warmUp();
 }
 
-async function takeTurn(run: Run, { events }: Measurement): Promise<void> {
+async function takeTurn(run: Run, process: ContestantProcess, { events }: Measurement): Promise<void> {
   const wanted = Math.min(MAX_REPEATS, Math.max(MIN_REPEATS, Math.ceil(EVENTS_PER_ROUND / Math.max(events.length, 1))));
-  run.times.push(await run.process.round(run.coldMs > 1000 ? 1 : wanted));
+  run.times.push(await process.round(run.coldMs > 1000 ? 1 : wanted));
 }
 
 function roundsOf(run: Run, rounds: number): number {
   return Math.max(1, Math.min(rounds, Math.floor(MAX_TIMED_MS / Math.max(run.coldMs, 1))));
 }
 
-async function finish(run: Run, { events }: Measurement): Promise<void> {
-  const { cold, process } = run;
+async function noteLaterPeak(run: Run, process: ContestantProcess): Promise<void> {
+  if (run.contestant.javaScript === undefined) return;
+  const { peakReservedBytes } = await process.after();
+  if (peakReservedBytes !== null) run.laterPeakBytes = Math.max(run.laterPeakBytes ?? 0, peakReservedBytes);
+}
+
+async function findCapacity(run: Run, process: ContestantProcess, { events }: Measurement): Promise<void> {
+  const { cold } = run;
   if (cold === undefined) return;
-  if (process.contestant.javaScript !== undefined) run.laterPeakBytes = (await process.after()).peakReservedBytes;
   if (cold.minCapacityBytes !== undefined) run.minCapacityBytes = cold.minCapacityBytes;
-  else if (hasCapacity(process.contestant)) {
+  else if (hasCapacity(run.contestant)) {
     const reserved = cold.peakReservedBytes ?? events.peakLiveBytes;
     run.minCapacityBytes = await smallestCapacity((bytes) => process.fits(bytes), events.peakLiveBytes, reserved);
   }
@@ -117,7 +145,7 @@ function hasCapacity({ name, native }: Contestant): boolean {
 
 function measuredOf(run: Run, base: readonly number[], { trace, events, rounds }: Measurement): Measured {
   const { cold, times, failure } = run;
-  const { name, isPeer } = run.process.contestant;
+  const { name, isPeer } = run.contestant;
   const ratios = times.flatMap((time, round) => (base[round] === undefined ? [] : [time / base[round]]));
   const reserved = cold?.peakReservedBytes ?? null;
   const notes: string[] = [];
