@@ -8,6 +8,7 @@ import { SimulatedSpace } from './simulated-space.js';
 import { checkGranular, PageStates } from './virtual-checks.js';
 
 interface Reservation {
+  readonly base: DevicePtr;
   readonly pages: PageStates;
   readonly budget: DeviceBudget;
 }
@@ -61,7 +62,11 @@ export class SimulatedVirtualMemory implements VirtualMemory {
     if (this.#parts.calls.enter('reserve', bytes, true) || bytes === 0) return NULL_PTR;
     const base = this.#space.take(bytes, this.granularityBytes);
     if (base === NULL_PTR) return NULL_PTR;
-    this.#reservations.set(base, { pages: new PageStates(bytes, this.granularityBytes), budget: this.#parts.activeBudget() });
+    this.#reservations.set(base, {
+      base,
+      pages: new PageStates(bytes, this.granularityBytes),
+      budget: this.#parts.activeBudget(),
+    });
     return base;
   }
 
@@ -89,7 +94,7 @@ export class SimulatedVirtualMemory implements VirtualMemory {
    * @throws ERR_MEM_INVALID_ARGUMENT when a page is committed already, or the part is not granular
    */
   commit(ptr: DevicePtr, bytes: number): boolean {
-    const { base, pages, budget } = this.#part(ptr, bytes);
+    const { pages, budget, base } = this.#reservationOf(ptr, bytes);
     pages.checkCommit(ptr - base, bytes);
     if (this.#parts.calls.enter('commit', bytes, true) || !budget.admits(bytes)) return false;
     pages.commit(ptr - base, bytes);
@@ -104,7 +109,7 @@ export class SimulatedVirtualMemory implements VirtualMemory {
    * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular
    */
   decommit(ptr: DevicePtr, bytes: number): void {
-    const { base, pages, budget } = this.#part(ptr, bytes);
+    const { pages, budget, base } = this.#reservationOf(ptr, bytes);
     pages.checkDecommit(ptr - base, bytes);
     this.#parts.calls.enter('decommit', bytes, false);
     pages.decommit(ptr - base, bytes);
@@ -117,10 +122,9 @@ export class SimulatedVirtualMemory implements VirtualMemory {
     (this.#reservations.get(base) as Reservation).pages.checkUsable(ptr - base, bytes);
   }
 
-  #part(ptr: DevicePtr, bytes: number): Reservation & { readonly base: number } {
+  #reservationOf(ptr: DevicePtr, bytes: number): Reservation {
     checkGranular('bytes', bytes, this.granularityBytes);
     checkGranular('ptr', devicePtr(ptr), this.granularityBytes);
-    const base = this.#space.locate(ptr, bytes);
-    return { base, ...(this.#reservations.get(base) as Reservation) };
+    return this.#reservations.get(this.#space.locate(ptr, bytes)) as Reservation;
   }
 }

@@ -40,42 +40,29 @@ export interface BackingParts {
 /** How far a pool grows beyond its limit at once, as a share of the peak: fewer calls for a little memory. */
 const STEP_BEYOND_LIMIT = 0.0075;
 
-/** How much a pool should hold, and in what steps it grows. */
-export class GrowthLimit {
-  readonly #parts: BackingParts;
-
-  constructor(parts: BackingParts) {
-    this.#parts = parts;
-  }
-
-  /** The highest that live bytes have been, once `bytes` more are live. */
-  peakWith(bytes: number): number {
-    const { stats } = this.#parts;
-    return Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
-  }
-
-  /** `min(capacity, peak live * (1 + slack))` in bytes. */
-  limitFor(peakBytes: number): number {
-    return Math.min(peakBytes * (1 + this.#parts.slack), this.capacityBytes);
-  }
-
+/** How much a pool should hold when it grows for one block, and by how much it grows. Facts of one moment, asked for once. */
+export class GrowthPlan {
   /** What the device has in all. */
-  get capacityBytes(): number {
-    const { deviceInterface, device } = this.#parts;
-    return deviceInterface.getMaxMemorySize(device);
-  }
+  readonly capacityBytes: number;
+  /** The highest that live bytes have been, once the block is live. */
+  readonly peakBytes: number;
+  /** `min(capacity, peak live * (1 + slack))` */
+  readonly limitBytes: number;
+  readonly #slack: number;
 
-  /** What the device has beyond what the pool holds. */
-  get roomBytes(): number {
-    return this.capacityBytes - this.#parts.stats.reservedBytes;
+  /** @param bytes - of the block */
+  constructor({ stats, slack, deviceInterface, device }: BackingParts, bytes: number) {
+    this.#slack = slack;
+    this.capacityBytes = deviceInterface.getMaxMemorySize(device);
+    this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
+    this.limitBytes = Math.min(this.peakBytes * (1 + slack), this.capacityBytes);
   }
 
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */
-  stepFor(bytes: number, peakBytes: number): number {
-    const { stats, slack } = this.#parts;
-    const left = this.limitFor(peakBytes) - stats.reservedBytes;
-    const step = bytes > left ? peakBytes * STEP_BEYOND_LIMIT : Math.min(left, peakBytes * slack);
-    return Math.min(step, this.roomBytes);
+  stepFor(bytes: number, reservedBytes: number): number {
+    const left = this.limitBytes - reservedBytes;
+    const step = bytes > left ? this.peakBytes * STEP_BEYOND_LIMIT : Math.min(left, this.peakBytes * this.#slack);
+    return Math.min(step, this.capacityBytes - reservedBytes);
   }
 }
 

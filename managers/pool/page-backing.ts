@@ -4,7 +4,7 @@ import { Holes } from '../../src/blocks/holes.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
-import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
+import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
 const MAX_RANGE_BYTES = 32 * GiB;
@@ -38,7 +38,6 @@ export class PageBacking implements Backing {
   readonly #parts: BackingParts;
   readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
-  readonly #limit: GrowthLimit;
   /** Where holes are kept. */
   readonly #kept: FreeBlocks;
   readonly #holes: Holes;
@@ -54,36 +53,36 @@ export class PageBacking implements Backing {
     this.#parts = parts;
     this.#virtual = virtual;
     this.#pageBytes = pageBytes;
-    this.#limit = new GrowthLimit(parts);
     this.#kept = kept;
     this.#holes = new Holes(kept, parts.idle, pageBytes);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts;
-    let hole = this.#findSpot(bytes, failure);
+    const plan = new GrowthPlan(this.#parts, bytes);
+    let hole = this.#findSpot(bytes, plan, failure);
     if (hole === NONE) return NONE;
-    const peak = this.#limit.peakWith(bytes);
-    const limit = this.#limit.limitFor(peak);
-    if (this.#holdsWithSpot() > limit && this.#isShredded) {
+    let excess = this.#holdsWithSpot() - plan.limitBytes;
+    if (excess > 0 && this.#isShredded) {
       this.#unite();
-      hole = this.#findSpot(bytes, failure);
+      hole = this.#findSpot(bytes, plan, failure);
+      if (hole === NONE) return NONE;
+      excess = this.#holdsWithSpot() - plan.limitBytes;
+    }
+    if (excess > 0) {
+      this.#reclaim(excess, MIN_PIECE_SHARE * stats.reservedBytes);
+      this.#reclaim(this.#holdsWithSpot() - plan.capacityBytes, 0);
+      hole = this.#findSpot(bytes, plan, failure);
       if (hole === NONE) return NONE;
     }
-    if (this.#holdsWithSpot() > limit) {
-      this.#reclaim(this.#holdsWithSpot() - limit, MIN_PIECE_SHARE * stats.reservedBytes);
-      this.#reclaim(this.#holdsWithSpot() - this.#limit.capacityBytes, 0);
-      hole = this.#findSpot(bytes, failure);
-      if (hole === NONE) return NONE;
-    }
-    const block = this.#commit(hole, this.#step(peak), failure);
+    const block = this.#commit(hole, this.#step(plan), plan, failure);
     if (this.#has(block, bytes)) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    hole = this.#findSpot(bytes, failure);
+    hole = this.#findSpot(bytes, plan, failure);
     if (hole === NONE) return NONE;
-    const last = this.#commit(hole, this.#holes.spotBytes, failure);
+    const last = this.#commit(hole, this.#holes.spotBytes, plan, failure);
     return this.#has(last, bytes) ? last : NONE;
   }
 
@@ -118,8 +117,8 @@ export class PageBacking implements Backing {
   }
 
   /** Finds a spot for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
-  #findSpot(bytes: number, failure: { cause: unknown }): number {
-    return this.#holes.findSpot(bytes) || (this.#addRange(bytes, failure) ? this.#holes.findSpot(bytes) : NONE);
+  #findSpot(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
+    return this.#holes.findSpot(bytes) || (this.#addRange(bytes, capacityBytes, failure) ? this.#holes.findSpot(bytes) : NONE);
   }
 
   /** Bytes that the pool holds once the spot has what it needs. */
@@ -128,16 +127,17 @@ export class PageBacking implements Backing {
   }
 
   /** How many bytes to commit at the spot. */
-  #step(peakBytes: number): number {
+  #step(plan: GrowthPlan): number {
     const { spotBytes, spotRoom } = this.#holes;
-    const step = this.#limit.stepFor(spotBytes, peakBytes);
-    const least = Math.min(MIN_STEP_BYTES, this.#limit.roomBytes);
-    const pages = Math.floor(Math.max(step, least) / this.#pageBytes) * this.#pageBytes;
+    const { reservedBytes } = this.#parts.stats;
+    const least = Math.min(MIN_STEP_BYTES, plan.capacityBytes - reservedBytes);
+    const step = Math.max(plan.stepFor(spotBytes, reservedBytes), least);
+    const pages = Math.floor(step / this.#pageBytes) * this.#pageBytes;
     return Math.max(spotBytes, Math.min(pages, spotRoom));
   }
 
   /** Commits `bytes` at the spot. @returns the free block that holds them, or NONE */
-  #commit(hole: number, bytes: number, failure: { cause: unknown }): number {
+  #commit(hole: number, bytes: number, plan: GrowthPlan, failure: { cause: unknown }): number {
     const { idle, stats } = this.#parts;
     const address = this.#holes.spotAddress;
     // The call may come back with an allocation, which must not find this hole.
@@ -151,7 +151,8 @@ export class PageBacking implements Backing {
     if (!isDone) return NONE;
     const block = this.#holes.fill(hole, address, bytes);
     stats.reserved(bytes);
-    boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
+    const { reservedBytes } = stats;
+    boundFront(idle, FRONT, reservedBytes, plan.capacityBytes - reservedBytes);
     return block;
   }
 
@@ -197,11 +198,11 @@ export class PageBacking implements Backing {
   }
 
   /** Reserves one more range that has room for `bytes`. @returns false when there is none */
-  #addRange(bytes: number, failure: { cause: unknown }): boolean {
+  #addRange(bytes: number, capacityBytes: number, failure: { cause: unknown }): boolean {
     const { blocks } = this.#parts;
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return false;
-    const wish = Math.min(Math.max(2 * this.#limit.capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
+    const wish = Math.min(Math.max(2 * capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
     const edge = this.#pageBytes - this.#virtual.granularityBytes;
     for (let room = Math.max(alignUp(wish, this.#pageBytes), least); ; ) {
       const start = askNative(() => this.#virtual.reserve(room + edge), NULL_PTR, failure);

@@ -1,7 +1,7 @@
 import { NONE } from '../../src/blocks/block-table.js';
 import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
-import { askNative, type Backing, type BackingParts, GrowthLimit } from './backing.js';
+import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
 /** Segments are multiples of it. @see Source: facts/performance.md, "native segments of 64 KiB and up" */
 const SEGMENT_STEP_BYTES = 64 * KiB;
@@ -23,31 +23,28 @@ const FRONT: FrontBounds = { share: 0.0051, largestShare: 0.16, largestBytes: 16
  */
 export class SegmentBacking implements Backing {
   readonly #parts: BackingParts;
-  readonly #limit: GrowthLimit;
   /** No segment is smaller. */
   #leastBytes = SEGMENT_STEP_BYTES;
 
   constructor(parts: BackingParts) {
     this.#parts = parts;
-    this.#limit = new GrowthLimit(parts);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts;
-    const peak = this.#limit.peakWith(bytes);
-    const limit = this.#limit.limitFor(peak);
-    let size = segmentBytes(bytes, peak * SEGMENT_SHARE);
-    if (stats.reservedBytes + size > limit) {
-      this.#reclaim(stats.reservedBytes + size - limit, MIN_SEGMENT_SHARE * stats.reservedBytes);
-      if (stats.reservedBytes + size > limit) size = segmentBytes(bytes, peak * SMALL_SEGMENT_SHARE);
-      this.#reclaim(stats.reservedBytes + size - this.#limit.capacityBytes, 0);
+    const plan = new GrowthPlan(this.#parts, bytes);
+    let size = segmentBytes(bytes, plan.peakBytes * SEGMENT_SHARE);
+    if (stats.reservedBytes + size > plan.limitBytes) {
+      this.#reclaim(stats.reservedBytes + size - plan.limitBytes, MIN_SEGMENT_SHARE * stats.reservedBytes);
+      if (stats.reservedBytes + size > plan.limitBytes) size = segmentBytes(bytes, plan.peakBytes * SMALL_SEGMENT_SHARE);
+      this.#reclaim(stats.reservedBytes + size - plan.capacityBytes, 0);
     }
-    const block = this.#allocate(size, failure);
+    const block = this.#allocate(size, plan, failure);
     if (block !== NONE) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    return this.#allocate(alignUp(bytes, SEGMENT_ALIGNMENT), failure);
+    return this.#allocate(alignUp(bytes, SEGMENT_ALIGNMENT), plan, failure);
   }
 
   trim(): void {
@@ -57,7 +54,7 @@ export class SegmentBacking implements Backing {
   close(): void {}
 
   /** Gets a segment. @returns it as a free block, or NONE */
-  #allocate(bytes: number, failure: { cause: unknown }): number {
+  #allocate(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
     const { blocks, idle, stats, deviceInterface } = this.#parts;
     if (!Number.isSafeInteger(bytes)) return NONE;
     const ptr = askNative(() => devicePtr(deviceInterface.nativeAlloc(bytes, SEGMENT_ALIGNMENT)), NULL_PTR, failure);
@@ -65,7 +62,7 @@ export class SegmentBacking implements Backing {
     const block = blocks.create(ptr, bytes, idle);
     stats.reserved(bytes);
     this.#leastBytes = Math.min(this.#leastBytes, bytes);
-    boundFront(idle, FRONT, stats.reservedBytes, this.#limit.roomBytes);
+    boundFront(idle, FRONT, stats.reservedBytes, capacityBytes - stats.reservedBytes);
     idle.putIn(block);
     return block;
   }

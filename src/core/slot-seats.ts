@@ -56,7 +56,9 @@ export class SlotSeats {
   }
 
   get reservedBytes(): number {
-    return this.all().reduce((sum, seat) => sum + seat.ledger.reservedBytes, 0);
+    let bytes = this.active?.ledger.reservedBytes ?? 0;
+    for (const seat of this.draining) bytes += seat.ledger.reservedBytes;
+    return bytes;
   }
 
   get peakReservedBytes(): number {
