@@ -94,6 +94,14 @@ describe('FreeBlocks', () => {
   });
 
   describe('take', () => {
+    test.each([1, 16, 512])('takes none for sizes beyond 2^52, which cannot be rounded up to units of %i bytes', (unitBytes) => {
+      const bench = new TableBench();
+      const free = bench.free({ unitBytes });
+      free.putIn(bench.table.create(512, 2 ** 53 - 1024, free));
+      expect([2 ** 52 + 1, 2 ** 53 - 1024].map((bytes) => kernel.allocate(free.place, bytes, USER_LOCK))).toEqual([0, 0]);
+      expect(kernel.allocate(free.place, 2 ** 52, USER_LOCK)).toBe(512);
+    });
+
     test.each([0, -1, -512, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53 + 2, 2 ** 64])(
       'gives nothing for %d bytes, as allocate does',
       (bytes) => {
