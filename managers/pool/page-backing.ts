@@ -76,14 +76,14 @@ export class PageBacking implements Backing {
       if (hole === NONE) return NONE;
     }
     const block = this.#commit(hole, this.#step(plan), plan, failure);
-    if (this.#has(block, bytes)) return block;
+    if (this.#isEnough(block, bytes)) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
     hole = this.#findSpot(bytes, plan, failure);
     if (hole === NONE) return NONE;
     const last = this.#commit(hole, this.#holes.spotBytes, plan, failure);
-    return this.#has(last, bytes) ? last : NONE;
+    return this.#isEnough(last, bytes) ? last : NONE;
   }
 
   trim(): void {
@@ -112,7 +112,7 @@ export class PageBacking implements Backing {
   }
 
   /** Tells whether committing made a block of at least `bytes`: the call may have come back and taken what lay beside. */
-  #has(block: number, bytes: number): boolean {
+  #isEnough(block: number, bytes: number): boolean {
     return block !== NONE && this.#parts.blocks.bytesOf(block) >= bytes;
   }
 

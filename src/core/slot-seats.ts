@@ -199,9 +199,10 @@ export class SlotSeats {
   start(): SeatedManager {
     if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
     this.checkChange('alloc');
-    const seat = this.#makeActive(this.#admitFallback(), false);
-    // A listener may have installed another one meanwhile.
-    return this.active ?? seat;
+    this.#makeActive(this.#admitFallback(), false);
+    // A listener may have installed another one meanwhile, or closed the slot.
+    if (this.active === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+    return this.active;
   }
 
   #noteQuiet(): void {

@@ -53,6 +53,13 @@ describe('ManagerSlot', () => {
   });
 
   describe('close', () => {
+    test('from a swap listener ends the first allocation before it gets memory', () => {
+      const { device, runtime } = simulatedRuntime();
+      runtime.events.on('swap', () => runtime.slot.close());
+      expect(() => runtime.slot.alloc(100, true)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'slot' }) as Error);
+      expect([runtime.slot.closed, device.callCount]).toEqual([true, 0]);
+    });
+
     test.each(MANAGERS)('is refused from inside an allocation of a manager that %s', (_, create) => {
       const { device, runtime } = simulatedRuntime();
       const { slot } = runtime;
