@@ -1,5 +1,6 @@
 import '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { functionPointerType } from './c-types.js';
 import { type Callback, MAX_PARAMETERS } from './callback.js';
 import { koffi } from './koffi.js';
 
@@ -172,9 +173,8 @@ export class CallbackTable {
       },
       failed: (error: unknown) => this.report(error),
     };
-    const { register, pointer, proto } = koffi();
     try {
-      return register(guarded(watch), pointer(proto(result, [...parameters])));
+      return koffi().register(guarded(watch), functionPointerType(result, parameters));
     } catch (error) {
       const statusName = error instanceof Error ? error.message : String(error);
       throw new MemoryError(

@@ -1,3 +1,4 @@
+import { functionType } from './c-types.js';
 import { koffi } from './koffi.js';
 
 /**
@@ -11,7 +12,7 @@ export function functionAt<F extends (...values: never[]) => unknown>(
   result: string,
   parameters: readonly string[],
 ): F {
-  const proto = koffi().proto(result, [...parameters]);
+  const type = functionType(result, parameters);
   const pointer = BigInt(address);
-  return ((...values: unknown[]) => koffi().call(pointer, proto, ...values)) as unknown as F;
+  return ((...values: unknown[]) => koffi().call(pointer, type, ...values)) as unknown as F;
 }

@@ -1,4 +1,4 @@
-import { koffi } from '../../ffi/koffi.js';
+import { functionAt } from '../../ffi/function-at.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { type GpuStatus, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
@@ -164,9 +164,7 @@ export class GpuDriver {
     else this.#status.check('cudaGetDriverEntryPointByVersion', status);
     const address = target[0] as bigint;
     if (address === 0n) return undefined;
-    const { call, proto } = koffi();
-    const type = proto('int', [...parameters]);
-    return (...args) => call(address, type, ...args) as number;
+    return functionAt(Number(address), 'int', parameters);
   }
 
   #symbol(name: FunctionName): string {

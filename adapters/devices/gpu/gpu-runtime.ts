@@ -1,7 +1,7 @@
 import { attempt } from '../../../src/core/attempt.js';
 import type { MemoryInfo } from '../../../src/core/device.js';
 import { MemoryError } from '../../../src/core/errors.js';
-import { koffi } from '../../ffi/koffi.js';
+import { structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';
@@ -231,7 +231,7 @@ export class GpuRuntime {
     // The handle goes by value: a struct of 64 bytes.
     this.#ipcOpen ??= this.library.func(name, 'int', [
       'uint32_t *',
-      koffi().struct({ data: koffi().array('uint8_t', IPC_HANDLE_BYTES) }),
+      structType({ data: `uint8_t [${IPC_HANDLE_BYTES}]` }),
       'uint32_t',
     ]);
     this.status.check(name, this.#ipcOpen(this.#out, { data: handle }, IPC_LAZY_PEER_ACCESS));

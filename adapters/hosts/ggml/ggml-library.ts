@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import '../../../src/core/disposable.js';
 import { MemoryError } from '../../../src/core/errors.js';
-import { koffi } from '../../ffi/koffi.js';
+import { structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import { alignedAlloc, alignedFree } from '../../os/aligned-memory.js';
 import { readCString, readInt64s } from '../../os/foreign-memory.js';
@@ -35,7 +35,7 @@ export class GgmlLibrary {
 
   private constructor(native: NativeLibrary) {
     this.native = native;
-    const init = koffi().struct({ mem_size: 'size_t', mem_buffer: 'uintptr_t', no_alloc: 'bool' });
+    const init = structType({ mem_size: 'size_t', mem_buffer: 'uintptr_t', no_alloc: 'bool' });
     this.#init = native.func('ggml_init', 'uintptr_t', [init]);
     this.free = native.func('ggml_free', 'void', ['uintptr_t']);
     this.usedMemory = native.func('ggml_used_mem', 'size_t', ['uintptr_t']);

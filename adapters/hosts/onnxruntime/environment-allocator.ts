@@ -3,15 +3,16 @@ import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { CpuDevice } from '../../devices/cpu.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { CallbackTable } from '../../ffi/callback-table.js';
-import { koffi } from '../../ffi/koffi.js';
 import { alignedAlloc } from '../../os/aligned-memory.js';
+import { writeUint64 } from '../../os/foreign-memory.js';
 import { FallbackMemory } from '../fallback-memory.js';
 import { API_VERSION, OnnxRuntimeApi } from './onnxruntime-api.js';
 import { ENGINE } from './onnxruntime-library.js';
 
 /** What ONNX Runtime aligns tensors to. @see Source: mlas.h, MlasGetPreferredBufferAlignment */
 export const TENSOR_ALIGNMENT = 64;
-const STRUCT_BYTES = 32;
+const WORD_BYTES = 8;
+const STRUCT_BYTES = 4 * WORD_BYTES;
 
 /** Who serves an allocator's calls. */
 export interface AllocatorTarget {
@@ -71,8 +72,8 @@ export class EnvironmentAllocator {
     }));
     this.#struct = alignedAlloc(STRUCT_BYTES, TENSOR_ALIGNMENT);
     // struct OrtAllocator { uint32_t version; void *(*Alloc)(…); void (*Free)(…); const OrtMemoryInfo *(*Info)(…); }
-    const words = [API_VERSION, functions.alloc, functions.free, functions.info].map(BigInt);
-    koffi().encode(BigInt(this.#struct), koffi().array('uint64_t', words.length), words);
+    const words = [API_VERSION, functions.alloc, functions.free, functions.info];
+    for (const [i, word] of words.entries()) writeUint64(this.#struct + i * WORD_BYTES, word);
   }
 
   /** Registers the allocator, to be served by a host. @throws ERR_MEM_ENGINE_IN_USE while another host serves it */

@@ -1,7 +1,7 @@
 import { MemoryError } from '../../../src/core/errors.js';
 import { functionAt } from '../../ffi/function-at.js';
-import { koffi } from '../../ffi/koffi.js';
 import { openLibrary } from '../../ffi/library.js';
+import { readInt64s } from '../../os/foreign-memory.js';
 import { absent, ENGINE } from './onnxruntime-library.js';
 
 /** The oldest API with every slot below; asking an older library for it would print to standard error. */
@@ -17,7 +17,6 @@ const SLOTS = {
   registerAllocator: 176,
   unregisterAllocator: 177,
 } as const;
-const TABLE_SLOTS = 178;
 
 const WARNING_LEVEL = 2;
 /** OrtDeviceAllocator: one that ONNX Runtime puts no arena of its own around. */
@@ -34,7 +33,7 @@ export class OnnxRuntimeApi {
   readonly path: string;
   /** Such as `1.30.0`. */
   readonly version: string;
-  readonly #table: readonly number[];
+  readonly #table: Address;
   readonly #errorCode: (status: Status) => number;
   readonly #errorMessage: (status: Status) => string;
   readonly #releaseStatus: (status: Status) => void;
@@ -44,15 +43,14 @@ export class OnnxRuntimeApi {
     this.path = path;
     const library = openLibrary([path], { device: ENGINE });
     const base = library.func<() => Address>('OrtGetApiBase', 'uintptr_t', [])();
-    const [getApi = 0, getVersion = 0] = addresses(base, 2);
-    this.version = functionAt<() => string>(getVersion, 'const char *', [])();
+    this.version = functionAt<() => string>(addressIn(base, 1), 'const char *', [])();
     const [major = 0, minor = 0] = this.version.split('.').map(Number);
     const table =
       major === 1 && minor >= API_VERSION
-        ? functionAt<(version: number) => Address>(getApi, 'uintptr_t', ['uint32_t'])(API_VERSION)
+        ? functionAt<(version: number) => Address>(addressIn(base, 0), 'uintptr_t', ['uint32_t'])(API_VERSION)
         : 0;
     if (table === 0) throw absent(`${path} is version ${this.version}; 1.${API_VERSION} or later is needed`);
-    this.#table = addresses(table, TABLE_SLOTS);
+    this.#table = table;
     this.#errorCode = this.#function('getErrorCode', 'int', ['uintptr_t']);
     this.#errorMessage = this.#function('getErrorMessage', 'const char *', ['uintptr_t']);
     this.#releaseStatus = this.#function('releaseStatus', 'void', ['uintptr_t']);
@@ -119,11 +117,13 @@ export class OnnxRuntimeApi {
   }
 
   #function<F extends (...values: never[]) => unknown>(slot: keyof typeof SLOTS, result: string, parameters: string[]): F {
-    return functionAt<F>(this.#table[SLOTS[slot]] as number, result, parameters);
+    return functionAt<F>(addressIn(this.#table, SLOTS[slot]), result, parameters);
   }
 }
 
-function addresses(table: Address, count: number): number[] {
-  const words = koffi().decode(BigInt(table), koffi().array('uintptr_t', count)) as Iterable<number | bigint>;
-  return Array.from(words, Number);
+/** Reads one address of a table. */
+function addressIn(table: Address, slot: number): Address {
+  const out = new Float64Array(1);
+  readInt64s(table + out.byteLength * slot, out);
+  return out[0]!;
 }
