@@ -1,25 +1,18 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import packageFile from './package.json' with { type: 'json' };
 
-// Examples import the package by its name: here that means the sources.
-const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+// Examples import the package by its name: here that means the sources of its entry points.
+const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
+  if (typeof targets === 'string') return [];
+  const path = targets.default.replace('./dist/', './').replace(/\.js$/, '.ts');
+  const replacement = fileURLToPath(new URL(path, import.meta.url));
+  return [{ find: new RegExp(`^${name.replace('.', 'stowage')}$`), replacement }];
+});
 
 export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^stowage$/, replacement: source('src/index.ts') },
-      { find: /^stowage\/managers$/, replacement: source('managers/index.ts') },
-      { find: /^stowage\/adapters\/cuda$/, replacement: source('adapters/devices/cuda.ts') },
-      { find: /^stowage\/adapters\/hip$/, replacement: source('adapters/devices/hip.ts') },
-      { find: /^stowage\/shared$/, replacement: source('src/shared/index.ts') },
-      { find: /^stowage\/model$/, replacement: source('src/model/index.ts') },
-      { find: /^stowage\/trace$/, replacement: source('src/trace/index.ts') },
-      { find: /^stowage\/adapters\/cpu$/, replacement: source('adapters/devices/cpu.ts') },
-      { find: /^stowage\/report$/, replacement: source('src/report/index.ts') },
-      { find: /^stowage\/otel$/, replacement: source('src/otel/index.ts') },
-    ],
-  },
+  resolve: { alias },
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/soak/**', '**/node_modules/**'],

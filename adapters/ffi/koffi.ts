@@ -15,7 +15,8 @@ let loaded: typeof Koffi | undefined;
 export function koffi(): typeof Koffi {
   if (loaded === undefined) {
     try {
-      const module = createRequire(import.meta.url)('koffi') as typeof Koffi;
+      // A bundle for CommonJS has no import.meta.url, but has the name of its file.
+      const module = createRequire(import.meta.url ?? __filename)('koffi') as typeof Koffi;
       raiseStacks(module);
       loaded = module;
     } catch (error) {

@@ -20,8 +20,7 @@ export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaul
  * What hosts of native engines have in common: memory that the engine can touch, functions for it to call, and an end
  * that waits for the engine's last block.
  *
- * The first allocation installs the default manager unless another was installed before ('stowage' itself has to be
- * imported for that: it brings the default). Managers swap at any moment, also while the engine holds blocks.
+ * The first allocation installs the default manager unless another was installed before.
  *
  * The order of an end: the engine gives everything back, then {@link close}, which has it forget the functions.
  */

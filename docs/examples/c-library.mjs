@@ -1,7 +1,8 @@
 // Put a manager under a C library that takes allocator callbacks: zlib. Needs libz (Debian: zlib1g).
 import { MemoryRuntime } from 'stowage'; // brings the default manager along
-import { CAllocatorHost, openLibrary, zlibAllocator } from 'stowage/adapters/c-allocator';
+import { CAllocatorHost, zlibAllocator } from 'stowage/adapters/c-allocator';
 import { CpuDevice } from 'stowage/adapters/cpu';
+import { openLibrary } from 'stowage/ffi';
 
 const zlib = openLibrary(['libz.so.1', 'libz.dylib'], { deep: true }); // or Node's own zlib answers
 const deflateInit = zlib.func('deflateInit_', 'int', ['uintptr_t', 'int', 'const char *', 'int']);

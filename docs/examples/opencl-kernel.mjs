@@ -1,6 +1,7 @@
 // Run an OpenCL kernel on blocks of a memory manager. Needs OpenCL (Debian: ocl-icd-libopencl1, pocl-opencl-icd for the CPU).
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
-import { OpenClDevice, openLibrary } from 'stowage/adapters/opencl';
+import { OpenClDevice } from 'stowage/adapters/opencl';
+import { openLibrary } from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
 
 const COUNT = 4096;

@@ -1,6 +1,7 @@
 // Put a manager with a limit under SQLite's shared library. Needs libsqlite3 (Debian: libsqlite3-0).
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MiB } from 'stowage';
-import { openLibrary, SqliteHost } from 'stowage/adapters/sqlite';
+import { SqliteHost } from 'stowage/adapters/sqlite';
+import { openLibrary } from 'stowage/ffi';
 import { CachingMemoryManager, LimitingMemoryManager } from 'stowage/managers';
 
 const host = new SqliteHost();

@@ -1,8 +1,9 @@
+import { openLibrary } from '../../adapters/ffi/index.js';
 import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
-import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, MiB } from '../core/units.js';
 import type { Check } from './check.js';

@@ -2,8 +2,8 @@ import { MemoryError } from './errors.js';
 
 /** Frames of this library that may lie between an allocation's caller and a manager. */
 const OWN_FRAMES = 16;
-const ROOT = new URL('../../', import.meta.url).href;
-const OWN_FOLDERS = ['src/', 'managers/', 'adapters/'].map((folder) => ROOT + folder);
+/** Empty in a bundle for CommonJS, where this library and the program are one file: its sites keep the frames of this library. */
+const OWN_FOLDERS = import.meta.url === undefined ? [] : ['src/', 'managers/', 'adapters/'].map(besideThis);
 const OWN_PATHS = OWN_FOLDERS.map((folder) => decodeURIComponent(folder.replace(/^file:\/\//, '')));
 
 /** Frames that a site has when no number is given. */
@@ -51,4 +51,8 @@ export function siteFrames(sites: boolean | number | undefined): number {
     value: String(sites),
     expected: 'a boolean or a positive integer',
   });
+}
+
+function besideThis(folder: string): string {
+  return new URL(`../../${folder}`, import.meta.url).href;
 }

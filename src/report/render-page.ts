@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { inlineModules } from './inline-modules.js';
+import { pageParts } from './page-parts.js';
 import type { LivePageData, ReportData } from './report-data.js';
 
-const PAGE = new URL('./page/', import.meta.url);
 const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
 
 /** What a page holds beside its own scripts and styles. */
@@ -19,12 +16,7 @@ export interface PageContent {
  * its policy lets nothing run but its own scripts, named by their hashes.
  */
 export function renderPage({ data, payload }: PageContent): string {
-  const library = createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js');
-  const styles = [readFileSync(library.replace('uPlot.iife.min.js', 'uPlot.min.css'), 'utf8'), readPage('page.css')];
-  const scripts = [
-    { type: 'text/javascript', text: readFileSync(library, 'utf8') },
-    { type: 'module', text: inlineModules(new URL('main.js', PAGE)) },
-  ];
+  const { html, styles, scripts, licence } = pageParts();
   const parts: { readonly [place: string]: string } = {
     title: escapeText(data.title),
     policy: policyOf(
@@ -32,21 +24,14 @@ export function renderPage({ data, payload }: PageContent): string {
       scripts.map(({ text }) => text),
       data.mode === 'live',
     ),
-    licence: `<!-- uPlot: ${readFileSync(library.replace('dist/uPlot.iife.min.js', 'LICENSE'), 'utf8').trim()} -->`,
+    licence: `<!-- ${licence} -->`,
     styles: styles.map((text) => `<style>${text}</style>`).join('\n'),
     scripts: scripts.map(({ type, text }) => `<script type="${type}">${checkScript(text)}</script>`).join('\n'),
     data: jsonInScript(data),
     payload,
   };
   // A function, because a replacement text has signs of its own.
-  return readPage('page.html').replace(
-    PLACE,
-    (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string,
-  );
-}
-
-function readPage(name: string): string {
-  return readFileSync(new URL(name, PAGE), 'utf8');
+  return html.replace(PLACE, (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string);
 }
 
 /** JSON that cannot end its script element, whatever the names in it are. */

@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openLibrary } from '../../adapters/ffi/index.js';
 import type { EngineHost } from '../../adapters/hosts/engine-host.js';
 import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
-import { openLibrary, SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import '../../src/index.js';
 import { MiB } from '../../src/core/units.js';

@@ -1,4 +1,3 @@
-export { type LibraryOptions, NativeLibrary, openLibrary } from '../../ffi/library.js';
 export { type BufferCopyOptions, OpenClBuffer } from './opencl-buffer.js';
 export { OpenClDevice, type OpenClHandles } from './opencl-device.js';
 export type { OpenClFacts } from './opencl-facts.js';

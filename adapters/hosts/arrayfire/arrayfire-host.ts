@@ -124,7 +124,7 @@ export class ArrayFireHost extends MemoryHost {
     return this.#refusal.error;
   }
 
-  /** Makes a call of ArrayFire, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  /** Makes a call of ArrayFire, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
   call<T>(native: () => T): T {
     this.#refusal.enter();
     try {

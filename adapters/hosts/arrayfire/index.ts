@@ -1,4 +1,4 @@
-export { CallbackTable } from '../../ffi/callback-table.js';
-export { NativeLibrary } from '../../ffi/library.js';
+import '../../../src/defaults.js';
+
 export { ArrayFireHost, type ArrayFireHostOptions } from './arrayfire-host.js';
 export type { ArrayFireLibraryOptions } from './arrayfire-library.js';

@@ -80,7 +80,7 @@ export class CAllocatorHost extends EngineHost {
     return this.#refusal.error;
   }
 
-  /** Makes a native call that may allocate, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  /** Makes a native call that may allocate, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
   call<T>(native: () => T): T {
     this.#refusal.enter();
     try {
@@ -90,7 +90,7 @@ export class CAllocatorHost extends EngineHost {
     }
   }
 
-  /** As {@link call}, for an asynchronous native call. @throws as {@link CallbackTable.callAsync} */
+  /** As {@link call}, for an asynchronous native call. @throws as `CallbackTable.callAsync` */
   async callAsync<T>(native: () => Promise<T>): Promise<T> {
     this.#refusal.enter();
     try {

@@ -129,7 +129,7 @@ export class GgmlHost extends EngineHost {
     }
   }
 
-  /** Makes a call of ggml or llama.cpp, and throws what went wrong in its callbacks. @throws as {@link CallbackTable.call} */
+  /** Makes a call of ggml or llama.cpp, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
   call<T>(native: () => T): T {
     this.#refusal.enter();
     try {

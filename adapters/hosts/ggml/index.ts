@@ -1,5 +1,4 @@
-export { CallbackTable } from '../../ffi/callback-table.js';
-export { NativeLibrary } from '../../ffi/library.js';
-export { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import '../../../src/defaults.js';
+
 export { GgmlContext } from './ggml-context.js';
 export { GgmlHost, type GgmlHostOptions } from './ggml-host.js';

@@ -1,4 +1,4 @@
-export { EngineHost, type EngineHostOptions } from '../engine-host.js';
-export { FallbackMemory } from '../fallback-memory.js';
+import '../../../src/defaults.js';
+
 export { type HostedSessionOptions, OnnxRuntimeHost, type OnnxRuntimeHostOptions } from './onnxruntime-host.js';
 export { findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-library.js';

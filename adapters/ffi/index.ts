@@ -1,0 +1,17 @@
+import '../../src/defaults.js';
+
+export { EngineHost, type EngineHostOptions } from '../hosts/engine-host.js';
+export { FallbackMemory } from '../hosts/fallback-memory.js';
+export {
+  type CArguments,
+  type Callback,
+  type CallbackSpec,
+  type CallbackWatch,
+  type CNumber,
+  type CResult,
+  type CType,
+  type CTypes,
+  callback,
+} from './callback.js';
+export { CallbackTable } from './callback-table.js';
+export { type LibraryOptions, NativeLibrary, openLibrary } from './library.js';

@@ -1,0 +1,63 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compiled } from '../fixtures/compiled.js';
+import { ENTRY_PROGRAMS } from './entry-programs.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
+const names = Object.keys(exports).filter((name) => name !== './package.json');
+/** What a program's own package brings, or is no JavaScript. */
+const EXTERNAL = ['inversify', 'reflect-metadata', '@huggingface/gguf', '@opentelemetry/api', 'koffi'];
+/** What may show that an import did something. Node itself closes files of modules while they load. */
+const SIGNS = `
+  const resources = process.getActiveResourcesInfo().filter((kind) => kind !== 'CloseReq');
+  const natives = process.report.getReport().sharedObjects.filter((name) => name.endsWith('.node'));
+  const listeners = process.eventNames().map((name) => [String(name), process.listenerCount(name)]);
+  console.log(JSON.stringify({ resources, natives, listeners }));`;
+
+describe('the entry points of package.json', () => {
+  let folder = '';
+  beforeAll(() => {
+    // Inside the package: programs there import it by its name.
+    mkdirSync(join(compiled(), 'programs'), { recursive: true });
+    folder = mkdtempSync(join(compiled(), 'programs/entry-'));
+  }, 120_000);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const run = (file: string): string => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file], { encoding: 'utf8', cwd: '/' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return stdout.trim();
+  };
+  const write = (name: string, kind: string, source: string): string => {
+    const file = join(folder, `${name.replaceAll(/\W+/g, '-')}${kind}.mjs`);
+    writeFileSync(file, source);
+    return file;
+  };
+
+  test('each has a program', () => expect(Object.keys(ENTRY_PROGRAMS).sort()).toEqual([...names].sort()));
+
+  test.each(names)('%s works when it is the only one imported', (name) => {
+    const { source, output } = ENTRY_PROGRAMS[name]!;
+    expect(run(write(name, '', source))).toBe(output);
+  });
+
+  test.each(names)('%s works alone in a bundle for CommonJS', async (name) => {
+    const { source, output } = ENTRY_PROGRAMS[name]!;
+    const entry = write(name, '-bundled', source);
+    const outfile = entry.replace('.mjs', '.cjs');
+    const options = { bundle: true, platform: 'node', format: 'cjs', external: EXTERNAL, logLevel: 'silent' } as const;
+    const { warnings } = await build({ ...options, entryPoints: [entry], outfile });
+    // Where import.meta has no value there, another is used.
+    expect(warnings.filter(({ id }) => id !== 'empty-import-meta')).toEqual([]);
+    expect(run(outfile)).toBe(output);
+  });
+
+  test('importing all of them loads no native code, opens nothing, listens to nothing and starts no timer', () => {
+    const imports = names.map((name) => `import '${name.replace('.', 'stowage')}';`).join('\n');
+    expect(run(write('all', '-idle', `${imports}\n${SIGNS}`))).toBe(run(write('none', '-idle', SIGNS)));
+  });
+});
