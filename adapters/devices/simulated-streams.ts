@@ -42,11 +42,19 @@ class SimulatedStream {
 /**
  * Streams whose work is done only when a test says so: `submit` enqueues, `advance` does.
  * Work of one stream is done in order; a wait holds its stream up until the event is done.
+ * Each device has a default stream; the others are every device's.
  */
 export class SimulatedStreams implements StreamOperations {
+  readonly #activeDevice: () => number;
+  /** Default streams are below 0. */
   readonly #streams = new Map<number, SimulatedStream>();
   readonly #events = new Map<number, Mark>();
   #lastEvent = 0;
+
+  /** @defaultValue activeDevice is always 0 */
+  constructor(activeDevice: () => number = () => 0) {
+    this.#activeDevice = activeDevice;
+  }
 
   /** Events that were recorded and not destroyed. */
   get liveEvents(): number {
@@ -96,7 +104,19 @@ export class SimulatedStreams implements StreamOperations {
 
   /** Does all work of all streams, in an order that every wait allows. */
   advanceAll(): void {
-    for (const stream of this.#streams.values()) reach({ stream, position: stream.submitted }, true);
+    for (const stream of this.#streams.values()) finish(stream);
+  }
+
+  /** Does all work that a device may have: of its default stream, of those that are every device's, and what these wait for. */
+  advanceDevice(device: number): void {
+    const own = this.defaultStream(device);
+    for (const [id, stream] of this.#streams) if (id > 0 || id === own) finish(stream);
+  }
+
+  defaultStream(device: number): number {
+    const id = -1 - device;
+    if (!this.#streams.has(id)) this.#streams.set(id, new SimulatedStream());
+    return id;
   }
 
   record(stream: number): number {
@@ -138,9 +158,10 @@ export class SimulatedStreams implements StreamOperations {
   }
 
   #stream(id: number): SimulatedStream {
-    if (!Number.isSafeInteger(id) || id < 0) throw bad('stream', id, 'a non-negative integer');
-    let stream = this.#streams.get(id);
+    const number = id === 0 ? this.defaultStream(this.#activeDevice()) : id;
+    let stream = this.#streams.get(number);
     if (stream === undefined) {
+      if (!Number.isSafeInteger(id) || id < 0) throw bad('stream', id, 'a non-negative integer');
       stream = new SimulatedStream();
       this.#streams.set(id, stream);
     }
@@ -173,6 +194,10 @@ function reach(target: Mark, work: boolean): boolean {
     else return false;
   }
   return true;
+}
+
+function finish(stream: SimulatedStream): void {
+  reach({ stream, position: stream.submitted }, true);
 }
 
 function perform(stream: SimulatedStream): void {

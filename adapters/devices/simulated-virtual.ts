@@ -10,6 +10,7 @@ import { checkGranular, PageStates } from './virtual-checks.js';
 interface Reservation {
   readonly base: DevicePtr;
   readonly pages: PageStates;
+  readonly device: number;
   readonly budget: DeviceBudget;
 }
 
@@ -17,8 +18,8 @@ interface Reservation {
 export interface SimulatedVirtualParts {
   readonly granularityBytes: number;
   readonly calls: SimulatedCalls;
-  /** The budget of the active device. */
-  readonly activeBudget: () => DeviceBudget;
+  readonly activeDevice: () => number;
+  readonly budgetOf: (device: number) => DeviceBudget;
   readonly start: number;
   readonly end: number;
 }
@@ -51,8 +52,13 @@ export class SimulatedVirtualMemory implements VirtualMemory {
     return this.#space.has(ptr);
   }
 
+  /** The device that reserved the range of these bytes. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE */
+  deviceOf(ptr: number): number {
+    return (this.#reservations.get(this.#space.locate(ptr, 1)) as Reservation).device;
+  }
+
   /**
-   * Reserves a range.
+   * Reserves a range on the active device.
    *
    * @returns 0 when no addresses are left, when told to fail, and for 0 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT
@@ -62,11 +68,9 @@ export class SimulatedVirtualMemory implements VirtualMemory {
     if (this.#parts.calls.enter('reserve', bytes, true) || bytes === 0) return NULL_PTR;
     const base = this.#space.take(bytes, this.granularityBytes);
     if (base === NULL_PTR) return NULL_PTR;
-    this.#reservations.set(base, {
-      base,
-      pages: new PageStates(bytes, this.granularityBytes),
-      budget: this.#parts.activeBudget(),
-    });
+    const device = this.#parts.activeDevice();
+    const pages = new PageStates(bytes, this.granularityBytes);
+    this.#reservations.set(base, { base, pages, device, budget: this.#parts.budgetOf(device) });
     return base;
   }
 

@@ -77,7 +77,7 @@ export class SimulatedDevice extends Device {
       (_, id) => new SimulatedSpace(startOf(id), id + 1 < deviceCount ? startOf(id + 1) : PINNED_START),
     );
     this.#calls = new SimulatedCalls(options.costs);
-    this.streams = options.streams === true ? new SimulatedStreams() : undefined;
+    this.streams = options.streams === true ? new SimulatedStreams(() => this.#active) : undefined;
     this.virtual = this.#makeVirtual(options.virtual ?? false);
   }
 
@@ -253,22 +253,24 @@ export class SimulatedDevice extends Device {
     const streams = this.#delayed('a copy on a stream');
     this.#checkCopy(target, source, bytes);
     checkDisjoint(target, source, bytes);
+    const on = stream === 0 && bytes > 0 ? this.#defaultStream(streams, target, source) : stream;
     this.#calls.enter('copy', bytes, false);
-    await done(streams, stream, () => this.#checkCopy(target, source, bytes));
+    await done(streams, on, () => this.#checkCopy(target, source, bytes));
   }
 
   /** As {@link copyAsync}. */
   override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
     const streams = this.#delayed('a fill on a stream');
     this.#checkFill(ptr, value, bytes);
+    const on = stream === 0 && bytes > 0 ? this.#defaultStream(streams, ptr) : stream;
     this.#calls.enter('fill', bytes, false);
-    await done(streams, stream, () => this.#checkFill(ptr, value, bytes));
+    await done(streams, on, () => this.#checkFill(ptr, value, bytes));
   }
 
-  /** Counts, and does all work of all streams. */
+  /** Counts, and does all work of the active device. */
   override synchronize(): void {
     this.#calls.enter('synchronize', 0, false);
-    this.streams?.advanceAll();
+    this.streams?.advanceDevice(this.#active);
   }
 
   /** Checks the books: O(n) over devices. @throws ERR_MEM_INVARIANT */
@@ -285,7 +287,7 @@ export class SimulatedDevice extends Device {
     return this.#budgets[id] as DeviceBudget;
   }
 
-  /** The device whose addresses these are. */
+  /** The device whose addresses these are; below 0 none. */
   #idOf(ptr: number): number {
     if (!(ptr < PINNED_START)) return -1;
     return Math.min(Math.floor((ptr - FIRST_ADDRESS) / DEVICE_STRIDE), this.deviceCount - 1);
@@ -294,6 +296,15 @@ export class SimulatedDevice extends Device {
   #delayed(what: string): SimulatedStreams {
     if (this.streams === undefined) throw this.unsupported(what);
     return this.streams;
+  }
+
+  /** The default stream of the first device whose memory this is. */
+  #defaultStream(streams: SimulatedStreams, ...ptrs: DevicePtr[]): number {
+    for (const ptr of ptrs) {
+      const device = this.virtual?.has(ptr) ? this.virtual.deviceOf(ptr) : this.#idOf(ptr);
+      if (device >= 0) return streams.defaultStream(device);
+    }
+    return 0;
   }
 
   #checkCopy(target: DevicePtr, source: DevicePtr, bytes: number): void {
@@ -326,7 +337,8 @@ export class SimulatedDevice extends Device {
     return new SimulatedVirtualMemory({
       granularityBytes,
       calls: this.#calls,
-      activeBudget: () => this.#budgets[this.#active] as DeviceBudget,
+      activeDevice: () => this.#active,
+      budgetOf: (id) => this.#budget(id),
       start: RESERVED_START,
       end: ADDRESS_END,
     });

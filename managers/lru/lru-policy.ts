@@ -233,9 +233,11 @@ export abstract class LruPolicy extends BlockMemoryManager {
   #releaseForeign(block: number, release: (ptr: DevicePtr) => void): void {
     const address = this.blocks.addressOf(block) as DevicePtr;
     const bytes = this.blocks.bytesOf(block);
+    const device = this.blocks.deviceOf(block);
+    this.settle(device);
     release(address);
     this.#releases.delete(block);
-    this.statsOf(this.blocks.deviceOf(block)).released(bytes);
+    this.statsOf(device).released(bytes);
     this.blocks.remove(block);
   }
 }

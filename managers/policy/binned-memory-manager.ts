@@ -116,7 +116,6 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     const order = this.#orders[device];
     if (order === undefined) return;
     order.waitUntil(() => false);
-    order.settle();
     this.trimIdle(order.idle, device);
   }
 
@@ -143,8 +142,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     return super.makeRoom(device, requestedBytes);
   }
 
-  /** Waits until no stream works on the idle blocks of a device, so that their memory can be given back. */
-  protected settle(device: number): void {
+  protected override settle(device: number): void {
     this.#orders[device]?.settle();
   }
 

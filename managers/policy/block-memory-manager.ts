@@ -10,6 +10,7 @@ import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
+import { waitForDefaultStream } from './stream-order.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { BlockTable, MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
@@ -320,11 +321,18 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     return false;
   }
 
-  /** Gives a free block that is a whole segment back to the device; the block ceases to exist. */
+  /** Waits until no stream works on free blocks of a device that may go back. Here: for stream 0, the only one there is. */
+  protected settle(device: number): void {
+    waitForDefaultStream(this.deviceInterface.streams, device);
+  }
+
+  /** Gives a free block that is a whole segment back to the device, once no stream works on it; the block ceases to exist. */
   protected nativeRelease(block: number): void {
     const address = this.blocks.addressOf(block);
     const bytes = this.blocks.bytesOf(block);
-    const stats = this.statsOf(this.blocks.deviceOf(block));
+    const device = this.blocks.deviceOf(block);
+    const stats = this.statsOf(device);
+    this.settle(device);
     this.deviceInterface.nativeFree(address as DevicePtr);
     this.blocks.remove(block);
     stats.released(bytes);

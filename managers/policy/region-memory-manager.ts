@@ -9,6 +9,7 @@ import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from './block-memory-manager.js';
 import { RegionStats } from './region-stats.js';
+import { waitForDefaultStream } from './stream-order.js';
 
 const MAX_DEVICES = 65_536;
 
@@ -355,8 +356,9 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     for (const region of [...held.regions]) if (region.live === 0) this.#release(held, region, () => undefined);
   }
 
-  /** Gives a region back. @param then - what follows when the device took it */
+  /** Gives a region back, once stream 0 does not work on it. @param then - what follows when the device took it */
   #release(held: RegionsOfDevice<R>, region: R, then: () => void): void {
+    waitForDefaultStream(this.deviceInterface.streams, region.device);
     this.deviceInterface.nativeFree(region.base as DevicePtr);
     then();
     held.regions.splice(held.regions.indexOf(region), 1);

@@ -163,20 +163,15 @@ export class StreamOrder {
    * back to the device must not be worked on.
    */
   settle(): void {
-    const streams = this.#deviceStreams();
-    if (this.#bins.size > 0 || streams === undefined) return;
-    const event = streams.record(0);
-    try {
-      streams.synchronize(event);
-    } finally {
-      streams.destroy(event);
-    }
+    if (this.#bins.size === 0) waitForDefaultStream(this.#deviceStreams(), this.#device);
   }
 
   /** Records an event on a stream that was seen before; undefined when it was closed since, which its work was done by. */
   #record(stream: number): number | undefined {
+    const streams = this.#streams();
     try {
-      return this.#streams().record(stream);
+      // A free or a cleanup may come while another device is active.
+      return streams.record(stream === 0 ? streams.defaultStream(this.#device) : stream);
     } catch (error) {
       if (stream !== 0 && MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) return undefined;
       throw error;
@@ -297,6 +292,17 @@ export class StreamOrder {
     const group = kernel.groupOf(block);
     for (const { stream, fresh } of this.#bins.values()) if (fresh.group === group) return stream;
     return 0;
+  }
+}
+
+/** Waits for the work so far on the default stream of a device, where it has streams. Before memory goes back that no other used. */
+export function waitForDefaultStream(streams: StreamOperations | undefined, device: number): void {
+  if (streams === undefined) return;
+  const event = streams.record(streams.defaultStream(device));
+  try {
+    streams.synchronize(event);
+  } finally {
+    streams.destroy(event);
   }
 }
 

@@ -31,7 +31,7 @@ export interface BackingParts {
   readonly device: number;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
-  /** Waits until no stream works on idle blocks; before memory is given back. */
+  /** Waits until no stream works on idle blocks. Before each call that gives memory back: what came before may have come back with work. */
   readonly settle: () => void;
   /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */
   readonly waitForFit: (bytes: number) => boolean;

@@ -163,7 +163,6 @@ export class PageBacking implements Backing {
 
   /** Gives all free pages back, so that few large holes take the place of many small ones. */
   #unite(): void {
-    this.#parts.settle();
     this.trim();
     // Live blocks keep the others apart: not again before there are many more.
     this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holes.count);
@@ -171,22 +170,20 @@ export class PageBacking implements Backing {
 
   /** Decommits free pages until `bytes` were, leaving the spot's neighbours and pieces below `leastBytes` alone. */
   #reclaim(bytes: number, leastBytes: number): void {
-    let isSettled = false;
     for (let left = bytes; left > 0; ) {
       const block = this.#holes.reclaimable(left, leastBytes);
       if (block === NONE) return;
-      if (!isSettled) this.#parts.settle();
-      isSettled = true;
       left -= this.#decommit(block);
     }
   }
 
-  /** Takes the whole pages of a free block away. @returns their bytes */
+  /** Takes the whole pages of a free block away, once no stream works on them. @returns their bytes */
   #decommit(block: number): number {
     const { idle } = this.#parts;
     const bytes = this.#holes.wholePages(block);
     idle.takeOut(block);
     try {
+      this.#parts.settle();
       this.#virtual.decommit(this.#holes.firstPage(block) as DevicePtr, bytes);
     } catch (error) {
       idle.join(block);

@@ -70,17 +70,15 @@ export class SegmentBacking implements Backing {
   /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
   #reclaim(bytes: number, leastBytes: number): void {
     const { blocks, idle, stats, deviceInterface } = this.#parts;
-    let isSettled = false;
     for (let left = bytes; left > 0; ) {
       const block = this.#findWhole(left);
       if (block === NONE) return;
       const size = blocks.bytesOf(block);
       if (size < leastBytes) return;
-      if (!isSettled) this.#parts.settle();
-      isSettled = true;
       // The call may come back with an allocation, which must not get this block.
       idle.takeOut(block);
       try {
+        this.#parts.settle();
         deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
       } catch (error) {
         idle.putIn(block);

@@ -26,8 +26,13 @@ export interface VirtualMemory {
   decommit(ptr: DevicePtr, bytes: number): void;
 }
 
-/** Order of work on a device's streams. A stream and an event are the device's own numbers; stream 0 is the default. */
+/**
+ * Order of work on a device's streams. A stream and an event are the device's own numbers. Each device has a default stream:
+ * 0 is that of the active one, here; for memory, 0 is that of the memory's device.
+ */
 export interface StreamOperations {
+  /** The number of a device's default stream, which names it whichever device is active. */
+  defaultStream(device: number): number;
   /**
    * Marks the present end of a stream's work.
    *

@@ -307,6 +307,24 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
         for (const stream of [one, two]) stream[Symbol.dispose]();
       });
 
+      test('names the default stream of each device, whichever is active', () => {
+        const device = make();
+        const streams = device.streams!;
+        const names = Array.from({ length: device.deviceCount }, (_, id) => streams.defaultStream(id));
+        expect(new Set([0, ...names]).size).toBe(device.deviceCount + 1);
+        for (let id = 0; id < device.deviceCount; id++) {
+          device.activate(id);
+          for (const [other, name] of names.entries()) {
+            expect(streams.defaultStream(other)).toBe(name);
+            const event = streams.record(name);
+            streams.wait(name, event);
+            streams.synchronize(event);
+            expect(streams.query(event)).toBe(true);
+            streams.destroy(event);
+          }
+        }
+      });
+
       test('gives streams and events that can be disposed, and work no more after that', () => {
         const device = make();
         const stream = device.createStream();

@@ -140,6 +140,42 @@ describe('SimulatedStreams', () => {
     });
   });
 
+  describe('defaultStream', () => {
+    test('names a stream of each device, which 0 is while that device is active', () => {
+      let active = 0;
+      const streams = new SimulatedStreams(() => active);
+      const [first, second] = [streams.defaultStream(0), streams.defaultStream(1)];
+      streams.submit(0);
+      active = 1;
+      expect([streams.pending(0), streams.pending(first), streams.pending(second)]).toEqual([0, 1, 0]);
+      const event = streams.record(0);
+      expect([streams.query(event), streams.query(streams.record(first))]).toEqual([true, false]);
+      streams.advance(first);
+      active = 0;
+      expect(streams.pending(0)).toBe(0);
+      expect(streams.create()).toBe(1);
+    });
+
+    test('is where work on memory of a device goes, whichever device is active', async () => {
+      const device = new SimulatedDevice({ deviceCount: 2, streams: true, virtual: true });
+      const streams = device.streams!;
+      const [zero, pinned] = [device.nativeAlloc(64), device.pinnedAlloc(64)];
+      device.activate(1);
+      const one = device.virtual!.reserve(device.virtual!.granularityBytes);
+      device.virtual!.commit(one, device.virtual!.granularityBytes);
+      device.activate(0);
+      const work = [device.fillAsync(one, 1, 64), device.copyAsync(one, pinned, 64), device.copyAsync(pinned, one, 64)];
+      device.activate(1);
+      work.push(device.fillAsync(zero, 1, 64), device.fillAsync(zero, 1, 0));
+      expect([streams.pending(streams.defaultStream(0)), streams.pending(streams.defaultStream(1))]).toEqual([1, 4]);
+      device.synchronize();
+      expect([streams.pending(streams.defaultStream(0)), streams.pending(0)]).toEqual([1, 0]);
+      device.activate(0);
+      device.synchronize();
+      await Promise.all(work);
+    });
+  });
+
   describe('advanceAll', () => {
     test('does everything, as does synchronize of the device', () => {
       const device = new SimulatedDevice({ streams: true });

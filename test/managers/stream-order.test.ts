@@ -94,6 +94,46 @@ describe.each(KINDS)('$name', (kind) => {
     });
   });
 
+  describe('on several devices', () => {
+    test('waits for stream 0 of the device whose block it is, whichever device is active', () => {
+      const it = bench(2 ** 30, 2);
+      const block = it.alloc(BYTES, 1);
+      it.manager.recordStream(block, 0);
+      it.work(block, 0);
+      it.device.activate(1);
+      it.free(block);
+      it.device.activate(0);
+      expect(it.alloc(BYTES, 1)).not.toBe(block);
+      it.streams.advance(0);
+      expect(it.alloc(BYTES, 1)).toBe(block);
+    });
+
+    test('lets another stream take what stream 0 freed only when stream 0 of that device is done', () => {
+      const it = bench(2 ** 30, 2);
+      const block = it.alloc(BYTES);
+      it.alloc(BYTES, 1);
+      it.work(block, 0);
+      it.device.activate(1);
+      it.free(block);
+      it.streams.submit(0);
+      it.device.activate(0);
+      expect(it.alloc(BYTES, 1)).not.toBe(block);
+      it.streams.advance(0);
+      expect(it.alloc(BYTES, 1)).toBe(block);
+      expect(it.streams.pending(it.streams.defaultStream(1))).toBe(1);
+    });
+
+    test('does not wait for stream 0 of another device', () => {
+      const it = bench(2 ** 30, 2);
+      it.useOnce(BYTES, 0);
+      it.device.activate(1);
+      it.alloc(BYTES);
+      it.streams.submit(0);
+      it.manager.signalMemoryCleanup();
+      expect([it.device.liveBytesOf(0), it.streams.pending(0)]).toEqual([0, 1]);
+    });
+  });
+
   describe('recordStream', () => {
     test('keeps a freed block from everybody until the recorded streams are done', () => {
       const it = bench();

@@ -22,7 +22,7 @@ export const KINDS: readonly StreamKind[] = [
   { name: 'pool of segments', virtual: false, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
 ];
 
-/** Work that a stream has yet to do on a range of addresses. */
+/** Work that a stream has yet to do on a range of addresses. Stream 0 is the default one of the device whose memory it is. */
 interface Work {
   readonly stream: number;
   readonly device: number;
@@ -31,6 +31,8 @@ interface Work {
   /** Whether the block was freed since, and not taken again. */
   isFreed: boolean;
 }
+
+type StreamCall = Exclude<keyof StreamOperations, 'defaultStream'>;
 
 /**
  * A manager over a device whose streams work when told to, beside a book of what they have yet to do.
@@ -45,7 +47,7 @@ export class StreamBench {
   /** How often each operation of streams was called. */
   readonly calls = { record: 0, query: 0, wait: 0, synchronize: 0, destroy: 0 };
   /** Lets calls of stream operations fail: it is given how many came before. */
-  failWhen: ((name: keyof StreamOperations, index: number) => boolean) | undefined;
+  failWhen: ((name: StreamCall, index: number) => boolean) | undefined;
   readonly #work = new Set<Work>();
   readonly #deviceOf = new Map<DevicePtr, number>();
   #calls = 0;
@@ -74,9 +76,10 @@ export class StreamBench {
   /** Lets a stream work on a block, once it comes to it: memory must still be there then. */
   work(ptr: DevicePtr, stream: number): void {
     const to = ptr + this.manager.allocated(ptr);
-    const work = { stream, device: this.#deviceOf.get(ptr)!, from: ptr, to, isFreed: false };
+    const device = this.#deviceOf.get(ptr)!;
+    const work = { stream, device, from: ptr, to, isFreed: false };
     this.#work.add(work);
-    this.streams.submit(stream, () => {
+    this.streams.submit(stream === 0 ? this.streams.defaultStream(device) : stream, () => {
       this.#work.delete(work);
       this.device.fill(ptr, 0, to - ptr);
     });
@@ -116,6 +119,7 @@ export class StreamBench {
       device.nativeFree(ptr);
     };
     table.streams = {
+      defaultStream: (id) => streams.defaultStream(id),
       record: (stream) => this.#call('record', () => streams.record(stream)),
       query: (event) => this.#call('query', () => streams.query(event)),
       wait: (stream, event) => this.#call('wait', () => streams.wait(stream, event)),
@@ -136,7 +140,7 @@ export class StreamBench {
     };
   }
 
-  #call<T>(name: keyof StreamOperations, call: () => T): T {
+  #call<T>(name: StreamCall, call: () => T): T {
     this.calls[name]++;
     if (this.failWhen?.(name, this.#calls++)) throw new Error(`${name} fails`);
     return call();
@@ -156,8 +160,9 @@ export type StreamStep =
   | { readonly do: 'work' | 'record'; readonly index: number; readonly stream: number }
   | { readonly do: 'free'; readonly index: number }
   | { readonly do: 'advance'; readonly stream: number; readonly count: number }
+  | { readonly do: 'refuse'; readonly count: number }
   | { readonly do: 'wait'; readonly stream: number; readonly for: number }
-  | { readonly do: 'activate'; readonly device: number }
+  | { readonly do: 'activate' | 'remanage'; readonly device: number }
   | { readonly do: 'cleanup' };
 
 interface Held {
@@ -192,8 +197,10 @@ export class StreamProgram {
       this.held.splice(this.held.indexOf(held), 1);
     }
     if (step.do === 'advance') bench.streams.advance(step.stream, step.count);
+    if (step.do === 'refuse') bench.device.failNext(step.count);
     if (step.do === 'wait') this.#wait(step.stream, step.for);
     if (step.do === 'activate') bench.device.activate(step.device % bench.device.deviceCount);
+    if (step.do === 'remanage') this.#remanage(step.device % bench.device.deviceCount);
     if (step.do === 'cleanup') bench.manager.signalMemoryCleanup();
     return true;
   }
@@ -250,6 +257,15 @@ export class StreamProgram {
     return false;
   }
 
+  /** Gives up a device that no block is held of, and takes it again. */
+  #remanage(device: number): void {
+    if (this.held.some((block) => block.device === device)) return;
+    const { manager } = this.bench;
+    manager.removeMemoryManagement(device);
+    same('memory left of a device', this.bench.device.liveBytesOf(device), 0);
+    manager.addMemoryManagement(device);
+  }
+
   #wait(stream: number, other: number): void {
     const event = this.bench.streams.record(other);
     this.bench.streams.wait(stream, event);
@@ -274,8 +290,10 @@ export function stepsWith(streams: number): fc.Arbitrary<StreamStep> {
     { weight: 9, arbitrary: fc.record({ do: use, index, stream }) },
     { weight: 8, arbitrary: fc.record({ do: fc.constant('free' as const), index }) },
     { weight: 4, arbitrary: fc.record({ do: fc.constant('advance' as const), stream, count: fc.integer({ min: 1, max: 4 }) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('refuse' as const), count: fc.nat({ max: 3 }) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), stream, for: stream }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('activate' as const), device: fc.nat({ max: 2 }) }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('activate' as const), device: fc.nat({ max: 2 }) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('remanage' as const), device: fc.nat({ max: 2 }) }) },
     { weight: 1, arbitrary: fc.constant({ do: 'cleanup' as const }) },
   );
 }

@@ -16,6 +16,8 @@ export class GpuStreams implements StreamOperations {
   readonly #runtime: GpuRuntime;
   readonly #streams = new Map<number, GpuHandle>();
   readonly #events = new Map<number, GpuHandle>();
+  /** By device. */
+  readonly #defaults: number[] = [];
 
   constructor(runtime: GpuRuntime) {
     this.#runtime = runtime;
@@ -29,8 +31,11 @@ export class GpuStreams implements StreamOperations {
 
   /** Gives a stream of the active device that someone else made an id. */
   adopt(handle: number): number {
-    this.#streams.set(++lastId, { handle, device: this.#runtime.activeDevice });
-    return lastId;
+    return this.#add({ handle, device: this.#runtime.activeDevice });
+  }
+
+  defaultStream(device: number): number {
+    return (this.#defaults[device] ??= this.#add({ handle: 0, device }));
   }
 
   /** Waits for a stream that {@link create} made, and destroys it. @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
@@ -99,6 +104,11 @@ export class GpuStreams implements StreamOperations {
   destroy(event: number): void {
     this.#runtime.eventDestroy(this.#event(event).handle);
     this.#events.delete(event);
+  }
+
+  #add(stream: GpuHandle): number {
+    this.#streams.set(++lastId, stream);
+    return lastId;
   }
 
   #event(id: number): GpuHandle {

@@ -55,7 +55,7 @@ export class OpenClDevice extends Device implements Releasable {
   constructor(options: OpenClDeviceOptions = {}) {
     super();
     this.#devices = new OpenedDevices(options);
-    this.streams = new OpenClStreams(() => this.#context(this.#active));
+    this.streams = new OpenClStreams((id = this.#active) => this.#context(id));
     this.#host = new HostSegments({
       lock: lockPages,
       unlock: unlockPages,

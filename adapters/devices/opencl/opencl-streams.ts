@@ -20,19 +20,21 @@ interface Event {
 }
 
 /**
- * In-order queues as streams, and their events, under numbers that are never used twice. Stream 0 is the default queue of
- * the active device; any other belongs to the device that was active when it was made.
+ * In-order queues as streams, and their events, under numbers that are never used twice. Default streams are the default
+ * queues; any other belongs to the device that was active when it was made.
  */
 export class OpenClStreams implements StreamOperations {
-  readonly #active: () => OpenClContext;
+  readonly #contextOf: (device?: number) => OpenClContext;
   readonly #streams = new Map<number, Stream>();
+  /** By device. A number outlives the queue that it names: a device that was closed is opened again. */
+  readonly #defaults: number[] = [];
   readonly #events = new Map<number, Event>();
   #lastStream = 0;
   #lastEvent = 0;
 
-  /** @param active - gives the active device */
-  constructor(active: () => OpenClContext) {
-    this.#active = active;
+  /** @param contextOf - gives a device, or the active one */
+  constructor(contextOf: (device?: number) => OpenClContext) {
+    this.#contextOf = contextOf;
   }
 
   /** Streams that were made and not closed. */
@@ -47,9 +49,13 @@ export class OpenClStreams implements StreamOperations {
 
   /** Makes a queue on the active device. @returns its stream's number. @throws ERR_MEM_NATIVE */
   create(): number {
-    const context = this.#active();
+    const context = this.#contextOf();
     this.#streams.set(this.#lastStream + 1, { context, queue: context.createQueue() });
     return ++this.#lastStream;
+  }
+
+  defaultStream(device: number): number {
+    return (this.#defaults[device] ??= ++this.#lastStream);
   }
 
   /** Waits for a stream's work and gives its queue back; one that is closed already is ignored. @throws ERR_MEM_NATIVE */
@@ -73,7 +79,7 @@ export class OpenClStreams implements StreamOperations {
    */
   queueFor(stream: number, context: OpenClContext): number {
     if (stream === 0) return context.queue;
-    const found = this.#stream(stream);
+    const found = this.find(stream);
     if (found.context !== context) {
       throw badArgument('stream', `${stream}, of device ${found.context.id}`, `a stream of device ${context.id}`);
     }
@@ -82,8 +88,9 @@ export class OpenClStreams implements StreamOperations {
 
   /** The device and queue of a stream. @throws ERR_MEM_INVALID_ARGUMENT */
   find(stream: number): Stream {
-    if (stream !== 0) return this.#stream(stream);
-    const context = this.#active();
+    const device = this.#defaults.indexOf(stream);
+    if (stream !== 0 && device === -1) return this.#stream(stream);
+    const context = stream === 0 ? this.#contextOf() : this.#contextOf(device);
     return { context, queue: context.queue };
   }
 
