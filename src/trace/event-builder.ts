@@ -97,7 +97,8 @@ export class EventBuilder implements TraceTotals {
     this.#sites.next = 0;
     this.liveBytes += bytes;
     if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes;
-    if (++this.liveBlocks > this.peakBlocks) this.peakBlocks = this.liveBlocks;
+    // Null, which 0 bytes give, is no block: some engines free it, others do not.
+    if (bytes > 0 && ++this.liveBlocks > this.peakBlocks) this.peakBlocks = this.liveBlocks;
     return slot;
   }
 
@@ -112,7 +113,7 @@ export class EventBuilder implements TraceTotals {
     this.#devices.next = device;
     this.#spaces.next = space;
     this.liveBytes -= bytes;
-    this.liveBlocks--;
+    if (bytes > 0) this.liveBlocks--;
     this.#freeSlots[this.#freeCount++] = slot;
   }
 

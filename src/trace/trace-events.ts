@@ -99,7 +99,7 @@ export interface TraceTotals {
   readonly counts: readonly number[];
   /** Allocations in the trace, those of 0 bytes included. Allocation number `n` is the n-th from 0 in program order. */
   readonly allocations: number;
-  /** Blocks that the trace never frees. */
+  /** Blocks that the trace never frees, those of 0 bytes left out. */
   readonly liveBlocks: number;
   /** The bytes of those blocks. */
   readonly liveBytes: number;

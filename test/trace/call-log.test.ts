@@ -72,6 +72,12 @@ describe('parseTrace of a call log', () => {
     ]);
   });
 
+  test('has no block live for an allocation of 0 bytes that is never unlocked', () => {
+    const events = log('alloc 0 0 0 ', 'alloc 5 1 64 ', 'unlock 64 1 ');
+    expect(told(events)).toEqual(['+0', '+5', '-5']);
+    expect([events.allocations, events.liveBlocks, events.peakBlocks]).toEqual([2, 0, 1]);
+  });
+
   test('takes an address again once it is free', () => {
     expect(told(log('alloc 1 1 64 ', 'unlock 64 1 ', 'alloc 2 1 64 ', 'unlock 64 1 '))).toEqual(['+1', '-1', '+2', '-2']);
   });
