@@ -10,16 +10,19 @@ try {
   new MemoryManagerInstaller(new LimitingMemoryManager(caching, { limitBytes: 16 * MiB }), host).setAsMemoryManager();
 
   const constant = host.library.func('af_constant', 'int', ['uint64_t *', 'double', 'uint32_t', 'int64_t *', 'int']);
+  const evaluate = host.library.func('af_eval', 'int', ['uintptr_t']);
   const release = host.library.func('af_release_array', 'int', ['uintptr_t']);
-  const array = new BigUint64Array(1);
 
-  // Calls that may allocate go through the host, which throws what went wrong in a callback.
-  let status = host.call(() => constant(array, 1, 1, new BigInt64Array([1_000_000n]), 0));
-  console.log(`1 M floats: status ${status}, ${host.slot.liveBlocks} live`);
-  host.call(() => release(array[0]));
-
-  status = host.call(() => constant(array, 1, 1, new BigInt64Array([8_000_000n]), 0));
-  console.log(`8 M floats: status ${status}, ${host.lastError?.code}`);
+  for (const elements of [1_000_000, 8_000_000]) {
+    const array = new BigUint64Array(1);
+    // Arrays are lazy: this one gets memory when it is evaluated.
+    host.call(() => constant(array, 1, 1, new BigInt64Array([BigInt(elements)]), 0));
+    // Calls that may allocate go through the host, which throws what went wrong in a callback.
+    const status = host.call(() => evaluate(array[0]));
+    const why = host.lastError?.code ?? 'no error';
+    console.log(`${elements} floats: status ${status}, ${why}, ${host.slot.liveBlocks} live`);
+    host.call(() => release(array[0]));
+  }
   host.close(); // after the last array: ArrayFire goes on with its own manager
 } catch (error) {
   if (!MemoryError.is(error, 'ERR_MEM_DEVICE_ABSENT')) throw error;

@@ -20,6 +20,8 @@ import { AF_ERR_NO_MEM, AF_ERR_NOT_SUPPORTED, AF_ERR_UNKNOWN, ArrayFire, arrayFi
 import { describeHost } from './host-suite.js';
 import { exactManager, install } from './test-managers.js';
 
+const PHILOX = 100;
+const MERSENNE = 300;
 const SUM = Array<number>(1000).fill(45);
 const caching = () => new CachingMemoryManager(2, new MemoryManagerDeviceInterface());
 const openHost = (pinned = false) =>
@@ -73,7 +75,7 @@ describe('ArrayFireHost', () => {
   afterEach(() => {
     host.close();
     af.f.fixture_set_backend(1);
-    af.f.fixture_set_minor(8);
+    af.f.fixture_set_minor(10);
     af.f.fixture_set_capacity(2 ** 34);
     expect(af.f.fixture_native_live()).toBe(lostSegments);
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
@@ -84,9 +86,45 @@ describe('ArrayFireHost', () => {
       expect(af.f.fixture_missing_callbacks()).toBe(0);
     });
 
-    test('has ArrayFire make its calls synchronously, also where the environment says otherwise', () => {
-      expect(af.f.fixture_synchronous()).toBe(1);
-      expect(process.env['AF_SYNCHRONOUS_CALLS']).toBe('1');
+    describe('when ArrayFire is loaded already', () => {
+      /** Loads ArrayFire, uses it, and opens a host; says how that went, and whether its queue is synchronous. */
+      const openLate = (use: string, environment: string | undefined) =>
+        runChild(
+          `
+          import ${JSON.stringify(moduleUrl('src/index.js'))};
+          const { openLibrary } = await import(${JSON.stringify(moduleUrl('adapters/ffi/library.js'))});
+          const { ArrayFireHost } = await import(${JSON.stringify(moduleUrl('adapters/hosts/arrayfire/index.js'))});
+          const path = ${JSON.stringify(arrayFirePath())};
+          const synchronous = () => openLibrary([path]).func('fixture_synchronous', 'int', [])();
+          ${use}
+          let outcome = 'open';
+          try {
+            const host = ArrayFireHost.open({ library: path });
+            openLibrary([path]).func('af_init', 'int', [])();
+            host.close();
+          } catch (error) {
+            outcome = error.code;
+          }
+          console.log(outcome, synchronous());`,
+          { env: { AF_SYNCHRONOUS_CALLS: environment } },
+        );
+      const USE = {
+        none: '',
+        'getters alone': "openLibrary([path]).func('af_get_device_count', 'int', ['int32_t *'])(new Int32Array(1));",
+        af_init: "openLibrary([path]).func('af_init', 'int', [])();",
+      };
+
+      test.each([
+        // Nothing is loaded: the host sets the environment.
+        ['none', undefined, 'open 1'],
+        ['none', '0', 'open 1'],
+        ['getters alone', undefined, 'ERR_MEM_ENGINE_IN_USE -1'],
+        ['af_init', undefined, 'ERR_MEM_ENGINE_IN_USE 0'],
+        ['af_init', '0', 'ERR_MEM_ENGINE_IN_USE 0'],
+        ['af_init', '1', 'open 1'],
+      ] as const)('after a use of %s with AF_SYNCHRONOUS_CALLS %s: %s', (use, environment, outcome) => {
+        expect(openLate(USE[use], environment)).toMatchObject({ status: 0, signal: null, stdout: `${outcome}\n`, stderr: '' });
+      });
     });
 
     test('refuses a second host', () => {
@@ -130,7 +168,7 @@ describe('ArrayFireHost', () => {
       expect(codeOf(() => ArrayFireHost.open(options))).toBe('ERR_MEM_INVALID_ARGUMENT');
       af.f.fixture_set_backend(2);
       host = ArrayFireHost.open(options);
-      expect(host.version).toBe('3.8.0');
+      expect(host.version).toBe('3.10.0');
     });
 
     test('refuses a version that is too old, and a library that is not there', () => {
@@ -161,11 +199,56 @@ describe('ArrayFireHost', () => {
       expect(host.slot.reservedBytes).toBe(0);
     });
 
-    test('gives null for no elements', () => {
+    test('gives null for no elements, which ArrayFire may unlock or not', () => {
       expect(af.out('af_alloc_device_v2', 0)).toBe(0);
       expect(af.f.af_free_device_v2(0)).toBe(0);
       af.release(af.constant(1, 0));
+      expect(af.takeCalls()).toEqual(['alloc 1 0', 'unlock 1', 'alloc 0 0', 'get_memory_pressure']);
       expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('is asked for the memory of a lazy array when it is evaluated or read, once for a whole expression', () => {
+      const [one, two] = [af.lazy(1, 1000), af.lazy(2, 1000)];
+      const sum = af.add(af.add(one, two), two);
+      expect(af.takeCalls()).toEqual(['']);
+      expect(af.read(sum, 1000)[999]).toBe(5);
+      expect(af.takeCalls()).toEqual(['alloc 0 4000', 'get_memory_pressure']);
+      for (const array of [one, two]) af.release(array);
+      expect(host.slot.liveBlocks).toBe(1);
+      af.release(sum);
+      expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('serves inputs of a lazy expression that are live until it is evaluated, whoever releases them', () => {
+      const inputs = [af.constant(1, 1000), af.constant(2, 1000)] as const;
+      const sum = af.add(...inputs);
+      for (const array of inputs) af.release(array);
+      expect(host.slot.liveBlocks).toBe(2);
+      af.do('af_eval', sum);
+      expect(host.slot.liveBlocks).toBe(1);
+      expect(af.read(sum, 1000)[0]).toBe(3);
+      af.release(sum);
+    });
+
+    test('serves a Mersenne engine, whose six blocks keep the host open', () => {
+      af.do('af_set_default_random_engine_type', MERSENNE);
+      expect(host.slot.liveBlocks).toBe(6);
+      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      af.do('af_set_default_random_engine_type', PHILOX);
+      expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('serves pinned memory of the CPU backend from the ordinary slot', () => {
+      const ptr = af.out('af_alloc_pinned', 3000);
+      expect([host.slot.liveBlocks, host.pinnedSlot.liveBlocks]).toEqual([1, 0]);
+      af.do('af_free_pinned', ptr);
+      expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('answers 301 where ArrayFire serves its own manager alone', () => {
+      const out = () => new BigUint64Array(1);
+      expect(statusBy(() => af.do('af_device_mem_info', out(), out(), out(), out()))).toBe(AF_ERR_NOT_SUPPORTED);
+      expect(statusBy(() => af.do('af_set_mem_step_size', 1024))).toBe(AF_ERR_NOT_SUPPORTED);
     });
 
     test('multiplies all extents and the size of an element', () => {
@@ -242,6 +325,52 @@ describe('ArrayFireHost', () => {
       const ptr = af.out('af_get_device_ptr', array);
       af.release(array);
       expect(host.slot.liveBlocks).toBe(1);
+      af.do('af_free_device_v2', ptr);
+      expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('locks parts of arrays, which keeps nothing alive', () => {
+      const whole = af.constant(1, 1000);
+      const part = af.part(whole, 100, 200);
+      af.do('af_lock_array', part);
+      expect([af.isLocked(part), af.isLocked(whole)]).toEqual([true, false]);
+      af.do('af_unlock_array', part);
+      expect(af.isLocked(part)).toBe(false);
+      expect(codeOf(() => af.do('af_unlock_array', part))).toBe('ERR_MEM_UNKNOWN_POINTER');
+      af.do('af_lock_array', part);
+      af.release(whole);
+      expect(host.slot.liveBlocks).toBe(1);
+      af.release(part);
+      expect([host.slot.liveBlocks, host.foreignFrees]).toEqual([0, 0]);
+    });
+
+    test('tells the lock of a part from that of a block which begins there later', () => {
+      install(host, caching());
+      const whole = af.constant(1, 1000);
+      const begin = af.out('af_get_device_ptr', whole);
+      af.do('af_unlock_array', whole);
+      const parts = Array.from({ length: 999 }, (_, i) => af.part(whole, i + 1, 1000));
+      for (const part of parts) af.do('af_lock_array', part);
+      for (const array of [whole, ...parts]) af.release(array);
+      const blocks = Array.from({ length: 4 }, () => af.constant(2, 16));
+      const inside = blocks.filter((block) => {
+        expect(af.isLocked(block)).toBe(false);
+        const ptr = af.out('af_get_device_ptr', block);
+        expect(af.f.af_free_device_v2(ptr)).toBe(0);
+        return ptr > begin && ptr < begin + 4000;
+      });
+      expect(inside.length).toBeGreaterThan(0);
+      for (const block of blocks) af.release(block);
+      expect(host.slot.liveBlocks).toBe(0);
+    });
+
+    test('copies a part whose address is asked for: that heads a block', () => {
+      const whole = af.constant(7, 1000);
+      const part = af.part(whole, 100, 200);
+      const ptr = af.out('af_get_device_ptr', part);
+      expect(host.slot.allocated(ptr as DevicePtr)).toBeGreaterThanOrEqual(400);
+      expect(af.read(part, 100)[0]).toBe(7);
+      for (const array of [whole, part]) af.release(array);
       af.do('af_free_device_v2', ptr);
       expect(host.slot.liveBlocks).toBe(0);
     });
@@ -454,7 +583,27 @@ describe('ArrayFireHost', () => {
     copyFileSync(example, copy);
     const { status, stdout, stderr } = spawnSync(process.execPath, [copy, arrayFirePath()], { encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
-    expect(stdout).toBe('1 M floats: status 0, 1 live\n8 M floats: status 101, ERR_MEM_OUT_OF_MEMORY\n');
+    expect(stdout).toBe(
+      '1000000 floats: status 0, no error, 1 live\n8000000 floats: status 101, ERR_MEM_OUT_OF_MEMORY, 0 live\n',
+    );
+  });
+
+  test('a refusal inside a function of ArrayFire that may not throw ends the process: no host can prevent it', () => {
+    const source = `
+      import ${JSON.stringify(moduleUrl('src/index.js'))};
+      const { ArrayFireHost } = await import(${JSON.stringify(moduleUrl('adapters/hosts/arrayfire/index.js'))});
+      const { CachingMemoryManager, LimitingMemoryManager } = await import(${JSON.stringify(moduleUrl('managers/index.js'))});
+      const { MemoryManagerDeviceInterface, MemoryManagerInstaller } = await import(${JSON.stringify(moduleUrl('src/index.js'))});
+      const host = ArrayFireHost.open({ library: ${JSON.stringify(arrayFirePath())} });
+      const manager = new CachingMemoryManager(2, new MemoryManagerDeviceInterface());
+      new MemoryManagerInstaller(new LimitingMemoryManager(manager, { limitBytes: 1000 }), host).setAsMemoryManager();
+      const [array, out] = [new BigUint64Array(1), new BigUint64Array(1)];
+      const f = (name, ...types) => host.library.func(name, 'int', types);
+      f('af_constant', 'uint64_t *', 'double', 'uint32_t', 'int64_t *', 'int')(array, 1, 1, new BigInt64Array([1000n]), 0);
+      console.log('refused', host.call(() => f('af_eval', 'uintptr_t')(array[0])));
+      host.call(() => f('af_fft', 'uint64_t *', 'uintptr_t', 'double', 'int64_t')(out, array[0], 1, 0));
+      console.log('not reached');`;
+    expect(runChild(source)).toMatchObject({ signal: 'SIGABRT', stdout: 'refused 101\n' });
   });
 
   describe('the end of the process', () => {

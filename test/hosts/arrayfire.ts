@@ -17,6 +17,10 @@ type Status = (...values: unknown[]) => number;
 const SIGNATURES = {
   af_constant: ['uint64_t *', 'double', 'uint32_t', 'int64_t *', 'int'],
   af_add: ['uint64_t *', 'uintptr_t', 'uintptr_t', 'bool'],
+  af_eval: ['uintptr_t'],
+  af_index: ['uint64_t *', 'uintptr_t', 'uint32_t', 'double *'],
+  af_set_default_random_engine_type: ['int'],
+  af_set_mem_step_size: ['size_t'],
   af_device_array: ['uint64_t *', 'uintptr_t', 'uint32_t', 'int64_t *', 'int'],
   af_get_data_ptr: ['float *', 'uintptr_t'],
   af_release_array: ['uintptr_t'],
@@ -61,7 +65,9 @@ export class ArrayFire {
   /** Makes the calls below, such as {@link ArrayFireHost.call}. */
   through: Call = (native) => native();
 
+  /** Loads it as a program does that wants to open a host later. */
   constructor() {
+    process.env['AF_SYNCHRONOUS_CALLS'] = '1';
     const library = openLibrary([arrayFirePath()], { device: 'arrayfire' });
     const entries = Object.entries(SIGNATURES).map(([name, parameters]) => [name, library.func<Status>(name, 'int', parameters)]);
     this.library = library;
@@ -89,8 +95,30 @@ export class ArrayFire {
     if (status !== 0) throw new MemoryError('ERR_MEM_NATIVE', { functionName: name, status, statusName: 'error' });
   }
 
-  constant(value: number, elements: number): number {
+  /** A lazy array: it has no memory yet. */
+  lazy(value: number, elements: number): number {
     return this.out('af_constant', value, 1, new BigInt64Array([BigInt(elements)]), F32);
+  }
+
+  /** An array that is evaluated. */
+  constant(value: number, elements: number): number {
+    return this.evaluated(this.lazy(value, elements));
+  }
+
+  /** Evaluates an array, and releases it when there is no memory: past the host, whose last error stays. */
+  evaluated(array: number): number {
+    try {
+      this.do('af_eval', array);
+      return array;
+    } catch (error) {
+      this.f.af_release_array(array);
+      throw error;
+    }
+  }
+
+  /** Elements from `begin` to the one before `end`. */
+  part(array: number, begin: number, end: number): number {
+    return this.out('af_index', array, 1, new Float64Array([begin, end - 1, 1]));
   }
 
   add(a: number, b: number): number {
@@ -119,7 +147,7 @@ export class ArrayFire {
     return this.out('af_device_array', address, 1, new BigInt64Array([1n]), F32);
   }
 
-  /** 1 + 2 and further, 1000 elements each. */
+  /** 1 + 2 and further, 1000 elements each; every second sum is evaluated at once, the others when they are needed. */
   work(during?: () => void): number[] {
     const arrays: number[] = [];
     const keep = (array: number) => {
@@ -128,7 +156,10 @@ export class ArrayFire {
     };
     try {
       let sum = keep(this.constant(1, 1000));
-      for (let value = 2; value < 10; value++) sum = keep(this.add(sum, keep(this.constant(value, 1000))));
+      for (let value = 2; value < 10; value++) {
+        sum = keep(this.add(sum, keep(this.constant(value, 1000))));
+        if (value % 2 === 0) this.do('af_eval', sum);
+      }
       const scratch = this.out('af_alloc_device_v2', 5000);
       during?.();
       this.do('af_free_device_v2', scratch);

@@ -71,7 +71,8 @@ export class ArrayFireHost extends MemoryHost {
    *
    * @throws ERR_MEM_DEVICE_ABSENT when there is no ArrayFire, or it is older than 3.8
    * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
-   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate serves ArrayFire
+   * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate serves ArrayFire, or when ArrayFire is loaded already
+   *   and `AF_SYNCHRONOUS_CALLS` is not 1: its queue may be asynchronous then, for good
    * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
    */
   static open(options: ArrayFireHostOptions = {}): ArrayFireHost {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import { libc } from '../../os/libc.js';
+import { isLibraryLoaded } from '../../os/loaded-library.js';
 
 /** ArrayFire's `af_err`. @see Source: af/defines.h */
 export const AF_SUCCESS = 0;
@@ -98,17 +99,19 @@ export class ArrayFireLibrary {
   }
 
   /**
-   * Loads the library and starts it. Where something else in this process has used ArrayFire before, that must have run
-   * with `AF_SYNCHRONOUS_CALLS=1` itself: ArrayFire reads it once.
+   * Loads the library and asks for what starts nothing. ArrayFire reads `AF_SYNCHRONOUS_CALLS` once, when it is first used:
+   * whoever has loaded it before must have set that.
    *
+   * @throws ERR_MEM_ENGINE_IN_USE when it is loaded already, calls are to be synchronous and the environment did not say so
    * @throws ERR_MEM_DEVICE_ABSENT when there is none, or it is older than 3.8
    * @throws ERR_MEM_INVALID_ARGUMENT without synchronous calls on the CPU backend
    * @throws ERR_MEM_NATIVE when it does not start
    */
   static open(options: ArrayFireLibraryOptions = {}): ArrayFireLibrary {
     const { library, synchronousCalls = true } = options;
-    if (synchronousCalls) setEnvironment(SYNCHRONOUS, '1');
-    const native = openLibrary(library === undefined ? libraryNames() : [library], { device: 'arrayfire' });
+    const names = library === undefined ? libraryNames() : [library];
+    if (synchronousCalls) requireSynchronousCalls([...names, ...libraryNames()]);
+    const native = openLibrary(names, { device: 'arrayfire' });
     return new ArrayFireLibrary(native, synchronousCalls);
   }
 
@@ -149,7 +152,25 @@ function checkVersion(path: string, version: string, [major, minor]: readonly [n
   });
 }
 
+/** Has ArrayFire make its calls synchronously. @throws ERR_MEM_ENGINE_IN_USE where it may have begun otherwise */
+function requireSynchronousCalls(names: readonly string[]): void {
+  if (environment(SYNCHRONOUS) === '1') return;
+  const loaded = names.find(isLibraryLoaded);
+  if (loaded !== undefined) {
+    throw new MemoryError('ERR_MEM_ENGINE_IN_USE', {
+      engine: 'ArrayFire',
+      reason: `${loaded} was loaded without ${SYNCHRONOUS}=1: open the host first, or set that in the environment of the process`,
+    });
+  }
+  setEnvironment(SYNCHRONOUS, '1');
+}
+
 /** In the C library's environment, which in a worker is not `process.env`. */
+function environment(name: string): string | null {
+  return libc().func<(name: string) => string | null>('getenv', 'const char *', ['const char *'])(name);
+}
+
+/** As {@link environment}. */
 function setEnvironment(name: string, value: string): void {
   process.env[name] = value;
   if (process.platform === 'win32') {

@@ -13,6 +13,8 @@ export class ForeignPointers {
   readonly #handle: ArrayFireHandle;
   /** Foreign pointers that have the user's lock, and whether the array below is gone already. */
   readonly #userLocked = new Map<number, { released: boolean }>();
+  /** Addresses inside of blocks that have the user's lock: those of sub-arrays. ArrayFire allows it, and it keeps nothing alive. */
+  readonly #lockedParts = new Set<number>();
   #freed = 0;
 
   constructor(slot: ManagerSlot, handle: ArrayFireHandle) {
@@ -29,11 +31,12 @@ export class ForeignPointers {
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
     const locked = this.#userLocked.get(ptr);
     if (locked !== undefined) this.#unlockForeign(ptr, userUnlock, locked);
+    else if (userUnlock && this.#isLockedPart(ptr)) this.#lockedParts.delete(ptr);
     else this.#unlockOwned(ptr, userUnlock);
   }
 
   userLock(ptr: DevicePtr): void {
-    if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userLock(ptr);
+    if (ptr === 0 || this.#isOwned(ptr)) this.#lockOwned(ptr);
     else if (!this.#userLocked.has(ptr)) this.#userLocked.set(ptr, { released: false });
   }
 
@@ -42,16 +45,31 @@ export class ForeignPointers {
     const locked = this.#userLocked.get(ptr);
     if (locked !== undefined) this.#unlockForeign(ptr, true, locked);
     // An array lies there: its release frees it, not the end of a lock that it never had.
+    else if (this.#isLockedPart(ptr)) this.#lockedParts.delete(ptr);
     else if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userUnlock(ptr);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
-    return this.#userLocked.has(ptr) || this.#slot.isUserLocked(ptr);
+    return this.#userLocked.has(ptr) || this.#isLockedPart(ptr) || this.#slot.isUserLocked(ptr);
   }
 
   /** A pointer into native memory of ours is the slot's matter, and its error if no block begins there. */
   #isOwned(ptr: DevicePtr): boolean {
     return this.#handle.isOurs(ptr);
+  }
+
+  /** A block may head a part's address by now: then it counts. */
+  #isLockedPart(ptr: DevicePtr): boolean {
+    return this.#lockedParts.has(ptr) && this.#slot.allocated(ptr) === 0;
+  }
+
+  #lockOwned(ptr: DevicePtr): void {
+    try {
+      this.#slot.userLock(ptr);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER')) throw error;
+      this.#lockedParts.add(ptr);
+    }
   }
 
   #unlockOwned(ptr: DevicePtr, userUnlock: boolean): void {
