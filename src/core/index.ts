@@ -12,6 +12,7 @@ export { ManagerSlot } from './manager-slot.js';
 export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
+export { MEMORY_STATISTICS, type MemoryStatistic } from './memory-statistics.js';
 export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
 export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';

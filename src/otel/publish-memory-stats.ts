@@ -9,6 +9,7 @@ import {
 import '../core/disposable.js';
 import { type ManagerReading, managerReadings } from '../core/manager-readings.js';
 import type { MemoryHost } from '../core/memory-host.js';
+import { MEMORY_STATISTICS } from '../core/memory-statistics.js';
 import type { MemoryStatsSnapshot } from '../core/stats.js';
 
 const BYTES = 'By';
@@ -38,8 +39,8 @@ interface Instrument {
  * meter's reader collects, and cost nothing in between. Attributes: `manager`, `manager.id` (two managers may have one
  * name), `slot` (ordinary or pinned) and `device`.
  *
- * Gauges: `stowage.memory.{requested,allocated,active,reserved,cached}` in bytes and `stowage.blocks`. Counters:
- * `stowage.allocations`, `.hits`, `.native_allocs`, `.native_frees`, `.retries` and `.ooms`.
+ * Each level of {@link MEMORY_STATISTICS} is a gauge, `stowage.memory.<name>` for bytes and `stowage.<name>` for counts; each
+ * counter is the counter `stowage.<name>`.
  */
 export function publishMemoryStats(host: MemoryHost, options: OpenTelemetryOptions = {}): PublishedStats {
   const meter = options.meter ?? metrics.getMeter('stowage');
@@ -54,31 +55,15 @@ export function publishMemoryStats(host: MemoryHost, options: OpenTelemetryOptio
 }
 
 function makeInstruments(meter: Meter): Instrument[] {
-  const bytes = (name: string, description: string, read: (stats: MemoryStatsSnapshot) => number): Instrument => ({
-    instrument: meter.createObservableGauge(`stowage.memory.${name}`, { unit: BYTES, description }),
-    read,
+  return MEMORY_STATISTICS.map(({ name, unit, kind, help, read }) => {
+    const description = help.replace(/\.$/, '');
+    if (kind === 'counter') return { instrument: meter.createObservableCounter(`stowage.${name}`, { description }), read };
+    const instrument =
+      unit === 'bytes'
+        ? meter.createObservableGauge(`stowage.memory.${name}`, { unit: BYTES, description })
+        : meter.createObservableGauge(`stowage.${name}`, { description });
+    return { instrument, read };
   });
-  const count = (name: string, description: string, read: (stats: MemoryStatsSnapshot) => number): Instrument => ({
-    instrument: meter.createObservableCounter(`stowage.${name}`, { description }),
-    read,
-  });
-  return [
-    bytes('requested', 'Bytes that callers asked for and hold', (stats) => stats.requestedBytes.current),
-    bytes('allocated', 'Bytes of the blocks that callers hold', (stats) => stats.allocatedBytes.current),
-    bytes('active', 'Allocated bytes and those freed that a stream still uses', (stats) => stats.activeBytes.current),
-    bytes('reserved', 'Bytes of native memory that the manager holds', (stats) => stats.reservedBytes.current),
-    bytes('cached', 'Reserved bytes that no caller and no stream uses', (stats) => stats.cachedBytes.current),
-    {
-      instrument: meter.createObservableGauge('stowage.blocks', { description: 'Live blocks' }),
-      read: (stats) => stats.blocks.current,
-    },
-    count('allocations', 'Allocations', (stats) => stats.blocks.total),
-    count('hits', 'Allocations served without a native call', (stats) => stats.hits),
-    count('native_allocs', 'Native allocations, commits of pages included', (stats) => stats.nativeAllocs),
-    count('native_frees', 'Native frees, decommits of pages included', (stats) => stats.nativeFrees),
-    count('retries', 'Times that cached memory was given back to make room', (stats) => stats.retries),
-    count('ooms', 'Allocations refused for want of memory', (stats) => stats.ooms),
-  ];
 }
 
 function observeManager(

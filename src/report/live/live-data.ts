@@ -1,7 +1,9 @@
+import type { MemoryStatistic } from '../../core/memory-statistics.js';
 import type { SizeClass } from '../report-data.js';
 
 /** The first message of a stream, and the one after a gap: everything up to now. Times are ms since the dashboard began. */
 export interface LiveHello {
+  readonly statistics: readonly LiveStatistic[];
   readonly managers: readonly LiveManager[];
   readonly samples: readonly LiveSample[];
   readonly map: LiveMap;
@@ -23,15 +25,12 @@ export interface LiveSample {
 /** Figures of one manager, added up over its devices. */
 export interface LiveReading {
   readonly active: boolean;
-  readonly liveBytes: number;
-  readonly reservedBytes: number;
-  readonly cachedBytes: number;
-  readonly blocks: number;
-  readonly allocations: number;
-  readonly hits: number;
-  readonly nativeCalls: number;
-  readonly ooms: number;
+  /** In the order of the hello's statistics. */
+  readonly values: readonly number[];
 }
+
+/** What a figure of a reading is: a row of the table of statistics. */
+export type LiveStatistic = Pick<MemoryStatistic, 'name' | 'unit' | 'kind' | 'help'>;
 
 /** A block: address, bytes, age in ms, tag, site. */
 export type LiveBlock = readonly [number, number, number, string, string];

@@ -1,6 +1,7 @@
 import type { LeakEvent } from '../../core/events.js';
 import { type ManagerReading, managerReadings } from '../../core/manager-readings.js';
 import type { MemoryHost } from '../../core/memory-host.js';
+import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
 import { LiveBlocks } from './live-blocks.js';
 import type { LiveHello, LiveManager, LiveReading, LiveSample, LiveUpdate } from './live-data.js';
 
@@ -36,7 +37,8 @@ export class LiveSampler {
 
   /** All that a new client needs. */
   hello(): LiveHello {
-    return { managers: this.#named(), samples: this.#samples, map: this.#blocks.map(), leaks: this.#leaks };
+    const statistics = MEMORY_STATISTICS.map(({ name, unit, kind, help }) => ({ name, unit, kind, help }));
+    return { statistics, managers: this.#named(), samples: this.#samples, map: this.#blocks.map(), leaks: this.#leaks };
   }
 
   stop(): void {
@@ -74,19 +76,11 @@ export class LiveSampler {
   };
 }
 
-/** Adds a manager's devices up; one without statistics is known by what its slot counts. */
+/** Adds a manager's devices up. What its slot knows holds also for a manager without statistics. */
 function liveReading(reading: ManagerReading): LiveReading {
-  const sum = (read: (stats: ManagerReading['devices'][number]['stats']) => number) =>
-    reading.devices.reduce((total, { stats }) => total + read(stats), 0);
-  return {
-    active: reading.active,
-    liveBytes: sum((stats) => stats.requestedBytes.current),
-    reservedBytes: reading.reservedBytes,
-    cachedBytes: sum((stats) => stats.cachedBytes.current),
-    blocks: reading.liveBlocks,
-    allocations: sum((stats) => stats.blocks.total),
-    hits: sum((stats) => stats.hits),
-    nativeCalls: sum((stats) => stats.nativeAllocs + stats.nativeFrees),
-    ooms: sum((stats) => stats.ooms),
-  };
+  const bySlot: Readonly<Record<string, number>> = { reserved: reading.reservedBytes, blocks: reading.liveBlocks };
+  const values = MEMORY_STATISTICS.map(
+    ({ name, read }) => bySlot[name] ?? reading.devices.reduce((sum, { stats }) => sum + read(stats), 0),
+  );
+  return { active: reading.active, values };
 }

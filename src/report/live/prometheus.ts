@@ -1,6 +1,7 @@
 import { type ManagerReading, managerReadings } from '../../core/manager-readings.js';
 import type { MemoryHost } from '../../core/memory-host.js';
-import type { MemoryStat, MemoryStatsSnapshot } from '../../core/stats.js';
+import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
+import type { MemoryStatsSnapshot } from '../../core/stats.js';
 
 /** The type of the text that {@link prometheusMetrics} gives. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
@@ -12,57 +13,14 @@ interface Metric {
   readonly read: (stats: MemoryStatsSnapshot) => number;
 }
 
-const BYTES: readonly (readonly [name: string, help: string, read: (stats: MemoryStatsSnapshot) => MemoryStat])[] = [
-  ['requested', 'Bytes that callers asked for and hold.', (stats) => stats.requestedBytes],
-  ['allocated', 'Bytes of the blocks that callers hold.', (stats) => stats.allocatedBytes],
-  ['active', 'Allocated bytes and those freed that a stream still uses.', (stats) => stats.activeBytes],
-  ['reserved', 'Bytes of native memory that the manager holds.', (stats) => stats.reservedBytes],
-  ['cached', 'Reserved bytes that no caller and no stream uses.', (stats) => stats.cachedBytes],
-];
-
-const METRICS: readonly Metric[] = [
-  ...BYTES.flatMap(([name, help, read]): Metric[] => [
-    { name: `stowage_${name}_bytes`, type: 'gauge', help, read: (stats) => read(stats).current },
-    {
-      name: `stowage_${name}_peak_bytes`,
-      type: 'gauge',
-      help: `The most that stowage_${name}_bytes has been.`,
-      read: (stats) => read(stats).peak,
-    },
-  ]),
-  { name: 'stowage_blocks', type: 'gauge', help: 'Live blocks.', read: (stats) => stats.blocks.current },
-  { name: 'stowage_allocations_total', type: 'counter', help: 'Allocations.', read: (stats) => stats.blocks.total },
-  {
-    name: 'stowage_hits_total',
-    type: 'counter',
-    help: 'Allocations served without a native call.',
-    read: (stats) => stats.hits,
-  },
-  {
-    name: 'stowage_native_allocs_total',
-    type: 'counter',
-    help: 'Native allocations, commits of pages included.',
-    read: (stats) => stats.nativeAllocs,
-  },
-  {
-    name: 'stowage_native_frees_total',
-    type: 'counter',
-    help: 'Native frees, decommits of pages included.',
-    read: (stats) => stats.nativeFrees,
-  },
-  {
-    name: 'stowage_retries_total',
-    type: 'counter',
-    help: 'Times that cached memory was given back to make room for an allocation.',
-    read: (stats) => stats.retries,
-  },
-  {
-    name: 'stowage_ooms_total',
-    type: 'counter',
-    help: 'Allocations that the manager refused for want of memory.',
-    read: (stats) => stats.ooms,
-  },
-];
+const METRICS: readonly Metric[] = MEMORY_STATISTICS.flatMap(({ name, unit, kind, help, read, readPeak }): Metric[] => {
+  if (kind === 'counter') return [{ name: `stowage_${name}_total`, type: 'counter', help, read }];
+  const suffix = unit === 'bytes' ? '_bytes' : '';
+  const metric: Metric = { name: `stowage_${name}${suffix}`, type: 'gauge', help, read };
+  if (readPeak === undefined) return [metric];
+  const peakHelp = `The most that ${metric.name} has been.`;
+  return [metric, { name: `stowage_${name}_peak${suffix}`, type: 'gauge', help: peakHelp, read: readPeak }];
+});
 
 /**
  * Writes what a host's managers hold in Prometheus' text format: a sample for each manager and device that has statistics,

@@ -75,7 +75,7 @@ export function toggle(text, on, onChange, ...before) {
  * Fills a table. Cells are text or nodes; those of numeric columns stand on the right.
  *
  * @param {HTMLElement} table
- * @param {readonly { readonly heading: string, readonly numeric?: boolean, readonly hint?: string }[]} columns
+ * @param {readonly { readonly heading: string | Node, readonly numeric?: boolean, readonly hint?: string }[]} columns
  * @param {readonly (readonly (string | Node)[])[]} rows - the first cell of each heads its row
  */
 export function fillTable(table, columns, rows) {

@@ -1,24 +1,11 @@
 import { AddressMap } from './address-map.js';
 import { biggestBlocks, sizeSection } from './block-sections.js';
 import { Chart } from './chart.js';
-import { element, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
+import { element, explanation, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
 import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
 import { LiveView } from './live-view.js';
 
 /** @import { LiveHello, LiveReading, LiveUpdate } from '../live/live-data.js' */
-
-const LIVE_COLUMNS = [
-  { heading: 'manager' },
-  { heading: 'live', numeric: true, hint: 'Bytes that the program asked for and holds.' },
-  { heading: 'reserved', numeric: true, hint: 'Bytes of native memory that the manager holds.' },
-  { heading: 'cached', numeric: true, hint: 'Reserved bytes that no block takes up.' },
-  { heading: 'blocks', numeric: true },
-  { heading: 'allocations', numeric: true },
-  { heading: 'hit rate', numeric: true, hint: 'The share of allocations that needed no native call.' },
-  { heading: 'native calls', numeric: true, hint: 'Calls to the device or the system for memory and back, pages included.' },
-  { heading: 'refused', numeric: true, hint: 'Allocations that the manager refused for want of memory.' },
-  { heading: 'state' },
-];
 
 /** Fills the page from the stream of its own server. @returns what to draw anew in another theme */
 export function showLive() {
@@ -68,29 +55,50 @@ function connect(view) {
   source.addEventListener('update', ({ data }) => view.add(/** @type {LiveUpdate} */ (JSON.parse(data))));
 }
 
-/** @param {LiveView} view */
+/** @param {LiveView} view A column for each manager: there are more statistics than managers. */
 function managers(view) {
+  part('manager-table').classList.add('compact');
   view.changed.on(() => {
-    const rows = view.runs.map(({ name, colour }, place) => {
-      const reading = view.now[place];
-      const label = element('span', { class: 'name' }, swatch(colour), name);
-      if (reading === null || reading === undefined) return [label, ...Array(LIVE_COLUMNS.length - 2).fill('–'), 'stopped'];
-      const { liveBytes, reservedBytes, cachedBytes, blocks, allocations, hits, nativeCalls, ooms, active } = reading;
-      return [
-        label,
-        formatBytes(liveBytes),
-        formatBytes(reservedBytes),
-        formatBytes(cachedBytes),
-        formatCount(blocks),
-        formatCount(allocations),
-        formatShare(allocations === 0 ? null : hits / allocations, 2),
-        formatCount(nativeCalls),
-        formatCount(ooms),
-        active ? 'serves' : 'drains',
-      ];
-    });
-    fillTable(part('manager-table'), LIVE_COLUMNS, rows);
+    const columns = view.runs.map(({ name, colour }) => ({
+      heading: element('span', { class: 'name' }, swatch(colour), name),
+      numeric: true,
+    }));
+    /** @type {(heading: string, hint: string, show: (reading: LiveReading) => string) => (string | Node)[]} */
+    const row = (heading, hint, show) => [
+      element('span', { class: 'name' }, heading, explanation(hint)),
+      ...view.runs.map((_, place) => {
+        const reading = view.now[place];
+        return reading === null || reading === undefined ? '–' : show(reading);
+      }),
+    ];
+    const states = view.runs.map(
+      (_, place) => ({ true: 'serves', false: 'drains' })[String(view.now[place]?.active)] ?? 'stopped',
+    );
+    const hitRate = hitRateOf(view);
+    fillTable(
+      part('manager-table'),
+      [{ heading: 'manager' }, ...columns],
+      [
+        ['state', ...states],
+        ...view.statistics.map(({ name, unit, help }, i) =>
+          row(name.replaceAll('_', ' '), help, ({ values }) =>
+            (unit === 'bytes' ? formatBytes : formatCount)(values[i] ?? Number.NaN),
+          ),
+        ),
+        row('hit rate', 'The share of allocations that needed no native call.', (reading) => formatShare(hitRate(reading), 2)),
+      ],
+    );
   });
+}
+
+/**
+ * @param {LiveView} view
+ * @returns {(reading: LiveReading) => number} NaN before the first allocation
+ */
+function hitRateOf(view) {
+  const hits = view.reader('hits');
+  const allocations = view.reader('allocations');
+  return (reading) => hits(reading) / allocations(reading);
 }
 
 /**
@@ -103,9 +111,9 @@ function charts(view) {
   view.group.clear();
   /** @type {readonly (readonly [string, string, boolean, (reading: LiveReading) => number])[]} */
   const quantities = [
-    ['live', '--live', true, ({ liveBytes }) => liveBytes],
-    ['reserved', '', false, ({ reservedBytes }) => reservedBytes],
-    ['cached', '', false, ({ cachedBytes }) => cachedBytes],
+    ['live', '--live', true, view.reader('requested')],
+    ['reserved', '', false, view.reader('reserved')],
+    ['cached', '', false, view.reader('cached')],
   ];
   const lines = quantities.flatMap(([name, colour, filled, read]) =>
     view.runs.map((run, place) => ({
@@ -135,6 +143,8 @@ function charts(view) {
   };
   const byRun = (/** @type {(place: number) => Float64Array} */ read) =>
     view.runs.map(({ name, colour }, place) => ({ label: name, colour, read: () => read(place) }));
+  const nativeAllocs = view.reader('native_allocs');
+  const nativeFrees = view.reader('native_frees');
   return [
     add('memory-chart', lines, {
       label: 'Live, reserved and cached bytes over the last minutes',
@@ -143,7 +153,7 @@ function charts(view) {
     }),
     add(
       'native-chart',
-      byRun((place) => view.curve(place, ({ nativeCalls }) => nativeCalls)),
+      byRun((place) => view.curve(place, (reading) => nativeAllocs(reading) + nativeFrees(reading))),
       {
         label: 'Native calls so far',
         format: formatShort,
@@ -151,7 +161,7 @@ function charts(view) {
     ),
     add(
       'hits-chart',
-      byRun((place) => view.curve(place, ({ hits, allocations }) => (allocations === 0 ? Number.NaN : hits / allocations))),
+      byRun((place) => view.curve(place, hitRateOf(view))),
       {
         label: 'Share of allocations so far without a native call',
         format: (value) => formatShare(value, 0),

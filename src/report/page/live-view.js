@@ -4,7 +4,7 @@ import { managerColour } from './theme.js';
 import { Signal } from './view.js';
 
 /**
- * @import { LiveHello, LiveLeaks, LiveManager, LiveMap, LiveReading, LiveSample, LiveUpdate } from '../live/live-data.js'
+ * @import { LiveHello, LiveLeaks, LiveManager, LiveMap, LiveReading, LiveSample, LiveStatistic, LiveUpdate } from '../live/live-data.js'
  * @import { Block, Run, Segment } from './view.js'
  */
 
@@ -25,6 +25,8 @@ export class LiveView {
   samples = [];
   /** @type {readonly LiveManager[]} */
   managers = [];
+  /** @type {readonly LiveStatistic[]} */
+  statistics = [];
   /** @type {LiveMap} */
   #map = { blocks: [], blockCount: 0, segments: [], fragmentation: 0, sizes: [] };
   /** @type {LiveLeaks} */
@@ -45,6 +47,7 @@ export class LiveView {
 
   /** @param {LiveHello} hello */
   begin(hello) {
+    this.statistics = hello.statistics;
     this.samples = [...hello.samples];
     this.#map = hello.map;
     this.leaks = hello.leaks;
@@ -78,6 +81,17 @@ export class LiveView {
       const reading = managers[run];
       return reading === null || reading === undefined ? Number.NaN : read(reading);
     });
+  }
+
+  /**
+   * Makes a function that reads one statistic of a manager.
+   *
+   * @param {string} name
+   * @returns {(reading: LiveReading) => number}
+   */
+  reader(name) {
+    const place = this.statistics.findIndex((statistic) => statistic.name === name);
+    return ({ values }) => values[place] ?? Number.NaN;
   }
 
   /** The last readings. */

@@ -31,26 +31,31 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     runtime.close();
   });
 
-  const row = (page: Page, place: number) => page.locator(`#manager-table tbody tr:nth-child(${place})`);
+  const cell = (page: Page, manager: number, text: string) =>
+    page
+      .locator(`#manager-table tr > :nth-child(${manager + 1})`)
+      .filter({ hasText: text })
+      .first();
 
   test('follows what the program allocates, frees and swaps', async () => {
     const block = runtime.allocate(3 * MiB, { tag: HOSTILE });
     const { page, faults } = await browser.open(dashboard.url);
-    await row(page, 1).filter({ hasText: '3.00 MiB' }).waitFor();
+    await cell(page, 1, '3.00 MiB').waitFor();
     expect(await page.locator('#connection').innerText()).toBe('live');
     const more = runtime.allocate(5 * MiB);
-    await row(page, 1).filter({ hasText: '8.00 MiB' }).waitFor();
+    await cell(page, 1, '8.00 MiB').waitFor();
     await page.locator('#biggest-lead').filter({ hasText: '2 blocks live now' }).waitFor();
     expect(await page.locator('#biggest-table').innerText()).toContain(HOSTILE);
     const drawn = () => page.locator('#memory-chart canvas').evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
     const before = await drawn();
     new MemoryManagerInstaller(new HostileManager(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
     runtime.allocate(MiB);
-    await row(page, 2).filter({ hasText: HOSTILE }).filter({ hasText: 'serves' }).waitFor();
-    await row(page, 1).filter({ hasText: 'drains' }).waitFor();
+    await cell(page, 2, HOSTILE).waitFor();
+    await cell(page, 2, 'serves').waitFor();
+    await cell(page, 1, 'drains').waitFor();
     block.dispose();
     more.dispose();
-    await row(page, 1).filter({ hasText: 'stopped' }).waitFor();
+    await cell(page, 1, 'stopped').waitFor();
     expect(await drawn()).not.toBe(before);
     expect(await page.evaluate(() => Reflect.get(globalThis, 'hacked'))).toBeUndefined();
     expect(faults).toEqual([]);
@@ -72,7 +77,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
       .locator('#connection')
       .filter({ hasText: /^live$/ })
       .waitFor();
-    await row(page, 1).filter({ hasText: '7.00 MiB' }).waitFor();
+    await cell(page, 1, '7.00 MiB').waitFor();
     await page.close();
   });
 });
