@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-import '../defaults.js';
-import { complain } from './complain.js';
 import { EXIT_FAILED, runCli } from './program.js';
+import { complain } from './text.js';
 
 // A reader that has seen enough (`stowage … | head`) closes the pipe: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

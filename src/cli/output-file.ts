@@ -1,58 +1,239 @@
-import { renameSync, rmSync, statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
-import { FileLogSink } from '../runtime/file-log-sink.js';
+import { cannotWrite } from '../runtime/file-log-sink.js';
 import type { ByteSink } from '../trace/formats/trace-writer.js';
 
+/** What stands for standard output, and for standard input, in place of a file's name. */
+const STANDARD = '-';
+const STDIN_PATH = '/dev/stdin';
+const STANDARD_OUTPUTS = [1, 2];
+const OWNER_ONLY = 0o600;
+const PERMISSIONS = 0o7777;
+const BUSY_PAUSE_MS = 1;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const idle = new Int32Array(new SharedArrayBuffer(4));
+
+/** How a file is written. */
+export interface OutputOptions {
+  /** The file that the run reads, which must not be written. */
+  readonly input?: string | undefined;
+  /** Whether it is written at its place from the first byte on, so that a run that fails leaves what it has written. */
+  readonly inPlace?: boolean;
+}
+
 /**
- * A file that a command makes. It is written beside its place and moved there when it is whole: a run that fails leaves what
- * was there. Something that is no file (a pipe, a terminal) is written directly.
+ * A file that a command makes. A bad path shows when it is made; nothing is opened before the first write.
+ *
+ * It is written beside its place and moved there when it is whole: a run that fails, or is interrupted, leaves what was there.
+ * Links are followed. What cannot be replaced without harm (no regular file, one with several names, or of another user) is
+ * written in place. `-` is standard output.
  */
 export class OutputFile implements ByteSink {
   readonly path: string;
   writtenBytes = 0;
-  readonly #direct: boolean;
-  readonly #sink: FileLogSink;
+  /** Its place, behind all links; undefined for a standard stream. */
+  readonly #target: string | undefined;
+  readonly #found: Stats | undefined;
+  readonly #inPlace: boolean;
+  #file: number | undefined;
+  /** What is written beside the place. */
+  #part: string | undefined;
+  /** The reader of the pipe has seen enough. */
+  #unread = false;
 
-  /** @throws ERR_MEM_BAD_INPUT when the path cannot be written */
-  constructor(path: string) {
+  /** @throws ERR_MEM_BAD_INPUT when the path cannot be written, or is the input's */
+  constructor(path: string, { input, inPlace = false }: OutputOptions = {}) {
     this.path = path;
-    const found = statSync(path, { throwIfNoEntry: false });
-    this.#direct = found !== undefined && !found.isFile();
-    this.#sink = this.#open();
-  }
-
-  get #writtenPath(): string {
-    return this.#direct ? this.path : `${this.path}.part`;
-  }
-
-  #open(): FileLogSink {
+    if (path === '') throw refusal('""', 'a file has a name');
     try {
-      return new FileLogSink(this.#writtenPath);
+      this.#found = path === STANDARD ? fstatSync(1) : statSync(path, { throwIfNoEntry: false });
+      this.#file = STANDARD_OUTPUTS.find((fd) => isSame(this.#found, fstatSync(fd)));
+      if (this.#file === undefined) this.#target = checkedTarget(path, this.#found);
     } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_BAD_INPUT')) throw error;
-      throw new MemoryError('ERR_MEM_BAD_INPUT', { ...error.facts, file: this.path }, error);
+      throw cannotWrite(path, error);
     }
+    const source = input === undefined ? undefined : statSync(input, { throwIfNoEntry: false });
+    if (source?.isFile() === true && isSame(this.#found, source)) throw refusal(path, 'it is the input, too: name another file');
+    this.#inPlace = inPlace || (this.#found !== undefined && !isReplaceable(this.#found));
   }
 
-  /** @throws ERR_MEM_TRACE_WRITE when the file cannot be written to its end */
+  /** Whether it is this process's standard output. */
+  get isStandardOutput(): boolean {
+    return this.#target === undefined && this.#file === STANDARD_OUTPUTS[0];
+  }
+
+  /** Whether it is, or will be, a regular file. */
+  get isRegularFile(): boolean {
+    return this.#target !== undefined && this.#found?.isFile() !== false;
+  }
+
+  /** @throws ERR_MEM_BAD_INPUT when another output of the run has the same place */
+  checkOther(other: OutputFile | undefined): void {
+    if (other === undefined || this.#target === undefined || this.#target !== other.#target) return;
+    throw refusal(this.path, `it is the same file as ${other.path}: name another one`);
+  }
+
+  /** @throws ERR_MEM_TRACE_WRITE when the file cannot be written to its end, ERR_MEM_BAD_INPUT when it cannot be opened */
   write(chunk: string | Uint8Array): void {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    this.writeBytes(bytes, bytes.length);
+  }
+
+  /** Writes the first `length` of `bytes`. @throws as {@link write} */
+  writeBytes(bytes: Uint8Array, length: number): void {
+    const file = (this.#file ??= this.#open());
     try {
-      this.#sink.write(chunk);
+      for (let done = 0; done < length && !this.#unread; ) done += this.#writeSome(file, bytes, done, length);
     } catch (error) {
       throw new MemoryError('ERR_MEM_TRACE_WRITE', { file: this.path }, error);
     }
-    this.writtenBytes += typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length;
+    this.writtenBytes += length;
   }
 
   /** Puts the file in its place. */
   finish(): void {
-    this.#sink.close();
-    if (!this.#direct) renameSync(this.#writtenPath, this.path);
+    if (this.#target === undefined) return;
+    const part = this.#part;
+    this.#close(this.#file ?? this.#open());
+    if (part !== undefined) renameSync(part, this.#target);
+    this.#forgetPart();
   }
 
-  /** Leaves no trace of the run. */
-  abandon(): void {
-    this.#sink.close();
-    if (!this.#direct) rmSync(this.#writtenPath, { force: true });
+  /** Leaves nothing behind of a file that was not finished. */
+  [Symbol.dispose](): void {
+    if (this.#target !== undefined && this.#file !== undefined) this.#close(this.#file);
+    if (this.#part !== undefined) rmSync(this.#part, { force: true });
+    this.#forgetPart();
   }
+
+  #open(): number {
+    const target = this.#target as string;
+    try {
+      if (this.#inPlace) return openSync(target, 'w', OWNER_ONLY);
+      const part = join(dirname(target), `.stowage-${randomBytes(8).toString('hex')}.part`);
+      // Exclusive: never what is there already, and never through a link.
+      const file = openSync(part, 'wx', OWNER_ONLY);
+      this.#part = part;
+      startWatching(this);
+      if (this.#found !== undefined) fchmodSync(file, this.#found.mode & PERMISSIONS);
+      return file;
+    } catch (error) {
+      throw cannotWrite(this.path, error);
+    }
+  }
+
+  #writeSome(file: number, bytes: Uint8Array, done: number, length: number): number {
+    try {
+      return writeSync(file, bytes, done, length - done);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') this.#unread = true;
+      else if (code === 'EAGAIN') Atomics.wait(idle, 0, 0, BUSY_PAUSE_MS);
+      else throw error;
+      return 0;
+    }
+  }
+
+  #close(file: number): void {
+    this.#file = undefined;
+    closeSync(file);
+  }
+
+  #forgetPart(): void {
+    this.#part = undefined;
+    stopWatching(this);
+  }
+}
+
+/** Where to read what a command line names: `-` is standard input. */
+export function inputPath(path: string): string {
+  return path === STANDARD ? STDIN_PATH : path;
+}
+
+/** Where a command says what it did: not where an output of it goes. */
+export function messageStream(...outputs: readonly (OutputFile | undefined)[]): NodeJS.WriteStream {
+  return outputs.some((output) => output?.isStandardOutput) ? process.stderr : process.stdout;
+}
+
+/** @returns the place behind all links; @throws what the system says of a place that cannot be written */
+function checkedTarget(path: string, found: Stats | undefined): string {
+  if (path.endsWith('/') || found?.isDirectory() === true) throw Object.assign(new Error(path), { code: 'EISDIR' });
+  if (found !== undefined) {
+    accessSync(path, constants.W_OK);
+    // The name of a pipe without one leads nowhere: `/proc/self/fd/3`.
+    return found.isFile() ? realpathSync(path) : path;
+  }
+  const target = behindLinks(path);
+  accessSync(dirname(target), constants.W_OK);
+  return target;
+}
+
+/** The place of a file that does not exist; the last part of a path may be a link to nothing. */
+function behindLinks(path: string): string {
+  let link: string;
+  try {
+    link = readlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // Throws for a folder that is none.
+    return join(realpathSync(`${dirname(path)}/.`), basename(path));
+  }
+  return behindLinks(resolve(dirname(path), link));
+}
+
+/** Whether another file can take its place: it has one name, and its owner stays. */
+function isReplaceable(found: Stats): boolean {
+  return found.isFile() && found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid);
+}
+
+function isSame(one: Stats | undefined, other: Stats): boolean {
+  return one !== undefined && one.dev === other.dev && one.ino === other.ino;
+}
+
+function refusal(file: string, reason: string): MemoryError {
+  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason });
+}
+
+/** What has a part that must not stay when the process ends. */
+const unfinished = new Set<OutputFile>();
+
+function startWatching(output: OutputFile): void {
+  if (unfinished.size === 0) {
+    process.on('exit', abandonAll);
+    for (const signal of SIGNALS) process.on(signal, endBySignal);
+  }
+  unfinished.add(output);
+}
+
+function stopWatching(output: OutputFile): void {
+  if (!unfinished.delete(output) || unfinished.size > 0) return;
+  process.off('exit', abandonAll);
+  for (const signal of SIGNALS) process.off(signal, endBySignal);
+}
+
+function abandonAll(): void {
+  for (const output of unfinished) output[Symbol.dispose]();
+}
+
+/** Ends the process as the signal would have, without this library's listeners. */
+function endBySignal(signal: NodeJS.Signals): void {
+  abandonAll();
+  process.kill(process.pid, signal);
 }

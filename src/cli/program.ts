@@ -1,15 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
-import { complain } from './complain.js';
-import { addConvertCommand } from './convert-command.js';
-import { addDoctorCommand } from './doctor-command.js';
-import { addModelCommand } from './model-command.js';
-import { addRecordCommand } from './record-command.js';
-import { addReplayCommand } from './replay-command.js';
-import { addServeCommand } from './serve-command.js';
-import { addShmCommand } from './shm-command.js';
-import { addTuneCommand } from './tune/tune-command.js';
-import { packageVersion } from './version.js';
+import { complain, packageVersion } from './text.js';
 
 /** Everything went well. */
 export const EXIT_OK = 0;
@@ -17,6 +8,55 @@ export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 /** A file or an argument is bad; nothing was done. */
 export const EXIT_BAD_INPUT = 2;
+
+/** Told at the end of a run whether it failed, or the exit code of the program that was run. */
+type Done = (failed: boolean | number) => void;
+
+/** A command: its name, what it does, and the module that knows the rest, which is loaded when the command is named. */
+type CommandEntry = readonly [name: string, description: string, load: () => Promise<(command: Command, done: Done) => void>];
+
+const COMMANDS: readonly CommandEntry[] = [
+  [
+    'replay',
+    'Replay a trace of any format, plain or gzipped, and print what each manager made of it.',
+    async () => (await import('./replay.js')).addReplayCommand,
+  ],
+  [
+    'tune',
+    'Search managers and their settings for the least memory or time that a trace needs, on the simulated device.',
+    async () => (await import('./tune.js')).addTuneCommand,
+  ],
+  [
+    'serve',
+    'Run a program that uses this library, and serve a page that shows its memory as it changes.',
+    async () => (await import('./serve.js')).addServeCommand,
+  ],
+  [
+    'record',
+    'Run a program and record what its memory managers do. It needs no change; children that use stowage write files of their own.',
+    async () => (await import('./record.js')).addRecordCommand,
+  ],
+  [
+    'convert',
+    'Write a trace of any format in another one. The format of the input is told from its content, plain or gzipped.',
+    async () => (await import('./convert.js')).addConvertCommand,
+  ],
+  [
+    'model',
+    'Show what a model file (GGUF, safetensors) takes by type and layer, and how it fits into memory.',
+    async () => (await import('./model.js')).addModelCommand,
+  ],
+  [
+    'shm',
+    'Shared memory segments of this library: show them, remove stale ones.',
+    async () => (await import('./shm.js')).addShmCommand,
+  ],
+  [
+    'doctor',
+    'Use every device and host once, and say which work on this machine and why the others do not.',
+    async () => (await import('./doctor.js')).addDoctorCommand,
+  ],
+];
 
 const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_MEM_INVALID_ARGUMENT'];
 
@@ -28,10 +68,11 @@ const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_M
  */
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode = EXIT_OK;
-  const program = createProgram((failed) => {
+  const done: Done = (failed) => {
     exitCode = typeof failed === 'number' ? failed : failed ? EXIT_FAILED : EXIT_OK;
-  });
+  };
   try {
+    const program = await createProgram(namedCommand(args), done);
     if (args.length === 0) program.error('no command is given: see stowage --help');
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -44,8 +85,14 @@ export async function runCli(args: readonly string[]): Promise<number> {
   }
 }
 
-/** @param done - told at the end of a run whether it failed, or the exit code of the program that was run */
-function createProgram(done: (failed: boolean | number) => void): Command {
+/** The command that is run, or asked about: `replay x`, `help replay`. */
+function namedCommand(args: readonly string[]): string | undefined {
+  const [first, second] = args.filter((word) => !word.startsWith('-'));
+  return first === 'help' ? second : first;
+}
+
+/** Makes the program; of the commands, all but the one that is named are known by name alone. */
+async function createProgram(named: string | undefined, done: Done): Promise<Command> {
   const program = new Command('stowage')
     .description(
       'Memory managers for native memory: record, convert and replay allocation traces, compare, tune, watch live, and see what works here.',
@@ -57,13 +104,9 @@ function createProgram(done: (failed: boolean | number) => void): Command {
       outputError: (text) => complain(text.replace(/^error: /, '').replace(/\(Did you mean/, '(did you mean')),
     })
     .addHelpText('after', '\nExit codes: 0 done, 1 the run failed (such as out of memory), 2 bad input or arguments.');
-  addReplayCommand(program, done);
-  addTuneCommand(program, done);
-  addServeCommand(program, done);
-  addRecordCommand(program, done);
-  addConvertCommand(program);
-  addModelCommand(program);
-  addShmCommand(program, done);
-  addDoctorCommand(program);
+  for (const [name, description, load] of COMMANDS) {
+    const command = program.command(name).description(description);
+    if (name === named) (await load())(command, done);
+  }
   return program;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import { complain } from './complain.js';
+import { complain } from './text.js';
 
 /** What a shell adds to a signal's number. */
 const EXIT_SIGNAL = 128;

@@ -13,14 +13,15 @@ export class FileLogSink implements LogSink {
   /**
    * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
    *
+   * @param options - `exclusive` refuses a path at which there is something, be it a link
    * @throws ERR_MEM_BAD_INPUT when the path cannot be written
    */
-  constructor(path: string) {
+  constructor(path: string, { exclusive = false }: { readonly exclusive?: boolean } = {}) {
     this.path = path;
     try {
-      this.#file = openSync(path, 'w', 0o600);
+      this.#file = openSync(path, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {
-      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason: reasonOf(error) }, error);
+      throw cannotWrite(path, error);
     }
   }
 
@@ -53,6 +54,11 @@ export class FileLogSink implements LogSink {
   }
 }
 
+/** Says why a path cannot be written. @internal */
+export function cannotWrite(file: string, error: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
+  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason: reasonOf(error) }, error);
+}
+
 function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   switch (code) {
@@ -66,6 +72,12 @@ function reasonOf(error: unknown): string {
     case 'EPERM':
     case 'EROFS':
       return 'there is no permission to write it';
+    case 'ENAMETOOLONG':
+      return 'its name is too long';
+    case 'ELOOP':
+      return 'its links lead in a circle';
+    case 'EEXIST':
+      return 'there is something of that name';
     default:
       return `it cannot be written: ${message}`;
   }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { byName } from '../../src/cli/suggest.js';
+import { byName } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { lineUp, managerNames } from './contestants.js';
 import { type Extras, measureExtras } from './extras.js';

@@ -1,4 +1,4 @@
-import { MANAGERS } from '../../src/cli/managers.js';
+import { MANAGERS } from '../../src/cli/choices.js';
 import { KiB, MiB } from '../../src/core/units.js';
 import type { ManagerSpec } from './manager-subject.js';
 import { findPreload, type MissingPeer, type NativePeers } from './native-peers.js';

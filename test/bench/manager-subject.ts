@@ -1,6 +1,6 @@
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { PoolMemoryManager } from '../../managers/pool/pool-memory-manager.js';
-import { MANAGERS } from '../../src/cli/managers.js';
+import { MANAGERS } from '../../src/cli/choices.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { ManagerSlot } from '../../src/core/manager-slot.js';

@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parseSize } from '../../src/cli/size.js';
+import { parseSize } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes, MiB } from '../../src/core/units.js';
 import { machineText } from './machine.js';

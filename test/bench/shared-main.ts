@@ -1,7 +1,7 @@
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parseSize } from '../../src/cli/size.js';
+import { parseSize } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { machineText } from './machine.js';
 import { checkMarks, writeBetweenMarks } from './marked-document.js';

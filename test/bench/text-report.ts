@@ -1,4 +1,4 @@
-import { type Column, layOut } from '../../src/cli/table.js';
+import { type Column, layOut } from '../../src/cli/text.js';
 import { formatBytes } from '../../src/core/units.js';
 import type { Extras, LoggingRow } from './extras.js';
 import { type GrowthRow, LIVE_BLOCKS } from './growth.js';

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
-import { CHECKS, examine, type Finding } from '../../src/cli/doctor-checks.js';
+import { CHECKS, examine, type Finding } from '../../src/cli/doctor.js';
 import { compiled } from '../fixtures/compiled.js';
 import { requireLibrary } from '../fixtures/requires.js';
 import { needed as onnxRuntime } from '../hosts/onnxruntime.js';

@@ -44,6 +44,24 @@ describe('stowage', () => {
     expect([code, stderr]).toEqual([0, '']);
   });
 
+  test.skipIf(process.platform === 'win32').each(['ulimit -v 4000000', 'set -- "$1" --jitless "$2" "$3"'])(
+    'needs neither WebAssembly nor native code to print its version and help: %s',
+    (restriction) => {
+      for (const [flag, output] of [
+        ['--version', /^\d+\.\d+\.\d+\n$/],
+        ['--help', /^Usage: stowage /],
+      ] as const) {
+        const script = `${restriction}; exec "$@"`;
+        const { status, stdout } = spawnSync('sh', ['-c', script, 'sh', process.execPath, mainFile(), flag], {
+          encoding: 'utf8',
+        });
+        // Node itself may warn of the restriction.
+        expect(status).toBe(0);
+        expect(stdout).toMatch(output);
+      }
+    },
+  );
+
   test('tells its exit codes', () => {
     expect(stowage(['--help']).stdout).toContain('Exit codes: 0 done, 1 the run failed');
   });
@@ -215,7 +233,7 @@ describe('stowage replay', () => {
     test('to overwrite the trace with its log', () => {
       const trace = join(folder, 'own.trace');
       writeFileSync(trace, '#alloctrace v1 own\na 0 10\n');
-      expect(refused(['replay', trace, '--log', trace])).toBe(`${trace}: the log would overwrite the trace`);
+      expect(refused(['replay', trace, '--log', trace])).toBe(`${trace}: it is the input, too: name another file`);
       expect(readFileSync(trace, 'utf8')).toBe('#alloctrace v1 own\na 0 10\n');
     });
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseSize } from '../../src/cli/size.js';
-import { byName, nearest } from '../../src/cli/suggest.js';
-import { layOut } from '../../src/cli/table.js';
+import { byName, nearest, parseSize } from '../../src/cli/arguments.js';
+import { layOut } from '../../src/cli/text.js';
 import { MemoryError } from '../../src/core/errors.js';
 
 describe('parseSize', () => {

@@ -122,13 +122,6 @@ describe('stowage convert', () => {
     expect([code, stderr]).toEqual([0, `stowage: ${cut}: the recording was cut off after 0 events\n`]);
   });
 
-  test('can write over its input', () => {
-    const file = join(folder, 'same');
-    writeFileSync(file, readFileSync(golden('app.rmm.csv')));
-    expect(stowage(['convert', file, file, '-t', 'rmm']).code).toBe(0);
-    expect(readFileSync(file, 'utf8')).toMatch(/^Thread,Time,Action,Pointer,Size,Stream\n1,00:00:00\.000000,allocate,/);
-  });
-
   test('leaves what was there when the input is bad', () => {
     const file = join(folder, 'kept');
     const bad = join(folder, 'bad.trace');

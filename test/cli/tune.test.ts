@@ -188,7 +188,7 @@ describe('stowage tune', () => {
   test('fails when the capacity is too little for any setting', () => {
     const { code, stdout, stderr } = stowage(['tune', RESNET, '--manager', 'tlsf', '--capacity', '1MiB']);
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toContain('under none of 1 settings');
+    expect(stderr).toContain('under none of the settings (1 tried)');
   });
 
   test.each([
@@ -196,7 +196,7 @@ describe('stowage tune', () => {
     [['--manager', 'polo'], '--manager is "polo"'],
     [['--budget', '0'], '--budget is "0", but must be a positive integer'],
     [['--native-call', 'x'], '--native-call is "x"'],
-    [['--report', RESNET], 'the report would overwrite the trace'],
+    [['--report', RESNET], 'it is the input, too: name another file'],
     [['--report', '/nonexistent/x.html'], '/nonexistent/x.html'],
   ])('refuses %j', (args, message) => {
     const { code, stdout, stderr } = stowage(['tune', RESNET, ...args]);

@@ -1,5 +1,5 @@
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
-import { MANAGERS } from '../../src/cli/managers.js';
+import { MANAGERS } from '../../src/cli/choices.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import type { ManagerFactory } from '../../src/core/process-state.js';

@@ -3,7 +3,7 @@ import { CudaDevice } from '../../adapters/devices/cuda.js';
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
 import { CUDA, type GpuDialect, HIP } from '../../adapters/devices/gpu/gpu-dialect.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
-import { parseSize } from '../../src/cli/size.js';
+import { parseSize } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';
 
 /** How the program ends. */

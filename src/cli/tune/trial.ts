@@ -4,6 +4,7 @@ import { MemoryError } from '../../core/errors.js';
 import { MemoryManagerInstaller } from '../../core/memory-manager-installer.js';
 import { KiB } from '../../core/units.js';
 import type { TuneGoal } from '../../report/report-data.js';
+import '../../defaults.js';
 import { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type ReplayResult, replayTrace } from '../../trace/replay.js';
 import type { TraceEvents } from '../../trace/trace-events.js';

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { MemoryError } from '../../core/errors.js';
@@ -26,16 +27,20 @@ export function recordFromEnvironment(): void {
   const file = resolve(path);
   let recorder: TraceRecorder | undefined;
   processState().hostListeners.add((host) => {
-    recorder ??= new TraceRecorder(ownFile(file), { sites: sitesOf(process.env[SITES_VARIABLE]) });
+    recorder ??= record(file, sitesOf(process.env[SITES_VARIABLE]));
     recorder.add(host);
   });
 }
 
-function ownFile(path: string): string {
+function record(path: string, sites: boolean | number): TraceRecorder {
   const me = threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
   const owner = process.env[OWNER_VARIABLE] ?? me;
   process.env[OWNER_VARIABLE] = owner;
-  return owner === me ? path : `${path}.${me}`;
+  if (owner === me) return new TraceRecorder(path, { sites });
+  // Others can tell this name beforehand: what they put there is never written through, be it a link.
+  const beside = `${path}.${me}`;
+  rmSync(beside, { force: true });
+  return new TraceRecorder(beside, { sites, exclusive: true });
 }
 
 function sitesOf(value: string | undefined): boolean | number {

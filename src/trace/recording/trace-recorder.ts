@@ -21,6 +21,8 @@ export interface RecordOptions {
    * @defaultValue false; true records 8
    */
   readonly sites?: boolean | number;
+  /** Whether a path at which there is something, be it a link, is refused. @defaultValue false */
+  readonly exclusive?: boolean;
   /** What the recorded program is called. @defaultValue the name of the process's main script */
   readonly name?: string;
 }
@@ -50,7 +52,7 @@ export class TraceRecorder {
   constructor(path: string, options: RecordOptions = {}) {
     this.path = path;
     const frames = siteFrames(options.sites);
-    this.#file = new FileLogSink(path);
+    this.#file = new FileLogSink(path, { exclusive: options.exclusive ?? false });
     const header = {
       name: options.name ?? programName(),
       startedAt: new Date().toISOString(),

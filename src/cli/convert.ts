@@ -2,21 +2,19 @@ import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { convertTrace } from '../trace/convert-trace.js';
 import { TRACE_WRITERS } from '../trace/trace-writers.js';
-import { complain } from './complain.js';
-import { count } from './counts.js';
-import { OutputFile } from './output-file.js';
+import { byName } from './arguments.js';
+import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
-import { byName } from './suggest.js';
+import { complain, count, unknownFrees } from './text.js';
 
-/** Adds `stowage convert`. */
-export function addConvertCommand(program: Command): void {
-  program
-    .command('convert')
-    .description(
-      'Write a trace of any format in another one. The format of the input is told from its content, plain or gzipped.',
+/** Adds what `stowage convert` takes. */
+export function addConvertCommand(command: Command): void {
+  command
+    .argument(
+      '<in>',
+      'a trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace; - is standard input',
     )
-    .argument('<in>', 'a trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace')
-    .argument('<out>', 'the file to write')
+    .argument('<out>', 'the file to write; - is standard output')
     .requiredOption('-t, --to <format>', `the new format: ${[...TRACE_WRITERS.keys()].join(', ')}`)
     .addHelpText(
       'after',
@@ -25,29 +23,22 @@ export function addConvertCommand(program: Command): void {
     )
     .action(async (path: string, out: string, { to }: { to: string }) => {
       const create = byName('--to', to, TRACE_WRITERS);
+      const input = inputPath(path);
       const progress = createProgress('converting', 'bytes');
-      const output = new OutputFile(out);
+      using output = new OutputFile(out, { input });
       try {
-        const { origin, totals, lost } = await convertTrace(path, output, create, { onProgress: progress.report });
+        const { origin, totals, lost } = await convertTrace(input, output, create, { onProgress: progress.report });
         output.finish();
         progress.stop();
         const events = totals.counts.reduce((sum, events) => sum + events, 0);
-        process.stdout.write(
+        messageStream(output).write(
           `${out}: ${count(events, 'event')} of ${origin.name} (${origin.format}) as ${to}, ${formatBytes(output.writtenBytes)}\n`,
         );
         if (origin.cutOff !== undefined) complain(`${path}: ${origin.cutOff}`);
         if (totals.unknownFrees > 0) complain(`${path}: ${unknownFrees(totals.unknownFrees)}`);
         if (lost.length > 0) complain(`${out}: ${to} cannot hold ${lost.join(', ')}`);
-      } catch (error) {
-        output.abandon();
-        throw error;
       } finally {
         progress.stop();
       }
     });
-}
-
-/** What is said of frees that are no events. */
-export function unknownFrees(frees: number): string {
-  return `${count(frees, 'free')} of blocks that were allocated before the recording began are left out`;
 }

@@ -8,10 +8,11 @@ import { estimateModelMemory, type MemoryEstimate } from '../model/sizing/estima
 import { type FitProposal, fitToMemory } from '../model/sizing/fit-to-memory.js';
 import { hparamsOf } from '../model/sizing/model-hparams.js';
 import type { MemoryUsage } from '../model/tensors/memory-usage.js';
+import '../defaults.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import { parseSize } from './arguments.js';
 import { createProgress } from './progress.js';
-import { parseSize } from './size.js';
-import { layOut } from './table.js';
+import { layOut } from './text.js';
 
 interface Flags {
   readonly memory?: string;
@@ -33,11 +34,9 @@ interface Report {
   readonly loadMs: number | null;
 }
 
-/** Adds `stowage model`. */
-export function addModelCommand(program: Command): void {
-  program
-    .command('model')
-    .description('Show what a model file (GGUF, safetensors) takes by type and layer, and how it fits into memory.')
+/** Adds what `stowage model` takes. */
+export function addModelCommand(command: Command): void {
+  command
     .argument('<file>', 'a model; its description is checked, its data is not read')
     .option('-m, --memory <size>', 'fit it into so much, a GPU say, such as 8GiB (default: what this machine has available)')
     .option('--load', 'load all of it into memory, with a progress bar, and say how long that took')

@@ -1,12 +1,10 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { type ListedSegment, listSegments, removeListed } from '../shared/segment-list.js';
-import { complain } from './complain.js';
-import { layOut } from './table.js';
+import { complain, layOut } from './text.js';
 
-/** Adds `stowage shm`. @param done - told at the end whether the run failed */
-export function addShmCommand(program: Command, done: (failed: boolean) => void): void {
-  const shm = program.command('shm').description('Shared memory segments of this library: show them, remove stale ones.');
+/** Adds what `stowage shm` takes. @param done - told at the end whether the run failed */
+export function addShmCommand(shm: Command, done: (failed: boolean) => void): void {
   shm
     .command('ls')
     .description('List the segments: size, what is in memory of it, creator, users, allocator.')

@@ -4,12 +4,13 @@ import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { serveDashboard } from '../report/live/serve-dashboard.js';
 import { SERVE_VARIABLE } from '../report/live/serve-from-environment.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
+import '../defaults.js';
 import { ReplayBlocks } from '../trace/replay-blocks.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { DEVICES } from './devices.js';
-import { MANAGERS } from './managers.js';
+import { byName } from './arguments.js';
+import { DEVICES, MANAGERS } from './choices.js';
+import { inputPath } from './output-file.js';
 import { runProgram } from './run-program.js';
-import { byName } from './suggest.js';
 
 const SLICE_MS = 25;
 const MS_PER_SECOND = 1000;
@@ -21,11 +22,9 @@ interface ServeFlags {
   readonly rate: string;
 }
 
-/** Adds `stowage serve`. @param done - told at the end with which code to exit */
-export function addServeCommand(program: Command, done: (exitCode: number) => void): void {
-  const command = program
-    .command('serve')
-    .description('Run a program that uses this library, and serve a page that shows its memory as it changes.')
+/** Adds what `stowage serve` takes. @param done - told at the end with which code to exit */
+export function addServeCommand(command: Command, done: (exitCode: number) => void): void {
+  command
     .argument('[program...]', 'the program and its arguments, behind --')
     .option('-p, --port <n>', 'where to serve, on 127.0.0.1; 0 takes any port', '0')
     .option('--trace <file>', 'instead of a program, replay this trace over and over')
@@ -58,7 +57,7 @@ export function addServeCommand(program: Command, done: (exitCode: number) => vo
 /** Replays a trace again and again, with the dashboard open, until the process is interrupted. */
 async function serveTrace(path: string, how: { port: number; manager: string; rate: number }): Promise<void> {
   const create = byName('--manager', how.manager, MANAGERS);
-  const events = await loadTrace(path);
+  const events = await loadTrace(inputPath(path));
   const device = byName('--device', 'simulated', DEVICES).create(undefined);
   using runtime = new MemoryRuntime(device);
   new MemoryManagerInstaller(create(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();

@@ -1,4 +1,5 @@
 import { statfsSync } from 'node:fs';
+import type { Command } from 'commander';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CudaDevice, type GpuDevice } from '../../adapters/devices/cuda.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
@@ -7,12 +8,26 @@ import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, KiB, MiB } from '../core/units.js';
+import { count, layOut, machine, packageVersion } from './text.js';
+import '../defaults.js';
+import { openLibrary } from '../../adapters/ffi/library.js';
+import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
+import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
+import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
+import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
-import type { Check } from './check.js';
-import { HOST_CHECKS } from './host-checks.js';
+
+/** Something that works on this machine or does not. */
+export interface Check {
+  readonly kind: 'device' | 'host';
+  readonly name: string;
+  /** Uses the thing for real. @returns what it found; a throw says why the thing does not work here */
+  readonly run: () => string;
+}
 
 /** What a check found. */
 export interface Finding {
@@ -22,7 +37,33 @@ export interface Finding {
   readonly detail: string;
 }
 
-/** Every device and host of this package. */
+/** Adds what `stowage doctor` takes. */
+export function addDoctorCommand(command: Command): void {
+  command
+    .option('--json', 'print JSON instead of a table')
+    .addHelpText(
+      'after',
+      '\nJSON: { "version": 1, "stowage", "node", "platform", "findings": [{ kind, name, works, detail }] }.\n' +
+        'What does not work here is a finding, not a failure: the exit code is 0.',
+    )
+    .action((flags: { json?: true }) => {
+      const findings = examine(CHECKS);
+      process.stdout.write(flags.json ? json(findings) : text(findings));
+    });
+}
+
+function json(findings: readonly Finding[]): string {
+  const facts = { version: 1, stowage: packageVersion(), node: process.version, platform: `${process.platform}-${process.arch}` };
+  return `${JSON.stringify({ ...facts, findings }, null, 2)}\n`;
+}
+
+function text(findings: readonly Finding[]): string {
+  const columns = ['kind', 'name', 'works', 'detail'].map((heading) => ({ heading, align: 'left' as const }));
+  const rows = findings.map(({ kind, name, works, detail }) => [kind, name, works ? 'yes' : 'no', detail]);
+  return `${[machine(), '', ...layOut(columns, rows)].join('\n')}\n`;
+}
+
+/** Every device and host of this package; each is used for real, as far as no model or file is needed. */
 export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu', run: () => useCpu() },
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
@@ -32,7 +73,11 @@ export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'opencl', run: () => useOpenCl() },
   { kind: 'device', name: 'simulated', run: () => useSimulated() },
   { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
-  ...HOST_CHECKS,
+  { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
+  { kind: 'host', name: 'onnxruntime', run: () => useOnnxRuntime() },
+  { kind: 'host', name: 'sqlite', run: () => useSqlite() },
+  { kind: 'host', name: 'ggml', run: () => useGgml() },
+  { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
 ];
 
 /** Runs checks one after the other. */
@@ -136,4 +181,49 @@ function useSharedMemory(): string {
   const { bavail, bsize } = statfsSync(SHM_FOLDER);
   const stale = listSegments().filter(({ abandoned }) => abandoned).length;
   return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
+}
+
+function useCAllocator(): string {
+  using host = new CAllocatorHost();
+  const { malloc } = host.functions;
+  const ptr = host.call(() => host.malloc(64));
+  if (malloc === 0 || ptr === 0) throw noMemory('malloc');
+  host.call(() => host.free(ptr));
+  return 'callbacks for C libraries can be registered';
+}
+
+function useOnnxRuntime(): string {
+  using host = new OnnxRuntimeHost();
+  host.attach();
+  return `ONNX Runtime ${host.library?.version} of onnxruntime-node takes an allocator`;
+}
+
+function useSqlite(): string {
+  using host = new SqliteHost();
+  host.attach();
+  const { version, path } = host.library!;
+  const library = openLibrary([path], { device: 'SQLite' });
+  const malloc = library.func<(bytes: number) => number>('sqlite3_malloc', 'uintptr_t', ['int']);
+  const free = library.func<(ptr: number) => void>('sqlite3_free', 'void', ['uintptr_t']);
+  const ptr = host.call(() => malloc(64));
+  if (ptr === 0 || host.slot.liveBlocks === 0) throw noMemory('sqlite3_malloc');
+  host.call(() => free(ptr));
+  return `SQLite ${version} (${path}) allocates from its manager`;
+}
+
+function useGgml(): string {
+  using host = GgmlHost.open();
+  using context = host.createContext(MiB);
+  return `${host.library.path} makes contexts in memory of its manager (${formatBytes(context.usedBytes)} used)`;
+}
+
+function useArrayFire(): string {
+  using host = ArrayFireHost.open();
+  const ptr = host.slot.alloc(MiB, true);
+  host.slot.unlock(ptr, true);
+  return `ArrayFire ${host.version} with ${count(host.deviceCount, 'device')} takes a memory manager`;
+}
+
+function noMemory(functionName: string): MemoryError {
+  return new MemoryError('ERR_MEM_NATIVE', { functionName, status: 0, statusName: 'null' });
 }

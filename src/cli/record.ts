@@ -1,0 +1,120 @@
+import { lstatSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { MemoryError } from '../core/errors.js';
+import { formatBytes } from '../core/units.js';
+import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
+import { TraceKind } from '../trace/trace-events.js';
+import { summariseTrace, type TraceSummary } from '../trace/trace-summary.js';
+import { OutputFile } from './output-file.js';
+import { createProgress } from './progress.js';
+import { runProgram } from './run-program.js';
+import { complain, count, grouped } from './text.js';
+
+const DEFAULT_FILE = 'stowage.stowtrace';
+const SHOWN_GROUPS = 5;
+const NS_PER_S = 1e9;
+
+interface RecordFlags {
+  readonly out: string;
+  readonly sites?: true | string;
+}
+
+/** Adds what `stowage record` takes. @param done - told the exit code of the program */
+export function addRecordCommand(record: Command, done: (exitCode: number) => void): void {
+  record
+    .argument('<command...>', 'the program and its arguments, behind --')
+    .option('-o, --out <file>', 'the recording', DEFAULT_FILE)
+    .option('-s, --sites [frames]', 'record where each allocation is made: slower, some microseconds each')
+    .addHelpText(
+      'after',
+      "\nThe exit code is that of the program. The summary goes to stderr, so that the output stays the program's.\n" +
+        `The same without this command: ${TRACE_VARIABLE}=file node app.js, and ${SITES_VARIABLE}=1 for sites.\n` +
+        '\nExample:\n  stowage record --sites -- node app.js && stowage replay stowage.stowtrace',
+    )
+    .action(async (command: string[], flags: RecordFlags) => done(await recordProgram(command, flags)));
+}
+
+/** @returns the exit code of the program */
+async function recordProgram(command: readonly string[], { out, sites }: RecordFlags): Promise<number> {
+  const { [OWNER_VARIABLE]: _owner, ...inherited } = process.env;
+  const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
+  const file = new OutputFile(out);
+  if (file.isStandardOutput) {
+    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+      name: '--out',
+      value: JSON.stringify(out),
+      expected: "a file: standard output is the program's",
+    });
+  }
+  // A file of a run before must not be taken for this one's.
+  if (file.isRegularFile) emptyOld(out);
+  const exitCode = await runProgram(command, env);
+  if (!file.isRegularFile) return exitCode;
+  if (!(Number(statSync(out, { throwIfNoEntry: false })?.size) > 0)) {
+    complain(`${out}: nothing was recorded: the program used no memory of stowage`);
+    return exitCode;
+  }
+  const progress = createProgress('reading', 'bytes');
+  try {
+    const summary = await summariseTrace(out, { onProgress: progress.report });
+    progress.stop();
+    process.stderr.write(summaryText(out, summary));
+  } catch (error) {
+    if (!MemoryError.is(error)) throw error;
+    // The program has run: its exit code is what its caller waits for.
+    complain(error.message);
+  } finally {
+    progress.stop();
+  }
+  return exitCode;
+}
+
+function sitesSetting(sites: true | string | undefined): string {
+  if (sites === undefined) return '0';
+  if (sites === true) return '1';
+  if (/^[1-9]\d{0,2}$/.test(sites)) return sites;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
+    name: '--sites',
+    value: JSON.stringify(sites),
+    expected: 'a number of frames from 1 to 999',
+  });
+}
+
+/** Removes the file, or empties what a link leads to. */
+function emptyOld(out: string): void {
+  if (lstatSync(out, { throwIfNoEntry: false })?.isSymbolicLink() !== true) rmSync(out, { force: true });
+  else if (statSync(out, { throwIfNoEntry: false }) !== undefined) truncateSync(out);
+}
+
+/** Writes what a recording holds, for people. */
+function summaryText(file: string, { origin, totals, durationNs, live }: TraceSummary): string {
+  const of = (kind: TraceKind) => totals.counts[kind]!;
+  const events = totals.counts.reduce((sum, events) => sum + events, 0);
+  const lines = [
+    `${file}: ${count(events, 'event')} of ${origin.name} in ${(durationNs / NS_PER_S).toFixed(3)} s`,
+    `  allocations   ${grouped(of(TraceKind.alloc))}, ${count(of(TraceKind.outOfMemory), 'refusal')}`,
+    `  peak live     ${formatBytes(totals.peakLiveBytes)} in at most ${count(totals.peakBlocks, 'block')}`,
+    `  peak reserved ${formatBytes(totals.peakReservedBytes)}`,
+    `  native calls  ${grouped(of(TraceKind.nativeAlloc))} to get, ${grouped(of(TraceKind.nativeFree))} to give back`,
+    `  managers      ${count(of(TraceKind.swap), 'installation')}, ${count(of(TraceKind.cleanup), 'cleanup')}`,
+    `  leaks         ${totals.liveBlocks === 0 ? 'none' : `${count(totals.liveBlocks, 'block')}, ${formatBytes(totals.liveBytes)}, live at the end`}`,
+  ];
+  for (const group of live.slice(0, SHOWN_GROUPS)) {
+    const tag = group.tag === '' ? '' : ` tagged ${JSON.stringify(group.tag)}`;
+    lines.push(
+      `    ${formatBytes(group.bytes)} in ${count(group.blocks, 'block')}${tag}${group.manager === '' ? '' : ` of ${group.manager}`}`,
+    );
+    for (const frame of group.site === '' ? [] : group.site.split('\n')) lines.push(`      ${printable(frame)}`);
+  }
+  if (live.length > SHOWN_GROUPS) lines.push(`    and ${count(live.length - SHOWN_GROUPS, 'more group')}`);
+  if (totals.unknownFrees > 0)
+    lines.push(`  left out      ${count(totals.unknownFrees, 'free')} of blocks from before the recording`);
+  if (origin.cutOff !== undefined) lines.push(`  ${origin.cutOff}: the program was killed`);
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+/** What a file says must not steer the terminal. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, '?');
+}

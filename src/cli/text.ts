@@ -1,0 +1,59 @@
+import { createRequire } from 'node:module';
+
+export const BOLD = '\u001b[1m';
+export const PLAIN = '\u001b[22m';
+
+/** Says on stderr what is wrong, in one line. */
+export function complain(message: string): void {
+  process.stderr.write(`stowage: ${message.trim().replace(/\s*[\r\n]+\s*/g, ' ')}\n`);
+}
+
+/** Writes an amount for people: `1 event`, `26,012 events`. */
+export function count(amount: number, what: string): string {
+  return `${grouped(amount)} ${what}${amount === 1 ? '' : 's'}`;
+}
+
+/** Writes a number for people: `26,012`. */
+export function grouped(amount: number): string {
+  return amount.toLocaleString('en-US');
+}
+
+/** A column: its heading, and on which side its cells stand. */
+export interface Column {
+  readonly heading: string;
+  readonly align: 'left' | 'right';
+}
+
+/** Lays rows out under their headings, two blanks between columns. @returns lines; the first one holds the headings */
+export function layOut(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const widths = columns.map((column, i) => Math.max(column.heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  return [columns.map((column) => column.heading), ...rows].map((row) =>
+    columns
+      .map(({ align }, i) => (align === 'left' ? (row[i] ?? '').padEnd(widths[i]!) : (row[i] ?? '').padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** What made a page, and when. */
+export function madeBy(): { readonly label: string; readonly value: string }[] {
+  return [
+    { label: 'made by', value: machine() },
+    { label: 'made at', value: new Date().toISOString() },
+  ];
+}
+
+/** The versions that run here, and the platform. */
+export function machine(): string {
+  return `stowage ${packageVersion()}, Node ${process.version}, ${process.platform}-${process.arch}`;
+}
+
+/** The version of this package. */
+export function packageVersion(): string {
+  return (createRequire(import.meta.url)('stowage/package.json') as { version: string }).version;
+}
+
+/** What is said of frees that are no events. */
+export function unknownFrees(frees: number): string {
+  return `${count(frees, 'free')} of blocks that were allocated before the recording began are left out`;
+}

@@ -1,0 +1,212 @@
+import type { Command } from 'commander';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { formatBytes } from '../core/units.js';
+import { buildReport } from '../report/build-report.js';
+import { observeRun } from '../report/observe-run.js';
+import { renderPage } from '../report/render-page.js';
+import type { Fact, TuneData, TuneGoal } from '../report/report-data.js';
+import type { TraceEvents } from '../trace/trace-events.js';
+import { loadTrace } from '../trace/trace-reader.js';
+import { byName, parseSize } from './arguments.js';
+import { inputPath, messageStream, OutputFile } from './output-file.js';
+import { createProgress } from './progress.js';
+import { BOLD, type Column, complain, count, layOut, madeBy, PLAIN } from './text.js';
+import { describeSettings, FAMILIES, type Family } from './tune/candidates.js';
+import { frontierOf } from './tune/frontier.js';
+import { isBetter, search } from './tune/search.js';
+import { type TrialOptions, type TuneTrial, tryOut } from './tune/trial.js';
+
+const GOALS: ReadonlyMap<string, TuneGoal> = new Map<string, TuneGoal>([
+  ['reserved', 'reserved'],
+  ['time', 'time'],
+  ['capacity', 'capacity'],
+]);
+const DEFAULT_BUDGET = 150;
+const NS_PER_US = 1000;
+
+interface TuneFlags {
+  readonly for: string;
+  readonly manager: string;
+  readonly capacity?: string;
+  readonly nativeCall: string;
+  readonly budget: string;
+  readonly report?: string;
+  readonly json?: true;
+}
+
+/** Adds what `stowage tune` takes. @param done - told at the end whether the run failed */
+export function addTuneCommand(command: Command, done: (failed: boolean) => void): void {
+  const names = FAMILIES.map(({ manager }) => manager).join(',');
+  command
+    .argument('<trace>', 'what stowage replay reads')
+    .option(
+      '--for <goal>',
+      'reserved: least peak of reserved memory; time; capacity: least memory that the trace runs in',
+      'reserved',
+    )
+    .option('-m, --manager <names>', 'managers to search, by commas', names)
+    .option('-c, --capacity <size>', 'how much memory the device has, such as 512MiB')
+    .option(
+      '--native-call <us>',
+      'what a native call is taken to cost, in microseconds: the simulated device answers at once',
+      '10',
+    )
+    .option('--budget <n>', 'settings to try at most', String(DEFAULT_BUDGET))
+    .option('--report <file>', 'write a page with the frontier, and with the runs of the settings on it')
+    .option('--json', 'print JSON instead of a table')
+    .addHelpText(
+      'after',
+      '\nThe last line is the code of the best settings. JSON: { "version": 1, "goal", "best": <place>, "points": [{ manager, code,\n' +
+        'peakReservedBytes, nsPerEvent, nativeCalls, leastCapacityBytes, frontier }] }.\n' +
+        '\nExamples:\n  stowage tune app.trace.gz --for reserved --report app.html\n  stowage tune app.trace.gz --for capacity --manager pool,caching',
+    );
+  command.action(async (path: string, flags: TuneFlags) => done(await tune(command, path, flags)));
+}
+
+/** @returns whether the run failed */
+async function tune(command: Command, path: string, flags: TuneFlags): Promise<boolean> {
+  const goal = byName('--for', flags.for, GOALS);
+  const byManager = new Map<string, Family>(FAMILIES.map((family) => [family.manager, family]));
+  const families = flags.manager.split(',').map((name) => byName('--manager', name.trim(), byManager));
+  const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
+  const nativeCallUs = /^\d+(?:\.\d+)?$/.test(flags.nativeCall) ? Number(flags.nativeCall) : Number.NaN;
+  if (!Number.isFinite(nativeCallUs)) command.error(`--native-call is "${flags.nativeCall}", but must be a number from 0 on`);
+  const budget = /^\d+$/.test(flags.budget) ? Number(flags.budget) : 0;
+  if (!(Number.isSafeInteger(budget) && budget > 0))
+    command.error(`--budget is "${flags.budget}", but must be a positive integer`);
+  const input = inputPath(path);
+  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
+  const events = await loadTrace(input);
+  const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
+  const progress = createProgress('settings', 'settings');
+  let tried = 0;
+  let trials: ReturnType<typeof tryOut>[];
+  try {
+    trials = search(
+      families,
+      (family, settings) => {
+        const trial = tryOut(events, family, settings, options);
+        progress.report(++tried, Math.max(tried, budget));
+        return trial;
+      },
+      budget,
+    );
+  } finally {
+    progress.stop();
+  }
+  const result = tuneResult(goal, trials);
+  if (result === undefined) {
+    complain(`${path}: the trace comes to its end in this capacity under none of the settings (${trials.length} tried)`);
+    return true;
+  }
+  page?.write(tunePage(events, result, { trials, options }));
+  page?.finish();
+  const styled = messageStream(page).isTTY && process.env['NO_COLOR'] === undefined;
+  messageStream(page).write(
+    flags.json ? tuneJson(result, trials) : tuneText(events, result, { trials, report: flags.report, styled }),
+  );
+  return false;
+}
+
+const RULES: Readonly<Record<TuneGoal, string>> = {
+  reserved: 'the least peak of reserved memory of all settings that were tried',
+  time: 'the least time of all settings that were tried',
+  capacity: 'the least capacity of all settings that were tried',
+};
+/** More curves than that cannot be told apart. */
+const MAX_RUNS = 8;
+
+/** Makes the page of a search: the frontier, and the runs of the settings on it, the best one first. */
+export function tunePage(
+  events: TraceEvents,
+  result: TuneData,
+  how: { readonly trials: readonly TuneTrial[]; readonly options: TrialOptions },
+): string {
+  const { capacityBytes, nativeCallNs } = how.options;
+  const done = how.trials.filter((trial) => trial.done);
+  const shown = [...new Set([result.best, ...result.points.flatMap((point, place) => (point.frontier ? [place] : []))])].slice(
+    0,
+    MAX_RUNS,
+  );
+  const runs = shown.map((place) => {
+    const { family, settings, nsPerEvent } = done[place]!;
+    const device = new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) });
+    const name = `${family.manager}, ${describeSettings(settings)}`;
+    return observeRun(events, { name, device, createManager: family.create(settings), nsPerEvent });
+  });
+  const settings: Fact[] = [
+    { label: 'trace', value: events.file },
+    { label: 'searched for', value: result.goal },
+    { label: 'settings tried', value: String(how.trials.length) },
+    { label: 'capacity', value: capacityBytes === undefined ? 'plenty' : formatBytes(capacityBytes) },
+    { label: 'a native call is taken to cost', value: `${nativeCallNs / 1000} µs` },
+    ...madeBy(),
+  ];
+  return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule: RULES[result.goal] } }));
+}
+
+/** Finds the best of the trials that came to their end, and their frontier; undefined when there is none. */
+export function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | undefined {
+  const done = trials.filter((trial) => trial.done);
+  if (done.length === 0) return undefined;
+  const marks = frontierOf(done.map((trial) => [trial.leastCapacityBytes ?? trial.peakReservedBytes, trial.nsPerEvent]));
+  const best = done.reduce((a, b, i) => (isBetter(b.score, done[a]!.score) ? i : a), 0);
+  const points = done.map((trial, i) => ({
+    manager: trial.family.manager,
+    settings: describeSettings(trial.settings),
+    code: trial.code,
+    peakReservedBytes: trial.peakReservedBytes,
+    nsPerEvent: trial.nsPerEvent,
+    leastCapacityBytes: trial.leastCapacityBytes,
+    frontier: marks[i] === true,
+  }));
+  return { goal, points, best };
+}
+
+/** Writes what a search found for programs: version 1 of the shape that docs describe. */
+export function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
+  const calls = trials.filter((trial) => trial.done).map((trial) => trial.nativeCalls);
+  const points = result.points.map((point, i) => ({ ...point, nativeCalls: calls[i] }));
+  return `${JSON.stringify({ version: 1, goal: result.goal, best: result.best, points }, null, 2)}\n`;
+}
+
+/** Writes what a search found for people: the frontier as a table, and the code of the best settings as the last line. */
+export function tuneText(
+  events: TraceEvents,
+  result: TuneData,
+  how: { readonly trials: readonly TuneTrial[]; readonly report: string | undefined; readonly styled: boolean },
+): string {
+  const byCapacity = result.goal === 'capacity';
+  const memoryOf = (point: TuneData['points'][number]) => point.leastCapacityBytes ?? point.peakReservedBytes;
+  const columns: Column[] = [
+    { heading: 'manager', align: 'left' },
+    { heading: byCapacity ? 'least capacity' : 'peak reserved', align: 'right' },
+    { heading: 'ns an event', align: 'right' },
+    { heading: 'settings', align: 'left' },
+  ];
+  const frontier = result.points
+    .map((point, place) => ({ point, place }))
+    .filter(({ point, place }) => point.frontier || place === result.best)
+    .sort((a, b) => memoryOf(a.point) - memoryOf(b.point));
+  const [heading = '', ...rows] = layOut(
+    columns,
+    frontier.map(({ point, place }) => [
+      place === result.best ? `* ${point.manager}` : `  ${point.manager}`,
+      formatBytes(memoryOf(point)),
+      String(Math.round(point.nsPerEvent)),
+      point.settings,
+    ]),
+  );
+  const unfinished = how.trials.length - result.points.length;
+  const lines = [
+    `${events.name}: ${count(how.trials.length, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
+    'Those that no other one beats in memory and time at once (* is the best):',
+    '',
+    how.styled ? `${BOLD}${heading}${PLAIN}` : heading,
+    ...rows,
+    '',
+    ...(how.report === undefined ? [] : [`report    ${how.report}`, '']),
+    result.points[result.best]!.code,
+  ];
+  return `${lines.join('\n')}\n`;
+}
