@@ -31,7 +31,7 @@ export {
   TrackingMemoryManager,
   type TrackingOptions,
 } from './decorators/tracking-memory-manager.js';
-export { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from './default/default-memory-manager.js';
+export { DEFAULT_MAX_BUFFERS, DefaultMemoryManager, type DefaultMemoryManagerOptions } from './default/default-memory-manager.js';
 export {
   type BatchOptions,
   type InsertOptions,

@@ -1,6 +1,6 @@
 import { CpuDevice } from '../adapters/devices/cpu.js';
 import { CachingMemoryManager } from '../managers/caching/caching-memory-manager.js';
-import { DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
+import { DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
 import { processState } from './core/process-state.js';
 import { serveFromEnvironment } from './report/live/serve-from-environment.js';
 import { MemoryRuntime } from './runtime/memory-runtime.js';
@@ -11,6 +11,6 @@ import { recordFromEnvironment } from './trace/recording/record-from-environment
 const state = processState();
 state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
-state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table);
+state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
 recordFromEnvironment();
 serveFromEnvironment();

@@ -28,8 +28,7 @@ export interface ArenaMemoryManagerOptions extends ManagerOptions {
  * live blocks back.
  *
  * `reset()` frees live blocks, too: their pointers are unknown from then on, and handles of a runtime throw
- * ERR_MEM_DISPOSED, also when another block lies at the same address by then. Decorators that keep books of their own
- * (tracking, guarding, limiting) are not told of it.
+ * ERR_MEM_DISPOSED, also when another block lies at the same address by then. Decorators drop what it freed from their books.
  */
 export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   readonly #regionBytes: number;
@@ -74,7 +73,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
       held.current = held.regions[0];
     }
     this.enterEra();
-    if (!wasEmpty) this.lifecycle.onFree?.();
+    if (!wasEmpty) this.#tellReset();
   }
 
   override getMemStepSize(): number {
@@ -106,12 +105,12 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
     }
     this.enterEra();
     for (const held of this.held()) held.current = held.regions[0];
-    if (freed > 0) this.lifecycle.onFree?.();
+    if (freed > 0) this.#tellReset();
   }
 
   protected plan(bytes: number, alignment: number, device: number): RegionPlan {
-    const { regions } = this.heldOn(device);
-    if (regions.length >= this.#maxRegions) {
+    const { regions, underway } = this.heldOn(device);
+    if (regions.length + underway >= this.#maxRegions) {
       const room = `the arena has ${formatBytes(this.available)} left of ${formatBytes(this.used + this.available)}`;
       throw this.outOfMemory(bytes, device, bytes, undefined, room);
     }
@@ -130,6 +129,11 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   protected override recycle(region: BumpRegion): void {
     region.clear();
     this.enterEra();
+  }
+
+  #tellReset(): void {
+    this.lifecycle.onReset?.();
+    this.lifecycle.onFree?.();
   }
 
   get #regions(): readonly BumpRegion[] {

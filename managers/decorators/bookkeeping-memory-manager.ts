@@ -11,6 +11,8 @@ import { LiveBlocks } from './live-blocks.js';
  */
 export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   protected readonly live = new LiveBlocks();
+  /** Pointers that are being unlocked. */
+  readonly #unlocking: DevicePtr[] = [];
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     const ptr = this.inner.allocBytes(bytes, userLock, alignment, stream);
@@ -19,9 +21,14 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   }
 
   override unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    const row = this.live.find(ptr);
-    this.inner.unlock(ptr, userUnlock);
-    if (row !== ABSENT && this.inner.allocated(ptr) === 0) this.#drop(row);
+    this.#unlocking.push(ptr);
+    try {
+      this.inner.unlock(ptr, userUnlock);
+    } finally {
+      this.#unlocking.pop();
+    }
+    // Looked up only now: a native call may have come back and dropped it, or made another block at its address.
+    if (this.inner.allocated(ptr) === 0) this.forget(ptr);
   }
 
   /**
@@ -32,9 +39,15 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   reconcile(): number {
     const before = this.live.count;
     for (const row of this.live) {
-      if (this.inner.allocated(this.live.addressOf(row) as DevicePtr) === 0) this.#drop(row);
+      const ptr = this.live.addressOf(row) as DevicePtr;
+      // One that is being unlocked is held again if its native free fails.
+      if (this.inner.allocated(ptr) === 0 && !this.#unlocking.includes(ptr)) this.#drop(row);
     }
     return before - this.live.count;
+  }
+
+  protected override innerWasReset(): void {
+    this.reconcile();
   }
 
   override checkInvariants(): void {
@@ -52,10 +65,15 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   /** A block is about to leave the books. Must not throw. */
   protected abstract dropping(row: number): void;
 
+  /** Drops a block from the books, if it is there. */
+  protected forget(ptr: DevicePtr): void {
+    const row = this.live.find(ptr);
+    if (row !== ABSENT) this.#drop(row);
+  }
+
   #enter(ptr: DevicePtr, requested: number): void {
     // An address that is in the books already was freed past this manager.
-    const stale = this.live.find(ptr);
-    if (stale !== ABSENT) this.#drop(stale);
+    this.forget(ptr);
     this.entered(this.live.add(ptr, this.inner.allocated(ptr), requested));
   }
 

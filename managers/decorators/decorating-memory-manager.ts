@@ -17,6 +17,8 @@ import type { ManagerOptions } from '../policy/block-memory-manager.js';
 export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** The manager that does the work. */
   readonly inner: MemoryManagerAdapter;
+  /** Live blocks of the inner manager that no caller got, and whether the user's lock holds them. */
+  readonly #unclaimed = new Map<DevicePtr, boolean>();
 
   constructor(inner: MemoryManagerAdapter, options: ManagerOptions = {}) {
     super(inner.deviceInterface, options.logStream);
@@ -29,6 +31,10 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     this.inner.initialize();
     this.inner.lifecycle.enter('active', this.inner.name);
     this.inner.lifecycle.onFree = () => this.lifecycle.onFree?.();
+    this.inner.lifecycle.onReset = () => {
+      this.innerWasReset();
+      this.lifecycle.onReset?.();
+    };
   }
 
   shutdown(): void {
@@ -37,8 +43,12 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
       inner.lifecycle.enter('draining', inner.name);
       inner.lifecycle.enter('stopped', inner.name);
     }
+    this.#takeUnclaimedBack();
     inner.shutdown();
   }
+
+  /** The inner manager has freed blocks by itself: what keeps books of them drops those. Must not throw. */
+  protected innerWasReset(): void {}
 
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     return this.inner.allocBytes(bytes, userLock, alignment, stream);
@@ -69,6 +79,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   }
 
   signalMemoryCleanup(): void {
+    this.#takeUnclaimedBack();
     this.inner.signalMemoryCleanup();
   }
 
@@ -108,7 +119,8 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   }
 
   override liveBlockCount(): number | undefined {
-    return this.inner.liveBlockCount();
+    const count = this.inner.liveBlockCount();
+    return count === undefined ? undefined : count - this.#unclaimed.size;
   }
 
   override ticketOf(ptr: DevicePtr): number {
@@ -122,6 +134,22 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** Checks the invariants of this manager and of those inside, in O(blocks). For tests. @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
     if (hasInvariants(this.inner)) this.inner.checkInvariants();
+  }
+
+  /** Frees a block of the inner manager that no caller gets. When the device does not take it, the next cleanup tries again. */
+  protected takeBack(ptr: DevicePtr, userLock: boolean): void {
+    try {
+      this.inner.unlock(ptr, userLock);
+    } catch {
+      // The caller gets the error that came first.
+      this.#unclaimed.set(ptr, userLock);
+    }
+  }
+
+  #takeUnclaimedBack(): void {
+    const unclaimed = [...this.#unclaimed];
+    this.#unclaimed.clear();
+    for (const [ptr, userLock] of unclaimed) this.takeBack(ptr, userLock);
   }
 
   /** What {@link printInfo} tells about this manager: one line, or nothing. */

@@ -69,7 +69,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     try {
       this.#guards.write(base + front, bytes);
     } catch (error) {
-      this.inner.unlock(base, userLock);
+      this.takeBack(base, userLock);
       throw error;
     }
     const row = this.#blocks.enter(base, bytes, front, userLock ? USER_LOCK : MANAGER_LOCK, device);
@@ -94,15 +94,12 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const row = blocks.find(ptr);
     if (row === ABSENT) this.#refuse(ptr, userUnlock);
     const rest = blocks.locksOf(row) & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
-    if (rest === 0) this.#prepareFree(row);
-    this.inner.unlock(blocks.baseOf(row), userUnlock);
-    if (rest !== 0) {
-      blocks.setLocks(row, rest);
+    if (rest === 0) {
+      this.#free(row, userUnlock);
       return;
     }
-    this.#bytes[blocks.deviceOf(row)]!.current -= blocks.bytesOf(row);
-    if (this.#frames > 0) this.#sites[row] = undefined;
-    blocks.remove(row);
+    this.inner.unlock(blocks.baseOf(row), userUnlock);
+    blocks.setLocks(row, rest);
   }
 
   override userLock(ptr: DevicePtr): void {
@@ -115,6 +112,11 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
   override isUserLocked(ptr: DevicePtr): boolean {
     const row = this.#blocks.find(ptr);
     return row !== ABSENT && (this.#blocks.locksOf(row) & USER_LOCK) !== 0;
+  }
+
+  override ticketOf(ptr: DevicePtr): number {
+    const row = this.#blocks.find(ptr);
+    return row === ABSENT ? 0 : this.inner.ticketOf(this.#blocks.baseOf(row));
   }
 
   override recordStream(ptr: DevicePtr, stream: number): void {
@@ -199,9 +201,36 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     return row;
   }
 
-  #prepareFree(row: number): void {
+  protected override innerWasReset(): void {
+    for (const row of this.#blocks) if (this.inner.allocated(this.#blocks.baseOf(row)) === 0) this.#drop(row);
+  }
+
+  /** Frees a block. It is in no book while the inner manager does, and in all of them again when that fails. */
+  #free(row: number, userUnlock: boolean): void {
+    const blocks = this.#blocks;
     this.#checkGuards(row);
-    if (this.#poison) this.#guards.poison(this.#blocks.addressOf(row), this.#blocks.bytesOf(row));
+    const ptr = blocks.addressOf(row);
+    const bytes = blocks.bytesOf(row);
+    if (this.#poison) this.#guards.poison(ptr, bytes);
+    const base = blocks.baseOf(row);
+    const locks = blocks.locksOf(row);
+    const device = blocks.deviceOf(row);
+    const site = this.#sites[row];
+    this.#drop(row);
+    try {
+      this.inner.unlock(base, userUnlock);
+    } catch (error) {
+      const again = blocks.enter(base, bytes, ptr - base, locks, device);
+      if (this.#frames > 0) this.#sites[again] = site;
+      this.#bytes[device]!.current += bytes;
+      throw error;
+    }
+  }
+
+  #drop(row: number): void {
+    this.#bytes[this.#blocks.deviceOf(row)]!.current -= this.#blocks.bytesOf(row);
+    if (this.#frames > 0) this.#sites[row] = undefined;
+    this.#blocks.remove(row);
   }
 
   #checkGuards(row: number): void {

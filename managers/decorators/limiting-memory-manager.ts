@@ -53,10 +53,12 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
       if (!this.#admits(bytes)) throw this.#refusal(bytes);
     }
     const ptr = super.allocBytes(bytes, userLock, alignment, stream);
-    if (this.#usedBytes <= this.limitBytes) return ptr;
+    // Rounding may have carried it beyond the limit, and native calls may have come back with other allocations.
+    if (this.#isWithin()) return ptr;
     this.reconcile();
-    if (this.#usedBytes <= this.limitBytes) return ptr;
-    this.unlock(ptr, userLock);
+    if (this.#isWithin()) return ptr;
+    this.forget(ptr);
+    this.takeBack(ptr, userLock);
     throw this.#refusal(bytes);
   }
 
@@ -85,6 +87,10 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
 
   #admits(bytes: number): boolean {
     return this.#usedBytes + bytes <= this.limitBytes && this.live.count < this.limitBlocks;
+  }
+
+  #isWithin(): boolean {
+    return this.#usedBytes <= this.limitBytes && this.live.count <= this.limitBlocks;
   }
 
   #refusal(bytes: number): MemoryError {

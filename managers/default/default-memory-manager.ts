@@ -3,11 +3,31 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, checkBytes, GiB, KiB } from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { checkSize } from '../policy/check-options.js';
+import { tryAll } from '../policy/try-all.js';
 
 /** Buffers kept before a collection. @see Source: ArrayFire, MAX_BUFFERS */
 export const DEFAULT_MAX_BUFFERS = 1000;
 /** Sizes are rounded to it unless in debug mode. @see Source: ArrayFire, DefaultMemoryManager::mem_step_size */
 const STEP_BYTES = 1 * KiB;
+
+/** Options of a {@link DefaultMemoryManager}. */
+export interface DefaultMemoryManagerOptions extends ManagerOptions {
+  /** Buffers on a device, live and kept, at which the kept ones are given back; AF_MAX_BUFFERS overrides it. @defaultValue 1000 */
+  readonly maxBuffers?: number;
+  /** Whether every buffer is given back when it is freed; AF_MEM_DEBUG=1 turns it on. @defaultValue false */
+  readonly debug?: boolean;
+}
+
+/** The buffers of one device. */
+interface DeviceBuffers {
+  /** Free blocks by size. */
+  readonly free: Map<number, number[]>;
+  /** Bytes that should be live at most. */
+  readonly maxBytes: number;
+  /** How many there are, live and free. */
+  count: number;
+}
 
 /**
  * Keeps freed buffers for requests of the same rounded size, last in first out, and gives all of them back
@@ -21,24 +41,16 @@ export class DefaultMemoryManager extends BlockMemoryManager {
   readonly #maxBuffers: number;
   readonly #debug: boolean;
   #stepBytes: number;
-  /** Free blocks by device, then by size. */
-  readonly #free: Map<number, number[]>[] = [];
-  readonly #buffers: number[] = [];
+  readonly #devices: (DeviceBuffers | undefined)[] = [];
 
   /**
-   * @param maxBuffers - buffers on a device, live and kept, at which the kept ones are given back; AF_MAX_BUFFERS overrides it
-   * @param debug - true gives every buffer back when it is freed; AF_MEM_DEBUG=1 turns it on
+   * @param deviceCount - devices managed from the start
    * @throws ERR_MEM_INVALID_ARGUMENT for a bad value, also in the environment
    */
-  constructor(
-    deviceCount: number,
-    maxBuffers: number,
-    debug: boolean,
-    deviceInterface: MemoryManagerDeviceInterface,
-    options: ManagerOptions = {},
-  ) {
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: DefaultMemoryManagerOptions = {}) {
     super(deviceCount, deviceInterface, options);
-    this.#maxBuffers = maxBuffersFromEnvironment() ?? checkMaxBuffers('maxBuffers', maxBuffers);
+    const { maxBuffers = DEFAULT_MAX_BUFFERS, debug = false } = options;
+    this.#maxBuffers = maxBuffersFromEnvironment() ?? checkSize('maxBuffers', maxBuffers);
     this.#debug = debugFromEnvironment() || debug;
     this.#stepBytes = this.#debug ? 1 : STEP_BYTES;
   }
@@ -56,62 +68,85 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     this.#stepBytes = bytes;
   }
 
+  override removeMemoryManagement(device: number): void {
+    super.removeMemoryManagement(device);
+    this.#devices[device] = undefined;
+  }
+
   /** 1 when more bytes or buffers are live on the active device than it should hold, else 0. */
   override getMemoryPressure(): number {
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
-    return stats.allocatedBytes > this.#maxBytes(device) || stats.liveBlocks > this.#maxBuffers ? 1 : 0;
+    return stats.allocatedBytes > this.#buffersOn(device).maxBytes || stats.liveBlocks > this.#maxBuffers ? 1 : 0;
   }
 
   /** @see Source: ArrayFire, DefaultMemoryManager::jitTreeExceedsMemoryPressure */
   override jitTreeExceedsMemoryPressure(bytes: number): boolean {
     const device = this.deviceInterface.getActiveDeviceId();
     const live = this.statsOf(device).allocatedBytes;
-    const max = this.#maxBytes(device);
+    const max = this.#buffersOn(device).maxBytes;
     return live > 0.25 * max ? bytes > 0.5 * live : bytes > 0.1 * max;
   }
 
   protected place(bytes: number, alignment: number, _stream: number, device: number): number {
-    const stats = this.statsOf(device);
-    if (stats.allocatedBytes >= this.#maxBytes(device) || (this.#buffers[device] ?? 0) >= this.#maxBuffers) this.trim(device);
+    const buffers = this.#buffersOn(device);
+    if (this.statsOf(device).allocatedBytes >= buffers.maxBytes || buffers.count >= this.#maxBuffers) this.trim(device);
     const size = alignUp(bytes, this.#stepBytes);
-    const kept = this.#takeKept(size, alignment, device);
+    const kept = this.#takeKept(buffers, size, alignment);
     if (kept !== NONE) return kept;
     const block = this.nativeAllocate(size, alignment, device, bytes);
+    buffers.count++;
     if (alignment !== 0 && this.blocks.addressOf(block) % alignment !== 0) {
-      this.nativeRelease(block);
+      this.#releaseOrKeep(buffers, block);
       throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
     }
-    this.#buffers[device] = (this.#buffers[device] ?? 0) + 1;
     return block;
   }
 
   protected reclaim(block: number): void {
-    const device = this.blocks.deviceOf(block);
-    if (this.#debug) {
-      this.nativeRelease(block);
-      this.#buffers[device]!--;
-      return;
-    }
-    const free = (this.#free[device] ??= new Map());
+    const buffers = this.#buffersOn(this.blocks.deviceOf(block));
+    if (this.#debug) this.#release(buffers, block);
+    else this.#keep(buffers, block);
+  }
+
+  protected trim(device: number): void {
+    const buffers = this.#devices[device];
+    if (buffers === undefined) return;
+    // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
+    const leaving = [...buffers.free.values()].flatMap((stack) => stack.splice(0));
+    tryAll(leaving, (block) => this.#releaseOrKeep(buffers, block));
+  }
+
+  #keep({ free }: DeviceBuffers, block: number): void {
     const size = this.blocks.bytesOf(block);
     const stack = free.get(size);
     if (stack === undefined) free.set(size, [block]);
     else stack.push(block);
   }
 
-  protected trim(device: number): void {
-    for (const stack of this.#free[device]?.values() ?? []) {
-      while (stack.length > 0) {
-        this.nativeRelease(stack.at(-1)!);
-        stack.pop();
-        this.#buffers[device]!--;
-      }
+  /** Gives a buffer back that is not kept. */
+  #release(buffers: DeviceBuffers, block: number): void {
+    buffers.count--;
+    try {
+      this.nativeRelease(block);
+    } catch (error) {
+      buffers.count++;
+      throw error;
     }
   }
 
-  #takeKept(size: number, alignment: number, device: number): number {
-    const stack = this.#free[device]?.get(size);
+  /** As {@link #release}; keeps a buffer that the device does not take. */
+  #releaseOrKeep(buffers: DeviceBuffers, block: number): void {
+    try {
+      this.#release(buffers, block);
+    } catch (error) {
+      this.#keep(buffers, block);
+      throw error;
+    }
+  }
+
+  #takeKept({ free }: DeviceBuffers, size: number, alignment: number): number {
+    const stack = free.get(size);
     if (stack === undefined) return NONE;
     for (let i = stack.length - 1; i >= 0; i--) {
       const block = stack[i]!;
@@ -123,16 +158,18 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     return NONE;
   }
 
-  /** Bytes that should be live on a device at most. @see Source: ArrayFire, without its underflow below 1 GiB */
-  #maxBytes(device: number): number {
-    const capacity = this.deviceInterface.getMaxMemorySize(device);
-    return capacity === 0 ? GiB : Math.max(0.75 * capacity, capacity - GiB);
+  /** The buffers of a device, whose capacity is asked for once: hosts answer slowly. */
+  #buffersOn(device: number): DeviceBuffers {
+    const buffers = this.#devices[device];
+    if (buffers !== undefined) return buffers;
+    const maxBytes = maxBytesOf(this.deviceInterface.getMaxMemorySize(device));
+    return (this.#devices[device] ??= { free: new Map(), maxBytes, count: 0 });
   }
 }
 
-function checkMaxBuffers(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected: 'an integer of at least 1' });
+/** Bytes that should be live on a device at most. @see Source: ArrayFire, without its underflow below 1 GiB */
+function maxBytesOf(capacityBytes: number): number {
+  return capacityBytes === 0 ? GiB : Math.max(0.75 * capacityBytes, capacityBytes - GiB);
 }
 
 function maxBuffersFromEnvironment(): number | undefined {

@@ -58,9 +58,19 @@ export class LayoutCache {
     const layout = this.find(bytes, code);
     if (layout === ABSENT) return NONE;
     this.#order.touch(layout);
-    const buffer = this.lastOf(layout);
-    this.dropLast(layout);
+    const buffer = this.#buffers[layout]!.at(-1)!;
+    this.#dropLast(layout);
     return buffer;
+  }
+
+  /** Takes every buffer, those of the least recently used layout first. */
+  takeAll(): number[] {
+    const all: number[] = [];
+    for (let layout = this.#order.oldest; layout !== ABSENT; layout = this.#order.oldest) {
+      all.push(this.#buffers[layout]!.at(-1)!);
+      this.#dropLast(layout);
+    }
+    return all;
   }
 
   /** Keeps a buffer, and counts as a use of its layout. */
@@ -72,17 +82,23 @@ export class LayoutCache {
     this.#bytes += bytes;
   }
 
-  /** The buffer of a listed layout that came last. */
-  lastOf(layout: number): number {
-    return this.#buffers[layout]!.at(-1)!;
-  }
-
-  /** Forgets that buffer. */
-  dropLast(layout: number): void {
+  #dropLast(layout: number): void {
     const buffers = this.#buffers[layout]!;
     buffers.pop();
     this.#bytes -= this.#sizes[layout]!;
-    if (buffers.length === 0) this.#order.remove(layout);
+    if (buffers.length > 0) return;
+    this.#order.remove(layout);
+    if (this.#known - this.layouts > MAX_IDLE_LAYOUTS) this.#forgetIdle();
+  }
+
+  /** The bytes of a listed layout. */
+  sizeOf(layout: number): number {
+    return this.#sizes[layout]!;
+  }
+
+  /** The code of a listed layout's alignment. */
+  codeOf(layout: number): number {
+    return this.#codes[layout]!;
   }
 
   /** How many buffers a layout has. */
@@ -107,10 +123,8 @@ export class LayoutCache {
       bytes += this.countOf(layout) * this.#sizes[layout]!;
     }
     ensure(bytes === this.#bytes, 'bytes == sum(buffer.bytes)');
-    ensure(
-      this.#known - this.layouts <= MAX_IDLE_LAYOUTS + 1,
-      `${this.#known - this.layouts} layouts are known without a buffer`,
-    );
+    const idle = this.#known - this.layouts;
+    ensure(idle <= MAX_IDLE_LAYOUTS, `${idle} layouts are known without a buffer`);
   }
 
   #lookUp(bytes: number, code: number): number {
@@ -119,7 +133,6 @@ export class LayoutCache {
   }
 
   #learn(bytes: number, code: number): number {
-    if (this.#known - this.layouts > MAX_IDLE_LAYOUTS) this.#forgetIdle();
     const layout = this.#unused.pop() ?? this.#sizes.length;
     this.#indexes[code] ??= new AddressHash();
     this.#indexes[code].set(bytes, layout);

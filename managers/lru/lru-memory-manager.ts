@@ -47,9 +47,11 @@ export class LruMemoryManager extends LruPolicy {
    * @defaultValue device is the active one
    * @throws ERR_MEM_INVALID_ARGUMENT for another device; as {@link allocBytes}
    */
-  allocate(layout: MemoryLayout, device: number = this.deviceInterface.getActiveDeviceId()): DevicePtr {
-    const active = this.deviceInterface.getActiveDeviceId();
-    if (device !== active) throw mismatch('device', device, `the active one, ${active}`);
+  allocate(layout: MemoryLayout, device?: number): DevicePtr {
+    if (device !== undefined) {
+      const active = this.deviceInterface.getActiveDeviceId();
+      if (device !== active) throw mismatch('device', device, `the active one, ${active}`);
+    }
     const ptr = this.allocBytes(layout.size, false, layout.align);
     if (ptr !== NULL_PTR) this.#giveOneReference(this.liveBlock(ptr));
     return ptr;
@@ -87,11 +89,7 @@ export class LruMemoryManager extends LruPolicy {
     checkAlignment(alignment);
     for (let i = 0; i < sizes.length; i++) checkBytes(sizes[i]!);
     const device = this.deviceInterface.getActiveDeviceId();
-    const stats = this.statsOf(device);
-    const nativeAllocs = stats.nativeAllocs;
-    const placed = this.placeAll(sizes, alignment, device);
-    stats.missed(stats.nativeAllocs - nativeAllocs);
-    return placed.map((block, i) => {
+    return this.placeAll(sizes, alignment, device).map((block, i) => {
       if (block === NONE) return NULL_PTR;
       this.setReferences(block, 1);
       return this.handOut(block, sizes[i]!, REFERENCE_LOCK);
@@ -153,9 +151,16 @@ export class LruMemoryManager extends LruPolicy {
       this.setReferences(block, references - 1);
       return false;
     }
-    this.unhold(ptr, REFERENCE_LOCK);
+    const isLast = this.blocks.locksOf(block) === REFERENCE_LOCK;
+    // Before the block is free: a native call may come back with one that has its row.
     this.setReferences(block, 0);
-    return this.liveBlock(ptr) === NONE;
+    try {
+      this.unhold(ptr, REFERENCE_LOCK);
+    } catch (error) {
+      this.setReferences(block, 1);
+      throw error;
+    }
+    return isLast;
   }
 
   /** Gives every kept buffer of all devices back, the least recently used layout first. Live blocks stay. */

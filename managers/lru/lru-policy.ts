@@ -7,6 +7,7 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { tryAll } from '../policy/try-all.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode, LayoutCache } from './layout-cache.js';
 
 /** Layouts that are kept on a device. @see Source: hpt, CPU cache */
@@ -29,6 +30,8 @@ export interface LruMemoryManagerOptions extends ManagerOptions {
  */
 export abstract class LruPolicy extends BlockMemoryManager {
   readonly #caches: LayoutCache[] = [];
+  /** By device: free blocks that it did not take and that a full cache could not keep. The next cleanup tries them again. */
+  readonly #owed: number[][] = [];
   readonly #releases = new Map<number, (ptr: DevicePtr) => void>();
   #references = new Float64Array(64);
   #capacityLayouts = DEFAULT_CAPACITY_LAYOUTS;
@@ -109,48 +112,43 @@ export abstract class LruPolicy extends BlockMemoryManager {
       const isReferenced = (this.blocks.locksOf(block) & REFERENCE_LOCK) !== 0;
       ensure(isReferenced === this.referencesOf(block) > 0, `references of block ${block} > 0 while it has the reference lock`);
     }
-    ensure(free === kept, `${free} free blocks, ${kept} of them kept`);
+    const owed = this.#owed.reduce((sum, blocks) => sum + (blocks?.length ?? 0), 0);
+    ensure(free === kept + owed, `${free} free blocks, ${kept} of them kept and ${owed} owed to the device`);
     for (const block of this.#releases.keys()) ensure(!this.blocks.isFree(block), `foreign block ${block} is live`);
   }
 
   protected place(bytes: number, alignment: number, _stream: number, device: number): number {
     const kept = this.#cacheOf(device).take(bytes, alignmentCode(alignment));
-    if (kept !== NONE) return kept;
-    const block = this.nativeAllocate(bytes, alignment, device, bytes);
-    this.blocks.setMark(block, alignmentCode(alignment));
-    if (alignment !== 0 && this.blocks.addressOf(block) % alignment !== 0) {
-      this.nativeRelease(block);
-      throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
-    }
-    return block;
+    return kept === NONE ? this.#placeNew(bytes, alignment, device) : kept;
   }
 
   /** Places a block for each size (NONE for 0): all, or none. */
   protected placeAll(sizes: ArrayLike<number>, alignment: number, device: number): number[] {
-    const stats = this.statsOf(device);
     const placed: number[] = [];
-    const fresh: boolean[] = [];
+    const fresh: number[] = [];
     try {
       for (let i = 0; i < sizes.length; i++) {
-        const before = stats.nativeAllocs;
-        placed.push(sizes[i] === 0 ? NONE : this.place(sizes[i]!, alignment, 0, device));
-        fresh.push(stats.nativeAllocs > before);
+        const kept = sizes[i] === 0 ? NONE : this.#cacheOf(device).take(sizes[i]!, alignmentCode(alignment));
+        const isFresh = kept === NONE && sizes[i] !== 0;
+        placed.push(isFresh ? this.#placeNew(sizes[i]!, alignment, device) : kept);
+        if (isFresh) fresh.push(placed.at(-1)!);
       }
     } catch (error) {
-      for (let i = placed.length - 1; i >= 0; i--) if (placed[i] !== NONE) this.#unplace(placed[i]!, fresh[i]!);
+      for (const block of placed.reverse()) if (block !== NONE) this.#unplace(block, fresh.includes(block));
       throw error;
     }
+    this.statsOf(device).missed(fresh.length);
     return placed;
   }
 
   protected reclaim(block: number): void {
-    const mark = this.blocks.markOf(block);
-    const release = (mark & INSERTED) === 0 ? undefined : this.#releases.get(block);
+    const release = this.#releases.get(block);
     if (release !== undefined) {
       this.#releaseForeign(block, release);
       return;
     }
     const cache = this.#cacheOf(this.blocks.deviceOf(block));
+    const mark = this.blocks.markOf(block);
     const bytes = this.blocks.bytesOf(block);
     const code = mark & ALIGNMENT_CODE_MASK;
     // A host frees what it allocated for a manager that is shut down; what was taken over it does not know.
@@ -160,8 +158,10 @@ export abstract class LruPolicy extends BlockMemoryManager {
   }
 
   protected trim(device: number): void {
-    const cache = this.#cacheOf(device);
-    while (cache.layouts > 0) this.#evict(cache, cache.oldestBut(ABSENT));
+    const leaving = this.#owed[device] ?? [];
+    this.#owed[device] = [];
+    // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
+    tryAll([...leaving, ...this.#cacheOf(device).takeAll()], (block) => this.#releaseOrKeep(block));
   }
 
   /** Makes memory from elsewhere a free block that no cache has. */
@@ -197,48 +197,81 @@ export abstract class LruPolicy extends BlockMemoryManager {
     return (this.#caches[device] ??= new LayoutCache());
   }
 
+  #placeNew(bytes: number, alignment: number, device: number): number {
+    const block = this.nativeAllocate(bytes, alignment, device, bytes);
+    this.blocks.setMark(block, alignmentCode(alignment));
+    if (alignment !== 0 && this.blocks.addressOf(block) % alignment !== 0) {
+      this.#releaseOrKeep(block);
+      throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
+    }
+    return block;
+  }
+
   /** Evicts until one more buffer of that layout fits; false when it never will. The layout itself is spared. */
   #makeRoom(cache: LayoutCache, bytes: number, code: number): boolean {
     if (this.#capacityLayouts === 0 || bytes > this.#capacityBytes) return false;
-    const own = cache.find(bytes, code);
-    while ((own === ABSENT && cache.layouts >= this.#capacityLayouts) || cache.bytes + bytes > this.#capacityBytes) {
-      const oldest = cache.oldestBut(own);
+    // Looked up anew each time: evicting calls the device, which may come back.
+    while (!this.#hasRoom(cache, bytes, code)) {
+      const oldest = cache.oldestBut(cache.find(bytes, code));
       if (oldest === ABSENT) return false;
       this.#evict(cache, oldest);
     }
     return true;
   }
 
-  /** Gives all buffers of a layout back. One that fails stays kept, with those behind it. */
+  #hasRoom(cache: LayoutCache, bytes: number, code: number): boolean {
+    const isListed = cache.layouts < this.#capacityLayouts || cache.find(bytes, code) !== ABSENT;
+    return isListed && cache.bytes + bytes <= this.#capacityBytes;
+  }
+
+  /** Gives all buffers of a layout back, up to the first that the device does not take. */
   #evict(cache: LayoutCache, layout: number): void {
-    for (let count = cache.countOf(layout); count > 0; count--) {
-      this.nativeRelease(cache.lastOf(layout));
-      cache.dropLast(layout);
+    const bytes = cache.sizeOf(layout);
+    const code = cache.codeOf(layout);
+    for (let left = cache.countOf(layout); left > 0; left--) {
+      const block = cache.take(bytes, code);
+      if (block !== NONE) this.#releaseOrKeep(block);
     }
   }
 
-  #unplace(block: number, fresh: boolean): void {
-    const { blocks } = this;
+  /** Gives a block back that is in no cache. @throws as the device does; the block is kept then */
+  #releaseOrKeep(block: number): void {
     try {
-      if (fresh) {
-        this.nativeRelease(block);
-        return;
-      }
-    } catch {
-      // A device that cannot take it back: keeping it loses nothing. The caller gets the first error.
+      this.nativeRelease(block);
+    } catch (error) {
+      this.#keepOrOwe(block);
+      throw error;
     }
-    this.#cacheOf(blocks.deviceOf(block)).put(block, blocks.bytesOf(block), blocks.markOf(block) & ALIGNMENT_CODE_MASK);
+  }
+
+  /** Keeps a block that the device did not take; where the cache is full it is owed to the device. */
+  #keepOrOwe(block: number): void {
+    const device = this.blocks.deviceOf(block);
+    const cache = this.#cacheOf(device);
+    const bytes = this.blocks.bytesOf(block);
+    const code = this.blocks.markOf(block) & ALIGNMENT_CODE_MASK;
+    if (this.#hasRoom(cache, bytes, code)) cache.put(block, bytes, code);
+    else (this.#owed[device] ??= []).push(block);
+  }
+
+  #unplace(block: number, isFresh: boolean): void {
+    try {
+      if (isFresh) this.nativeRelease(block);
+      else this.reclaim(block);
+    } catch {
+      // The caller gets the first error.
+      this.#keepOrOwe(block);
+    }
   }
 
   #releaseForeign(block: number, release: (ptr: DevicePtr) => void): void {
-    const address = this.blocks.addressOf(block) as DevicePtr;
-    const bytes = this.blocks.bytesOf(block);
-    const device = this.blocks.deviceOf(block);
-    this.settle(device);
-    release(address);
     this.#releases.delete(block);
-    this.statsOf(device).released(bytes);
-    this.blocks.remove(block);
+    try {
+      this.nativeRelease(block, release);
+    } catch (error) {
+      this.#releases.set(block, release);
+      throw error;
+    }
   }
 }
 

@@ -11,6 +11,7 @@ import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 import { waitForDefaultStream } from './stream-order.js';
+import { tryAll } from './try-all.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { BlockTable, MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
@@ -24,6 +25,10 @@ interface ManagedDevice {
   readonly stats: MemoryStats;
   /** Where blocks belong that the policy keeps by itself. */
   readonly home: FreeBlocks;
+  /** Where a block belongs while it goes back to the device: not found by its address, which the device may hand out again. */
+  readonly leaving: FreeBlocks;
+  /** Native calls that are being made. */
+  underway: number;
 }
 
 /** Options that every manager takes. */
@@ -81,8 +86,11 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   initialize(): void {}
 
   shutdown(): void {
-    this.signalMemoryCleanup();
-    this.callLog.flush();
+    try {
+      this.signalMemoryCleanup();
+    } finally {
+      this.callLog.flush();
+    }
   }
 
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
@@ -121,9 +129,9 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   signalMemoryCleanup(): void {
-    for (let device = 0; device < this.#devices.length; device++) {
+    tryAll(this.#devices.keys(), (device) => {
       if (this.#devices[device] !== undefined) this.trim(device);
-    }
+    });
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */
@@ -137,14 +145,15 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   /**
    * Gives a device's cached memory back and stops managing it; does nothing for one that is not managed.
    *
-   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live
+   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a native call for it
    */
   override removeMemoryManagement(device: number): void {
     const managed = this.#devices[device];
     if (managed === undefined) return;
-    const { liveBlocks } = managed.stats;
-    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
+    this.#checkIdle(device, managed);
     this.trim(device);
+    // A native call may have come back with an allocation.
+    this.#checkIdle(device, managed);
     this.#devices[device] = undefined;
     this.blocks.closeDevice(managed.counters);
   }
@@ -222,7 +231,12 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   #manage(device: number): ManagedDevice {
     const { counters, home } = this.blocks.openDevice(device, MemoryStats.VALUES);
-    return { counters, stats: new MemoryStats(counters), home };
+    const leaving = this.blocks.createFreeBlocks(counters, { device });
+    return { counters, stats: new MemoryStats(counters), home, leaving, underway: 0 };
+  }
+
+  #checkIdle(device: number, { stats: { liveBlocks }, underway }: ManagedDevice): void {
+    if (liveBlocks + underway > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
   }
 
   /**
@@ -279,7 +293,8 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
    * @throws ERR_MEM_OUT_OF_MEMORY, or what the device throws with another code
    */
   protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
-    const stats = this.statsOf(device);
+    const managed = this.#managed(device);
+    const { stats } = managed;
     let cause: unknown;
     for (let attempt = 0; attempt < 2; attempt++) {
       if (attempt === 1) {
@@ -289,11 +304,14 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(bytes)) continue;
       try {
+        managed.underway++;
         const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
         if (ptr !== NULL_PTR) return this.adopt(ptr, bytes, device);
       } catch (error) {
         if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
         cause = error;
+      } finally {
+        managed.underway--;
       }
     }
     stats.ooms++;
@@ -326,16 +344,32 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     waitForDefaultStream(this.deviceInterface.streams, device);
   }
 
-  /** Gives a free block that is a whole segment back to the device, once no stream works on it; the block ceases to exist. */
-  protected nativeRelease(block: number): void {
-    const address = this.blocks.addressOf(block);
+  /**
+   * Gives a free block that is a whole segment, and that the policy no longer keeps, back to the device, once no stream works
+   * on it; the block ceases to exist. When that fails it is as before: the policy is to keep it again.
+   *
+   * @param release - what gives the memory back
+   * @defaultValue release is the table's nativeFree
+   */
+  protected nativeRelease(block: number, release?: (ptr: DevicePtr) => void): void {
+    const address = this.blocks.addressOf(block) as DevicePtr;
     const bytes = this.blocks.bytesOf(block);
     const device = this.blocks.deviceOf(block);
-    const stats = this.statsOf(device);
-    this.settle(device);
-    this.deviceInterface.nativeFree(address as DevicePtr);
+    const managed = this.#managed(device);
+    this.blocks.setHome(block, managed.leaving);
+    managed.underway++;
+    try {
+      this.settle(device);
+      if (release === undefined) this.deviceInterface.nativeFree(address);
+      else release(address);
+    } catch (error) {
+      this.blocks.setHome(block, managed.home);
+      throw error;
+    } finally {
+      managed.underway--;
+    }
     this.blocks.remove(block);
-    stats.released(bytes);
+    managed.stats.released(bytes);
   }
 
   /** Cuts `bytes` off the front of a block and returns the rest, a free block. */

@@ -10,6 +10,7 @@ import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NUL
 import type { ManagerOptions } from './block-memory-manager.js';
 import { RegionStats } from './region-stats.js';
 import { waitForDefaultStream } from './stream-order.js';
+import { tryAll } from './try-all.js';
 
 const MAX_DEVICES = 65_536;
 
@@ -19,6 +20,8 @@ export interface RegionsOfDevice<R> {
   readonly regions: R[];
   /** Where room is looked for first. */
   current: R | undefined;
+  /** Native calls that are being made. */
+  underway: number;
 }
 
 /** A native allocation that is to become a region. */
@@ -72,8 +75,11 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
   initialize(): void {}
 
   shutdown(): void {
-    this.signalMemoryCleanup();
-    this.callLog.flush();
+    try {
+      this.signalMemoryCleanup();
+    } finally {
+      this.callLog.flush();
+    }
   }
 
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
@@ -133,10 +139,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   /** Gives regions without live blocks back. */
   signalMemoryCleanup(): void {
-    for (let device = 0; device < this.#devices.length; device++) {
-      const held = this.#devices[device];
-      if (held !== undefined) this.#trim(held);
-    }
+    tryAll(this.held(), (held) => this.#trim(held));
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */
@@ -148,15 +151,17 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
   /**
    * Gives a device's regions back and stops managing it; does nothing for one that is not managed.
    *
-   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live
+   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a native call for it
    */
   override removeMemoryManagement(device: number): void {
     const held = this.#devices[device];
     if (held === undefined) return;
-    if (held.stats.liveBlocks > 0) {
-      throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks: held.stats.liveBlocks });
-    }
-    this.#trim(held);
+    do {
+      const { liveBlocks } = held.stats;
+      if (liveBlocks + held.underway > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
+      this.#trim(held);
+      // A native call may have come back with an allocation.
+    } while (held.regions.length > 0);
     this.#devices[device] = undefined;
   }
 
@@ -266,10 +271,14 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     const requested = region.requestedOf(block);
     const bytes = region.bytesOf(block);
     if (region.live === 1 && this.#forOne.has(region)) {
-      // The native call comes first: when it fails, nothing has happened.
-      this.#release(held, region, () => held.stats.freed(requested, bytes));
+      held.stats.freed(requested, bytes);
+      try {
+        this.#release(held, region);
+      } catch (error) {
+        held.stats.heldAgain(requested, bytes);
+        throw error;
+      }
     } else {
-      region.setLocks(block, 0);
       region.give(block);
       held.stats.freed(requested, bytes);
       if (held.current !== region) held.current = region;
@@ -290,7 +299,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     const block = region.take(bytes, alignment, lock);
     if (block !== NO_BLOCK) return block;
     // The device has not kept to the alignment.
-    this.#release(held, region, () => undefined);
+    this.#release(held, region);
     throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
   }
 
@@ -306,12 +315,15 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
       }
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(plan.bytes)) continue;
+      held.underway++;
       try {
         const base = devicePtr(this.deviceInterface.nativeAlloc(plan.bytes, plan.alignment));
         if (base !== NULL_PTR) return this.#adopt(held, this.carve(base, plan, device), plan.forOne === true);
       } catch (error) {
         if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
         cause = error;
+      } finally {
+        held.underway--;
       }
     }
     throw this.outOfMemory(bytes, device, plan.bytes, cause);
@@ -343,30 +355,49 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
   }
 
   #adopt(held: RegionsOfDevice<R>, region: R, forOne: boolean): R {
-    if (forOne) this.#forOne.add(region);
-    this.#byAddress.splice(this.#placeOf(region.base), 0, region);
-    held.regions.push(region);
+    this.#enter(held, region, forOne, held.regions.length);
     held.current = region;
     held.stats.reserved(region.bytes);
     held.stats.misses++;
     return region;
   }
 
-  #trim(held: RegionsOfDevice<R>): void {
-    for (const region of [...held.regions]) if (region.live === 0) this.#release(held, region, () => undefined);
+  /** Enters a region in the books, as the `at`-th of its device. */
+  #enter(held: RegionsOfDevice<R>, region: R, forOne: boolean, at: number): void {
+    if (forOne) this.#forOne.add(region);
+    this.#byAddress.splice(this.#placeOf(region.base), 0, region);
+    held.regions.splice(at, 0, region);
   }
 
-  /** Gives a region back, once stream 0 does not work on it. @param then - what follows when the device took it */
-  #release(held: RegionsOfDevice<R>, region: R, then: () => void): void {
-    waitForDefaultStream(this.deviceInterface.streams, region.device);
-    this.deviceInterface.nativeFree(region.base as DevicePtr);
-    then();
-    held.regions.splice(held.regions.indexOf(region), 1);
-    this.#byAddress.splice(this.#byAddress.indexOf(region), 1);
-    if (held.current === region) held.current = held.regions.at(-1);
-    this.#forOne.delete(region);
+  /** Gives back the regions of a device that have no live block. */
+  #trim(held: RegionsOfDevice<R>): void {
+    tryAll([...held.regions], (region) => {
+      // A native call before may have come back with an allocation, or a cleanup of its own.
+      if (region.live === 0 && this.#byAddress[this.#placeOf(region.base) - 1] === region) this.#release(held, region);
+    });
+  }
+
+  /** Gives a region back, once stream 0 does not work on it. It is in no book meanwhile, and in all of them again when that fails. */
+  #release(held: RegionsOfDevice<R>, region: R): void {
+    const { regions, current } = held;
+    const at = regions.indexOf(region);
+    regions.splice(at, 1);
+    this.#byAddress.splice(this.#placeOf(region.base) - 1, 1);
+    const wasForOne = this.#forOne.delete(region);
+    if (current === region) held.current = regions.at(-1);
     if (this.#lastFound === region) this.#lastFound = undefined;
     held.stats.released(region.bytes);
+    held.underway++;
+    try {
+      waitForDefaultStream(this.deviceInterface.streams, region.device);
+      this.deviceInterface.nativeFree(region.base as DevicePtr);
+    } catch (error) {
+      this.#enter(held, region, wasForOne, at);
+      held.stats.reservedAgain(region.bytes);
+      throw error;
+    } finally {
+      held.underway--;
+    }
   }
 
   #refuseDevice(device: number = this.deviceInterface.getActiveDeviceId()): never {
@@ -375,5 +406,5 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 }
 
 function emptyDevice<R>(): RegionsOfDevice<R> {
-  return { stats: new RegionStats(), regions: [], current: undefined };
+  return { stats: new RegionStats(), regions: [], current: undefined, underway: 0 };
 }

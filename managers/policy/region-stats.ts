@@ -62,6 +62,17 @@ export class RegionStats {
     values[8]! += blocks;
   }
 
+  /** Undoes {@link freed} of a block whose memory the device did not take. */
+  heldAgain(requested: number, bytes: number): void {
+    const values = this.#values;
+    values[0]! += requested;
+    values[2]! -= requested;
+    values[3]! += bytes;
+    values[5]! -= bytes;
+    values[6]! += 1;
+    values[8]! -= 1;
+  }
+
   /** Counts every block as one that came back. */
   freedAll(): void {
     const values = this.#values;
@@ -83,6 +94,13 @@ export class RegionStats {
     this.nativeFrees++;
     this.#values[RESERVED]! -= bytes;
     this.#values[RESERVED + 2]! += bytes;
+  }
+
+  /** Undoes {@link released} of a region that the device did not take. */
+  reservedAgain(bytes: number): void {
+    this.nativeFrees--;
+    this.#values[RESERVED]! += bytes;
+    this.#values[RESERVED + 2]! -= bytes;
   }
 
   #notePeaks(): void {

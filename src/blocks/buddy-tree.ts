@@ -80,6 +80,7 @@ export class BuddyTree implements CarvedRegion {
   give(leaf: number): void {
     const order = this.#orders[leaf]! - 1;
     const node = (leaf + 2 ** this.#height) / 2 ** order;
+    this.#locks[leaf] = 0;
     this.#largest[node] = order + 1;
     this.#update(node, order);
     this.#live--;

@@ -84,7 +84,8 @@ export class BumpRegion implements CarvedRegion {
     return this.#search(place);
   }
 
-  give(_block: number): void {
+  give(block: number): void {
+    this.#locks[block] = 0;
     this.#live--;
   }
 

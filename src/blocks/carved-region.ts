@@ -28,7 +28,7 @@ export interface CarvedRegion {
   /** The block, live or free, that begins at an address anywhere in memory; NO_BLOCK when there is none. */
   find(address: number): number;
 
-  /** Takes a block back whose last lock was cleared. */
+  /** Clears the locks of a block and takes it back. */
   give(block: number): void;
 
   addressOf(block: number): number;

@@ -63,6 +63,7 @@ export class SlabCells implements CarvedRegion {
   }
 
   give(cell: number): void {
+    this.#locks[cell] = 0;
     this.#next[cell] = this.#firstFree;
     this.#firstFree = cell;
     this.#live--;

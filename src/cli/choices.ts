@@ -7,7 +7,6 @@ import {
   ArenaMemoryManager,
   BuddyMemoryManager,
   CachingMemoryManager,
-  DEFAULT_MAX_BUFFERS,
   DefaultMemoryManager,
   LimitingMemoryManager,
   LruMemoryManager,
@@ -57,7 +56,7 @@ export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map<string, Man
   ['lru', (deviceCount, table) => new LruMemoryManager(deviceCount, table)],
   ['pool', (deviceCount, table) => new PoolMemoryManager(deviceCount, table)],
   ['tlsf', (deviceCount, table) => new TlsfMemoryManager(deviceCount, table)],
-  ['default', (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table)],
+  ['default', (deviceCount, table) => new DefaultMemoryManager(deviceCount, table)],
   ['buddy', (deviceCount, table) => new BuddyMemoryManager(deviceCount, table)],
   ['slab', (deviceCount, table) => new SlabMemoryManager(deviceCount, table)],
   // Nobody resets it in a replay: it shows what its places cost when blocks end one by one.

@@ -17,6 +17,11 @@ export class ManagerLifecycle {
    * During `unlock` and `userUnlock` it stands for the block of that call.
    */
   onFree: (() => void) | undefined;
+  /**
+   * Called by a manager that has freed blocks by itself (an arena's reset), after that and before {@link onFree}. A decorator
+   * sets it, to drop from its books what is gone.
+   */
+  onReset: (() => void) | undefined;
   #state: ManagerState = 'created';
 
   get state(): ManagerState {

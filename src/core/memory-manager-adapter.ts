@@ -40,7 +40,12 @@ export abstract class MemoryManagerAdapter {
   /** Prepares for the first allocation. Called once, when the manager first becomes active. */
   abstract initialize(): void;
 
-  /** Gives all native memory back that no live block lies in. Called once, after the last block is gone. */
+  /**
+   * Gives all native memory back that no live block lies in. Called after the last block is gone.
+   *
+   * @throws what the device threw, after everything was tried: what it did not take stays in the manager's books, and is
+   * given back by the next call of this or of {@link signalMemoryCleanup}
+   */
   abstract shutdown(): void;
 
   /**
@@ -87,7 +92,7 @@ export abstract class MemoryManagerAdapter {
   /** Tells whether a live block has the user's lock; false for other pointers. */
   abstract isUserLocked(ptr: DevicePtr): boolean;
 
-  /** Gives cached native memory back. */
+  /** Gives cached native memory back. @throws what the device threw; what it did not take stays cached */
   abstract signalMemoryCleanup(): void;
 
   /** Writes a report for people about one device, to standard output unless a sink is given. */

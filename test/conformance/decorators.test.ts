@@ -36,7 +36,7 @@ const guarded: Wrap = (inner, options) => new GuardedMemoryManager(inner, { memo
 const guardedCpu: Wrap = (inner, options) => new GuardedMemoryManager(inner, { memory: cpu, ...options });
 
 const caching: ManagerMaker = (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
-const byDefault: ManagerMaker = (deviceCount, table) => new DefaultMemoryManager(deviceCount, 1000, false, table);
+const byDefault: ManagerMaker = (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
 const plain: ManagerMaker = (_, table) => new PlainManager(table);
 
 /** Puts decorators around a manager, the first outermost. */

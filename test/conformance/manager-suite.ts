@@ -280,6 +280,20 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
       });
     });
 
+    describe('checkInvariants', () => {
+      test('finds nothing wrong with what a cleanup leaves of many sizes', () => {
+        const b = bench();
+        for (let round = 0; round < 3; round++) {
+          const live = Array.from({ length: 300 }, (_, i) => b.manager.allocBytes((i + 1) * (round + 1), true));
+          for (const ptr of live) b.manager.unlock(ptr, true);
+          b.manager.checkInvariants?.();
+          b.manager.signalMemoryCleanup();
+          b.manager.checkInvariants?.();
+          expect(b.held).toBe(0);
+        }
+      });
+    });
+
     describe('nativeFree that fails', () => {
       test('loses nothing: a later cleanup gives back what the device did not take', () => {
         const b = bench();

@@ -26,5 +26,5 @@ else {
   describeManager('PoolMemoryManager', (n, table, options) => new PoolMemoryManager(n, table, options), cases);
   describeManager('TlsfMemoryManager', (n, table, options) => new TlsfMemoryManager(n, table, options), cases);
   describeManager('LruMemoryManager', (n, table, options) => new LruMemoryManager(n, table, options), cases);
-  describeManager('DefaultMemoryManager', (n, table, options) => new DefaultMemoryManager(n, 1000, false, table, options), cases);
+  describeManager('DefaultMemoryManager', (n, table, options) => new DefaultMemoryManager(n, table, options), cases);
 }

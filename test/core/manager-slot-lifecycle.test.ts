@@ -21,7 +21,7 @@ class ScriptedManager extends PlainManager {
   }
 }
 
-const caching = () => new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface());
+const caching = () => new DefaultMemoryManager(1, new MemoryManagerDeviceInterface());
 
 describe('ManagerSlot', () => {
   describe('install', () => {

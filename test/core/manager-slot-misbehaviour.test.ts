@@ -152,7 +152,7 @@ describe('BlockMemoryManager', () => {
 describe('MemoryManagerAdapter', () => {
   test('refuses extents that are no sizes, though their product is one', () => {
     const { runtime } = simulatedRuntime();
-    const manager = installed(new DefaultMemoryManager(1, 10, false, new MemoryManagerDeviceInterface()), runtime);
+    const manager = installed(new DefaultMemoryManager(1, new MemoryManagerDeviceInterface(), { maxBuffers: 10 }), runtime);
     expect(() => manager.alloc(true, [-1, -2], 4)).toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes: -1 }));
     expect(() => manager.alloc(true, [2], 0.5)).toThrow(memoryError('ERR_MEM_INVALID_SIZE', { bytes: 0.5 }));
   });

@@ -5,7 +5,7 @@ import type { OutOfMemoryEvent } from '../../src/core/events.js';
 import { type DevicePtr, MiB, NULL_PTR } from '../../src/core/units.js';
 import { installed, memoryError, PlainManager, simulatedRuntime, TextSink } from './fakes.js';
 
-const keeping = () => new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface());
+const keeping = () => new DefaultMemoryManager(1, new MemoryManagerDeviceInterface());
 
 /** Answers null when its device is full, as a manager written in C would. */
 class NullManager extends PlainManager {

@@ -5,7 +5,7 @@ import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter
 import { installed, memoryError, PlainManager, simulatedRuntime } from './fakes.js';
 
 const MANAGERS: readonly [string, () => MemoryManagerAdapter][] = [
-  ['counts its blocks', () => new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface())],
+  ['counts its blocks', () => new DefaultMemoryManager(1, new MemoryManagerDeviceInterface())],
   ['does not count its blocks', () => new PlainManager()],
 ];
 

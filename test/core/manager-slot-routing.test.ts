@@ -4,7 +4,7 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { installed, memoryError, PlainManager, simulatedRuntime, TextSink } from './fakes.js';
 
-const keeping = () => new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface());
+const keeping = () => new DefaultMemoryManager(1, new MemoryManagerDeviceInterface());
 
 /** A slot in which five managers have a live block each: four drain, the last one is active. */
 function manyDraining() {

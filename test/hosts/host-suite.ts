@@ -44,7 +44,7 @@ export interface HostSuiteOptions {
 const table = (): MemoryManagerDeviceInterface => new MemoryManagerDeviceInterface();
 const MANAGERS: Record<string, () => MemoryManagerAdapter> = {
   CachingMemoryManager: () => new CachingMemoryManager(1, table()),
-  DefaultMemoryManager: () => new DefaultMemoryManager(1, 1_000_000, true, table()),
+  DefaultMemoryManager: () => new DefaultMemoryManager(1, table(), { maxBuffers: 1_000_000, debug: true }),
   LruMemoryManager: () => new LruMemoryManager(1, table()),
   PoolMemoryManager: () => new PoolMemoryManager(1, table()),
   TlsfMemoryManager: () => new TlsfMemoryManager(1, table()),

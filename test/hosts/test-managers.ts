@@ -10,7 +10,7 @@ import {
 
 /** Keeps nothing and rounds nothing: each block is a native allocation, each free a native free. */
 export const exactManager = (): MemoryManagerAdapter =>
-  new DefaultMemoryManager(1, 1_000_000, true, new MemoryManagerDeviceInterface());
+  new DefaultMemoryManager(1, new MemoryManagerDeviceInterface(), { maxBuffers: 1_000_000, debug: true });
 
 export const cachingManager = (): CachingMemoryManager => new CachingMemoryManager(1, new MemoryManagerDeviceInterface());
 

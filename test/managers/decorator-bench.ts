@@ -6,8 +6,8 @@ import { ManagerBench, SIMULATED } from '../conformance/manager-bench.js';
 /** The policies that decorators are tried around. */
 export const POLICIES = {
   caching: (devices: number, table: MemoryManagerDeviceInterface) => new CachingMemoryManager(devices, table),
-  default: (devices: number, table: MemoryManagerDeviceInterface) => new DefaultMemoryManager(devices, 1000, false, table),
-  debug: (devices: number, table: MemoryManagerDeviceInterface) => new DefaultMemoryManager(devices, 1000, true, table),
+  default: (devices: number, table: MemoryManagerDeviceInterface) => new DefaultMemoryManager(devices, table),
+  debug: (devices: number, table: MemoryManagerDeviceInterface) => new DefaultMemoryManager(devices, table, { debug: true }),
   lru: (devices: number, table: MemoryManagerDeviceInterface) => new LruMemoryManager(devices, table),
 };
 

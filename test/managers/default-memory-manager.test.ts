@@ -6,7 +6,7 @@ import { installed, memoryError, simulatedRuntime } from '../core/fakes.js';
 
 function byDefault(maxBuffers = DEFAULT_MAX_BUFFERS, debug = false, capacityBytes: number = 2 ** 40) {
   const { device, runtime } = simulatedRuntime({ capacityBytes });
-  const manager = installed(new DefaultMemoryManager(1, maxBuffers, debug, new MemoryManagerDeviceInterface()), runtime);
+  const manager = installed(new DefaultMemoryManager(1, new MemoryManagerDeviceInterface(), { maxBuffers, debug }), runtime);
   return { device, manager, alloc: (bytes: number) => manager.allocBytes(bytes, true) };
 }
 
@@ -147,7 +147,7 @@ describe('DefaultMemoryManager', () => {
 
   test.each([0, -1, 1.5, 65_537, Number.NaN])('refuses %d devices', (deviceCount) => {
     const table = new MemoryManagerDeviceInterface();
-    const make = () => new DefaultMemoryManager(deviceCount, 1000, false, table);
+    const make = () => new DefaultMemoryManager(deviceCount, table);
     expect(make).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'deviceCount', value: String(deviceCount) }));
   });
 });

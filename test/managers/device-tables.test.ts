@@ -19,7 +19,7 @@ const MANAGERS: readonly [string, boolean, () => BlockMemoryManager][] = [
   ['tlsf', false, () => new TlsfMemoryManager(1, table())],
   ['pool of pages', true, () => new PoolMemoryManager(1, table())],
   ['pool of segments', false, () => new PoolMemoryManager(1, table())],
-  ['default', false, () => new DefaultMemoryManager(1, MiB, false, table())],
+  ['default', false, () => new DefaultMemoryManager(1, table(), { maxBuffers: MiB })],
   ['lru', false, () => new LruMemoryManager(1, table())],
 ];
 

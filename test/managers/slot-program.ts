@@ -17,9 +17,9 @@ export type Maker = (table: MemoryManagerDeviceInterface) => BlockMemoryManager;
 
 export const MAKERS: readonly Maker[] = [
   (table) => new CachingMemoryManager(DEVICES, table),
-  (table) => new DefaultMemoryManager(DEVICES, 1000, false, table),
+  (table) => new DefaultMemoryManager(DEVICES, table),
   (table) => new CachingMemoryManager(DEVICES, table, { recyclingSizeLimitBytes: 8 * MiB, splitSizeLimitBytes: 4 * MiB }),
-  (table) => new DefaultMemoryManager(DEVICES, 4, true, table),
+  (table) => new DefaultMemoryManager(DEVICES, table, { maxBuffers: 4, debug: true }),
 ];
 
 /** A block as the model knows it. */

@@ -161,7 +161,7 @@ describe.each(KINDS)('$name', (kind) => {
       const freed = slot.alloc(BYTES, true, 0, 2);
       streams.submit(2);
       slot.unlock(freed, true);
-      slot.install(new DefaultMemoryManager(1, 1000, false, new MemoryManagerDeviceInterface()));
+      slot.install(new DefaultMemoryManager(1, new MemoryManagerDeviceInterface()));
       expect([streams.pending(2), manager.lifecycle.state, device.liveBytes]).toEqual([0, 'draining', BYTES]);
       slot.recordStream(live, 3);
       streams.submit(3);

@@ -22,7 +22,7 @@ const MANAGERS: readonly [string, boolean, () => MemoryManagerAdapter][] = [
   ['tlsf', false, () => new TlsfMemoryManager(2, table())],
   ['pool of pages', true, () => new PoolMemoryManager(2, table(), { slack: 10 })],
   ['pool of segments', false, () => new PoolMemoryManager(2, table(), { slack: 10 })],
-  ['default', false, () => new DefaultMemoryManager(2, MiB, false, table())],
+  ['default', false, () => new DefaultMemoryManager(2, table(), { maxBuffers: MiB })],
   ['lru', false, () => new LruMemoryManager(2, table())],
   ['arena', false, () => new ArenaMemoryManager(2, table())],
   ['slab', false, () => new SlabMemoryManager(2, table(), { cellBytes: MiB, slabBytes: MiB })],

@@ -9,7 +9,7 @@ import { TraceEvents } from '../../src/trace/index.js';
 export const FACTORIES: Readonly<Record<string, ManagerFactory>> = {
   caching: (deviceCount, table) => new CachingMemoryManager(deviceCount, table),
   pool: (deviceCount, table) => new PoolMemoryManager(deviceCount, table),
-  default: (deviceCount, table) => new DefaultMemoryManager(deviceCount, 1000, false, table),
+  default: (deviceCount, table) => new DefaultMemoryManager(deviceCount, table),
 };
 
 /** Observes a replay on a simulated device. */

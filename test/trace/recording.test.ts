@@ -349,6 +349,6 @@ async function sizesOf(file: string): Promise<number[]> {
 
 function managerNumber(number: number): MemoryManagerAdapter {
   const table = new MemoryManagerDeviceInterface();
-  if (number % 3 === 0) return new DefaultMemoryManager(2, 1000, false, table);
+  if (number % 3 === 0) return new DefaultMemoryManager(2, table);
   return number % 3 === 1 ? new PoolMemoryManager(2, table) : new CachingMemoryManager(2, table);
 }

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { CachingMemoryManager, DEFAULT_MAX_BUFFERS, DefaultMemoryManager } from '../../managers/index.js';
+import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
 import type { Device } from '../../src/core/device.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -13,7 +13,7 @@ import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { loadTrace, parseTrace, replayTrace, type TraceEvents } from '../../src/trace/index.js';
 
 const caching: ManagerFactory = (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
-const plain: ManagerFactory = (deviceCount, table) => new DefaultMemoryManager(deviceCount, DEFAULT_MAX_BUFFERS, false, table);
+const plain: ManagerFactory = (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
 
 let resnet: TraceEvents;
 beforeAll(async () => {

@@ -78,8 +78,8 @@ export const FAMILIES: readonly Family[] = [
     create:
       ({ maxBuffers = DEFAULT_MAX_BUFFERS }) =>
       (deviceCount, table) =>
-        new DefaultMemoryManager(deviceCount, maxBuffers, false, table),
-    code: ({ maxBuffers = DEFAULT_MAX_BUFFERS }) => `new DefaultMemoryManager(1, ${maxBuffers}, false, ${TABLE})`,
+        new DefaultMemoryManager(deviceCount, table, { maxBuffers }),
+    code: ({ maxBuffers = DEFAULT_MAX_BUFFERS }) => `new DefaultMemoryManager(1, ${TABLE}, { maxBuffers: ${maxBuffers} })`,
   },
 ];
 
