@@ -110,7 +110,8 @@ export class MemoryManagerDeviceInterface implements NativeFunctions {
 
   // One function for all tables: V8 inlines it on the hot path, which it does not with one that is made for each.
   #activeDeviceId(): number {
-    return this.#natives!.getActiveDeviceId();
+    // The only device is the active one: a host may take long to say so.
+    return this.deviceCount === 1 ? 0 : this.#natives!.getActiveDeviceId();
   }
 
   /** @throws ERR_MEM_TABLE_IN_USE when this table serves another manager, or the same one in another slot */
