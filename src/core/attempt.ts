@@ -1,11 +1,39 @@
+/** Errors that could not be told, for want of stack: the next warning says so. Counted without a call, which needs stack. */
+export const untold = { count: 0 };
+
 /**
  * Does what follows from a call that has succeeded: a failure here must not make it look like one that failed.
- * It becomes a process warning instead.
+ * It becomes a process warning instead. Never throws.
  */
 export function attempt(action: () => unknown): void {
   try {
     action();
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error));
+    try {
+      warn(error);
+    } catch {
+      untold.count++;
+    }
+  }
+}
+
+/** Turns what was thrown into a process warning, whatever it is. */
+export function warn(error: unknown): void {
+  process.emitWarning(shown(error));
+  if (untold.count === 0) return;
+  const { count } = untold;
+  untold.count = 0;
+  process.emitWarning(`${count} more errors could not be told when they were thrown`);
+}
+
+/** An error whose parts can be read later, or a text. */
+function shown(error: unknown): Error | string {
+  try {
+    if (!(error instanceof Error)) return String(error);
+    // Node reads these when it prints the warning, where nobody catches.
+    void `${error.name} ${error.message} ${error.stack}`;
+    return error;
+  } catch {
+    return 'something was thrown that cannot be turned into text';
   }
 }

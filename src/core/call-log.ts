@@ -1,3 +1,4 @@
+import { warn } from './attempt.js';
 import { lineBytes, SHORT_LINE_BYTES, writeAlloc, writeInteger, writeLineEnd, writeName, writeUnlock } from './call-lines.js';
 import { MemoryError } from './errors.js';
 
@@ -150,7 +151,7 @@ export class CallLog {
     } catch (cause) {
       // The call that is being logged has succeeded: a full disk must not turn it into a failure.
       this.#enable(false);
-      process.emitWarning(new MemoryError('ERR_MEM_LOG_SINK', { manager: this.#owner }, cause));
+      warn(new MemoryError('ERR_MEM_LOG_SINK', { manager: this.#owner }, cause));
     }
   }
 

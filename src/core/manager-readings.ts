@@ -2,6 +2,7 @@ import { MemoryError } from './errors.js';
 import type { SlotKind } from './events.js';
 import type { MemoryHost } from './memory-host.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { handleOf } from './process-state.js';
 import type { MemoryStatsSnapshot } from './stats.js';
 
 /** What one manager of a host holds now. */
@@ -24,7 +25,7 @@ export function managerReadings(host: MemoryHost): ManagerReading[] {
     slot.usage().map(({ manager, liveBlocks, reservedBytes }) => ({
       slot: slot.kind,
       name: manager.name,
-      handle: manager.getHandle(),
+      handle: handleOf(manager),
       active: manager === slot.active,
       liveBlocks,
       reservedBytes,

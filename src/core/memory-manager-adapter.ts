@@ -20,7 +20,6 @@ export abstract class MemoryManagerAdapter {
   /** Logging mode. The slot that a manager sits in writes to it, so a subclass need not. */
   readonly callLog: CallLog;
   readonly lifecycle = new ManagerLifecycle();
-  readonly #handle: number;
 
   /**
    * @param deviceInterface - the callback table; an installer fills it
@@ -29,7 +28,6 @@ export abstract class MemoryManagerAdapter {
   constructor(deviceInterface: MemoryManagerDeviceInterface, logStream?: LogSink) {
     this.deviceInterface = deviceInterface;
     this.callLog = new CallLog(this.name, logStream);
-    this.#handle = registerManager(this);
   }
 
   /** The name for reports and messages. */
@@ -185,6 +183,6 @@ export abstract class MemoryManagerAdapter {
 
   /** The number by which `MemoryManagerInstaller.getImpl` finds this manager. */
   getHandle(): number {
-    return this.#handle;
+    return registerManager(this);
   }
 }

@@ -12,8 +12,9 @@ export interface Reclaimable {
 
 /** What one process (strictly: one isolate) shares, however many copies of this package it has loaded. */
 export interface ProcessState {
-  /** Live managers by handle; weak, so that asking for one never keeps it alive. */
-  readonly managers: Map<number, WeakRef<MemoryManagerAdapter>>;
+  /** Managers by handle: those in a slot, and weakly those that somebody asked the handle of. */
+  readonly managers: Map<number, { deref(): MemoryManagerAdapter | undefined }>;
+  readonly handles: WeakMap<MemoryManagerAdapter, number>;
   readonly managerCleanup: FinalizationRegistry<number>;
   lastHandle: number;
   /** Of the allocation that is being made. */
@@ -37,9 +38,10 @@ const KEY = Symbol.for('stowage');
 export function processState(): ProcessState {
   const holder = globalThis as { [KEY]?: ProcessState };
   if (holder[KEY] === undefined) {
-    const managers = new Map<number, WeakRef<MemoryManagerAdapter>>();
+    const managers: ProcessState['managers'] = new Map();
     holder[KEY] = {
       managers,
+      handles: new WeakMap(),
       managerCleanup: new FinalizationRegistry((handle) => managers.delete(handle)),
       lastHandle: 0,
       allocationTag: undefined,
@@ -54,11 +56,44 @@ export function processState(): ProcessState {
   return holder[KEY];
 }
 
-/** Gives a manager its process-wide handle. */
+/** The number of a manager in the process. */
+export function handleOf(manager: MemoryManagerAdapter): number {
+  const state = processState();
+  let handle = state.handles.get(manager);
+  if (handle === undefined) {
+    handle = ++state.lastHandle;
+    state.handles.set(manager, handle);
+  }
+  return handle;
+}
+
+/** Lets a manager be found by its handle as long as somebody holds it. @returns the handle */
 export function registerManager(manager: MemoryManagerAdapter): number {
   const state = processState();
-  const handle = ++state.lastHandle;
-  state.managers.set(handle, new WeakRef(manager));
-  state.managerCleanup.register(manager, handle);
+  const handle = handleOf(manager);
+  if (!(state.managers.get(handle) instanceof WeakRef)) {
+    state.managers.set(handle, new WeakRef(manager));
+    state.managerCleanup.register(manager, handle);
+  }
   return handle;
+}
+
+/**
+ * Lets a manager be found by its handle until {@link releaseManager}. Not by a WeakRef: V8 keeps what one was made for until
+ * the event loop turns, which a program that swaps in a loop does not wait for.
+ *
+ * @returns the handle
+ */
+export function holdManager(manager: MemoryManagerAdapter): number {
+  const { managers } = processState();
+  const handle = handleOf(manager);
+  if (!managers.has(handle)) managers.set(handle, { deref: () => manager });
+  return handle;
+}
+
+/** Takes back {@link holdManager}. */
+export function releaseManager(manager: MemoryManagerAdapter): void {
+  const { managers } = processState();
+  const handle = handleOf(manager);
+  if (!(managers.get(handle) instanceof WeakRef)) managers.delete(handle);
 }

@@ -113,11 +113,23 @@ export abstract class BlockHandle {
     if (bytes > 0) slot.recordStream(ptr, stream);
   }
 
-  /** Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. */
+  /**
+   * Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. The handle is empty
+   * before the native function or `onFreed` is called; it has its block again only when the block could not be freed.
+   */
   dispose(): void {
-    if (this.#owned === undefined) return;
-    this.#owned.release();
+    const owned = this.#owned;
+    if (owned === undefined) return;
+    this.#owned = undefined;
+    let isFreed = false;
+    try {
+      isFreed = owned.release();
+    } catch (error) {
+      this.#owned = owned;
+      throw error;
+    }
     this.detach();
+    if (isFreed) owned.onFreed?.();
   }
 
   [Symbol.dispose](): void {

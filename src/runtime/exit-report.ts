@@ -15,10 +15,12 @@ export interface LiveAtExit {
   readonly reservedBytes: number;
 }
 
-/** What was still live when a runtime was closed. All of it was freed then. */
+/** What was still live when a runtime was closed. It was freed then, but for what the device refused. */
 export interface ExitReport {
   readonly managers: readonly LiveAtExit[];
   readonly liveBlocks: number;
+  /** Native memory that the device did not take back; left out for none. Closing again tries again. */
+  readonly refusedBytes?: number;
 }
 
 /** Looks at what is live in some slots. Cost: O(managers x devices). */
@@ -38,14 +40,20 @@ export function exitReport(slots: readonly ManagerSlot[], deviceCount: number): 
   return { managers, liveBlocks: managers.reduce((sum, live) => sum + live.liveBlocks, 0) };
 }
 
-/** Writes a report for people: a line for each manager, none when nothing is live. */
+/** Writes a report for people: a line for each manager, and one for what was refused; none when nothing is live. */
 export function formatExitReport(report: ExitReport): string {
-  return report.managers
-    .map((live) => {
-      const bytes = live.liveBytes === undefined ? 'unknown bytes' : `${live.liveBytes} bytes (${formatBytes(live.liveBytes)})`;
-      return `stowage: ${live.liveBlocks} blocks, ${bytes}, of ${live.manager} (${live.slot}) were live at exit and are freed now\n`;
-    })
-    .join('');
+  const lines = report.managers.map((live) => {
+    const bytes = live.liveBytes === undefined ? 'unknown bytes' : bytesText(live.liveBytes);
+    return `stowage: ${live.liveBlocks} blocks, ${bytes}, of ${live.manager} (${live.slot}) were live at exit and are freed now\n`;
+  });
+  if (report.refusedBytes !== undefined) {
+    lines.push(`stowage: ${bytesText(report.refusedBytes)} could not be given back: the device refused\n`);
+  }
+  return lines.join('');
+}
+
+function bytesText(bytes: number): string {
+  return `${bytes} bytes (${formatBytes(bytes)})`;
 }
 
 function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number | undefined {

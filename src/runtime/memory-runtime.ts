@@ -14,7 +14,7 @@ import { checkAlignment, checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { OwnedBlock } from './owned-block.js';
-import { currentTag, runTagged, Scope } from './scope.js';
+import { type AllocationContext, contextOf, runWith, Scope } from './scope.js';
 
 export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
   /**
@@ -52,7 +52,7 @@ export interface AllocateOptions {
 export class MemoryRuntime extends MemoryHost {
   readonly device: Device;
   readonly #exitSink: LogSink | false;
-  #stream = 0;
+  #closing = false;
 
   /** @param device - the memory to hand out */
   constructor(device: Device, options: MemoryRuntimeOptions = {}) {
@@ -70,15 +70,137 @@ export class MemoryRuntime extends MemoryHost {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED after close
    */
   allocate(bytes: number, options: AllocateOptions = {}): Allocation {
+    return this.#allocate(bytes, options, contextOf(this));
+  }
+
+  /**
+   * Allocates like {@link allocate}. Where that runs out of memory, it lets the event loop turn and has V8 collect garbage
+   * (under `node --expose-gc`), so that dropped handles give their blocks back, and tries once more, on the same device and
+   * for the same stream.
+   *
+   * @throws as {@link allocate}, as a rejection
+   */
+  async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<Allocation> {
+    const context = contextOf(this);
+    // The device that is active by then may be another one.
+    const device = context?.device ?? this.device.activeDeviceId;
+    try {
+      return this.#allocate(bytes, options, context);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+    }
+    await nextTurn();
+    globalThis.gc?.();
+    // Finalisers run in a task of their own after the collection.
+    await nextTurn();
+    return this.#allocate(bytes, options, { ...context, device });
+  }
+
+  /** Opens a scope that frees what is allocated from this runtime until it is disposed: `using scope = runtime.scope()`. */
+  scope(): Scope {
+    return Scope.enter(this);
+  }
+
+  /** Runs `fn`, awaits included, in a scope of its own that is closed when `fn` has ended or thrown. */
+  scoped<T>(fn: (scope: Scope) => T): T {
+    return Scope.run(this, fn);
+  }
+
+  /** Runs `fn`, awaits included, and tags what it allocates from this runtime, for statistics by tag. */
+  tag<T>(name: string, fn: () => T): T {
+    return runWith(this, { tag: name }, fn);
+  }
+
+  /**
+   * Runs `fn`, awaits included, and allocates on a device what it allocates from this runtime, whatever is active. Until `fn`
+   * returns (its first await, in an async function) the device is the active one, too; then the present one is again.
+   *
+   * @throws ERR_MEM_INVALID_DEVICE
+   */
+  withDevice<T>(id: number, fn: () => T): T {
+    return this.#onDevice(id, () => runWith(this, { device: id }, fn));
+  }
+
+  /**
+   * Runs `fn`, awaits included, and allocates for a stream of the device what it allocates from this runtime: the block may
+   * be used on that stream at once, and comes back to it first. See docs/devices.md.
+   */
+  withStream<T>(stream: number, fn: () => T): T {
+    return runWith(this, { stream }, fn);
+  }
+
+  /**
+   * Statistics of the active manager for a device (that of the surrounding {@link withDevice} by default, or the active one);
+   * undefined before the first allocation.
+   */
+  stats(device: number = contextOf(this)?.device ?? this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
+    return this.slot.active?.getMemoryStats(device);
+  }
+
+  /**
+   * Shuts all managers down and frees everything, live blocks included. Handles are disposed by it. What the device refuses
+   * to take back is in the report; a second call tries it again, and so does the end of the process.
+   *
+   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
+   */
+  close(): ExitReport {
+    const slots = [this.slot, this.pinnedSlot];
+    const report = exitReport(slots, this.deviceCount);
+    if (this.#closing) return report;
+    if (this.slot.closed) {
+      for (const slot of slots) slot.signalMemoryCleanup();
+    } else {
+      for (const slot of slots) slot.checkClosable();
+      this.#closing = true;
+      try {
+        for (const slot of slots) slot.close();
+      } finally {
+        this.#closing = false;
+      }
+      this.device.events.off('pin-failed', this.#forwardPinFailure);
+      const state = processState();
+      if (state.defaultHost === this) state.defaultHost = undefined;
+    }
+    const refusedBytes = this.slot.reservedBytes + this.pinnedSlot.reservedBytes;
+    if (refusedBytes > 0) return { ...report, refusedBytes };
+    forgetAtExit(this);
+    return report;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * Closes at the end of the process and reports what was live. Inside a call of a manager or of the device, which
+   * `process.exit` does not come back to, nothing can be closed: the logs get their lines, and the system takes the memory.
+   *
+   * @internal
+   */
+  endWithProcess(): void {
+    let text: string;
+    try {
+      text = formatExitReport(this.close());
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_REENTRANT')) throw error;
+      this.slot.flushLogs();
+      this.pinnedSlot.flushLogs();
+      return;
+    }
+    if (this.#exitSink !== false && text !== '') this.#exitSink.write(text);
+  }
+
+  #allocate(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
     checkBytes(bytes);
     if (options.alignment !== undefined) checkAlignment(options.alignment);
     this.startUse();
     const slot = options.pinned === true ? this.pinnedSlot : this.slot;
-    const tag = options.tag ?? currentTag();
+    const tag = options.tag ?? context?.tag;
     // Pinned memory has no streams: there a stream has to be asked for by name.
-    const stream = options.stream ?? (slot === this.slot ? this.#stream : 0);
+    const stream = options.stream ?? (slot === this.slot ? (context?.stream ?? 0) : 0);
     const alloc = () => slot.alloc(bytes, true, options.alignment, stream);
-    const ptr = tag === undefined ? alloc() : withAllocationTag(tag, alloc);
+    const tagged = tag === undefined ? alloc : () => withAllocationTag(tag, alloc);
+    const ptr = context?.device === undefined ? tagged() : this.#onDevice(context.device, tagged);
     if (options.zero === true && bytes > 0) {
       try {
         this.device.fill(ptr, 0, bytes);
@@ -88,47 +210,14 @@ export class MemoryRuntime extends MemoryHost {
       }
     }
     const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
-    Scope.current()?.adopt(handle);
+    if (context?.scope !== undefined) Scope.current(this)?.adopt(handle);
     return handle;
   }
 
-  /**
-   * Allocates like {@link allocate}. Where that runs out of memory, it lets the event loop turn and has V8 collect garbage
-   * (under `node --expose-gc`), so that dropped handles give their blocks back, and tries once more.
-   *
-   * @throws as {@link allocate}, as a rejection
-   */
-  async allocateAsync(bytes: number, options: AllocateOptions = {}): Promise<Allocation> {
-    try {
-      return this.allocate(bytes, options);
-    } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-    }
-    await nextTurn();
-    globalThis.gc?.();
-    // Finalisers run in a task of their own after the collection.
-    await nextTurn();
-    return this.allocate(bytes, options);
-  }
-
-  /** Opens a scope that frees what is allocated until it is disposed: `using scope = runtime.scope()`. */
-  scope(): Scope {
-    return Scope.enter();
-  }
-
-  /** Runs `fn`, awaits included, in a scope of its own that is closed when `fn` has ended or thrown. */
-  scoped<T>(fn: (scope: Scope) => T): T {
-    return Scope.run(fn);
-  }
-
-  /** Runs `fn`, awaits included, and tags what it allocates, for statistics by tag. */
-  tag<T>(name: string, fn: () => T): T {
-    return runTagged(name, fn);
-  }
-
-  /** Runs `fn` with another device active, and makes the present one active again. @throws ERR_MEM_INVALID_DEVICE */
-  withDevice<T>(id: number, fn: () => T): T {
+  /** Runs `fn` with another device active, and makes the present one active again. */
+  #onDevice<T>(id: number, fn: () => T): T {
     const before = this.device.activeDeviceId;
+    if (before === id) return fn();
     this.device.activate(id);
     try {
       return fn();
@@ -137,72 +226,7 @@ export class MemoryRuntime extends MemoryHost {
     }
   }
 
-  /**
-   * Runs `fn`, which must not be asynchronous, and allocates for a stream of the device what it allocates: the block may be
-   * used on that stream at once, and comes back to it first. See docs/devices.md.
-   *
-   * @throws ERR_MEM_INVALID_ARGUMENT when `fn` returns a promise: what it did after its first await was not on the stream
-   */
-  withStream<T>(stream: number, fn: () => T): T {
-    const before = this.#stream;
-    this.#stream = stream;
-    try {
-      const result = fn();
-      if (isThenable(result)) {
-        throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-          name: 'fn',
-          value: 'asynchronous',
-          expected: 'a synchronous function',
-        });
-      }
-      return result;
-    } finally {
-      this.#stream = before;
-    }
-  }
-
-  /** Statistics of the active manager for a device (the active one by default); undefined before the first allocation. */
-  stats(device: number = this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(device);
-  }
-
-  /**
-   * Shuts all managers down and frees everything, live blocks included. Handles are disposed by it.
-   *
-   * @throws ERR_MEM_REENTRANT from inside initialize or shutdown; nothing has changed then
-   */
-  close(): ExitReport {
-    const report = exitReport([this.slot, this.pinnedSlot], this.deviceCount);
-    if (this.slot.closed) return report;
-    this.slot.checkClosable();
-    this.pinnedSlot.checkClosable();
-    try {
-      this.slot.close();
-    } finally {
-      this.pinnedSlot.close();
-      this.device.events.off('pin-failed', this.#forwardPinFailure);
-      forgetAtExit(this);
-      const state = processState();
-      if (state.defaultHost === this) state.defaultHost = undefined;
-    }
-    return report;
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** Closes at the end of the process and reports what was live. @internal */
-  endWithProcess(): void {
-    const report = this.close();
-    if (this.#exitSink !== false && report.liveBlocks > 0) this.#exitSink.write(formatExitReport(report));
-  }
-
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
-}
-
-function isThenable(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }

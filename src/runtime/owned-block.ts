@@ -35,11 +35,21 @@ export class OwnedBlock implements Reclaimable {
     this.#holders++;
   }
 
-  /** Counts one handle less; the last one frees the block. */
-  release(): void {
-    if (this.#holders === 1 && !this.gone) this.slot.unlock(this.ptr, true);
+  /**
+   * Counts one handle less; the last one frees the block. The handle is empty by then, and has its block again when this
+   * throws: the free may call back, and {@link onFreed} does.
+   *
+   * @returns whether that was the last one: the caller calls {@link onFreed} once its handle is gone
+   */
+  release(): boolean {
     this.#holders--;
-    if (this.#holders === 0) this.onFreed?.();
+    try {
+      if (this.#holders === 0 && !this.gone) this.slot.unlock(this.ptr, true);
+    } catch (error) {
+      this.#holders++;
+      throw error;
+    }
+    return this.#holders === 0;
   }
 
   /**
@@ -50,9 +60,9 @@ export class OwnedBlock implements Reclaimable {
     if (this.gone) return;
     attempt(() => {
       const site = this.slot.siteOf(this.ptr);
-      const last = this.#holders === 1;
-      this.release();
-      if (last) this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
+      if (!this.release()) return;
+      attempt(() => this.onFreed?.());
+      this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
     });
   }
 }

@@ -2,20 +2,39 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import type { BlockHandle } from './block-handle.js';
 
-/** What allocations of a stretch of a program have in common, also across its awaits. */
-interface AllocationContext {
-  readonly scope: Scope | undefined;
-  readonly tag: string | undefined;
+/** What a stretch of a program, its awaits included, says about its allocations from one runtime. */
+export interface AllocationContext {
+  readonly scope?: Scope | undefined;
+  readonly tag?: string | undefined;
+  readonly device?: number | undefined;
+  readonly stream?: number | undefined;
 }
 
-const contexts = new AsyncLocalStorage<AllocationContext>();
-// Looking a context up costs more than allocating, so nobody looks before the first scope or tag.
+// By runtime. A map is never changed: a stretch that says something new has another one.
+const contexts = new AsyncLocalStorage<ReadonlyMap<object, AllocationContext>>();
+// Looking a context up costs more than allocating, so nobody looks before the first one.
 let used = false;
+
+/** What the present stretch says about allocations from a runtime. Cost: one flag while no stretch ever said anything. */
+export function contextOf(runtime: object): AllocationContext | undefined {
+  return used ? contexts.getStore()?.get(runtime) : undefined;
+}
+
+/** Runs `fn`, awaits included, with something said about its allocations from a runtime. */
+export function runWith<T>(runtime: object, change: AllocationContext, fn: () => T): T {
+  return contexts.run(changed(runtime, change), fn);
+}
+
+function changed(runtime: object, change: AllocationContext): ReadonlyMap<object, AllocationContext> {
+  used = true;
+  const before = contexts.getStore();
+  return new Map(before).set(runtime, { ...before?.get(runtime), ...change });
+}
 
 const FEW = 64;
 
 /**
- * Frees what was allocated while it was open: `using scope = runtime.scope()`, or `await using` in async code.
+ * Frees what was allocated from one runtime while it was open: `using scope = runtime.scope()`, or `await using` in async code.
  *
  * Scopes nest. A block whose handle was moved (`move()`, `share()`) is no longer the scope's.
  * A scope that is opened by `runtime.scope()` stays open until it is disposed, for all that follows in the same turn: in an
@@ -23,35 +42,33 @@ const FEW = 64;
  */
 export class Scope {
   #handles: BlockHandle[] = [];
-  readonly #outer: AllocationContext | undefined;
+  readonly #runtime: object;
+  readonly #outer: Scope | undefined;
   #open = true;
   #compactAt = FEW;
 
-  private constructor(outer: AllocationContext | undefined) {
-    this.#outer = outer;
+  private constructor(runtime: object) {
+    this.#runtime = runtime;
+    this.#outer = Scope.current(runtime);
   }
 
   /** Opens a scope for what follows. */
-  static enter(): Scope {
-    const outer = contexts.getStore();
-    const scope = new Scope(outer);
-    used = true;
-    contexts.enterWith({ scope, tag: outer?.tag });
+  static enter(runtime: object): Scope {
+    const scope = new Scope(runtime);
+    contexts.enterWith(changed(runtime, { scope }));
     return scope;
   }
 
   /** Opens a scope for `fn`, awaits included, and closes it when `fn` has ended or thrown. */
-  static run<T>(fn: (scope: Scope) => T): T {
-    const outer = contexts.getStore();
-    const scope = new Scope(outer);
-    used = true;
-    return contexts.run({ scope, tag: outer?.tag }, () => scope.#closeAfter(fn));
+  static run<T>(runtime: object, fn: (scope: Scope) => T): T {
+    const scope = new Scope(runtime);
+    return runWith(runtime, { scope }, () => scope.#closeAfter(fn));
   }
 
-  /** The innermost open scope of the present stretch of the program. */
-  static current(): Scope | undefined {
-    let scope = used ? contexts.getStore()?.scope : undefined;
-    while (scope !== undefined && !scope.#open) scope = scope.#outer?.scope;
+  /** The innermost open scope of a runtime in the present stretch of the program. */
+  static current(runtime: object): Scope | undefined {
+    let scope = contextOf(runtime)?.scope;
+    while (scope !== undefined && !scope.#open) scope = scope.#outer;
     return scope;
   }
 
@@ -76,7 +93,8 @@ export class Scope {
   dispose(): void {
     if (!this.#open) return;
     this.#open = false;
-    if (contexts.getStore()?.scope === this) contexts.enterWith(this.#outer as AllocationContext);
+    const runtime = this.#runtime;
+    if (contextOf(runtime)?.scope === this) contexts.enterWith(changed(runtime, { scope: Scope.current(runtime) }));
     const failures: unknown[] = [];
     for (let handle = this.#handles.pop(); handle !== undefined; handle = this.#handles.pop()) {
       try {
@@ -109,17 +127,6 @@ export class Scope {
     this.dispose();
     return result;
   }
-}
-
-/** The tag of the present stretch of the program. */
-export function currentTag(): string | undefined {
-  return used ? contexts.getStore()?.tag : undefined;
-}
-
-/** Runs `fn`, awaits included, with a tag. */
-export function runTagged<T>(tag: string, fn: () => T): T {
-  used = true;
-  return contexts.run({ scope: contexts.getStore()?.scope, tag }, fn);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

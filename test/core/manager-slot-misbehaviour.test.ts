@@ -18,6 +18,10 @@ class ClumsyManager extends PlainManager {
   }
 }
 
+function assertNever(): never {
+  throw new Error('no text');
+}
+
 let warn: MockInstance;
 
 beforeEach(() => {
@@ -42,6 +46,95 @@ describe('ManagerSlot', () => {
       expect(manager.stopped).toBe(0);
       runtime.slot.unlock(kept, true);
       expect(manager.stopped).toBe(1);
+    });
+  });
+
+  describe('with a manager that answers what is no address', () => {
+    test.each([Number.NaN, -5, 1.5, '123', undefined, 2 ** 60, null, {}])('makes no block of %s', (garbage) => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new PlainManager(), runtime);
+      const block = runtime.allocate(100);
+      const allocBytes = vi.spyOn(manager, 'allocBytes').mockReturnValue(garbage as DevicePtr);
+      expect(() => runtime.allocate(100)).toThrow(memoryError('ERR_MEM_INVALID_POINTER'));
+      expect(() => runtime.slot.alloc(100, false)).toThrow(memoryError('ERR_MEM_INVALID_POINTER'));
+      allocBytes.mockRestore();
+      expect(runtime.slot.liveBlocks).toBe(1);
+      runtime.slot.unset();
+      block.dispose();
+      expect(manager.lifecycle.state).toBe('stopped');
+    });
+
+    test('counts a block once that is handed out twice', () => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new PlainManager(), runtime);
+      const ptr = runtime.slot.alloc(100, true);
+      vi.spyOn(manager, 'allocBytes').mockReturnValue(ptr);
+      expect(runtime.slot.alloc(100, true)).toBe(ptr);
+      runtime.slot.unset();
+      runtime.slot.unlock(ptr, true);
+      expect(manager.lifecycle.state).toBe('stopped');
+    });
+  });
+
+  describe('with errors that cannot be turned into text', () => {
+    const unreadable = new Error('unreadable');
+    Object.defineProperty(unreadable, 'stack', {
+      get: () => {
+        throw new Error('no stack');
+      },
+    });
+    const proxy = new Proxy(() => {}, {
+      getPrototypeOf: () => {
+        throw new Error('no prototype');
+      },
+    });
+
+    test.each([
+      ['an object without a prototype', Object.create(null)],
+      ['a text that throws', { toString: () => assertNever() }],
+      ['an error whose stack throws', unreadable],
+      ['a proxy', proxy],
+    ])('swaps all the same, and warns: %s', (_, thrown) => {
+      const { runtime } = simulatedRuntime();
+      const manager = installed(new PlainManager(), runtime);
+      manager.shutdown = () => {
+        throw thrown;
+      };
+      const next = installed(new PlainManager(), runtime);
+      expect([runtime.slot.active, manager.lifecycle.state]).toEqual([next, 'stopped']);
+      expect(warn).toHaveBeenCalledExactlyOnceWith('something was thrown that cannot be turned into text');
+      runtime.slot.unset();
+      runtime.close();
+    });
+  });
+
+  describe('with a stack that overflows', () => {
+    test.each([
+      ['counts its blocks', () => new CachingMemoryManager(1, new MemoryManagerDeviceInterface())],
+      ['does not', () => new PlainManager()],
+    ])('is as before the call, with a manager that %s', (_, create) => {
+      for (const watched of [false, true]) {
+        const { device, runtime } = simulatedRuntime();
+        const { slot } = runtime;
+        const manager = installed(create(), runtime);
+        if (watched) manager.setLogStream(new TextSink());
+        if (watched) manager.setLoggingEnabled(true);
+        const live: DevicePtr[] = [];
+        const recurse = (depth: number): void => {
+          live.push(slot.alloc(1 + ((depth * 7919) % 50_000), true));
+          recurse(depth + 1);
+        };
+        const pad = (frames: number): void => (frames > 0 ? pad(frames - 1) : recurse(0));
+        for (let round = 0; round < 40; round++) {
+          expect(() => pad(round)).toThrow(RangeError);
+          for (const ptr of live.splice(0)) slot.unlock(ptr, true);
+          expect(slot.liveBlocks).toBe(0);
+        }
+        slot.signalMemoryCleanup();
+        expect(slot.reservedBytes).toBe(device.liveBytes);
+        runtime.close();
+        expect([manager.lifecycle.state, device.liveBytes]).toEqual(['stopped', 0]);
+      }
     });
   });
 

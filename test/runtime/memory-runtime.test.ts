@@ -1,8 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
 import {
+  type Allocation,
+  type BlockHandle,
   defaultRuntime,
   formatExitReport,
   MemoryManagerDeviceInterface,
@@ -125,6 +128,52 @@ describe('MemoryRuntime', () => {
     });
   });
 
+  describe('withDevice with an asynchronous function', () => {
+    test('allocates there after its awaits, while another device is active', async () => {
+      const { device, runtime } = simulated(3);
+      const work = (id: number, ms: number) =>
+        runtime.withDevice(id, async () => {
+          await sleep(ms);
+          runtime.allocate(100);
+          await runtime.withDevice(0, async () => {
+            await null;
+            runtime.allocate(100);
+          });
+          return runtime.stats()?.blocks.current;
+        });
+      const running = Promise.all([work(1, 5), work(2, 1)]);
+      expect(device.activeDeviceId).toBe(0);
+      expect(await running).toEqual([1, 1]);
+      expect([0, 1, 2].map((id) => runtime.stats(id)?.blocks.current)).toEqual([2, 1, 1]);
+      expect(device.activeDeviceId).toBe(0);
+    });
+
+    test('leaves what is called from outside on the active device', async () => {
+      const { runtime } = simulated(2);
+      let callback = (): unknown => undefined;
+      const outside = new Promise((done) => setImmediate(() => done(callback())));
+      const inside = runtime.withDevice(1, async () => {
+        callback = () => runtime.allocate(100);
+        await outside;
+      });
+      await inside;
+      expect([0, 1].map((id) => runtime.stats(id)?.blocks.current)).toEqual([1, 0]);
+    });
+  });
+
+  describe('allocateAsync', () => {
+    test('tries again on the device that was active when it was called', async () => {
+      const { device, runtime } = simulated(2);
+      const hog = runtime.withDevice(1, () => runtime.allocate(80 * MiB));
+      device.activate(1);
+      const late = runtime.allocateAsync(60 * MiB);
+      device.activate(0);
+      setImmediate(() => hog.dispose());
+      await late;
+      expect([0, 1].map((id) => runtime.stats(id)?.blocks.current)).toEqual([0, 1]);
+    });
+  });
+
   describe('close', () => {
     test('frees all, reports what was live, and disposes the handles', () => {
       const { device, runtime } = simulated();
@@ -229,6 +278,41 @@ describe('Allocation', () => {
       device.failWhen(undefined);
       block.dispose();
       expect(device.liveBytes).toBe(0);
+    });
+
+    test.each([
+      ['a unique handle', (block: Allocation) => block],
+      ['a shared one', (block: Allocation) => block.share()],
+    ])('empties %s before onFreed, also where that throws', (_, kind) => {
+      const { runtime } = simulated();
+      let seen: unknown;
+      const handle: BlockHandle = kind(
+        runtime.allocate(100, {
+          onFreed: () => {
+            seen = [handle.disposed, runtime.slot.liveBlocks];
+            handle.dispose();
+            throw new Error("the program's fault");
+          },
+        }),
+      );
+      expect(() => handle.dispose()).toThrow("the program's fault");
+      expect(seen).toEqual([true, 0]);
+      const next = runtime.allocate(100);
+      expect(() => handle.ptr).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      handle.dispose();
+      expect([next.disposed, runtime.slot.liveBlocks]).toEqual([false, 1]);
+    });
+
+    test('frees once when a native free calls back', () => {
+      const { device, runtime } = simulated();
+      new MemoryManagerInstaller(new PlainManager(), runtime).setAsMemoryManager();
+      const block = runtime.allocate(100);
+      device.failWhen(() => {
+        block.dispose();
+        return false;
+      });
+      block.dispose();
+      expect([device.liveBytes, block.disposed]).toEqual([0, true]);
     });
 
     test.each(['ptr', 'bytes'] as const)('makes %s throw', (property) => {

@@ -20,6 +20,7 @@ afterAll(() => {
 const prelude = () => `
   import * as stowage from '${moduleUrl('src/index.js')}';
   import { SimulatedDevice } from '${moduleUrl('adapters/devices/simulated.js')}';
+  import { atExit } from '${moduleUrl('src/core/exit-hook.js')}';
   const { MemoryRuntime, MemoryManagerInstaller, defaultRuntime } = stowage;
 `;
 
@@ -35,7 +36,8 @@ describe('MemoryRuntime in a process of its own', () => {
         const kept = [runtime.allocate(1000), runtime.allocate(3 << 20)];
         MemoryManagerInstaller.unsetMemoryManager(runtime);
         kept.push(runtime.allocate(100), runtime.allocate(10, { pinned: true }));
-        process.on('exit', () => console.log(device.liveBytes, device.pinnedLiveBytes, kept.every((each) => each.disposed)));
+        const told = () => console.log(device.liveBytes, device.pinnedLiveBytes, kept.every((each) => each.disposed));
+        atExit({ endWithProcess: told }, 'watcher');
         ${end}
       `);
       const freed = 'were live at exit and are freed now';
@@ -58,6 +60,66 @@ describe('MemoryRuntime in a process of its own', () => {
       expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     });
 
+    test.each(['', 'process.exit(3);', "throw new Error('uncaught');"])(
+      'comes after the exit listeners, also late ones: %s',
+      (end) => {
+        const { stdout } = runChild(`${prelude()}
+        process.on('exit', () => console.log('before', block.disposed));
+        const runtime = new MemoryRuntime(new SimulatedDevice(), { exitReport: { write: () => console.log('report', block.disposed) } });
+        const block = runtime.allocate(100);
+        process.on('exit', () => {
+          console.log('after', block.disposed, runtime.allocate(100).bytes);
+          process.once('exit', () => console.log('never'));
+        });
+        ${end}
+      `);
+        expect(stdout.trim().split('\n')).toEqual(['before false', 'after false 100', 'report true']);
+      },
+    );
+
+    test('leaves process.emit as it was once every host has ended', () => {
+      const { stdout } = runChild(`${prelude()}
+        const emit = process.emit;
+        const runtimes = [1, 2].map(() => new MemoryRuntime(new SimulatedDevice(), { exitReport: false }));
+        for (const runtime of runtimes) runtime.close();
+        console.log(process.emit === emit);
+      `);
+      expect(stdout).toBe('true\n');
+    });
+
+    test.each(['initialize', 'shutdown', 'swap', 'log', 'onFreed', 'native', 'observer', 'oom'])(
+      'is quiet and keeps the code when process.exit is called inside %s',
+      (where) => {
+        const { status, stdout, stderr } = runChild(`${prelude()}
+          import { CachingMemoryManager } from '${moduleUrl('managers/index.js')}';
+          const table = () => new stowage.MemoryManagerDeviceInterface();
+          const leave = (place) => () => { if (place === '${where}') process.exit(3); };
+          const device = new SimulatedDevice({ capacityBytes: 1 << 26 });
+          const runtime = new MemoryRuntime(device, { exitReport: { write() {} } });
+          class Manager extends CachingMemoryManager {
+            initialize() { leave('initialize')(); super.initialize(); }
+            shutdown() { leave('shutdown')(); super.shutdown(); }
+          }
+          runtime.events.on('swap', leave('swap')).on('oom', leave('oom'));
+          const manager = new Manager(1, table());
+          runtime.slot.install(manager);
+          manager.setLogStream({ write: leave('log') });
+          manager.setLoggingEnabled(true);
+          manager.setLogFlushInterval(2);
+          const nothing = { free() {}, nativeAlloc() {}, nativeFree() {}, swap() {}, cleanup() {}, outOfMemory() {} };
+          runtime.slot.observe({ ...nothing, alloc: leave('observer') });
+          runtime.allocate(10, { onFreed: leave('onFreed') }).dispose();
+          device.failWhen(() => { leave('native')(); return false; });
+          runtime.allocate(50 << 20);
+          try { runtime.allocate(60 << 20); } catch {}
+          runtime.slot.unset();
+          runtime.close();
+          console.log('came back');
+        `);
+        expect({ status, stdout, stderr }).toEqual({ status: 3, stdout: '', stderr: '' });
+      },
+    );
+
     test('closes every runtime though a report cannot be written', () => {
       const { stdout, stderr } = runChild(`${prelude()}
         import { writeSync } from 'node:fs';
@@ -71,6 +133,26 @@ describe('MemoryRuntime in a process of its own', () => {
       expect(stdout).toBe('abc');
       expect(stderr).toContain('broken pipe');
     });
+  });
+
+  test('keeps nothing of a stopped manager while the event loop does not turn', () => {
+    const { stdout } = runChild(
+      `${prelude()}
+        import { CachingMemoryManager } from '${moduleUrl('managers/index.js')}';
+        const runtime = new MemoryRuntime(new SimulatedDevice(), { exitReport: false });
+        class Large extends CachingMemoryManager { words = new Array(100_000).fill(1.5); }
+        const used = () => { gc(); return process.memoryUsage().heapUsed; };
+        const before = used();
+        for (let i = 0; i < 100; i++) {
+          runtime.slot.install(new Large(1, new stowage.MemoryManagerDeviceInterface()));
+          runtime.slot.unlock(runtime.slot.alloc(100, true), true);
+        }
+        const managers = (used() - before) / 800_000;
+        console.log(managers < 5 ? 'few' : managers);
+      `,
+      { nodeArguments: ['--expose-gc'] },
+    );
+    expect(stdout).toBe('few\n');
   });
 
   test('frees a handle that was dropped, with a leak event', () => {

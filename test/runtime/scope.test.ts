@@ -93,16 +93,50 @@ describe('MemoryRuntime', () => {
       const refused = (ptr: DevicePtr) => new Error(`refused ${ptr}`);
       const scope = runtime.scope();
       const [, second] = [runtime.allocate(512), runtime.allocate(512), runtime.allocate(512)];
+      const { ptr: refusedPtr } = second;
       const manager = runtime.slot.active;
       if (!(manager instanceof CachingMemoryManager)) throw new Error('another manager');
       const unlock = manager.unlock.bind(manager);
       manager.unlock = (ptr, user) => {
-        if (ptr === second.ptr) throw refused(ptr);
+        if (ptr === refusedPtr) throw refused(ptr);
         unlock(ptr, user);
       };
       expect(() => scope.dispose()).toThrow('refused');
       expect(live()).toBe(1);
       manager.unlock = unlock;
+    });
+  });
+
+  describe('of one of two runtimes', () => {
+    test('a scope and a tag leave the allocations of the other alone', async () => {
+      using other = new MemoryRuntime(new SimulatedDevice(), { exitReport: false });
+      const tags: unknown[] = [];
+      const tell = () => void tags.push(allocationTag());
+      const observer = { alloc: tell, free() {}, nativeAlloc() {}, nativeFree() {}, swap() {}, cleanup() {}, outOfMemory() {} };
+      other.slot.observe(observer);
+      runtime.slot.observe(observer);
+      const scope = runtime.scope();
+      const theirs = other.allocate(512);
+      await runtime.tag('ours', async () => {
+        await null;
+        other.allocate(512);
+        runtime.allocate(512);
+      });
+      expect(tags).toEqual([undefined, undefined, 'ours']);
+      scope.dispose();
+      expect([theirs.disposed, other.slot.liveBlocks, live()]).toEqual([false, 2, 0]);
+    });
+
+    test('scopes that cross are each closed on their own', () => {
+      using other = new MemoryRuntime(new SimulatedDevice(), { exitReport: false });
+      const [ours, theirs] = [runtime.scope(), other.scope()];
+      runtime.allocate(512);
+      other.allocate(512);
+      ours.dispose();
+      const late = runtime.allocate(512);
+      other.allocate(512);
+      theirs.dispose();
+      expect([live(), other.slot.liveBlocks, late.disposed]).toEqual([1, 0, false]);
     });
   });
 

@@ -63,9 +63,28 @@ describe('MemoryRuntime', () => {
       expect(runtime.withStream(other.id, () => runtime.allocate(12 * MiB)).ptr).toBe(ptr);
     });
 
-    test('refuses an asynchronous fn', () => {
-      const { runtime, stream } = setUp();
-      expect(() => runtime.withStream(stream.id, async () => 1)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'fn' }));
+    test('follows the awaits of an asynchronous fn, and the second try of allocateAsync', async () => {
+      const { device, runtime, stream } = setUp();
+      const told: number[] = [];
+      const tell = (at: number) => void told.push(at);
+      const observer = { free() {}, nativeAlloc() {}, nativeFree() {}, swap() {}, cleanup() {} };
+      runtime.slot.observe({
+        ...observer,
+        alloc: (_manager, _ptr, _bytes, _device, at) => tell(at),
+        outOfMemory: (_manager, _bytes, _device, at) => tell(at),
+      });
+      const work = runtime.withStream(stream.id, async () => {
+        await null;
+        runtime.allocate(100);
+      });
+      runtime.allocate(100);
+      await work;
+      expect(told.splice(0)).toEqual([0, stream.id]);
+      const hog = runtime.allocate(device.getMaxMemorySize(0) - 4 * MiB);
+      const late = runtime.withStream(stream.id, () => runtime.allocateAsync(6 * MiB));
+      setImmediate(() => hog.dispose());
+      await late;
+      expect(told).toEqual([0, stream.id, stream.id]);
     });
 
     test('refuses what is no stream, or none of the device, and changes nothing', () => {
