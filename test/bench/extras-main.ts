@@ -1,4 +1,5 @@
 import '../../src/defaults.js';
+import { measureContext } from './contexts.js';
 import { readEventFile } from './event-file.js';
 import type { ExtraTask } from './extras.js';
 import { measureLogging, measureLoggingGarbage } from './logging.js';
@@ -13,6 +14,8 @@ function measure(): unknown {
   switch (task.kind) {
     case 'random reads':
       return measureRandomReads(task.rows);
+    case 'context':
+      return measureContext(task.context, task.rounds);
     case 'recording':
       return measureRecording(task.spec, readEventFile(task.eventFile), task.rounds);
     case 'logging':

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Contestant } from './contestants.js';
+import { CONTEXT_KINDS, type ContextKind, type ContextRow } from './contexts.js';
 import { type GrowthRow, LIVE_BLOCKS, measureGrowth } from './growth.js';
 import type { SinkKind } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
@@ -12,6 +13,7 @@ import type { PreparedTrace } from './trace-folder.js';
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'random reads'; readonly rows: number }
+  | { readonly kind: 'context'; readonly context: ContextKind; readonly rounds: number }
   | { readonly kind: 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number }
   | {
       readonly kind: 'logging' | 'logging garbage';
@@ -39,6 +41,7 @@ export interface Extras {
   readonly growth: readonly GrowthRow[];
   readonly logging: readonly LoggingRow[];
   readonly recording: readonly RecordingRow[];
+  readonly contexts: readonly ContextRow[];
 }
 
 const LOGGED = 'caching';
@@ -63,6 +66,7 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
   const main = join(compiled, 'extras-main.js');
   const logging: LoggingRow[] = [];
   const recording: RecordingRow[] = [];
+  const contexts: ContextRow[] = [];
   if (contestants.some(({ name }) => name === LOGGED)) {
     for (const { name, eventFile } of traces) {
       const spec = { manager: LOGGED };
@@ -77,10 +81,14 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
       const cost = await inChild<RecordingCost>({ kind: 'recording', spec, eventFile, rounds });
       recording.push({ manager: LOGGED, trace: name, ...cost });
     }
+    for (const context of CONTEXT_KINDS) {
+      onProgress(`contexts: ${context}`);
+      contexts.push(await inChild<ContextRow>({ kind: 'context', context, rounds }));
+    }
   }
   const growth = await measureGrowth({ contestants, folder: compiled, main: join(compiled, 'contestant-main.js'), onProgress });
   if (growth.length > 0) growth.push(await control());
-  return { growth, logging, recording };
+  return { growth, logging, recording, contexts };
 
   /** What a machine's caches alone make of growth. */
   async function control(): Promise<GrowthRow> {

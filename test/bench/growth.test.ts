@@ -180,6 +180,8 @@ describe('the table of growth', () => {
   });
 
   test('says below why a figure is not there', () => {
-    expect(extrasText({ growth: [row], logging: [], recording: [] })).toContain('\n  a, one size, 1000000 live: failed: why\n');
+    expect(extrasText({ growth: [row], logging: [], recording: [], contexts: [] })).toContain(
+      '\n  a, one size, 1000000 live: failed: why\n',
+    );
   });
 });

@@ -7,7 +7,16 @@ import type { MissingPeer } from './native-peers.js';
 import { ROW_BYTES } from './random-reads.js';
 import type { BenchRow, Measured } from './rows.js';
 import { geomean } from './statistics.js';
-import { fixed, GROWTH_HEADINGS, growthCells, growthFailures, loggingCells, NO_VALUE, overLive } from './text-report.js';
+import {
+  contextCells,
+  fixed,
+  GROWTH_HEADINGS,
+  growthCells,
+  growthFailures,
+  loggingCells,
+  NO_VALUE,
+  overLive,
+} from './text-report.js';
 import type { PreparedTrace } from './trace-folder.js';
 
 /** Everything that a run measured. */
@@ -56,7 +65,7 @@ function markdown(report: BenchReport): string {
   ].join('\n\n');
 }
 
-function extrasParts({ logging, recording, growth }: Extras): string[] {
+function extrasParts({ logging, recording, contexts, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
     parts.push(
@@ -71,6 +80,13 @@ function extrasParts({ logging, recording, growth }: Extras): string[] {
       '### Recording',
       'Into a file, the writes included: more than without a recorder, an event.',
       table(['manager', 'trace', 'ns', 'file, B'], rows),
+    );
+  }
+  if (contexts.length > 0) {
+    parts.push(
+      '### Scopes, tags, devices and streams',
+      'Nanoseconds of `runtime.allocate(bytes).dispose()`: in a process that has used none of them, and inside one.',
+      table(['inside a', 'ns before', 'ns inside'], contexts.map(contextCells)),
     );
   }
   if (growth.length > 0) {

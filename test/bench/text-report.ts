@@ -1,5 +1,6 @@
 import { type Column, layOut } from '../../src/cli/text.js';
 import { formatBytes } from '../../src/core/units.js';
+import type { ContextRow } from './contexts.js';
 import type { Extras, LoggingRow } from './extras.js';
 import { type GrowthRow, LIVE_BLOCKS } from './growth.js';
 import type { MissingPeer } from './native-peers.js';
@@ -25,6 +26,11 @@ const RECORDING_COLUMNS: readonly Column[] = [
   { heading: 'ns an event', align: 'right' },
   { heading: 'file, B an event', align: 'right' },
 ];
+const CONTEXT_COLUMNS: readonly Column[] = [
+  { heading: 'inside a', align: 'left' },
+  { heading: 'ns before', align: 'right' },
+  { heading: 'ns inside', align: 'right' },
+];
 /** What stands above the cells of {@link growthCells}. */
 export const GROWTH_HEADINGS: readonly string[] = [
   'allocator',
@@ -37,6 +43,11 @@ const GROWTH_COLUMNS = GROWTH_HEADINGS.map<Column>((heading, i) => ({ heading, a
 /** A row of what logging costs: manager, trace, kind of sink, nanoseconds and bytes of garbage a call. */
 export function loggingCells(row: LoggingRow): string[] {
   return [row.manager, row.trace, row.sink, row.nsPerCall.toFixed(1), row.garbageBytesPerCall.toFixed(2)];
+}
+
+/** A row of what scopes, tags, devices and streams cost: nanoseconds a handle before the first one, and inside it. */
+export function contextCells({ context, nsBefore, nsInside }: ContextRow): string[] {
+  return [context, fixed(nsBefore, 0), fixed(nsInside, 0)];
 }
 
 /** A row of growth: allocator, program, nanoseconds by live blocks, and how many times as much it is with a hundred times as many. */
@@ -71,7 +82,7 @@ export function missingText(missing: readonly MissingPeer[]): string {
 }
 
 /** The tables of what was measured beside the traces. */
-export function extrasText({ logging, recording, growth }: Extras): string {
+export function extrasText({ logging, recording, contexts, growth }: Extras): string {
   const lines: string[] = [];
   if (logging.length > 0) {
     const rows = logging.map(loggingCells);
@@ -80,6 +91,9 @@ export function extrasText({ logging, recording, growth }: Extras): string {
   if (recording.length > 0) {
     const rows = recording.map((row) => [row.manager, row.trace, row.nsPerEvent.toFixed(1), row.bytesPerEvent.toFixed(2)]);
     lines.push('recording into a file: more than without', ...layOut(RECORDING_COLUMNS, rows), '');
+  }
+  if (contexts.length > 0) {
+    lines.push('scopes, tags, devices, streams: ns a handle', ...layOut(CONTEXT_COLUMNS, contexts.map(contextCells)), '');
   }
   if (growth.length > 0) {
     const notes = growthFailures(growth).map((failure) => `  ${failure}`);
