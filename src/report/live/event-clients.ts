@@ -7,17 +7,13 @@ const STALLED_MS = 30_000;
 /** How long a browser waits before it connects again. */
 const RETRY_MS = 1000;
 
-interface Client {
-  /** Since when it has taken nothing; undefined while it keeps up. */
-  stalledMs: number | undefined;
-}
-
 /**
- * The listeners of a stream of server-sent events. One that does not keep up misses messages and gets a whole new start
- * when it has taken what it was sent: at most one message waits for each.
+ * The listeners of a stream of server-sent events. One that does not keep up misses messages until it has taken what it was
+ * sent: at most one message waits for each. What was missed is not sent again: to send more to a slow listener would keep it slow.
  */
 export class EventClients {
-  readonly #clients = new Map<ServerResponse, Client>();
+  /** Since when each has taken nothing; undefined while it keeps up. */
+  readonly #stalledMs = new Map<ServerResponse, number | undefined>();
   readonly #hello: () => string;
 
   /** @param hello - the message that a listener starts with */
@@ -26,41 +22,39 @@ export class EventClients {
   }
 
   get count(): number {
-    return this.#clients.size;
+    return this.#stalledMs.size;
   }
 
   /** Takes a listener in. @returns false when there are too many; nothing was sent then */
   add(response: ServerResponse): boolean {
-    if (this.#clients.size >= MAX_CLIENTS) return false;
-    const client: Client = { stalledMs: undefined };
-    this.#clients.set(response, client);
-    response.on('close', () => this.#clients.delete(response));
+    if (this.count >= MAX_CLIENTS) return false;
+    this.#stalledMs.set(response, undefined);
+    response.on('close', () => this.#stalledMs.delete(response));
     response.on('drain', () => {
-      client.stalledMs = undefined;
-      this.#write(response, client, 'hello', this.#hello());
+      if (this.#stalledMs.has(response)) this.#stalledMs.set(response, undefined);
     });
     response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-store' });
     response.write(`retry: ${RETRY_MS}\n\n`);
-    this.#write(response, client, 'hello', this.#hello());
+    this.#write(response, 'hello', this.#hello());
     return true;
   }
 
   /** Sends a message to all that keep up. @param data - JSON, without line ends */
   send(name: string, data: string): void {
     const now = performance.now();
-    for (const [response, client] of this.#clients) {
-      if (client.stalledMs === undefined) this.#write(response, client, name, data);
-      else if (now - client.stalledMs > STALLED_MS) response.destroy();
+    for (const [response, stalledMs] of this.#stalledMs) {
+      if (stalledMs === undefined) this.#write(response, name, data);
+      else if (now - stalledMs > STALLED_MS) response.destroy();
     }
   }
 
   /** Ends all streams. */
   close(): void {
-    for (const response of this.#clients.keys()) response.destroy();
-    this.#clients.clear();
+    for (const response of this.#stalledMs.keys()) response.destroy();
+    this.#stalledMs.clear();
   }
 
-  #write(response: ServerResponse, client: Client, name: string, data: string): void {
-    if (!response.write(`event: ${name}\ndata: ${data}\n\n`)) client.stalledMs = performance.now();
+  #write(response: ServerResponse, name: string, data: string): void {
+    if (!response.write(`event: ${name}\ndata: ${data}\n\n`)) this.#stalledMs.set(response, performance.now());
   }
 }

@@ -1,7 +1,7 @@
 import type { MemoryStatistic } from '../../core/memory-statistics.js';
 import type { SizeClass } from '../report-data.js';
 
-/** The first message of a stream, and the one after a gap: everything up to now. Times are ms since the dashboard began. */
+/** The first message of a stream: everything up to now. Times are ms since the dashboard began. */
 export interface LiveHello {
   readonly statistics: readonly LiveStatistic[];
   readonly managers: readonly LiveManager[];
