@@ -44,7 +44,7 @@ export function segmentPlace(bytes: number, least: number): SegmentPlace {
   return { mappedBytes: alignUp(bytes, CACHE_LINE_BYTES), alignment: Math.max(CACHE_LINE_BYTES, least) };
 }
 
-/** Segments that were viewed and cannot be given back: kept for later requests of the same place. */
+/** Memory of a device that was viewed and cannot be given back: kept for later requests of the same place. */
 export class KeptSegments {
   readonly #bases = new Map<string, DevicePtr[]>();
   #bytes = 0;
@@ -55,7 +55,7 @@ export class KeptSegments {
   }
 
   put(segment: { readonly base: DevicePtr; readonly place: SegmentPlace }): void {
-    const key = keyOf(segment.place);
+    const key = placeKey(segment.place);
     const bases = this.#bases.get(key);
     if (bases === undefined) this.#bases.set(key, [segment.base]);
     else bases.push(segment.base);
@@ -64,12 +64,13 @@ export class KeptSegments {
 
   take(place: SegmentPlace): DevicePtr | undefined {
     if (this.#bytes === 0) return undefined;
-    const base = this.#bases.get(keyOf(place))?.pop();
+    const base = this.#bases.get(placeKey(place))?.pop();
     if (base !== undefined) this.#bytes -= place.mappedBytes;
     return base;
   }
 }
 
-function keyOf(place: SegmentPlace): string {
+/** Segments with the same key can stand for one another. */
+export function placeKey(place: SegmentPlace): string {
   return `${place.mappedBytes}/${place.alignment}`;
 }

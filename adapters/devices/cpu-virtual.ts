@@ -1,19 +1,18 @@
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import {
   discardPages,
   MAP_ANONYMOUS,
   MAP_NORESERVE,
   MAP_PRIVATE,
-  mapPages,
   PROT_NONE,
   PROT_READ,
   PROT_WRITE,
   pageBytes,
   protectPages,
-  unmapPages,
 } from '../os/mapping.js';
+import { mapThreadPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
 import { checkGranular, checkWhole, granularOffset, PageStates } from './virtual-checks.js';
 
@@ -69,8 +68,12 @@ export class CpuVirtualMemory implements VirtualMemory {
     const page = pageBytes();
     if (this.granularityBytes % page !== 0) throw badGranularity(this.granularityBytes, page);
     if (bytes === 0) return NULL_PTR;
-    const base = this.#map(bytes, this.granularityBytes - page);
-    if (base !== NULL_PTR) this.#ranges.add(new ReservedRange(base, bytes, this.granularityBytes));
+    const again = this.#ranges.retired.take(this.#keyOf(bytes), bytes);
+    const base = again?.base ?? this.#map(bytes);
+    if (base === NULL_PTR) return NULL_PTR;
+    const range = new ReservedRange(base, bytes, this.granularityBytes);
+    if (again !== undefined) range.replace(again.held);
+    this.#ranges.add(range);
     return base;
   }
 
@@ -84,8 +87,9 @@ export class CpuVirtualMemory implements VirtualMemory {
     const range = this.#ranges.at(ptr);
     if (!(range instanceof ReservedRange)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     checkWhole(range, bytes);
-    if (range.viewed) this.#ranges.retire(range.base, bytes);
-    else unmapPages(range.base, bytes);
+    const unmap = () => unmapThreadPages(ptr, bytes);
+    if (range.viewed) this.#ranges.retire(range, this.#keyOf(bytes), bytes, unmap);
+    else unmap();
     this.#ranges.remove(range);
   }
 
@@ -134,20 +138,18 @@ export class CpuVirtualMemory implements VirtualMemory {
     throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
   }
 
-  /** Maps a range that starts at a multiple of the granularity: maps `slack` more and cuts both ends off. */
-  #map(bytes: number, slack: number): DevicePtr {
-    let mapped: number;
+  #keyOf(bytes: number): string {
+    return `reserved ${bytes}/${this.granularityBytes}`;
+  }
+
+  #map(bytes: number): DevicePtr {
+    const options = { protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
     try {
-      mapped = mapPages(bytes + slack, { protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE });
+      return mapThreadPages(bytes, options, this.granularityBytes) as DevicePtr;
     } catch (error) {
       if (MemoryError.is(error, 'ERR_MEM_NATIVE')) return NULL_PTR;
       throw error;
     }
-    const base = alignUp(mapped, this.granularityBytes);
-    const end = mapped + bytes + slack;
-    if (base > mapped) unmapPages(mapped, base - mapped);
-    if (end > base + bytes) unmapPages(base + bytes, end - base - bytes);
-    return base as DevicePtr;
   }
 }
 

@@ -5,6 +5,7 @@ import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.
 import { fillBytes, moveBytes } from '../os/bytes.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
 import { maxMemoryBytes } from '../os/memory-limits.js';
+import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
 import { HostSegments } from './host-segments.js';
 import { checkFillValue } from './range-checks.js';
@@ -22,9 +23,11 @@ export interface CpuDeviceOptions {
 /**
  * The memory of this machine, through the C library.
  *
- * An array over a segment stays safe after the segment is freed: a segment that was ever viewed is never given to the C
- * library again. Its pages are replaced by empty ones and their addresses stay out of use (`retiredBytes`); one smaller
- * than a page, and any on Windows, is kept for a later request of the same size (`keptBytes`).
+ * An array over a segment stays safe after the segment is freed: the memory of its pages goes back, but their addresses
+ * (`retiredBytes`) only when the garbage collector has found that no array over them is left. Beyond 1 TiB of addresses that
+ * wait, they are used again before. A segment smaller than a page, and any on Windows, waits with its memory (`keptBytes`),
+ * and serves requests of the same size meanwhile. In a worker on glibc all memory is freed when its thread ends, also by
+ * `terminate()`.
  */
 export class CpuDevice extends Device {
   readonly name = 'cpu';
@@ -33,11 +36,10 @@ export class CpuDevice extends Device {
   override readonly virtual: VirtualMemory | undefined;
   /** Every call is done when it returns. */
   override readonly streams = undefined;
-  readonly #segments = new HostSegments({
-    lock: lockPages,
-    unlock: unlockPages,
-    refused: (event) => this.events.emit('pin-failed', event),
-  });
+  readonly #segments = new HostSegments(
+    { lock: lockPages, unlock: unlockPages, refused: (event) => this.events.emit('pin-failed', event) },
+    THREAD_HEAP,
+  );
   #maxBytes = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -62,12 +64,12 @@ export class CpuDevice extends Device {
     return this.#segments.liveBytes;
   }
 
-  /** Bytes of address space that stay mapped, without memory behind them, for arrays that may still exist. */
+  /** Bytes of address space that stay mapped, without memory behind them, until no array over them is left. */
   get retiredBytes(): number {
-    return this.#segments.ranges.retiredBytes;
+    return this.#segments.ranges.retired.bytes;
   }
 
-  /** Bytes of freed segments that were viewed and wait for a request of the same size. */
+  /** Bytes of freed segments that hold memory until no array over them is left, or serve a request of the same size. */
   get keptBytes(): number {
     return this.#segments.keptBytes;
   }

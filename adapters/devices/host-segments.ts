@@ -1,10 +1,11 @@
 import { MemoryError } from '../../src/core/errors.js';
 import type { PinFailedEvent } from '../../src/core/events.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
-import { alignedAlloc, alignedFree } from '../os/aligned-memory.js';
 import { pageBytes } from '../os/mapping.js';
-import { CpuSegment, KeptSegments, segmentPlace } from './cpu-segment.js';
+import type { NativeHeap } from '../os/thread-memory.js';
+import { CpuSegment, placeKey, segmentPlace } from './cpu-segment.js';
 import { HostRanges } from './host-ranges.js';
+import { RetiredRanges } from './retired-ranges.js';
 
 /** How a device locks pages in memory. */
 export interface PageLock {
@@ -19,18 +20,21 @@ export interface PageLock {
 /**
  * Segments of this machine's memory, from the C library; pinned ones in whole pages that a device locks.
  *
- * A segment that was ever viewed is never given to the C library again, so that arrays over it stay safe: its pages are
- * replaced by empty ones, or, where it shares its pages and on Windows, it is kept for a later request of the same size.
+ * A segment that was viewed goes back to the C library when no array over it is left. The memory of whole pages goes back
+ * at once; a segment that shares its pages, and any on Windows, serves a request of the same size meanwhile.
  */
 export class HostSegments {
   readonly ranges = new HostRanges();
   readonly #pages: PageLock;
-  readonly #kept = new KeptSegments();
+  readonly #heap: NativeHeap;
+  readonly #kept = new RetiredRanges(0);
   #liveBytes = 0;
   #pinFailures = 0;
 
-  constructor(pages: PageLock) {
+  /** @param heap - where segments come from */
+  constructor(pages: PageLock, heap: NativeHeap) {
     this.#pages = pages;
+    this.#heap = heap;
   }
 
   /** Bytes of the live segments, as they were asked for. */
@@ -38,7 +42,7 @@ export class HostSegments {
     return this.#liveBytes;
   }
 
-  /** Bytes of freed segments that wait for a request of the same size. */
+  /** Bytes of freed segments that hold memory until no array over them is left. */
   get keptBytes(): number {
     return this.#kept.bytes;
   }
@@ -84,11 +88,12 @@ export class HostSegments {
     checkAlignment(alignment);
     if (bytes === 0) return undefined;
     const place = segmentPlace(bytes, pinned ? Math.max(alignment, pageBytes()) : alignment);
-    const kept = this.#kept.take(place);
-    const base = kept ?? (alignedAlloc(place.mappedBytes, place.alignment) as DevicePtr);
+    const key = placeKey(place);
+    const again = this.#kept.take(key, place.mappedBytes) ?? this.ranges.retired.take(key, place.mappedBytes);
+    const base = again?.base ?? (this.#heap.allocate(place.mappedBytes, place.alignment, pinned) as DevicePtr);
     if (base === 0) return undefined;
     const segment = new CpuSegment(base, bytes, place, pinned);
-    segment.viewed = kept !== undefined;
+    if (again !== undefined) segment.replace(again.held);
     this.ranges.add(segment);
     this.#liveBytes += bytes;
     return segment;
@@ -96,11 +101,13 @@ export class HostSegments {
 
   #free(segment: CpuSegment): void {
     const { base, place } = segment;
+    const heap = this.#heap;
     if (segment.locked) this.#pages.unlock(base, place.mappedBytes);
     segment.locked = false;
-    if (!segment.viewed) alignedFree(base);
-    else if (segment.ownsPages && process.platform !== 'win32') this.ranges.retire(base, place.mappedBytes);
-    else this.#kept.put(segment);
+    if (!segment.viewed) heap.free(base);
+    else if (segment.ownsPages && process.platform !== 'win32')
+      this.ranges.retire(segment, placeKey(place), place.mappedBytes, heap.free);
+    else this.#kept.put(segment, placeKey(place), place.mappedBytes, heap.free);
     this.ranges.remove(segment);
     this.#liveBytes -= segment.bytes;
   }

@@ -1,6 +1,7 @@
 import { MemoryError } from '../../src/core/errors.js';
 import { processState, type Reclaimable } from '../../src/core/process-state.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
+import { HeldAddresses } from './held-addresses.js';
 import { nativeView } from './native-view.js';
 
 /** How a kind of native memory ends. */
@@ -26,74 +27,50 @@ export class NativeMemory {
   readonly base: DevicePtr;
   readonly bytes: number;
   readonly #end: NativeMemoryEnd;
-  readonly #addresses: Addresses;
+  readonly #addresses = new HeldAddresses();
+  #retired = false;
 
   constructor(base: number, bytes: number, end: NativeMemoryEnd) {
     this.base = devicePtr(base);
     this.bytes = bytes;
     this.#end = end;
-    this.#addresses = new Addresses(base, bytes, end);
-    processState().droppedHandles.register(this, this.#addresses, this);
+    processState().droppedHandles.register(this, droppedMemory(base, bytes, end, this.#addresses), this);
   }
 
   get retired(): boolean {
-    return this.#addresses.retired;
+    return this.#retired;
   }
 
   /** @throws ERR_MEM_DISPOSED after {@link retire} */
   bytesAt(offset: number, bytes: number): Uint8Array {
-    if (this.retired) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.#addresses.what });
+    if (this.#retired) throw new MemoryError('ERR_MEM_DISPOSED', { what: whatOf(this.#end) });
     const buffer = nativeView(this.base + offset, bytes);
-    this.#addresses.viewedBy(buffer);
+    this.#addresses.add(buffer);
     return new Uint8Array(buffer);
   }
 
   /** Ends it. When that fails, nothing has changed. */
   retire(): void {
-    if (this.retired) return;
-    this.#end.empty(this.base, this.bytes);
+    if (this.#retired) return;
+    const { base, bytes } = this;
+    const end = this.#end;
+    end.empty(base, bytes);
     processState().droppedHandles.unregister(this);
-    this.#addresses.retire();
+    this.#retired = true;
+    this.#addresses.end(() => end.release(base, bytes));
   }
 }
 
-/** Counts what leads to a range. It must not refer to any of it: the registry keeps it alive as long as that lives. */
-class Addresses implements Reclaimable {
-  readonly what: string;
-  retired = false;
-  /** The memory itself, and the buffers over it. */
-  #holders = 1;
-  readonly #end: NativeMemoryEnd;
-  readonly #base: number;
-  readonly #bytes: number;
+/** A function of its own, whose closure does not hold the memory: it would never be collected. */
+function droppedMemory(base: number, bytes: number, end: NativeMemoryEnd, addresses: HeldAddresses): Reclaimable {
+  const reclaim = () =>
+    addresses.end(() => {
+      process.emitWarning(`a ${whatOf(end)} of ${bytes} bytes was dropped without ${end.endedBy ?? 'detach()'}`);
+      end.release(base, bytes);
+    });
+  return { reclaim };
+}
 
-  constructor(base: number, bytes: number, end: NativeMemoryEnd) {
-    this.what = end.what ?? 'shared memory backend';
-    this.#end = end;
-    this.#base = base;
-    this.#bytes = bytes;
-  }
-
-  viewedBy(buffer: ArrayBuffer): void {
-    this.#holders++;
-    processState().droppedHandles.register(buffer, this);
-  }
-
-  retire(): void {
-    this.retired = true;
-    this.#drop();
-  }
-
-  /** One of the buffers, or memory that nobody retired, was collected. */
-  reclaim(): void {
-    this.#drop();
-  }
-
-  #drop(): void {
-    this.#holders--;
-    if (this.#holders > 0) return;
-    const { endedBy = 'detach()' } = this.#end;
-    if (!this.retired) process.emitWarning(`a ${this.what} of ${this.#bytes} bytes was dropped without ${endedBy}`);
-    this.#end.release(this.#base, this.#bytes);
-  }
+function whatOf({ what = 'shared memory backend' }: NativeMemoryEnd): string {
+  return what;
 }

@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { type AccessPattern, adviseAccess, adviseSequentialFile, populate, readAhead } from '../../adapters/os/access-advice.js';
-import { MAP_NORESERVE, MAP_PRIVATE, mapPages, pageBytes, replacePages, unmapPages } from '../../adapters/os/mapping.js';
+import { MAP_NORESERVE, MAP_PRIVATE, pageBytes, replacePages } from '../../adapters/os/mapping.js';
 import { NativeMemory, type NativeMemoryEnd } from '../../adapters/os/native-memory.js';
 import { residentBytes } from '../../adapters/os/residency.js';
+import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
 import { ViewWindows } from '../../adapters/os/view-windows.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import '../core/disposable.js';
@@ -310,7 +311,7 @@ class OpenFile {
 function map(file: OpenFile, bytes: number): Mapping {
   const size = alignUp(bytes, pageBytes());
   // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
-  const base = mapPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
+  const base = mapThreadPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
   const memory = new NativeMemory(base, size, endOf(file));
   const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length));
   return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
@@ -324,7 +325,7 @@ function endOf(file: OpenFile): NativeMemoryEnd {
     empty: replacePages,
     release: (base, bytes) => {
       file.close();
-      unmapPages(base, bytes);
+      unmapThreadPages(base, bytes);
     },
   };
 }

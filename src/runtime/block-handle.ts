@@ -51,7 +51,7 @@ export abstract class BlockHandle {
   }
 
   /**
-   * Shows the block, or a part of it, as a typed array without copying.
+   * Shows the block, or a part of it, as a typed array without copying. Its `buffer` spans the segment that the block lies in.
    *
    * @param type - the array's class, `Float32Array` say
    * @param offsetBytes - where in the block it begins; a multiple of the element's size
@@ -73,6 +73,16 @@ export abstract class BlockHandle {
       });
     }
     return new type(seen.buffer, seen.byteOffset, count);
+  }
+
+  /**
+   * Copies the block, or a part of it, into a buffer of its own, which can be cloned, posted and transferred. (The buffer of
+   * a view spans the segment: to clone or post a view copies all of that, bytes of other blocks too.)
+   *
+   * @throws as {@link view}
+   */
+  toBuffer(offsetBytes = 0, bytes: number = this.bytes - offsetBytes): ArrayBuffer {
+    return this.view(Uint8Array, offsetBytes, bytes).slice().buffer as ArrayBuffer;
   }
 
   /** Sets every byte of the block to `value`, 0 to 255. */

@@ -41,6 +41,72 @@ describe('CpuDevice in a process of its own', () => {
     TIMEOUT_MS,
   );
 
+  test(
+    'gives the addresses of viewed memory back when no array is left, and not before',
+    () => {
+      const { status, signal, stdout } = runChild(
+        `
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const device = new CpuDevice();
+        const settle = async () => { for (let i = 0; i < 10; i++) { gc(); await new Promise((r) => setTimeout(r, 5)); } };
+        let kept = [];
+        const use = (bytes) => {
+          const ptr = device.nativeAlloc(bytes);
+          const view = device.view(ptr, bytes).fill(1);
+          device.nativeFree(ptr);
+          return view;
+        };
+        const reserve = () => {
+          const ptr = device.virtual.reserve(1 << 30);
+          device.virtual.commit(ptr, 65536);
+          const view = device.view(ptr, 65536).fill(1);
+          device.virtual.release(ptr, 1 << 30);
+          return view;
+        };
+        // A function: the registers of the module's own frame keep what passed through them.
+        (() => {
+          for (let i = 0; i < 20; i++) { use(100); use(1 << 20); reserve(); }
+          kept.push(use(200), use(2 << 20), reserve());
+        })();
+        await settle();
+        const held = [device.keptBytes, device.retiredBytes];
+        (() => { for (const view of kept) view.fill(3); })();
+        kept = undefined;
+        await settle();
+        console.log(JSON.stringify([held, device.keptBytes, device.retiredBytes]));
+        `,
+        { nodeArguments: ['--expose-gc'] },
+      );
+      const held = [256, 2 ** 21 + 2 ** 30];
+      expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: `${JSON.stringify([held, 0, 0])}\n` });
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'uses addresses again that wait, in code that never lets the event loop turn',
+    () => {
+      const { status, signal, stdout } = runChild(`
+        import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+        const device = new CpuDevice({ granularityBytes: 2 ** 30 });
+        let most = 0;
+        // 150 TiB in all; a process has 128.
+        for (let i = 0; i < 300; i++) {
+          const ptr = device.virtual.reserve(2 ** 39);
+          device.virtual.commit(ptr, 2 ** 30);
+          const view = device.view(ptr, 100);
+          if (view[7] !== 0) throw new Error('old data');
+          view[7] = 1;
+          device.virtual.release(ptr, 2 ** 39);
+          most = Math.max(most, device.retiredBytes);
+        }
+        console.log(most <= 2 ** 41);
+      `);
+      expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: 'true\n' });
+    },
+    TIMEOUT_MS,
+  );
+
   test.runIf(process.platform === 'linux')(
     'hands out unpinned memory and says so once when the system refuses to lock',
     () => {
@@ -131,6 +197,56 @@ describe('koffi', () => {
       `);
       expect(stdout).toBe('false false\ntrue true\n');
       expect(status).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+const IS_GLIBC =
+  process.platform === 'linux' && 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header;
+
+describe('native memory of a worker', () => {
+  test.runIf(IS_GLIBC).each(['ends', 'calls process.exit', 'is terminated'])(
+    'is given back when its thread %s',
+    (mode) => {
+      const { status, signal, stdout, stderr } = runChild(`
+        import { Worker } from 'node:worker_threads';
+        const source = \`
+          import { parentPort } from 'node:worker_threads';
+          import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+          import { PosixMmapBackend } from '${moduleUrl('src/shared/backends/posix-mmap-backend.js')}';
+          const device = new CpuDevice();
+          for (let i = 0; i < 10; i++) {
+            device.fill(device.nativeAlloc(1 << 20), 1, 1 << 20);
+            device.fill(device.pinnedAlloc(1 << 16), 1, 1 << 16);
+            const freed = device.nativeAlloc(100 + i * 70000);
+            device.view(freed, 100);
+            device.nativeFree(freed);
+          }
+          const range = device.virtual.reserve(1 << 30);
+          device.virtual.commit(range, 10 << 20);
+          device.view(range, 10 << 20).fill(1);
+          PosixMmapBackend.create(1, 10 << 20).region.uint8.fill(1);
+          parentPort.postMessage('up');
+          if ('${mode}' === 'calls process.exit') process.exit(0);
+          if ('${mode}' === 'is terminated') setInterval(() => {}, 1000);\`;
+        const fields = async () => {
+          const text = (await import('node:fs')).readFileSync('/proc/self/status', 'utf8');
+          return ['VmRSS', 'VmLck'].map((name) => Number(new RegExp(name + ':\\\\s+(\\\\d+)').exec(text)[1]) / 1024);
+        };
+        const run = (count) => Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
+          const worker = new Worker(source, { eval: true });
+          worker.on('error', reject).on('exit', resolve);
+          worker.once('message', () => { if ('${mode}' === 'is terminated') worker.terminate(); });
+        })));
+        await run(2);
+        const before = await fields();
+        for (let i = 0; i < 6; i++) await run(2);
+        const after = await fields();
+        // 12 workers held 31 MiB each.
+        console.log(after[0] - before[0] < 100, after[1] - before[1]);
+      `);
+      expect({ status, signal, stdout, stderr }).toEqual({ status: 0, signal: null, stdout: 'true 0\n', stderr: '' });
     },
     TIMEOUT_MS,
   );

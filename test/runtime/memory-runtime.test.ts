@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
+import { CachingMemoryManager, DefaultMemoryManager, PoolMemoryManager } from '../../managers/index.js';
 import {
   type Allocation,
   type BlockHandle,
@@ -411,6 +411,27 @@ describe('Allocation', () => {
       view[30 * MiB - 1] = 1;
       expect(view).toHaveLength(30 * MiB);
     });
+  });
+
+  describe('toBuffer', () => {
+    test.each([CachingMemoryManager, PoolMemoryManager])(
+      'holds the bytes of the block alone, so that it can be cloned (%o)',
+      (Manager) => {
+        const runtime = cpu();
+        runtime.slot.install(new Manager(1, new MemoryManagerDeviceInterface()));
+        const block = runtime.allocate(100);
+        const other = runtime.allocate(64);
+        block.fill(7);
+        other.fill(0x55);
+        expect(block.view(Uint8Array).buffer.byteLength).toBeGreaterThan(100);
+        expect(new Uint8Array(structuredClone(block.toBuffer()))).toEqual(new Uint8Array(100).fill(7));
+        expect(new Uint8Array(block.toBuffer(90))).toEqual(new Uint8Array(10).fill(7));
+        expect(block.toBuffer(4, 8).byteLength).toBe(8);
+        expect(() => block.toBuffer(90, 11)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+        block.dispose();
+        other.dispose();
+      },
+    );
   });
 
   describe('copyFrom', () => {

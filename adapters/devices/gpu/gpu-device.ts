@@ -3,6 +3,7 @@ import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { PROCESS_HEAP } from '../../os/thread-memory.js';
 import { KeptSegments } from '../cpu-segment.js';
 import { HostSegments } from '../host-segments.js';
 import { LiveRanges } from '../live-ranges.js';
@@ -54,11 +55,15 @@ export class GpuDevice extends Device {
     this.name = dialect.name;
     this.#dialect = dialect;
     this.#libraries = library === undefined ? dialect.libraries : [library];
-    this.#host = new HostSegments({
-      lock: (base, bytes) => this.#onActive((runtime) => runtime.hostRegister(base, bytes)),
-      unlock: (base) => this.#unregister(base),
-      refused: (event) => this.events.emit('pin-failed', event),
-    });
+    this.#host = new HostSegments(
+      {
+        lock: (base, bytes) => this.#onActive((runtime) => runtime.hostRegister(base, bytes)),
+        unlock: (base) => this.#unregister(base),
+        refused: (event) => this.events.emit('pin-failed', event),
+      },
+      // The device may work on it after the thread has ended.
+      PROCESS_HEAP,
+    );
     const known = { device: this.#ranges, host: this.#host.ranges, registered: this.#registered };
     this.#copies = new GpuCopies(() => this.#open(), known);
   }

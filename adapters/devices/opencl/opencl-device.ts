@@ -6,6 +6,7 @@ import { MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import { lockPages, unlockPages } from '../../os/mapping.js';
+import { PROCESS_HEAP } from '../../os/thread-memory.js';
 import type { HostRange } from '../host-ranges.js';
 import { HostSegments } from '../host-segments.js';
 import { badArgument, checkDisjoint, checkFillValue } from '../range-checks.js';
@@ -56,11 +57,15 @@ export class OpenClDevice extends Device implements Releasable {
     super();
     this.#devices = new OpenedDevices(options);
     this.streams = new OpenClStreams((id = this.#active) => this.#context(id));
-    this.#host = new HostSegments({
-      lock: lockPages,
-      unlock: unlockPages,
-      refused: (event) => this.events.emit('pin-failed', event),
-    });
+    this.#host = new HostSegments(
+      {
+        lock: lockPages,
+        unlock: unlockPages,
+        refused: (event) => this.events.emit('pin-failed', event),
+      },
+      // The device may work on it after the thread has ended.
+      PROCESS_HEAP,
+    );
   }
 
   /** How many there are. The first look loads the library. @throws ERR_MEM_DEVICE_ABSENT when there is none */

@@ -1,5 +1,5 @@
-import { alignedAlloc, alignedFree } from '../../../adapters/os/aligned-memory.js';
 import { moveBytes } from '../../../adapters/os/bytes.js';
+import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { BlockTable, NONE } from '../../blocks/block-table.js';
 import { ensure } from '../../blocks/ensure.js';
 import { MemoryError } from '../../core/errors.js';
@@ -46,7 +46,7 @@ export class MallocAllocator implements SharedAllocator {
 
   private constructor(init: MallocAllocatorInit) {
     this.id = init.id;
-    this.#heap = init.heap ?? { allocate: alignedAlloc, free: alignedFree };
+    this.#heap = init.heap ?? THREAD_HEAP;
   }
 
   /** Makes an allocator; nothing is written to the region. */

@@ -1,7 +1,7 @@
-import { alignedAlloc, alignedFree } from '../../../adapters/os/aligned-memory.js';
 import { fillBytes } from '../../../adapters/os/bytes.js';
 import { discardPages, pageBytes } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
+import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
@@ -19,9 +19,9 @@ export class MallocBackend extends MemoryBackend {
     const page = pageBytes();
     const mappedBytes = alignUp(bytes + HEADER_BYTES, page);
     const facts = newFacts('malloc', id, mappedBytes);
-    const base = alignedAlloc(mappedBytes, page);
+    const base = THREAD_HEAP.allocate(mappedBytes, page);
     if (base === 0) throw outOfRoom(bytes, 'what the C library has');
-    const memory = new NativeMemory(base, mappedBytes, { empty, release: alignedFree });
+    const memory = new NativeMemory(base, mappedBytes, { empty, release: THREAD_HEAP.free });
     // What the heap gave may hold old bytes.
     empty(base, mappedBytes);
     return new MallocBackend({ memory, header: headNewMemory(memory, facts), facts, url: `malloc:${id}`, isCreator: true });

@@ -1,5 +1,6 @@
-import { discardPages, mapPages, pageBytes, unmapPages } from '../../../adapters/os/mapping.js';
+import { discardPages, pageBytes } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
+import { mapThreadPages, unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { alignUp } from '../../core/units.js';
 import { HEADER_BYTES } from './backend-header.js';
 import { checkRegionBytes, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
@@ -16,14 +17,14 @@ export class PosixMmapBackend extends MemoryBackend {
     checkRegionBytes(bytes);
     const mappedBytes = alignUp(bytes + HEADER_BYTES, pageBytes());
     const facts = newFacts('posix-mmap', id, mappedBytes);
-    const memory = new NativeMemory(map(mappedBytes), mappedBytes, { empty: discardPages, release: unmapPages });
+    const memory = new NativeMemory(map(mappedBytes), mappedBytes, { empty: discardPages, release: unmapThreadPages });
     return new PosixMmapBackend({ memory, header: headNewMemory(memory, facts), facts, url: `mmap:${id}`, isCreator: true });
   }
 }
 
 function map(bytes: number): number {
   try {
-    return mapPages(bytes);
+    return mapThreadPages(bytes);
   } catch (error) {
     throw noRoomOr(error, bytes, 'what the system promises');
   }

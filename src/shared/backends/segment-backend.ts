@@ -1,8 +1,9 @@
 import { ftruncateSync, statfsSync } from 'node:fs';
 import { reserveFile } from '../../../adapters/os/file-reserve.js';
-import { pageBytes, replacePages, unmapPages } from '../../../adapters/os/mapping.js';
+import { pageBytes, replacePages } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { mapShared } from '../../../adapters/os/shared-mapping.js';
+import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { MemoryError } from '../../core/errors.js';
 import { alignUp, formatBytes } from '../../core/units.js';
 import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
@@ -145,5 +146,5 @@ function checkRoom(store: SegmentStore, bytes: number): void {
 }
 
 function mapSegment(fd: number, bytes: number): NativeMemory {
-  return new NativeMemory(mapShared(fd, bytes), bytes, { empty: replacePages, release: unmapPages });
+  return new NativeMemory(mapShared(fd, bytes), bytes, { empty: replacePages, release: unmapThreadPages });
 }

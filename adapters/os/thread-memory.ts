@@ -1,0 +1,150 @@
+import { isMainThread } from 'node:worker_threads';
+import { MiB } from '../../src/core/units.js';
+import { koffi } from '../ffi/koffi.js';
+import { alignedAlloc, alignedFree } from './aligned-memory.js';
+import { readInt64s, writeUint64 } from './foreign-memory.js';
+import { lazy, libc, libcNames } from './libc.js';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, type MapOptions, mapPages, pageBytes, unmapPages } from './mapping.js';
+
+/** Where native memory comes from. */
+export interface NativeHeap {
+  /** @param alone - asks for pages that the heap gives back to the system when it is freed @returns 0 when there is no room */
+  allocate(bytes: number, alignment: number, alone?: boolean): number;
+  free(address: number): void;
+}
+
+/** The C library's heap: what nobody frees stays until the process ends. */
+export const PROCESS_HEAP: NativeHeap = { allocate: alignedAlloc, free: alignedFree };
+
+type Words3 = (a: number, b: number, c: number) => number;
+type Words2 = (a: number, b: number) => number;
+
+// The fields of glibc's `struct addrinfo` on 64-bit machines. @see Source: netdb.h
+const NODE_BYTES = 48;
+const PAYLOAD = 32;
+const NEXT = 40;
+const MACHINES = ['x64', 'arm64', 'riscv64', 'loong64'];
+
+// glibc gives larger blocks mappings of their own. @see Source: malloc.c, DEFAULT_MMAP_THRESHOLD_MAX
+const OWN_MAPPING_BYTES = 32 * MiB;
+
+/**
+ * Memory that ends with a worker's thread, also when `terminate()` ends it, which runs no more JavaScript.
+ *
+ * The C library frees it when the thread exits, after its isolate is gone. No code of ours can run then, so a function of
+ * glibc does it: `freeaddrinfo` walks a list and frees each node and what the node's `ai_canonname` points to. Each block
+ * here hangs on such a node. The thread can be stopped between any two calls: a block is written into its node by the
+ * call that allocates it, and leaves the node before it is freed, so that none is freed twice.
+ *
+ * @see Source: glibc's sysdeps/posix/getaddrinfo.c and stdlib/cxa_thread_atexit_impl.c
+ */
+class ThreadHeap implements NativeHeap {
+  readonly #allocate: Words3;
+  readonly #newNode: Words2;
+  readonly #nodes = new Map<number, number>();
+  readonly #empty: number[] = [];
+  readonly #read = new Float64Array(1);
+  #last: number;
+
+  constructor(allocate: Words3, newNode: Words2, head: number) {
+    this.#allocate = allocate;
+    this.#newNode = newNode;
+    this.#last = head;
+  }
+
+  has(address: number): boolean {
+    return this.#nodes.has(address);
+  }
+
+  allocate(bytes: number, alignment: number, alone = false): number {
+    const node = this.#empty.pop() ?? this.#append();
+    if (node === 0) return 0;
+    if (this.#allocate(node + PAYLOAD, alignment, alone ? bytes + OWN_MAPPING_BYTES : bytes) !== 0) {
+      this.#empty.push(node);
+      return 0;
+    }
+    readInt64s(node + PAYLOAD, this.#read);
+    const address = this.#read[0] as number;
+    this.#nodes.set(address, node);
+    return address;
+  }
+
+  free(address: number): void {
+    const node = this.#nodes.get(address) as number;
+    writeUint64(node + PAYLOAD, 0);
+    this.#nodes.delete(address);
+    alignedFree(address);
+    this.#empty.push(node);
+  }
+
+  #append(): number {
+    const node = this.#newNode(1, NODE_BYTES);
+    if (node === 0) return 0;
+    writeUint64(this.#last + NEXT, node);
+    this.#last = node;
+    return node;
+  }
+}
+
+const threadHeapHere = lazy(() => (isMainThread ? undefined : openThreadHeap()));
+
+/** In a worker on glibc memory that ends with its thread; elsewhere {@link PROCESS_HEAP}. Loads the C library at its first call. */
+export const THREAD_HEAP: NativeHeap = {
+  allocate: (bytes, alignment, alone) => (threadHeapHere() ?? PROCESS_HEAP).allocate(bytes, alignment, alone),
+  free: (address) => (threadHeapHere() ?? PROCESS_HEAP).free(address),
+};
+
+/**
+ * Maps pages as `mapPages` does; in a worker on glibc they end with its thread. (A range that the C library does not
+ * give, as one larger than the machine's memory, does not.)
+ *
+ * @param alignment - bytes, a power of two from a page on
+ * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
+ */
+export function mapThreadPages(bytes: number, options: MapOptions = {}, alignment = pageBytes()): number {
+  const heap = threadHeapHere();
+  const address = heap?.allocate(bytes, alignment, true) ?? 0;
+  if (address === 0) return mapAligned(bytes, options, alignment);
+  const { flags = MAP_PRIVATE | MAP_ANONYMOUS } = options;
+  try {
+    return mapPages(bytes, { ...options, address, flags: flags | MAP_FIXED });
+  } catch (error) {
+    heap?.free(address);
+    throw error;
+  }
+}
+
+/** Unmaps all that {@link mapThreadPages} mapped. @throws ERR_MEM_NATIVE */
+export function unmapThreadPages(address: number, bytes: number): void {
+  const heap = threadHeapHere();
+  if (heap?.has(address)) heap.free(address);
+  else unmapPages(address, bytes);
+}
+
+/** Maps `slack` more and cuts both ends off. */
+function mapAligned(bytes: number, options: MapOptions, alignment: number): number {
+  const slack = alignment - pageBytes();
+  const mapped = mapPages(bytes + slack, options);
+  const base = Math.ceil(mapped / alignment) * alignment;
+  const end = mapped + bytes + slack;
+  if (base > mapped) unmapPages(mapped, base - mapped);
+  if (end > base + bytes) unmapPages(base + bytes, end - base - bytes);
+  return base;
+}
+
+/** @returns undefined where the C library is not glibc, or another heap is in the place of its own */
+function openThreadHeap(): ThreadHeap | undefined {
+  if (process.platform !== 'linux' || !MACHINES.includes(process.arch)) return undefined;
+  if (libc().optional('gnu_get_libc_version', 'uintptr_t', []) === undefined) return undefined;
+  const own = koffi().load(libcNames()[0] as string);
+  const addressOf = (library: typeof own, name: string) => Number(koffi().address(library.symbol(name)));
+  // Not of `free` itself: Node has a stub of it.
+  if (addressOf(own, 'posix_memalign') !== addressOf(koffi().load(null), 'posix_memalign')) return undefined;
+  const newNode = libc().func<Words2>('calloc', 'uintptr_t', ['size_t', 'size_t']);
+  const atThreadExit = libc().func<Words3>('__cxa_thread_atexit_impl', 'int', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
+  const head = newNode(1, NODE_BYTES);
+  const release = addressOf(own, 'freeaddrinfo');
+  // The last argument is any address of the library that the function is of.
+  if (head === 0 || atThreadExit(release, head, release) !== 0) return undefined;
+  return new ThreadHeap(libc().func('posix_memalign', 'int', ['uintptr_t', 'size_t', 'size_t']), newNode, head);
+}
