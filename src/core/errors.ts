@@ -145,7 +145,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
   ERR_MEM_REGION_DAMAGED: (f) => `the shared region is damaged at offset ${f.offset}: ${f.reason}`,
   ERR_MEM_LOCK_TIMEOUT: (f) =>
-    `the lock of the shared region was not to be had for ${f.waitedMs} ms` +
+    `the lock of the shared memory was not to be had for ${f.waitedMs} ms` +
     `${f.ownerPid === 0 ? '' : `: process ${f.ownerPid} has it`}`,
   ERR_MEM_STALE_TOKEN: (f) => `the token for offset ${f.offset}, generation ${f.generation}, is no longer good`,
   ERR_MEM_STILL_SHARED: (f) => `the block at offset ${f.offset} cannot be freed: ${f.references} references are counted on it`,

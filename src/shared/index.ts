@@ -8,18 +8,21 @@ export { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 export type { AllocatorFacts } from './backends/allocator-record.js';
 export { AllocatorRecord } from './backends/allocator-record.js';
 export { ArrayBackend, type CallersMemory } from './backends/array-backend.js';
-export type { BackendOptions } from './backends/backend-factory.js';
+export type { BackendAttachOptions, BackendOptions } from './backends/backend-factory.js';
 export type { BackendFacts, Liveness } from './backends/backend-header.js';
 export { BACKEND_TYPES, type BackendType } from './backends/backend-type.js';
-export { CudaShmBackend } from './backends/cuda-shm-backend.js';
 export { FileBackend } from './backends/file-backend.js';
-export { HipShmBackend } from './backends/hip-shm-backend.js';
 export { MallocBackend } from './backends/malloc-backend.js';
 export { MemoryBackend } from './backends/memory-backend.js';
 export { PosixMmapBackend } from './backends/posix-mmap-backend.js';
 export { PosixShmBackend } from './backends/posix-shm-backend.js';
-export { type HostRegistrar, type NewRegisteredSegment, RegisteredShmBackend } from './backends/registered-shm-backend.js';
-export { type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
+export {
+  type HostRegistrar,
+  type NewRegisteredSegment,
+  RegisteredShmBackend,
+  type RegisteredType,
+} from './backends/registered-shm-backend.js';
+export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-file.js';
 export { ShmSegmentBackend } from './backends/shm-segment-backend.js';
 export { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from './mem-context.js';

@@ -1,10 +1,9 @@
 import { MemoryError } from '../core/errors.js';
 import { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
 import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
-import { attachBackendAt, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
+import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
 import type { BackendType } from './backends/backend-type.js';
 import type { MemoryBackend } from './backends/memory-backend.js';
-import type { HostRegistrar } from './backends/registered-shm-backend.js';
 import type { AllocatorId } from './offset-pointer.js';
 
 /** An allocator, and the backend whose region it manages. */
@@ -39,12 +38,11 @@ export class MemoryRegistry {
   /**
    * Attaches to a backend, and to its allocator if it has one already.
    *
-   * @param device - what a segment for a GPU is registered with
-   * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_NATIVE; ERR_MEM_INVALID_ARGUMENT when its id, or its
-   *   allocator's, is taken here
+   * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_NATIVE; ERR_MEM_BAD_SEGMENT also for one that others than this user may open,
+   *   unless `foreign` is set; ERR_MEM_INVALID_ARGUMENT when its id, or its allocator's, is taken here
    */
-  attachBackend(url: string, device?: HostRegistrar): MemoryBackend {
-    const backend = attachBackendAt(url, device);
+  attachBackend(url: string, options?: BackendAttachOptions): MemoryBackend {
+    const backend = attachBackendAt(url, options);
     try {
       this.#checkBackendIdIsFree(backend.id);
       this.#backends.set(backend.id, backend);

@@ -123,21 +123,26 @@ describe('addressOf', () => {
   });
 });
 
+// Linux alone tells who has a lock.
+const OWNER = process.platform === 'linux' ? { ownerPid: process.pid } : {};
+
 describe.skipIf(process.platform === 'win32')('withFileLock', () => {
   test('gives the lock back, also when the work throws', () => {
     const folder = mkdtempSync(join(tmpdir(), 'stowage-'));
     const first = openSync(join(folder, 'file'), 'w+');
     const second = openSync(join(folder, 'file'), 'r');
     expect(() =>
-      withFileLock(first, () => {
+      withFileLock(first, 1000, () => {
         throw new RangeError('work');
       }),
     ).toThrow(RangeError);
-    // It would wait for ever if the first were not given back.
-    expect(withFileLock(second, () => withFileLock(second, () => 5))).toBe(5);
+    // It would wait if the first were not given back.
+    expect(withFileLock(second, 1000, () => withFileLock(second, 1000, () => 5))).toBe(5);
+    const blocked = () => withFileLock(first, 1000, () => withFileLock(second, 30, () => 0));
+    expect(blocked).toThrow(expect.objectContaining({ code: 'ERR_MEM_LOCK_TIMEOUT', facts: expect.objectContaining(OWNER) }));
     closeSync(first);
     closeSync(second);
     rmSync(folder, { recursive: true });
-    expect(codeOf(() => withFileLock(-1, () => 0))).toBe('ERR_MEM_NATIVE');
+    expect(codeOf(() => withFileLock(-1, 1000, () => 0))).toBe('ERR_MEM_NATIVE');
   });
 });

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
-import { CudaShmBackend } from '../../src/shared/backends/cuda-shm-backend.js';
-import { HipShmBackend } from '../../src/shared/backends/hip-shm-backend.js';
+import { RegisteredShmBackend } from '../../src/shared/backends/registered-shm-backend.js';
 import { registerDeviceThreads, threadModel } from '../../src/shared/threads/thread-models.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { GpuFixture } from '../fixtures/gpu-fixture.js';
@@ -10,15 +9,15 @@ import { expectNothingLeft, freshName } from './names.js';
 expectNothingLeft();
 
 describe.each([
-  ['cuda', CudaShmBackend],
-  ['hip', HipShmBackend],
-] as const)('a segment registered with %s', (kind, Backend) => {
+  ['cuda', 'cuda-shm'],
+  ['hip', 'hip-shm'],
+] as const)('a segment registered with %s', (kind, type) => {
   const fixture = new GpuFixture(kind);
 
   test('is copied from and to by the device', () => {
     const device = fixture.fresh();
-    const created = Backend.create(freshName(), { id: 0, bytes: MiB, device });
-    const attached = Backend.attach(created.url, device);
+    const created = RegisteredShmBackend.create(type, freshName(), { id: 0, bytes: MiB, device });
+    const attached = RegisteredShmBackend.attach(created.url, { device });
     const block = device.nativeAlloc(1000);
     created.region.uint8.fill(7, 0, 1000);
     device.copy(block, created.region.base, 1000);
@@ -34,8 +33,8 @@ describe.each([
     const device = fixture.fresh();
     const name = freshName();
     fixture.fail('HostRegister', 2);
-    expect(codeOf(() => Backend.create(name, { id: 0, bytes: MiB, device }))).not.toBe('none');
-    using _created = Backend.create(name, { id: 0, bytes: MiB, device });
+    expect(codeOf(() => RegisteredShmBackend.create(type, name, { id: 0, bytes: MiB, device }))).not.toBe('none');
+    using _created = RegisteredShmBackend.create(type, name, { id: 0, bytes: MiB, device });
   });
 
   test('has the streams of its device as threads', () => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
@@ -17,6 +17,7 @@ import {
   writeHeader,
 } from '../../src/shared/backends/backend-header.js';
 import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
+import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { listSegments, removeListed } from '../../src/shared/segment-list.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
@@ -329,5 +330,60 @@ describe.skipIf(!onLinux)('removeListed', () => {
       state: 'damaged',
       reason: 'it has 8192 bytes, but its header says 65536',
     });
+  });
+});
+
+describe.runIf(onLinux)('a segment that others may change', () => {
+  test('is refused when its mode is wider than 0600, unless it is asked for', () => {
+    const name = freshName();
+    using created = PosixShmBackend.create(name, { id: 1, bytes: BYTES });
+    created.region.int32[0] = 7;
+    for (const mode of [0o606, 0o640, 0o666]) {
+      chmodSync(pathOfName(name), mode);
+      expect(() => PosixShmBackend.attach(name)).toThrow(
+        expect.objectContaining({ code: 'ERR_MEM_BAD_SEGMENT', message: expect.stringContaining(`mode 0${mode.toString(8)}`) }),
+      );
+      expect(codeOf(() => new MemoryRegistry().attachBackend(created.url))).toBe('ERR_MEM_BAD_SEGMENT');
+      expect(listSegments().find((segment) => segment.name === name)).toBeDefined();
+      const attached = new MemoryRegistry().attachBackend(created.url, { foreign: true });
+      expect(attached.region.int32[0]).toBe(7);
+      attached.detach();
+    }
+    chmodSync(pathOfName(name), 0o600);
+    PosixShmBackend.attach(name).detach();
+  });
+
+  test.runIf(process.getuid?.() === 0)('is refused when another user owns it, unless it is asked for', () => {
+    const name = freshName();
+    using created = PosixShmBackend.create(name, { id: 1, bytes: BYTES });
+    chownSync(pathOfName(name), 65534, 65534);
+    expect(() => PosixShmBackend.attach(name)).toThrow(/user 65534 owns it, with mode 0600, and this is user 0/);
+    PosixShmBackend.attach(name, { foreign: true }).detach();
+    expect(created.detached).toBe(false);
+  });
+});
+
+describe.runIf(onLinux)('a segment whose lock another process holds', () => {
+  test('is not waited for without end, and the error names the holder', async () => {
+    const name = freshName();
+    const created = PosixShmBackend.create(name, { id: 1, bytes: BYTES });
+    const source = `
+      const { openSync } = await import('node:fs');
+      const { withFileLock } = await import(${JSON.stringify(moduleUrl('adapters/os/file-lock.js'))});
+      withFileLock(openSync(${JSON.stringify(pathOfName(name))}, 'r+'), 1000, () => {
+        process.stdout.write('held\\n');
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+      });`;
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(createInterface(holder.stdout), 'line');
+    expect(() => created.destroy()).toThrow(
+      expect.objectContaining({ code: 'ERR_MEM_LOCK_TIMEOUT', facts: { ownerPid: holder.pid, waitedMs: expect.any(Number) } }),
+    );
+    expect(created.detached).toBe(false);
+    const ended = once(holder, 'exit');
+    holder.kill('SIGKILL');
+    await ended;
+    created.destroy();
+    expect(codeOf(() => PosixShmBackend.attach(name))).toBe('ERR_MEM_SEGMENT_ABSENT');
   });
 });

@@ -2,15 +2,13 @@ import { MemoryError } from '../../core/errors.js';
 import { ArrayBackend, type CallersMemory } from './array-backend.js';
 import { HEADER_BYTES } from './backend-header.js';
 import type { BackendType } from './backend-type.js';
-import { CudaShmBackend } from './cuda-shm-backend.js';
 import { FileBackend } from './file-backend.js';
-import { HipShmBackend } from './hip-shm-backend.js';
 import { MallocBackend } from './malloc-backend.js';
 import type { MemoryBackend } from './memory-backend.js';
 import { PosixMmapBackend } from './posix-mmap-backend.js';
 import { PosixShmBackend } from './posix-shm-backend.js';
-import type { HostRegistrar } from './registered-shm-backend.js';
-import type { NewSegment, SegmentOptions } from './segment-backend.js';
+import { type HostRegistrar, RegisteredShmBackend, type RegisteredType } from './registered-shm-backend.js';
+import type { AttachOptions, NewSegment, SegmentOptions } from './segment-backend.js';
 import { inspectSegment, withSegment } from './segment-file.js';
 import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
 
@@ -19,6 +17,12 @@ export interface BackendOptions extends SegmentOptions {
   /** For `array`: the memory that the caller owns. */
   readonly memory?: CallersMemory;
   /** For `cuda-shm` and `hip-shm`: the device that the memory is registered with. */
+  readonly device?: HostRegistrar;
+}
+
+/** How a backend is attached whose type only its header tells. */
+export interface BackendAttachOptions extends AttachOptions {
+  /** What a segment for a GPU is registered with; without it that is plain shared memory. */
   readonly device?: HostRegistrar;
 }
 
@@ -34,10 +38,8 @@ const FACTORIES: { readonly [T in BackendType]: (backend: NewBackend) => MemoryB
   'posix-mmap': ({ id, bytes }) => PosixMmapBackend.create(id, bytes),
   'posix-shm': (backend) => PosixShmBackend.create(given('url', backend.url), backend),
   file: (backend) => FileBackend.create(given('url', backend.url), backend),
-  'cuda-shm': (backend) =>
-    CudaShmBackend.create(given('url', backend.url), { ...backend, device: given('device', backend.options.device) }),
-  'hip-shm': (backend) =>
-    HipShmBackend.create(given('url', backend.url), { ...backend, device: given('device', backend.options.device) }),
+  'cuda-shm': (backend) => createRegistered('cuda-shm', backend),
+  'hip-shm': (backend) => createRegistered('hip-shm', backend),
 };
 
 /**
@@ -63,19 +65,25 @@ export function createBackendOf(
 }
 
 /**
- * Attaches to what a url leads to, whichever type its creator chose. A segment for a GPU is registered with `device`;
- * without one it is plain shared memory.
+ * Attaches to what a url leads to, whichever type its creator chose.
  *
  * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE
  */
-export function attachBackendAt(url: string, device: HostRegistrar | undefined): MemoryBackend {
-  if (url.startsWith(FILE_SCHEME)) return FileBackend.attach(url);
+export function attachBackendAt(url: string, options: BackendAttachOptions = {}): MemoryBackend {
+  if (url.startsWith(FILE_SCHEME)) return FileBackend.attach(url, options);
   const store = sharedMemoryStore(url);
+  const { device } = options;
   const type = withSegment(store, undefined, (fd) => inspectSegment(fd, store.url).facts?.type);
-  if (type === 'cuda-shm' && device !== undefined) return CudaShmBackend.attach(url, device);
-  if (type === 'hip-shm' && device !== undefined) return HipShmBackend.attach(url, device);
+  if (device !== undefined && (type === 'cuda-shm' || type === 'hip-shm')) {
+    return RegisteredShmBackend.attach(url, { ...options, device });
+  }
   // Also for what cannot be attached: it says why.
-  return PosixShmBackend.attach(url);
+  return PosixShmBackend.attach(url, options);
+}
+
+function createRegistered(type: RegisteredType, backend: NewBackend): RegisteredShmBackend {
+  const device = given('device', backend.options.device);
+  return RegisteredShmBackend.create(type, given('url', backend.url), { ...backend, device });
 }
 
 function given<T>(name: string, value: T | undefined): T {

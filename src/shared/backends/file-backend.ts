@@ -1,5 +1,12 @@
 import { syncPages } from '../../../adapters/os/shared-mapping.js';
-import { attachSegment, createSegment, type NewSegment, SegmentBackend, type SegmentParts } from './segment-backend.js';
+import {
+  type AttachOptions,
+  attachSegment,
+  createSegment,
+  type NewSegment,
+  SegmentBackend,
+  type SegmentParts,
+} from './segment-backend.js';
 import { fileStore } from './segment-store.js';
 
 /** A region in a file, mode 0600. The file stays when its creator ends, and can be attached to later. */
@@ -18,8 +25,8 @@ export class FileBackend extends SegmentBackend {
   }
 
   /** Attaches to a file that a FileBackend has created. @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_NATIVE */
-  static attach(url: string): FileBackend {
-    return new FileBackend(attachSegment(fileStore(url), ['file']));
+  static attach(url: string, options?: AttachOptions): FileBackend {
+    return new FileBackend(attachSegment(fileStore(url), ['file'], options));
   }
 
   /** @internal */

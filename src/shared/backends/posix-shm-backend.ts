@@ -1,5 +1,5 @@
 import type { BackendType } from './backend-type.js';
-import { attachSegment, createSegment, type NewSegment } from './segment-backend.js';
+import { type AttachOptions, attachSegment, createSegment, type NewSegment } from './segment-backend.js';
 import { sharedMemoryStore } from './segment-store.js';
 import { ShmSegmentBackend } from './shm-segment-backend.js';
 
@@ -25,7 +25,7 @@ export class PosixShmBackend extends ShmSegmentBackend {
    *
    * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE
    */
-  static attach(url: string): PosixShmBackend {
-    return new PosixShmBackend(attachSegment(sharedMemoryStore(url), TYPES));
+  static attach(url: string, options?: AttachOptions): PosixShmBackend {
+    return new PosixShmBackend(attachSegment(sharedMemoryStore(url), TYPES, options));
   }
 }

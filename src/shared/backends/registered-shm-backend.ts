@@ -1,6 +1,5 @@
 import type { DevicePtr } from '../../core/units.js';
-import type { BackendType } from './backend-type.js';
-import { attachSegment, createSegment, type NewSegment, type SegmentParts } from './segment-backend.js';
+import { type AttachOptions, attachSegment, createSegment, type NewSegment, type SegmentParts } from './segment-backend.js';
 import { sharedMemoryStore } from './segment-store.js';
 import { ShmSegmentBackend } from './shm-segment-backend.js';
 
@@ -11,6 +10,11 @@ export interface HostRegistrar {
   /** Undoes it. */
   unregisterHost(ptr: DevicePtr): void;
 }
+
+/** The types of segments for devices: they differ in their names alone. */
+export type RegisteredType = 'cuda-shm' | 'hip-shm';
+
+const TYPES: readonly RegisteredType[] = ['cuda-shm', 'hip-shm'];
 
 /** How a segment for a device is created. */
 export interface NewRegisteredSegment extends NewSegment {
@@ -25,13 +29,22 @@ const registered = new Set<RegisteredShmBackend>();
  * stop in between. Every process that attaches registers it for itself; one without such a device attaches by
  * `PosixShmBackend.attach`.
  */
-export abstract class RegisteredShmBackend extends ShmSegmentBackend {
+export class RegisteredShmBackend extends ShmSegmentBackend {
   readonly #device: HostRegistrar;
   readonly #base: DevicePtr;
   readonly #mappedBytes: number;
 
-  /** @internal */
-  protected constructor(parts: SegmentParts, device: HostRegistrar) {
+  /** Creates and registers it; when the device refuses, it is gone again. @throws as `PosixShmBackend.create`, and the device's errors */
+  static create(type: RegisteredType, url: string, options: NewRegisteredSegment): RegisteredShmBackend {
+    return new RegisteredShmBackend(createSegment(type, sharedMemoryStore(url), options), options.device);
+  }
+
+  /** Attaches and registers it. @throws as `PosixShmBackend.attach`, and the device's errors */
+  static attach(url: string, options: AttachOptions & { readonly device: HostRegistrar }): RegisteredShmBackend {
+    return new RegisteredShmBackend(attachSegment(sharedMemoryStore(url), TYPES, options), options.device);
+  }
+
+  private constructor(parts: SegmentParts, device: HostRegistrar) {
     super(parts);
     this.#device = device;
     this.#base = parts.memory.base;
@@ -63,14 +76,4 @@ export abstract class RegisteredShmBackend extends ShmSegmentBackend {
     if (this.isCreator) this.unlink();
     super.detach();
   }
-}
-
-/** @internal */
-export function createRegistered(type: BackendType, url: string, options: NewRegisteredSegment): SegmentParts {
-  return createSegment(type, sharedMemoryStore(url), options);
-}
-
-/** @internal */
-export function attachRegistered(type: BackendType, url: string): SegmentParts {
-  return attachSegment(sharedMemoryStore(url), [type]);
 }

@@ -9,7 +9,7 @@ import { alignUp, formatBytes } from '../../core/units.js';
 import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 import type { BackendType } from './backend-type.js';
 import { type BackendParts, checkRegionBytes, headerOf, MemoryBackend, newFacts } from './memory-backend.js';
-import { inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
+import { foreignReason, inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
 import type { SegmentStore } from './segment-store.js';
 import { noRoomOr, outOfRoom } from './system-error.js';
 
@@ -37,6 +37,17 @@ export interface NewSegment extends SegmentOptions {
   readonly id: number;
   /** The region's size; it becomes what fills the last page. */
   readonly bytes: number;
+}
+
+/** How a segment is attached. */
+export interface AttachOptions {
+  /**
+   * Takes also a segment of another user, or one that other users may open. Whoever may open it can change its bytes, and
+   * end this process by truncating it.
+   *
+   * @defaultValue false
+   */
+  readonly foreign?: boolean;
 }
 
 /** What {@link SegmentBackend} adds to the parts of a backend. */
@@ -103,11 +114,18 @@ export function createSegment(type: BackendType, store: SegmentStore, options: N
 /**
  * Attaches to a segment.
  *
- * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT for anything but a complete segment of one of `types`
+ * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT for anything but a complete segment of one of `types`, and for one
+ *   that others than this user may open unless that is asked for
  */
-export function attachSegment(store: SegmentStore, types: readonly BackendType[]): SegmentParts {
+export function attachSegment(
+  store: SegmentStore,
+  types: readonly BackendType[],
+  { foreign = false }: AttachOptions = {},
+): SegmentParts {
   const { url } = store;
   const parts = withSegment(store, undefined, (fd) => {
+    const distrust = foreign ? undefined : foreignReason(fd);
+    if (distrust !== undefined) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: distrust });
     const { state, reason, facts, bytes } = inspectSegment(fd, url);
     if (state !== 'ready' || facts === undefined) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
     if (!types.includes(facts.type)) {

@@ -28,6 +28,9 @@ export interface SegmentInspection {
 const STAT_BLOCK_BYTES = 512;
 // Creating takes milliseconds: a segment that is not complete after this time never will be.
 const CREATING_MS = 10_000;
+// A remover looks at the segment and unlinks it: that takes less than a millisecond.
+const LOCK_TIMEOUT_MS = 2000;
+const ONLY_OWNER = 0o077;
 
 /** Looks at an open segment, of which anything may be wrong. Reads a copy of its header, and maps nothing. */
 export function inspectSegment(fd: number, url: string): SegmentInspection {
@@ -58,6 +61,18 @@ export function inspectSegment(fd: number, url: string): SegmentInspection {
   }
 }
 
+/**
+ * Tells why an open segment is not to be trusted: others than this user can change it, or cut it off, which would end this
+ * process (SIGBUS). Undefined for one of this user's that nobody else may open.
+ */
+export function foreignReason(fd: number): string | undefined {
+  const { uid, mode } = fstatSync(fd);
+  const own = process.geteuid?.() ?? uid;
+  if (uid === own && (mode & ONLY_OWNER) === 0) return undefined;
+  const rights = (mode & 0o777).toString(8).padStart(4, '0');
+  return `user ${uid} owns it, with mode ${rights}, and this is user ${own}: { foreign: true } attaches to what others may change`;
+}
+
 /** What tells a segment from a later one of the same name: a file system gives no number twice while a file is in use. */
 export function segmentNumber(fd: number): number {
   return fstatSync(fd).ino;
@@ -69,11 +84,11 @@ export function segmentNumber(fd: number): number {
  *
  * @param isMeant - given a descriptor of what the name leads to
  * @returns whether it was unlinked
- * @throws ERR_MEM_NATIVE
+ * @throws ERR_MEM_NATIVE, ERR_MEM_LOCK_TIMEOUT when another one has had the segment's lock for 2 s
  */
 export function removeSegment(store: SegmentStore, isMeant: (fd: number) => boolean): boolean {
   return withSegment(store, false, (fd) =>
-    withFileLock(fd, () => {
+    withFileLock(fd, LOCK_TIMEOUT_MS, () => {
       const isCurrent = withSegment(store, false, (now) => segmentNumber(now) === segmentNumber(fd));
       if (!isCurrent || !isMeant(fd)) return false;
       store.unlink();

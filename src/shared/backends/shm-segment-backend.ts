@@ -13,7 +13,10 @@ export abstract class ShmSegmentBackend extends SegmentBackend {
   }
 
   override endWithProcess(): void {
-    if (this.isCreator) this.unlink();
-    super.endWithProcess();
+    try {
+      if (this.isCreator) this.unlink();
+    } finally {
+      super.endWithProcess();
+    }
   }
 }

@@ -133,14 +133,14 @@ export class PageCache {
    * Takes a whole list of remote pages, of any record. The caller holds the lock and frees them.
    * Should it die meanwhile, {@link PageReclaimer} finds them.
    */
-  stealRemote(record: number): number[] {
-    const pages: number[] = [];
+  stealRemote(record: number): ReadonlySet<number> {
+    const pages = new Set<number>();
     let page = Atomics.exchange(this.#words.near, record + REMOTE_HEAD, 0);
-    for (; page !== 0; page = this.#remoteAfter(page)) pages.push(page);
+    for (; page !== 0; page = this.#remoteAfter(page)) this.#addOnce(pages, page);
     return pages;
   }
 
-  /** Takes one of the largest pages out of the cache; 0 when it is empty. The caller holds the lock and frees it. */
+  /** Takes one of the largest pages out of a cache that has some. The caller holds the lock and frees it. @throws ERR_MEM_REGION_DAMAGED */
   takeLargest(record: number): number {
     const near = this.#words.near;
     for (let bin = CACHE_BINS - 1; bin >= 0; bin--) {
@@ -151,7 +151,7 @@ export class PageCache {
       near[record + CACHED_GRANULES]! -= this.#headers.granulesOf(page);
       return page;
     }
-    return 0;
+    return this.#headers.refuse(0, `a cache that holds ${near[record + CACHED_GRANULES]} granules has no page`);
   }
 
   /** Granules in a record's cache. */
@@ -166,8 +166,12 @@ export class PageCache {
 
   /** The pages in a record's cache. Only its own thread may ask. */
   *pagesOf(record: number): IterableIterator<number> {
+    const seen = new Set<number>();
     for (let bin = 0; bin < CACHE_BINS; bin++) {
-      for (let page = this.#words.near[record + CACHE_HEADS + bin]!; page !== 0; page = this.#words.load(page, NEXT)) yield page;
+      for (let page = this.#words.near[record + CACHE_HEADS + bin]!; page !== 0; page = this.#words.load(page, NEXT)) {
+        this.#addOnce(seen, page);
+        yield page;
+      }
     }
   }
 
@@ -208,6 +212,13 @@ export class PageCache {
   #remoteAfter(page: number): number {
     this.#headers.checkKind(page, REMOTE);
     return this.#words.load(page, NEXT);
+  }
+
+  /** @throws ERR_MEM_REGION_DAMAGED when a list comes back to a page: it would have no end */
+  #addOnce(pages: Set<number>, page: number): void {
+    this.#headers.check(page);
+    if (pages.has(page)) this.#headers.refuse(page, 'it is in a list twice');
+    pages.add(page);
   }
 
   #check(page: number, state: number): void {
