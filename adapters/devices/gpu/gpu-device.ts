@@ -197,12 +197,18 @@ export class GpuDevice extends Device {
     return this.#add(segment);
   }
 
-  /** Frees managed memory. What was viewed is kept for a request of the same size, so that views stay safe. @throws as {@link nativeFree} */
+  /**
+   * Frees managed memory, when all work of every device is done. What was viewed is kept for a request of the same size, so
+   * that views stay safe.
+   *
+   * @throws as {@link nativeFree}
+   */
   override managedFree(ptr: DevicePtr): void {
     if (ptr === 0) return;
     const segment = this.#ranges.at(ptr);
     if (!(segment instanceof ManagedSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const { runtime } = this.#open();
+    runtime.synchronizeAll();
     if (segment.viewed) this.#keptManaged.put(segment);
     else runtime.on(segment.device, () => runtime.free(segment.nativeAddress));
     this.#remove(segment);
