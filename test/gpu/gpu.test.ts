@@ -150,6 +150,11 @@ describe('npm run gpu', () => {
     expect(Number(/suite of devices passes: (\d+) tests/.exec(stdout)?.[1])).toBeGreaterThan(40);
   });
 
+  test('measures copies on a card that places device memory right before memory of the host', () => {
+    const { status, stderr } = runGpu(['--no-out', ...LITTLE], { GPU_FIXTURE_ADJACENT: '1' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('measured resnet') });
+  });
+
   test('names each test that fails, and writes nothing', () => {
     writeFileSync(document, DOCUMENT);
     const { status, stderr } = runGpu(['--out', document], { GPU_FIXTURE_FORGETS_FILLS: '1' });

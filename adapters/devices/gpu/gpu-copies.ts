@@ -114,9 +114,11 @@ export class GpuCopies {
     const range = this.#known.device.find(ptr, bytes);
     if (range !== undefined) return range;
     if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return undefined;
-    // The end of device memory is no memory of the host.
+    // What begins where device memory ends is a range that went too far, unless the runtime has put memory of the host there.
     const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
     if (ended === undefined) return 'unknown';
+    const { runtime } = this.#open();
+    if (runtime.isHostMemory(ptr) && runtime.isHostMemory(ptr + bytes - 1)) return 'unknown';
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
   }
 

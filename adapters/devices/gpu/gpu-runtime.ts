@@ -5,7 +5,7 @@ import { structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';
-import { GpuStatus, NOT_READY, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+import { GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
 import { Leftovers } from './leftovers.js';
 
 /** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
@@ -21,6 +21,8 @@ const REGISTER_PORTABLE = 1;
 const STREAM_NON_BLOCKING = 1;
 const EVENT_DISABLE_TIMING = 2;
 const IPC_LAZY_PEER_ACCESS = 1;
+// Type and device, the address for the device, the address for the host; the rest is reserved: 88 bytes in CUDA 13, less in others.
+const POINTER_ATTRIBUTES_WORDS = 32;
 
 /** The parameters of each function that is called, as koffi writes them. */
 const FUNCTIONS = {
@@ -34,6 +36,7 @@ const FUNCTIONS = {
   MallocManaged: ['uint32_t *', 'size_t', 'uint32_t'],
   HostRegister: ['uintptr_t', 'size_t', 'uint32_t'],
   HostUnregister: ['uintptr_t'],
+  PointerGetAttributes: ['uint64_t *', 'uintptr_t'],
   Memcpy: ['uintptr_t', 'uintptr_t', 'size_t', 'int'],
   MemcpyAsync: ['uintptr_t', 'uintptr_t', 'size_t', 'int', 'uintptr_t'],
   Memset: ['uintptr_t', 'int', 'size_t'],
@@ -150,6 +153,19 @@ export class GpuRuntime {
 
   hostUnregister(address: number): void {
     this.#call('HostUnregister', address);
+  }
+
+  /** Tells whether an address lies in memory that the host and the device reach, as far as the runtime knows: who allocated it does not matter. */
+  isHostMemory(address: number): boolean {
+    const attributes = new BigUint64Array(POINTER_ATTRIBUTES_WORDS);
+    const status = this.#functions.PointerGetAttributes(attributes, address);
+    if (status !== SUCCESS) {
+      // HIP's answer for memory of nobody. CUDA gives that no address for the device.
+      if (status !== INVALID_VALUE) throw this.status.error(`${this.#prefix}PointerGetAttributes`, status);
+      this.status.clear();
+      return false;
+    }
+    return attributes[1] !== 0n && attributes[2] !== 0n;
   }
 
   /** Between two places of devices it does not wait. */

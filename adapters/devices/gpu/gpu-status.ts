@@ -4,6 +4,7 @@ import type { GpuDialect } from './gpu-dialect.js';
 
 /** Statuses that mean something of their own; the same numbers in CUDA and HIP. */
 export const SUCCESS = 0;
+export const INVALID_VALUE = 1;
 export const OUT_OF_MEMORY = 2;
 export const NOT_READY = 600;
 export const NOT_SUPPORTED = 801;
