@@ -98,7 +98,7 @@ export class OpenedDevices {
       .filter((device) => (device.fineGrain || !fineGrain) && select(device))
       .map((device) => ({ ...device, capacityBytes: Math.min(device.capacityBytes, capacityBytes ?? device.capacityBytes) }));
     if (facts.length === 0) {
-      const reason = `none of ${all.length} devices is one that was asked for: ${all.map(({ name }) => name).join(', ')}`;
+      const reason = `among these is none that was asked for: ${all.map(({ name }) => name).join(', ')}`;
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'OpenCL', reason });
     }
     this.#found = { cl, facts };
