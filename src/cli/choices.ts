@@ -19,7 +19,7 @@ import type { ManagerFactory } from '../core/process-state.js';
 
 /** A device that the command knows. */
 export interface DeviceChoice {
-  /** Whether the host can write and read the memory's bytes. */
+  /** Whether there are bytes behind its addresses. */
   readonly hasBytes: boolean;
   /** Whether its capacity can be chosen. */
   readonly hasCapacity: boolean;
@@ -29,8 +29,8 @@ export interface DeviceChoice {
 /** The devices that the command knows, by name. */
 export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, DeviceChoice>([
   ['cpu', { hasBytes: true, hasCapacity: false, create: () => new CpuDevice() }],
-  ['cuda', { hasBytes: false, hasCapacity: false, create: () => new CudaDevice() }],
-  ['hip', { hasBytes: false, hasCapacity: false, create: () => new HipDevice() }],
+  ['cuda', { hasBytes: true, hasCapacity: false, create: () => new CudaDevice() }],
+  ['hip', { hasBytes: true, hasCapacity: false, create: () => new HipDevice() }],
   [
     'simulated',
     {
@@ -43,7 +43,7 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
   [
     'opencl',
     {
-      hasBytes: false,
+      hasBytes: true,
       hasCapacity: true,
       create: (capacityBytes) => new OpenClDevice(capacityBytes === undefined ? {} : { capacityBytes }),
     },

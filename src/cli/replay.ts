@@ -71,7 +71,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
     command.error(`--capacity does not go with --device ${flags.device}, whose capacity is the machine's`);
   }
   if (flags.verify && !device.hasBytes) {
-    command.error(`--verify does not go with --device ${flags.device}, whose bytes the host cannot see: use --device cpu`);
+    command.error(`--verify does not go with --device ${flags.device}, which has no bytes: use --device cpu`);
   }
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');

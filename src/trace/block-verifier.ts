@@ -1,6 +1,7 @@
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
+import { BlockEnds } from './block-ends.js';
 import type { ReplayWatcher } from './replay-blocks.js';
 
 /** Marks the ends of blocks and checks that the marks are still there: blocks that overlap or move are found out. */
@@ -9,23 +10,38 @@ export class BlockVerifier implements ReplayWatcher {
   checked = 0;
   readonly #device: Device;
   readonly #ids: Float64Array;
+  readonly #pointers: Float64Array;
+  readonly #bytes: Float64Array;
   readonly #views: (Uint8Array | undefined)[];
+  /** Where the host cannot see the memory. */
+  #ends: BlockEnds | undefined;
   #nextId = 0;
 
   constructor(device: Device, slotCount: number) {
     this.#device = device;
     this.#ids = new Float64Array(slotCount);
+    this.#pointers = new Float64Array(slotCount);
+    this.#bytes = new Float64Array(slotCount);
     this.#views = new Array<Uint8Array | undefined>(slotCount).fill(undefined);
   }
 
-  /** Writes the first and the last byte of a block that has just been allocated. Cost: one view of the device. */
+  /**
+   * Writes the first and the last byte of a block that has just been allocated. Cost: one view of the device, or two copies
+   * where it has none.
+   */
   allocated(_event: number, slot: number, ptr: DevicePtr, bytes: number): void {
     const id = this.#nextId++;
     this.#ids[slot] = id;
+    this.#pointers[slot] = NULL_PTR;
     if (ptr === NULL_PTR) return;
-    const view = this.#device.view(ptr, bytes);
-    view[bytes - 1] = lastByte(id);
-    view[0] = firstByte(id);
+    const view = this.#ends === undefined ? this.#viewOf(ptr, bytes) : undefined;
+    if (view === undefined) (this.#ends ??= new BlockEnds(this.#device)).write(ptr, bytes, firstByte(id), lastByte(id));
+    else {
+      view[bytes - 1] = lastByte(id);
+      view[0] = firstByte(id);
+    }
+    this.#pointers[slot] = ptr;
+    this.#bytes[slot] = bytes;
     this.#views[slot] = view;
   }
 
@@ -38,14 +54,31 @@ export class BlockVerifier implements ReplayWatcher {
 
   /** @throws ERR_MEM_INVARIANT when the first or the last byte is not what was written */
   check(slot: number): void {
-    const view = this.#views[slot];
-    if (view === undefined) return;
-    this.#views[slot] = undefined;
+    const ptr = this.#pointers[slot] as DevicePtr;
+    if (ptr === NULL_PTR) return;
+    this.#pointers[slot] = NULL_PTR;
     const id = this.#ids[slot]!;
-    if (view[0] !== firstByte(id)) throw changed(id, 'first', view[0], firstByte(id));
-    const last = view.length - 1;
-    if (last > 0 && view[last] !== lastByte(id)) throw changed(id, 'last', view[last], lastByte(id));
+    const ends = this.#views[slot] ?? this.#ends!.read(ptr, this.#bytes[slot]!, firstByte(id), lastByte(id));
+    this.#views[slot] = undefined;
+    if (ends[0] !== firstByte(id)) throw changed(id, 'first', ends[0], firstByte(id));
+    const last = ends.at(-1);
+    if (this.#bytes[slot]! > 1 && last !== lastByte(id)) throw changed(id, 'last', last, lastByte(id));
     this.checked++;
+  }
+
+  /** Gives back what it needed of the device. */
+  dispose(): void {
+    this.#ends?.dispose();
+    this.#ends = undefined;
+  }
+
+  #viewOf(ptr: DevicePtr, bytes: number): Uint8Array | undefined {
+    try {
+      return this.#device.view(ptr, bytes);
+    } catch (error) {
+      if (MemoryError.is(error, 'ERR_MEM_UNSUPPORTED_PLATFORM')) return undefined;
+      throw error;
+    }
   }
 }
 

@@ -127,6 +127,7 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
     throw failureAt(events, blocks.event, error, blocks.abandon());
   } finally {
     host.events.off('swap', onSwap);
+    verifier?.dispose();
   }
 }
 

@@ -47,6 +47,18 @@ describe('stowage replay', () => {
     expect(JSON.parse(stdout).results).toMatchObject([{ device: 'cuda', manager: 'caching' }, { manager: 'pool' }]);
   });
 
+  test('verifies memory that the host cannot see, and finds a card that does not keep it', () => {
+    const replay = ['replay', TRACE, '--device', 'cuda', '-m', 'pool', '--verify'];
+    const { stdout, stderr, code } = stowage(replay, CARD);
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    expect(stdout).toMatch(/verified .*the first and last byte of 13,327 blocks/);
+    const forgetting = stowage(replay, { ...CARD, GPU_FIXTURE_FORGETS_COPIES: '1' });
+    expect(forgetting).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/the first byte of allocation \d+ is \d+, but \d+ was written/),
+    });
+  });
+
   test('says in one line that there is none', () => {
     const { stderr, code } = stowage(['replay', TRACE, '--device', 'cuda'], NO_DRIVER);
     expect(stderr).toMatch(/^stowage: cuda is absent: cudaErrorInsufficientDriver \(35\): .*\n$/);

@@ -11,6 +11,7 @@ import type { ManagerFactory } from '../../src/core/process-state.js';
 import { type DevicePtr, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { loadTrace, parseTrace, replayTrace, type TraceEvents } from '../../src/trace/index.js';
+import { GpuFixture } from '../fixtures/gpu-fixture.js';
 
 const caching: ManagerFactory = (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 const plain: ManagerFactory = (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
@@ -200,6 +201,22 @@ describe('replayTrace', () => {
       const error = replayError(() => replayTrace(events('a 0 64', 'a 1 64', 'f 0'), runtime, { verify: true }));
       expect(error.message).toContain('the first byte of allocation 0');
       runtime.close();
+    });
+
+    test('reaches memory that the host cannot see by copies, and gives back what it needed for them', () => {
+      const fixture = new GpuFixture('cuda');
+      const device = fixture.fresh();
+      const runtime = runtimeOn(device);
+      const result = replayTrace(events('a 0 100', 'a 1 1', 'a 2 0', 'f 0'), runtime, { verify: true });
+      expect(result.verifiedBlocks).toBe(2);
+      const before = fixture.liveRanges;
+      const overlapping = runtimeOn(device, (deviceCount, table) => new OneAddress(deviceCount, table));
+      const error = replayError(() => replayTrace(events('a 0 64', 'a 1 64', 'f 0'), overlapping, { verify: true }));
+      expect(error.message).toContain('the first byte of allocation 0');
+      overlapping.close();
+      expect(fixture.liveRanges).toBeLessThanOrEqual(before);
+      runtime.close();
+      expect(fixture.liveRanges).toBe(0);
     });
 
     test('refuses a device without bytes and frees the block', () => {
