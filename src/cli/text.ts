@@ -55,5 +55,5 @@ export function packageVersion(): string {
 
 /** What is said of frees that are no events. */
 export function unknownFrees(frees: number): string {
-  return `${count(frees, 'free')} of blocks that were allocated before the recording began are left out`;
+  return `${count(frees, 'free')} of blocks whose allocation is not in the file are left out`;
 }

@@ -108,9 +108,9 @@ export interface TraceTotals {
   readonly peakLiveBytes: number;
   /** The highest sum of native memory; 0 for a trace without native events. */
   readonly peakReservedBytes: number;
-  /** Slots in use at once, at most: `peakBlocks == slotCount`. */
+  /** Slots in use at once, at most. An allocation of 0 bytes has a slot, too: `peakBlocks <= slotCount`. */
   readonly slotCount: number;
-  /** Frees of blocks that were allocated before the recording began; they are not among the events. */
+  /** Frees of blocks whose allocation is not in the file, as of those from before the recording began; they are no events. */
   readonly unknownFrees: number;
 }
 

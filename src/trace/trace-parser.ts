@@ -50,7 +50,7 @@ export class TraceParser implements TraceOrigin {
     });
   }
 
-  /** Checks that the file is complete. @throws ERR_MEM_BAD_INPUT */
+  /** Reads what is left. @throws ERR_MEM_BAD_INPUT */
   end(): void {
     this.#guarded(() => {
       if (this.#parser === undefined) {
@@ -59,7 +59,9 @@ export class TraceParser implements TraceOrigin {
       }
       this.#parser?.end();
       // A recording says itself that it is whole; a text without allocations is not what it was taken for.
-      if (this.events.allocations === 0 && this.format !== 'stowage') throw new FormatFault('there are no allocations in it');
+      if (this.events.allocations === 0 && this.format !== 'stowage') {
+        throw new FormatFault('the file ends here, and there are no allocations in it', Math.max(0, this.line - 1));
+      }
     });
   }
 
@@ -76,7 +78,11 @@ export class TraceParser implements TraceOrigin {
       read();
     } catch (error) {
       if (!(error instanceof FormatFault)) throw error;
-      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: this.file, line: error.line, reason: error.reason });
+      throw new MemoryError('ERR_MEM_BAD_INPUT', {
+        file: this.file,
+        line: error.line || (this.#parser?.line ?? 0),
+        reason: error.reason,
+      });
     }
   }
 }

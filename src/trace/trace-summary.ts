@@ -39,7 +39,7 @@ export async function summariseTrace(path: string, options: ReadOptions = {}): P
     const { kinds, slots, bytes, strings, times, length, slotCount } = batch;
     durationNs = times?.[length - 1] ?? durationNs;
     for (let i = 0; i < length; i++) {
-      if (kinds[i] === TraceKind.alloc) {
+      if (kinds[i] === TraceKind.alloc && bytes[i]! > 0) {
         const manager = batch.managers?.[i] ?? 0;
         const tag = batch.tags?.[i] ?? 0;
         const site = batch.sites?.[i] ?? 0;

@@ -161,15 +161,19 @@ describe('parseTrace of a call log', () => {
       ['initialize ', '??'],
       'app.log:2: "??" is no logged call: a line reads a name and integers, each followed by one blank',
     ],
-    ['a log without allocations', ['initialize ', 'shutdown '], 'app.log: there are no allocations in it'],
+    ['a log without allocations', ['initialize ', 'shutdown '], 'app.log:2: the file ends here, and there are no allocations in it'],
   ])('refuses %s', (_, lines, message) => {
     expect(refusal(...lines)).toBe(message);
   });
 
-  test('refuses a last line that is cut off', () => {
-    expect(() => parseTrace('alloc 1 1 64 \nunlock 6', 'app.log')).toThrow(
-      'app.log:2: the last line is cut off: it has no line end',
-    );
-    expect(() => parseTrace('alloc 1 1 6', 'app.log')).toThrow('app.log:1: the last line is cut off: it has no line end');
+  test('reads the whole lines of a log whose program was killed', () => {
+    const cut = parseTrace('alloc 1 1 64 \nunlock 6', 'app.log');
+    expect([cut.length, cut.cutOff]).toEqual([1, 'the file was cut off after line 1']);
+    expect(() => parseTrace('alloc 1 1 6', 'app.log')).toThrow('app.log:1: the first line is cut off: it has no line end');
+  });
+
+  test('counts no live block for an allocation of 0 bytes that is never unlocked', () => {
+    const events = parseTrace('alloc 0 0 0 \nalloc 8 1 64 \n', 'app.log');
+    expect([events.allocations, events.liveBlocks, events.peakBlocks, events.slotCount]).toEqual([2, 1, 1, 2]);
   });
 });

@@ -81,6 +81,12 @@ describe('loadTrace', () => {
     expect((await loadTrace(fileOf('#alloctrace v1 a\u001b[31mb\na 0 1\n'))).name).toBe('a?[31mb');
   });
 
+  test('reads the whole lines of a file that was cut off inside a line', async () => {
+    const events = await loadTrace(fileOf(trace('a 0 10', 'a 1 20', 'a 2 3').slice(0, -1)));
+    expect([...events.bytes]).toEqual([10, 20]);
+    expect(events.cutOff).toBe('the file was cut off after line 3');
+  });
+
   describe('refuses', () => {
     test('a file that is missing', async () => {
       expect(await refusal(join(folder, 'none'))).toEqual({ line: 0, reason: 'there is no such file' });
@@ -96,7 +102,11 @@ describe('loadTrace', () => {
     });
 
     test('a trace without events', async () => {
-      expect(await refusalOf(trace())).toEqual({ line: 0, reason: 'there are no allocations in it' });
+      expect(await refusalOf(trace())).toEqual({ line: 1, reason: 'the file ends here, and there are no allocations in it' });
+      expect(await refusalOf('#alloctrace v1 small\na 0 1')).toEqual({
+        line: 1,
+        reason: 'the file ends here, and there are no allocations in it',
+      });
     });
 
     test.each([
@@ -109,6 +119,17 @@ describe('loadTrace', () => {
       const { line, reason } = await refusalOf(content);
       expect(line).toBe(1);
       expect(reason).toMatch(/^its format is not known: it begins like no allocation trace .* of this library$/);
+    });
+
+    test.each([
+      ['a Git LFS pointer', 'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n', /^it is a Git LFS pointer/],
+      ['an HTML page', '\n<!DOCTYPE html>\n<html></html>\n', /^it is an HTML page/],
+      ['a ZIP archive', Buffer.from('PK\u0003\u0004\u0014\0', 'latin1'), /^it is a ZIP archive, such as torch\.save writes$/],
+      ['an archive in an archive', gzipSync(gzipSync('x')), /^it is compressed with gzip/],
+      ['data compressed with Zstandard', Buffer.of(0x28, 0xb5, 0x2f, 0xfd, 1, 2), /^it is compressed with Zstandard/],
+      ['an SQLite database', 'SQLite format 3\0', /^it is an SQLite database/],
+    ])('%s, and says that it is one', async (_, content, reason) => {
+      expect(await refusalOf(content)).toEqual({ line: 1, reason: expect.stringMatching(reason) });
     });
 
     test('a header of another version or without a name', async () => {
@@ -136,15 +157,8 @@ describe('loadTrace', () => {
       expect((await refusalOf(header)).reason).toMatch(/^the gzip data is damaged: /);
     });
 
-    test('a last line that is cut off', async () => {
-      expect(await refusalOf(trace('a 0 10', 'a 1 2').slice(0, -1))).toEqual({
-        line: 3,
-        reason: 'the last line is cut off: it has no line end',
-      });
-    });
-
     test('a header that is cut off', async () => {
-      expect((await refusalOf('#alloctrace v1 x')).reason).toBe('the last line is cut off: it has no line end');
+      expect((await refusalOf('#alloctrace v1 x')).reason).toBe('the first line is cut off: it has no line end');
     });
 
     test.each([

@@ -53,12 +53,15 @@ export class BlockTracker {
     pointers.add(pointer, this.#events.alloc(bytes, line, pointer));
   }
 
-  /** Adds a free; one of a block that was there before the recording began is counted only. */
+  /**
+   * Adds a free; one of a block that was there before the recording began is counted only. One of the null pointer without an
+   * empty block frees nothing, in any allocator.
+   */
   free(pointer: number, line: number): void {
     const { pointers, atNull } = this.#space;
     const slot = pointer === 0 ? atNull.pop() : pointers.slotOf(pointer);
     if (slot === undefined) {
-      this.#events.unknownFrees++;
+      if (pointer !== 0) this.#events.unknownFrees++;
       return;
     }
     if (pointer !== 0) pointers.free(pointer);

@@ -10,7 +10,7 @@ export interface FormatParser {
   /** The line that comes next, from 1; 0 for a format without lines. */
   readonly line: number;
   push(chunk: Buffer): void;
-  /** Checks that the file is complete. */
+  /** Reads what is left, and says in `cutOff` when the file was cut off behind whole events. */
   end(): void;
 }
 

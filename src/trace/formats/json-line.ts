@@ -20,6 +20,11 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** Tells whether an optional property is left out; null says so, too. */
+export function isMissing(object: JsonObject, key: string): boolean {
+  return object[key] === undefined || object[key] === null;
+}
+
 /** A property that is an object; one without keys when it is missing. */
 export function objectIn(object: JsonObject, key: string): JsonObject {
   const value = object[key];
@@ -45,7 +50,10 @@ export function addressIn(object: JsonObject, key: string): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** Shows a property in a message. */
+/** Shows a property in a message. What is nested is not shown: it may be nested deeper than the stack is. */
 export function shown(object: JsonObject, key: string): string {
-  return key in object ? quote(JSON.stringify(object[key])) : 'missing';
+  const value = object[key];
+  if (value === undefined) return 'missing';
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  return quote(JSON.stringify(value));
 }

@@ -14,6 +14,6 @@ export interface LineParser {
    * @returns why the line is bad, or undefined when it is not
    */
   parse(text: Buffer, start: number, end: number, line: number): string | undefined;
-  /** Checks that the file is complete. @returns why it is not */
-  end?(): string | undefined;
+  /** Whether the line that ends the file was read; undefined for a format that has no such line. */
+  readonly closed?: boolean;
 }

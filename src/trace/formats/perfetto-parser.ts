@@ -1,7 +1,7 @@
 import type { EventBuilder } from '../event-builder.js';
 import { MAX_DEVICES, TraceKind } from '../trace-events.js';
 import { quote } from './integer-scanner.js';
-import { type JsonObject, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
+import { isMissing, type JsonObject, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
 import type { LineParser } from './line-parser.js';
 import { LivePointers } from './live-pointers.js';
 import { INSTANT_NAMES } from './perfetto-writer.js';
@@ -21,10 +21,10 @@ export class PerfettoParser implements LineParser {
   readonly format = 'perfetto';
   readonly maxLineBytes = 64 * 1024;
   name: string | undefined;
+  closed = false;
   readonly #events: EventBuilder;
   readonly #slotOfId = new LivePointers();
   #timed = true;
-  #closed = false;
 
   constructor(events: EventBuilder) {
     this.#events = events;
@@ -33,9 +33,9 @@ export class PerfettoParser implements LineParser {
   parse(text: Buffer, start: number, end: number, line: number): string | undefined {
     const row = text.toString('utf8', start, text[end - 1] === COMMA ? end - 1 : end);
     if (line === 1) return this.#header(row);
-    if (this.#closed) return 'there is something behind the end of the trace';
+    if (this.closed) return 'there is something behind the end of the trace';
     if (row === LAST_LINE) {
-      this.#closed = true;
+      this.closed = true;
       return undefined;
     }
     const event = jsonObject(row);
@@ -50,10 +50,6 @@ export class PerfettoParser implements LineParser {
       default:
         return undefined;
     }
-  }
-
-  end(): string | undefined {
-    return this.#closed ? undefined : 'the trace is cut off: the last line is not "]}"';
   }
 
   #header(row: string): string | undefined {
@@ -112,8 +108,8 @@ export class PerfettoParser implements LineParser {
   #enter(event: JsonObject, args: JsonObject): string | undefined {
     const events = this.#events;
     const us = event['ts'];
-    const device = 'tid' in event ? sizeIn(event, 'tid') : 0;
-    const stream = 'stream' in args ? sizeIn(args, 'stream') : 0;
+    const device = isMissing(event, 'tid') ? 0 : sizeIn(event, 'tid');
+    const stream = isMissing(args, 'stream') ? 0 : sizeIn(args, 'stream');
     const ns = typeof us === 'number' ? Math.round(us * NS_PER_US) : Number.NaN;
     if (!Number.isSafeInteger(ns) || ns < 0) return `the time is ${shown(event, 'ts')}, no number of microseconds`;
     if (device === undefined || device >= MAX_DEVICES)

@@ -1,3 +1,4 @@
+import { foreignFile } from '../../core/foreign-file.js';
 import type { EventBuilder } from '../event-builder.js';
 import { AllocTraceParser, isAllocTraceHeader } from './alloc-trace-parser.js';
 import { CallLogParser, isCallLine } from './call-log-parser.js';
@@ -30,13 +31,17 @@ export function recognise(head: Buffer, last: boolean, events: EventBuilder): Fo
   if (head[0] === MAGIC[0]) {
     if (head.length < MAGIC.length && !last) return undefined;
     if (MAGIC.every((byte, i) => i >= head.length || head[i] === byte)) return new StowageParser(events);
-    throw new FormatFault(UNKNOWN, 1);
+    throw unknown(head);
   }
   const end = head.indexOf(LINE_FEED);
   if (end < 0 && head.length <= MAX_FIRST_LINE_BYTES && !last) return undefined;
   const lines = linesOf(head.toString('utf8', 0, end < 0 ? head.length : end), end < 0, events);
-  if (lines === undefined) throw new FormatFault(UNKNOWN, 1);
+  if (lines === undefined) throw unknown(head);
   return new LineReader(lines);
+}
+
+function unknown(head: Buffer): FormatFault {
+  return new FormatFault(foreignFile(head) ?? UNKNOWN, 1);
 }
 
 /** @param cut - whether the line lacks its end */

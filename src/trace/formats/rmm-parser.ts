@@ -35,9 +35,9 @@ export class RmmParser implements LineParser {
     const cells = row.split(',');
     if (cells.length !== 6) return `${quote(row)} is no row of a log: ${EXPECTED}`;
     const [thread, time, action, pointerText, sizeText, streamText] = cells as [string, string, string, string, string, string];
-    const pointer = pointerText === '(nil)' ? 0 : numberOf(pointerText);
-    const bytes = /^\d+$/.test(sizeText) ? numberOf(sizeText) : undefined;
-    const stream = numberOf(streamText);
+    const pointer = pointerText === '(nil)' ? 0 : hexOf(pointerText);
+    const bytes = /^\d+$/.test(sizeText) ? safe(Number(sizeText)) : undefined;
+    const stream = hexOf(streamText);
     if (!/^\d+$/.test(thread)) return `the thread ${quote(thread)} is not an integer`;
     if (pointer === undefined) return `the pointer ${quote(pointerText)} is no address below 2^53`;
     if (bytes === undefined) return `the size ${quote(sizeText)} is not an integer below 2^53`;
@@ -73,8 +73,11 @@ export class RmmParser implements LineParser {
   }
 }
 
-/** Reads a decimal number, or a hexadecimal one that shows as such; undefined for anything else and from 2^53 on. */
-function numberOf(text: string): number | undefined {
-  const value = /^\d+$/.test(text) ? Number(text) : /^(?:0x)?[\da-f]+$/i.test(text) ? Number.parseInt(text, 16) : Number.NaN;
+/** Reads a hexadecimal number, with or without `0x`: the adaptor writes pointers and streams as such; undefined from 2^53 on. */
+function hexOf(text: string): number | undefined {
+  return /^(?:0x)?[\da-f]+$/i.test(text) ? safe(Number.parseInt(text, 16)) : undefined;
+}
+
+function safe(value: number): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined;
 }

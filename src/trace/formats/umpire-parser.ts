@@ -2,7 +2,7 @@ import type { EventBuilder } from '../event-builder.js';
 import { TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
 import { quote } from './integer-scanner.js';
-import { addressIn, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
+import { addressIn, isMissing, type JsonObject, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
 import type { LineParser } from './line-parser.js';
 
 /** Tells whether a line is an event of Umpire. */
@@ -10,9 +10,24 @@ export function isUmpireLine(line: string): boolean {
   return line.startsWith('{') && line.includes('"category"') && line.includes('"name"');
 }
 
+/** A `reallocate` that has begun: its second line tells the new address. */
+interface Reallocation {
+  readonly pointer: number;
+  readonly bytes: number;
+  /** Whether the block is gone already: its address was given to another one meanwhile. */
+  freed: boolean;
+}
+
 /**
  * Reads Umpire's replay: one JSON object a line. Allocations of each allocator are a space of their own, since a pool's
- * first block has the address of the memory below it. Events other than those that allocate, free and release are passed over.
+ * first block has the address of the memory below it.
+ *
+ * `reallocate` stands in two lines, with the size and with the new address. An allocator that makes a new block, copies and
+ * frees the old one logs both in between; one whose resource does it (`realloc`) logs nothing else.
+ * `copy`, `memset`, `coalesce` change nothing that is live, and `move` logs its own `allocate` and `deallocate`. Memory that
+ * is only registered (`register_external_allocation`) is not allocated by Umpire: these events are passed over.
+ *
+ * @see Source: Umpire, ResourceManager.cpp and event/json_file_store.cpp
  */
 export class UmpireParser implements LineParser {
   readonly format = 'umpire';
@@ -22,6 +37,8 @@ export class UmpireParser implements LineParser {
   readonly #tracker: BlockTracker;
   readonly #spaces = new Map<string, number>();
   readonly #managers = new Map<string, number>();
+  /** By allocator, the first that began first. */
+  readonly #reallocations = new Map<string, Reallocation[]>();
   #firstNs: number | undefined;
 
   constructor(events: EventBuilder) {
@@ -44,25 +61,33 @@ export class UmpireParser implements LineParser {
         if (bytes === undefined) return `the size of the allocation is ${shown(numbers, 'size')}, no integer below 2^53`;
         if (pointer === undefined) return `the pointer of the allocation is ${shown(texts, 'pointer')}, no address below 2^53`;
         if (pointer === 0 && bytes > 0) return `an allocation of ${bytes} bytes has no pointer`;
-        this.#enter(textIn(texts, 'allocator_ref'));
+        const allocator = textIn(texts, 'allocator_ref');
+        this.#enter(allocator);
         this.#events.tag = this.#events.strings.idOf(textIn(texts, 'allocation_name'));
+        for (const begun of this.#reallocations.get(allocator) ?? []) begun.freed ||= begun.pointer === pointer;
         this.#tracker.alloc(pointer, bytes, line);
         return undefined;
       }
       case 'deallocate': {
         const pointer = addressIn(texts, 'pointer');
         if (pointer === undefined) return `the pointer of the free is ${shown(texts, 'pointer')}, no address below 2^53`;
-        this.#enter(textIn(texts, 'allocator_ref'));
+        const allocator = textIn(texts, 'allocator_ref');
+        this.#enter(allocator);
+        // The allocator makes the new block itself, and has logged that.
+        this.#takeReallocation(allocator, (begun) => begun.pointer === pointer && !begun.freed);
         this.#tracker.free(pointer, line);
         return undefined;
       }
+      case 'reallocate':
+        return this.#reallocate(event, texts, line);
       case 'release':
         this.#enter(textIn(texts, 'allocator_ref'));
         this.#events.note(TraceKind.cleanup, line);
         return undefined;
       case 'make_allocator':
       case 'make_memory_resource': {
-        const manager = textIn(texts, 'allocator_name') || textIn(texts, 'name');
+        // Older files of this library have the name among the arguments.
+        const manager = textIn(objectIn(event, 'tags'), 'allocator_name') || textIn(texts, 'allocator_name');
         this.#managers.set(textIn(texts, 'allocator_ref'), this.#events.strings.idOf(manager));
         return undefined;
       }
@@ -72,6 +97,43 @@ export class UmpireParser implements LineParser {
       default:
         return undefined;
     }
+  }
+
+  #reallocate(event: JsonObject, texts: JsonObject, line: number): string | undefined {
+    const allocator = textIn(texts, 'allocator_ref');
+    if (isMissing(texts, 'new_ptr')) {
+      const numbers = objectIn(event, 'numeric_args');
+      const bytes = sizeIn(numbers, 'size');
+      const pointer = addressIn(texts, 'current_ptr');
+      if (bytes === undefined) return `the size of the reallocation is ${shown(numbers, 'size')}, no integer below 2^53`;
+      if (pointer === undefined)
+        return `the pointer of the reallocation is ${shown(texts, 'current_ptr')}, no address below 2^53`;
+      // Without a block before it, it is an allocation, which is logged as one.
+      if (pointer === 0) return undefined;
+      const begun = this.#reallocations.get(allocator);
+      const one = { pointer, bytes, freed: false };
+      if (begun === undefined) this.#reallocations.set(allocator, [one]);
+      else begun.push(one);
+      return undefined;
+    }
+    const pointer = addressIn(texts, 'new_ptr');
+    if (pointer === undefined) return `the new pointer of the reallocation is ${shown(texts, 'new_ptr')}, no address below 2^53`;
+    const begun = this.#takeReallocation(allocator, () => true);
+    if (begun === undefined) return undefined;
+    this.#enter(allocator);
+    if (!begun.freed) this.#tracker.free(begun.pointer, line);
+    this.#tracker.alloc(pointer, begun.bytes, line);
+    return undefined;
+  }
+
+  /** Takes the first reallocation of an allocator that a condition holds for. */
+  #takeReallocation(allocator: string, condition: (begun: Reallocation) => boolean): Reallocation | undefined {
+    const begun = this.#reallocations.get(allocator);
+    const at = begun?.findIndex(condition) ?? -1;
+    if (begun === undefined || at < 0) return undefined;
+    const [taken] = begun.splice(at, 1);
+    if (begun.length === 0) this.#reallocations.delete(allocator);
+    return taken;
   }
 
   #tick(timestamp: unknown): void {

@@ -3,6 +3,10 @@ import { BlockAddresses } from './block-addresses.js';
 import { TextOutput } from './text-output.js';
 import type { ByteSink, ColumnName, TraceWriter } from './trace-writer.js';
 
+interface Texts {
+  readonly [key: string]: string;
+}
+
 /** Writes Umpire's replay: one JSON object a line, an allocator for each manager and space. */
 export class UmpireWriter implements TraceWriter {
   readonly format = 'umpire';
@@ -58,14 +62,17 @@ export class UmpireWriter implements TraceWriter {
       reference = hex(this.#allocators.size + 1);
       this.#allocators.set(key, reference);
       const allocator_name = batch.strings.get(manager);
-      this.#add('operation', 'make_allocator', batch.times?.[i] ?? 0, { allocator_ref: reference, allocator_name });
+      this.#add('operation', 'make_allocator', batch.times?.[i] ?? 0, { allocator_ref: reference }, undefined, {
+        allocator_name,
+      });
     }
     return reference;
   }
 
-  #add(category: string, name: string, timestamp: number, string_args: { readonly [key: string]: string }, size?: number): void {
+  #add(category: string, name: string, timestamp: number, string_args: Texts, size?: number, more: Texts = {}): void {
     const numbers = size === undefined ? {} : { numeric_args: { size } };
-    this.#out.add(`${JSON.stringify({ category, name, ...numbers, string_args, tags: { replay: 'true' }, timestamp })}\n`);
+    const tags = { ...more, replay: 'true' };
+    this.#out.add(`${JSON.stringify({ category, name, ...numbers, string_args, tags, timestamp })}\n`);
   }
 }
 
