@@ -1,9 +1,14 @@
 import { idsColumn, numbersColumn } from './event-column.js';
+import { FormatFault } from './formats/format-parser.js';
 import { StringTable } from './string-table.js';
 import { type EventBatch, type EventColumns, NO_SLOT, TRACE_KINDS, TraceKind, type TraceTotals } from './trace-events.js';
 
 const INITIAL_EVENTS = 16_384;
 const INITIAL_SLOTS = 1024;
+/** What a Map by address can hold, freed ones included, which stay in it for a while. */
+export const MAX_LIVE = 8_000_000;
+/** Characters of names, tags and sites. */
+const MAX_CHARACTERS = 2 ** 28;
 
 /**
  * Collects events as columns, gives each live block a slot, and adds up the totals.
@@ -11,7 +16,7 @@ const INITIAL_SLOTS = 1024;
  * Every call is O(1), amortised over the growth of the columns.
  */
 export class EventBuilder implements TraceTotals {
-  readonly strings = new StringTable();
+  readonly strings = new StringTable(MAX_CHARACTERS);
   readonly counts: number[] = new Array<number>(TRACE_KINDS).fill(0);
   liveBlocks = 0;
   peakBlocks = 0;
@@ -82,7 +87,7 @@ export class EventBuilder implements TraceTotals {
   /** The id of a text in {@link strings}; of allocations. */
   site = 0;
 
-  /** Adds an allocation. @returns the slot of its block */
+  /** Adds an allocation. @returns the slot of its block @throws FormatFault when too many blocks are live */
   alloc(bytes: number, line: number, pointer = 0): number {
     const slot = this.#freeCount > 0 ? this.#freeSlots[--this.#freeCount]! : this.#newSlot();
     const slots = this.#sizeOfSlot.length;
@@ -200,6 +205,7 @@ export class EventBuilder implements TraceTotals {
 
   #newSlot(): number {
     const capacity = this.#sizeOfSlot.length;
+    if (this.slotCount === MAX_LIVE) throw new FormatFault(`more than ${MAX_LIVE} blocks are live at once`);
     if (this.slotCount === capacity) {
       const sizes = new Float64Array(capacity * 2);
       sizes.set(this.#sizeOfSlot);

@@ -1,17 +1,32 @@
+import { FormatFault } from './formats/format-parser.js';
+
+const MAX_TEXTS = 2 ** 22;
+
 /** Texts by id and ids by text. Id 0 is the empty text. */
 export class StringTable {
+  readonly #mostCharacters: number;
+  #characters = 0;
   readonly #texts: string[] = [''];
   readonly #ids = new Map<string, number>([['', 0]]);
+
+  /** @param mostCharacters - of all texts together: a small file can unpack to many long ones */
+  constructor(mostCharacters = Number.POSITIVE_INFINITY) {
+    this.#mostCharacters = mostCharacters;
+  }
 
   /** How many texts there are, the empty one included. */
   get size(): number {
     return this.#texts.length;
   }
 
-  /** The id of a text; one that is new gets the next id. Cost: O(length). */
+  /** The id of a text; one that is new gets the next id. Cost: O(length). @throws FormatFault when there are too many */
   idOf(text: string): number {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
+    this.#characters += text.length;
+    if (this.#characters > this.#mostCharacters || this.#texts.length === MAX_TEXTS) {
+      throw new FormatFault(`there are more names and allocation sites than are held: ${this.#texts.length}`);
+    }
     const id = this.#texts.push(text) - 1;
     this.#ids.set(text, id);
     return id;

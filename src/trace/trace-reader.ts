@@ -1,6 +1,10 @@
+import { MemoryError } from '../core/errors.js';
 import { type EventBatch, TraceEvents, type TraceOrigin, type TraceTotals } from './trace-events.js';
 import { TraceParser } from './trace-parser.js';
 import { readChunks } from './trace-source.js';
+
+/** What {@link loadTrace} holds, at 17 to 69 bytes each. */
+const MAX_EVENTS = 100_000_000;
 
 /** How a trace is read. */
 export interface ReadOptions {
@@ -59,14 +63,21 @@ export function readTrace(path: string, options: ReadOptions = {}): AsyncGenerat
 }
 
 /**
- * Reads a whole trace of any format into memory, at 17 bytes an event and more where it has addresses, times or names.
+ * Reads a whole trace of any format into memory, at 17 bytes an event and more where it has addresses, times or names;
+ * at most 100 million events.
  *
  * @throws ERR_MEM_BAD_INPUT with file, place and reason
  */
 export async function loadTrace(path: string, options: ReadOptions = {}): Promise<TraceEvents> {
   const parser = new TraceParser(path);
   const { onProgress } = options;
-  for await (const chunk of readChunks(path, { lineNow: () => parser.line, onProgress })) parser.push(chunk);
+  for await (const chunk of readChunks(path, { lineNow: () => parser.line, onProgress })) {
+    parser.push(chunk);
+    if (parser.events.length > MAX_EVENTS) {
+      const reason = `there are more than ${MAX_EVENTS} events, too many to hold: readTrace streams them`;
+      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: Math.max(0, parser.line - 1), reason });
+    }
+  }
   parser.end();
   return new TraceEvents(parser, parser.events.copy(), parser.events);
 }

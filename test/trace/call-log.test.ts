@@ -161,7 +161,11 @@ describe('parseTrace of a call log', () => {
       ['initialize ', '??'],
       'app.log:2: "??" is no logged call: a line reads a name and integers, each followed by one blank',
     ],
-    ['a log without allocations', ['initialize ', 'shutdown '], 'app.log:2: the file ends here, and there are no allocations in it'],
+    [
+      'a log without allocations',
+      ['initialize ', 'shutdown '],
+      'app.log:2: the file ends here, and there are no allocations in it',
+    ],
   ])('refuses %s', (_, lines, message) => {
     expect(refusal(...lines)).toBe(message);
   });

@@ -66,13 +66,13 @@ const FACTS: { readonly [file: string]: readonly (Partial<ToldEvent> & { kind: T
   ],
   'app.pytorch.pickle': [
     { kind: nativeAlloc, bytes: 2_097_152, pointers: 0x7f0000000000 },
-    { kind: alloc, slot: 0, bytes: 1024, pointers: 0x7f0000000200 },
-    { kind: alloc, slot: 1, bytes: 512, pointers: 0x7f0000000000 },
-    { kind: free, slot: 0, bytes: 1024, pointers: 0x7f0000000200 },
+    { kind: alloc, slot: 0, bytes: 400, pointers: 0x7f0000000000 },
+    { kind: alloc, slot: 1, bytes: 1024, pointers: 0x7f0000000200 },
+    { kind: free, slot: 1, bytes: 1024, pointers: 0x7f0000000200 },
     { kind: nativeAlloc, bytes: 20_971_520, pointers: 0x7f0010000000, times: 10_000 },
     {
       kind: alloc,
-      slot: 0,
+      slot: 1,
       bytes: 4_194_304,
       pointers: 0x7f0010000000,
       times: 10_000,

@@ -240,7 +240,19 @@ sys.stdout.buffer.write(pickle.dumps(value, ${protocol}))`;
     ['an empty stack', bad(0x80, 2, '.'), 'byte 3: there is no value here'],
     ['an unknown number', bad(0x80, 2, 'h', 7, '.'), 'byte 2: there is no value with number 7'],
     ['a text longer than the file', bad(0x80, 2, 'X', 255, 255, 0, 0, 'ab'), 'byte 9: the pickle is cut off'],
-    ['another root', bad(0x80, 2, ']', '.'), 'the pickle is no snapshot: it is no dictionary'],
+    ['another root', bad(0x80, 2, 'N', '.'), 'the pickle is no snapshot: it is no dictionary and no list'],
+    [
+      'a number that no value can have',
+      bad(0x80, 2, '}r', 255, 255, 255, 255, '.'),
+      'byte 3: 4294967295 is no number of a value',
+    ],
+    ['an empty list of segments', bad(0x80, 2, ']', '.'), 'there are no allocations in its 0 segments and 0 entries'],
+    ['values that lie deep', bad(0x80, 2, '('.repeat(300), '.'), 'byte 258: values lie more than 256 deep'],
+    [
+      'what unpacks to much more than its bytes',
+      bad(0x80, 2, '}'.repeat(100_000)),
+      'byte 7276: there are more than 7274 lists and dictionaries, too many for a snapshot of its size',
+    ],
     ['no traces', bad(0x80, 2, '}X', 8, 0, 0, 0, 'segments', ']', 's.'), 'the pickle is no snapshot: it has no "device_traces"'],
   ])('refuses %s', (_, bytes, reason) => {
     expect(() => parseTrace(bytes, 'x.pickle')).toThrow(`x.pickle: ${reason}`);
@@ -252,7 +264,7 @@ sys.stdout.buffer.write(pickle.dumps(value, ${protocol}))`;
     const trace = `]q\u0002(}q\u0001${'h\u0001'.repeat(999)}e`;
     const pickle = `}(${text('device_traces')}](${trace}${'h\u0002'.repeat(999)}e${text('segments')}]u.`;
     expect(() => parseTrace(Buffer.from(`\u0080\u0002${pickle}`, 'latin1'), 'x.pickle')).toThrow(
-      'the pickle names the same values over and over',
+      'entry 45 of device 4: the pickle names the same values over and over',
     );
   });
 });

@@ -8,6 +8,7 @@ const BLANK = 0x20;
 const HEADER = /^#alloctrace v1 (\S(?:.*\S)?)$/;
 const FREED = -1;
 const INITIAL_IDS = 16_384;
+const MAX_IDS = 2 ** 28;
 
 /** Tells whether a line is, or means to be, an allocation trace's first. */
 export function isAllocTraceHeader(line: string): boolean {
@@ -55,6 +56,7 @@ export class AllocTraceParser implements LineParser {
       return id < this.#nextId ? `id ${id} was allocated before` : `id ${id} does not count up: ${this.#nextId} comes next`;
     }
     if (id === this.#slotOfId.length) {
+      if (id === MAX_IDS) return `there are more than ${MAX_IDS} allocations, each of which takes 4 bytes to follow`;
       const larger = new Int32Array(id * 2);
       larger.set(this.#slotOfId);
       this.#slotOfId = larger;

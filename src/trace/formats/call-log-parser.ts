@@ -1,4 +1,4 @@
-import type { EventBuilder } from '../event-builder.js';
+import { type EventBuilder, MAX_LIVE } from '../event-builder.js';
 import { TraceKind } from '../trace-events.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
 import type { LineParser } from './line-parser.js';
@@ -69,6 +69,7 @@ export class CallLogParser implements LineParser {
       case 'userLock':
         return this.#userLock(first);
       case 'nativeAlloc':
+        if (this.#segments.live === MAX_LIVE) return `more than ${MAX_LIVE} segments are live at once`;
         this.#segments.add(second, first);
         this.#events.nativeAlloc(first, line, second);
         return undefined;

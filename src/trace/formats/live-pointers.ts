@@ -18,6 +18,11 @@ export class LivePointers {
     return this.#slots.get(ptr) === FREED;
   }
 
+  /** How many pointers are live. */
+  get live(): number {
+    return this.#live;
+  }
+
   add(ptr: number, slot: number): void {
     this.#slots.set(ptr, slot);
     this.#live++;

@@ -47,21 +47,33 @@ const BINGET = 0x68;
 const LONG_BINGET = 0x6a;
 
 const MAX_TEXT_BYTES = 2 ** 24;
+/** Lists and dictionaries take some 60 bytes each, and one byte makes one: snapshots have 25 bytes and more for each. */
+const MAX_CONTAINERS = 2 ** 23;
+const LEAST_CONTAINER_BYTES = 16;
+const SPARE_CONTAINERS = 1024;
+/** Instructions that push a value, take one or two bytes, and 8 in memory. */
+const MAX_VALUES = 2 ** 26;
+/** Marks within marks; a snapshot has 8. */
+const MAX_DEPTH = 256;
 
 /**
  * Reads a pickle of plain data: texts, numbers, lists, tuples and dictionaries. It knows no instruction that names, makes or
  * calls anything, so reading executes nothing; a pickle with such an instruction is refused.
- * Memory: proportional to the bytes.
+ * Memory: some 16 times the bytes at most, and 2 GiB; what would take more is refused.
  */
 export class PickleReader {
   readonly #bytes: Buffer;
   readonly #stack: PickleValue[] = [];
   readonly #marks: number[] = [];
-  readonly #memo = new Map<number, PickleValue>();
+  readonly #memo: PickleValue[] = [];
+  readonly #mostContainers: number;
+  #containers = 0;
+  #values = 0;
   #at = 0;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
+    this.#mostContainers = Math.min(MAX_CONTAINERS, SPARE_CONTAINERS + bytes.length / LEAST_CONTAINER_BYTES);
   }
 
   /** @throws FormatFault with the byte of what is wrong */
@@ -70,6 +82,7 @@ export class PickleReader {
       const start = this.#at;
       const opcode = this.#uint(1);
       if (opcode === STOP) return this.#pop();
+      if (++this.#values > MAX_VALUES) throw this.#fault(start, `there are more than ${MAX_VALUES} values`);
       this.#step(opcode, start);
     }
   }
@@ -84,7 +97,7 @@ export class PickleReader {
         this.#take(8);
         break;
       case MARK:
-        this.#marks.push(stack.length);
+        if (this.#marks.push(stack.length) > MAX_DEPTH) throw this.#fault(start, `values lie more than ${MAX_DEPTH} deep`);
         break;
       case POP:
         this.#pop();
@@ -134,11 +147,11 @@ export class PickleReader {
         break;
       case EMPTY_LIST:
       case EMPTY_TUPLE:
-        stack.push([]);
+        stack.push(this.#container([], start));
         break;
       case LIST:
       case TUPLE:
-        stack.push(this.#popToMark());
+        stack.push(this.#container(this.#popToMark(), start));
         break;
       case APPEND: {
         const value = this.#pop();
@@ -152,11 +165,11 @@ export class PickleReader {
         break;
       }
       case EMPTY_DICT:
-        stack.push({});
+        stack.push(this.#container({}, start));
         break;
       case DICT: {
         const pairs = this.#popToMark();
-        stack.push({});
+        stack.push(this.#container({}, start));
         this.#setItems(pairs, start);
         break;
       }
@@ -173,17 +186,17 @@ export class PickleReader {
       case TUPLE3: {
         const values: PickleValue[] = [];
         for (let i = opcode - TUPLE1; i >= 0; i--) values[i] = this.#pop();
-        stack.push(values);
+        stack.push(this.#container(values, start));
         break;
       }
       case BINPUT:
-        this.#memo.set(this.#uint(1), this.#top());
+        this.#remember(this.#uint(1), start);
         break;
       case LONG_BINPUT:
-        this.#memo.set(this.#uint(4), this.#top());
+        this.#remember(this.#uint(4), start);
         break;
       case MEMOIZE:
-        this.#memo.set(this.#memo.size, this.#top());
+        this.#remember(this.#memo.length, start);
         break;
       case BINGET:
         stack.push(this.#recall(this.#uint(1), start));
@@ -194,6 +207,14 @@ export class PickleReader {
       default:
         throw this.#fault(start, `the instruction 0x${opcode.toString(16)} builds no plain data, and is not executed`);
     }
+  }
+
+  #container<T extends PickleValue>(value: T, start: number): T {
+    if (++this.#containers <= this.#mostContainers) return value;
+    throw this.#fault(
+      start,
+      `there are more than ${this.#containers - 1} lists and dictionaries, too many for a snapshot of its size`,
+    );
   }
 
   #take(length: number): Buffer {
@@ -240,7 +261,9 @@ export class PickleReader {
   #popToMark(): PickleValue[] {
     const mark = this.#marks.pop();
     if (mark === undefined) throw this.#fault(this.#at, 'there is no mark here');
-    return this.#stack.splice(mark);
+    const values = this.#stack.slice(mark);
+    this.#stack.length = mark;
+    return values;
   }
 
   #list(start: number): PickleValue[] {
@@ -262,8 +285,14 @@ export class PickleReader {
     }
   }
 
+  /** Writers number values in order; a few old ones leave numbers out. */
+  #remember(index: number, start: number): void {
+    if (index > this.#values) throw this.#fault(start, `${index} is no number of a value: ${this.#values} came before it`);
+    this.#memo[index] = this.#top();
+  }
+
   #recall(index: number, start: number): PickleValue {
-    const value = this.#memo.get(index);
+    const value = this.#memo[index];
     if (value === undefined) throw this.#fault(start, `there is no value with number ${index}`);
     return value;
   }

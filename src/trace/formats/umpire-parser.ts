@@ -1,9 +1,14 @@
 import type { EventBuilder } from '../event-builder.js';
 import { TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
+import { FormatFault } from './format-parser.js';
 import { quote } from './integer-scanner.js';
 import { addressIn, isMissing, type JsonObject, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
 import type { LineParser } from './line-parser.js';
+
+/** Reallocations of one allocator that run at once, each on a thread; older ones have failed. */
+const MAX_BEGUN = 64;
+const MAX_ALLOCATORS = 2 ** 16;
 
 /** Tells whether a line is an event of Umpire. */
 export function isUmpireLine(line: string): boolean {
@@ -37,7 +42,7 @@ export class UmpireParser implements LineParser {
   readonly #tracker: BlockTracker;
   readonly #spaces = new Map<string, number>();
   readonly #managers = new Map<string, number>();
-  /** By allocator, the first that began first. */
+  /** By allocator, the last that began last. One that failed has no second line. */
   readonly #reallocations = new Map<string, Reallocation[]>();
   #firstNs: number | undefined;
 
@@ -89,7 +94,7 @@ export class UmpireParser implements LineParser {
         // Older files of this library have the name among the arguments.
         const manager = textIn(objectIn(event, 'tags'), 'allocator_name') || textIn(texts, 'allocator_name');
         this.#managers.set(textIn(texts, 'allocator_ref'), this.#events.strings.idOf(manager));
-        return undefined;
+        return this.#managers.size > MAX_ALLOCATORS ? `there are more than ${MAX_ALLOCATORS} allocators` : undefined;
       }
       case 'program':
         this.name = textIn(texts, 'program') || undefined;
@@ -110,15 +115,15 @@ export class UmpireParser implements LineParser {
         return `the pointer of the reallocation is ${shown(texts, 'current_ptr')}, no address below 2^53`;
       // Without a block before it, it is an allocation, which is logged as one.
       if (pointer === 0) return undefined;
-      const begun = this.#reallocations.get(allocator);
-      const one = { pointer, bytes, freed: false };
-      if (begun === undefined) this.#reallocations.set(allocator, [one]);
-      else begun.push(one);
+      const begun = this.#reallocations.get(allocator) ?? [];
+      if (begun.push({ pointer, bytes, freed: false }) > MAX_BEGUN) begun.shift();
+      this.#reallocations.set(allocator, begun);
       return undefined;
     }
     const pointer = addressIn(texts, 'new_ptr');
     if (pointer === undefined) return `the new pointer of the reallocation is ${shown(texts, 'new_ptr')}, no address below 2^53`;
-    const begun = this.#takeReallocation(allocator, () => true);
+    const begun =
+      this.#takeReallocation(allocator, (one) => one.pointer === pointer) ?? this.#takeReallocation(allocator, () => true);
     if (begun === undefined) return undefined;
     this.#enter(allocator);
     if (!begun.freed) this.#tracker.free(begun.pointer, line);
@@ -126,10 +131,10 @@ export class UmpireParser implements LineParser {
     return undefined;
   }
 
-  /** Takes the first reallocation of an allocator that a condition holds for. */
+  /** Takes the last reallocation of an allocator that a condition holds for. */
   #takeReallocation(allocator: string, condition: (begun: Reallocation) => boolean): Reallocation | undefined {
     const begun = this.#reallocations.get(allocator);
-    const at = begun?.findIndex(condition) ?? -1;
+    const at = begun?.findLastIndex(condition) ?? -1;
     if (begun === undefined || at < 0) return undefined;
     const [taken] = begun.splice(at, 1);
     if (begun.length === 0) this.#reallocations.delete(allocator);
@@ -148,6 +153,7 @@ export class UmpireParser implements LineParser {
   #enter(allocator: string): void {
     let space = this.#spaces.get(allocator);
     if (space === undefined) {
+      if (this.#spaces.size === MAX_ALLOCATORS) throw new FormatFault(`there are more than ${MAX_ALLOCATORS} allocators`);
       space = this.#spaces.size === 0 ? 0 : this.#events.strings.idOf(allocator);
       this.#spaces.set(allocator, space);
     }

@@ -1,0 +1,191 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { PickleReader, type PickleValue } from '../../src/trace/formats/pickle-reader.js';
+import { PickleWriter } from '../../src/trace/formats/pickle-writer.js';
+import { loadTrace, parseTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+/** Recorded by PyTorch on a card; not part of the package. */
+const REAL = join(import.meta.dirname, '../../../shared/snapshots');
+
+/** Pickles plain data. */
+function pickled(value: unknown): Buffer {
+  const chunks: Buffer[] = [];
+  const pickle = new PickleWriter({ write: (chunk) => chunks.push(Buffer.from(chunk as Uint8Array)) });
+  const put = (one: unknown): void => {
+    if (typeof one === 'string') pickle.text(one);
+    // Inactive blocks of PyTorch have sizes of 2^64 - 1 that nobody asked for.
+    else if (typeof one === 'number') pickle.integer(Number.isSafeInteger(one) ? one : 0);
+    else if (typeof one === 'boolean') pickle.boolean(one);
+    else if (Array.isArray(one)) {
+      pickle.emptyList();
+      pickle.mark();
+      one.forEach(put);
+      pickle.appends();
+    } else {
+      pickle.emptyDictionary();
+      pickle.mark();
+      for (const [key, item] of Object.entries(one as object)) {
+        pickle.key(key);
+        put(item);
+      }
+      pickle.setItems();
+    }
+  };
+  put(value);
+  pickle.stop();
+  return Buffer.concat(chunks);
+}
+
+interface Segment {
+  readonly total_size: number;
+  readonly requested_size: number;
+  readonly blocks: { readonly state: string }[];
+}
+
+/** `reserved >= live` at every event, and the sums that are reserved and live at the end. */
+function followed(events: TraceEvents): { reserved: number; live: number } {
+  let [reserved, live] = [0, 0];
+  for (let i = 0; i < events.length; i++) {
+    const kind = events.kindOf(i);
+    const bytes = events.bytesOf(i);
+    if (kind === TraceKind.nativeAlloc) reserved += bytes;
+    else if (kind === TraceKind.nativeFree) reserved -= bytes;
+    else if (kind === TraceKind.alloc) live += bytes;
+    else if (kind === TraceKind.free) live -= bytes;
+    if (live > reserved) throw new Error(`event ${i}: ${live} bytes live in ${reserved} reserved`);
+  }
+  return { reserved, live };
+}
+
+function checkState(pickle: Buffer): TraceEvents {
+  const root = new PickleReader(pickle).read() as unknown as { segments: Segment[] } | Segment[];
+  const segments = Array.isArray(root) ? root : root.segments;
+  const events = parseTrace(pickle, 'x.pickle');
+  const sum = (of: (segment: Segment) => number) => segments.reduce((total, segment) => total + of(segment), 0);
+  expect(followed(events)).toEqual({ reserved: sum((s) => s.total_size), live: sum((s) => s.requested_size) });
+  expect(events.liveBlocks).toBe(sum((s) => s.blocks.filter(({ state }) => state === 'active_allocated').length));
+  expect(events.unknownFrees).toBe(0);
+  return events;
+}
+
+const block = (address: number, size: number, requested_size = 0) => ({
+  address,
+  size,
+  requested_size,
+  state: requested_size > 0 ? 'active_allocated' : 'inactive',
+  frames: [],
+});
+const segment = (address: number, is_expandable: boolean, blocks: ReturnType<typeof block>[]) => ({
+  device: 0,
+  address,
+  total_size: blocks.reduce((sum, { size }) => sum + size, 0),
+  requested_size: blocks.reduce((sum, one) => sum + one.requested_size, 0),
+  stream: 0,
+  segment_type: 'large',
+  is_expandable,
+  frames: [],
+  blocks,
+});
+const entry = (action: string, addr: number, size: number) => ({ action, addr, size, stream: 0, time_us: 5, frames: [] });
+
+describe('the state before the history of a snapshot', () => {
+  test.each([false, true])('is what the segments say where there is no history (expandable: %s)', (expandable) => {
+    const segments = [segment(2 ** 40, expandable, [block(2 ** 40, 4 * MiB, 4 * MiB - 100), block(2 ** 40 + 4 * MiB, 36 * MiB)])];
+    const events = checkState(pickled({ segments, device_traces: [[]] }));
+    expect([events.peakReservedBytes, events.liveBytes]).toEqual([40 * MiB, 4 * MiB - 100]);
+  });
+
+  test('is that of a bare list of segments, as torch.cuda.memory_snapshot gives it', () => {
+    const segments = [segment(2 ** 40, false, [block(2 ** 40, 4 * MiB, 4 * MiB), block(2 ** 40 + 4 * MiB, 16 * MiB)])];
+    const events = checkState(pickled(segments));
+    expect([events.peakReservedBytes, events.liveBytes, events.liveBlocks]).toEqual([20 * MiB, 4 * MiB, 1]);
+  });
+
+  test('takes addresses and requested sizes that old snapshots leave out from the blocks before', () => {
+    const blocks = [
+      { size: MiB, state: 'active_allocated' },
+      { size: MiB, state: 'active_allocated', requested_size: 5 },
+    ];
+    const old = { device: 0, address: 2 ** 40, total_size: 2 * MiB, blocks };
+    const events = parseTrace(pickled([old]), 'x');
+    expect([events.pointerOf(1), events.bytesOf(1), events.pointerOf(2), events.bytesOf(2)]).toEqual([
+      2 ** 40,
+      MiB,
+      2 ** 40 + MiB,
+      5,
+    ]);
+  });
+
+  test('holds what an expandable segment unmapped in the history, and not what it mapped', () => {
+    const at = 2 ** 40;
+    const segments = [segment(at, true, [block(at, 20 * MiB, 9), block(at + 20 * MiB, 40 * MiB, 8)])];
+    const history = [
+      entry('segment_unmap', at + 60 * MiB, 20 * MiB),
+      entry('segment_unmap', at + 20 * MiB, 20 * MiB),
+      entry('segment_map', at + 20 * MiB, 20 * MiB),
+      entry('alloc', at + 20 * MiB, 8),
+    ];
+    const events = checkState(pickled({ segments, device_traces: [history] }));
+    expect(events.kindOf(0)).toBe(TraceKind.nativeAlloc);
+    expect([events.pointerOf(0), events.bytesOf(0)]).toEqual([at, 80 * MiB]);
+    expect(events.peakReservedBytes).toBe(80 * MiB);
+  });
+
+  test('keeps native calls apart whose memory touches', () => {
+    const segments = [0, 1].map((i) => segment(2 ** 40 + i * 2 * MiB, false, [block(2 ** 40 + i * 2 * MiB, 2 * MiB, 7)]));
+    const history = [entry('segment_free', 2 ** 40 + 4 * MiB, 2 * MiB)];
+    const events = checkState(pickled({ segments, device_traces: [history] }));
+    expect([0, 1, 2].map((i) => events.bytesOf(i))).toEqual([2 * MiB, 2 * MiB, 2 * MiB]);
+    expect(events.count(TraceKind.nativeAlloc)).toBe(3);
+  });
+
+  test('names the block that is wrong', () => {
+    const wrong = { ...segment(2 ** 40, false, [block(2 ** 40, -5, 1)]), total_size: 5 };
+    expect(() => parseTrace(pickled([wrong]), 'x')).toThrow('x: block 0 of segment 0: "size" is no integer below 2^53');
+  });
+});
+
+describe.skipIf(!existsSync(REAL))('the snapshots of PyTorch on a card', () => {
+  const files = existsSync(REAL)
+    ? (readdirSync(REAL, { recursive: true }) as string[]).filter((name) => name.endsWith('.pickle.gz')).sort()
+    : [];
+  const reports = new Map(
+    files
+      .filter((name) => !name.startsWith('pools') && !name.includes('-'))
+      .flatMap((name) => JSON.parse(readFileSync(join(REAL, name.replace('.pickle.gz', '.json')), 'utf8')) as Row[])
+      .map((row) => [row.snapshot, row]),
+  );
+  interface Row {
+    readonly snapshot?: string;
+    readonly peakReserved: number;
+    readonly peakRequested: number;
+    readonly ooms: number;
+  }
+
+  test.each(files)('%s adds up to its own segments, and to what PyTorch reported', async (name) => {
+    const events = checkState(gunzipSync(readFileSync(join(REAL, name))));
+    const row = reports.get(name);
+    if (row !== undefined) {
+      expect([events.peakReservedBytes, events.peakLiveBytes]).toEqual([row.peakReserved, row.peakRequested]);
+      expect(events.count(TraceKind.outOfMemory)).toBe(row.ooms);
+    }
+    expect((await loadTrace(join(REAL, name))).length).toBe(events.length);
+  });
+
+  test.each(files.filter((name) => !name.includes('mb')))('%s adds up when its history begins anywhere', (name) => {
+    const root = new PickleReader(gunzipSync(readFileSync(join(REAL, name)))).read() as { [key: string]: PickleValue };
+    const [history] = root['device_traces'] as PickleValue[][];
+    const part = history!.slice(-150);
+    fc.assert(
+      fc.property(fc.nat(part.length), (from) => {
+        checkState(pickled({ segments: root['segments'], device_traces: [part.slice(from)] }));
+      }),
+      { numRuns: 3 },
+    );
+  });
+});
