@@ -2,12 +2,15 @@ import type { Command } from 'commander';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
 import { formatBytes } from '../core/units.js';
+import type { ModelPart } from '../model/files/model-part.js';
 import type { LayerUsage } from '../model/loader/model-layers.js';
-import { ModelLoader } from '../model/loader/model-loader.js';
+import type { LoadProgress } from '../model/loader/model-loader.js';
+import { ModelSet } from '../model/loader/model-set.js';
 import { estimateModelMemory, type MemoryEstimate } from '../model/sizing/estimate-model-memory.js';
 import { type FitProposal, fitToMemory } from '../model/sizing/fit-to-memory.js';
 import { hparamsOf } from '../model/sizing/model-hparams.js';
 import type { MemoryUsage } from '../model/tensors/memory-usage.js';
+import type { TensorManager } from '../model/tensors/tensor-manager.js';
 import '../defaults.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { parseSize } from './arguments.js';
@@ -25,9 +28,15 @@ interface Report {
   readonly path: string;
   readonly format: string;
   readonly fileBytes: number;
+  /** How many files that is. */
+  readonly files: number;
+  /** Which part of a model the file is, when others are missing; null for a whole one. */
+  readonly part: ModelPart | null;
+  /** The names of the other parts that are not there. */
+  readonly missing: readonly string[];
   readonly usage: MemoryUsage;
   readonly layers: readonly LayerUsage[];
-  /** Null when the file does not tell its hyper-parameters. */
+  /** Null when the file does not tell its hyper-parameters, or is not all of the model. */
   readonly estimate: MemoryEstimate | null;
   readonly fit: FitProposal | null;
   /** Null unless it was asked for. */
@@ -37,7 +46,7 @@ interface Report {
 /** Adds what `stowage model` takes. */
 export function addModelCommand(command: Command): void {
   command
-    .argument('<file>', 'a model; its description is checked, its data is not read')
+    .argument('<file>', 'a model, any part of one, or model.safetensors.index.json; its data is not read')
     .option('-m, --memory <size>', 'fit it into so much, a GPU say, such as 8GiB (default: what this machine has available)')
     .option('--load', 'load all of it into memory, with a progress bar, and say how long that took')
     .option('--json', 'print JSON instead of tables')
@@ -54,33 +63,40 @@ export function addModelCommand(command: Command): void {
 }
 
 async function examine(path: string, memoryBytes: number, load: boolean): Promise<Report> {
-  using loader = await ModelLoader.open(path);
-  const { model } = loader;
-  const hparams = hparamsOf(model);
+  using set = await ModelSet.open(path);
+  const hparams = hparamsOf(set);
   return {
     path,
-    format: model.format,
-    fileBytes: model.fileBytes,
-    usage: loader.usage(),
-    layers: loader.usageByLayer(),
+    format: set.format,
+    fileBytes: set.fileBytes,
+    files: set.loaders.length,
+    part: set.part ?? null,
+    missing: set.missing,
+    usage: set.usage(),
+    layers: set.usageByLayer(),
     estimate: hparams === undefined ? null : estimateModelMemory(hparams),
     fit: hparams === undefined ? null : fitToMemory(hparams, memoryBytes),
-    loadMs: load ? await timeLoad(loader) : null,
+    loadMs: load ? await timeLoad(set) : null,
   };
 }
 
-async function timeLoad(loader: ModelLoader): Promise<number> {
+async function timeLoad(set: ModelSet): Promise<number> {
   using runtime = new MemoryRuntime(new CpuDevice());
   const progress = createProgress('loading', 'bytes');
+  const total = set.usage().bytes;
   const start = performance.now();
+  const loaded: TensorManager[] = [];
   try {
-    using _loaded = await loader.load({
-      runtime,
-      onProgress: ({ doneBytes, totalBytes }) => progress.report(doneBytes, totalBytes),
-    });
+    let before = 0;
+    for (const loader of set.loaders) {
+      const onProgress = ({ doneBytes }: LoadProgress) => progress.report(before + doneBytes, total);
+      loaded.push(await loader.load({ runtime, onProgress }));
+      before += loader.usage().bytes;
+    }
     return performance.now() - start;
   } finally {
     progress.stop();
+    for (const tensors of loaded) tensors.dispose();
   }
 }
 
@@ -89,7 +105,8 @@ function availableBytes(): number {
   return Math.floor(Math.min(process.availableMemory(), maxMemoryBytes()));
 }
 
-function text({ path, format, fileBytes, usage, layers, estimate, fit, loadMs }: Report): string {
+function text(report: Report): string {
+  const { path, format, fileBytes, files, usage, layers, estimate, fit, loadMs } = report;
   const types = usage.byDType.map(({ dtype, tensors, bytes, share }) => [
     dtype,
     `${tensors}`,
@@ -109,16 +126,25 @@ function text({ path, format, fileBytes, usage, layers, estimate, fit, loadMs }:
     { heading: last, align: 'left' as const },
   ];
   return [
-    `${path}: ${format}, ${formatBytes(fileBytes)}, ${usage.tensors} tensors of ${formatBytes(usage.bytes)}`,
+    `${path}: ${format}, ${files > 1 ? `${files} files of ` : ''}${formatBytes(fileBytes)}, ${usage.tensors} tensors of ${formatBytes(usage.bytes)}`,
     '',
     ...layOut(columns('type', 'share'), types),
     '',
     ...layOut(columns('layer', 'types'), rows),
     '',
-    ...(estimate === null || fit === null ? ['the file names no hyper-parameters to fit it by'] : fitLines(estimate, fit)),
+    ...(estimate === null || fit === null ? [whyNoFit(report)] : fitLines(estimate, fit)),
     ...(loadMs === null ? [] : ['', `loaded in ${loadMs.toFixed(0)} ms`]),
     '',
   ].join('\n');
+}
+
+function whyNoFit({ part, missing, usage }: Report): string {
+  if (part !== null) {
+    const others = missing.length > 0 ? `${missing.join(', ')} not found` : 'its name does not tell where the others are';
+    return `this is part ${part.number} of ${part.count} of a model, and nothing can be said of a fit: ${others}`;
+  }
+  if (usage.tensors === 0) return 'the file has no tensors, a vocabulary alone say: there is nothing to fit';
+  return 'the file names no hyper-parameters to fit it by';
 }
 
 function fitLines(estimate: MemoryEstimate, fit: FitProposal): string[] {

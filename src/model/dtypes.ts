@@ -45,6 +45,8 @@ export type DTypeName =
   | 'f8_e4m3'
   | 'f8_e5m2'
   | 'f8_e8m0'
+  | 'f8_e4m3fnuz'
+  | 'f8_e5m2fnuz'
   | 'f6_e2m3'
   | 'f6_e3m2'
   | 'f4'
@@ -77,7 +79,8 @@ export interface ElementArrayClass {
  * in the block. A block's elements are neighbours in the innermost dimension.
  */
 export interface DType {
-  readonly name: DTypeName;
+  /** Of a type that is not known here, the name that its file has for it. */
+  readonly name: DTypeName | (string & {});
   readonly blockElements: number;
   readonly blockBytes: number;
   /** The number in ggml's `ggml_type` and so in GGUF files; undefined where ggml has no such type. */
@@ -143,6 +146,8 @@ const ROWS: Readonly<Record<DTypeName, Row>> = {
   f8_e4m3: { elements: 1, bytes: 1, safetensors: 'F8_E4M3', array: Uint8Array },
   f8_e5m2: { elements: 1, bytes: 1, safetensors: 'F8_E5M2', array: Uint8Array },
   f8_e8m0: { elements: 1, bytes: 1, safetensors: 'F8_E8M0', array: Uint8Array },
+  f8_e4m3fnuz: { elements: 1, bytes: 1, safetensors: 'F8_E4M3FNUZ', array: Uint8Array },
+  f8_e5m2fnuz: { elements: 1, bytes: 1, safetensors: 'F8_E5M2FNUZ', array: Uint8Array },
   f6_e2m3: { elements: 4, bytes: 3, safetensors: 'F6_E2M3' },
   f6_e3m2: { elements: 4, bytes: 3, safetensors: 'F6_E3M2' },
   f4: { elements: 2, bytes: 1, safetensors: 'F4' },
@@ -151,7 +156,7 @@ const ROWS: Readonly<Record<DTypeName, Row>> = {
 
 /** Every element type by its name. */
 export const DTYPES: Readonly<Record<DTypeName, DType>> = Object.fromEntries(
-  Object.entries(ROWS).map(([name, row]) => [name, dtypeOf(name as DTypeName, row)]),
+  Object.entries(ROWS).map(([name, row]) => [name, dtypeOf(name, row)]),
 ) as Record<DTypeName, DType>;
 
 const BY_GGML = new Map(Object.values(DTYPES).map((dtype) => [dtype.ggmlType, dtype]));
@@ -180,7 +185,26 @@ export function dtypeOfSafetensors(name: string): DType | undefined {
   return BY_SAFETENSORS.get(name);
 }
 
-function dtypeOf(name: DTypeName, row: Row): DType {
+/**
+ * Makes a type of a safetensors file that is not known here, by its sizes: elements are bytes, and nothing shows them.
+ *
+ * @param elements - of a tensor of the type, and `bytes` what its data takes
+ */
+export function unknownDType(safetensorsName: string, elements: number, bytes: number): DType {
+  // Without elements, or with no whole number of bytes for one, the fewest that go together are a block.
+  const parts = greatestCommonDivisor(elements, bytes);
+  return dtypeOf(safetensorsName, {
+    elements: Math.max(1, elements / parts || 1),
+    bytes: Math.max(1, bytes / parts || 1),
+    safetensors: safetensorsName,
+  });
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+function dtypeOf(name: string, row: Row): DType {
   return Object.freeze({
     name,
     blockElements: row.elements,

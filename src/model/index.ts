@@ -9,6 +9,7 @@ export { CONTEXT_ALIGNMENT, type ContextObject, OBJECT_HEADER_BYTES, type Object
 export type { Scratch } from './context/scratch-memory.js';
 export * from './dtypes.js';
 export type { MetadataValue, ModelDescription, ModelFormat, ModelTensor } from './files/model-description.js';
+export type { ModelPart } from './files/model-part.js';
 export { readModel } from './files/read-model.js';
 export { GraphAllocator } from './graph/graph-allocator.js';
 export { type GraphNode, type GraphPlan, planGraph } from './graph/graph-plan.js';
@@ -17,6 +18,7 @@ export { type Placement, type PlacementOptions, placeLifetimes } from './graph/p
 export { MappedFileDevice, MappedPart, MappedTensor } from './loader/mapped-tensor.js';
 export { analyzeLayers, type LayerUsage, layerOf, type ModelLayer } from './loader/model-layers.js';
 export { type LoadOptions, type LoadProgress, ModelLoader, type ModelLoaderOptions } from './loader/model-loader.js';
+export { ModelSet } from './loader/model-set.js';
 export { MappedFile, type MappedFileOptions } from './mapped-file.js';
 export * from './shapes.js';
 export {
@@ -27,7 +29,7 @@ export {
   type RunSettings,
 } from './sizing/estimate-model-memory.js';
 export { type FitProposal, type FitSettings, type FitStep, fitToMemory } from './sizing/fit-to-memory.js';
-export { hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
+export { type DescribedModel, hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
 export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
 export { MemoryPart } from './tensors/memory-part.js';

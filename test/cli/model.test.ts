@@ -36,6 +36,36 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('stowage model', () => {
+  test('says that a file is a part whose others are missing, and gives no fit', () => {
+    const part = join(folder, 'big-00001-of-00003.gguf');
+    writeFileSync(
+      part,
+      ggufBytes({
+        metadata: [
+          ['general.architecture', { type: 8, value: 'llama' }],
+          ['llama.embedding_length', u32(8192)],
+          ['llama.block_count', u32(80)],
+          ['llama.feed_forward_length', u32(28_672)],
+          ['llama.vocab_size', u32(32_000)],
+          ['split.no', u32(0)],
+          ['split.count', u32(3)],
+        ],
+      }),
+    );
+    const { code, stdout } = stowage(['model', part]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(
+      'this is part 1 of 3 of a model, and nothing can be said of a fit: ' +
+        'big-00002-of-00003.gguf, big-00003-of-00003.gguf not found',
+    );
+    expect(stdout).not.toContain('it fits');
+    expect(JSON.parse(stowage(['model', part, '--json']).stdout)).toMatchObject({
+      part: { number: 1, count: 3 },
+      estimate: null,
+      fit: null,
+    });
+  });
+
   test('prints what the model takes by type and layer, and that it fits this machine', () => {
     const { code, stdout, stderr } = stowage(['model', gguf, '--load']);
     expect([code, stderr]).toEqual([0, '']);

@@ -163,6 +163,16 @@ describe('readModel', () => {
       });
     });
 
+    test('refuses an array of more elements than are read', async () => {
+      const bytes = ggufBytes(metadata('many', { type: 9, itemType: 7, items: [u32(0)] }));
+      // The length of the array stands 8 bytes before its element; there is room for so many.
+      const at = bytes.indexOf('many') + 4 + 4 + 4;
+      bytes.writeBigUInt64LE(2n ** 23n + 1n, at);
+      await expect(read(Buffer.concat([bytes, Buffer.alloc(2 ** 23)]))).rejects.toThrow(
+        /metadata "many" has 8388609 elements, at most 8388608 are read in all arrays together/,
+      );
+    });
+
     test('refuses a file that was cut off anywhere', async () => {
       const bytes = ggufBytes(GGUF);
       for (let length = 1; length < bytes.length; length += 7) {
@@ -194,8 +204,16 @@ describe('readModel', () => {
       ['metadata that is none', { __metadata__: 5 }, 0, /__metadata__ is no JSON object/],
       ['metadata that is no text', { __metadata__: { a: 5 } }, 0, /__metadata__ "a" is no string/],
       ['a tensor that is none', { a: null }, 0, /tensor "a" is no JSON object/],
-      ['an unknown dtype', a({ dtype: 'F31' }), 24, /tensor "a": its dtype "F31" is none that is known/],
-      ['a dtype that is none', a({ dtype: 7 }), 24, /tensor "a": its dtype 7/],
+      ['a dtype that is none', a({ dtype: 7 }), 24, /tensor "a": its dtype is no text/],
+      ['an unknown dtype of a negative size', a({ dtype: 'F31', data_offsets: [24, 0] }), 24, /tensor "a": its data has no size/],
+      [
+        'an unknown dtype of two sizes',
+        { ...a({ dtype: 'F31' }), b: { dtype: 'F31', shape: [2], data_offsets: [24, 26] } },
+        26,
+        /tensor "b": its data_offsets span 2 bytes, its shape needs 8|tensor "b": its data of 8 bytes/,
+      ],
+      ['deep nesting', `{"a":${'['.repeat(1000)}`, 0, /its header nests lists and objects more than 16 deep at byte 20/],
+      ['many empty objects', `[${'{},'.repeat(1000)}0]`, 0, /its header has too many lists and objects for its size at byte \d+/],
       ['a negative size', a({ shape: [-2, 3] }), 24, /tensor "a": its shape is no list of sizes/],
       ['a size that is text', a({ shape: ['2', 3] }), 24, /its shape/],
       ['a huge shape', a({ shape: [2 ** 50, 2 ** 50] }), 24, /tensor "a": shape/],
@@ -224,6 +242,48 @@ describe('readModel', () => {
       // A lone surrogate cannot be written as UTF-8: a byte that is none stands for it.
       if (header === '\ud800') bytes[8] = 0xff;
       await expect(read(bytes)).rejects.toMatchObject({ code: 'ERR_MEM_BAD_INPUT', message: expect.stringMatching(message) });
+    });
+
+    test('takes elements of types that are not known here by their sizes alone', async () => {
+      const header = {
+        __metadata__: null,
+        a: { dtype: 'F8_E4M3FNUZ', shape: [4], data_offsets: [0, 4] },
+        b: { dtype: 'F8_E5M2FNUZ', shape: [4], data_offsets: [4, 8] },
+        none: { dtype: 'X24', shape: [0], data_offsets: [8, 8] },
+        c: { dtype: 'X24', shape: [2, 2], data_offsets: [8, 20] },
+        d: { dtype: 'X12', shape: [4], data_offsets: [20, 26] },
+      };
+      const model = await read(safetensorsBytes(header, new Uint8Array(26)));
+      expect(model.metadata.size).toBe(0);
+      expect(
+        model.tensors.map(({ name, dtype, bytes }) => [name, dtype.name, dtype.blockElements, dtype.blockBytes, bytes]),
+      ).toEqual([
+        ['a', 'f8_e4m3fnuz', 1, 1, 4],
+        ['b', 'f8_e5m2fnuz', 1, 1, 4],
+        ['none', 'X24', 1, 1, 0],
+        ['c', 'X24', 1, 3, 12],
+        ['d', 'X12', 2, 3, 6],
+      ]);
+      expect(model.tensors[3]!.dtype.arrayClass).toBeUndefined();
+    });
+
+    test.each([
+      [
+        'a Git LFS pointer',
+        'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 4265146304\n',
+        /it is a Git LFS pointer/,
+      ],
+      ['an HTML page', '<!DOCTYPE html>\n<html></html>', /it is an HTML page/],
+      ['a ZIP archive', 'PK\u0003\u0004 and more than that', /it is a ZIP archive/],
+      ['an index', '{\n  "metadata": {},\n  "weight_map": {}}', /it is a JSON text, not a model/],
+    ])('says that it is %s', async (_, content, message) => {
+      await expect(read(Buffer.from(content))).rejects.toThrow(message);
+    });
+
+    test('reads a file whose header has a length that begins as gzip does', async () => {
+      const bytes = safetensorsBytes(JSON.stringify(SAFETENSORS).padEnd(0x8b1f), new Uint8Array(33));
+      expect([bytes[0], bytes[1]]).toEqual([0x1f, 0x8b]);
+      expect((await read(bytes)).tensors.length).toBe(4);
     });
 
     test('refuses a length that no header has', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { DTYPES, dtype, dtypeOfGgml, dtypeOfSafetensors } from '../../src/model/dtypes.js';
+import { DTYPES, type DTypeName, dtype, dtypeOfGgml, dtypeOfSafetensors } from '../../src/model/dtypes.js';
 import { contiguousStrides, elementsOf, rowBytes, shapeOfGgml, tensorBytes } from '../../src/model/shapes.js';
 import { codeOf } from '../fixtures/code-of.js';
 
@@ -11,7 +11,7 @@ describe('dtypes', () => {
       const given = names.filter((name) => name !== undefined);
       expect(new Set(given).size).toBe(given.length);
     }
-    for (const one of all) expect(dtype(one.name)).toBe(one);
+    for (const one of all) expect(dtype(one.name as DTypeName)).toBe(one);
   });
 
   test('an array element is as large as the type', () => {

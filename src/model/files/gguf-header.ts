@@ -14,6 +14,9 @@ const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8] as const;
 const STRING = 8;
 const ARRAY = 9;
 const MAX_ARRAY_DEPTH = 4;
+/** Of all arrays together: a parser makes a value of each, of one byte or none. Vocabularies have some 10^6. */
+const MAX_ELEMENTS = 2 ** 23;
+const MAX_METADATA = 2 ** 16;
 const MAX_DIMENSIONS = 4;
 // ggml's own bound for names; keys are bounded to what 16 bits can count by the specification.
 const MAX_KEY_BYTES = 65_535;
@@ -47,6 +50,7 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
   }
   const tensorCount = cursor.count('tensor_count', LEAST_TENSOR_BYTES);
   const metadataCount = cursor.count('metadata_kv_count', LEAST_METADATA_BYTES);
+  if (metadataCount > MAX_METADATA) throw cursor.bad(`metadata_kv_count is ${metadataCount}, at most ${MAX_METADATA} are read`);
   const keys = new Set<string>();
   for (let i = 0; i < metadataCount; i++) {
     const key = cursor.string(`the key of metadata entry ${i}`, MAX_KEY_BYTES);
@@ -72,6 +76,7 @@ class Cursor {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #path: string;
+  #elementsBefore = 0;
 
   constructor(bytes: Uint8Array, path: string) {
     this.#bytes = bytes;
@@ -128,12 +133,19 @@ class Cursor {
     const type = this.uint32(`the element type of ${what}`);
     if (type !== STRING && type !== ARRAY) {
       const size = this.#sizeOf(what, type);
-      this.skip(what, this.count(`the length of ${what}`, size) * size);
+      this.skip(what, this.#elements(what, size) * size);
       return;
     }
     // A string says its length, an array its type and its length.
-    const length = this.count(`the length of ${what}`, type === STRING ? 8 : 12);
+    const length = this.#elements(what, type === STRING ? 8 : 12);
     for (let i = 0; i < length; i++) this.skipValue(`${what}[${i}]`, type, depth + 1);
+  }
+
+  #elements(what: string, leastBytes: number): number {
+    const length = this.count(`the length of ${what}`, leastBytes);
+    this.#elementsBefore += length;
+    if (this.#elementsBefore <= MAX_ELEMENTS) return length;
+    throw this.bad(`${what} has ${length} elements, at most ${MAX_ELEMENTS} are read in all arrays together`);
   }
 
   #sizeOf(what: string, type: number): number {

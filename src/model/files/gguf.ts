@@ -6,6 +6,7 @@ import type { MappedFile } from '../mapped-file.js';
 import { shapeOfGgml } from '../shapes.js';
 import { checkGgufHeader, type GgufHeader } from './gguf-header.js';
 import { badModel, checkLayout, type DeclaredTensor, type MetadataValue, type ModelDescription } from './model-description.js';
+import { partByMetadata } from './model-part.js';
 
 type Parser = typeof import('@huggingface/gguf');
 type Parsed = Awaited<ReturnType<Parser['gguf']>>;
@@ -35,7 +36,7 @@ export async function readGguf(file: MappedFile): Promise<ModelDescription> {
   const dataOffset = alignUp(header.bytes, alignment);
   const declared = parsed.tensorInfos.map((tensor) => declare(tensor, dataOffset, path));
   const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment });
-  return { format: 'gguf', path, fileBytes, metadata, tensors, dataOffset };
+  return { format: 'gguf', path, fileBytes, metadata, part: partByMetadata(metadata), tensors, dataOffset };
 }
 
 async function parse(file: MappedFile, header: GgufHeader): Promise<Parsed> {

@@ -1,6 +1,7 @@
 import { MemoryError } from '../../core/errors.js';
 import type { DType } from '../dtypes.js';
 import { type Shape, tensorBytes } from '../shapes.js';
+import type { ModelPart } from './model-part.js';
 
 /** The file formats that are read. */
 export type ModelFormat = 'gguf' | 'safetensors';
@@ -24,6 +25,8 @@ export interface ModelDescription {
   readonly path: string;
   readonly fileBytes: number;
   readonly metadata: ReadonlyMap<string, MetadataValue>;
+  /** Which part of a model the file is; undefined for a whole one. ModelSet opens all parts. */
+  readonly part?: ModelPart | undefined;
   /** In the order of the file. */
   readonly tensors: readonly ModelTensor[];
   /** Where the tensors' data begins in the file. */

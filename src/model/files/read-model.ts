@@ -1,9 +1,13 @@
+import { foreignFile } from '../../core/foreign-file.js';
 import type { MappedFile } from '../mapped-file.js';
 import { readGguf } from './gguf.js';
-import type { ModelDescription } from './model-description.js';
+import { badModel, type ModelDescription } from './model-description.js';
 import { readSafetensors } from './safetensors.js';
 
 const GGUF = 'GGUF';
+const HEAD_BYTES = 64;
+const JSON_TEXT =
+  'it is a JSON text, not a model: ModelSet and "stowage model" open the index of a set by its name, *.safetensors.index.json';
 
 /**
  * Reads what a model file says of itself. The format is told by the first bytes, not by the name: GGUF begins with
@@ -12,6 +16,13 @@ const GGUF = 'GGUF';
  * @throws ERR_MEM_BAD_INPUT, as a rejection, for a file that is neither, damaged or cut off; it names the field
  */
 export async function readModel(file: MappedFile): Promise<ModelDescription> {
-  const magic = Buffer.from(file.bytesAt(0, Math.min(GGUF.length, file.bytes))).toString('latin1');
-  return magic === GGUF ? readGguf(file) : readSafetensors(file);
+  const head = Buffer.from(file.bytesAt(0, Math.min(HEAD_BYTES, file.bytes)));
+  if (head.toString('latin1', 0, GGUF.length) === GGUF) return readGguf(file);
+  try {
+    return readSafetensors(file);
+  } catch (error) {
+    // Only then: the length of a good header can begin as other files do.
+    const foreign = foreignFile(head) ?? (/^\s*\{\s*"/.test(head.toString('latin1')) ? JSON_TEXT : undefined);
+    throw foreign === undefined ? error : badModel(file.path, foreign, error);
+  }
 }

@@ -1,7 +1,9 @@
 import { MiB } from '../../core/units.js';
-import { dtypeOfSafetensors } from '../dtypes.js';
+import { type DType, dtypeOfSafetensors, unknownDType } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
+import { checkNesting } from './json-nesting.js';
 import { badModel, checkLayout, type DeclaredTensor, type ModelDescription, type ModelTensor } from './model-description.js';
+import { partByName } from './model-part.js';
 
 /** @see Source: safetensors, MAX_HEADER_SIZE */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -20,13 +22,14 @@ export function readSafetensors(file: MappedFile): ModelDescription {
   const { header, dataOffset } = readHeader(file);
   let metadata = new Map<string, string>();
   const declared: Declared[] = [];
+  const unknown = new Map<string, DType>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === METADATA) metadata = readMetadata(entry, path);
-    else declared.push(declare(name, entry, dataOffset, path));
+    else declared.push(declare(name, entry, { dataOffset, path, unknown }));
   }
   const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment: 1 });
   checkCover(tensors, declared, { path, fileBytes, dataOffset });
-  return { format: 'safetensors', path, fileBytes, metadata, tensors, dataOffset };
+  return { format: 'safetensors', path, fileBytes, metadata, part: partByName(path), tensors, dataOffset };
 }
 
 interface Declared extends DeclaredTensor {
@@ -44,9 +47,11 @@ function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOf
   }
   const dataOffset = LENGTH_BYTES + Number(length);
   if (dataOffset > fileBytes) throw badModel(path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
+  const bytes = file.bytesAt(LENGTH_BYTES, Number(length));
+  checkNesting(bytes, (reason) => badModel(path, `its header ${reason}`));
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(file.bytesAt(LENGTH_BYTES, Number(length)).slice()));
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice()));
   } catch (error) {
     throw badModel(path, `its header is no JSON: ${(error as Error).message}`, error);
   }
@@ -55,6 +60,8 @@ function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOf
 }
 
 function readMetadata(entry: unknown, path: string): Map<string, string> {
+  // It is optional, and null is none.
+  if (entry === null) return new Map();
   if (!isRecord(entry)) throw badModel(path, `${METADATA} is no JSON object`);
   const metadata = new Map<string, string>();
   for (const [key, value] of Object.entries(entry)) {
@@ -64,15 +71,29 @@ function readMetadata(entry: unknown, path: string): Map<string, string> {
   return metadata;
 }
 
-function declare(name: string, entry: unknown, dataOffset: number, path: string): Declared {
+interface Rules {
+  readonly dataOffset: number;
+  readonly path: string;
+  /** Types that are not known here, by name: the first tensor that has elements tells the sizes. */
+  readonly unknown: Map<string, DType>;
+}
+
+function declare(name: string, entry: unknown, { dataOffset, path, unknown }: Rules): Declared {
   const what = `tensor ${JSON.stringify(name)}`;
   if (!isRecord(entry)) throw badModel(path, `${what} is no JSON object`);
   const { dtype: type, shape, data_offsets: range } = entry;
-  const dtype = typeof type === 'string' ? dtypeOfSafetensors(type) : undefined;
-  if (dtype === undefined) throw badModel(path, `${what}: its dtype ${JSON.stringify(type)} is none that is known`);
+  if (typeof type !== 'string') throw badModel(path, `${what}: its dtype is no text`);
   if (!isSizes(shape)) throw badModel(path, `${what}: its shape is no list of sizes`);
   if (!isSizes(range) || range.length !== 2) throw badModel(path, `${what}: its data_offsets are no two places`);
-  return { name, dtype, shape, offset: dataOffset + range[0]!, end: dataOffset + range[1]! };
+  const [start, end] = range as [number, number];
+  let dtype = dtypeOfSafetensors(type) ?? unknown.get(type);
+  if (dtype === undefined) {
+    const elements = shape.reduce((product, length) => product * length, 1);
+    if (end < start || !Number.isSafeInteger(elements)) throw badModel(path, `${what}: its data has no size`);
+    dtype = unknownDType(type, elements, end - start);
+    if (elements > 0) unknown.set(type, dtype);
+  }
+  return { name, dtype, shape, offset: dataOffset + start, end: dataOffset + end };
 }
 
 /** The data belongs to the tensors from its first to its last byte, and to each what its shape says. */

@@ -18,12 +18,18 @@ export interface ModelHparams {
   readonly weights?: { readonly layerBytes: number; readonly otherBytes: number };
 }
 
+/** A model file, or all files of one. */
+export type DescribedModel = Pick<ModelDescription, 'metadata' | 'tensors' | 'part'>;
+
 /**
  * Finds the hyper-parameters in the metadata of a GGUF file.
  *
- * @returns undefined when the file does not tell enough, as safetensors files do not
+ * @param model - a file, or a ModelSet of all its parts
+ * @returns undefined when it does not tell enough, as safetensors files do not, nor a part of a model, whose weights are
+ *   elsewhere, nor a file with a vocabulary alone
  */
-export function hparamsOf(model: ModelDescription): ModelHparams | undefined {
+export function hparamsOf(model: DescribedModel): ModelHparams | undefined {
+  if (model.part !== undefined || model.tensors.length === 0) return undefined;
   const architecture = model.metadata.get('general.architecture');
   if (typeof architecture !== 'string') return undefined;
   const numberOf = (key: string) => positive(model.metadata.get(`${architecture}.${key}`));
@@ -49,7 +55,7 @@ export function hparamsOf(model: ModelDescription): ModelHparams | undefined {
   };
 }
 
-function weightsOf(model: ModelDescription): { layerBytes: number; otherBytes: number } {
+function weightsOf(model: DescribedModel): { layerBytes: number; otherBytes: number } {
   let [layerBytes, otherBytes] = [0, 0];
   for (const { name, bytes } of model.tensors) {
     if (name.startsWith('blk.')) layerBytes += bytes;
@@ -58,7 +64,7 @@ function weightsOf(model: ModelDescription): { layerBytes: number; otherBytes: n
   return { layerBytes, otherBytes };
 }
 
-function vocabularyOf(model: ModelDescription): number | undefined {
+function vocabularyOf(model: DescribedModel): number | undefined {
   const tokens = model.metadata.get('tokenizer.ggml.tokens');
   if (Array.isArray(tokens)) return tokens.length;
   return model.tensors.find(({ name }) => name === 'token_embd.weight')?.shape[0];

@@ -1,9 +1,9 @@
 import { formatBytes } from '../../core/units.js';
-import type { DType, DTypeName } from '../dtypes.js';
+import type { DType } from '../dtypes.js';
 
 /** What the tensors of one type take. */
 export interface DTypeUsage {
-  readonly dtype: DTypeName;
+  readonly dtype: DType['name'];
   readonly tensors: number;
   readonly bytes: number;
   /** Its part of all bytes, from 0 to 1. */
@@ -20,7 +20,7 @@ export interface MemoryUsage {
 
 /** Adds tensors up by their type. Cost: O(tensors). */
 export function analyzeMemoryUsage(tensors: Iterable<{ readonly dtype: DType; readonly bytes: number }>): MemoryUsage {
-  const sums = new Map<DTypeName, { tensors: number; bytes: number }>();
+  const sums = new Map<DType['name'], { tensors: number; bytes: number }>();
   let [count, total] = [0, 0];
   for (const { dtype, bytes } of tensors) {
     const sum = sums.get(dtype.name) ?? { tensors: 0, bytes: 0 };
