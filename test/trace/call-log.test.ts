@@ -175,9 +175,4 @@ describe('parseTrace of a call log', () => {
     expect([cut.length, cut.cutOff]).toEqual([1, 'the file was cut off after line 1']);
     expect(() => parseTrace('alloc 1 1 6', 'app.log')).toThrow('app.log:1: the first line is cut off: it has no line end');
   });
-
-  test('counts no live block for an allocation of 0 bytes that is never unlocked', () => {
-    const events = parseTrace('alloc 0 0 0 \nalloc 8 1 64 \n', 'app.log');
-    expect([events.allocations, events.liveBlocks, events.peakBlocks, events.slotCount]).toEqual([2, 1, 1, 2]);
-  });
 });
