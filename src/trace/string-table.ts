@@ -23,10 +23,11 @@ export class StringTable {
   idOf(text: string): number {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
-    this.#characters += text.length;
-    if (this.#characters > this.#mostCharacters || this.#texts.length === MAX_TEXTS) {
+    const characters = this.#characters + text.length;
+    if (characters > this.#mostCharacters || this.#texts.length === MAX_TEXTS) {
       throw new FormatFault(`there are more names and allocation sites than are held: ${this.#texts.length}`);
     }
+    this.#characters = characters;
     const id = this.#texts.push(text) - 1;
     this.#ids.set(text, id);
     return id;
