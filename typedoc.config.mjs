@@ -25,6 +25,8 @@ export default {
     },
   },
   intentionallyNotExported: [
+    'ManagerLifecycle',
+    'OwnedBlock',
     'PageRegion',
     'RangeUser',
     'Stream',

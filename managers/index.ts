@@ -1,4 +1,3 @@
-export { ABSENT, AddressHash } from '../src/blocks/address-hash.js';
 export {
   BlockTable,
   type Counters as BlockCounters,
@@ -9,7 +8,7 @@ export {
 } from '../src/blocks/block-table.js';
 export { BuddyTree } from '../src/blocks/buddy-tree.js';
 export { BumpRegion } from '../src/blocks/bump-region.js';
-export { type CarvedRegion, NO_BLOCK } from '../src/blocks/carved-region.js';
+export type { CarvedRegion } from '../src/blocks/carved-region.js';
 export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
 export { SlabCells } from '../src/blocks/slab-cells.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';

@@ -6,14 +6,14 @@ export { DeviceEvent, DeviceStream } from './device-stream.js';
 export type { Releasable } from './disposable.js';
 export * from './errors.js';
 export * from './events.js';
-export { ManagerLifecycle, type ManagerState } from './manager-lifecycle.js';
+export type { ManagerState } from './manager-lifecycle.js';
 export { type ManagerReading, managerReadings } from './manager-readings.js';
 export { ManagerSlot, type ManagerSlotOptions } from './manager-slot.js';
 export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
 export { MEMORY_STATISTICS, type MemoryStatistic } from './memory-statistics.js';
-export { type ManagerFactory, type ProcessState, processState, type Reclaimable } from './process-state.js';
+export type { ManagerFactory } from './process-state.js';
 export type { SlotObserver } from './slot-observer.js';
 
 export type { DeviceCounters, MemoryStat, MemoryStats, MemoryStatsSnapshot } from './stats.js';

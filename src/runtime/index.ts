@@ -4,6 +4,5 @@ export { type AllocMessage, type FreeMessage, type OomMessage, publishDiagnostic
 export { type ExitReport, formatExitReport, type LiveAtExit } from './exit-report.js';
 export { FileLogSink } from './file-log-sink.js';
 export { type AllocateOptions, MemoryRuntime, type MemoryRuntimeOptions } from './memory-runtime.js';
-export { OwnedBlock } from './owned-block.js';
 export { Scope } from './scope.js';
 export { SharedHandle } from './shared-handle.js';

@@ -1,6 +1,5 @@
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
-import type { BlockVerifier } from './block-verifier.js';
 import { NO_SLOT, type TraceEvents } from './trace-events.js';
 
 /** Is told of every block of a replay, between the calls of the slot. */
@@ -44,7 +43,7 @@ export class ReplayBlocks {
   }
 
   /** Frees what is live. @param verifier - checks each block before it goes */
-  freeAll(verifier: BlockVerifier | undefined): void {
+  freeAll(verifier: { check(slot: number): void } | undefined): void {
     for (let i = 0; i < this.#pointers.length; i++) {
       const ptr = this.#pointers[i] as DevicePtr;
       if (ptr === NULL_PTR) continue;

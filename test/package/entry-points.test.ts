@@ -38,6 +38,12 @@ describe('the entry points of package.json', () => {
     return file;
   };
 
+  test('have no names that are of use inside alone', async () => {
+    const modules = await Promise.all([import('../../src/index.js'), import('../../managers/index.js')]);
+    const inner = ['OwnedBlock', 'processState', 'ManagerLifecycle', 'ABSENT', 'NO_BLOCK', 'AddressHash'];
+    expect(modules.flatMap((module) => Object.keys(module)).filter((name) => inner.includes(name))).toEqual([]);
+  });
+
   test('each has a program', () => expect(Object.keys(ENTRY_PROGRAMS).sort()).toEqual([...names].sort()));
 
   test.each(names)('%s works when it is the only one imported', (name) => {
