@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import packageFile from './package.json' with { type: 'json' };
+import { LIMIT_MS } from './test/config/limits.js';
 
 // Examples import the package by its name: here that means the sources of its entry points.
 const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
@@ -18,8 +19,9 @@ export default defineConfig({
     exclude: ['test/soak/**', '**/node_modules/**'],
     // As many as there are processors: many tests wait for processes of their own.
     maxWorkers: availableParallelism(),
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: LIMIT_MS,
+    hookTimeout: LIMIT_MS,
+    expect: { poll: { timeout: LIMIT_MS } },
     coverage: {
       provider: 'v8',
       include: ['src/**', 'managers/**', 'adapters/**'],

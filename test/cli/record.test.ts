@@ -59,8 +59,7 @@ describe('stowage record', () => {
       stderr += chunk;
     });
     await once(child.stdout, 'data');
-    // The buffered block is written within a second.
-    await new Promise((done) => setTimeout(done, 1500));
+    await expect.poll(async () => (await loadTrace(out)).length, { interval: 100 }).toBe(207);
     child.kill('SIGTERM');
     const [code] = await once(child, 'exit');
     expect(code).toBe(128 + 15);

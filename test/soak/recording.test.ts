@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
+import { SOAK_LIMIT_MS } from '../config/limits.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 const EVENTS = 10_000_000;
@@ -24,7 +25,10 @@ function growthOf(body: string, events = EVENTS, path = file): number {
     import { convertTrace, readTrace, recordTrace, summariseTrace, TRACE_WRITERS } from ${JSON.stringify(moduleUrl('src/trace/index.js'))};
     const FILE = ${JSON.stringify(path)}, EVENTS = ${events};
     const used = () => { globalThis.gc(); const { heapUsed, external } = process.memoryUsage(); return heapUsed + external; };`;
-  const { status, stdout, stderr } = runChild(`${imports}\n${body}`, { nodeArguments: ['--expose-gc'], timeoutMs: 600_000 });
+  const { status, stdout, stderr } = runChild(`${imports}\n${body}`, {
+    nodeArguments: ['--expose-gc'],
+    timeoutMs: SOAK_LIMIT_MS,
+  });
   expect([status, stderr]).toEqual([0, '']);
   return Number(stdout);
 }
@@ -44,19 +48,18 @@ const RECORD = `
   recorder.dispose();`;
 
 describe('a recording of 10^7 events', () => {
-  test('is written in constant memory', { timeout: 600_000 }, () => {
+  test('is written in constant memory', () => {
     const growth = growthOf(RECORD);
     expect(growth).toBeLessThan(MOST_GROWTH_BYTES);
     expect(statSync(file).size).toBeGreaterThan(5 * EVENTS);
   });
 
-  test('of a tenth of them is written', { timeout: 600_000 }, () => {
+  test('of a tenth of them is written', () => {
     expect(growthOf(RECORD, CONVERTED_EVENTS, shorter)).toBeLessThan(MOST_GROWTH_BYTES);
   });
 
   test.each(['stowage', 'alloctrace', 'log', 'rmm', 'umpire', 'pytorch', 'perfetto'])(
     'is converted to %s in constant memory',
-    { timeout: 600_000 },
     (format) => {
       const growth = growthOf(
         `
@@ -74,7 +77,7 @@ describe('a recording of 10^7 events', () => {
     },
   );
 
-  test('is summed up in constant memory', { timeout: 600_000 }, () => {
+  test('is summed up in constant memory', () => {
     const growth = growthOf(`
       let early = 0;
       const { totals } = await summariseTrace(FILE, {

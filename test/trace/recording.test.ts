@@ -11,6 +11,7 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
+import { LIMIT_MS } from '../config/limits.js';
 import '../../src/defaults.js';
 import { FileLogSink } from '../../src/runtime/file-log-sink.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
@@ -325,7 +326,7 @@ describe('STOWAGE_TRACE', () => {
       env: { ...process.env, NODE_OPTIONS: '', STOWAGE_TRACE: file },
     });
     try {
-      await vi.waitFor(async () => expect(await sizesOf(file)).toEqual([77]), { timeout: 20_000, interval: 200 });
+      await vi.waitFor(async () => expect(await sizesOf(file)).toEqual([77]), { timeout: LIMIT_MS, interval: 200 });
     } finally {
       child.kill('SIGKILL');
       await once(child, 'exit');

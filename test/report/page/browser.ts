@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { LIMIT_MS } from '../../config/limits.js';
 import { requireProgram } from '../../fixtures/requires.js';
 
 /** The browser that the page is tested in. */
@@ -57,8 +58,9 @@ export class TestBrowser {
       const base = new URL('.', url).href;
       if (!request.url().startsWith(base)) faults.push(`request: ${request.url()}`);
     });
+    page.setDefaultTimeout(LIMIT_MS);
     await page.goto(url);
-    await page.waitForSelector('html[data-ready="true"]', { timeout: 20_000 });
+    await page.waitForSelector('html[data-ready="true"]');
     return { page, faults };
   }
 }

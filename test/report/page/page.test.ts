@@ -84,16 +84,13 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       await page.mouse.down();
       await page.mouse.move(box.x + 420, box.y + 120, { steps: 5 });
       await page.mouse.up();
-      await page.waitForTimeout(100);
-      const zoomed = await pixels(page, chart);
-      expect(zoomed).not.toBe(before);
+      await expect.poll(() => pixels(page, chart)).not.toBe(before);
       // The other charts show the same stretch: they moved along. The moment did not.
       expect(await text(page, '#moment-text')).toContain('after event 7,130');
       await page.locator('#memory-chart .u-over').dblclick({ position: { x: 300, y: 60 } });
       await page.mouse.move(5, 5);
       await page.getByRole('button', { name: 'peak live' }).click();
-      await page.waitForTimeout(100);
-      expect(await pixels(page, chart)).toBe(before);
+      await expect.poll(() => pixels(page, chart)).toBe(before);
     }));
 
   test('is usable by the keyboard alone', () =>
@@ -111,11 +108,9 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       await page.waitForFunction(() => document.querySelector('#moment-text')?.textContent?.startsWith('at the end'));
       const whole = await pixels(page, '#memory-chart canvas');
       await page.keyboard.press('+');
-      await page.waitForTimeout(100);
-      expect(await pixels(page, '#memory-chart canvas')).not.toBe(whole);
+      await expect.poll(() => pixels(page, '#memory-chart canvas')).not.toBe(whole);
       await page.keyboard.press('0');
-      await page.waitForTimeout(100);
-      expect(await pixels(page, '#memory-chart canvas')).toBe(whole);
+      await expect.poll(() => pixels(page, '#memory-chart canvas')).toBe(whole);
       await page.locator('#map-canvas canvas').focus();
       await page.keyboard.press('ArrowRight');
       expect(await text(page, '#map-detail')).toMatch(/^[\d.]+ [KM]?i?B.* at 0x[0-9a-f]+ · [\d,]+ events old$/);
@@ -189,17 +184,14 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       const byEvents = await pixels(page, chart);
       expect(await text(page, '#memory-readout')).toContain('event 100, 1.1 s');
       await page.getByLabel('axis').selectOption('time');
-      await page.waitForTimeout(100);
-      const byTime = await pixels(page, chart);
-      expect(byTime).not.toBe(byEvents);
+      await expect.poll(() => pixels(page, chart)).not.toBe(byEvents);
       // The pause is most of the width: a click into it chooses the moment at its end.
       await page.locator('#memory-chart .u-over').click({ position: { x: 500, y: 100 } });
       await page.waitForFunction(() => /after event 5\d of 100/.test(document.querySelector('#moment-text')?.textContent ?? ''));
       await page.mouse.move(5, 5);
       await page.getByRole('button', { name: 'end', exact: true }).click();
       await page.getByLabel('axis').selectOption('events');
-      await page.waitForTimeout(100);
-      expect(await pixels(page, chart)).toBe(byEvents);
+      await expect.poll(() => pixels(page, chart)).toBe(byEvents);
     });
   });
 
