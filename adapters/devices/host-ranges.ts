@@ -43,7 +43,7 @@ export abstract class HostRange implements LiveRange {
     this.#windows ??= new ViewWindows(this.bytes, (start, length) => {
       const buffer = nativeView(this.base + start, length);
       this.held.add(buffer);
-      return new Uint8Array(buffer);
+      return buffer;
     });
     return this.#windows.at(offset, bytes);
   }

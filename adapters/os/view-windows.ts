@@ -10,11 +10,11 @@ const WINDOW_STEP_BYTES = MAX_VIEW_BYTES / 2;
  */
 export class ViewWindows {
   readonly #bytes: number;
-  readonly #make: (offset: number, bytes: number) => Uint8Array;
-  readonly #windows: (Uint8Array | undefined)[] = [];
+  readonly #make: (offset: number, bytes: number) => ArrayBufferLike;
+  readonly #windows: (ArrayBufferLike | undefined)[] = [];
 
-  /** @param make - makes a new view of a part */
-  constructor(bytes: number, make: (offset: number, bytes: number) => Uint8Array) {
+  /** @param make - makes a buffer over a part */
+  constructor(bytes: number, make: (offset: number, bytes: number) => ArrayBufferLike) {
     this.#bytes = bytes;
     this.#make = make;
   }
@@ -32,9 +32,9 @@ export class ViewWindows {
     const window = this.#bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
     const start = window * WINDOW_STEP_BYTES;
     const end = Math.min(start + MAX_VIEW_BYTES, this.#bytes);
-    if (offset + bytes > end) return this.#make(offset, bytes);
-    const whole = (this.#windows[window] ??= this.#make(start, end - start));
-    return new Uint8Array(whole.buffer, whole.byteOffset + offset - start, bytes);
+    if (offset + bytes > end) return new Uint8Array(this.#make(offset, bytes));
+    const buffer = (this.#windows[window] ??= this.#make(start, end - start));
+    return new Uint8Array(buffer, offset - start, bytes);
   }
 
   /** Lets go of the windows. */

@@ -313,7 +313,7 @@ function map(file: OpenFile, bytes: number): Mapping {
   // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
   const base = mapThreadPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
   const memory = new NativeMemory(base, size, endOf(file));
-  const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length));
+  const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length).buffer);
   return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
 }
 
