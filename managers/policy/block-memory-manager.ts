@@ -7,6 +7,7 @@ import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { checkStackRoom } from '../../src/core/stack-room.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
@@ -303,8 +304,10 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       }
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(bytes)) continue;
+      // What the device gives is entered without fail.
+      checkStackRoom();
+      managed.underway++;
       try {
-        managed.underway++;
         const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
         if (ptr !== NULL_PTR) return this.adopt(ptr, bytes, device);
       } catch (error) {
@@ -356,6 +359,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const bytes = this.blocks.bytesOf(block);
     const device = this.blocks.deviceOf(block);
     const managed = this.#managed(device);
+    checkStackRoom();
     this.blocks.setHome(block, managed.leaving);
     managed.underway++;
     try {

@@ -5,6 +5,7 @@ import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { checkStackRoom } from '../../src/core/stack-room.js';
 import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from './block-memory-manager.js';
@@ -315,6 +316,8 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
       }
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(plan.bytes)) continue;
+      // What the device gives is entered without fail.
+      checkStackRoom();
       held.underway++;
       try {
         const base = devicePtr(this.deviceInterface.nativeAlloc(plan.bytes, plan.alignment));
@@ -379,6 +382,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   /** Gives a region back, once stream 0 does not work on it. It is in no book meanwhile, and in all of them again when that fails. */
   #release(held: RegionsOfDevice<R>, region: R): void {
+    checkStackRoom();
     const { regions, current } = held;
     const at = regions.indexOf(region);
     regions.splice(at, 1);

@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import {
+  ArenaMemoryManager,
+  BuddyMemoryManager,
+  DefaultMemoryManager,
+  FailingMemoryManager,
+  GuardedMemoryManager,
+  LimitingMemoryManager,
+  LruMemoryManager,
+  ScratchMemoryManager,
+  SlabMemoryManager,
+  StatisticsMemoryManager,
+  TrackingMemoryManager,
+} from '../../managers/index.js';
+import type { DevicePtr } from '../../src/core/units.js';
+import { ManagerBench, type ManagerMaker, SIMULATED } from '../conformance/manager-bench.js';
+import { FakeGuardMemory } from './guard-memory-fake.js';
+
+const slab: ManagerMaker = (count, table) => new SlabMemoryManager(count, table, { cellBytes: 1000, slabBytes: 8000 });
+const MAKERS: Readonly<Record<string, ManagerMaker>> = {
+  default: (count, table) => new DefaultMemoryManager(count, table, { maxBuffers: 20 }),
+  'default in debug mode': (count, table) => new DefaultMemoryManager(count, table, { debug: true }),
+  lru: (count, table) => new LruMemoryManager(count, table, { capacityLayouts: 4 }),
+  arena: (count, table) => new ArenaMemoryManager(count, table, { regionBytes: 8000 }),
+  scratch: (count, table) => new ScratchMemoryManager(count, table, { regionBytes: 8000 }),
+  slab,
+  buddy: (count, table) => new BuddyMemoryManager(count, table, { regionBytes: 8192 }),
+  limiting: (count, table) => new LimitingMemoryManager(slab(count, table), { limitBytes: 2 ** 40 }),
+  tracking: (count, table) => new TrackingMemoryManager(slab(count, table)),
+  statistics: (count, table) => new StatisticsMemoryManager(slab(count, table)),
+  failing: (count, table) => new FailingMemoryManager(slab(count, table), { every: 2 ** 40 }),
+  guarded: (count, table) => new GuardedMemoryManager(slab(count, table), { memory: new FakeGuardMemory() }),
+};
+
+/** Calls an action with so many frames of some width beneath it. */
+function under(frames: number, width: number, action: () => void): void {
+  if (frames === 0) action();
+  else if (width === 0) under(frames - 1, width, action);
+  else if (width === 1) Reflect.apply(under, undefined, [frames - 1, width, action, 1]);
+  else Reflect.apply(under, undefined, [frames - 1, width, action, 1, 2, 3]);
+}
+
+/** How many frames of that width fit beneath an action that does nothing. */
+function framesThatFit(width: number): number {
+  let fits = 0;
+  let tooMany = 2 ** 17;
+  while (tooMany - fits > 1) {
+    const middle = (fits + tooMany) >>> 1;
+    if (overflows(() => under(middle, width, () => {}))) tooMany = middle;
+    else fits = middle;
+  }
+  return fits;
+}
+
+function overflows(action: () => void): boolean {
+  try {
+    action();
+    return false;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return true;
+  }
+}
+
+describe.each(Object.entries(MAKERS))('%s', (_, make) => {
+  test('is as before an allocation or a free in which the stack ends, or the free is done', () => {
+    const { manager, ...bench } = withBench(make);
+    const live = new Set<DevicePtr>();
+    let overflown = 0;
+    for (const width of [0, 1, 2]) {
+      for (let fewer = 60; fewer >= 0; fewer -= 2) {
+        // Anew each time: frames shrink when V8 optimises.
+        const frames = framesThatFit(width) - fewer;
+        for (const bytes of [1 + ((frames * 7919) % 5000), 100]) {
+          let ptr = 0 as DevicePtr;
+          const isFull = overflows(() => under(frames, width, () => (ptr = manager.allocBytes(bytes, true))));
+          if (isFull) overflown++;
+          if (ptr !== 0) live.add(ptr);
+          manager.checkInvariants?.();
+          expect(manager.liveBlockCount()).toBe(live.size);
+          const [old] = live;
+          if (old === undefined || live.size < 5) continue;
+          if (overflows(() => under(frames, width, () => manager.unlock(old, true)))) overflown++;
+          if (manager.allocated(old) === 0) live.delete(old);
+          manager.checkInvariants?.();
+          expect(manager.liveBlockCount()).toBe(live.size);
+        }
+      }
+    }
+    expect(overflown).toBeGreaterThan(10);
+    for (const ptr of live) manager.unlock(ptr, true);
+    manager.checkInvariants?.();
+    manager.shutdown();
+    expect(bench.bench.held).toBe(0);
+  });
+});
+
+function withBench(make: ManagerMaker): { manager: ManagerBench['manager']; bench: ManagerBench } {
+  const bench = new ManagerBench(make, SIMULATED);
+  return { manager: bench.manager, bench };
+}
