@@ -15,7 +15,7 @@ import {
   TlsfMemoryManager,
 } from '../../managers/index.js';
 import type { Device } from '../core/device.js';
-import type { ManagerFactory } from '../core/process-state.js';
+import type { ManagerFactory } from '../core/memory-host.js';
 
 /** A device that the command knows. */
 export interface DeviceChoice {

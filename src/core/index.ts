@@ -9,11 +9,10 @@ export * from './events.js';
 export type { ManagerState } from './manager-lifecycle.js';
 export { type ManagerReading, managerReadings } from './manager-readings.js';
 export { ManagerSlot, type ManagerSlotOptions } from './manager-slot.js';
-export { defaultHost, MemoryHost, type MemoryHostOptions } from './memory-host.js';
+export { defaultHost, type ManagerFactory, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
 export { MEMORY_STATISTICS, type MemoryStatistic } from './memory-statistics.js';
-export type { ManagerFactory } from './process-state.js';
 export type { SlotObserver } from './slot-observer.js';
 
 export type { DeviceCounters, MemoryStat, MemoryStats, MemoryStatsSnapshot } from './stats.js';

@@ -1,8 +1,7 @@
 import { MemoryError } from './errors.js';
 import type { SlotKind } from './events.js';
 import type { MemoryHost } from './memory-host.js';
-import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
-import { handleOf } from './process-state.js';
+import { handleOf, type MemoryManagerAdapter } from './memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from './stats.js';
 
 /** What one manager of a host holds now. */

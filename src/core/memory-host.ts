@@ -5,7 +5,24 @@ import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
 import { ManagerSlot } from './manager-slot.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
-import { type ManagerFactory, processState } from './process-state.js';
+import { processState } from './process-state.js';
+
+/** Makes a manager for a table of a device with that many ids. */
+export type ManagerFactory = (deviceCount: number, deviceInterface: MemoryManagerDeviceInterface) => MemoryManagerAdapter;
+
+declare module './process-state.js' {
+  interface ProcessState {
+    /** The host that installers use when they are given none. */
+    defaultHost: MemoryHost | undefined;
+    createDefaultHost: (() => MemoryHost) | undefined;
+    /** Makes what `installDefaultMemoryManager` installs. */
+    createDefaultManager: ManagerFactory | undefined;
+    /** Makes what a host falls back to when no manager is installed. */
+    createFallbackManager: ManagerFactory | undefined;
+    /** Told of every host that is made from now on, before its first call. */
+    readonly hostListeners: Set<(host: MemoryHost) => void>;
+  }
+}
 
 /** What a host is made of. */
 export interface MemoryHostOptions {

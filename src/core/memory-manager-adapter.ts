@@ -2,9 +2,18 @@ import { CallLog, type LogSink } from './call-log.js';
 import type { MemoryManagerDeviceInterface } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import { ManagerLifecycle } from './manager-lifecycle.js';
-import { registerManager } from './process-state.js';
+import { processState } from './process-state.js';
 import type { MemoryStatsSnapshot } from './stats.js';
 import { bytesOf, type DevicePtr } from './units.js';
+
+declare module './process-state.js' {
+  interface ProcessState {
+    /** Managers by handle: those in a slot, and weakly those that somebody asked the handle of. */
+    readonly managers: Map<number, { deref(): MemoryManagerAdapter | undefined }>;
+    readonly handles: WeakMap<MemoryManagerAdapter, number>;
+    readonly managerCleanup: FinalizationRegistry<number>;
+  }
+}
 
 /**
  * The interface of all memory managers. A subclass is a policy: it decides which native memory to get, keep and give back.
@@ -185,4 +194,46 @@ export abstract class MemoryManagerAdapter {
   getHandle(): number {
     return registerManager(this);
   }
+}
+
+/** The number of a manager in the process. */
+export function handleOf(manager: MemoryManagerAdapter): number {
+  const state = processState();
+  let handle = state.handles.get(manager);
+  if (handle === undefined) {
+    handle = ++state.lastHandle;
+    state.handles.set(manager, handle);
+  }
+  return handle;
+}
+
+/** Lets a manager be found by its handle as long as somebody holds it. @returns the handle */
+export function registerManager(manager: MemoryManagerAdapter): number {
+  const state = processState();
+  const handle = handleOf(manager);
+  if (!(state.managers.get(handle) instanceof WeakRef)) {
+    state.managers.set(handle, new WeakRef(manager));
+    state.managerCleanup.register(manager, handle);
+  }
+  return handle;
+}
+
+/**
+ * Lets a manager be found by its handle until {@link releaseManager}. Not by a WeakRef: V8 keeps what one was made for until
+ * the event loop turns, which a program that swaps in a loop does not wait for.
+ *
+ * @returns the handle
+ */
+export function holdManager(manager: MemoryManagerAdapter): number {
+  const { managers } = processState();
+  const handle = handleOf(manager);
+  if (!managers.has(handle)) managers.set(handle, { deref: () => manager });
+  return handle;
+}
+
+/** Takes back {@link holdManager}. */
+export function releaseManager(manager: MemoryManagerAdapter): void {
+  const { managers } = processState();
+  const handle = handleOf(manager);
+  if (!(managers.get(handle) instanceof WeakRef)) managers.delete(handle);
 }

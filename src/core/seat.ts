@@ -1,9 +1,8 @@
 import { untold } from './attempt.js';
 import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
-import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from './memory-manager-adapter.js';
 import { FREED, type NativeCounters, NativeLedger } from './native-ledger.js';
-import { handleOf, holdManager, releaseManager } from './process-state.js';
 import type { SlotObservers } from './slot-observer.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
 

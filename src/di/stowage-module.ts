@@ -5,10 +5,9 @@ import { CachingMemoryManager } from '../../managers/caching/caching-memory-mana
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
-import type { MemoryHost } from '../core/memory-host.js';
+import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
-import type { ManagerFactory } from '../core/process-state.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { type StowageSettings, StowageTokens } from './tokens.js';
 

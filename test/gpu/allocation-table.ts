@@ -1,8 +1,8 @@
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
 import { MANAGERS } from '../../src/cli/choices.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import type { ManagerFactory } from '../../src/core/memory-host.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
-import type { ManagerFactory } from '../../src/core/process-state.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import type { TraceEvents } from '../../src/trace/trace-events.js';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, LruMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../managers/index.js';
-import type { ManagerFactory } from '../../src/core/process-state.js';
+import type { ManagerFactory } from '../../src/core/memory-host.js';
 import { type DevicePtr, MemoryRuntime } from '../../src/index.js';
 
 const MANAGERS: [string, ManagerFactory][] = [

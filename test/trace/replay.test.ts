@@ -5,9 +5,9 @@ import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index
 import type { Device } from '../../src/core/device.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import type { ManagerFactory } from '../../src/core/memory-host.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
-import type { ManagerFactory } from '../../src/core/process-state.js';
 import { type DevicePtr, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { loadTrace, parseTrace, replayTrace, type TraceEvents } from '../../src/trace/index.js';

@@ -9,7 +9,7 @@ import {
   type PoolMemoryManagerOptions,
   TlsfMemoryManager,
 } from '../../../managers/index.js';
-import type { ManagerFactory } from '../../core/process-state.js';
+import type { ManagerFactory } from '../../core/memory-host.js';
 import { KiB, MiB } from '../../core/units.js';
 
 /** A setting of a manager: its values in an order in which neighbours differ little; undefined is the manager's default. */
