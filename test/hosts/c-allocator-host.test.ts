@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { functionAt } from '../../adapters/ffi/function-at.js';
 import { koffi } from '../../adapters/ffi/koffi.js';
 import { CAllocatorHost, type CFunctions } from '../../adapters/hosts/c-allocator/index.js';
 import { type DevicePtr, KiB, MemoryError, MemoryManagerInstaller, MiB } from '../../src/core/index.js';
@@ -9,6 +10,9 @@ import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { cachingManager, ExhaustedManager, exactManager, install } from './test-managers.js';
 
 const SIZE_MAX = 2n ** 64n - 1n;
+
+const refusedBytes = ({ lastError }: CAllocatorHost) =>
+  MemoryError.is(lastError, 'ERR_MEM_OUT_OF_MEMORY') ? lastError.facts.requestedBytes : lastError;
 
 /** Calls the function pointers as C does. */
 class CCaller {
@@ -92,7 +96,7 @@ describe.each([true, false])('CAllocatorHost with a size header: %s', (sizeHeade
       install(host, exactManager());
       for (const bytes of [SIZE_MAX, SIZE_MAX - 15n, 2n ** 63n, 2n ** 63n - 1n, 2n ** 53n, 2n ** 53n - 1n, 2n ** 50n]) {
         expect(c.malloc(bytes)).toBe(0);
-        expect(host.lastError?.facts.requestedBytes).toBeGreaterThanOrEqual(2 ** 50);
+        expect(refusedBytes(host)).toBeGreaterThanOrEqual(2 ** 50);
       }
       expect(host.slot.liveBlocks).toBe(0);
     });
@@ -170,7 +174,7 @@ describe.each([true, false])('CAllocatorHost with a size header: %s', (sizeHeade
       write(ptr, 1, 2, 3);
       manager.from = 1;
       expect(c.realloc(ptr, 5000)).toBe(0);
-      expect(host.lastError?.facts.requestedBytes).toBeGreaterThanOrEqual(5000);
+      expect(refusedBytes(host)).toBeGreaterThanOrEqual(5000);
       expect(c.realloc(ptr, SIZE_MAX)).toBe(0);
       expect(read(ptr, 3)).toEqual([1, 2, 3]);
       expect(host.heap.sizeOf(ptr)).toBeGreaterThanOrEqual(500);
@@ -337,5 +341,24 @@ describe('CAllocatorHost at exit', () => {
     `);
     expect(status).toBe(0);
     expect(stdout).toMatch(/^alloc 116 0 \d+ \n$/);
+  });
+});
+
+describe('CAllocatorHost', () => {
+  test('says in lastError why C got null, also outside of every call', () => {
+    const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const cause = new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName: 'createDefaultManager' });
+    using host = new CAllocatorHost({
+      createDefaultManager: () => {
+        throw cause;
+      },
+    });
+    const malloc = functionAt<(bytes: number) => number>(host.functions.malloc, 'uintptr_t', ['size_t']);
+    expect(malloc(100)).toBe(0);
+    expect(host.lastError).toBe(cause);
+    expect(emitWarning).toHaveBeenCalledWith(cause);
+    emitWarning.mockRestore();
+    expect(() => host.call(() => malloc(100))).toThrow(cause);
+    expect(host.lastError).toBe(cause);
   });
 });

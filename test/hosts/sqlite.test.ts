@@ -202,7 +202,7 @@ describe.skipIf(needed.missing)(`SqliteHost under ${needed.title}`, () => {
       database.run('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536');
       const limiting = install(host, new LimitingMemoryManager(cachingManager(), { limitBytes: 2 * MiB }));
       expect(statusOf(() => database.run(fill(100_000)))).toBe(SQLITE_NOMEM);
-      expect(host.lastError?.facts.quota).toContain('limited to 2097152 bytes');
+      expect(host.lastError?.facts).toMatchObject({ quota: expect.stringContaining('limited to 2097152 bytes') });
       expect(limiting.usedBytes).toBeLessThanOrEqual(2 * MiB);
       expect([database.rows(CHECK), database.rows(REPORT)]).toEqual([[['ok']], before]);
       install(host, cachingManager());

@@ -39,7 +39,7 @@ export interface CFunctions {
 export class CAllocatorHost extends EngineHost {
   /** The functions below, which throw instead of giving null. */
   readonly heap: CHeap;
-  readonly #refusal = new LastRefusal<MemoryError<'ERR_MEM_OUT_OF_MEMORY'>>();
+  readonly #refusal = new LastRefusal<MemoryError>();
 
   constructor(options: CAllocatorHostOptions = {}) {
     super('CAllocatorHost', options);
@@ -76,7 +76,7 @@ export class CAllocatorHost extends EngineHost {
   }
 
   /** Why the last request that C was refused could not be served; undefined since {@link call} began. */
-  get lastError(): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> | undefined {
+  get lastError(): MemoryError | undefined {
     return this.#refusal.error;
   }
 
@@ -102,8 +102,8 @@ export class CAllocatorHost extends EngineHost {
 
   /** C's malloc. @returns null when there is no memory */
   malloc(bytes: CNumber): DevicePtr {
-    this.startUse();
     try {
+      this.startUse();
       return this.heap.malloc(bytes);
     } catch (error) {
       return this.#refuse(error);
@@ -112,8 +112,8 @@ export class CAllocatorHost extends EngineHost {
 
   /** C's calloc. @returns null when there is no memory, or the product is no size */
   calloc(count: CNumber, elementBytes: CNumber): DevicePtr {
-    this.startUse();
     try {
+      this.startUse();
       return this.heap.calloc(count, elementBytes);
     } catch (error) {
       return this.#refuse(error);
@@ -122,8 +122,8 @@ export class CAllocatorHost extends EngineHost {
 
   /** C's realloc. @returns null when there is no memory, and for 0 bytes. @throws as {@link CHeap.realloc}, but for that */
   realloc(ptr: CNumber, bytes: CNumber): DevicePtr {
-    this.startUse();
     try {
+      this.startUse();
       return this.heap.realloc(ptr, bytes);
     } catch (error) {
       return this.#refuse(error);
@@ -136,8 +136,8 @@ export class CAllocatorHost extends EngineHost {
   }
 
   #refuse(error: unknown): DevicePtr {
+    if (MemoryError.is(error)) this.#refusal.error = error;
     if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-    this.#refusal.error = error;
     return NULL_PTR;
   }
 
