@@ -1,3 +1,4 @@
+import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
@@ -75,7 +76,7 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
   }
 
   protected override infoLine(): string {
-    return `Made to fail: ${this.#failures} of ${this.#attempts} allocations`;
+    return `Made to fail: ${this.#failures} of ${counted(this.#attempts, 'allocation')}`;
   }
 
   #isTurn(bytes: number): boolean {

@@ -2,6 +2,7 @@ import { ABSENT } from '../../src/blocks/address-hash.js';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
+import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
@@ -179,7 +180,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
   }
 
   protected override infoLine(): string {
-    return `Guarded: ${this.#blocks.count} live blocks, ${this.#guards.bytes} bytes on each side`;
+    return `Guarded: ${counted(this.#blocks.count, 'live block')}, ${this.#guards.bytes} bytes on each side`;
   }
 
   #allocInner(total: number, bytes: number, userLock: boolean, alignment: number, stream: number, device: number): DevicePtr {

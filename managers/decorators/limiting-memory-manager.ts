@@ -1,4 +1,5 @@
 import { ensure } from '../../src/blocks/ensure.js';
+import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
@@ -99,7 +100,7 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
     return this.outOfMemory(bytes, {
       allocatedBytes: this.#usedBytes,
       limitBytes: this.limitBytes,
-      quota: `limited to ${limit}; ${this.live.count} blocks are live`,
+      quota: `limited to ${limit}; ${counted(this.live.count, 'block')} live`,
     });
   }
 }

@@ -3,6 +3,7 @@ import { ensure } from '../../src/blocks/ensure.js';
 import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import type { LogSink } from '../../src/core/call-log.js';
+import { counted } from '../../src/core/counted.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
@@ -124,9 +125,9 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
     const report = this.leakReport();
     const lines = report.groups.map(({ site, blocks, bytes, firstSerial }) => {
       const where = site === undefined ? '' : `:\n    ${site.replaceAll('\n', '\n    ')}`;
-      return `  ${formatBytes(bytes)} in ${blocks} blocks, the first by allocation ${firstSerial}${where}\n`;
+      return `  ${formatBytes(bytes)} in ${counted(blocks, 'block')}, the first by allocation ${firstSerial}${where}\n`;
     });
-    sink.write(`${report.blocks} live blocks, ${formatBytes(report.bytes)}\n${lines.join('')}`);
+    sink.write(`${counted(report.blocks, 'live block')}, ${formatBytes(report.bytes)}\n${lines.join('')}`);
   }
 
   override checkInvariants(): void {
@@ -149,7 +150,7 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
   }
 
   protected override infoLine(): string {
-    return `Tracked: ${this.live.count} live blocks of ${this.#serial} allocations`;
+    return `Tracked: ${counted(this.live.count, 'live block')} of ${counted(this.#serial, 'allocation')}`;
   }
 
   #ordered(): AddressOrder {

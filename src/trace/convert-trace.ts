@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.js';
 import { ALL_COLUMNS, type ByteSink, type ColumnName, type TraceWriter } from './formats/trace-writer.js';
 import type { EventBatch, TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
 import { type ReadOptions, TraceStream } from './trace-reader.js';
@@ -58,8 +59,4 @@ function lossOf(writer: TraceWriter, totals: TraceTotals, columns: ReadonlySet<C
   const dropped = Array.from(writer.dropped ?? [], ([what, count]) => counted(count, what));
   const missing = ALL_COLUMNS.filter((column) => columns.has(column) && !writer.columns.includes(column));
   return [...kinds, ...dropped, ...missing.map((column) => NAMES_OF_COLUMNS[column])];
-}
-
-function counted(amount: number, what: string): string {
-  return `${amount} ${what}${amount === 1 ? '' : 's'}`;
 }

@@ -87,7 +87,7 @@ describe('stowage replay', () => {
     const { code, stdout, stderr } = stowage(['replay', RESNET, '--limit', '400MiB']);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(
-      /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes, rounding included; \d+ blocks are live\n$/,
+      /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes, rounding included; \d+ blocks live\n$/,
     );
   });
 

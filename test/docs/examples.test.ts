@@ -22,7 +22,7 @@ const OUTPUT: Record<string, RegExp> = {
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'ggml.mjs':
     /^(ggml is absent: .+|1000 numbers in \d+ bytes of ggml\n1 buffer in a CachingMemoryManager\nrefused: ERR_MEM_OUT_OF_MEMORY)\n$/,
-  'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 blocks are live\nheld by loadWeights\n$/,
+  'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 block live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
   'recording.mjs':
     /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,

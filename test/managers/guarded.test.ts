@@ -256,6 +256,6 @@ describe('GuardedMemoryManager', () => {
     expect(manager.getMemoryStats(0)?.requestedBytes.total).toBe(0);
     const sink = new TextSink();
     manager.printInfo('now', 1, sink);
-    expect(sink.lines.at(-1)).toBe('Guarded: 1 live blocks, 64 bytes on each side');
+    expect(sink.lines.at(-1)).toBe('Guarded: 1 live block, 64 bytes on each side');
   });
 });

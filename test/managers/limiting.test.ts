@@ -52,7 +52,7 @@ describe('LimitingMemoryManager', () => {
       const ptr = manager.allocBytes(10, true);
       manager.allocBytes(10, false);
       expect(manager.allocBytes(0, true)).toBe(NULL_PTR);
-      expect(() => manager.allocBytes(10, true)).toThrow('limited to 2 blocks; 2 blocks are live');
+      expect(() => manager.allocBytes(10, true)).toThrow('limited to 2 blocks; 2 blocks live');
       manager.unlock(ptr, true);
       expect(manager.usedBlocks).toBe(1);
     });

@@ -141,7 +141,7 @@ describe('TrackingMemoryManager', () => {
       const sink = new TextSink();
       manager.printLeaks(sink);
       expect(sink.lines[0]).toBe('4 live blocks, 5.50 KiB');
-      expect(sink.lines[1]).toBe('  4.00 KiB in 1 blocks, the first by allocation 4:');
+      expect(sink.lines[1]).toBe('  4.00 KiB in 1 block, the first by allocation 4:');
       expect(sink.lines[2]).toMatch(/^ {4}at large /);
     });
 
@@ -153,7 +153,7 @@ describe('TrackingMemoryManager', () => {
       manager.printLeaks(sink);
       manager.printInfo('now', 0, sink);
       expect(sink.lines[0]).toBe('0 live blocks, 0 B');
-      expect(sink.lines.at(-1)).toBe('Tracked: 0 live blocks of 1 allocations');
+      expect(sink.lines.at(-1)).toBe('Tracked: 0 live blocks of 1 allocation');
     });
   });
 });

@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { counted } from '../../core/counted.js';
 import type { EventBuilder } from '../event-builder.js';
 import { MAX_DEVICES, TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
@@ -55,7 +56,7 @@ export class StowageParser implements FormatParser {
   }
 
   get cutOff(): string | undefined {
-    return this.#ended ? undefined : `the recording was cut off after ${this.#count} events`;
+    return this.#ended ? undefined : `the recording was cut off after ${counted(this.#count, 'event')}`;
   }
 
   push(chunk: Buffer): void {
