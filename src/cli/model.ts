@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
 import { formatBytes } from '../core/units.js';
-import type { ModelPart } from '../model/files/model-part.js';
+import type { ModelPart } from '../model/files/model-description.js';
 import type { LayerUsage } from '../model/loader/model-layers.js';
 import type { LoadProgress } from '../model/loader/model-loader.js';
 import { ModelSet } from '../model/loader/model-set.js';

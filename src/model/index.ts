@@ -8,8 +8,7 @@ export { MemoryContext, type MemoryContextOptions } from './context/memory-conte
 export { CONTEXT_ALIGNMENT, type ContextObject, OBJECT_HEADER_BYTES, type ObjectType } from './context/object-list.js';
 export type { Scratch } from './context/scratch-memory.js';
 export * from './dtypes.js';
-export type { MetadataValue, ModelDescription, ModelFormat, ModelTensor } from './files/model-description.js';
-export type { ModelPart } from './files/model-part.js';
+export type { MetadataValue, ModelDescription, ModelFormat, ModelPart, ModelTensor } from './files/model-description.js';
 export { readModel } from './files/read-model.js';
 export { GraphAllocator } from './graph/graph-allocator.js';
 export { type GraphNode, type GraphPlan, planGraph } from './graph/graph-plan.js';

@@ -1,4 +1,4 @@
-import { FormatFault } from './formats/format-parser.js';
+import { FormatFault } from './formats/format-fault.js';
 
 const MAX_TEXTS = 2 ** 22;
 

@@ -1,7 +1,14 @@
 import { MemoryError } from '../../core/errors.js';
 import type { DType } from '../dtypes.js';
 import { type Shape, tensorBytes } from '../shapes.js';
-import type { ModelPart } from './model-part.js';
+
+/** Which part of a model a file is, where the model was split over several files. */
+export interface ModelPart {
+  /** From 1. */
+  readonly number: number;
+  /** 2 or more. */
+  readonly count: number;
+}
 
 /** The file formats that are read. */
 export type ModelFormat = 'gguf' | 'safetensors';

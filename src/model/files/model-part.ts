@@ -1,13 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import type { MetadataValue } from './model-description.js';
-
-/** Which part of a model a file is, where the model was split over several files. */
-export interface ModelPart {
-  /** From 1. */
-  readonly number: number;
-  /** 2 or more. */
-  readonly count: number;
-}
+import type { MetadataValue, ModelPart } from './model-description.js';
 
 /** How split files are named: `model-00001-of-00003.gguf`. @see Source: llama.cpp, llama_split_path; huggingface_hub */
 const NAME = /^(.*-)(\d{5,})-of-(\d{5,})(\.\w+)$/;

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import '../../core/disposable.js';
+import type { ModelPart } from '../files/model-description.js';
 import { badModel, type MetadataValue, type ModelFormat, type ModelTensor } from '../files/model-description.js';
-import { type ModelPart, partPaths } from '../files/model-part.js';
+import { partPaths } from '../files/model-part.js';
 import { isSafetensorsIndex, readSafetensorsIndex } from '../files/safetensors-index.js';
 import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
 import { analyzeLayers, type LayerUsage } from './model-layers.js';

@@ -1,5 +1,7 @@
 import type { TraceFormat } from '../trace-events.js';
 
+export { FormatFault } from './format-fault.js';
+
 /** Turns the bytes of one format into events, piece by piece. What is wrong it throws as a {@link FormatFault}. */
 export interface FormatParser {
   readonly format: TraceFormat;
@@ -12,15 +14,4 @@ export interface FormatParser {
   push(chunk: Buffer): void;
   /** Reads what is left, and says in `cutOff` when the file was cut off behind whole events. */
   end(): void;
-}
-
-/** Why a file is bad. Its reader adds the file's name. */
-export class FormatFault extends Error {
-  /** @param line - where, from 1; 0 when the reason names a byte, or the place does not matter */
-  constructor(
-    readonly reason: string,
-    readonly line = 0,
-  ) {
-    super(reason);
-  }
 }
