@@ -4,7 +4,10 @@ import { MemoryError } from './errors.js';
 
 /** Where log text goes. A Node stream fits, and so does an object with one function. */
 export interface LogSink {
-  /** Takes text, which it may keep. Call logs and reports write strings. */
+  /**
+   * Takes text, which it may keep. Call logs and reports write strings. What it answers is not looked at, because a log must lose
+   * no line and cannot wait: a Node stream that is slower than the program keeps the text in memory without bound.
+   */
   write(chunk: string | Uint8Array): unknown;
   /**
    * Takes some lines as the first `length` of `bytes`, which are overwritten once this returns: a sink that is done with them

@@ -8,6 +8,7 @@ import { CachingMemoryManager, PoolMemoryManager } from '../../managers/index.js
 import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
 import { type Dashboard, serveDashboard } from '../../src/report/index.js';
 import type { LiveHello, LiveUpdate } from '../../src/report/live/live-data.js';
+import { LiveSampler } from '../../src/report/live/live-sampler.js';
 import { LIMIT_MS } from '../config/limits.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { parsePrometheus } from './prometheus-parser.js';
@@ -171,7 +172,7 @@ describe('serveDashboard', () => {
         const reading = sample.managers[0];
         const value = (name: string) => reading?.values[hello.data.statistics.findIndex((statistic) => statistic.name === name)];
         if (value('blocks') !== 2) continue;
-        expect(managers).toEqual([{ name: 'CachingMemoryManager', slot: 'ordinary' }]);
+        expect(managers).toEqual([{ id: 0, name: 'CachingMemoryManager', slot: 'ordinary' }]);
         expect(reading?.active).toBe(true);
         expect(value('requested')).toBe(3 * MiB + 5 * KiB);
         expect(value('reserved')).toBe(22 * MiB);
@@ -191,6 +192,29 @@ describe('serveDashboard', () => {
       const { map } = (value as { data: LiveHello }).data;
       expect(map.blocks.map(([ptr, bytes]) => [ptr, bytes])).toEqual([[other.ptr, 2 * MiB]]);
       expect(map.segments.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(runtime.slot.reservedBytes);
+    });
+
+    test('shows the managers that are there and the last eight that stopped, however many there were', () => {
+      const sampler = new LiveSampler(runtime);
+      const swap = (): LiveUpdate => {
+        install(new CachingMemoryManager(2, new MemoryManagerDeviceInterface()));
+        return sampler.take(false);
+      };
+      const idsOf = ({ managers }: LiveUpdate | LiveHello) => managers.map(({ id }) => id);
+      const first = swap();
+      install(new PoolMemoryManager(2, new MemoryManagerDeviceInterface()));
+      const kept = runtime.allocate(MiB);
+      for (let n = 0; n < 20; n++) swap();
+      const last = swap();
+      // The pool drains; the active one came last.
+      expect(idsOf(first)).toEqual([0]);
+      expect(idsOf(last)).toEqual([2, 14, 15, 16, 17, 18, 19, 20, 21, 22]);
+      expect(Object.keys(last.sample.managers)).toEqual(['2', '22']);
+      expect(last.managers.at(-1)?.name).toBe('CachingMemoryManager #22');
+      expect(idsOf(sampler.hello())).toEqual(idsOf(last));
+      kept.dispose();
+      expect(idsOf(swap())).toEqual([2, 16, 17, 18, 19, 20, 21, 22, 23]);
+      sampler.stop();
     });
 
     test('gives a client that does not keep up nothing more until it does, and then updates', async () => {

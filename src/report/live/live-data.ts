@@ -10,16 +10,19 @@ export interface LiveHello {
   readonly leaks: LiveLeaks;
 }
 
-/** A manager that was seen, in the order in which they came. */
+/** A manager that is there, or one of the last that stopped. They stand in the order in which they came. */
 export interface LiveManager {
+  /** Its number among all that the dashboard has seen, from 0 on. */
+  readonly id: number;
   readonly name: string;
   readonly slot: string;
 }
 
-/** What each manager held at one time; a manager's place is that among the managers, null while it was not there. */
+/** What the managers that were there held at one time. */
 export interface LiveSample {
   readonly ms: number;
-  readonly managers: readonly (LiveReading | null)[];
+  /** By the id of the manager. */
+  readonly managers: Readonly<Record<number, LiveReading>>;
 }
 
 /** Figures of one manager, added up over its devices. */

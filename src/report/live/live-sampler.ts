@@ -7,15 +7,28 @@ import type { LiveHello, LiveManager, LiveReading, LiveSample, LiveUpdate } from
 
 const KEPT_SAMPLES = 1200;
 const KEPT_LEAKS = 100;
+/** Managers that are no longer there and are still shown. */
+const KEPT_STOPPED = 8;
 /** The map is bigger than a sample, and is looked at more slowly. */
 const SAMPLES_PER_MAP = 4;
+
+interface KnownManager extends LiveManager {
+  readonly handle: number;
+  /** Its name without the number that tells it from others of that name. */
+  readonly kind: string;
+  readonly number: number;
+  /** The reading in which it was there last. */
+  seen: number;
+}
 
 /** Reads a host's managers from time to time, keeps the last readings, and follows its blocks. */
 export class LiveSampler {
   readonly #host: MemoryHost;
   readonly #blocks: LiveBlocks;
   readonly #startMs = performance.now();
-  readonly #managers: (LiveManager & { readonly handle: number })[] = [];
+  #managers: KnownManager[] = [];
+  #lastId = -1;
+  #readings = 0;
   readonly #samples: LiveSample[] = [];
   readonly #leaks = { blocks: 0, bytes: 0, newest: [] as { bytes: number; site: string; ms: number }[] };
   #taken = 0;
@@ -47,24 +60,34 @@ export class LiveSampler {
   }
 
   #named(): LiveManager[] {
-    return this.#managers.map(({ name, slot }) => ({ name, slot }));
+    return this.#managers.map(({ id, name, slot }) => ({ id, name, slot }));
   }
 
   #read(): LiveSample {
-    const readings = managerReadings(this.#host);
-    for (const { name, slot, handle } of readings) {
-      if (!this.#managers.some((known) => known.handle === handle && known.slot === slot)) {
-        const same = this.#managers.filter((known) => known.name === name || known.name.startsWith(`${name} #`)).length;
-        this.#managers.push({ name: same === 0 ? name : `${name} #${same + 1}`, slot, handle });
-      }
+    const ms = Math.round(performance.now() - this.#startMs);
+    const managers: Record<number, LiveReading> = {};
+    this.#readings++;
+    for (const reading of managerReadings(this.#host)) {
+      const known = this.#find(reading) ?? this.#meet(reading);
+      known.seen = this.#readings;
+      managers[known.id] = liveReading(reading);
     }
-    return {
-      ms: Math.round(performance.now() - this.#startMs),
-      managers: this.#managers.map(({ handle, slot }) => {
-        const reading = readings.find((one) => one.handle === handle && one.slot === slot);
-        return reading === undefined ? null : liveReading(reading);
-      }),
-    };
+    const stopped = this.#managers.filter(({ id }) => managers[id] === undefined).sort((a, b) => b.seen - a.seen);
+    const dropped = stopped.slice(KEPT_STOPPED);
+    this.#managers = this.#managers.filter((manager) => !dropped.includes(manager));
+    return { ms, managers };
+  }
+
+  #find({ handle, slot }: ManagerReading): KnownManager | undefined {
+    return this.#managers.find((known) => known.handle === handle && known.slot === slot);
+  }
+
+  #meet({ name: kind, slot, handle }: ManagerReading): KnownManager {
+    const number = 1 + Math.max(0, ...this.#managers.filter((known) => known.kind === kind).map((known) => known.number));
+    const name = number === 1 ? kind : `${kind} #${number}`;
+    const manager = { id: ++this.#lastId, name, slot, handle, kind, number, seen: 0 };
+    this.#managers.push(manager);
+    return manager;
   }
 
   readonly #onLeak = (event: LeakEvent): void => {

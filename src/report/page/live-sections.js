@@ -68,7 +68,7 @@ function managers(view) {
       element('span', { class: 'name' }, heading, explanation(hint)),
       ...view.runs.map((_, place) => {
         const reading = view.now[place];
-        return reading === null || reading === undefined ? '–' : show(reading);
+        return reading === undefined ? '–' : show(reading);
       }),
     ];
     const states = view.runs.map(

@@ -77,9 +77,10 @@ export class LiveView {
    * @param {(reading: LiveReading) => number} read
    */
   curve(run, read) {
+    const id = this.managers[run]?.id ?? -1;
     return Float64Array.from(this.samples, ({ managers }) => {
-      const reading = managers[run];
-      return reading === null || reading === undefined ? Number.NaN : read(reading);
+      const reading = managers[id];
+      return reading === undefined ? Number.NaN : read(reading);
     });
   }
 
@@ -94,9 +95,10 @@ export class LiveView {
     return ({ values }) => values[place] ?? Number.NaN;
   }
 
-  /** The last readings. */
+  /** The last readings, in the order of the managers; undefined for one that has stopped. */
   get now() {
-    return this.samples.at(-1)?.managers ?? [];
+    const last = this.samples.at(-1)?.managers ?? {};
+    return this.managers.map(({ id }) => last[id]);
   }
 
   /** How many blocks there are, also when not all are shown. */
@@ -138,13 +140,13 @@ export class LiveView {
 
   /** @param {readonly LiveManager[]} managers */
   #setManagers(managers) {
-    const before = this.managers.length;
+    const before = this.managers;
     this.managers = managers;
-    if (managers.length === before) return;
-    this.runs = managers.map(({ name, slot }, place) => ({
+    if (managers.length === before.length && managers.every(({ id }, place) => id === before[place]?.id)) return;
+    this.runs = managers.map(({ id, name, slot }) => ({
       name: slot === 'ordinary' ? name : `${name} (${slot})`,
       failure: null,
-      colour: managerColour(place),
+      colour: managerColour(id),
     }));
     this.managersChanged.send();
   }

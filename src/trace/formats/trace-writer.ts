@@ -1,6 +1,9 @@
 import { type EventBatch, type EventColumns, type TraceFormat, TraceKind } from '../trace-events.js';
 
-/** Where a writer's output goes, in order. A chunk is overwritten when the call returns. */
+/**
+ * Where a writer's output goes, in order. A chunk is overwritten when the call returns, so that the sink writes or copies it
+ * before; what it answers is not looked at. A sink that copies for a slow reader grows without bound: `FileLogSink` waits instead.
+ */
 export interface ByteSink {
   write(chunk: string | Uint8Array): unknown;
 }
