@@ -1,29 +1,6 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { builtinModules } from 'node:module';
-import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { IMPORT_RULES } from './import-rules.js';
-
-const IMPORT = /^\s*(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s+)?'([^']+)'|\bimport\('([^']+)'\)/gm;
-const NODE = new Set([...builtinModules, ...builtinModules.map((name) => `node:${name}`)]);
-
-/** Of each source file: the files and packages that it imports. */
-function importsOf(file: string): string[] {
-  return [...readFileSync(file, 'utf8').matchAll(IMPORT)].map(([, , fixed, lazy]) => {
-    const specifier = (fixed ?? lazy) as string;
-    if (!specifier.startsWith('.')) return specifier;
-    const path = join(dirname(file), specifier).replaceAll('\\', '/');
-    const source = path.replace(/\.js$/, '.ts');
-    return existsSync(source) ? source : path;
-  });
-}
-
-const files = ['src', 'adapters', 'managers']
-  .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`))
-  .map((name) => name.replaceAll('\\', '/'))
-  // The page runs in a browser, the kernel is AssemblyScript: both have compilers of their own.
-  .filter((name) => name.endsWith('.ts') && !/^src\/(?:report\/page|blocks\/kernel)\//.test(name));
-const graph = new Map(files.map((file) => [file, importsOf(file).filter((target) => !NODE.has(target))]));
+import { SOURCE_FILES, SOURCE_IMPORTS } from './source-imports.js';
 
 /** Where files name each other's types: contracts, and a part that is given its owner. Of values there is no circle (Biome). */
 const MUTUAL_TYPES = /^src\/(?:core|shared\/pages)\//;
@@ -31,7 +8,7 @@ const MUTUAL_TYPES = /^src\/(?:core|shared\/pages)\//;
 describe('the imports of the sources', () => {
   test('are all in the list of what each folder may import', () => {
     const wrong: string[] = [];
-    for (const [file, targets] of graph) {
+    for (const [file, targets] of SOURCE_IMPORTS) {
       const rule = IMPORT_RULES.find(({ from }) => file.startsWith(from));
       if (rule === undefined) wrong.push(`${file}: no rule is for it`);
       else {
@@ -44,12 +21,12 @@ describe('the imports of the sources', () => {
   });
 
   test('leave no rule without a file', () => {
-    const rules = new Set(files.map((file) => IMPORT_RULES.find(({ from }) => file.startsWith(from))));
+    const rules = new Set(SOURCE_FILES.map((file) => IMPORT_RULES.find(({ from }) => file.startsWith(from))));
     expect(IMPORT_RULES.filter((rule) => !rules.has(rule))).toEqual([]);
   });
 
   test('run in no circle, be it of types', () => {
-    expect(circles(graph).filter((circle) => !circle.every((file) => MUTUAL_TYPES.test(file)))).toEqual([]);
+    expect(circles(SOURCE_IMPORTS).filter((circle) => !circle.every((file) => MUTUAL_TYPES.test(file)))).toEqual([]);
   });
 });
 
