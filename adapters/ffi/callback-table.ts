@@ -1,8 +1,9 @@
 import '../../src/core/disposable.js';
+import { shown, warn } from '../../src/core/attempt.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { functionPointerType } from './c-types.js';
 import { type Callback, MAX_PARAMETERS } from './callback.js';
-import { koffi } from './koffi.js';
+import { koffi, outsideOfScopes } from './koffi.js';
 
 /** Errors that are kept for each call under way; later ones are counted. */
 const MAX_KEPT_ERRORS = 16;
@@ -32,6 +33,7 @@ export class CallbackTable {
   readonly #registered: bigint[] = [];
   #errors: unknown[] = [];
   #errorCount = 0;
+  #lastError: MemoryError | undefined;
   #calls = 0;
   #asyncCalls = 0;
   #foreignCalls = 0;
@@ -53,6 +55,14 @@ export class CallbackTable {
 
   get disposed(): boolean {
     return this.#disposed;
+  }
+
+  /**
+   * What a callback failed for last, since the outermost call under way or the last one began. Undefined also where that was
+   * no MemoryError; {@link call} throws it then.
+   */
+  get lastError(): MemoryError | undefined {
+    return this.#lastError;
   }
 
   /**
@@ -90,7 +100,7 @@ export class CallbackTable {
    * @throws ERR_MEM_DISPOSED
    */
   call<T>(native: () => T): T {
-    this.#checkUsable();
+    this.#begin();
     const before = this.#errors.length;
     const countBefore = this.#errorCount;
     let result: T;
@@ -114,7 +124,7 @@ export class CallbackTable {
    * @throws as {@link call}
    */
   async callAsync<T>(native: () => Promise<T>): Promise<T> {
-    this.#checkUsable();
+    this.#begin();
     let result: T;
     this.#asyncCalls++;
     try {
@@ -129,15 +139,21 @@ export class CallbackTable {
     return result;
   }
 
+  /** Has {@link lastError} give `error`, which C was told of by the answer: nothing throws it. */
+  note(error: unknown): void {
+    this.#lastError = MemoryError.is(error) ? error : undefined;
+  }
+
   /** Has the native call that is under way throw `error` at its end. For a body that could answer nevertheless. */
   report(error: unknown): void {
-    if (this.#calls > 0 || this.#asyncCalls > 0) this.#keep(error);
-    else process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    this.note(error);
+    if (this.#callsUnderWay > 0) this.#keep(error);
+    else warn(error);
   }
 
   /** Checks that {@link dispose} may be called now. @throws ERR_MEM_REENTRANT while a native call is under way */
   checkDisposable(): void {
-    if (this.#calls > 0 || this.#asyncCalls > 0) {
+    if (this.#callsUnderWay > 0) {
       throw new MemoryError('ERR_MEM_REENTRANT', { operation: `dispose of the callbacks of ${this.name}` });
     }
   }
@@ -174,7 +190,7 @@ export class CallbackTable {
       failed: (error: unknown) => this.report(error),
     };
     try {
-      return koffi().register(guarded(watch), functionPointerType(result, parameters));
+      return outsideOfScopes(() => koffi().register(guarded(watch), functionPointerType(result, parameters)));
     } catch (error) {
       const statusName = error instanceof Error ? error.message : String(error);
       throw new MemoryError(
@@ -185,9 +201,18 @@ export class CallbackTable {
     }
   }
 
+  get #callsUnderWay(): number {
+    return this.#calls + this.#asyncCalls;
+  }
+
+  #begin(): void {
+    this.#checkUsable();
+    if (this.#callsUnderWay === 0) this.#lastError = undefined;
+  }
+
   #keep(error: unknown): void {
     this.#errorCount++;
-    if (this.#errors.length < MAX_KEPT_ERRORS * (this.#calls + this.#asyncCalls)) this.#errors.push(error);
+    if (this.#errors.length < MAX_KEPT_ERRORS * this.#callsUnderWay) this.#errors.push(error);
   }
 
   /** Forgets the errors since a call began, and gives one that stands for all of them. */
@@ -196,7 +221,7 @@ export class CallbackTable {
     const count = this.#errorCount - countBefore;
     this.#errorCount = countBefore;
     if (count === 1 && errors.length === 1) return errors[0];
-    return new AggregateError(errors, `${count} errors in callbacks of ${this.name}, the first: ${String(errors[0])}`);
+    return new AggregateError(errors, `${count} errors in callbacks of ${this.name}, the first: ${shown(errors[0])}`);
   }
 
   #checkUsable(): void {

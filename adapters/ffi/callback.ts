@@ -1,3 +1,5 @@
+import { untold } from '../../src/core/attempt.js';
+
 /** The C types of callbacks, and what each is in JavaScript. A 64-bit number above 2^53 arrives as a BigInt. */
 export interface CTypes {
   void: undefined;
@@ -79,7 +81,11 @@ export function callback<const P extends readonly CType[], R extends CType>(spec
             uh ? unsigned(h) : h,
           );
         } catch (error) {
-          watch.failed(error);
+          try {
+            watch.failed(error);
+          } catch {
+            untold.count++;
+          }
           return onError;
         }
       };

@@ -1,9 +1,16 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
 import { MiB } from '../../src/core/units.js';
 
 let loaded: typeof Koffi | undefined;
+
+/**
+ * Runs `fn` outside of every scope of the program. koffi runs callbacks of foreign threads in the asynchronous context of
+ * the first registration: in a scope of somebody's, their allocations would be that scope's for good.
+ */
+export const outsideOfScopes: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
 
 /**
  * Gives koffi, and loads it at the first call. The only place that does: importing an adapter loads no native code.

@@ -3,13 +3,13 @@ import { deviceHost } from '../../src/core/device-natives.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { FallbackEvent } from '../../src/core/events.js';
 import { atExit, forgetAtExit } from '../../src/core/exit-hook.js';
-import { MemoryHost, type MemoryHostOptions } from '../../src/core/memory-host.js';
-import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
+import type { MemoryHostOptions } from '../../src/core/memory-host.js';
 import { checkBytes, type DevicePtr } from '../../src/core/units.js';
 import { CpuDevice } from '../devices/cpu.js';
 import type { CNumber } from '../ffi/callback.js';
-import { CallbackTable } from '../ffi/callback-table.js';
 import { FallbackMemory } from './fallback-memory.js';
+import { GivenUpBlocks } from './given-up-blocks.js';
+import { NativeHost } from './native-host.js';
 
 export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
   /** The memory to hand out. @defaultValue a CpuDevice of its own */
@@ -24,54 +24,38 @@ export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaul
  *
  * The order of an end: the engine gives everything back, then {@link close}, which has it forget the functions.
  */
-export abstract class EngineHost extends MemoryHost {
+export abstract class EngineHost extends NativeHost {
   readonly device: CpuDevice;
-  /** Every function that this host gave to C. */
-  readonly callbacks: CallbackTable;
   /** Memory for engines that cannot be refused. */
   readonly fallback: FallbackMemory;
+  protected readonly givenUp = new GivenUpBlocks(this.slot);
 
   /** @param name - what messages call the host */
   constructor(name: string, options: EngineHostOptions = {}) {
     const device = options.device ?? new CpuDevice();
-    super(deviceHost(device, options));
+    super(name, deviceHost(device, options));
     this.device = device;
-    this.callbacks = new CallbackTable(name);
     this.fallback = new FallbackMemory(device);
     atExit(this);
-  }
-
-  /** Statistics of the active manager; undefined before the first allocation. */
-  stats(): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(0);
   }
 
   /**
    * Takes the functions back from the engine and shuts all managers down.
    *
-   * @throws ERR_MEM_DEVICE_BUSY while the engine holds blocks, ERR_MEM_REENTRANT inside a native call; nothing has changed then
+   * @throws ERR_MEM_DEVICE_BUSY while the engine holds blocks, or the device refuses to take one back; nothing has changed then
+   * @throws ERR_MEM_REENTRANT inside a native call; nothing has changed then
    */
-  close(): void {
+  override close(): void {
     if (this.slot.closed) return;
+    this.givenUp.retry();
+    this.fallback.retryFrees();
     const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
-    this.slot.checkClosable();
-    this.pinnedSlot.checkClosable();
-    this.callbacks.checkDisposable();
+    this.checkClosable();
     this.detach();
     this.slot.close();
     this.pinnedSlot.close();
     forgetAtExit(this);
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** Gives the buffered log lines to their sinks; the memory stays, since the engine may use it to the last. @internal */
-  endWithProcess(): void {
-    this.slot.flushLogs();
-    this.pinnedSlot.flushLogs();
   }
 
   /**
@@ -86,6 +70,7 @@ export abstract class EngineHost extends MemoryHost {
       if (typeof bytes === 'bigint') checkBytes(Number(bytes));
       return this.slot.alloc(Math.max(1, Number(bytes)), false, alignment);
     } catch (error) {
+      this.callbacks.note(error);
       const ptr = this.fallback.allocOrAbort(bytes, alignment, engine);
       attempt(() => this.#tellFallback({ slot: 'ordinary', ptr, requestedBytes: Number(bytes), error }, engine));
       return ptr;
@@ -96,7 +81,18 @@ export abstract class EngineHost extends MemoryHost {
   protected freeAnyway(ptr: CNumber): void {
     if (typeof ptr === 'bigint') throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: Number(ptr) });
     if (this.fallback.liveBlocks > 0 && this.fallback.free(ptr)) return;
-    this.slot.unlock(ptr as DevicePtr, false);
+    this.givenUp.free(ptr as DevicePtr);
+  }
+
+  /** The error for a request that no manager was asked for. */
+  protected outOfMemory(requestedBytes: number): MemoryError {
+    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+      requestedBytes,
+      allocatedBytes: this.stats()?.allocatedBytes.current ?? 0,
+      reservedBytes: this.slot.reservedBytes,
+      capacityBytes: this.device.getMaxMemorySize(0),
+      device: 0,
+    });
   }
 
   /** Has the engine forget the functions, then unregisters them. A throw leaves everything as it was. */

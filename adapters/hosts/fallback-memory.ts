@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs';
 import type { Device } from '../../src/core/device.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { CNumber } from '../ffi/callback.js';
+import { GivenUpBlocks } from './given-up-blocks.js';
 
 const STANDARD_ERROR = 2;
 
@@ -12,6 +13,7 @@ const STANDARD_ERROR = 2;
 export class FallbackMemory {
   readonly #device: Device;
   readonly #blocks = new Map<number, number>();
+  readonly #givenUp = new GivenUpBlocks({ allocated: (ptr) => this.sizeOf(ptr), unlock: (ptr) => this.#free(ptr) });
   #liveBytes = 0;
   #allocs = 0;
 
@@ -61,18 +63,38 @@ export class FallbackMemory {
     process.abort();
   }
 
-  /** Gives a block back. @returns false when `ptr` heads none of these */
+  /**
+   * Gives a block back; one that the device refuses is tried again later.
+   *
+   * @returns false when `ptr` heads none of these
+   * @throws what the device throws
+   */
   free(ptr: number): boolean {
-    const bytes = this.#blocks.get(ptr);
-    if (bytes === undefined) return false;
-    this.#device.nativeFree(ptr as DevicePtr);
-    this.#blocks.delete(ptr);
-    this.#liveBytes -= bytes;
-    return true;
+    const isOurs = this.#blocks.has(ptr);
+    if (isOurs) this.#givenUp.free(ptr as DevicePtr);
+    return isOurs;
+  }
+
+  /** Tries again to free what the device has refused. */
+  retryFrees(): void {
+    this.#givenUp.retry();
   }
 
   /** The bytes of a block, 0 if `ptr` heads none of these. */
   sizeOf(ptr: number): number {
     return this.#blocks.get(ptr) ?? 0;
+  }
+
+  #free(ptr: DevicePtr): void {
+    const bytes = this.sizeOf(ptr);
+    this.#blocks.delete(ptr);
+    this.#liveBytes -= bytes;
+    try {
+      this.#device.nativeFree(ptr);
+    } catch (error) {
+      this.#blocks.set(ptr, bytes);
+      this.#liveBytes += bytes;
+      throw error;
+    }
   }
 }

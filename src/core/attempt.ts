@@ -27,7 +27,7 @@ export function warn(error: unknown): void {
 }
 
 /** An error whose parts can be read later, or a text. */
-function shown(error: unknown): Error | string {
+export function shown(error: unknown): Error | string {
   try {
     if (!(error instanceof Error)) return String(error);
     // Node reads these when it prints the warning, where nobody catches.

@@ -345,6 +345,37 @@ describe('CAllocatorHost at exit', () => {
 });
 
 describe('CAllocatorHost', () => {
+  test.each([true, false])(
+    'tries a free again that the device refused, at the next one or at close: fallback memory %s',
+    (fallback) => {
+      const device = new CpuDevice();
+      const host = new CAllocatorHost({ device });
+      install(host, exactManager());
+      const nativeFree = device.nativeFree.bind(device);
+      const alloc = () => (fallback ? host.fallback.alloc(100, 16) : host.malloc(100));
+      const free = (ptr: number) => (fallback ? host.fallback.free(ptr) : host.free(ptr));
+      const liveBlocks = () => host.slot.liveBlocks + host.fallback.liveBlocks;
+      const [a, b, c] = [alloc(), alloc(), alloc()];
+      const broken = (ptr?: DevicePtr) => {
+        // A native function that calls back finds the block gone.
+        if (fallback && ptr !== undefined) expect(host.fallback.free(ptr)).toBe(false);
+        throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'free', status: 1, statusName: 'test' });
+      };
+      device.nativeFree = broken;
+      expect(codeOf(() => free(a))).toBe('ERR_MEM_NATIVE');
+      expect(liveBlocks()).toBe(3);
+      device.nativeFree = nativeFree;
+      free(b);
+      expect(liveBlocks()).toBe(1);
+      device.nativeFree = broken;
+      expect(codeOf(() => free(c))).toBe('ERR_MEM_NATIVE');
+      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      device.nativeFree = nativeFree;
+      host.close();
+      expect(device.liveBytes).toBe(0);
+    },
+  );
+
   test('says in lastError why C got null, also outside of every call', () => {
     const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const cause = new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName: 'createDefaultManager' });

@@ -3,6 +3,7 @@ import { callback } from '../../adapters/ffi/callback.js';
 import { CallbackTable } from '../../adapters/ffi/callback-table.js';
 import { koffi } from '../../adapters/ffi/koffi.js';
 import { libc } from '../../adapters/os/libc.js';
+import { MemoryError } from '../../src/core/errors.js';
 import { codeOf } from '../fixtures/code-of.js';
 
 type Sort = (array: Int32Array, count: number, size: number, compare: number) => void;
@@ -195,9 +196,46 @@ describe('CallbackTable', () => {
     const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const functions = table.register('sort', () => throwing('text'));
     sort(functions.compare);
-    expect(emitWarning.mock.calls[0]?.[0]).toEqual(new Error('text'));
+    expect(emitWarning.mock.calls[0]?.[0]).toBe('text');
     emitWarning.mockRestore();
     expect(table.call(() => 1)).toBe(1);
+  });
+
+  test.each([
+    ['an object without a text', Object.create(null)],
+    [
+      'an error whose message cannot be read',
+      Object.defineProperty(new Error('x'), 'message', { get: () => expect.fail('read') }),
+    ],
+  ])('lets nothing cross the C frame when %s is thrown', (_what, thrown) => {
+    const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const functions = table.register('sort', () => throwing(thrown));
+    sort(functions.compare);
+    expect(emitWarning.mock.calls[0]?.[0]).toMatch(/cannot be turned into text/);
+    emitWarning.mockRestore();
+    const error = thrownBy(() => table.call(() => sort(functions.compare)));
+    expect((error as AggregateError).errors[0]).toBe(thrown);
+    expect((error as AggregateError).message).toMatch(/cannot be turned into text/);
+  });
+
+  describe('lastError', () => {
+    test('is what failed last, whether it was thrown or answered, until the outermost call begins anew', () => {
+      const [answered, thrown] = [1, 2].map((bytes) => new MemoryError('ERR_MEM_INVALID_SIZE', { bytes }));
+      expect(table.lastError).toBeUndefined();
+      const inner = table.register('inner', () => throwing(thrown));
+      const outer = table.register('outer', () =>
+        compare((a, b) => {
+          table.note(answered);
+          expect(() => table.call(() => sort(inner.compare))).toThrow();
+          expect(table.lastError).toBe(thrown);
+          table.note(answered);
+          return numberAt(a) - numberAt(b);
+        }),
+      );
+      table.call(() => sort(outer.compare));
+      expect(table.lastError).toBe(answered);
+      table.call(() => expect(table.lastError).toBeUndefined());
+    });
   });
 
   describe('callAsync', () => {

@@ -234,12 +234,14 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
       const alloc = host.library.func('ggml_backend_buft_alloc_buffer', 'uintptr_t', ['uintptr_t', 'size_t']);
       const free = host.library.func('ggml_backend_buffer_free', 'void', ['uintptr_t']);
       const buffer = host.call(() => alloc(type(), 1000));
-      process.on('exit', () => {
+      const end = host.endWithProcess.bind(host);
+      host.endWithProcess = () => {
+        end();
         // As a destructor would that runs after Node: neither comes back to JavaScript.
         free(buffer);
         free(alloc(type(), 1000));
         console.log(host.liveBuffers);
-      });`);
+      };`);
     expect(result).toMatchObject({ status: 0, signal: null, stderr: '', stdout: '1\n' });
   });
 

@@ -141,7 +141,16 @@ export function computeGraph(ggml: Ggml, host: GgmlHost, during?: () => void): n
     if (status !== 0) throw new Error(`ggml_backend_graph_compute: ${status}`);
     return [...ggml.read(result, M * COLUMNS)];
   } finally {
-    for (const release of releases.reverse()) release();
+    let failure: unknown;
+    for (const release of releases.reverse()) {
+      try {
+        release();
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    // biome-ignore lint/correctness/noUnsafeFinally: what was computed does not count when its memory was not freed
+    if (failure !== undefined) throw failure;
   }
 }
 

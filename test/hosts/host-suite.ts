@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { NativeHost } from '../../adapters/hosts/native-host.js';
+import { DecoratingMemoryManager } from '../../managers/decorators/decorating-memory-manager.js';
 import {
   CachingMemoryManager,
   DefaultMemoryManager,
@@ -13,14 +15,20 @@ import {
   TrackingMemoryManager,
 } from '../../managers/index.js';
 import type { Device } from '../../src/core/device.js';
-import { type MemoryHost, type MemoryManagerAdapter, MemoryManagerDeviceInterface } from '../../src/core/index.js';
+import {
+  type DevicePtr,
+  MemoryError,
+  type MemoryManagerAdapter,
+  MemoryManagerDeviceInterface,
+  NULL_PTR,
+} from '../../src/core/index.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { loadTrace, parseTrace, recordTrace, replayTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
-import { install } from './test-managers.js';
+import { exactManager, install } from './test-managers.js';
 
 /** An engine on a host, as the suite drives it. */
 export interface HostedEngine {
-  readonly host: MemoryHost & { readonly device: Device };
+  readonly host: NativeHost & { readonly device: Device };
   /**
    * Does the same piece of the engine's real work each time, and has the engine give every block back.
    *
@@ -49,6 +57,44 @@ const MANAGERS: Record<string, () => MemoryManagerAdapter> = {
   PoolMemoryManager: () => new PoolMemoryManager(1, table()),
   TlsfMemoryManager: () => new TlsfMemoryManager(1, table()),
 };
+const SWAPS = 20;
+const deviceError = () => new MemoryError('ERR_MEM_NATIVE', { functionName: 'native', status: 5, statusName: 'test' });
+const REASONS = [
+  new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+    requestedBytes: 1,
+    allocatedBytes: 2,
+    reservedBytes: 3,
+    capacityBytes: 4,
+    device: 0,
+  }),
+  new MemoryError('ERR_MEM_INVALID_SIZE', { bytes: -1 }),
+  new MemoryError('ERR_MEM_INVALID_DEVICE', { device: 9, deviceCount: 1 }),
+  new MemoryError('ERR_MEM_LIFECYCLE', { manager: 'a manager', from: 'stopped', to: 'active' }),
+  new MemoryError('ERR_MEM_INVARIANT', { invariant: 'one that does not hold' }),
+  deviceError(),
+];
+
+/** Refuses every request for the same reason. */
+class RefusingManager extends DecoratingMemoryManager {
+  reason = deviceError() as MemoryError;
+
+  override allocBytes(): DevicePtr {
+    throw this.reason;
+  }
+}
+
+/** Calls `before` at the beginning of each native call of a manager that sits in a slot; null instead of an address where it says so. */
+function hookNatives<M extends MemoryManagerAdapter>(manager: M, before: (call: 'alloc' | 'free') => undefined | 'null'): M {
+  const natives = manager.deviceInterface;
+  const { nativeAlloc, nativeFree } = natives;
+  natives.nativeAlloc = (bytes, alignment) => (before('alloc') === 'null' ? NULL_PTR : nativeAlloc(bytes, alignment));
+  natives.nativeFree = (ptr) => {
+    before('free');
+    nativeFree(ptr);
+  };
+  return manager;
+}
+
 const caching = () => new CachingMemoryManager(1, table());
 
 /** What holds under every host: results, call log, trace, statistics, limits and swaps. */
@@ -198,6 +244,119 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
       expect(limiting.usedBytes).toBe(0);
       install(host, caching());
       expect(await engine.work()).toEqual(wanted);
+    });
+
+    /** Does the work as C sees it: what `host.call` throws is kept, and the engine goes by its statuses alone. */
+    async function workAsC(): Promise<{ result?: unknown; failure?: unknown; told: unknown[]; reasons: unknown[] }> {
+      const told: unknown[] = [];
+      const reasons: unknown[] = [];
+      const noteReason = () => host.lastError !== undefined && reasons.push(host.lastError);
+      const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation((warning) => {
+        told.push(warning);
+      });
+      host.call(() => {}); // What was before is forgotten.
+      const call = vi.spyOn(host, 'call').mockImplementation((native) => {
+        let result: unknown;
+        try {
+          host.callbacks.call(() => {
+            result = native();
+          });
+        } catch (error) {
+          told.push(error);
+        }
+        noteReason();
+        return result;
+      });
+      try {
+        return { result: await engine.work(), told, reasons };
+      } catch (failure) {
+        // What a method of the host throws itself needs no lastError.
+        return { failure, told, reasons: [...reasons, failure] };
+      } finally {
+        noteReason();
+        call.mockRestore();
+        emitWarning.mockRestore();
+      }
+    }
+
+    test.each(REASONS)('says in lastError why the engine was refused: $code', async (reason) => {
+      install(host, new RefusingManager(caching())).reason = reason;
+      const { result, failure, reasons } = await workAsC();
+      if (engine.whenRefused === 'falls back') expect(result).toEqual(wanted);
+      else expect(failure).toBeDefined();
+      expect(reasons).toContain(reason);
+      install(host, caching());
+      expect(await engine.work()).toEqual(wanted);
+    });
+
+    test.each(['DefaultMemoryManager', 'CachingMemoryManager', 'LruMemoryManager', 'PoolMemoryManager'])(
+      'comes to the same while native functions and listeners call a %s back, and swap it',
+      async (kind) => {
+        let [calls, swaps, inside] = [0, 0, false];
+        const callBack = () => {
+          if (inside) return;
+          inside = true;
+          const ptr = host.slot.alloc(96, true);
+          expect(host.slot.allocated(ptr)).toBeGreaterThan(0);
+          if (++calls % 3 === 0) swap();
+          if (calls % 7 === 0) host.slot.signalMemoryCleanup();
+          host.slot.unlock(ptr, true);
+          inside = false;
+        };
+        let nativeCalls = 0;
+        const before = (call: string) => {
+          callBack();
+          // A refusal now and then asks the listeners.
+          return call === 'alloc' && !inside && ++nativeCalls % 50 === 0 ? 'null' : undefined;
+        };
+        const swap = () => {
+          if (swaps >= SWAPS) return;
+          try {
+            hookNatives(install(host, MANAGERS[kind]!()), before);
+            swaps++;
+          } catch (error) {
+            // Inside of a manager's shutdown.
+            expect(error).toMatchObject({ code: 'ERR_MEM_REENTRANT' });
+          }
+        };
+        const events = ['oom', 'swap', 'stopped'] as const;
+        for (const event of events) host.events.on(event, callBack);
+        try {
+          swap();
+          expect(await engine.work(swap)).toEqual(wanted);
+        } finally {
+          for (const event of events) host.events.off(event, callBack);
+        }
+        expect(calls).toBeGreaterThan(0);
+        expect(swaps).toBeGreaterThan(1);
+        install(host, caching());
+      },
+    );
+
+    test.each([
+      ['allocation answers null', 'alloc', 'null'],
+      ['allocation throws', 'alloc', 'error'],
+      ['free throws', 'free', 'error'],
+    ] as const)('loses nothing when every n-th native %s', async (_how, failing, answer) => {
+      for (const nth of [1, 2, 3, 5, 8, 13, 21, 34, 50]) {
+        let [calls, failures, isBroken] = [0, 0, true];
+        hookNatives(install(host, exactManager()), (call) => {
+          if (!isBroken || call !== failing || ++calls % nth > 0) return undefined;
+          failures++;
+          if (answer === 'null') return answer;
+          throw deviceError();
+        });
+        const { result, failure, told, reasons } = await workAsC();
+        if (failure === undefined) expect(result).toEqual(wanted);
+        if (failures > 0 && answer === 'error') {
+          expect(reasons).toContainEqual(expect.objectContaining({ code: 'ERR_MEM_NATIVE' }));
+          if (engine.whenRefused === 'fails') expect([...told, failure].some((one) => one !== undefined)).toBe(true);
+        }
+        if (nth === 1) expect(failures).toBeGreaterThan(0);
+        isBroken = false;
+        expect(await engine.work()).toEqual(wanted);
+        expect(host.slot.liveBlocks).toBe(0);
+      }
     });
 
     function expectReplays(events: TraceEvents): void {

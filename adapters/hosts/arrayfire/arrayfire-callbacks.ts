@@ -18,8 +18,8 @@ export interface CallbackContext {
   readonly foreign: ForeignPointers;
   /** Makes sure that a manager is there. */
   readonly startUse: () => void;
-  /** Takes note why an allocation was refused. */
-  readonly refused: (error: MemoryError) => void;
+  /** Takes note why an allocation was refused, and gives the answer. @throws `error` where it is another reason */
+  readonly refuse: (error: unknown, answer: number) => number;
   /** Has the native call that is under way throw at its end. */
   readonly report: (error: unknown) => void;
 }
@@ -69,14 +69,12 @@ export function arrayFireCallbacks(context: CallbackContext): Record<CallbackNam
       parameters: [P, P, 'int', 'uint32_t', P, 'uint32_t'],
       onError: AF_ERR_UNKNOWN,
       body: (_handle, out, userLock, dimCount, dimsAddress, elementBytes) => {
-        context.startUse();
         try {
+          context.startUse();
           writeUint64(Number(out), allocate(userLock !== 0, dimCount, dimsAddress, elementBytes));
           return AF_SUCCESS;
         } catch (error) {
-          if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && !MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) throw error;
-          context.refused(error);
-          return AF_ERR_NO_MEM;
+          return context.refuse(error, AF_ERR_NO_MEM);
         }
       },
     }),

@@ -3,13 +3,11 @@ import { MemoryError } from '../../../src/core/errors.js';
 import type { SwapEvent } from '../../../src/core/events.js';
 import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
-import { MemoryHost, type MemoryHostOptions } from '../../../src/core/memory-host.js';
+import type { MemoryHostOptions } from '../../../src/core/memory-host.js';
 import type { MemoryManagerAdapter } from '../../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
-import type { MemoryStatsSnapshot } from '../../../src/core/stats.js';
-import { CallbackTable } from '../../ffi/callback-table.js';
 import type { NativeLibrary } from '../../ffi/library.js';
-import { LastRefusal } from '../last-refusal.js';
+import { NativeHost } from '../native-host.js';
 import { arrayFireCallbacks } from './arrayfire-callbacks.js';
 import { ArrayFireHandle } from './arrayfire-handle.js';
 import { ArrayFireLibrary, type ArrayFireLibraryOptions } from './arrayfire-library.js';
@@ -39,13 +37,10 @@ interface Seat {
  *
  * Call ArrayFire from the thread that opened the host. Only one host at a time serves ArrayFire.
  */
-export class ArrayFireHost extends MemoryHost {
-  /** Every function that this host gave to ArrayFire. */
-  readonly callbacks = new CallbackTable('ArrayFireHost');
+export class ArrayFireHost extends NativeHost {
   readonly #library: ArrayFireLibrary;
   readonly #ordinary: Seat;
   readonly #pinned: Seat | undefined;
-  readonly #refusal = new LastRefusal<MemoryError>();
 
   private constructor(
     library: ArrayFireLibrary,
@@ -53,7 +48,7 @@ export class ArrayFireHost extends MemoryHost {
     options: ArrayFireHostOptions,
   ) {
     const { ordinary, pinned } = handles;
-    super({
+    super('ArrayFireHost', {
       deviceCount: library.deviceCount,
       natives: ordinary.natives,
       pinnedNatives: pinned?.natives ?? noPinnedMemory(ordinary),
@@ -120,21 +115,6 @@ export class ArrayFireHost extends MemoryHost {
     return this.#ordinary.foreign.freed + (this.#pinned?.foreign.freed ?? 0);
   }
 
-  /** Why the last allocation that ArrayFire was refused could not be served; undefined since {@link call} began. */
-  get lastError(): MemoryError | undefined {
-    return this.#refusal.error;
-  }
-
-  /** Makes a call of ArrayFire, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
-  call<T>(native: () => T): T {
-    this.#refusal.enter();
-    try {
-      return this.callbacks.call(native);
-    } finally {
-      this.#refusal.leave();
-    }
-  }
-
   /**
    * Finds the manager that serves an `af_memory_manager` of this host, by its payload.
    *
@@ -158,11 +138,6 @@ export class ArrayFireHost extends MemoryHost {
     return this.#pinned?.handle.address ?? 0;
   }
 
-  /** Statistics of the active manager on a device; undefined before the first allocation. ArrayFire itself has none (301). */
-  stats(device = 0): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(device);
-  }
-
   /**
    * Gives ArrayFire its own manager back: waits for its work, shuts all managers down, unsets and releases the handles,
    * unregisters the callbacks.
@@ -170,12 +145,11 @@ export class ArrayFireHost extends MemoryHost {
    * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call; nothing has changed then
    * @throws ERR_MEM_NATIVE when ArrayFire refuses to unset: it gets no memory from then on
    */
-  close(): void {
+  override close(): void {
     if (this.slot.closed) return;
-    this.callbacks.checkDisposable();
-    this.slot.checkClosable();
-    this.pinnedSlot.checkClosable();
+    this.checkClosable();
     this.call(() => this.#library.synchronize());
+    for (const { foreign } of this.#seats()) foreign.retryFrees();
     const liveBlocks = this.#awaitedBlocks();
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
     // Managers give native memory back while ArrayFire still takes it.
@@ -190,21 +164,16 @@ export class ArrayFireHost extends MemoryHost {
     }
   }
 
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   /**
    * Waits for queued work and takes the callbacks out of ArrayFire: one that ran after Node's end would crash. Memory of
    * arrays that still live stays.
    *
    * @internal
    */
-  endWithProcess(): void {
+  override endWithProcess(): void {
     attempt(() => this.call(() => this.#library.synchronize()));
     attempt(() => this.#leave());
-    this.slot.flushLogs();
-    this.pinnedSlot.flushLogs();
+    super.endWithProcess();
   }
 
   /** Blocks whose free will come. Who was replaced never hears of its arrays again. */
@@ -232,9 +201,7 @@ export class ArrayFireHost extends MemoryHost {
           startUse: () => {
             if (handle.kind === 'ordinary') this.startUse();
           },
-          refused: (error) => {
-            this.#refusal.error = error;
-          },
+          refuse: (error, answer) => this.refuse(error, answer),
           report: (error) => this.callbacks.report(error),
         }),
       );

@@ -1,6 +1,7 @@
 import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import type { DevicePtr } from '../../../src/core/units.js';
+import { GivenUpBlocks } from '../given-up-blocks.js';
 import type { ArrayFireHandle } from './arrayfire-handle.js';
 
 /**
@@ -11,6 +12,7 @@ import type { ArrayFireHandle } from './arrayfire-handle.js';
 export class ForeignPointers {
   readonly #slot: ManagerSlot;
   readonly #handle: ArrayFireHandle;
+  readonly #givenUp: GivenUpBlocks;
   /** Foreign pointers that have the user's lock, and whether the array below is gone already. */
   readonly #userLocked = new Map<number, { released: boolean }>();
   /** Addresses inside of blocks that have the user's lock: those of sub-arrays. ArrayFire allows it, and it keeps nothing alive. */
@@ -19,6 +21,7 @@ export class ForeignPointers {
 
   constructor(slot: ManagerSlot, handle: ArrayFireHandle) {
     this.#slot = slot;
+    this.#givenUp = new GivenUpBlocks(slot);
     this.#handle = handle;
   }
 
@@ -49,6 +52,11 @@ export class ForeignPointers {
     else if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userUnlock(ptr);
   }
 
+  /** Tries again to free the arrays that ArrayFire has released and the device did not take back. */
+  retryFrees(): void {
+    this.#givenUp.retry();
+  }
+
   isUserLocked(ptr: DevicePtr): boolean {
     return this.#userLocked.has(ptr) || this.#isLockedPart(ptr) || this.#slot.isUserLocked(ptr);
   }
@@ -74,7 +82,7 @@ export class ForeignPointers {
 
   #unlockOwned(ptr: DevicePtr, userUnlock: boolean): void {
     try {
-      this.#slot.unlock(ptr, userUnlock);
+      this.#givenUp.free(ptr, userUnlock);
     } catch (error) {
       // Inside of a segment it would free what is not the start of a native allocation: that crashes.
       if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#isOwned(ptr)) throw error;

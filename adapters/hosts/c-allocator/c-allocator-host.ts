@@ -2,7 +2,6 @@ import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
-import { LastRefusal } from '../last-refusal.js';
 import { CHeap } from './c-heap.js';
 
 export interface CAllocatorHostOptions extends EngineHostOptions {
@@ -39,14 +38,14 @@ export interface CFunctions {
 export class CAllocatorHost extends EngineHost {
   /** The functions below, which throw instead of giving null. */
   readonly heap: CHeap;
-  readonly #refusal = new LastRefusal<MemoryError>();
 
   constructor(options: CAllocatorHostOptions = {}) {
     super('CAllocatorHost', options);
     this.heap = new CHeap({
       slot: this.slot,
+      givenUp: this.givenUp,
       sizeHeader: options.sizeHeader ?? true,
-      outOfMemory: (requestedBytes) => this.#outOfMemory(requestedBytes),
+      outOfMemory: (requestedBytes) => this.outOfMemory(requestedBytes),
     });
   }
 
@@ -75,38 +74,13 @@ export class CAllocatorHost extends EngineHost {
     }));
   }
 
-  /** Why the last request that C was refused could not be served; undefined since {@link call} began. */
-  get lastError(): MemoryError | undefined {
-    return this.#refusal.error;
-  }
-
-  /** Makes a native call that may allocate, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
-  call<T>(native: () => T): T {
-    this.#refusal.enter();
-    try {
-      return this.callbacks.call(native);
-    } finally {
-      this.#refusal.leave();
-    }
-  }
-
-  /** As {@link call}, for an asynchronous native call. @throws as `CallbackTable.callAsync` */
-  async callAsync<T>(native: () => Promise<T>): Promise<T> {
-    this.#refusal.enter();
-    try {
-      return await this.callbacks.callAsync(native);
-    } finally {
-      this.#refusal.leave();
-    }
-  }
-
   /** C's malloc. @returns null when there is no memory */
   malloc(bytes: CNumber): DevicePtr {
     try {
       this.startUse();
       return this.heap.malloc(bytes);
     } catch (error) {
-      return this.#refuse(error);
+      return this.refuse(error, NULL_PTR);
     }
   }
 
@@ -116,7 +90,7 @@ export class CAllocatorHost extends EngineHost {
       this.startUse();
       return this.heap.calloc(count, elementBytes);
     } catch (error) {
-      return this.#refuse(error);
+      return this.refuse(error, NULL_PTR);
     }
   }
 
@@ -126,7 +100,7 @@ export class CAllocatorHost extends EngineHost {
       this.startUse();
       return this.heap.realloc(ptr, bytes);
     } catch (error) {
-      return this.#refuse(error);
+      return this.refuse(error, NULL_PTR);
     }
   }
 
@@ -135,19 +109,9 @@ export class CAllocatorHost extends EngineHost {
     this.heap.free(ptr);
   }
 
-  #refuse(error: unknown): DevicePtr {
-    if (MemoryError.is(error)) this.#refusal.error = error;
-    if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-    return NULL_PTR;
-  }
-
-  #outOfMemory(requestedBytes: number): MemoryError {
-    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
-      requestedBytes,
-      allocatedBytes: this.stats()?.allocatedBytes.current ?? 0,
-      reservedBytes: this.slot.reservedBytes,
-      capacityBytes: this.device.getMaxMemorySize(0),
-      device: 0,
-    });
+  /** A size that is none comes from JavaScript, not from C. */
+  protected override refuse<A>(error: unknown, answer: A): A {
+    if (MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) throw error;
+    return super.refuse(error, answer);
   }
 }

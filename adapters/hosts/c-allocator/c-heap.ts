@@ -1,8 +1,10 @@
+import { attempt } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../../src/core/units.js';
 import type { CNumber } from '../../ffi/callback.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
+import { GivenUpBlocks } from '../given-up-blocks.js';
 import { HEADER_BYTES, readHeader, writeHeader } from './size-header.js';
 
 /** What `max_align_t` needs on every platform that Node runs on. */
@@ -13,6 +15,8 @@ const WORTH_MOVING_BYTES = 4 * KiB;
 /** What a {@link CHeap} is made of. */
 export interface CHeapOptions {
   readonly slot: ManagerSlot;
+  /** Frees the slot's blocks. @defaultValue one of the heap's own */
+  readonly givenUp?: GivenUpBlocks;
   /** Whether each block's requested size stands in memory before it. */
   readonly sizeHeader: boolean;
   /** Makes the error for a request that no memory could serve. */
@@ -27,11 +31,13 @@ export interface CHeapOptions {
  */
 export class CHeap {
   readonly #slot: ManagerSlot;
+  readonly #givenUp: GivenUpBlocks;
   readonly #headerBytes: number;
   readonly #outOfMemory: (requestedBytes: number) => MemoryError;
 
   constructor(options: CHeapOptions) {
     this.#slot = options.slot;
+    this.#givenUp = options.givenUp ?? new GivenUpBlocks(options.slot);
     this.#headerBytes = options.sizeHeader ? HEADER_BYTES : 0;
     this.#outOfMemory = options.outOfMemory;
   }
@@ -86,12 +92,16 @@ export class CHeap {
     return ptr as DevicePtr;
   }
 
-  /** Gives a block back; does nothing for null. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE */
+  /**
+   * Gives a block back; does nothing for null. One that the device refuses is tried again at later frees.
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE, and what the device throws
+   */
   free(ptr: CNumber): void {
     if (ptr === 0) return;
     const base = this.#baseOf(ptr);
     try {
-      this.#slot.unlock(base, false);
+      this.#givenUp.free(base);
     } catch (error) {
       throw namingPointer(error, base, Number(ptr));
     }
@@ -118,7 +128,8 @@ export class CHeap {
     try {
       this.free(ptr);
     } catch (error) {
-      this.free(moved);
+      this.#givenUp.forget(this.#baseOf(ptr));
+      attempt(() => this.free(moved));
       throw error;
     }
     return moved;

@@ -27,9 +27,10 @@ export class GgmlContext {
 
   /** Frees the context, then its memory. Does nothing the second time. */
   [Symbol.dispose](): void {
-    if (this.#address === 0) return;
-    this.#library.free(this.#address);
+    const address = this.#address;
+    if (address === 0) return;
     this.#address = 0;
+    this.#library.free(address);
     this.#giveBack();
   }
 }

@@ -1,12 +1,12 @@
+import { attempt } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { writeUint64 } from '../../os/foreign-memory.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
-import { LastRefusal } from '../last-refusal.js';
 import { GgmlContext } from './ggml-context.js';
-import { BUFFER_TYPE_WORDS, GgmlLibrary, WORD_BYTES } from './ggml-library.js';
+import { BUFFER_TYPE_WORDS, GgmlLibrary, noObject, WORD_BYTES } from './ggml-library.js';
 
 /** Where a buffer type holds the function that makes a buffer. @see Source: ggml-backend-impl.h */
 const ALLOC_BUFFER = 1;
@@ -32,7 +32,6 @@ export class GgmlHost extends EngineHost {
   #bufferType: DevicePtr = NULL_PTR;
   /** What the shared buffer type held before it was redirected. */
   #allocBefore: number | undefined;
-  readonly #refusal = new LastRefusal<MemoryError>();
 
   private constructor(library: GgmlLibrary, options: GgmlHostOptions) {
     super('GgmlHost', options);
@@ -53,11 +52,6 @@ export class GgmlHost extends EngineHost {
     return this.#library.native;
   }
 
-  /** Why the last buffer that ggml was refused could not be made; undefined since {@link call} began. */
-  get lastError(): MemoryError | undefined {
-    return this.#refusal.error;
-  }
-
   /** ggml's buffers that lie in our memory now. */
   get liveBuffers(): number {
     return this.#buffers.size;
@@ -75,7 +69,7 @@ export class GgmlHost extends EngineHost {
     const words = this.#library.bufferTypeWords();
     // Not from a manager: it is the host's own, and lives as long.
     const copy = this.device.nativeAlloc(BUFFER_TYPE_WORDS * WORD_BYTES);
-    if (copy === NULL_PTR) throw this.#outOfMemory(BUFFER_TYPE_WORDS * WORD_BYTES);
+    if (copy === NULL_PTR) throw this.outOfMemory(BUFFER_TYPE_WORDS * WORD_BYTES);
     for (const [i, word] of words.entries()) writeUint64(copy + i * WORD_BYTES, i === ALLOC_BUFFER ? allocBuffer : word);
     this.#bufferType = copy;
     return copy;
@@ -122,20 +116,10 @@ export class GgmlHost extends EngineHost {
     const ptr = this.slot.alloc(bytes, false, this.#library.alignment);
     try {
       const address = this.#library.init(ptr, bytes, options.noAlloc ?? false);
-      return new GgmlContext(this.#library, address, () => this.slot.unlock(ptr, false));
+      return new GgmlContext(this.#library, address, () => this.givenUp.free(ptr));
     } catch (error) {
-      this.slot.unlock(ptr, false);
+      attempt(() => this.givenUp.free(ptr));
       throw error;
-    }
-  }
-
-  /** Makes a call of ggml or llama.cpp, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */
-  call<T>(native: () => T): T {
-    this.#refusal.enter();
-    try {
-      return this.callbacks.call(native);
-    } finally {
-      this.#refusal.leave();
     }
   }
 
@@ -171,19 +155,17 @@ export class GgmlHost extends EngineHost {
   }
 
   #allocBuffer(bufferType: number, bytes: CNumber): number {
-    this.startUse();
     let ptr: DevicePtr;
     try {
+      this.startUse();
       ptr = this.slot.alloc(Number(bytes), false, this.#library.alignment);
     } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && !MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) throw error;
-      this.#refusal.error = error;
-      return 0;
+      return this.refuse(error, 0);
     }
     const buffer = this.#library.bufferOver(ptr, Number(bytes));
     if (buffer === 0) {
-      this.slot.unlock(ptr, false);
-      return 0;
+      attempt(() => this.givenUp.free(ptr));
+      throw noObject('ggml_backend_cpu_buffer_from_ptr');
     }
     writeUint64(buffer + FREE_BUFFER * WORD_BYTES, this.#functions.freeBuffer);
     // Else it would count as one over memory that is not ggml's.
@@ -197,17 +179,7 @@ export class GgmlHost extends EngineHost {
     const ptr = this.#buffers.get(buffer);
     if (ptr === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: buffer });
     this.#buffers.delete(buffer);
-    this.slot.unlock(ptr, false);
-  }
-
-  #outOfMemory(requestedBytes: number): MemoryError {
-    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
-      requestedBytes,
-      allocatedBytes: 0,
-      reservedBytes: this.slot.reservedBytes,
-      capacityBytes: this.device.getMaxMemorySize(0),
-      device: 0,
-    });
+    this.givenUp.free(ptr);
   }
 }
 

@@ -70,7 +70,7 @@ export class GgmlLibrary {
   init(ptr: number, bytes: number, noAlloc: boolean): number {
     const context = this.#init({ mem_size: bytes, mem_buffer: ptr, no_alloc: noAlloc });
     if (context !== 0) return context;
-    throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'ggml_init', status: 0, statusName: 'NULL' });
+    throw noObject('ggml_init');
   }
 
   /** Makes a buffer over a scrap of memory and looks where it names its type. */
@@ -101,6 +101,11 @@ export class GgmlLibrary {
       reason: `${this.native.path} is of an unknown make: ${what}`,
     });
   }
+}
+
+/** The error of a function that gave NULL instead of an object. */
+export function noObject(functionName: string): MemoryError {
+  return new MemoryError('ERR_MEM_NATIVE', { functionName, status: 0, statusName: 'NULL' });
 }
 
 /** Where node-llama-cpp keeps its libraries, in the node_modules of the running program's folder and of those above it. */

@@ -55,7 +55,13 @@ export class OnnxRuntimeHost extends EngineHost {
     const allocator = EnvironmentAllocator.of(findOnnxRuntime(this.#location));
     allocator.attach({
       alloc: (bytes) => this.allocAnyway(bytes, TENSOR_ALIGNMENT, ENGINE),
-      free: (ptr) => this.freeAnyway(ptr),
+      free: (ptr) => {
+        try {
+          this.freeAnyway(ptr);
+        } catch (error) {
+          this.callbacks.report(error);
+        }
+      },
     });
     this.#allocator = allocator;
   }
