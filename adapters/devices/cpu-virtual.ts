@@ -1,4 +1,3 @@
-import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import {
@@ -14,7 +13,8 @@ import {
 } from '../os/mapping.js';
 import { mapThreadPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
-import { checkGranular, checkWhole, granularOffset, PageStates } from './virtual-checks.js';
+import { PagedMemory, PageStates } from './paged-memory.js';
+import { badArgument } from './range-checks.js';
 
 const SMALLEST_PAGE_BYTES = 4096;
 
@@ -43,30 +43,20 @@ class ReservedRange extends HostRange {
  * A commit makes pages usable; the system backs each when it is first touched. A decommit gives the memory back, but
  * the pages stay mapped and read as zero, so that arrays over them never crash.
  */
-export class CpuVirtualMemory implements VirtualMemory {
-  readonly granularityBytes: number;
+export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
   readonly #ranges: HostRanges;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no positive multiple of 4 KiB */
   constructor(ranges: HostRanges, granularityBytes: number) {
-    if (!Number.isSafeInteger(granularityBytes) || granularityBytes <= 0)
-      throw badGranularity(granularityBytes, SMALLEST_PAGE_BYTES);
-    if (granularityBytes % SMALLEST_PAGE_BYTES !== 0) throw badGranularity(granularityBytes, SMALLEST_PAGE_BYTES);
-    this.granularityBytes = granularityBytes;
+    super(granularityBytes);
+    checkGranularity(granularityBytes, SMALLEST_PAGE_BYTES);
     this.#ranges = ranges;
   }
 
-  /**
-   * Reserves an address range.
-   *
-   * @returns 0 when no such range is left, and for 0 bytes
-   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT when the size, or the granularity on this system, is not granular
-   */
-  reserve(bytes: number): DevicePtr {
-    checkGranular('bytes', bytes, this.granularityBytes);
+  /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no multiple of this system's pages */
+  protected override reserveRange(bytes: number): DevicePtr {
     // Only the system knows its page size, and a constructor does not ask it.
-    const page = pageBytes();
-    if (this.granularityBytes % page !== 0) throw badGranularity(this.granularityBytes, page);
+    checkGranularity(this.granularityBytes, pageBytes());
     if (bytes === 0) return NULL_PTR;
     const again = this.#ranges.retired.take(this.#keyOf(bytes), bytes);
     const base = again?.base ?? this.#map(bytes);
@@ -77,65 +67,30 @@ export class CpuVirtualMemory implements VirtualMemory {
     return base;
   }
 
-  /**
-   * Gives a range back; the null pointer is ignored.
-   *
-   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE unless it is a whole one
-   */
-  release(ptr: DevicePtr, bytes: number): void {
-    if (ptr === 0 && bytes === 0) return;
-    const range = this.#ranges.at(ptr);
-    if (!(range instanceof ReservedRange)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    checkWhole(range, bytes);
-    const unmap = () => unmapThreadPages(ptr, bytes);
+  protected override releaseRange(range: ReservedRange): void {
+    const { base, bytes } = range;
+    const unmap = () => unmapThreadPages(base, bytes);
     if (range.viewed) this.#ranges.retire(range, this.#keyOf(bytes), bytes, unmap);
     else unmap();
     this.#ranges.remove(range);
   }
 
-  /**
-   * Backs pages with memory. Cost: O(log n + pages).
-   *
-   * @returns false when the system refuses
-   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE
-   * @throws ERR_MEM_INVALID_ARGUMENT when a page is committed already, or the part is not granular
-   */
-  commit(ptr: DevicePtr, bytes: number): boolean {
-    const range = this.#reserved(ptr);
-    const offset = granularOffset(range, { base: ptr, bytes }, this.granularityBytes);
-    range.pages.checkCommit(offset, bytes);
+  protected override rangeAt(ptr: DevicePtr): ReservedRange {
+    return this.#ranges.startingAt(ptr, ReservedRange);
+  }
+
+  protected override rangeOf(ptr: DevicePtr): ReservedRange {
+    return this.#ranges.around(ptr, ReservedRange);
+  }
+
+  protected override commitPages(range: ReservedRange, offset: number, bytes: number): boolean {
     // Pages that were decommitted, and all of a range that was viewed, are writable already.
-    if (!range.viewed && range.pages.any(PageStates.fresh, offset, bytes)) {
-      try {
-        protectPages(ptr, bytes, PROT_READ | PROT_WRITE);
-      } catch (error) {
-        if (MemoryError.is(error, 'ERR_MEM_NATIVE')) return false;
-        throw error;
-      }
-    }
-    range.pages.commit(offset, bytes);
-    return true;
+    if (range.viewed || !range.pages.any(PageStates.fresh, offset, bytes)) return true;
+    return possible(() => protectPages(range.base + offset, bytes, PROT_READ | PROT_WRITE) ?? true) ?? false;
   }
 
-  /**
-   * Takes the memory of pages away. Cost: O(log n + pages).
-   *
-   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE
-   * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular
-   * @throws ERR_MEM_NATIVE when the system refuses
-   */
-  decommit(ptr: DevicePtr, bytes: number): void {
-    const range = this.#reserved(ptr);
-    const offset = granularOffset(range, { base: ptr, bytes }, this.granularityBytes);
-    range.pages.checkDecommit(offset, bytes);
-    if (bytes > 0) discardPages(ptr, bytes);
-    range.pages.decommit(offset, bytes);
-  }
-
-  #reserved(ptr: DevicePtr): ReservedRange {
-    const range = this.#ranges.containing(ptr);
-    if (range instanceof ReservedRange) return range;
-    throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  protected override decommitPages(range: ReservedRange, offset: number, bytes: number): void {
+    if (bytes > 0) discardPages(range.base + offset, bytes);
   }
 
   #keyOf(bytes: number): string {
@@ -144,16 +99,21 @@ export class CpuVirtualMemory implements VirtualMemory {
 
   #map(bytes: number): DevicePtr {
     const options = { protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
-    try {
-      return mapThreadPages(bytes, options, this.granularityBytes) as DevicePtr;
-    } catch (error) {
-      if (MemoryError.is(error, 'ERR_MEM_NATIVE')) return NULL_PTR;
-      throw error;
-    }
+    return (possible(() => mapThreadPages(bytes, options, this.granularityBytes)) ?? NULL_PTR) as DevicePtr;
   }
 }
 
-function badGranularity(value: number, page: number): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  const expected = `a positive multiple of ${page} bytes`;
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'granularityBytes', value: `${value}`, expected });
+/** @returns undefined when the system refuses */
+function possible<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (MemoryError.is(error, 'ERR_MEM_NATIVE')) return undefined;
+    throw error;
+  }
+}
+
+function checkGranularity(value: number, page: number): void {
+  if (!Number.isSafeInteger(value) || value <= 0 || value % page !== 0)
+    throw badArgument('granularityBytes', value, `a positive multiple of ${page} bytes`);
 }

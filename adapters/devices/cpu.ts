@@ -1,13 +1,13 @@
 import { Device, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
-import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { checkBytes, type DevicePtr, KiB } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
 import { maxMemoryBytes } from '../os/memory-limits.js';
 import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
 import { HostSegments } from './host-segments.js';
+import { copyEnds } from './live-ranges.js';
 import { checkFillValue } from './range-checks.js';
 
 /** Settings of a {@link CpuDevice}. */
@@ -36,10 +36,7 @@ export class CpuDevice extends Device {
   override readonly virtual: VirtualMemory | undefined;
   /** Every call is done when it returns. */
   override readonly streams = undefined;
-  readonly #segments = new HostSegments(
-    { lock: lockPages, unlock: unlockPages, refused: (event) => this.events.emit('pin-failed', event) },
-    THREAD_HEAP,
-  );
+  readonly #segments = new HostSegments({ lock: lockPages, unlock: unlockPages }, THREAD_HEAP, this.events);
   #maxBytes = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -99,7 +96,7 @@ export class CpuDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#segments.allocate(bytes, alignment)?.base ?? NULL_PTR;
+    return this.#segments.allocate(bytes, alignment, false);
   }
 
   /** Frees a segment; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `nativeAlloc` gave it */
@@ -115,7 +112,7 @@ export class CpuDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#segments.allocatePinned(bytes, alignment)?.base ?? NULL_PTR;
+    return this.#segments.allocate(bytes, alignment, true);
   }
 
   /** Unlocks and frees; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `pinnedAlloc` gave it */
@@ -137,9 +134,7 @@ export class CpuDevice extends Device {
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
     checkBytes(bytes);
     if (bytes === 0) return;
-    const known = [this.#segments.ranges.find(target, bytes), this.#segments.ranges.find(source, bytes)];
-    if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
-    if (known[0] === undefined && known[1] === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
+    copyEnds(target, source, (ptr) => this.#segments.ranges.find(ptr, bytes));
     moveBytes(target, source, bytes);
   }
 

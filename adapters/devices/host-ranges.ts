@@ -3,25 +3,18 @@ import { HeldAddresses } from '../os/held-addresses.js';
 import { discardPages, replacePages } from '../os/mapping.js';
 import { nativeView } from '../os/native-view.js';
 import { ViewWindows } from '../os/view-windows.js';
-import { type LiveRange, LiveRanges } from './live-ranges.js';
+import { LiveRange, LiveRanges } from './live-ranges.js';
 import { RetiredRanges } from './retired-ranges.js';
 
 // A process has some 128 TiB of addresses. Code that never lets the event loop turn has none of them back by the collector.
 const WAITING_LIMIT_BYTES = 1024 * GiB;
 
 /** A live range of memory that this process can touch. */
-export abstract class HostRange implements LiveRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
+export class HostRange extends LiveRange {
   /** Whether JavaScript may still hold arrays over it. Its addresses must then stay mapped. */
   viewed = false;
   #held: HeldAddresses | undefined;
   #windows: ViewWindows | undefined;
-
-  constructor(base: DevicePtr, bytes: number) {
-    this.base = base;
-    this.bytes = bytes;
-  }
 
   /** Knows of the arrays over it. */
   get held(): HeldAddresses {
@@ -29,10 +22,8 @@ export abstract class HostRange implements LiveRange {
     return this.#held;
   }
 
-  abstract checkUsable(offset: number, bytes: number): void;
-
   /** Makes every byte of the range safe to touch, before the first view. */
-  protected abstract prepareView(): void;
+  protected prepareView(): void {}
 
   /** Gives bytes of the range without a copy. @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB */
   view(offset: number, bytes: number): Uint8Array {

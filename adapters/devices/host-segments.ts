@@ -1,6 +1,6 @@
+import type { Device } from '../../src/core/device.js';
 import { MemoryError } from '../../src/core/errors.js';
-import type { PinFailedEvent } from '../../src/core/events.js';
-import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { pageBytes } from '../os/mapping.js';
 import type { NativeHeap } from '../os/thread-memory.js';
 import { CpuSegment, placeKey, segmentPlace } from './cpu-segment.js';
@@ -13,8 +13,6 @@ export interface PageLock {
   lock(base: DevicePtr, bytes: number): void;
   /** Undoes a lock, when nothing works on the pages any more. @throws ERR_MEM_NATIVE */
   unlock(base: DevicePtr, bytes: number): void;
-  /** Told the first time that a lock is refused. */
-  refused(event: PinFailedEvent): void;
 }
 
 /**
@@ -27,14 +25,19 @@ export class HostSegments {
   readonly ranges = new HostRanges();
   readonly #pages: PageLock;
   readonly #heap: NativeHeap;
+  readonly #events: Device['events'];
   readonly #kept = new RetiredRanges(0);
   #liveBytes = 0;
   #pinFailures = 0;
 
-  /** @param heap - where segments come from */
-  constructor(pages: PageLock, heap: NativeHeap) {
+  /**
+   * @param heap - where segments come from
+   * @param events - told the first time that a lock is refused
+   */
+  constructor(pages: PageLock, heap: NativeHeap, events: Device['events']) {
     this.#pages = pages;
     this.#heap = heap;
+    this.#events = events;
   }
 
   /** Bytes of the live segments, as they were asked for. */
@@ -53,50 +56,34 @@ export class HostSegments {
   }
 
   /**
-   * Allocates a segment that is not pinned. Its content is undefined. Cost: O(log n) and a call of the C library.
+   * Allocates a segment. Its content is undefined. Cost: O(log n) and a call of the C library.
    *
-   * @returns undefined when there is no room, and for 0 bytes
+   * @param pinned - asks for whole pages, which are locked. Where the system refuses, they are handed out as they are
+   * @returns 0 when there is no room, and for 0 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
-  allocate(bytes: number, alignment: number): CpuSegment | undefined {
-    return this.#allocate(bytes, alignment, false);
-  }
-
-  /** As {@link allocate}, in whole pages, which are locked. Where the system refuses, they are handed out as they are. */
-  allocatePinned(bytes: number, alignment: number): CpuSegment | undefined {
-    const segment = this.#allocate(bytes, alignment, true);
-    if (segment === undefined) return undefined;
-    try {
-      this.#pages.lock(segment.base, segment.place.mappedBytes);
-      segment.locked = true;
-    } catch (error) {
-      this.#pinFailed(segment, error);
-    }
-    return segment;
-  }
-
-  /** Frees a segment. @throws ERR_MEM_UNKNOWN_POINTER unless one of that kind starts at `ptr` */
-  free(ptr: DevicePtr, pinned: boolean): void {
-    const range = this.ranges.at(ptr);
-    if (!(range instanceof CpuSegment) || range.pinned !== pinned)
-      throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    this.#free(range);
-  }
-
-  #allocate(bytes: number, alignment: number, pinned: boolean): CpuSegment | undefined {
+  allocate(bytes: number, alignment: number, pinned: boolean): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
-    if (bytes === 0) return undefined;
+    if (bytes === 0) return NULL_PTR;
     const place = segmentPlace(bytes, pinned ? Math.max(alignment, pageBytes()) : alignment);
     const key = placeKey(place);
     const again = this.#kept.take(key, place.mappedBytes) ?? this.ranges.retired.take(key, place.mappedBytes);
     const base = again?.base ?? (this.#heap.allocate(place.mappedBytes, place.alignment, pinned) as DevicePtr);
-    if (base === 0) return undefined;
+    if (base === NULL_PTR) return NULL_PTR;
     const segment = new CpuSegment(base, bytes, place, pinned);
     if (again !== undefined) segment.replace(again.held);
     this.ranges.add(segment);
     this.#liveBytes += bytes;
-    return segment;
+    if (pinned) this.#lock(segment);
+    return base;
+  }
+
+  /** Frees a segment. @throws ERR_MEM_UNKNOWN_POINTER unless one of that kind starts at `ptr` */
+  free(ptr: DevicePtr, pinned: boolean): void {
+    const segment = this.ranges.startingAt(ptr, CpuSegment);
+    if (segment.pinned !== pinned) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    this.#free(segment);
   }
 
   #free(segment: CpuSegment): void {
@@ -112,15 +99,20 @@ export class HostSegments {
     this.#liveBytes -= segment.bytes;
   }
 
-  #pinFailed(segment: CpuSegment, error: unknown): void {
-    this.#pinFailures++;
-    if (this.#pinFailures > 1) return;
-    const reason = error instanceof Error ? error.message : String(error);
+  #lock(segment: CpuSegment): void {
     try {
-      this.#pages.refused({ ptr: segment.base, bytes: segment.bytes, reason });
-    } catch (thrown) {
-      this.#free(segment);
-      throw thrown;
+      this.#pages.lock(segment.base, segment.place.mappedBytes);
+      segment.locked = true;
+    } catch (error) {
+      this.#pinFailures++;
+      if (this.#pinFailures > 1) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      try {
+        this.#events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason });
+      } catch (thrown) {
+        this.#free(segment);
+        throw thrown;
+      }
     }
   }
 }

@@ -3,10 +3,17 @@ import { type DevicePtr, devicePtr } from '../../src/core/units.js';
 import { type AddressRange, AddressTree } from './address-tree.js';
 
 /** A range of a device's addresses that is in use. */
-export interface LiveRange extends AddressRange {
+export class LiveRange implements AddressRange {
   readonly base: DevicePtr;
+  readonly bytes: number;
+
+  constructor(base: DevicePtr, bytes: number) {
+    this.base = base;
+    this.bytes = bytes;
+  }
+
   /** Throws unless the bytes, which lie inside the range, can be used. */
-  checkUsable(offset: number, bytes: number): void;
+  checkUsable(_offset: number, _bytes: number): void {}
 }
 
 /** The ranges of a device that are in use, by address. */
@@ -30,6 +37,16 @@ export class LiveRanges<R extends LiveRange> {
   containing(ptr: DevicePtr): R | undefined {
     const range = this.#tree.floor(ptr);
     return range !== undefined && ptr < range.base + range.bytes ? range : undefined;
+  }
+
+  /** The range of a kind that starts at `ptr`. Cost: O(log n). @throws ERR_MEM_UNKNOWN_POINTER when there is none */
+  startingAt<T extends R>(ptr: DevicePtr, kind: Kind<T>): T {
+    return ofKind(this.at(ptr), kind, ptr);
+  }
+
+  /** The range of a kind that `ptr` lies in. Cost: O(log n). @throws ERR_MEM_UNKNOWN_POINTER when there is none */
+  around<T extends R>(ptr: DevicePtr, kind: Kind<T>): T {
+    return ofKind(this.containing(ptr), kind, ptr);
   }
 
   /**
@@ -64,4 +81,29 @@ export class LiveRanges<R extends LiveRange> {
     const range = this.containing(ptr) ?? this.#tree.floor(ptr + Math.max(0, bytes - 1));
     return range === undefined || range.base + range.bytes <= ptr ? undefined : range;
   }
+}
+
+type Kind<T> = abstract new (...values: never[]) => T;
+
+function ofKind<T>(range: unknown, kind: Kind<T>, ptr: DevicePtr): T {
+  if (range instanceof kind) return range;
+  throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+}
+
+/**
+ * Where the two ends of a copy lie. What lies nowhere is memory of the caller, and trusted, but one end must be known.
+ *
+ * @param find - gives what is known of an end, and checks that end
+ * @throws ERR_MEM_UNKNOWN_POINTER when neither end is known, or one is null
+ */
+export function copyEnds<T>(
+  target: DevicePtr,
+  source: DevicePtr,
+  find: (ptr: DevicePtr) => T | undefined,
+): readonly [to: T | undefined, from: T | undefined] {
+  const ends = [find(target), find(source)] as const;
+  const unknown = target === 0 || source === 0 ? 0 : target;
+  if (unknown === 0 || ends.every((end) => end === undefined))
+    throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: unknown });
+  return ends;
 }

@@ -1,5 +1,6 @@
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import type { DeviceCapacity } from './device-capacity.js';
 
 const FREED = -1;
 const SLACK = 1024;
@@ -11,6 +12,7 @@ const SLACK = 1024;
 export class SimulatedSpace {
   readonly start: number;
   readonly end: number;
+  readonly capacity: DeviceCapacity;
   #next: number;
   #bases = new Float64Array(SLACK);
   // The bytes of a segment, or FREED.
@@ -19,9 +21,10 @@ export class SimulatedSpace {
   #live = 0;
 
   /** @param end - the first address behind this part */
-  constructor(start: number, end: number) {
+  constructor(start: number, end: number, capacity: DeviceCapacity) {
     this.start = start;
     this.end = end;
+    this.capacity = capacity;
     this.#next = start;
   }
 
@@ -35,15 +38,16 @@ export class SimulatedSpace {
     return address >= this.start && address < this.end;
   }
 
-  /** Takes the next addresses. Cost: O(1) amortised. @returns 0 when the part is used up */
+  /** Takes the next addresses. Cost: O(1) amortised. @returns 0 when the part is used up, or above the capacity */
   take(bytes: number, alignment: number): DevicePtr {
     const base = alignment > 1 ? alignUp(this.#next, alignment) : this.#next;
-    if (bytes > this.end - base) return NULL_PTR;
+    if (bytes > this.end - base || !this.capacity.admits(bytes)) return NULL_PTR;
     if (this.#count === this.#bases.length) this.#makeRoom();
     this.#bases[this.#count] = base;
     this.#sizes[this.#count] = bytes;
     this.#count++;
     this.#live++;
+    this.capacity.take(bytes);
     this.#next = base + bytes;
     return base as DevicePtr;
   }
@@ -57,13 +61,12 @@ export class SimulatedSpace {
     return this.#sizes[this.#headed(ptr)] as number;
   }
 
-  /** Frees the segment that `ptr` heads. Cost: O(log n). @returns its bytes @throws as {@link sizeOf} */
-  free(ptr: number): number {
+  /** Frees the segment that `ptr` heads. Cost: O(log n). @throws as {@link sizeOf} */
+  free(ptr: number): void {
     const index = this.#headed(ptr);
-    const bytes = this.#sizes[index] as number;
+    this.capacity.give(this.#sizes[index] as number);
     this.#sizes[index] = FREED;
     this.#live--;
-    return bytes;
   }
 
   /**

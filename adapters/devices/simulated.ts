@@ -2,7 +2,7 @@ import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { DeviceBudget } from './device-budget.js';
+import { DeviceCapacity } from './device-capacity.js';
 import { badArgument as bad, checkDisjoint, checkFillValue } from './range-checks.js';
 import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
@@ -57,10 +57,8 @@ export class SimulatedDevice extends Device {
   override readonly streams: SimulatedStreams | undefined;
   readonly #calls: SimulatedCalls;
   readonly #spaces: readonly SimulatedSpace[];
-  readonly #budgets: readonly DeviceBudget[];
-  readonly #pinnedSpace = new SimulatedSpace(PINNED_START, RESERVED_START);
-  readonly #pinnedBudget: DeviceBudget;
-  readonly #total = new DeviceBudget(Number.MAX_SAFE_INTEGER);
+  readonly #pinned: SimulatedSpace;
+  readonly #total = new DeviceCapacity(Number.MAX_SAFE_INTEGER);
   #active = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -71,11 +69,12 @@ export class SimulatedDevice extends Device {
       throw bad('deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
     }
     this.deviceCount = deviceCount;
-    this.#budgets = capacitiesOf(capacityBytes, deviceCount).map((bytes) => new DeviceBudget(bytes, this.#total));
-    this.#pinnedBudget = new DeviceBudget(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
-    this.#spaces = this.#budgets.map(
-      (_, id) => new SimulatedSpace(startOf(id), id + 1 < deviceCount ? startOf(id + 1) : PINNED_START),
-    );
+    this.#spaces = capacitiesOf(capacityBytes, deviceCount).map((bytes, id) => {
+      const end = id + 1 < deviceCount ? startOf(id + 1) : PINNED_START;
+      return new SimulatedSpace(startOf(id), end, new DeviceCapacity(bytes, this.#total));
+    });
+    const pinned = new DeviceCapacity(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
+    this.#pinned = new SimulatedSpace(PINNED_START, RESERVED_START, pinned);
     this.#calls = new SimulatedCalls(options.costs);
     this.streams = options.streams === true ? new SimulatedStreams(() => this.#active) : undefined;
     this.virtual = this.#makeVirtual(options.virtual ?? false);
@@ -117,22 +116,22 @@ export class SimulatedDevice extends Device {
 
   /** Bytes of live page-locked segments. */
   get pinnedLiveBytes(): number {
-    return this.#pinnedBudget.liveBytes;
+    return this.#pinned.capacity.liveBytes;
   }
 
   /** The most that `pinnedLiveBytes` has been. */
   get pinnedPeakBytes(): number {
-    return this.#pinnedBudget.peakBytes;
+    return this.#pinned.capacity.peakBytes;
   }
 
   /** What `liveBytes` is on one device. @throws ERR_MEM_INVALID_DEVICE */
   liveBytesOf(id: number): number {
-    return this.#budget(id).liveBytes;
+    return this.#capacity(id).liveBytes;
   }
 
   /** The most that `liveBytesOf` has been. @throws ERR_MEM_INVALID_DEVICE */
   peakBytesOf(id: number): number {
-    return this.#budget(id).peakBytes;
+    return this.#capacity(id).peakBytes;
   }
 
   override activate(id: number): void {
@@ -141,7 +140,7 @@ export class SimulatedDevice extends Device {
   }
 
   override getMaxMemorySize(id: number): number {
-    return this.#budget(id).capacityBytes;
+    return this.#capacity(id).capacityBytes;
   }
 
   /**
@@ -168,14 +167,7 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    const budget = this.#budgets[this.#active] as DeviceBudget;
-    if (this.#calls.enter('nativeAlloc', bytes, true) || bytes === 0 || !budget.admits(bytes)) return NULL_PTR;
-    const ptr = (this.#spaces[this.#active] as SimulatedSpace).take(bytes, alignment);
-    if (ptr === NULL_PTR) return NULL_PTR;
-    budget.take(bytes);
-    return ptr;
+    return this.#allocate('nativeAlloc', this.#spaces[this.#active]!, bytes, alignment);
   }
 
   /**
@@ -184,33 +176,17 @@ export class SimulatedDevice extends Device {
    * @throws ERR_MEM_DOUBLE_FREE when what was there is free already, ERR_MEM_UNKNOWN_POINTER when nothing began there
    */
   override nativeFree(ptr: DevicePtr): void {
-    if (ptr === 0) return;
-    const id = this.#idOf(ptr);
-    const space = this.#spaces[id];
-    if (space === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    const bytes = space.sizeOf(ptr);
-    this.#calls.enter('nativeFree', bytes, false);
-    space.free(ptr);
-    (this.#budgets[id] as DeviceBudget).give(bytes);
+    if (ptr !== 0) this.#free('nativeFree', this.#spaceOf(ptr), ptr);
   }
 
   /** Allocates addresses of the pinned part, as {@link nativeAlloc} does. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT */
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    if (this.#calls.enter('pinnedAlloc', bytes, true) || bytes === 0 || !this.#pinnedBudget.admits(bytes)) return NULL_PTR;
-    const ptr = this.#pinnedSpace.take(bytes, alignment);
-    if (ptr !== NULL_PTR) this.#pinnedBudget.take(bytes);
-    return ptr;
+    return this.#allocate('pinnedAlloc', this.#pinned, bytes, alignment);
   }
 
   /** Frees pinned addresses; the null pointer is ignored. @throws ERR_MEM_DOUBLE_FREE, ERR_MEM_UNKNOWN_POINTER */
   override pinnedFree(ptr: DevicePtr): void {
-    if (ptr === 0) return;
-    const bytes = this.#pinnedSpace.sizeOf(ptr);
-    this.#calls.enter('pinnedFree', bytes, false);
-    this.#pinnedSpace.free(ptr);
-    this.#pinnedBudget.give(bytes);
+    if (ptr !== 0) this.#free('pinnedFree', this.#pinned, ptr);
   }
 
   /**
@@ -236,7 +212,7 @@ export class SimulatedDevice extends Device {
 
   /** @throws ERR_MEM_INVALID_DEVICE */
   override memoryInfo(id: number): MemoryInfo {
-    const { capacityBytes, liveBytes } = this.#budget(id);
+    const { capacityBytes, liveBytes } = this.#capacity(id);
     return { freeBytes: capacityBytes - liveBytes, totalBytes: capacityBytes };
   }
 
@@ -249,22 +225,16 @@ export class SimulatedDevice extends Device {
   /**
    * Checks both ranges now, and once more when the stream comes to it: the promise rejects when one was freed meanwhile.
    */
-  override async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream = 0): Promise<void> {
-    const streams = this.#delayed('a copy on a stream');
-    this.#checkCopy(target, source, bytes);
-    checkDisjoint(target, source, bytes);
-    const on = stream === 0 && bytes > 0 ? this.#defaultStream(streams, target, source) : stream;
-    this.#calls.enter('copy', bytes, false);
-    await done(streams, on, () => this.#checkCopy(target, source, bytes));
+  override copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream = 0): Promise<void> {
+    return this.#enqueue('copy', [target, source], bytes, stream, () => {
+      this.#checkCopy(target, source, bytes);
+      checkDisjoint(target, source, bytes);
+    });
   }
 
   /** As {@link copyAsync}. */
-  override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
-    const streams = this.#delayed('a fill on a stream');
-    this.#checkFill(ptr, value, bytes);
-    const on = stream === 0 && bytes > 0 ? this.#defaultStream(streams, ptr) : stream;
-    this.#calls.enter('fill', bytes, false);
-    await done(streams, on, () => this.#checkFill(ptr, value, bytes));
+  override fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
+    return this.#enqueue('fill', [ptr], bytes, stream, () => this.#checkFill(ptr, value, bytes));
   }
 
   /** Counts, and does all work of the active device. */
@@ -275,16 +245,27 @@ export class SimulatedDevice extends Device {
 
   /** Checks the books: O(n) over devices. @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
-    const sum = this.#budgets.reduce((bytes, budget) => bytes + budget.liveBytes, 0);
+    const sum = this.#spaces.reduce((bytes, { capacity }) => bytes + capacity.liveBytes, 0);
     if (sum !== this.liveBytes) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'liveBytes == sum(device.liveBytes)' });
-    if (this.#budgets.some((budget) => budget.liveBytes > budget.capacityBytes)) {
+    if (this.#spaces.some(({ capacity }) => capacity.liveBytes > capacity.capacityBytes)) {
       throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'device.liveBytes <= device.capacityBytes' });
     }
   }
 
-  #budget(id: number): DeviceBudget {
+  #allocate(name: SimulatedCallName, space: SimulatedSpace, bytes: number, alignment: number): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    return this.#calls.enter(name, bytes, true) || bytes === 0 ? NULL_PTR : space.take(bytes, alignment);
+  }
+
+  #free(name: SimulatedCallName, space: SimulatedSpace, ptr: DevicePtr): void {
+    this.#calls.enter(name, space.sizeOf(ptr), false);
+    space.free(ptr);
+  }
+
+  #capacity(id: number): DeviceCapacity {
     this.checkId(id);
-    return this.#budgets[id] as DeviceBudget;
+    return this.#spaces[id]!.capacity;
   }
 
   /** The device whose addresses these are; below 0 none. */
@@ -293,18 +274,34 @@ export class SimulatedDevice extends Device {
     return Math.min(Math.floor((ptr - FIRST_ADDRESS) / DEVICE_STRIDE), this.deviceCount - 1);
   }
 
+  #spaceOf(ptr: DevicePtr): SimulatedSpace {
+    const space = this.#spaces[this.#idOf(ptr)];
+    if (space === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return space;
+  }
+
   #delayed(what: string): SimulatedStreams {
     if (this.streams === undefined) throw this.unsupported(what);
     return this.streams;
   }
 
+  /** Enqueues work on ranges of memory, which is to check them. @returns what it came to, once it is done */
+  async #enqueue(name: 'copy' | 'fill', ptrs: DevicePtr[], bytes: number, stream: number, check: () => void): Promise<void> {
+    const streams = this.#delayed(`a ${name} on a stream`);
+    check();
+    const on = stream === 0 && bytes > 0 ? this.#defaultStream(streams, ptrs) : stream;
+    this.#calls.enter(name, bytes, false);
+    // An async function turns what is thrown into a rejection.
+    const work = async () => check();
+    await new Promise<void>((resolve) => streams.submit(on, () => resolve(work())));
+  }
+
   /** The default stream of the first device whose memory this is. */
-  #defaultStream(streams: SimulatedStreams, ...ptrs: DevicePtr[]): number {
-    for (const ptr of ptrs) {
-      const device = this.virtual?.has(ptr) ? this.virtual.deviceOf(ptr) : this.#idOf(ptr);
-      if (device >= 0) return streams.defaultStream(device);
-    }
-    return 0;
+  #defaultStream(streams: SimulatedStreams, ptrs: DevicePtr[]): number {
+    const device = ptrs
+      .map((ptr) => (this.virtual?.has(ptr) ? this.virtual.deviceOf(ptr) : this.#idOf(ptr)))
+      .find((id) => id >= 0);
+    return device === undefined ? 0 : streams.defaultStream(device);
   }
 
   #checkCopy(target: DevicePtr, source: DevicePtr, bytes: number): void {
@@ -323,12 +320,7 @@ export class SimulatedDevice extends Device {
     devicePtr(ptr);
     if (bytes === 0) return;
     if (this.virtual?.has(ptr)) this.virtual.checkUsable(ptr, bytes);
-    else if (this.#pinnedSpace.has(ptr)) this.#pinnedSpace.locate(ptr, bytes);
-    else {
-      const space = this.#spaces[this.#idOf(ptr)];
-      if (space === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-      space.locate(ptr, bytes);
-    }
+    else (this.#pinned.has(ptr) ? this.#pinned : this.#spaceOf(ptr)).locate(ptr, bytes);
   }
 
   #makeVirtual(option: boolean | { readonly granularityBytes?: number }): SimulatedVirtualMemory | undefined {
@@ -337,25 +329,11 @@ export class SimulatedDevice extends Device {
     return new SimulatedVirtualMemory({
       granularityBytes,
       calls: this.#calls,
+      space: new SimulatedSpace(RESERVED_START, ADDRESS_END, new DeviceCapacity(Number.MAX_SAFE_INTEGER)),
       activeDevice: () => this.#active,
-      budgetOf: (id) => this.#budget(id),
-      start: RESERVED_START,
-      end: ADDRESS_END,
+      capacityOf: (id) => this.#capacity(id),
     });
   }
-}
-
-/** Enqueues work. @returns what it came to, once it is done */
-function done(streams: SimulatedStreams, stream: number, work: () => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    streams.submit(stream, () => {
-      try {
-        resolve(work());
-      } catch (error) {
-        reject(error);
-      }
-    });
-  });
 }
 
 function startOf(id: number): number {

@@ -3,9 +3,9 @@ import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import { CompletionPoller } from '../completion-poller.js';
 import type { HostRanges } from '../host-ranges.js';
-import type { LiveRanges } from '../live-ranges.js';
+import { copyEnds, type LiveRange, type LiveRanges } from '../live-ranges.js';
 import { badArgument, checkDisjoint, checkFillValue, overlap } from '../range-checks.js';
-import { type GpuRange, ManagedSegment, type Registration } from './gpu-ranges.js';
+import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
 
@@ -20,7 +20,7 @@ export interface OpenedGpu {
 export interface KnownRanges {
   readonly device: LiveRanges<GpuRange>;
   readonly host: HostRanges;
-  readonly registered: LiveRanges<Registration>;
+  readonly registered: LiveRanges<LiveRange>;
 }
 
 /** One end of a copy: on a device, or in memory of the host (`undefined`). */
@@ -54,9 +54,9 @@ export class GpuCopies {
     const kind = kindOf(to, from);
     runtime.on(device, () => {
       if (overlap(target, source, bytes)) this.#moveWithin(target, source, bytes);
-      else runtime.memcpy(target, source, bytes, kind);
+      else runtime.call('Memcpy', target, source, bytes, kind);
       // A copy to the device may return when the bytes are staged, one within it at once.
-      if (to !== undefined) runtime.streamSynchronize(0);
+      if (to !== undefined) runtime.call('StreamSynchronize', 0);
     });
   }
 
@@ -67,7 +67,7 @@ export class GpuCopies {
     const on = this.#streamFor(stream, to, from);
     if (bytes === 0) return;
     const { runtime } = this.#open();
-    await this.#enqueue(on, () => runtime.memcpyAsync(target, source, bytes, kindOf(to, from), on.handle));
+    await this.#enqueue(on, () => runtime.call('MemcpyAsync', target, source, bytes, kindOf(to, from), on.handle));
   }
 
   /** Sets every byte of a range, and returns when it is done. */
@@ -83,8 +83,8 @@ export class GpuCopies {
     }
     const { runtime } = this.#open();
     runtime.on(range.device, () => {
-      runtime.memset(ptr, value, bytes);
-      runtime.streamSynchronize(0);
+      runtime.call('Memset', ptr, value, bytes);
+      runtime.call('StreamSynchronize', 0);
     });
   }
 
@@ -96,35 +96,33 @@ export class GpuCopies {
     const on = this.#streamFor(stream, range, undefined);
     if (bytes === 0) return;
     const { runtime } = this.#open();
-    await this.#enqueue(on, () => runtime.memsetAsync(ptr, value, bytes, on.handle));
+    await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
   }
 
   /** Checks both ends of a copy. @returns where each is */
   #ends(target: DevicePtr, source: DevicePtr, bytes: number): [to: End, from: End] {
     checkBytes(bytes);
     if (bytes === 0) return [undefined, undefined];
-    const to = this.#find(target, bytes);
-    const from = this.#find(source, bytes);
-    if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
-    if (to === 'unknown' && from === 'unknown') throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
-    return [to === 'unknown' ? undefined : to, from === 'unknown' ? undefined : from];
+    const [to, from] = copyEnds(target, source, (ptr) => this.#find(ptr, bytes));
+    return [to === 'host' ? undefined : to, from === 'host' ? undefined : from];
   }
 
-  #find(ptr: DevicePtr, bytes: number): End | 'unknown' {
+  /** What is known of these bytes; undefined where nothing is. */
+  #find(ptr: DevicePtr, bytes: number): GpuRange | 'host' | undefined {
     const range = this.#known.device.find(ptr, bytes);
     if (range !== undefined) return range;
-    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return undefined;
+    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return 'host';
     // What begins where device memory ends is a range that went too far, unless the runtime has put memory of the host there.
     const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
-    if (ended === undefined) return 'unknown';
+    if (ended === undefined) return undefined;
     const { runtime } = this.#open();
-    if (runtime.isHostMemory(ptr) && runtime.isHostMemory(ptr + bytes - 1)) return 'unknown';
+    if (runtime.isHostMemory(ptr) && runtime.isHostMemory(ptr + bytes - 1)) return undefined;
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
   }
 
   /** The stream that works on these ranges. */
   #streamFor(stream: number, to: End, from: End): GpuHandle {
-    const on = this.#open().streams.stream(stream);
+    const on = this.#open().streams.find(stream);
     const ends = [to, from].filter((end) => end !== undefined);
     if (stream === 0) return { handle: 0, device: ends[0]?.device ?? on.device };
     // Managed memory is every device's.
@@ -144,8 +142,8 @@ export class GpuCopies {
         const size = Math.min(step, bytes - done);
         // From the end that is not overwritten first.
         const offset = target > source ? bytes - done - size : done;
-        if (scratch !== 0) runtime.memcpy(scratch, source + offset, size, BETWEEN_DEVICES);
-        runtime.memcpy(target + offset, scratch === 0 ? source + offset : scratch, size, BETWEEN_DEVICES);
+        if (scratch !== 0) runtime.call('Memcpy', scratch, source + offset, size, BETWEEN_DEVICES);
+        runtime.call('Memcpy', target + offset, scratch === 0 ? source + offset : scratch, size, BETWEEN_DEVICES);
       }
     } finally {
       if (scratch !== 0) runtime.leftovers.drop(() => runtime.free(scratch));
@@ -161,7 +159,7 @@ export class GpuCopies {
         isPending = !runtime.eventQuery(event);
         return !isPending;
       } finally {
-        if (!isPending) runtime.leftovers.drop(() => runtime.eventDestroy(event));
+        if (!isPending) runtime.leftovers.drop(() => runtime.call('EventDestroy', event));
       }
     });
   }

@@ -4,13 +4,13 @@ import { DeviceStream } from '../../../src/core/device-stream.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/thread-memory.js';
-import { KeptSegments } from '../cpu-segment.js';
+import { placeKey, type SegmentPlace } from '../cpu-segment.js';
 import { HostSegments } from '../host-segments.js';
-import { LiveRanges } from '../live-ranges.js';
+import { LiveRange, LiveRanges } from '../live-ranges.js';
 import { badArgument } from '../range-checks.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
 import type { GpuDialect } from './gpu-dialect.js';
-import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment, Registration } from './gpu-ranges.js';
+import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment } from './gpu-ranges.js';
 import { GpuRuntime } from './gpu-runtime.js';
 import { closeMemory, exportMemory, type IpcMemory, importMemory } from './gpu-sharing.js';
 import { NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
@@ -39,8 +39,9 @@ export class GpuDevice extends Device {
   readonly #dialect: GpuDialect;
   readonly #libraries: readonly string[];
   readonly #ranges = new LiveRanges<GpuRange>();
-  readonly #registered = new LiveRanges<Registration>();
-  readonly #keptManaged = new KeptSegments();
+  readonly #registered = new LiveRanges<LiveRange>();
+  /** Managed memory that was viewed, by place: it is never given back, only used again. */
+  readonly #keptManaged = new Map<string, ManagedSegment[]>();
   readonly #host: HostSegments;
   readonly #copies: GpuCopies;
   readonly #capacities: number[] = [];
@@ -59,10 +60,10 @@ export class GpuDevice extends Device {
       {
         lock: (base, bytes) => this.#onActive((runtime) => runtime.hostRegister(base, bytes)),
         unlock: (base) => this.#unregister(base),
-        refused: (event) => this.events.emit('pin-failed', event),
       },
       // The device may work on it after the thread has ended.
       PROCESS_HEAP,
+      this.events,
     );
     const known = { device: this.#ranges, host: this.#host.ranges, registered: this.#registered };
     this.#copies = new GpuCopies(() => this.#open(), known);
@@ -100,7 +101,8 @@ export class GpuDevice extends Device {
 
   /** Bytes of freed memory that was viewed and waits for a request of the same size: managed, and pinned on Windows. */
   get keptBytes(): number {
-    return this.#host.keptBytes + this.#keptManaged.bytes;
+    const managed = [...this.#keptManaged.values()].flat();
+    return managed.reduce((bytes, { place }) => bytes + place.mappedBytes, this.#host.keptBytes);
   }
 
   /** The versions of the runtime and of the interface that the driver has: 13000 is 13.0. @throws ERR_MEM_DEVICE_ABSENT */
@@ -141,20 +143,16 @@ export class GpuDevice extends Device {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE
    */
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    const place = gpuPlace(bytes, alignment);
-    this.#open();
-    if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
-    const address = this.#ask((runtime) => runtime.malloc(place.mappedBytes));
-    return address === 0 ? NULL_PTR : this.#add(new GpuSegment(address, bytes, place, this.activeDeviceId));
+    return this.#allocate(bytes, alignment, (place) => {
+      const address = this.#ask((runtime) => runtime.malloc(place.mappedBytes));
+      return address === 0 ? undefined : new GpuSegment(address, bytes, place, this.activeDeviceId);
+    });
   }
 
   /** Frees device memory, when all work of its device is done; null is ignored. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
   override nativeFree(ptr: DevicePtr): void {
     if (ptr === 0) return;
-    const segment = this.#ranges.at(ptr);
-    if (!(segment instanceof GpuSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const segment = this.#ranges.startingAt(ptr, GpuSegment);
     const { runtime } = this.#open();
     runtime.on(segment.device, () => runtime.free(segment.nativeAddress));
     this.#remove(segment);
@@ -170,7 +168,7 @@ export class GpuDevice extends Device {
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
     checkBytes(bytes);
     this.#open();
-    return this.#host.allocatePinned(bytes, alignment)?.base ?? NULL_PTR;
+    return this.#host.allocate(bytes, alignment, true);
   }
 
   /** Frees pinned memory, when all work of every device is done; null is ignored. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
@@ -184,17 +182,14 @@ export class GpuDevice extends Device {
    * @throws as {@link nativeAlloc}
    */
   override managedAlloc(bytes: number, alignment = 0): DevicePtr {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    const place = gpuPlace(bytes, alignment);
-    this.#open();
-    if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
-    const kept = this.#keptManaged.take(place);
-    const address = kept ?? this.#ask((runtime) => runtime.mallocManaged(place.mappedBytes));
-    if (address === 0) return NULL_PTR;
-    const segment = new ManagedSegment(address, bytes, place, this.activeDeviceId);
-    segment.viewed = kept !== undefined;
-    return this.#add(segment);
+    return this.#allocate(bytes, alignment, (place) => {
+      const kept = this.#keptManaged.get(placeKey(place))?.pop();
+      const address = kept?.nativeAddress ?? this.#ask((runtime) => runtime.mallocManaged(place.mappedBytes));
+      if (address === 0) return undefined;
+      const segment = new ManagedSegment(address, bytes, place, this.activeDeviceId);
+      if (kept !== undefined) segment.replace(kept.held);
+      return segment;
+    });
   }
 
   /**
@@ -205,11 +200,10 @@ export class GpuDevice extends Device {
    */
   override managedFree(ptr: DevicePtr): void {
     if (ptr === 0) return;
-    const segment = this.#ranges.at(ptr);
-    if (!(segment instanceof ManagedSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const segment = this.#ranges.startingAt(ptr, ManagedSegment);
     const { runtime } = this.#open();
     runtime.synchronizeAll();
-    if (segment.viewed) this.#keptManaged.put(segment);
+    if (segment.viewed) this.#keep(segment);
     else runtime.on(segment.device, () => runtime.free(segment.nativeAddress));
     this.#remove(segment);
   }
@@ -223,13 +217,12 @@ export class GpuDevice extends Device {
       throw badArgument('range', `${bytes} bytes at ${ptr}`, 'memory of the caller, in no part registered or allocated here');
     }
     this.#onActive((runtime) => runtime.hostRegister(ptr, bytes));
-    this.#registered.add(new Registration(ptr, bytes));
+    this.#registered.add(new LiveRange(ptr, bytes));
   }
 
   /** Ends a registration, when all work of every device is done. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
   override unregisterHost(ptr: DevicePtr): void {
-    const registration = this.#registered.at(ptr);
-    if (registration === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const registration = this.#registered.startingAt(ptr, LiveRange);
     this.#unregister(ptr);
     this.#registered.remove(registration);
   }
@@ -269,7 +262,7 @@ export class GpuDevice extends Device {
 
   /** Waits for all work of the active device. @throws ERR_MEM_NATIVE for what went wrong in it */
   override synchronize(): void {
-    this.#onActive((runtime) => runtime.deviceSynchronize());
+    this.#onActive((runtime) => runtime.call('DeviceSynchronize'));
   }
 
   /**
@@ -300,12 +293,12 @@ export class GpuDevice extends Device {
    */
   adoptStream(handle: number): DeviceStream {
     const { streams } = this.#open();
-    return new DeviceStream(streams.adopt(devicePtr(handle)), streams, (id) => streams.forget(id));
+    return new DeviceStream(streams.adopt(devicePtr(handle)), streams, (id) => streams.close(id));
   }
 
   /** The runtime's own handle of a stream, for libraries that work on it. @throws ERR_MEM_INVALID_ARGUMENT */
   streamHandle(stream: number): number {
-    return this.#open().streams.stream(stream).handle;
+    return this.#open().streams.find(stream).handle;
   }
 
   /** Names device memory for another process, which can reach all of its segment. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
@@ -351,6 +344,20 @@ export class GpuDevice extends Device {
     return new GpuVirtualMemory(runtime, this.#ranges, granularityBytes);
   }
 
+  /** @param make - asks for memory, and gives undefined when there is no room */
+  #allocate(bytes: number, alignment: number, make: (place: SegmentPlace) => GpuSegment | ManagedSegment | undefined): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    const place = gpuPlace(bytes, alignment);
+    this.#open();
+    if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
+    const segment = make(place);
+    if (segment === undefined) return NULL_PTR;
+    this.#ranges.add(segment);
+    this.#liveBytes += bytes;
+    return segment.base;
+  }
+
   #onActive<T>(action: (runtime: GpuRuntime) => T): T {
     const { runtime } = this.#open();
     return runtime.on(runtime.activeDevice, () => action(runtime));
@@ -369,13 +376,14 @@ export class GpuDevice extends Device {
   #unregister(base: DevicePtr): void {
     const { runtime } = this.#open();
     runtime.synchronizeAll();
-    this.#onActive(() => runtime.hostUnregister(base));
+    this.#onActive(() => runtime.call('HostUnregister', base));
   }
 
-  #add(segment: GpuSegment | ManagedSegment): DevicePtr {
-    this.#ranges.add(segment);
-    this.#liveBytes += segment.bytes;
-    return segment.base;
+  #keep(segment: ManagedSegment): void {
+    const key = placeKey(segment.place);
+    const kept = this.#keptManaged.get(key) ?? [];
+    this.#keptManaged.set(key, kept);
+    kept.push(segment);
   }
 
   #remove(segment: GpuSegment | ManagedSegment): void {

@@ -1,7 +1,8 @@
+import type { CValuesOf } from '../../ffi/c-values.js';
 import { functionAt } from '../../ffi/function-at.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
-import { type GpuStatus, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+import { type GpuStatus, OUT_OF_MEMORY } from './gpu-status.js';
 
 // The same numbers in CUDA and HIP. @see Source: cuda.h, hip_runtime_api.h
 const PINNED = 1;
@@ -60,7 +61,7 @@ export class GpuDriver {
 
   /** The unit of physical memory of a device in bytes. @throws ERR_MEM_NATIVE where the device has no virtual memory */
   granularity(device: number): number {
-    this.#call('MemGetAllocationGranularity', this.#out, properties(device), MINIMUM);
+    this.call('MemGetAllocationGranularity', this.#out, properties(device), MINIMUM);
     return Number(this.#out[0]);
   }
 
@@ -69,39 +70,21 @@ export class GpuDriver {
     return this.#allocated('MemAddressReserve', this.#out, bytes, 0, 0, 0) ? Number(this.#out[0]) : 0;
   }
 
-  addressFree(address: number, bytes: number): void {
-    this.#call('MemAddressFree', address, bytes);
-  }
-
   /** Makes memory without addresses. @returns its handle, or undefined when there is no room */
   create(bytes: number, device: number): bigint | undefined {
     return this.#allocated('MemCreate', this.#out, bytes, properties(device), 0) ? (this.#out[0] as bigint) : undefined;
   }
 
-  /** Gives a handle back; the memory goes when it is mapped nowhere. */
-  releaseHandle(handle: bigint): void {
-    this.#call('MemRelease', handle);
-  }
-
-  map(address: number, bytes: number, handle: bigint): void {
-    this.#call('MemMap', address, bytes, 0, handle, 0);
-  }
-
-  /** Takes memory from addresses. @param bytes - exactly what was mapped at once */
-  unmap(address: number, bytes: number): void {
-    this.#call('MemUnmap', address, bytes);
-  }
-
   /** Lets a device read and write mapped memory. */
   setAccess(address: number, bytes: number, device: number): void {
-    this.#call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, READ_AND_WRITE), 1);
+    this.call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, READ_AND_WRITE), 1);
   }
 
   /** The allocation that an address lies in, or undefined where the driver cannot tell. */
   addressRange(address: number): { readonly base: number; readonly bytes: number } | undefined {
     if (this.#find('MemGetAddressRange') === undefined) return undefined;
     const bytes = new BigUint64Array(1);
-    this.#call('MemGetAddressRange', this.#out, bytes, address);
+    this.call('MemGetAddressRange', this.#out, bytes, address);
     return { base: Number(this.#out[0]), bytes: Number(bytes[0]) };
   }
 
@@ -109,24 +92,17 @@ export class GpuDriver {
   deviceName(device: number): string | undefined {
     if (this.#find('DeviceGetName') === undefined) return undefined;
     const name = new Uint8Array(NAME_BYTES);
-    this.#call('DeviceGetName', name, NAME_BYTES, device);
+    this.call('DeviceGetName', name, NAME_BYTES, device);
     return new TextDecoder().decode(name.subarray(0, name.indexOf(0)));
   }
 
-  #call(name: FunctionName, ...args: unknown[]): void {
-    this.#status.check(this.#symbol(name), this.#function(name)(...args));
+  /** Makes a call by its name without prefix; the driver must have it. @throws ERR_MEM_NATIVE */
+  call<F extends FunctionName>(name: F, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): void {
+    this.#status.check(this.#symbol(name), this.#find(name)!(...values));
   }
 
-  #allocated(name: FunctionName, ...args: unknown[]): boolean {
-    const status = this.#function(name)(...args);
-    if (status === SUCCESS) return true;
-    if (status !== OUT_OF_MEMORY) throw this.#status.error(this.#symbol(name), status);
-    this.#status.clear();
-    return false;
-  }
-
-  #function(name: FunctionName): StatusFunction {
-    return this.#find(name) as StatusFunction;
+  #allocated<F extends FunctionName>(name: F, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): boolean {
+    return this.#status.succeeded(this.#symbol(name), this.#find(name)!(...values), OUT_OF_MEMORY);
   }
 
   #find(name: FunctionName): StatusFunction | undefined {
@@ -160,11 +136,8 @@ export class GpuDriver {
             0,
             found,
           );
-    if (status === SYMBOL_NOT_FOUND) this.#status.clear();
-    else this.#status.check('cudaGetDriverEntryPointByVersion', status);
-    const address = target[0] as bigint;
-    if (address === 0n) return undefined;
-    return functionAt(Number(address), 'int', parameters);
+    const known = this.#status.succeeded('cudaGetDriverEntryPointByVersion', status, SYMBOL_NOT_FOUND);
+    return known && target[0] !== 0n ? functionAt(Number(target[0]), 'int', parameters) : undefined;
   }
 
   #symbol(name: FunctionName): string {

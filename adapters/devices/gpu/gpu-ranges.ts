@@ -1,8 +1,8 @@
 import { alignUp, type DevicePtr } from '../../../src/core/units.js';
 import type { SegmentPlace } from '../cpu-segment.js';
 import { HostRange } from '../host-ranges.js';
-import type { LiveRange } from '../live-ranges.js';
-import { PageStates } from '../virtual-checks.js';
+import { LiveRange } from '../live-ranges.js';
+import { PageStates } from '../paged-memory.js';
 
 /** What every address that the runtime gives is a multiple of. @see Source: CUDA C++ Programming Guide, "Device Memory" */
 export const NATURAL_ALIGNMENT = 256;
@@ -13,90 +13,60 @@ export interface GpuRange extends LiveRange {
 }
 
 /** Device memory that was allocated here. */
-export class GpuSegment implements GpuRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
-  readonly device: number;
+export class GpuSegment extends LiveRange implements GpuRange {
   /** What the runtime gave: the base, or up to an alignment below. */
   readonly nativeAddress: number;
-
-  constructor(nativeAddress: number, bytes: number, place: SegmentPlace, device: number) {
-    this.base = alignUp(nativeAddress, place.alignment) as DevicePtr;
-    this.bytes = bytes;
-    this.device = device;
-    this.nativeAddress = nativeAddress;
-  }
-
-  checkUsable(): void {}
-}
-
-/** Managed memory: one address for host and devices. One that was viewed is never given back, only used again. */
-export class ManagedSegment extends HostRange implements GpuRange {
   readonly device: number;
-  readonly nativeAddress: number;
-  readonly place: SegmentPlace;
 
   constructor(nativeAddress: number, bytes: number, place: SegmentPlace, device: number) {
     super(alignUp(nativeAddress, place.alignment) as DevicePtr, bytes);
+    this.nativeAddress = nativeAddress;
     this.device = device;
+  }
+}
+
+/** Managed memory: one address for host and devices. */
+export class ManagedSegment extends HostRange implements GpuRange {
+  readonly nativeAddress: number;
+  readonly place: SegmentPlace;
+  readonly device: number;
+
+  constructor(nativeAddress: number, bytes: number, place: SegmentPlace, device: number) {
+    super(alignUp(nativeAddress, place.alignment) as DevicePtr, bytes);
     this.nativeAddress = nativeAddress;
     this.place = place;
+    this.device = device;
   }
-
-  override checkUsable(): void {}
-
-  protected override prepareView(): void {}
 }
 
 /** Memory of another process that was opened here. */
-export class ImportedSegment implements GpuRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
+export class ImportedSegment extends LiveRange implements GpuRange {
   readonly device: number;
   /** How often it was opened: the runtime gives the same address each time. */
   opened = 1;
 
   constructor(base: DevicePtr, bytes: number, device: number) {
-    this.base = base;
-    this.bytes = bytes;
+    super(base, bytes);
     this.device = device;
   }
-
-  checkUsable(): void {}
 }
 
 /** Addresses that were reserved; pages of them are backed. */
-export class GpuReservation implements GpuRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
+export class GpuReservation extends LiveRange implements GpuRange {
   readonly device: number;
   readonly pages: PageStates;
   /** Offsets of pages that the driver refused to unmap, though they are not committed. */
   readonly stuck = new Set<number>();
 
   constructor(base: DevicePtr, bytes: number, device: number, granularityBytes: number) {
-    this.base = base;
-    this.bytes = bytes;
+    super(base, bytes);
     this.device = device;
     this.pages = new PageStates(bytes, granularityBytes);
   }
 
-  checkUsable(offset: number, bytes: number): void {
+  override checkUsable(offset: number, bytes: number): void {
     this.pages.checkUsable(offset, bytes);
   }
-}
-
-/** Host memory of the caller that the device was told about. */
-export class Registration implements LiveRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
-
-  constructor(base: DevicePtr, bytes: number) {
-    this.base = base;
-    this.bytes = bytes;
-  }
-
-  checkUsable(): void {}
 }
 
 /** How much to ask for so that a segment fits at its alignment. */

@@ -2,10 +2,11 @@ import { attempt } from '../../../src/core/attempt.js';
 import type { MemoryInfo } from '../../../src/core/device.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { structType } from '../../ffi/c-types.js';
+import type { CValuesOf } from '../../ffi/c-values.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';
-import { GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY, SUCCESS } from './gpu-status.js';
+import { GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY } from './gpu-status.js';
 import { Leftovers } from './leftovers.js';
 
 /** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
@@ -102,7 +103,7 @@ export class GpuRuntime {
 
   /** Makes a device the one that calls of this thread go to. */
   setDevice(id: number): void {
-    this.#call('SetDevice', id);
+    this.call('SetDevice', id);
     this.#used[id] = true;
   }
 
@@ -120,124 +121,64 @@ export class GpuRuntime {
   /** Waits for all work of every device that was ever used here. */
   synchronizeAll(): void {
     this.#used.forEach((used, device) => {
-      if (used) this.on(device, () => this.deviceSynchronize());
+      if (used) this.on(device, () => this.call('DeviceSynchronize'));
     });
   }
 
   memoryInfo(): MemoryInfo {
     const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
-    this.#call('MemGetInfo', free, total);
+    this.call('MemGetInfo', free, total);
     return { freeBytes: Number(free[0]), totalBytes: Number(total[0]) };
   }
 
   /** @returns an address, or 0 when there is no room */
   malloc(bytes: number): number {
     this.leftovers.retry();
-    return this.#allocated('Malloc', this.#functions.Malloc(this.#out, bytes));
+    return this.#ask('Malloc', OUT_OF_MEMORY, this.#out, bytes) ? this.#address() : 0;
   }
 
   /** @returns an address, or 0 when there is no room */
   mallocManaged(bytes: number): number {
-    return this.#allocated('MallocManaged', this.#functions.MallocManaged(this.#out, bytes, ATTACH_GLOBAL));
+    return this.#ask('MallocManaged', OUT_OF_MEMORY, this.#out, bytes, ATTACH_GLOBAL) ? this.#address() : 0;
   }
 
   /** Waits for the work of the memory's device. */
   free(address: number): void {
-    this.#call('Free', address);
+    this.call('Free', address);
     this.leftovers.retry();
   }
 
   hostRegister(address: number, bytes: number): void {
-    this.#call('HostRegister', address, bytes, REGISTER_PORTABLE);
-  }
-
-  hostUnregister(address: number): void {
-    this.#call('HostUnregister', address);
+    this.call('HostRegister', address, bytes, REGISTER_PORTABLE);
   }
 
   /** Tells whether an address lies in memory that the host and the device reach, as far as the runtime knows: who allocated it does not matter. */
   isHostMemory(address: number): boolean {
     const attributes = new BigUint64Array(POINTER_ATTRIBUTES_WORDS);
-    const status = this.#functions.PointerGetAttributes(attributes, address);
-    if (status !== SUCCESS) {
-      // HIP's answer for memory of nobody. CUDA gives that no address for the device.
-      if (status !== INVALID_VALUE) throw this.status.error(`${this.#prefix}PointerGetAttributes`, status);
-      this.status.clear();
-      return false;
-    }
-    return attributes[1] !== 0n && attributes[2] !== 0n;
-  }
-
-  /** Between two places of devices it does not wait. */
-  memcpy(target: number, source: number, bytes: number, kind: CopyKind): void {
-    this.#call('Memcpy', target, source, bytes, kind);
-  }
-
-  memcpyAsync(target: number, source: number, bytes: number, kind: CopyKind, stream: number): void {
-    this.status.check(`${this.#prefix}MemcpyAsync`, this.#functions.MemcpyAsync(target, source, bytes, kind, stream));
-  }
-
-  /** Does not wait. */
-  memset(address: number, value: number, bytes: number): void {
-    this.#call('Memset', address, value, bytes);
-  }
-
-  memsetAsync(address: number, value: number, bytes: number, stream: number): void {
-    this.status.check(`${this.#prefix}MemsetAsync`, this.#functions.MemsetAsync(address, value, bytes, stream));
-  }
-
-  deviceSynchronize(): void {
-    this.#call('DeviceSynchronize');
+    // HIP calls memory of nobody an invalid value. CUDA gives that no address for the device.
+    return this.#ask('PointerGetAttributes', INVALID_VALUE, attributes, address) && attributes[1] !== 0n && attributes[2] !== 0n;
   }
 
   /** Makes a stream that the default stream does not hold up. */
   streamCreate(): number {
-    this.#call('StreamCreateWithFlags', this.#out, STREAM_NON_BLOCKING);
+    this.call('StreamCreateWithFlags', this.#out, STREAM_NON_BLOCKING);
     return this.#address();
-  }
-
-  streamDestroy(stream: number): void {
-    this.#call('StreamDestroy', stream);
-  }
-
-  streamSynchronize(stream: number): void {
-    this.#call('StreamSynchronize', stream);
-  }
-
-  streamWait(stream: number, event: number): void {
-    this.#call('StreamWaitEvent', stream, event, 0);
   }
 
   eventCreate(): number {
-    this.#call('EventCreateWithFlags', this.#out, EVENT_DISABLE_TIMING);
+    this.call('EventCreateWithFlags', this.#out, EVENT_DISABLE_TIMING);
     return this.#address();
-  }
-
-  eventRecord(event: number, stream: number): void {
-    this.#call('EventRecord', event, stream);
   }
 
   /** Tells whether all work before the event is done. */
   eventQuery(event: number): boolean {
-    const status = this.#functions.EventQuery(event);
-    if (status === SUCCESS) return true;
-    if (status !== NOT_READY) throw this.status.error(`${this.#prefix}EventQuery`, status);
-    this.status.clear();
-    return false;
-  }
-
-  eventSynchronize(event: number): void {
-    this.#call('EventSynchronize', event);
-  }
-
-  eventDestroy(event: number): void {
-    this.#call('EventDestroy', event);
+    return this.#ask('EventQuery', NOT_READY, event);
   }
 
   /** What names a segment for other processes. @param address - its start */
   ipcHandle(address: number): Uint8Array {
     const handle = new Uint8Array(IPC_HANDLE_BYTES);
-    this.#call('IpcGetMemHandle', handle, address);
+    this.call('IpcGetMemHandle', handle, address);
     return handle;
   }
 
@@ -254,25 +195,19 @@ export class GpuRuntime {
     return this.#address();
   }
 
-  ipcClose(address: number): void {
-    this.#call('IpcCloseMemHandle', address);
+  /** Makes a call by its name without prefix. */
+  call<F extends FunctionName>(name: F, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): void {
+    this.status.check(`${this.#prefix}${name}`, this.#functions[name](...values));
   }
 
-  #call(name: FunctionName, ...args: unknown[]): void {
-    const status = this.#functions[name](...args);
-    if (status !== SUCCESS) throw this.status.error(`${this.#prefix}${name}`, status);
+  /** Makes a call that the status `no` answers with no. */
+  #ask<F extends FunctionName>(name: F, no: number, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): boolean {
+    return this.status.succeeded(`${this.#prefix}${name}`, this.#functions[name](...values), no);
   }
 
-  #allocated(name: FunctionName, status: number): number {
-    if (status === SUCCESS) return this.#address();
-    if (status !== OUT_OF_MEMORY) throw this.status.error(`${this.#prefix}${name}`, status);
-    this.status.clear();
-    return 0;
-  }
-
-  #integer(name: FunctionName): number {
+  #integer(name: 'GetDeviceCount' | 'RuntimeGetVersion' | 'DriverGetVersion'): number {
     const out = new Int32Array(1);
-    this.#call(name, out);
+    this.call(name, out);
     return out[0] as number;
   }
 

@@ -17,8 +17,7 @@ export interface IpcMemory {
 
 /** Names a place in a segment. @throws ERR_MEM_UNKNOWN_POINTER unless `ptr` lies in a segment that was allocated here */
 export function exportMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr): IpcMemory {
-  const segment = ranges.containing(ptr);
-  if (!(segment instanceof GpuSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  const segment = ranges.around(ptr, GpuSegment);
   const handle = runtime.on(segment.device, () => runtime.ipcHandle(segment.nativeAddress));
   const offsetBytes = ptr - segment.nativeAddress;
   return { handle, offsetBytes, segmentBytes: segment.base - segment.nativeAddress + segment.bytes };
@@ -48,7 +47,7 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
       if (known instanceof ImportedSegment) known.opened++;
       else ranges.add(new ImportedSegment(base, checkedBytes(runtime, base, segmentBytes), device));
     } catch (error) {
-      runtime.leftovers.drop(() => runtime.ipcClose(base));
+      runtime.leftovers.drop(() => runtime.call('IpcCloseMemHandle', base));
       throw error;
     }
     return (base + offsetBytes) as DevicePtr;
@@ -57,11 +56,10 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
 
 /** Closes what was imported, after all work of its device. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
 export function closeMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr): void {
-  const segment = ranges.containing(ptr);
-  if (!(segment instanceof ImportedSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  const segment = ranges.around(ptr, ImportedSegment);
   runtime.on(segment.device, () => {
-    runtime.deviceSynchronize();
-    runtime.ipcClose(segment.base);
+    runtime.call('DeviceSynchronize');
+    runtime.call('IpcCloseMemHandle', segment.base);
   });
   segment.opened--;
   if (segment.opened === 0) ranges.remove(segment);

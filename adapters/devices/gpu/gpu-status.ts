@@ -17,7 +17,8 @@ export class GpuStatus {
   readonly #dialect: GpuDialect;
   readonly #name: (status: number) => string;
   readonly #text: (status: number) => string;
-  readonly #last: () => number;
+  /** Makes the runtime forget a status that was dealt with: other users of this thread would take it for their own. */
+  readonly #forget: () => number;
 
   /** @throws ERR_MEM_DEVICE_ABSENT when the library is none of that kind */
   constructor(library: NativeLibrary, dialect: GpuDialect) {
@@ -25,22 +26,23 @@ export class GpuStatus {
     this.#dialect = dialect;
     this.#name = library.func(`${prefix}GetErrorName`, 'str', ['int']);
     this.#text = library.func(`${prefix}GetErrorString`, 'str', ['int']);
-    this.#last = library.func(`${prefix}GetLastError`, 'int', []);
-  }
-
-  /** Makes the runtime forget a status that was dealt with: other users of this thread would take it for their own. */
-  clear(): void {
-    this.#last();
+    this.#forget = library.func(`${prefix}GetLastError`, 'int', []);
   }
 
   /** Throws unless a call has succeeded. @throws ERR_MEM_NATIVE, ERR_MEM_DEVICE_ABSENT */
   check(functionName: string, status: number): void {
-    if (status !== SUCCESS) throw this.error(functionName, status);
+    if (status !== SUCCESS) throw this.#error(functionName, status);
   }
 
-  /** Makes the error of a call that has failed. */
-  error(functionName: string, status: number): MemoryError {
-    this.clear();
+  /** Tells whether a call has succeeded; `no` is the status that answers no. @throws ERR_MEM_NATIVE, ERR_MEM_DEVICE_ABSENT */
+  succeeded(functionName: string, status: number, no: number): boolean {
+    if (status !== no) this.check(functionName, status);
+    else this.#forget();
+    return status !== no;
+  }
+
+  #error(functionName: string, status: number): MemoryError {
+    this.#forget();
     const statusName = this.#name(status);
     const statusText = this.#text(status);
     if (ABSENT.includes(status)) {

@@ -2,16 +2,13 @@ import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
-import type { HostRange } from '../host-ranges.js';
 import { badArgument, checkFillValue } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
-import { words } from './opencl-functions.js';
-import { type MapAccess, mapFlags, OpenClMapping } from './opencl-mapping.js';
-import { checkStatus, isOutOfMemory } from './opencl-status.js';
-import type { RangeUser, RangeUsers } from './range-users.js';
-import type { RangePart } from './svm-segment.js';
+import { call, make, words } from './opencl-functions.js';
+import { type MapAccess, mapFlags, OpenClMapping, type RangePart, type RangeUser } from './opencl-mapping.js';
+import { isOutOfMemory } from './opencl-status.js';
+import { CL_MEM_READ_WRITE } from './svm-memory.js';
 
-const CL_MEM_READ_WRITE = 1;
 const CL_MEM_USE_HOST_PTR = 8;
 const CL_BUFFER_CREATE_TYPE_REGION = 0x1220;
 
@@ -21,7 +18,7 @@ interface BufferParts {
   readonly handle: number;
   readonly bytes: number;
   /** The memory that it lies over, where it has none of its own. */
-  readonly over?: { readonly range: HostRange; readonly part: RangePart; readonly users: RangeUsers };
+  readonly over?: RangePart;
   /** Told when it was released. */
   readonly released: () => void;
 }
@@ -62,25 +59,20 @@ export class OpenClBuffer implements Releasable, RangeUser {
   /** Makes a buffer with memory of its own. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE @internal */
   static create(context: OpenClContext, bytes: number): OpenClBuffer {
     checkBytes(bytes);
-    const { budget, facts } = context;
-    if (!budget.admits(bytes) || bytes > facts.maxAllocBytes) throw outOfMemory(context, bytes);
+    const { capacity, facts } = context;
+    if (!capacity.admits(bytes) || bytes > facts.maxAllocBytes) throw outOfMemory(context, bytes);
     const handle = createHandle(context, bytes, 0);
-    budget.take(bytes);
-    return new OpenClBuffer({ context, handle, bytes, released: () => budget.give(bytes) });
+    capacity.take(bytes);
+    return new OpenClBuffer({ context, handle, bytes, released: () => capacity.give(bytes) });
   }
 
   /** Makes a buffer over memory that was handed out. @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE @internal */
-  static over(context: OpenClContext, over: NonNullable<BufferParts['over']>): OpenClBuffer {
-    const { range, part, users } = over;
-    const handle = createHandle(context, part.bytes, range.base + part.offset);
-    const buffer = new OpenClBuffer({
-      context,
-      handle,
-      bytes: part.bytes,
-      over,
-      released: () => users.remove(range, buffer),
-    });
-    users.add(range, buffer);
+  static over(context: OpenClContext, over: RangePart): OpenClBuffer {
+    const { ptr, bytes } = over;
+    const handle = createHandle(context, bytes, ptr);
+    const users = over.users.of(over.range);
+    const buffer = new OpenClBuffer({ context, handle, bytes, over, released: () => users.delete(buffer) });
+    users.add(buffer);
     return buffer;
   }
 
@@ -92,16 +84,14 @@ export class OpenClBuffer implements Releasable, RangeUser {
   write(source: Uint8Array, offset = 0): void {
     const { cl, queue } = this.#use(offset, source.length);
     if (source.length === 0) return;
-    const status = cl.clEnqueueWriteBuffer(queue, this.handle, 1, offset, source.length, source, 0, null, null);
-    checkStatus('clEnqueueWriteBuffer', status);
+    call(cl, 'clEnqueueWriteBuffer', queue, this.handle, 1, offset, source.length, source, 0, null, null);
   }
 
   /** Reads the buffer into an array. @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   read(target: Uint8Array, offset = 0): void {
     const { cl, queue } = this.#use(offset, target.length);
     if (target.length === 0) return;
-    const status = cl.clEnqueueReadBuffer(queue, this.handle, 1, offset, target.length, target, 0, null, null);
-    checkStatus('clEnqueueReadBuffer', status);
+    call(cl, 'clEnqueueReadBuffer', queue, this.handle, 1, offset, target.length, target, 0, null, null);
   }
 
   /**
@@ -117,11 +107,8 @@ export class OpenClBuffer implements Releasable, RangeUser {
     if (other !== context) throw badArgument('target', `a buffer of device ${other.id}`, `one of device ${context.id}`);
     if (bytes === 0) return;
     const { cl, queue } = context;
-    checkStatus(
-      'clEnqueueCopyBuffer',
-      cl.clEnqueueCopyBuffer(queue, this.handle, target.handle, sourceOffset, targetOffset, bytes, 0, null, null),
-    );
-    context.finish(queue);
+    call(cl, 'clEnqueueCopyBuffer', queue, this.handle, target.handle, sourceOffset, targetOffset, bytes, 0, null, null);
+    context.finish();
   }
 
   /** Sets bytes to `value`, 0 to 255. @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
@@ -130,11 +117,8 @@ export class OpenClBuffer implements Releasable, RangeUser {
     const context = this.#use(offset, bytes);
     if (bytes === 0) return;
     const { cl, queue } = context;
-    checkStatus(
-      'clEnqueueFillBuffer',
-      cl.clEnqueueFillBuffer(queue, this.handle, Uint8Array.of(value), 1, offset, bytes, 0, null, null),
-    );
-    context.finish(queue);
+    call(cl, 'clEnqueueFillBuffer', queue, this.handle, Uint8Array.of(value), 1, offset, bytes, 0, null, null);
+    context.finish();
   }
 
   /**
@@ -148,10 +132,9 @@ export class OpenClBuffer implements Releasable, RangeUser {
     const context = this.#use(offset, bytes);
     const { subBufferAlignment } = context.facts;
     if (offset % subBufferAlignment !== 0) throw badArgument('offset', offset, `a multiple of ${subBufferAlignment} bytes`);
-    const status = new Int32Array(1);
+    const { cl } = context;
     const region = words(offset, bytes);
-    const handle = context.cl.clCreateSubBuffer(this.handle, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, region, status);
-    checkStatus('clCreateSubBuffer', status[0] as number);
+    const handle = make(cl, 'clCreateSubBuffer', this.handle, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, region);
     const part: OpenClBuffer = new OpenClBuffer({ context, handle, bytes, released: () => this.#subBuffers.delete(part) });
     this.#subBuffers.add(part);
     return part;
@@ -178,15 +161,10 @@ export class OpenClBuffer implements Releasable, RangeUser {
     let address = 0;
     this.#mapping = new OpenClMapping(over, {
       map: () => {
-        const status = new Int32Array(1);
-        address = cl.clEnqueueMapBuffer(queue, this.handle, 1, flags, 0, this.bytes, 0, null, null, status);
-        checkStatus('clEnqueueMapBuffer', status[0] as number);
+        address = make(cl, 'clEnqueueMapBuffer', queue, this.handle, 1, flags, 0, this.bytes, 0, null, null);
       },
-      unmap: () => {
-        const status = cl.clEnqueueUnmapMemObject(queue, this.handle, address, 0, null, null);
-        checkStatus('clEnqueueUnmapMemObject', status);
-      },
-      settle: () => context.finish(queue),
+      unmap: () => call(cl, 'clEnqueueUnmapMemObject', queue, this.handle, address, 0, null, null),
+      settle: () => context.finish(),
     });
     return this.#mapping;
   }
@@ -197,7 +175,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
     for (const part of [...this.#subBuffers]) part.dispose();
     this.#mapping?.dispose();
     const { context, released } = this.#parts;
-    checkStatus('clReleaseMemObject', context.cl.clReleaseMemObject(this.handle));
+    call(context.cl, 'clReleaseMemObject', this.handle);
     this.#isDisposed = true;
     context.liveBuffers--;
     released();
@@ -220,18 +198,15 @@ export class OpenClBuffer implements Releasable, RangeUser {
 /** @param host - the memory that the buffer lies over; 0 gives it memory of its own */
 function createHandle(context: OpenClContext, bytes: number, host: number): number {
   const flags = CL_MEM_READ_WRITE | (host === 0 ? 0 : CL_MEM_USE_HOST_PTR);
-  const status = new Int32Array(1);
-  const handle = context.cl.clCreateBuffer(context.handle, flags, bytes, host, status);
   try {
-    checkStatus('clCreateBuffer', status[0] as number);
+    return make(context.cl, 'clCreateBuffer', context.handle, flags, bytes, host);
   } catch (error) {
     throw isOutOfMemory(error) ? outOfMemory(context, bytes, error) : error;
   }
-  return handle;
 }
 
-function outOfMemory({ budget, id }: OpenClContext, bytes: number, cause?: unknown): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
-  const { liveBytes, capacityBytes } = budget;
+function outOfMemory({ capacity, id }: OpenClContext, bytes: number, cause?: unknown): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
+  const { liveBytes, capacityBytes } = capacity;
   const facts = { requestedBytes: bytes, allocatedBytes: liveBytes, reservedBytes: liveBytes, capacityBytes, device: id };
   return new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, cause);
 }

@@ -1,8 +1,7 @@
 import { CompletionPoller } from '../completion-poller.js';
-import { DeviceBudget } from '../device-budget.js';
+import { DeviceCapacity } from '../device-capacity.js';
 import type { OpenClFacts } from './opencl-facts.js';
-import { type OpenClFunctions, words } from './opencl-functions.js';
-import { checkStatus } from './opencl-status.js';
+import { call, make, type OpenClFunctions, words } from './opencl-functions.js';
 
 const CL_CONTEXT_PLATFORM = 0x1084;
 
@@ -16,39 +15,30 @@ export class OpenClContext {
   readonly handle: number;
   /** The default queue's cl_command_queue, as a number. */
   readonly queue: number;
-  readonly budget: DeviceBudget;
+  readonly capacity: DeviceCapacity;
   readonly poller = new CompletionPoller();
   /** Buffers that were made and not disposed of. */
   liveBuffers = 0;
   readonly #queues = new Set<number>();
 
-  private constructor(cl: OpenClFunctions, id: number, facts: OpenClFacts, handles: { context: number; queue: number }) {
+  /** Makes the context of a device, and its default queue. @throws ERR_MEM_NATIVE */
+  constructor(cl: OpenClFunctions, id: number, facts: OpenClFacts) {
     this.cl = cl;
     this.id = id;
     this.facts = facts;
-    this.handle = handles.context;
-    this.queue = handles.queue;
-    this.budget = new DeviceBudget(facts.capacityBytes);
-    this.#queues.add(handles.queue);
-  }
-
-  /** Makes the context of a device, and its default queue. @throws ERR_MEM_NATIVE */
-  static open(cl: OpenClFunctions, id: number, facts: OpenClFacts): OpenClContext {
-    const properties = words(CL_CONTEXT_PLATFORM, facts.platform, 0);
-    const status = new Int32Array(1);
-    const context = cl.clCreateContext(properties, 1, words(facts.device), 0, 0, status);
-    checkStatus('clCreateContext', status[0] as number);
+    this.capacity = new DeviceCapacity(facts.capacityBytes);
+    this.handle = make(cl, 'clCreateContext', words(CL_CONTEXT_PLATFORM, facts.platform, 0), 1, words(facts.device), 0, 0);
     try {
-      return new OpenClContext(cl, id, facts, { context, queue: makeQueue(cl, context, facts.device) });
+      this.queue = this.createQueue();
     } catch (error) {
-      cl.clReleaseContext(context);
+      cl.clReleaseContext(this.handle);
       throw error;
     }
   }
 
-  /** Makes a further queue. @throws ERR_MEM_NATIVE */
+  /** Makes a further queue, in order. @throws ERR_MEM_NATIVE */
   createQueue(): number {
-    const queue = makeQueue(this.cl, this.handle, this.facts.device);
+    const queue = make(this.cl, 'clCreateCommandQueueWithProperties', this.handle, this.facts.device, null);
     this.#queues.add(queue);
     return queue;
   }
@@ -56,13 +46,13 @@ export class OpenClContext {
   /** Waits for a queue's work and gives it back. @throws ERR_MEM_NATIVE */
   releaseQueue(queue: number): void {
     this.finish(queue);
-    checkStatus('clReleaseCommandQueue', this.cl.clReleaseCommandQueue(queue));
+    call(this.cl, 'clReleaseCommandQueue', queue);
     this.#queues.delete(queue);
   }
 
   /** Waits for all work of a queue. @throws ERR_MEM_NATIVE */
-  finish(queue: number): void {
-    checkStatus('clFinish', this.cl.clFinish(queue));
+  finish(queue = this.queue): void {
+    call(this.cl, 'clFinish', queue);
   }
 
   /** Waits for all work of all queues. @throws ERR_MEM_NATIVE */
@@ -73,14 +63,6 @@ export class OpenClContext {
   /** Gives the queues and the context back. After a failure it can be called again. @throws ERR_MEM_NATIVE */
   release(): void {
     for (const queue of [...this.#queues]) this.releaseQueue(queue);
-    checkStatus('clReleaseContext', this.cl.clReleaseContext(this.handle));
+    call(this.cl, 'clReleaseContext', this.handle);
   }
-}
-
-function makeQueue(cl: OpenClFunctions, context: number, device: number): number {
-  const status = new Int32Array(1);
-  // Without properties a queue is in order.
-  const queue = cl.clCreateCommandQueueWithProperties(context, device, null, status);
-  checkStatus('clCreateCommandQueueWithProperties', status[0] as number);
-  return queue;
 }

@@ -2,24 +2,25 @@ import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import { lockPages, unlockPages } from '../../os/mapping.js';
 import { PROCESS_HEAP } from '../../os/thread-memory.js';
+import { CpuSegment } from '../cpu-segment.js';
 import type { HostRange } from '../host-ranges.js';
 import { HostSegments } from '../host-segments.js';
+import { copyEnds } from '../live-ranges.js';
 import { badArgument, checkDisjoint, checkFillValue } from '../range-checks.js';
 import { OpenClBuffer } from './opencl-buffer.js';
 import type { OpenClContext } from './opencl-context.js';
 import type { OpenClFacts } from './opencl-facts.js';
-import { type MapAccess, mapFlags, mapSegment, OpenClMapping } from './opencl-mapping.js';
+import { call } from './opencl-functions.js';
+import { type MapAccess, mapFlags, OpenClMapping, type RangePart, RangeUsers } from './opencl-mapping.js';
 import { isOutOfMemory } from './opencl-status.js';
 import { OpenClStreams } from './opencl-streams.js';
 import { type OpenClDeviceOptions, OpenedDevices } from './opened-devices.js';
-import { RangeUsers } from './range-users.js';
-import { SvmSegment } from './svm-segment.js';
-import { copyAcross, copyNow, enqueueCopy, enqueueFill, fillNow, whenDone } from './svm-work.js';
+import { SvmSegment } from './svm-memory.js';
+import { copyAcross, copyNow, enqueueCopy, enqueueFill, whenDone } from './svm-work.js';
 
 /** What OpenCL calls of the program's own need: the handles of one device, as numbers. */
 export interface OpenClHandles {
@@ -39,7 +40,7 @@ export interface OpenClHandles {
  *
  * The host may touch such memory only while it is {@link map}ped (any time with the option `fineGrain`); a {@link view}
  * of anything else throws. Each device has a context of its own, made when it is first used. OpenCL does not say how much
- * is left, so the budget is kept here: a device's capacity less what this object handed out. Long: it is the whole of the
+ * is left, so that is counted here: a device's capacity less what this object handed out. Long: it is the whole of the
  * Device contract, and what OpenCL adds to it.
  */
 export class OpenClDevice extends Device implements Releasable {
@@ -58,13 +59,10 @@ export class OpenClDevice extends Device implements Releasable {
     this.#devices = new OpenedDevices(options);
     this.streams = new OpenClStreams((id = this.#active) => this.#context(id));
     this.#host = new HostSegments(
-      {
-        lock: lockPages,
-        unlock: unlockPages,
-        refused: (event) => this.events.emit('pin-failed', event),
-      },
+      { lock: lockPages, unlock: unlockPages },
       // The device may work on it after the thread has ended.
       PROCESS_HEAP,
+      this.events,
     );
   }
 
@@ -106,7 +104,7 @@ export class OpenClDevice extends Device implements Releasable {
 
   /** The cl_command_queue of a stream, as a number. @throws ERR_MEM_INVALID_ARGUMENT */
   queueOf(stream: number): number {
-    return this.streams.find(stream).queue;
+    return this.streams.find(stream).handle;
   }
 
   override activate(id: number): void {
@@ -121,7 +119,7 @@ export class OpenClDevice extends Device implements Releasable {
 
   /** What this object has not handed out: other programs' shares are unknown. @throws ERR_MEM_INVALID_DEVICE */
   override memoryInfo(id: number): MemoryInfo {
-    const { capacityBytes, liveBytes } = this.#context(id).budget;
+    const { capacityBytes, liveBytes } = this.#context(id).capacity;
     return { freeBytes: capacityBytes - liveBytes, totalBytes: capacityBytes };
   }
 
@@ -149,13 +147,12 @@ export class OpenClDevice extends Device implements Releasable {
    */
   override nativeFree(ptr: DevicePtr): void {
     if (ptr === 0) return;
-    const segment = this.#host.ranges.at(ptr);
-    if (!(segment instanceof SvmSegment)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    segment.context.finishAll();
+    const segment = this.#host.ranges.startingAt(ptr, SvmSegment);
+    segment.memory.context.finishAll();
     this.#users.end(segment);
     this.#host.ranges.remove(segment);
     this.#liveBytes -= segment.bytes;
-    this.#devices.memory(segment.context.id).free(segment);
+    segment.memory.free(segment);
   }
 
   /**
@@ -167,14 +164,13 @@ export class OpenClDevice extends Device implements Releasable {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#host.allocatePinned(bytes, alignment)?.base ?? NULL_PTR;
+    return this.#host.allocate(bytes, alignment, true);
   }
 
   /** Waits for all work, and unlocks and frees; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
   override pinnedFree(ptr: DevicePtr): void {
     if (ptr === 0) return;
-    const range = this.#host.ranges.at(ptr);
-    if (range === undefined || range instanceof SvmSegment) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const range = this.#host.ranges.startingAt(ptr, CpuSegment);
     for (const { context } of this.#devices.opened) context.finishAll();
     this.#users.end(range);
     this.#host.free(ptr, true);
@@ -232,8 +228,12 @@ export class OpenClDevice extends Device implements Releasable {
     if (bytes === 0) return;
     const range = this.#host.ranges.locate(ptr, bytes);
     const context = contextOf(range);
-    if (context === undefined) fillBytes(ptr, value, bytes);
-    else fillNow(context, { ptr, value, bytes });
+    if (context === undefined) {
+      fillBytes(ptr, value, bytes);
+      return;
+    }
+    enqueueFill(context, context.queue, { ptr, value, bytes });
+    context.finish();
   }
 
   /**
@@ -275,9 +275,11 @@ export class OpenClDevice extends Device implements Releasable {
     checkBytes(bytes);
     if (bytes === 0) return new Uint8Array(0);
     const range = this.#host.ranges.locate(ptr, bytes);
-    const offset = ptr - range.base;
-    if (range instanceof SvmSegment) range.checkVisible({ offset, bytes });
-    return range.view(offset, bytes);
+    const isInside = (mapped: OpenClMapping) => mapped.ptr <= ptr && ptr + bytes <= mapped.ptr + mapped.bytes;
+    if (range instanceof SvmSegment && !range.memory.fineGrain && !this.#users.mappings(range).some(isInside)) {
+      throw this.unsupported('a view of device memory that is not mapped');
+    }
+    return range.view(ptr - range.base, bytes);
   }
 
   /**
@@ -289,11 +291,16 @@ export class OpenClDevice extends Device implements Releasable {
    * @throws ERR_MEM_INVALID_ARGUMENT when a byte of it is mapped already, and for 0 bytes
    */
   map(ptr: DevicePtr, bytes: number, access: MapAccess = 'read-write'): OpenClMapping {
-    const { range, part } = this.#part(ptr, bytes);
-    if (range instanceof SvmSegment) return mapSegment(range, part, access, this.#users);
-    mapFlags(access);
-    const nothing = () => {};
-    return new OpenClMapping({ range, part, users: this.#users }, { map: nothing, unmap: nothing, settle: nothing });
+    const part = this.#part(ptr, bytes);
+    const flags = mapFlags(access);
+    const context = contextOf(part.range);
+    if (context === undefined) return new OpenClMapping(part, { map: () => {}, unmap: () => {}, settle: () => {} });
+    const { cl, queue } = context;
+    return new OpenClMapping(part, {
+      map: () => call(cl, 'clEnqueueSVMMap', queue, 1, flags, ptr, bytes, 0, null, null),
+      unmap: () => call(cl, 'clEnqueueSVMUnmap', queue, ptr, 0, null, null),
+      settle: () => context.finish(),
+    });
   }
 
   /** Makes a buffer of its own memory on the active device. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE */
@@ -310,9 +317,8 @@ export class OpenClDevice extends Device implements Releasable {
    * @throws ERR_MEM_INVALID_ARGUMENT for 0 bytes, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE
    */
   bufferOver(ptr: DevicePtr, bytes: number): OpenClBuffer {
-    const { range, part } = this.#part(ptr, bytes);
-    const context = range instanceof SvmSegment ? range.context : this.#context(this.#active);
-    return OpenClBuffer.over(context, { range, part, users: this.#users });
+    const part = this.#part(ptr, bytes);
+    return OpenClBuffer.over(contextOf(part.range) ?? this.#context(this.#active), part);
   }
 
   /**
@@ -323,7 +329,7 @@ export class OpenClDevice extends Device implements Releasable {
    */
   dispose(): void {
     this.#devices.checkIdle();
-    this.#devices.close((context) => this.streams.closeAll(context));
+    this.#devices.close((context) => this.streams.closeAll((owned) => owned.context === context));
   }
 
   /** As {@link dispose}. */
@@ -349,20 +355,17 @@ export class OpenClDevice extends Device implements Releasable {
 
   /** The devices whose memory the ranges of a copy lie in; undefined for the host's. */
   #ends(target: DevicePtr, source: DevicePtr, bytes: number): [OpenClContext | undefined, OpenClContext | undefined] {
-    const [to, from] = [this.#host.ranges.find(target, bytes), this.#host.ranges.find(source, bytes)];
-    if (target === 0 || source === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: 0 });
-    if (to === undefined && from === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
+    const [to, from] = copyEnds(target, source, (ptr) => this.#host.ranges.find(ptr, bytes));
     return [contextOf(to), contextOf(from)];
   }
 
-  #part(ptr: DevicePtr, bytes: number): { range: HostRange; part: { offset: number; bytes: number } } {
+  #part(ptr: DevicePtr, bytes: number): RangePart {
     checkBytes(bytes);
     if (bytes === 0) throw badArgument('bytes', bytes, 'at least 1');
-    const range = this.#host.ranges.locate(ptr, bytes);
-    return { range, part: { offset: ptr - range.base, bytes } };
+    return { range: this.#host.ranges.locate(ptr, bytes), ptr, bytes, users: this.#users };
   }
 }
 
 function contextOf(range: HostRange | undefined): OpenClContext | undefined {
-  return range instanceof SvmSegment ? range.context : undefined;
+  return range instanceof SvmSegment ? range.memory.context : undefined;
 }

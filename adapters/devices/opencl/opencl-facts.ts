@@ -1,6 +1,6 @@
 import { MemoryError } from '../../../src/core/errors.js';
 import { maxMemoryBytes } from '../../os/memory-limits.js';
-import { type OpenClFunctions, wordAt } from './opencl-functions.js';
+import { call, type OpenClFunctions } from './opencl-functions.js';
 import { CL_DEVICE_NOT_FOUND, checkStatus, statusNameOf } from './opencl-status.js';
 
 // What can be asked. @see Source: CL/cl.h
@@ -54,9 +54,7 @@ export function findDevices(cl: OpenClFunctions): OpenClFacts[] {
   const found: OpenClFacts[] = [];
   const reasons: string[] = [];
   for (const platform of platformsOf(cl)) {
-    const ask = (what: number) =>
-      textOf(answer((...a) => cl.clGetPlatformInfo(platform, ...a), 'clGetPlatformInfo', what) ?? Uint8Array.of());
-    const platformName = ask(CL_PLATFORM_NAME);
+    const platformName = textOf(ask(cl, 'clGetPlatformInfo', platform, CL_PLATFORM_NAME));
     const devices = devicesOf(cl, platform);
     if (devices.length === 0) reasons.push(`${platformName} has no device`);
     for (const device of devices) {
@@ -78,7 +76,7 @@ function platformsOf(cl: OpenClFunctions): number[] {
     throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'OpenCL', reason });
   }
   const platforms = new BigUint64Array(count[0] as number);
-  checkStatus('clGetPlatformIDs', cl.clGetPlatformIDs(platforms.length, platforms, null));
+  call(cl, 'clGetPlatformIDs', platforms.length, platforms, null);
   return Array.from(platforms, Number);
 }
 
@@ -88,15 +86,14 @@ function devicesOf(cl: OpenClFunctions, platform: number): number[] {
   if (status === CL_DEVICE_NOT_FOUND) return [];
   checkStatus('clGetDeviceIDs', status);
   const devices = new BigUint64Array(count[0] as number);
-  checkStatus('clGetDeviceIDs', cl.clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, devices.length, devices, null));
+  call(cl, 'clGetDeviceIDs', platform, CL_DEVICE_TYPE_ALL, devices.length, devices, null);
   return Array.from(devices, Number);
 }
 
 /** @returns undefined for a device without shared virtual memory; one before OpenCL 2.0 does not even know the question */
 function factsOf(cl: OpenClFunctions, device: number): Omit<OpenClFacts, 'platform' | 'platformName' | 'device'> | undefined {
-  const ask = (what: number) => answer((...a) => cl.clGetDeviceInfo(device, ...a), 'clGetDeviceInfo', what);
-  const number = (what: number) => numberOf(ask(what) ?? Uint8Array.of());
-  const text = (what: number) => textOf(ask(what) ?? Uint8Array.of());
+  const number = (what: number) => numberOf(ask(cl, 'clGetDeviceInfo', device, what));
+  const text = (what: number) => textOf(ask(cl, 'clGetDeviceInfo', device, what));
   const svm = number(CL_DEVICE_SVM_CAPABILITIES);
   if ((svm & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER) === 0) return undefined;
   const memoryBytes = number(CL_DEVICE_GLOBAL_MEM_SIZE);
@@ -112,18 +109,16 @@ function factsOf(cl: OpenClFunctions, device: number): Omit<OpenClFacts, 'platfo
   };
 }
 
-type Question = (what: number, room: number, value: Uint8Array | null, bytes: BigUint64Array | null) => number;
-
 const CL_INVALID_VALUE = -30;
 
-/** Asks for a value of any size. @returns undefined where the question is unknown */
-function answer(question: Question, functionName: string, what: number): Uint8Array | undefined {
+/** Asks for a value of any size. @returns nothing where the question is unknown */
+function ask(cl: OpenClFunctions, name: 'clGetPlatformInfo' | 'clGetDeviceInfo', about: number, what: number): Uint8Array {
   const size = new BigUint64Array(1);
-  const status = question(what, 0, null, size);
-  if (status === CL_INVALID_VALUE) return undefined;
-  checkStatus(functionName, status);
-  const value = new Uint8Array(wordAt(size));
-  checkStatus(functionName, question(what, value.length, value, null));
+  const status = cl[name](about, what, 0, null, size);
+  if (status === CL_INVALID_VALUE) return new Uint8Array(0);
+  checkStatus(name, status);
+  const value = new Uint8Array(Number(size[0]));
+  call(cl, name, about, what, value.length, value, null);
   return value;
 }
 

@@ -1,111 +1,22 @@
+import type { CValuesOf } from '../../ffi/c-values.js';
 import { openLibrary } from '../../ffi/library.js';
-
-/** The address of an OpenCL object. */
-type Handle = number;
-/** Where a call leaves 64-bit numbers: handles, sizes. */
-type Words = BigUint64Array;
-/** Where a call leaves its status. */
-type Status = Int32Array;
-/** A 64-bit number of flags, or an address or size. */
-type Bits = number;
-/** The three last arguments of an enqueue: how many events to wait for, which, and where to leave the own one. */
-type Events = [waitCount: number, waitFor: Words | null, event: Words | null];
-
-/** The functions of OpenCL 2.0 that a device uses, by their C names. Each that gives an `int` gives a status. */
-export interface OpenClFunctions {
-  clGetPlatformIDs(room: number, platforms: Words | null, count: Uint32Array | null): number;
-  clGetPlatformInfo(platform: Handle, what: number, room: number, value: Uint8Array | null, bytes: Words | null): number;
-  clGetDeviceIDs(platform: Handle, types: Bits, room: number, devices: Words | null, count: Uint32Array | null): number;
-  clGetDeviceInfo(device: Handle, what: number, room: number, value: Uint8Array | null, bytes: Words | null): number;
-  clCreateContext(properties: Words, count: number, devices: Words, notify: 0, data: 0, status: Status): Handle;
-  clReleaseContext(context: Handle): number;
-  clCreateCommandQueueWithProperties(context: Handle, device: Handle, properties: null, status: Status): Handle;
-  clReleaseCommandQueue(queue: Handle): number;
-  clFlush(queue: Handle): number;
-  clFinish(queue: Handle): number;
-  clSVMAlloc(context: Handle, flags: Bits, bytes: number, alignment: number): number;
-  clSVMFree(context: Handle, address: number): void;
-  clEnqueueSVMMemcpy(queue: Handle, blocking: 0 | 1, target: number, source: number, bytes: number, ...events: Events): number;
-  clEnqueueSVMMemFill(
-    queue: Handle,
-    address: number,
-    pattern: Uint8Array,
-    patternBytes: number,
-    bytes: number,
-    ...events: Events
-  ): number;
-  clEnqueueSVMMap(queue: Handle, blocking: 0 | 1, flags: Bits, address: number, bytes: number, ...events: Events): number;
-  clEnqueueSVMUnmap(queue: Handle, address: number, ...events: Events): number;
-  clEnqueueMarkerWithWaitList(queue: Handle, ...events: Events): number;
-  clEnqueueBarrierWithWaitList(queue: Handle, ...events: Events): number;
-  clWaitForEvents(count: number, events: Words): number;
-  clGetEventInfo(event: Handle, what: number, room: number, value: Int32Array, bytes: null): number;
-  clReleaseEvent(event: Handle): number;
-  clCreateBuffer(context: Handle, flags: Bits, bytes: number, host: number, status: Status): Handle;
-  clCreateSubBuffer(buffer: Handle, flags: Bits, kind: number, region: Words, status: Status): Handle;
-  clReleaseMemObject(buffer: Handle): number;
-  clEnqueueWriteBuffer(
-    queue: Handle,
-    buffer: Handle,
-    blocking: 0 | 1,
-    offset: number,
-    bytes: number,
-    source: Uint8Array,
-    ...events: Events
-  ): number;
-  clEnqueueReadBuffer(
-    queue: Handle,
-    buffer: Handle,
-    blocking: 0 | 1,
-    offset: number,
-    bytes: number,
-    target: Uint8Array,
-    ...events: Events
-  ): number;
-  clEnqueueCopyBuffer(
-    queue: Handle,
-    source: Handle,
-    target: Handle,
-    sourceOffset: number,
-    targetOffset: number,
-    bytes: number,
-    ...events: Events
-  ): number;
-  clEnqueueFillBuffer(
-    queue: Handle,
-    buffer: Handle,
-    pattern: Uint8Array,
-    patternBytes: number,
-    offset: number,
-    bytes: number,
-    ...events: Events
-  ): number;
-  clEnqueueMapBuffer(
-    queue: Handle,
-    buffer: Handle,
-    blocking: 0 | 1,
-    flags: Bits,
-    offset: number,
-    bytes: number,
-    ...rest: [...Events, status: Status]
-  ): number;
-  clEnqueueUnmapMemObject(queue: Handle, buffer: Handle, address: number, ...events: Events): number;
-}
+import { checkStatus } from './opencl-status.js';
 
 const HANDLE = 'uintptr_t';
-const EVENTS = ['uint32_t', 'uint64_t *', 'uint64_t *'];
-const INFO = [HANDLE, 'uint32_t', 'size_t', 'uint8_t *', 'uint64_t *'];
-const TRANSFER = [HANDLE, HANDLE, 'uint32_t', 'size_t', 'size_t', 'uint8_t *', ...EVENTS];
+// How many events to wait for, which, and where to leave the call's own.
+const EVENTS = ['uint32_t', 'uint64_t *', 'uint64_t *'] as const;
+const INFO = [HANDLE, 'uint32_t', 'size_t', 'uint8_t *', 'uint64_t *'] as const;
+const TRANSFER = [HANDLE, HANDLE, 'uint32_t', 'size_t', 'size_t', 'uint8_t *', ...EVENTS] as const;
 
-/** What each function gives and takes, as koffi writes it. */
-const SIGNATURES: { readonly [F in keyof OpenClFunctions]: readonly [result: string, parameters: readonly string[]] } = {
+/** What each function gives and takes, as koffi writes it. @see Source: CL/cl.h, which names the parameters */
+const SIGNATURES = {
   clGetPlatformIDs: ['int', ['uint32_t', 'uint64_t *', 'uint32_t *']],
   clGetPlatformInfo: ['int', INFO],
   clGetDeviceIDs: ['int', [HANDLE, 'uint64_t', 'uint32_t', 'uint64_t *', 'uint32_t *']],
   clGetDeviceInfo: ['int', INFO],
-  clCreateContext: [HANDLE, ['uint64_t *', 'uint32_t', 'uint64_t *', HANDLE, HANDLE, 'int *']],
+  clCreateContext: [HANDLE, ['uint64_t *', 'uint32_t', 'uint64_t *', HANDLE, HANDLE, 'int32_t *']],
   clReleaseContext: ['int', [HANDLE]],
-  clCreateCommandQueueWithProperties: [HANDLE, [HANDLE, HANDLE, 'uint64_t *', 'int *']],
+  clCreateCommandQueueWithProperties: [HANDLE, [HANDLE, HANDLE, 'uint64_t *', 'int32_t *']],
   clReleaseCommandQueue: ['int', [HANDLE]],
   clFlush: ['int', [HANDLE]],
   clFinish: ['int', [HANDLE]],
@@ -118,18 +29,34 @@ const SIGNATURES: { readonly [F in keyof OpenClFunctions]: readonly [result: str
   clEnqueueMarkerWithWaitList: ['int', [HANDLE, ...EVENTS]],
   clEnqueueBarrierWithWaitList: ['int', [HANDLE, ...EVENTS]],
   clWaitForEvents: ['int', ['uint32_t', 'uint64_t *']],
-  clGetEventInfo: ['int', [HANDLE, 'uint32_t', 'size_t', 'int *', 'uint64_t *']],
+  clGetEventInfo: ['int', [HANDLE, 'uint32_t', 'size_t', 'int32_t *', 'uint64_t *']],
   clReleaseEvent: ['int', [HANDLE]],
-  clCreateBuffer: [HANDLE, [HANDLE, 'uint64_t', 'size_t', HANDLE, 'int *']],
-  clCreateSubBuffer: [HANDLE, [HANDLE, 'uint64_t', 'uint32_t', 'uint64_t *', 'int *']],
+  clCreateBuffer: [HANDLE, [HANDLE, 'uint64_t', 'size_t', HANDLE, 'int32_t *']],
+  clCreateSubBuffer: [HANDLE, [HANDLE, 'uint64_t', 'uint32_t', 'uint64_t *', 'int32_t *']],
   clReleaseMemObject: ['int', [HANDLE]],
   clEnqueueWriteBuffer: ['int', TRANSFER],
   clEnqueueReadBuffer: ['int', TRANSFER],
   clEnqueueCopyBuffer: ['int', [HANDLE, HANDLE, HANDLE, 'size_t', 'size_t', 'size_t', ...EVENTS]],
   clEnqueueFillBuffer: ['int', [HANDLE, HANDLE, 'uint8_t *', 'size_t', 'size_t', 'size_t', ...EVENTS]],
-  clEnqueueMapBuffer: [HANDLE, [HANDLE, HANDLE, 'uint32_t', 'uint64_t', 'size_t', 'size_t', ...EVENTS, 'int *']],
+  clEnqueueMapBuffer: [HANDLE, [HANDLE, HANDLE, 'uint32_t', 'uint64_t', 'size_t', 'size_t', ...EVENTS, 'int32_t *']],
   clEnqueueUnmapMemObject: ['int', [HANDLE, HANDLE, HANDLE, ...EVENTS]],
-};
+} as const;
+
+type Signatures = typeof SIGNATURES;
+type Values<F extends keyof Signatures> = CValuesOf<Signatures[F][1]>;
+
+/** The functions of OpenCL 2.0 that a device uses, by their C names. Each that gives an `int` gives a status. */
+export type OpenClFunctions = { readonly [F in keyof Signatures]: (...values: Values<F>) => number };
+
+/** The functions whose last argument is where they leave their status. */
+type MakerName =
+  | 'clCreateContext'
+  | 'clCreateCommandQueueWithProperties'
+  | 'clCreateBuffer'
+  | 'clCreateSubBuffer'
+  | 'clEnqueueMapBuffer';
+type ButLast<P extends readonly unknown[]> = P extends readonly [...infer Rest, unknown] ? Rest : never;
+type AnyFunction = (...values: unknown[]) => number;
 
 const LIBRARY_NAMES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
   win32: ['OpenCL.dll'],
@@ -153,12 +80,27 @@ export function loadOpenCl(path?: string): OpenClFunctions {
   return Object.fromEntries(functions) as OpenClFunctions;
 }
 
-/** Reads the handles or numbers that a call left. */
-export function wordAt(words: Words, index = 0): number {
-  return Number(words[index]);
+/** Makes a call that answers with a status. @throws ERR_MEM_NATIVE */
+export function call<F extends Exclude<keyof Signatures, MakerName>>(cl: OpenClFunctions, name: F, ...values: Values<F>): void {
+  checkStatus(name, (cl[name] as AnyFunction)(...values));
 }
 
-/** Makes words of numbers. */
-export function words(...values: number[]): Words {
+/** Makes a call that leaves its status in the last argument. @returns its answer @throws ERR_MEM_NATIVE */
+export function make<F extends MakerName>(cl: OpenClFunctions, name: F, ...values: ButLast<Values<F>>): number {
+  const status = new Int32Array(1);
+  const made = (cl[name] as AnyFunction)(...values, status);
+  checkStatus(name, status[0] as number);
+  return made;
+}
+
+/** Makes a call that leaves an event. @param enqueue - makes it, with the place for the event @returns the cl_event, as a number */
+export function eventOf(enqueue: (event: BigUint64Array) => void): number {
+  const event = new BigUint64Array(1);
+  enqueue(event);
+  return Number(event[0]);
+}
+
+/** Makes 64-bit words of numbers: handles, sizes. */
+export function words(...values: number[]): BigUint64Array {
   return BigUint64Array.from(values, (value) => BigInt(value));
 }

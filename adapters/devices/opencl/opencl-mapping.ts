@@ -4,9 +4,7 @@ import { MemoryError } from '../../../src/core/errors.js';
 import type { DevicePtr } from '../../../src/core/units.js';
 import type { HostRange } from '../host-ranges.js';
 import { badArgument } from '../range-checks.js';
-import { checkStatus } from './opencl-status.js';
-import type { RangeUser, RangeUsers } from './range-users.js';
-import { type RangePart, SvmSegment } from './svm-segment.js';
+import { SvmSegment } from './svm-memory.js';
 
 /** What the host does with mapped memory. `overwrite` means that what was there is not needed. */
 export type MapAccess = 'read' | 'write' | 'read-write' | 'overwrite';
@@ -20,10 +18,37 @@ export function mapFlags(access: MapAccess): number {
   return MAP_FLAGS[access];
 }
 
-/** Where a mapping lies. */
-export interface MappingPlace {
+/** Something over a range of memory that must end before the memory does: a mapping, a buffer. */
+export interface RangeUser {
+  dispose(): void;
+}
+
+/** What is over which range. */
+export class RangeUsers {
+  readonly #users = new WeakMap<HostRange, Set<RangeUser>>();
+
+  of(range: HostRange): Set<RangeUser> {
+    const users = this.#users.get(range) ?? new Set();
+    this.#users.set(range, users);
+    return users;
+  }
+
+  /** The mappings of a range. */
+  mappings(range: HostRange): OpenClMapping[] {
+    return [...this.of(range)].filter((user) => user instanceof OpenClMapping);
+  }
+
+  /** Ends all that is over a range. */
+  end(range: HostRange): void {
+    for (const user of [...this.of(range)]) user.dispose();
+  }
+}
+
+/** A part of a range of memory, and what else is over the range. */
+export interface RangePart {
   readonly range: HostRange;
-  readonly part: RangePart;
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
   readonly users: RangeUsers;
 }
 
@@ -43,21 +68,25 @@ export interface MappingCalls {
 export class OpenClMapping implements Releasable, RangeUser {
   readonly ptr: DevicePtr;
   readonly bytes: number;
-  readonly #place: MappingPlace;
+  readonly #part: RangePart;
   readonly #calls: MappingCalls;
   #isDisposed = false;
 
   /** Maps memory. Devices and buffers call it. @throws ERR_MEM_INVALID_ARGUMENT when a byte is mapped already, ERR_MEM_NATIVE */
-  constructor(place: MappingPlace, calls: MappingCalls) {
-    const { range, part, users } = place;
-    this.ptr = (range.base + part.offset) as DevicePtr;
-    this.bytes = part.bytes;
-    this.#place = place;
+  constructor(part: RangePart, calls: MappingCalls) {
+    const { range, ptr, bytes, users } = part;
+    this.ptr = ptr;
+    this.bytes = bytes;
+    this.#part = part;
     this.#calls = calls;
-    if (range instanceof SvmSegment) range.checkUnmapped(part);
+    // OpenCL does not define two mappings of one byte.
+    if (
+      range instanceof SvmSegment &&
+      users.mappings(range).some((other) => ptr < other.ptr + other.bytes && other.ptr < ptr + bytes)
+    )
+      throw badArgument('ptr', `${ptr}, mapped already in part`, 'memory that is not mapped');
     calls.map();
-    if (range instanceof SvmSegment) range.addMapped(part);
-    users.add(range, this);
+    users.of(range).add(this);
   }
 
   /** Whether it has ended. */
@@ -72,8 +101,7 @@ export class OpenClMapping implements Releasable, RangeUser {
    */
   view(): Uint8Array {
     if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'mapping' });
-    const { range, part } = this.#place;
-    return range.view(part.offset, part.bytes);
+    return this.#part.range.view(this.ptr - this.#part.range.base, this.bytes);
   }
 
   /** Gives the memory back to the device, and waits until that is done. A second time does nothing. @throws ERR_MEM_NATIVE */
@@ -81,9 +109,7 @@ export class OpenClMapping implements Releasable, RangeUser {
     if (this.#isDisposed) return;
     this.#calls.unmap();
     this.#isDisposed = true;
-    const { range, part, users } = this.#place;
-    if (range instanceof SvmSegment) range.removeMapped(part);
-    users.remove(range, this);
+    this.#part.users.of(this.#part.range).delete(this);
     this.#calls.settle();
   }
 
@@ -91,20 +117,4 @@ export class OpenClMapping implements Releasable, RangeUser {
   [Symbol.dispose](): void {
     this.dispose();
   }
-}
-
-/** Maps a part of a segment. @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
-export function mapSegment(segment: SvmSegment, part: RangePart, access: MapAccess, users: RangeUsers): OpenClMapping {
-  const flags = mapFlags(access);
-  const { context, base } = segment;
-  const { cl, queue } = context;
-  const address = base + part.offset;
-  return new OpenClMapping(
-    { range: segment, part, users },
-    {
-      map: () => checkStatus('clEnqueueSVMMap', cl.clEnqueueSVMMap(queue, 1, flags, address, part.bytes, 0, null, null)),
-      unmap: () => checkStatus('clEnqueueSVMUnmap', cl.clEnqueueSVMUnmap(queue, address, 0, null, null)),
-      settle: () => context.finish(queue),
-    },
-  );
 }

@@ -52,12 +52,8 @@ export class OpenedDevices {
 
   /** The memory of a device. @param id - one of `facts` @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
   memory(id: number): SvmMemory {
-    const known = this.#memories[id];
-    if (known !== undefined) return known;
     const { cl, facts } = this.#find();
-    const memory = new SvmMemory(OpenClContext.open(cl, id, facts[id] as OpenClFacts), this.#options.fineGrain ?? false);
-    this.#memories[id] = memory;
-    return memory;
+    return (this.#memories[id] ??= new SvmMemory(new OpenClContext(cl, id, facts[id]!), this.#options.fineGrain ?? false));
   }
 
   /** Throws while anything on a device is live. @throws ERR_MEM_DEVICE_BUSY */
@@ -78,7 +74,6 @@ export class OpenedDevices {
     for (const memory of this.opened) {
       const { context } = memory;
       before(context);
-      memory.reclaim();
       if (memory.keptBytes > 0) continue;
       this.#memories[context.id] = undefined;
       this.#leaving.add(context);

@@ -1,8 +1,10 @@
 import { alignUp, type DevicePtr } from '../../../src/core/units.js';
+import { HostRange } from '../host-ranges.js';
+import { RetiredRanges } from '../retired-ranges.js';
 import type { OpenClContext } from './opencl-context.js';
-import { isViewed, type SvmAllocation, SvmSegment } from './svm-segment.js';
 
-const CL_MEM_READ_WRITE = 1;
+/** Read and write: of shared virtual memory and of buffers. @see Source: CL/cl.h */
+export const CL_MEM_READ_WRITE = 1;
 const CL_MEM_SVM_FINE_GRAIN_BUFFER = 0x400;
 
 /**
@@ -11,21 +13,38 @@ const CL_MEM_SVM_FINE_GRAIN_BUFFER = 0x400;
  */
 export const SVM_ALIGNMENT = 128;
 
+/** One allocation of shared virtual memory. */
+export class SvmSegment extends HostRange {
+  readonly memory: SvmMemory;
+  /** What clSVMAlloc gave: the segment begins at the first address in it that is aligned as wished. */
+  readonly address: number;
+  readonly allocatedBytes: number;
+
+  constructor(memory: SvmMemory, address: number, allocatedBytes: number, place: { base: DevicePtr; bytes: number }) {
+    super(place.base, place.bytes);
+    this.memory = memory;
+    this.address = address;
+    this.allocatedBytes = allocatedBytes;
+  }
+}
+
 /**
- * The shared virtual memory of one device, within its budget.
+ * The shared virtual memory of one device, within its capacity.
  *
- * A segment that JavaScript still holds an array of is kept when it is freed, and serves the next request of the same
- * size, or goes back when the array was collected: `budget.liveBytes == sum(segment.bytes) + sum(kept.bytes) + buffers`.
+ * A segment that JavaScript still holds an array of is kept when it is freed: a touch of memory that went back would
+ * crash. It serves the next request of the same size, or goes back when the array was collected:
+ * `capacity.liveBytes == sum(segment.allocatedBytes) + sum(kept) + buffers`.
  */
 export class SvmMemory {
   readonly context: OpenClContext;
-  readonly #fineGrain: boolean;
-  readonly #kept: SvmAllocation[] = [];
+  /** Whether the host may touch the memory at any time, or only what is mapped. */
+  readonly fineGrain: boolean;
+  readonly #kept = new RetiredRanges(0);
   #liveSegments = 0;
 
   constructor(context: OpenClContext, fineGrain: boolean) {
     this.context = context;
-    this.#fineGrain = fineGrain;
+    this.fineGrain = fineGrain;
   }
 
   get liveSegments(): number {
@@ -34,7 +53,7 @@ export class SvmMemory {
 
   /** Bytes of freed segments that wait for their arrays to be collected. */
   get keptBytes(): number {
-    return this.#kept.reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.#kept.bytes;
   }
 
   /**
@@ -45,52 +64,35 @@ export class SvmMemory {
    * @returns undefined when there is no room
    */
   allocate(bytes: number, alignment: number): SvmSegment | undefined {
-    const slack = Math.max(0, alignment - SVM_ALIGNMENT);
-    const allocation = this.#takeKept(bytes + slack) ?? this.#allocate(bytes + slack);
-    if (allocation === undefined) return undefined;
+    const allocatedBytes = bytes + Math.max(0, alignment - SVM_ALIGNMENT);
+    const kept = this.#kept.take(`${allocatedBytes}`, allocatedBytes);
+    const address = kept?.base ?? this.#allocate(allocatedBytes);
+    if (address === 0) return undefined;
+    const base = alignUp(address, Math.max(alignment, 1)) as DevicePtr;
+    const segment = new SvmSegment(this, address, allocatedBytes, { base, bytes });
+    if (kept !== undefined) segment.replace(kept.held);
     this.#liveSegments++;
-    const base = alignUp(allocation.address, Math.max(alignment, 1)) as DevicePtr;
-    return new SvmSegment(this.context, allocation, { base, bytes, fineGrain: this.#fineGrain });
+    return segment;
   }
 
   /** Gives a segment's memory back, or keeps it. Nothing may work on it any more. */
-  free({ allocation }: SvmSegment): void {
+  free({ address, allocatedBytes, viewed, held }: SvmSegment): void {
+    const { cl, handle, capacity } = this.context;
+    const release = () => {
+      cl.clSVMFree(handle, address);
+      capacity.give(allocatedBytes);
+    };
     this.#liveSegments--;
-    if (isViewed(allocation)) this.#kept.push(allocation);
-    else this.#release(allocation);
+    if (viewed) this.#kept.put({ base: address as DevicePtr, held }, `${allocatedBytes}`, allocatedBytes, release);
+    else release();
   }
 
-  /** Gives back what was kept for arrays that are gone. Cost: O(kept). @returns whether that was anything */
-  reclaim(): boolean {
-    const before = this.#kept.length;
-    for (const allocation of this.#kept.splice(0)) {
-      if (isViewed(allocation)) this.#kept.push(allocation);
-      else this.#release(allocation);
-    }
-    return this.#kept.length < before;
-  }
-
-  #takeKept(bytes: number): SvmAllocation | undefined {
-    const index = this.#kept.findIndex((allocation) => allocation.bytes === bytes);
-    return index === -1 ? undefined : this.#kept.splice(index, 1)[0];
-  }
-
-  #allocate(bytes: number): SvmAllocation | undefined {
-    const { cl, handle, facts, budget } = this.context;
-    if (bytes > facts.maxAllocBytes) return undefined;
-    if (!budget.admits(bytes) && !(this.reclaim() && budget.admits(bytes))) return undefined;
-    const flags = CL_MEM_READ_WRITE | (this.#fineGrain ? CL_MEM_SVM_FINE_GRAIN_BUFFER : 0);
-    const allocate = () => cl.clSVMAlloc(handle, flags, bytes, SVM_ALIGNMENT);
-    let address = allocate();
-    if (address === 0 && this.reclaim()) address = allocate();
-    if (address === 0) return undefined;
-    budget.take(bytes);
-    return { address, bytes, views: new Set() };
-  }
-
-  #release({ address, bytes }: SvmAllocation): void {
-    const { cl, handle, budget } = this.context;
-    cl.clSVMFree(handle, address);
-    budget.give(bytes);
+  #allocate(bytes: number): number {
+    const { cl, handle, facts, capacity } = this.context;
+    if (bytes > facts.maxAllocBytes || !capacity.admits(bytes)) return 0;
+    const flags = CL_MEM_READ_WRITE | (this.fineGrain ? CL_MEM_SVM_FINE_GRAIN_BUFFER : 0);
+    const address = cl.clSVMAlloc(handle, flags, bytes, SVM_ALIGNMENT);
+    if (address !== 0) capacity.take(bytes);
+    return address;
   }
 }

@@ -2,11 +2,11 @@ import { attempt } from '../../../src/core/attempt.js';
 import { MiB } from '../../../src/core/units.js';
 import { overlap } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
-import { wordAt } from './opencl-functions.js';
-import { CL_MEM_OBJECT_ALLOCATION_FAILURE, checkStatus, statusError } from './opencl-status.js';
+import { call, eventOf } from './opencl-functions.js';
+import { CL_MEM_OBJECT_ALLOCATION_FAILURE, statusError } from './opencl-status.js';
 import { isComplete } from './opencl-streams.js';
+import { CL_MEM_READ_WRITE } from './svm-memory.js';
 
-const CL_MEM_READ_WRITE = 1;
 const CL_MAP_READ = 1;
 const MAX_SCRATCH_BYTES = MiB;
 
@@ -18,55 +18,45 @@ export interface Copy {
   readonly bytes: number;
 }
 
-/** A fill of a device's memory. */
-export interface Fill {
-  readonly ptr: number;
-  readonly value: number;
-  /** Above 0. */
-  readonly bytes: number;
-}
-
 /** Where work leaves its event. */
 type EventOut = BigUint64Array | null;
 
 /** Copies on the default queue and waits; the ranges may overlap. @throws ERR_MEM_NATIVE */
 export function copyNow(context: OpenClContext, copy: Copy): void {
   if (copy.target === copy.source) return;
-  if (overlap(copy.target, copy.source, copy.bytes)) copyOverlapping(context, copy);
-  else {
-    enqueueCopy(context, context.queue, copy);
-    context.finish(context.queue);
+  if (overlap(copy.target, copy.source, copy.bytes)) {
+    copyOverlapping(context, copy);
+    return;
   }
+  enqueueCopy(context, context.queue, copy);
+  context.finish();
 }
 
 /** Copies between the memories of two devices, by way of the host. @throws ERR_MEM_NATIVE */
 export function copyAcross(target: OpenClContext, source: OpenClContext, copy: Copy): void {
   const { cl, queue } = source;
-  checkStatus('clEnqueueSVMMap', cl.clEnqueueSVMMap(queue, 1, CL_MAP_READ, copy.source, copy.bytes, 0, null, null));
+  call(cl, 'clEnqueueSVMMap', queue, 1, CL_MAP_READ, copy.source, copy.bytes, 0, null, null);
   try {
     copyNow(target, copy);
   } finally {
-    checkStatus('clEnqueueSVMUnmap', cl.clEnqueueSVMUnmap(queue, copy.source, 0, null, null));
-    source.finish(queue);
+    call(cl, 'clEnqueueSVMUnmap', queue, copy.source, 0, null, null);
+    source.finish();
   }
-}
-
-/** Fills on the default queue and waits. @throws ERR_MEM_NATIVE */
-export function fillNow(context: OpenClContext, fill: Fill): void {
-  enqueueFill(context, context.queue, fill);
-  context.finish(context.queue);
 }
 
 /** Enqueues a copy between ranges that do not overlap. @throws ERR_MEM_NATIVE */
 export function enqueueCopy({ cl }: OpenClContext, queue: number, copy: Copy, event: EventOut = null): void {
-  const { target, source, bytes } = copy;
-  checkStatus('clEnqueueSVMMemcpy', cl.clEnqueueSVMMemcpy(queue, 0, target, source, bytes, 0, null, event));
+  call(cl, 'clEnqueueSVMMemcpy', queue, 0, copy.target, copy.source, copy.bytes, 0, null, event);
 }
 
-/** Enqueues a fill. @throws ERR_MEM_NATIVE */
-export function enqueueFill({ cl }: OpenClContext, queue: number, fill: Fill, event: EventOut = null): void {
-  const { ptr, value, bytes } = fill;
-  checkStatus('clEnqueueSVMMemFill', cl.clEnqueueSVMMemFill(queue, ptr, Uint8Array.of(value), 1, bytes, 0, null, event));
+/** Enqueues a fill of a device's memory. @throws ERR_MEM_NATIVE */
+export function enqueueFill(
+  { cl }: OpenClContext,
+  queue: number,
+  fill: { readonly ptr: number; readonly value: number; readonly bytes: number },
+  event: EventOut = null,
+): void {
+  call(cl, 'clEnqueueSVMMemFill', queue, fill.ptr, Uint8Array.of(fill.value), 1, fill.bytes, 0, null, event);
 }
 
 /**
@@ -77,19 +67,17 @@ export function enqueueFill({ cl }: OpenClContext, queue: number, fill: Fill, ev
  */
 export async function whenDone(context: OpenClContext, queue: number, enqueue: (event: BigUint64Array) => void): Promise<void> {
   const { cl } = context;
-  const event = new BigUint64Array(1);
-  enqueue(event);
-  const handle = wordAt(event);
+  const handle = eventOf(enqueue);
   try {
-    checkStatus('clFlush', cl.clFlush(queue));
+    call(cl, 'clFlush', queue);
     await context.poller.wait(() => isComplete(context, handle));
   } finally {
-    attempt(() => checkStatus('clReleaseEvent', cl.clReleaseEvent(handle)));
+    attempt(() => call(cl, 'clReleaseEvent', handle));
   }
 }
 
 /**
- * Copies through scratch memory, which the budget does not count, piece by piece, and first what is overwritten first:
+ * Copies through scratch memory, which the capacity does not count, piece by piece, and first what is overwritten first:
  * OpenCL refuses copies that overlap.
  */
 function copyOverlapping(context: OpenClContext, { target, source, bytes }: Copy): void {
@@ -105,8 +93,10 @@ function copyOverlapping(context: OpenClContext, { target, source, bytes }: Copy
       enqueueCopy(context, queue, { target: target + offset, source: scratch, bytes: size });
     }
   } finally {
-    const status = cl.clFinish(queue);
-    cl.clSVMFree(handle, scratch);
-    checkStatus('clFinish', status);
+    try {
+      context.finish();
+    } finally {
+      cl.clSVMFree(handle, scratch);
+    }
   }
 }

@@ -1,12 +1,12 @@
 /** How much of its capacity a device has given out, where no driver keeps count. */
-export class DeviceBudget {
+export class DeviceCapacity {
   readonly capacityBytes: number;
-  readonly #total: DeviceBudget | undefined;
+  readonly #total: DeviceCapacity | undefined;
   #liveBytes = 0;
   #peakBytes = 0;
 
   /** @param total - counts what this one and others give out together */
-  constructor(capacityBytes: number, total?: DeviceBudget) {
+  constructor(capacityBytes: number, total?: DeviceCapacity) {
     this.capacityBytes = capacityBytes;
     this.#total = total;
   }

@@ -1,0 +1,184 @@
+import type { VirtualMemory } from '../../src/core/device-interface.js';
+import { MemoryError } from '../../src/core/errors.js';
+import { checkBytes, type DevicePtr } from '../../src/core/units.js';
+import { badArgument } from './range-checks.js';
+
+/** An address range that was reserved, and which of its pages are backed. */
+export interface Reservation {
+  readonly base: DevicePtr;
+  readonly bytes: number;
+  readonly pages: PageStates;
+}
+
+/** Reserve and commit of a device: checks each call, and leaves to the device what it does about it. */
+export abstract class PagedMemory<R extends Reservation> implements VirtualMemory {
+  readonly granularityBytes: number;
+  #committedBytes = 0;
+
+  constructor(granularityBytes: number) {
+    this.granularityBytes = granularityBytes;
+  }
+
+  /** Reserves addresses on the active device. @param bytes - granular @returns 0 when none are left, and for 0 bytes */
+  protected abstract reserveRange(bytes: number): DevicePtr;
+  /** Gives a range back, with what is still committed. */
+  protected abstract releaseRange(range: R): void;
+  /** The range that `ptr` heads. @throws ERR_MEM_UNKNOWN_POINTER */
+  protected abstract rangeAt(ptr: DevicePtr): R;
+  /** The range that `ptr` lies in. @throws ERR_MEM_UNKNOWN_POINTER */
+  protected abstract rangeOf(ptr: DevicePtr): R;
+  /** Backs pages, none of which is committed. @returns false when there is no memory left */
+  protected abstract commitPages(range: R, offset: number, bytes: number): boolean;
+  /** Takes the memory of committed pages away. */
+  protected abstract decommitPages(range: R, offset: number, bytes: number): void;
+
+  /** Bytes that are committed now, on all devices. */
+  get committedBytes(): number {
+    return this.#committedBytes;
+  }
+
+  /**
+   * Reserves an address range on the active device.
+   *
+   * @returns 0 when no such range is left, and for 0 bytes
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT when the size is not granular; ERR_MEM_NATIVE
+   */
+  reserve(bytes: number): DevicePtr {
+    this.#checkGranular('bytes', bytes);
+    return this.reserveRange(bytes);
+  }
+
+  /**
+   * Gives a whole range back; the null pointer is ignored.
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE unless it is a whole one, ERR_MEM_NATIVE
+   * @throws ERR_MEM_DOUBLE_FREE where the device can tell
+   */
+  release(ptr: DevicePtr, bytes: number): void {
+    if (ptr === 0 && bytes === 0) return;
+    const range = this.rangeAt(ptr);
+    if (bytes !== range.bytes) throw outOfRange(range, 0, bytes);
+    this.releaseRange(range);
+    this.#committedBytes -= range.pages.committedBytes;
+  }
+
+  /**
+   * Backs pages with memory. Cost: O(log n + pages).
+   *
+   * @returns false when there is no memory left
+   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
+   * @throws ERR_MEM_INVALID_ARGUMENT when a page is committed already, or the part is not granular
+   */
+  commit(ptr: DevicePtr, bytes: number): boolean {
+    const range = this.rangeOf(ptr);
+    const offset = this.#offsetIn(range, ptr, bytes);
+    range.pages.checkCommit(offset, bytes);
+    if (!this.commitPages(range, offset, bytes)) return false;
+    range.pages.commit(offset, bytes);
+    this.#committedBytes += bytes;
+    return true;
+  }
+
+  /**
+   * Takes the memory of pages away. Cost: O(log n + pages).
+   *
+   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
+   * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular
+   */
+  decommit(ptr: DevicePtr, bytes: number): void {
+    const range = this.rangeOf(ptr);
+    const offset = this.#offsetIn(range, ptr, bytes);
+    range.pages.checkDecommit(offset, bytes);
+    this.decommitPages(range, offset, bytes);
+    this.markDecommitted(range, offset, bytes);
+  }
+
+  /** Counts pages as decommitted. */
+  protected markDecommitted(range: R, offset: number, bytes: number): void {
+    range.pages.decommit(offset, bytes);
+    this.#committedBytes -= bytes;
+  }
+
+  #offsetIn(range: R, ptr: DevicePtr, bytes: number): number {
+    const offset = ptr - range.base;
+    this.#checkGranular('bytes', bytes);
+    this.#checkGranular('offset', offset);
+    if (offset + bytes > range.bytes) throw outOfRange(range, offset, bytes);
+    return offset;
+  }
+
+  #checkGranular(name: string, bytes: number): void {
+    checkBytes(bytes);
+    if (bytes % this.granularityBytes !== 0) throw badArgument(name, bytes, `a multiple of ${this.granularityBytes} bytes`);
+  }
+}
+
+function outOfRange({ bytes: blockBytes }: Reservation, offsetBytes: number, bytes: number): MemoryError<'ERR_MEM_OUT_OF_RANGE'> {
+  return new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
+}
+
+/** Which pages of a reserved range are backed: one byte a page. */
+export class PageStates {
+  /** Reserved, never backed. */
+  static readonly fresh = 0;
+  static readonly committed = 1;
+  /** Backed once, and given back. */
+  static readonly decommitted = 2;
+
+  readonly #states: Uint8Array;
+  readonly #granularityBytes: number;
+  #committedBytes = 0;
+
+  constructor(bytes: number, granularityBytes: number) {
+    this.#states = new Uint8Array(bytes / granularityBytes);
+    this.#granularityBytes = granularityBytes;
+  }
+
+  get committedBytes(): number {
+    return this.#committedBytes;
+  }
+
+  /** Tells whether any page that the bytes touch is in this state. Cost: O(pages). */
+  any(state: number, offset: number, bytes: number): boolean {
+    return this.#pages(offset, bytes).includes(state);
+  }
+
+  /** Tells whether every page that the bytes touch is committed. Cost: O(pages). */
+  allCommitted(offset: number, bytes: number): boolean {
+    const pages = this.#pages(offset, bytes);
+    return !pages.includes(PageStates.fresh) && !pages.includes(PageStates.decommitted);
+  }
+
+  /** Throws unless the bytes are committed. @throws ERR_MEM_OUT_OF_RANGE */
+  checkUsable(offset: number, bytes: number): void {
+    if (!this.allCommitted(offset, bytes)) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.committedBytes });
+    }
+  }
+
+  /** Throws unless none of these pages is committed. @throws ERR_MEM_INVALID_ARGUMENT */
+  checkCommit(offset: number, bytes: number): void {
+    if (this.any(PageStates.committed, offset, bytes))
+      throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'not committed yet');
+  }
+
+  /** Throws unless all of these pages are committed. @throws ERR_MEM_INVALID_ARGUMENT */
+  checkDecommit(offset: number, bytes: number): void {
+    if (!this.allCommitted(offset, bytes)) throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'committed');
+  }
+
+  commit(offset: number, bytes: number): void {
+    this.#pages(offset, bytes).fill(PageStates.committed);
+    this.#committedBytes += bytes;
+  }
+
+  decommit(offset: number, bytes: number): void {
+    this.#pages(offset, bytes).fill(PageStates.decommitted);
+    this.#committedBytes -= bytes;
+  }
+
+  #pages(offset: number, bytes: number): Uint8Array {
+    const first = Math.floor(offset / this.#granularityBytes);
+    return this.#states.subarray(first, Math.ceil((offset + bytes) / this.#granularityBytes));
+  }
+}
