@@ -1,15 +1,12 @@
-export {
-  BlockTable,
-  type Counters as BlockCounters,
-  MANAGER_LOCK,
-  NONE,
-  REFERENCE_LOCK,
-  USER_LOCK,
-} from '../src/blocks/block-table.js';
+export { BlockRows, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../src/blocks/block-rows.js';
 export { BuddyTree } from '../src/blocks/buddy-tree.js';
 export { BumpRegion } from '../src/blocks/bump-region.js';
 export type { CarvedRegion } from '../src/blocks/carved-region.js';
+export { DeviceHeap } from '../src/blocks/device-heap.js';
+export { DeviceHeaps } from '../src/blocks/device-heaps.js';
 export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
+export { HeapCounters } from '../src/blocks/heap-counters.js';
+export { Holes } from '../src/blocks/holes.js';
 export { SlabCells } from '../src/blocks/slab-cells.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';

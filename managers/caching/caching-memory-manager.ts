@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -27,8 +27,8 @@ export interface CachingMemoryManagerOptions extends ManagerOptions {
  * @see Source: Flashlight, fl::CachingMemoryManager
  */
 export class CachingMemoryManager extends BinnedMemoryManager {
-  /** All that {@link createBins} made, so that new limits reach them. */
-  readonly #bins: { readonly small: FreeBlocks; readonly large: FreeBlocks }[] = [];
+  /** By device: all that {@link createBins} made, so that new limits reach them. */
+  readonly #bins: FreeBlocks[][] = [];
   #recyclingSizeLimitBytes = Number.POSITIVE_INFINITY;
   #splitSizeLimitBytes = Number.POSITIVE_INFINITY;
 
@@ -57,13 +57,17 @@ export class CachingMemoryManager extends BinnedMemoryManager {
   }
 
   protected createBins(device: number, group: number): FreeBlocks {
-    const bins = { device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'exact' } as const;
-    const small = this.createFreeBlocks(bins);
-    const large = this.createFreeBlocks({ ...bins, leastRestBytes: SMALL_BYTES });
-    large.pairWith(small, SMALL_BYTES);
-    this.#bins.push({ small, large });
-    this.#applyLimits();
-    return large;
+    const options = { device, group, unitBytes: MIN_BLOCK_BYTES, fit: 'exact' } as const;
+    const bins = this.createFreeBlocks({ ...options, leastRestBytes: SMALL_BYTES });
+    bins.pairWith(this.createFreeBlocks(options), SMALL_BYTES);
+    bins.setLimits(this.#recyclingSizeLimitBytes, this.#splitSizeLimitBytes);
+    (this.#bins[device] ??= []).push(bins);
+    return bins;
+  }
+
+  protected override forget(device: number): void {
+    super.forget(device);
+    delete this.#bins[device];
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
@@ -76,10 +80,7 @@ export class CachingMemoryManager extends BinnedMemoryManager {
   }
 
   #applyLimits(): void {
-    for (const { small, large } of this.#bins) {
-      small.setLimits(Number.POSITIVE_INFINITY, this.#splitSizeLimitBytes);
-      large.setLimits(this.#recyclingSizeLimitBytes, this.#splitSizeLimitBytes);
-    }
+    for (const bins of this.#bins.flat()) bins.setLimits(this.#recyclingSizeLimitBytes, this.#splitSizeLimitBytes);
   }
 }
 

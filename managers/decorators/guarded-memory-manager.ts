@@ -1,5 +1,5 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
-import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
+import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { counted } from '../../src/core/counted.js';

@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, checkBytes, GiB, KiB } from '../../src/core/units.js';

@@ -1,5 +1,5 @@
 import { ABSENT, AddressHash } from '../../src/blocks/address-hash.js';
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { LruList } from '../../src/blocks/lru-list.js';
 

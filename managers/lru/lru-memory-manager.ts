@@ -1,4 +1,4 @@
-import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-table.js';
+import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode } from './layout-cache.js';

@@ -1,5 +1,5 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
-import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-table.js';
+import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { widened } from '../../src/blocks/widened.js';
 import type { LogSink } from '../../src/core/call-log.js';
@@ -33,7 +33,8 @@ export abstract class LruPolicy extends BlockMemoryManager {
   /** By device: free blocks that it did not take and that a full cache could not keep. The next cleanup tries them again. */
   readonly #owed: number[][] = [];
   readonly #releases = new Map<number, (ptr: DevicePtr) => void>();
-  #references = new Float64Array(64);
+  /** By device and row. */
+  readonly #references: Float64Array[] = [];
   #capacityLayouts = DEFAULT_CAPACITY_LAYOUTS;
   #capacityBytes = Number.POSITIVE_INFINITY;
   #stopped = false;
@@ -180,17 +181,18 @@ export abstract class LruPolicy extends BlockMemoryManager {
   }
 
   protected referencesOf(block: number): number {
-    const row = this.blocks.rowOf(block);
-    return row < this.#references.length ? this.#references[row]! : 0;
+    return this.#references[this.blocks.deviceOf(block)]?.[this.blocks.rowOf(block)] ?? 0;
   }
 
   protected setReferences(block: number, references: number): void {
+    const device = this.blocks.deviceOf(block);
     const row = this.blocks.rowOf(block);
-    if (row >= this.#references.length) {
-      const capacity = Math.max(2 * this.#references.length, row + 1);
-      this.#references = widened(this.#references, new Float64Array(capacity));
+    let column = (this.#references[device] ??= new Float64Array(64));
+    if (row >= column.length) {
+      column = widened(column, new Float64Array(Math.max(2 * column.length, row + 1)));
+      this.#references[device] = column;
     }
-    this.#references[row] = references;
+    column[row] = references;
   }
 
   #cacheOf(device: number): LayoutCache {

@@ -1,7 +1,7 @@
-import * as blockTable from '../../src/blocks/block-table.js';
+import * as blockRows from '../../src/blocks/block-rows.js';
 import { ensure } from '../../src/blocks/ensure.js';
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
-import { kernel } from '../../src/blocks/kernel.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { DevicePtr } from '../../src/core/units.js';
@@ -10,27 +10,23 @@ import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.
 import { StreamOrder } from './stream-order.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
-const { MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
+const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
 const { alignUp, checkAlignment, NULL_PTR } = units;
-const { allocate } = kernel;
 
 /**
  * The base of policies that keep free blocks in bins, cut blocks out of them and join those that come back.
  *
- * An allocation that a free block serves, and every free, is one call of the kernel; the rest is here and in the policy,
+ * An allocation that a free block serves, and every free, is one call of the heap; the rest is here and in the policy,
  * which says how blocks are kept ({@link createBins}) and where memory comes from ({@link grow}). Blocks follow the order
  * of the device's streams.
  */
 export abstract class BinnedMemoryManager extends BlockMemoryManager {
   readonly #unitBytes: number;
   readonly #orders: (StreamOrder | undefined)[] = [];
-  /** By device: the place of stream 0's free blocks in the kernel, 0 where there are none yet. */
-  readonly #sources: number[] = [];
-  // That of the device that was active last, so that the hot path waits for no look-up; the first is 0 unless the device is
-  // the only one.
-  #onlySource = 0;
-  #source = 0;
-  #sourceDevice = 0;
+  // Whether the device is the only one, and its heap the first one.
+  #isAlone = false;
+  // The heap of the device that was active last, so that the hot path waits for no look-up.
+  #recent: DeviceHeap | undefined;
   // What every block's address is a multiple of: less than a unit when a table ignores alignments.
   #blockAlignment: number;
 
@@ -58,9 +54,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     if (alignment === 0 && stream === 0) {
-      let source = this.#onlySource;
-      if (source === 0) source = this.#activeSource();
-      const ptr = allocate(source, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      const locks = userLock ? USER_LOCK : MANAGER_LOCK;
+      // Two calls, of which V8 takes the heap of the first for constant.
+      const ptr = this.#isAlone ? this.first.allocate(bytes, locks) : this.#activeHeap().allocate(bytes, locks);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
     // The plus tells V8 that this is a number, too, so that it need not box the one above.
@@ -75,10 +71,10 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     this.#orderOf(this.blocks.deviceOf(block)).addUser(block, stream);
   }
 
-  override removeMemoryManagement(device: number): void {
-    super.removeMemoryManagement(device);
+  protected override forget(device: number): void {
     this.#orders[device] = undefined;
-    this.#setSource(device, 0);
+    this.#isAlone = false;
+    this.#recent = undefined;
   }
 
   protected override checkStream(stream: number): void {
@@ -103,7 +99,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     const block = this.#growFor(bytes, order, device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     order.idle.carve(block, alignUp(bytes, this.#unitBytes));
-    this.blocks.setHome(block, own);
+    this.blocks.of(device).setHome(block, own);
     return block;
   }
 
@@ -169,7 +165,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
       if (!blocks.isInBins(block)) continue;
       inBins--;
       const next = blocks.nextOf(block);
-      const isApart = next === NONE || !blocks.isInBins(next) || kernel.groupOf(next) !== kernel.groupOf(block);
+      const isApart = next === NONE || !blocks.isInBins(next) || blocks.groupOf(next) !== blocks.groupOf(block);
       ensure(isApart, `free block ${block} has no free neighbour of its group`);
     }
     ensure(inBins === 0, `bins count ${inBins} blocks more than there are`);
@@ -183,25 +179,23 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   /** The free blocks of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */
   #binsOf(stream: number, order: StreamOrder, device: number): FreeBlocks {
     const own = order.binsOf(stream);
-    this.#setSource(device, order.binsOf(0).place);
+    this.#serveFrom(order.binsOf(0), device);
     return own;
   }
 
-  #setSource(device: number, place: number): void {
-    this.#sources[device] = place;
-    this.#useSource(device);
-    this.#onlySource = this.deviceInterface.deviceCount === 1 ? (this.#sources[0] ?? 0) : 0;
+  /** Lets the hot path take from stream 0's free blocks of a device. */
+  #serveFrom(bins: FreeBlocks, device: number): void {
+    this.blocks.of(device).serveFrom(bins);
+    this.#isAlone = this.deviceInterface.deviceCount === 1 && this.blocks.get(0) === this.first;
   }
 
-  #activeSource(): number {
+  #activeHeap(): DeviceHeap {
     const device = this.deviceInterface.getActiveDeviceId();
-    if (device !== this.#sourceDevice) this.#useSource(device);
-    return this.#source;
-  }
-
-  #useSource(device: number): void {
-    this.#source = this.#sources[device] ?? 0;
-    this.#sourceDevice = device;
+    const recent = this.#recent;
+    if (recent !== undefined && recent.device === device) return recent;
+    const heap = this.blocks.of(device);
+    this.#recent = heap;
+    return heap;
   }
 
   #growFor(bytes: number, order: StreamOrder, device: number): number {
@@ -222,14 +216,8 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
       block = order.idle.usable(size + step);
       if (block === NONE) block = this.#growFor(size + step, order, device);
     }
-    const home = kernel.homeOf(block);
-    kernel.takeOut(block);
-    const address = this.blocks.addressOf(block);
-    const front = alignUp(address, step) - address;
-    const aligned = front === 0 ? block : this.blocks.split(block, front);
-    kernel.cutTail(home, aligned, size);
-    if (front > 0) kernel.putIn(home, block);
-    this.blocks.setHome(aligned, own);
+    const aligned = own.carveAligned(block, size, step);
+    this.blocks.of(device).setHome(aligned, own);
     return aligned;
   }
 
@@ -237,13 +225,12 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     let order = this.#orders[device];
     if (order === undefined) {
       order = new StreamOrder(
-        this.blocks,
-        device,
+        this.blocks.of(device),
         (group) => this.createBins(device, group),
         () => this.deviceInterface.streams,
       );
       this.#orders[device] = order;
-      this.#setSource(device, order.idle.place);
+      this.#serveFrom(order.idle, device);
     }
     return order;
   }

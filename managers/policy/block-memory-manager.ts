@@ -1,8 +1,9 @@
-import type { Counters } from '../../src/blocks/block-table.js';
-import * as blockTable from '../../src/blocks/block-table.js';
+import * as blockRows from '../../src/blocks/block-rows.js';
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
+import { DeviceHeaps } from '../../src/blocks/device-heaps.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
-import * as kernelModule from '../../src/blocks/kernel.js';
+import * as kernelInterface from '../../src/blocks/kernel-interface.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -15,17 +16,13 @@ import { waitForDefaultStream } from './stream-order.js';
 import { tryAll } from './try-all.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
-const { BlockTable, MANAGER_LOCK, NONE, USER_LOCK } = blockTable;
-const { DOUBLE_FREE, FREED, HELD, kernel, UNKNOWN } = kernelModule;
+const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
+const { FREED, HELD, NOT_LIVE } = kernelInterface;
 const { checkAlignment, checkBytes, devicePtr, formatBytes, NULL_PTR } = units;
-const { release } = kernel;
 
-/** What a manager keeps of one device. */
+/** What a manager keeps of one device beside its heap. */
 interface ManagedDevice {
-  readonly counters: Counters;
   readonly stats: MemoryStats;
-  /** Where blocks belong that the policy keeps by itself. */
-  readonly home: FreeBlocks;
   /** Where a block belongs while it goes back to the device: not found by its address, which the device may hand out again. */
   readonly leaving: FreeBlocks;
   /** Native calls that are being made. */
@@ -41,17 +38,22 @@ export interface ManagerOptions {
 /**
  * The base of all policies that hand out blocks of native segments.
  *
- * It keeps the block table, the locks, the state and statistics of each device, the retry after a failed native call,
- * and `printInfo`. A policy says where a block comes from ({@link place}), where it goes when nobody holds it
+ * It keeps a heap for each device, the locks, the statistics, the retry after a failed native call, and `printInfo`. A policy says where a block comes from ({@link place}), where it goes when nobody holds it
  * ({@link reclaim}), and what it can give back ({@link trim}).
  *
  * Invariants, for each device: `reserved == sum(bytes of reserved blocks)`, `allocated == sum(bytes of live blocks)`,
- * and every block is found under its address.
+ * and every block is found under its address. A heap is closed when its device is removed, and when the manager is shut down.
  */
 export abstract class BlockMemoryManager extends MemoryManagerAdapter {
-  protected readonly blocks = new BlockTable();
-  readonly #heap = this.blocks.heap;
+  /** The heaps, one a device that is managed. */
+  protected readonly blocks = new DeviceHeaps();
+  /** The heap that device 0 has from the start, which V8 takes for constant. It may be closed: then it finds nothing. */
+  protected readonly first: DeviceHeap;
+  /** By device; those of heaps that the end of the manager closed stay. */
   readonly #devices: (ManagedDevice | undefined)[] = [];
+  /** Calls under way that use heaps again when a native call has come back. */
+  #underway = 0;
+  #isShutDown = false;
 
   /**
    * @param deviceCount - devices managed from the start, ids 0 to deviceCount - 1
@@ -66,7 +68,8 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
         expected: 'an integer from 1 to 65536',
       });
     }
-    for (let device = 0; device < deviceCount; device++) this.#devices[device] = this.#manage(device);
+    for (let device = 0; device < deviceCount; device++) this.#manage(device);
+    this.first = this.blocks.of(0);
   }
 
   /**
@@ -84,12 +87,20 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   /** Gives the cached segments of a device back with {@link nativeRelease}. */
   protected abstract trim(device: number): void;
 
+  /** Drops what the policy keeps of a device: its heap is about to be closed. Here: nothing. */
+  protected forget(_device: number): void {}
+
   initialize(): void {}
 
+  /** Gives all cached memory back, and closes the heaps: at once, or when the last block of them is gone. */
   shutdown(): void {
     try {
       this.signalMemoryCleanup();
     } finally {
+      this.#isShutDown = true;
+      // Nobody but this manager listens from now on.
+      this.lifecycle.onFree = () => this.#closeUnused();
+      this.#closeUnused();
       this.callLog.flush();
     }
   }
@@ -102,9 +113,14 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
     const nativeAllocs = stats.nativeAllocs;
-    const block = this.place(bytes, alignment, stream, device);
-    if (stats.nativeAllocs !== nativeAllocs) stats.missed(1);
-    return this.handOut(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+    this.#underway++;
+    try {
+      const block = this.place(bytes, alignment, stream, device);
+      if (stats.nativeAllocs !== nativeAllocs) stats.missed(1);
+      return this.handOut(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+    } finally {
+      this.#underway--;
+    }
   }
 
   allocated(ptr: DevicePtr): number {
@@ -130,9 +146,13 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   signalMemoryCleanup(): void {
-    tryAll(this.#devices.keys(), (device) => {
-      if (this.#devices[device] !== undefined) this.trim(device);
-    });
+    this.#underway++;
+    try {
+      tryAll(this.blocks.all, ({ device }) => this.trim(device));
+    } finally {
+      this.#underway--;
+    }
+    if (this.#isShutDown) this.#closeUnused();
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */
@@ -140,23 +160,23 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     if (!Number.isInteger(device) || device < 0 || device > 65535) {
       throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
     }
-    this.#devices[device] ??= this.#manage(device);
+    if (this.blocks.get(device) === undefined) this.#manage(device);
   }
 
   /**
    * Gives a device's cached memory back and stops managing it; does nothing for one that is not managed.
    *
-   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a native call for it
+   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a call on it
    */
   override removeMemoryManagement(device: number): void {
-    const managed = this.#devices[device];
-    if (managed === undefined) return;
+    if (this.blocks.get(device) === undefined) return;
+    const managed = this.#managed(device);
     this.#checkIdle(device, managed);
     this.trim(device);
     // A native call may have come back with an allocation.
     this.#checkIdle(device, managed);
+    this.#close(device);
     this.#devices[device] = undefined;
-    this.blocks.closeDevice(managed.counters);
   }
 
   override liveBlockCount(): number {
@@ -200,13 +220,12 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       if (this.isReserved(block)) reserved.set(device, (reserved.get(device) ?? 0) + bytes);
       if (!this.blocks.isFree(block)) allocated.set(device, (allocated.get(device) ?? 0) + bytes);
     }
-    this.#devices.forEach((managed, device) => {
-      if (managed === undefined) return;
-      const { stats } = managed;
+    for (const { device } of this.blocks.all) {
+      const stats = this.statsOf(device);
       ensure(stats.reservedBytes === (reserved.get(device) ?? 0), `reserved == sum(block.bytes) on device ${device}`);
       ensure(stats.allocatedBytes === (allocated.get(device) ?? 0), `allocated == sum(live block.bytes) on device ${device}`);
       ensure(stats.cachedBytes === stats.reservedBytes - stats.activeBytes, `cached == reserved - active on device ${device}`);
-    });
+    }
   }
 
   /** Tells whether native memory is behind a block: false for a policy's marks in an address range without memory. */
@@ -220,8 +239,8 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   /** Makes a place for a device's free blocks, which take their counts to its statistics. @throws ERR_MEM_INVALID_DEVICE */
-  protected createFreeBlocks(options: FreeBlocksOptions): FreeBlocks {
-    return this.blocks.createFreeBlocks(this.#managed(options.device).counters, options);
+  protected createFreeBlocks({ device, ...options }: FreeBlocksOptions & { readonly device: number }): FreeBlocks {
+    return this.blocks.of(device).createFreeBlocks(options);
   }
 
   #managed(device: number): ManagedDevice {
@@ -230,14 +249,26 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
   }
 
-  #manage(device: number): ManagedDevice {
-    const { counters, home } = this.blocks.openDevice(device, MemoryStats.VALUES);
-    const leaving = this.blocks.createFreeBlocks(counters, { device });
-    return { counters, stats: new MemoryStats(counters), home, leaving, underway: 0 };
+  #manage(device: number): void {
+    const heap = this.blocks.open(device);
+    this.#devices[device] = { stats: new MemoryStats(heap.counters), leaving: heap.createFreeBlocks({}), underway: 0 };
   }
 
   #checkIdle(device: number, { stats: { liveBlocks }, underway }: ManagedDevice): void {
-    if (liveBlocks + underway > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
+    if (liveBlocks + underway + this.#underway > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
+  }
+
+  #close(device: number): void {
+    this.forget(device);
+    this.blocks.close(device);
+  }
+
+  /** Closes the heaps for good, unless blocks of them are live or a call may still use them. */
+  #closeUnused(): void {
+    if (this.#underway > 0 || this.liveBlockCount() > 0) return;
+    this.lifecycle.onFree = undefined;
+    for (const { device } of this.blocks.all) this.#close(device);
+    this.blocks.closeAll();
   }
 
   /**
@@ -268,21 +299,27 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Clears a lock of a live block, and takes the block back when none is left. */
   protected unhold(ptr: DevicePtr, lock: number): void {
-    const outcome = release(this.#heap, ptr, lock);
+    let outcome = this.first.release(ptr, lock);
+    if (outcome === NOT_LIVE) outcome = this.blocks.release(ptr, lock);
     if (outcome === HELD) return;
     if (outcome !== FREED) this.#reclaimOrRefuse(outcome, ptr, lock);
     this.lifecycle.onFree?.();
   }
 
   #reclaimOrRefuse(outcome: number, ptr: DevicePtr, lock: number): void {
-    if (outcome === UNKNOWN) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    if (outcome === DOUBLE_FREE) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr });
+    if (outcome === NOT_LIVE) {
+      const isFree = this.blocks.all.some((heap) => heap.isFreeAt(ptr));
+      throw new MemoryError(isFree ? 'ERR_MEM_DOUBLE_FREE' : 'ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    }
+    this.#underway++;
     try {
       this.reclaim(outcome);
     } catch (error) {
       // As if the call had not been made, unless the policy had already parted with the block.
       if (this.blocks.find(ptr) === outcome) this.blocks.holdAgain(outcome, lock);
       throw error;
+    } finally {
+      this.#underway--;
     }
   }
 
@@ -360,19 +397,22 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const device = this.blocks.deviceOf(block);
     const managed = this.#managed(device);
     checkStackRoom();
-    this.blocks.setHome(block, managed.leaving);
+    const heap = this.blocks.of(device);
+    heap.setHome(block, managed.leaving);
     managed.underway++;
+    this.#underway++;
     try {
       this.settle(device);
       if (release === undefined) this.deviceInterface.nativeFree(address);
       else release(address);
     } catch (error) {
-      this.blocks.setHome(block, managed.home);
+      heap.setHome(block, heap.home);
       throw error;
     } finally {
       managed.underway--;
+      this.#underway--;
     }
-    this.blocks.remove(block);
+    heap.remove(block);
     managed.stats.released(bytes);
   }
 
@@ -388,9 +428,9 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Makes native memory that the manager now has a free block, which the policy is to keep. */
   protected adopt(ptr: DevicePtr, bytes: number, device: number): number {
-    const { stats, home } = this.#managed(device);
-    const block = this.blocks.create(ptr, bytes, home);
-    stats.reserved(bytes);
+    const heap = this.blocks.of(device);
+    const block = heap.create(ptr, bytes, heap.home);
+    this.statsOf(device).reserved(bytes);
     return block;
   }
 }

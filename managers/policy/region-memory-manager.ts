@@ -1,4 +1,4 @@
-import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-table.js';
+import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { type CarvedRegion, NO_BLOCK } from '../../src/blocks/carved-region.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { LogSink } from '../../src/core/call-log.js';

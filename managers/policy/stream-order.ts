@@ -1,6 +1,6 @@
-import { type BlockTable, NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
-import { kernel } from '../../src/blocks/kernel.js';
 import type { StreamOperations } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 
@@ -36,8 +36,7 @@ interface UsedBlock {
  */
 export class StreamOrder {
   readonly idle: FreeBlocks;
-  readonly #blocks: BlockTable;
-  readonly #device: number;
+  readonly #heap: DeviceHeap;
   readonly #createBins: (group: number) => FreeBlocks;
   readonly #deviceStreams: () => StreamOperations | undefined;
   readonly #bins = new Map<number, StreamBins>();
@@ -53,14 +52,8 @@ export class StreamOrder {
    * @param createBins - makes free blocks of a group
    * @param streams - the device's; without them no stream but 0 is named
    */
-  constructor(
-    blocks: BlockTable,
-    device: number,
-    createBins: (group: number) => FreeBlocks,
-    streams: () => StreamOperations | undefined,
-  ) {
-    this.#blocks = blocks;
-    this.#device = device;
+  constructor(heap: DeviceHeap, createBins: (group: number) => FreeBlocks, streams: () => StreamOperations | undefined) {
+    this.#heap = heap;
     this.#createBins = createBins;
     this.#deviceStreams = streams;
     this.idle = createBins(0);
@@ -98,7 +91,7 @@ export class StreamOrder {
     block = this.#binsOf(stream).sealed.take(bytes);
     if (block === NONE) block = this.idle.take(bytes);
     if (block === NONE && this.collect()) block = this.#takeCollected(stream, bytes);
-    if (block !== NONE) this.#blocks.setHome(block, own);
+    if (block !== NONE) this.#heap.setHome(block, own);
     return block;
   }
 
@@ -109,7 +102,7 @@ export class StreamOrder {
     const users = this.#users.get(block);
     if (users === undefined) this.#users.set(block, new Set([stream]));
     else users.add(stream);
-    kernel.setHasUsers(block, 1);
+    this.#heap.setUsed(block);
   }
 
   /** Takes a block back that was freed and has users: it is free when all of them are done. */
@@ -163,7 +156,7 @@ export class StreamOrder {
    * back to the device must not be worked on.
    */
   settle(): void {
-    if (this.#bins.size === 0) waitForDefaultStream(this.#deviceStreams(), this.#device);
+    if (this.#bins.size === 0) waitForDefaultStream(this.#deviceStreams(), this.#heap.device);
   }
 
   /** Records an event on a stream that was seen before; undefined when it was closed since, which its work was done by. */
@@ -171,7 +164,7 @@ export class StreamOrder {
     const streams = this.#streams();
     try {
       // A free or a cleanup may come while another device is active.
-      return streams.record(stream === 0 ? streams.defaultStream(this.#device) : stream);
+      return streams.record(stream === 0 ? streams.defaultStream(this.#heap.device) : stream);
     } catch (error) {
       if (stream !== 0 && MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) return undefined;
       throw error;
@@ -189,10 +182,8 @@ export class StreamOrder {
   #separate(): void {
     const { fresh } = this.#binsOf(0);
     this.idle.moveAllTo(fresh);
-    for (const block of this.#blocks) {
-      if (this.#blocks.deviceOf(block) === this.#device && !this.#blocks.isHole(block) && !this.#blocks.isInBins(block)) {
-        this.#blocks.setHome(block, fresh);
-      }
+    for (const block of this.#heap) {
+      if (!this.#heap.isHole(block) && !this.#heap.isInBins(block)) this.#heap.setHome(block, fresh);
     }
   }
 
@@ -255,7 +246,7 @@ export class StreamOrder {
       this.#streams().destroy(events.pop()!);
     }
     this.#used.shift();
-    kernel.retire(block);
+    this.#heap.retire(block);
   }
 
   #collectUsed(): boolean {
@@ -265,7 +256,7 @@ export class StreamOrder {
     try {
       for (; looked < used.length; looked++) {
         const { block, events } = used[looked]!;
-        if (this.#areDone(events)) kernel.retire(block);
+        if (this.#areDone(events)) this.#heap.retire(block);
         else waiting.push(used[looked]!);
       }
     } finally {
@@ -289,7 +280,7 @@ export class StreamOrder {
   }
 
   #streamOf(block: number): number {
-    const group = kernel.groupOf(block);
+    const group = this.#heap.groupOf(block);
     for (const { stream, fresh } of this.#bins.values()) if (fresh.group === group) return stream;
     return 0;
   }

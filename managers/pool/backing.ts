@@ -1,4 +1,4 @@
-import type { BlockTable } from '../../src/blocks/block-table.js';
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -23,12 +23,11 @@ export interface Backing {
 
 /** What a backing works with. */
 export interface BackingParts {
-  readonly blocks: BlockTable;
+  readonly heap: DeviceHeap;
   /** The pool's free blocks that no stream works on. */
   readonly idle: FreeBlocks;
   readonly stats: MemoryStats;
   readonly deviceInterface: MemoryManagerDeviceInterface;
-  readonly device: number;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
   /** Waits until no stream works on idle blocks. Before each call that gives memory back: what came before may have come back with work. */
@@ -51,9 +50,9 @@ export class GrowthPlan {
   readonly #slack: number;
 
   /** @param bytes - of the block */
-  constructor({ stats, slack, deviceInterface, device }: BackingParts, bytes: number) {
+  constructor({ stats, slack, deviceInterface, heap }: BackingParts, bytes: number) {
     this.#slack = slack;
-    this.capacityBytes = deviceInterface.getMaxMemorySize(device);
+    this.capacityBytes = deviceInterface.getMaxMemorySize(heap.device);
     this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
     this.limitBytes = Math.min(this.peakBytes * (1 + slack), this.capacityBytes);
   }

@@ -1,6 +1,5 @@
-import { NONE } from '../../src/blocks/block-table.js';
-import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
-import { Holes } from '../../src/blocks/holes.js';
+import { NONE } from '../../src/blocks/block-rows.js';
+import type { Holes } from '../../src/blocks/holes.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
@@ -20,6 +19,9 @@ const MIN_PIECE_SHARE = 0.0025;
 /** More makes holes between blocks, so that pages stay committed: these hold the utilisation of docs/performance.md on its traces. */
 const FRONT: FrontBounds = { share: 0.0065, largestShare: 0.03, largestBytes: 32 * KiB };
 
+/** The group of holes: no free block's. */
+const HOLES = -1;
+
 /** What was reserved at once. Its first page begins behind its start when pages are larger than the granularity. */
 interface AddressRange {
   readonly start: DevicePtr;
@@ -38,23 +40,17 @@ export class PageBacking implements Backing {
   readonly #parts: BackingParts;
   readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
-  /** Where holes are kept. */
-  readonly #kept: FreeBlocks;
   readonly #holes: Holes;
   readonly #ranges: AddressRange[] = [];
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
-  /**
-   * @param kept - where holes are kept
-   * @param pageBytes - a multiple of the granularity
-   */
-  constructor(parts: BackingParts, kept: FreeBlocks, virtual: VirtualMemory, pageBytes: number) {
+  /** @param pageBytes - a multiple of the granularity */
+  constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number) {
     this.#parts = parts;
     this.#virtual = virtual;
     this.#pageBytes = pageBytes;
-    this.#kept = kept;
-    this.#holes = new Holes(kept, parts.idle, pageBytes);
+    this.#holes = parts.heap.createHoles(HOLES, parts.idle, pageBytes);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
@@ -95,10 +91,10 @@ export class PageBacking implements Backing {
   }
 
   close(): void {
-    const { blocks } = this.#parts;
+    const { heap } = this.#parts;
     for (const hole of this.#holes.toArray()) {
-      if (!blocks.isHole(hole) || !blocks.isWholeSegment(hole)) continue;
-      const range = this.#ranges.find(({ firstPage }) => firstPage === blocks.addressOf(hole))!;
+      if (!heap.isHole(hole) || !heap.isWholeSegment(hole)) continue;
+      const range = this.#ranges.find(({ firstPage }) => firstPage === heap.addressOf(hole))!;
       this.#holes.give(hole);
       try {
         this.#virtual.release(range.start, range.bytes);
@@ -107,13 +103,13 @@ export class PageBacking implements Backing {
         throw error;
       }
       this.#ranges.splice(this.#ranges.indexOf(range), 1);
-      blocks.remove(hole);
+      heap.remove(hole);
     }
   }
 
   /** Tells whether committing made a block of at least `bytes`: the call may have come back and taken what lay beside. */
   #isEnough(block: number, bytes: number): boolean {
-    return block !== NONE && this.#parts.blocks.bytesOf(block) >= bytes;
+    return block !== NONE && this.#parts.heap.bytesOf(block) >= bytes;
   }
 
   /** Finds a spot for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
@@ -196,7 +192,6 @@ export class PageBacking implements Backing {
 
   /** Reserves one more range that has room for `bytes`. @returns false when there is none */
   #addRange(bytes: number, capacityBytes: number, failure: { cause: unknown }): boolean {
-    const { blocks } = this.#parts;
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return false;
     const wish = Math.min(Math.max(2 * capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
@@ -206,7 +201,7 @@ export class PageBacking implements Backing {
       if (start !== NULL_PTR) {
         const firstPage = alignUp(start, this.#pageBytes);
         this.#ranges.push({ start, bytes: room + edge, firstPage });
-        this.#holes.keep(blocks.create(firstPage, room, this.#kept));
+        this.#holes.add(firstPage, room);
         return true;
       }
       if (room <= least) return false;

@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -12,8 +12,6 @@ import { SegmentBacking } from './segment-backing.js';
 /** All sizes and addresses are multiples of it. */
 const UNIT_BYTES = 16;
 const DEFAULT_SLACK = 0.03;
-/** The group of holes: no free block's. */
-const HOLES = -1;
 /** Pages below it cost native calls and save little. */
 const DEFAULT_PAGE_BYTES = 16 * KiB;
 
@@ -64,8 +62,8 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     this.#pageBytes();
   }
 
-  override removeMemoryManagement(device: number): void {
-    super.removeMemoryManagement(device);
+  protected override forget(device: number): void {
+    super.forget(device);
     this.#backings[device] = undefined;
   }
 
@@ -115,21 +113,19 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   }
 
   #open(idle: FreeBlocks, device: number): Backing {
-    const { blocks, deviceInterface } = this;
+    const { deviceInterface } = this;
     const { virtual } = deviceInterface;
     const parts: BackingParts = {
-      blocks,
+      heap: this.blocks.of(device),
       idle,
       stats: this.statsOf(device),
       deviceInterface,
-      device,
       slack: this.#slack,
       settle: () => this.settle(device),
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };
     if (virtual === undefined) return (this.#backings[device] = new SegmentBacking(parts));
-    const holes = this.createFreeBlocks({ device, group: HOLES, fit: 'exact' });
-    return (this.#backings[device] = new PageBacking(parts, holes, virtual, this.#pageBytes()));
+    return (this.#backings[device] = new PageBacking(parts, virtual, this.#pageBytes()));
   }
 }
 

@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
@@ -55,11 +55,11 @@ export class SegmentBacking implements Backing {
 
   /** Gets a segment. @returns it as a free block, or NONE */
   #allocate(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
-    const { blocks, idle, stats, deviceInterface } = this.#parts;
+    const { heap, idle, stats, deviceInterface } = this.#parts;
     if (!Number.isSafeInteger(bytes)) return NONE;
     const ptr = askNative(() => devicePtr(deviceInterface.nativeAlloc(bytes, SEGMENT_ALIGNMENT)), NULL_PTR, failure);
     if (ptr === NULL_PTR) return NONE;
-    const block = blocks.create(ptr, bytes, idle);
+    const block = heap.create(ptr, bytes, idle);
     stats.reserved(bytes);
     this.#leastBytes = Math.min(this.#leastBytes, bytes);
     boundFront(idle, FRONT, stats.reservedBytes, capacityBytes - stats.reservedBytes);
@@ -69,22 +69,22 @@ export class SegmentBacking implements Backing {
 
   /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
   #reclaim(bytes: number, leastBytes: number): void {
-    const { blocks, idle, stats, deviceInterface } = this.#parts;
+    const { heap, idle, stats, deviceInterface } = this.#parts;
     for (let left = bytes; left > 0; ) {
       const block = this.#findWhole(left);
       if (block === NONE) return;
-      const size = blocks.bytesOf(block);
+      const size = heap.bytesOf(block);
       if (size < leastBytes) return;
       // The call may come back with an allocation, which must not get this block.
       idle.takeOut(block);
       try {
         this.#parts.settle();
-        deviceInterface.nativeFree(blocks.addressOf(block) as DevicePtr);
+        deviceInterface.nativeFree(heap.addressOf(block) as DevicePtr);
       } catch (error) {
         idle.putIn(block);
         throw error;
       }
-      blocks.remove(block);
+      heap.remove(block);
       stats.released(size);
       left -= size;
     }
@@ -92,14 +92,14 @@ export class SegmentBacking implements Backing {
 
   /** The free segment to give back: the smallest of at least `bytes`, else the largest, or NONE. O(free blocks of a segment's size). */
   #findWhole(bytes: number): number {
-    const { blocks, idle } = this.#parts;
+    const { heap, idle } = this.#parts;
     let largest = NONE;
     let smallest = NONE;
     for (let block = idle.fit(this.#leastBytes); block !== NONE; block = idle.after(block)) {
-      if (!blocks.isWholeSegment(block)) continue;
-      const size = blocks.bytesOf(block);
-      if (largest === NONE || size > blocks.bytesOf(largest)) largest = block;
-      if (size >= bytes && (smallest === NONE || size < blocks.bytesOf(smallest))) smallest = block;
+      if (!heap.isWholeSegment(block)) continue;
+      const size = heap.bytesOf(block);
+      if (largest === NONE || size > heap.bytesOf(largest)) largest = block;
+      if (size >= bytes && (smallest === NONE || size < heap.bytesOf(smallest))) smallest = block;
     }
     return smallest === NONE ? largest : smallest;
   }

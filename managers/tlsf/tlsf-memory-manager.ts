@@ -1,4 +1,4 @@
-import { NONE } from '../../src/blocks/block-table.js';
+import { NONE } from '../../src/blocks/block-rows.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { alignUp, KiB } from '../../src/core/units.js';

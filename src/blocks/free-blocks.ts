@@ -1,9 +1,10 @@
 import { MemoryError } from '../core/errors.js';
-import { INDEXED, kernel } from './kernel.js';
+import type { Lifetime } from './block-rows.js';
+import { ensure } from './ensure.js';
+import { INDEXED } from './kernel-interface.js';
 
 /** How free blocks are kept, and how one is cut. */
 export interface FreeBlocksOptions {
-  readonly device: number;
   /** Neighbours are joined within a group. @defaultValue 0 */
   readonly group?: number;
   /** Sizes are multiples of it: a power of two. @defaultValue 16 */
@@ -25,14 +26,14 @@ export interface FreeBlocksOptions {
  * freed blocks apart for requests of their own size.
  */
 export class FreeBlocks {
-  /** Its place in the kernel. */
-  readonly place: number;
   readonly group: number;
+  readonly #lifetime: Lifetime;
+  readonly #place: number;
   #small: FreeBlocks | undefined;
 
-  /** Use {@link BlockTable.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two */
-  constructor(heap: number, statistics: number, options: FreeBlocksOptions) {
-    const { device, group = 0, unitBytes = 16, fit = 'good', leastRestBytes } = options;
+  /** Use {@link DeviceHeap.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two */
+  constructor(lifetime: Lifetime, heap: number, options: FreeBlocksOptions) {
+    const { group = 0, unitBytes = 16, fit = 'good', leastRestBytes } = options;
     if (!Number.isInteger(Math.log2(unitBytes)) || unitBytes < 1) {
       throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
         name: 'unitBytes',
@@ -40,21 +41,28 @@ export class FreeBlocks {
         expected: 'a power of two',
       });
     }
+    const { kernel } = lifetime;
     this.group = group;
-    this.place = kernel.createFreeBlocks(heap, statistics, device, group, unitBytes);
-    if (fit === 'exact') kernel.setExact(this.place);
-    if (leastRestBytes !== undefined) kernel.setLeastRest(this.place, leastRestBytes);
+    this.#lifetime = lifetime;
+    this.#place = kernel.createFreeBlocks(heap, group, unitBytes);
+    if (fit === 'exact') kernel.setExact(this.#place);
+    if (leastRestBytes !== undefined) kernel.setLeastRest(this.#place, leastRestBytes);
   }
 
-  /** Gives every block that comes back to the manager instead of taking it in. */
-  leaveToManager(): this {
-    kernel.setManual(this.place);
-    return this;
+  /** Its place in the kernel, for what belongs to the same heap. @throws ERR_MEM_INVARIANT for anything else */
+  placeIn(lifetime: Lifetime): number {
+    ensure(lifetime === this.#lifetime, 'free blocks are used by their own heap');
+    return this.#place;
+  }
+
+  /** As {@link DeviceHeap.allocate}, from these free blocks. */
+  allocate(bytes: number, locks: number): number {
+    return this.#lifetime.kernel.allocate(this.#place, bytes, locks);
   }
 
   /** Blocks of up to `limitBytes` are taken from and go to `small`, others here; both are one for who takes and gives back. */
   pairWith(small: FreeBlocks, limitBytes: number): void {
-    kernel.pair(small.place, this.place, limitBytes);
+    this.#lifetime.kernel.pair(small.#place, this.#place, limitBytes);
     this.#small = small;
   }
 
@@ -63,9 +71,10 @@ export class FreeBlocks {
     return this.#small === undefined ? [this] : [this, this.#small];
   }
 
-  /** Blocks from `recyclingBytes` on are not used again, those from `splitBytes` on are not cut. */
+  /** Blocks from `recyclingBytes` on are not used again, those from `splitBytes` on are not cut. Of a pair, small ones are used again. */
   setLimits(recyclingBytes: number, splitBytes: number): void {
-    kernel.setLimits(this.place, recyclingBytes, splitBytes);
+    this.#lifetime.kernel.setLimits(this.#place, recyclingBytes, splitBytes);
+    this.#small?.setLimits(Number.POSITIVE_INFINITY, splitBytes);
   }
 
   /**
@@ -73,27 +82,27 @@ export class FreeBlocks {
    * Not for {@link pairWith paired} free blocks.
    */
   addFront(largestBytes: number, boundBytes: number): void {
-    kernel.addFront(this.place, largestBytes, boundBytes);
+    this.#lifetime.kernel.addFront(this.#place, largestBytes, boundBytes);
   }
 
   /** Changes the bounds of the front, from now on. */
   setFrontBounds(largestBytes: number, boundBytes: number): void {
-    kernel.setFrontBounds(this.place, largestBytes, boundBytes);
+    this.#lifetime.kernel.setFrontBounds(this.#place, largestBytes, boundBytes);
   }
 
   /** Bytes of the blocks in the front. */
   get deferredBytes(): number {
-    return kernel.deferredBytes(this.place);
+    return this.#lifetime.kernel.deferredBytes(this.#place);
   }
 
   /** Joins all blocks of the front with their free neighbours. O(blocks there). */
   flush(): void {
-    kernel.flush(this.place);
+    this.#lifetime.kernel.flush(this.#place);
   }
 
   /** Tells whether the bins hold any block. */
   get isEmpty(): boolean {
-    return kernel.hasFree(this.place) === 0;
+    return this.#lifetime.kernel.hasFree(this.#place) === 0;
   }
 
   /**
@@ -103,78 +112,90 @@ export class FreeBlocks {
    * @returns it, or NONE when there is none and the front is empty
    */
   fitOrJoin(bytes: number): number {
-    return this.fit(bytes) || kernel.flushFor(this.place, bytes);
+    return this.fit(bytes) || this.#lifetime.kernel.flushFor(this.#place, bytes);
   }
 
   /** Blocks in the bins. O(blocks). */
   get count(): number {
-    return kernel.freeCount(this.place);
+    return this.#lifetime.kernel.freeCount(this.#place);
   }
 
   /** Tells whether a block is in the bins of free blocks of this group. */
   has(block: number): boolean {
+    const { kernel } = this.#lifetime;
     return block !== 0 && kernel.stateOf(block) === INDEXED && kernel.groupOf(block) === this.group;
   }
 
   /** Takes a block of at least `bytes` out, cut to size, or gives NONE. */
   take(bytes: number): number {
-    return kernel.take(this.place, bytes);
+    return this.#lifetime.kernel.take(this.#place, bytes);
   }
 
   /** A block in the bins that an allocation of `bytes` may be cut from, or NONE when there is none. */
   usable(bytes: number): number {
-    return kernel.usable(this.place, bytes);
+    return this.#lifetime.kernel.usable(this.#place, bytes);
   }
 
   /** A block in these bins of at least `bytes`, or NONE when there is none. */
   fit(bytes: number): number {
-    return kernel.fit(this.place, bytes);
+    return this.#lifetime.kernel.fit(this.#place, bytes);
   }
 
   /** The block behind one in these bins, by size, then by address where the fit is exact; NONE behind the last. */
   after(block: number): number {
-    return kernel.freeBehind(this.place, block);
+    return this.#lifetime.kernel.freeBehind(this.#place, block);
   }
 
   /** Takes a block out and leaves what it has more than `bytes` in, where that is worth a block. */
   carve(block: number, bytes: number): void {
-    kernel.carve(block, bytes);
+    this.#lifetime.kernel.carve(block, bytes);
+  }
+
+  /**
+   * As {@link carve}, so that the block's address is a multiple of `alignment`; what lies before it stays in, too.
+   *
+   * @param block - has `bytes + alignment` at least
+   * @param alignment - bytes, a power of two
+   * @returns the aligned block
+   */
+  carveAligned(block: number, bytes: number, alignment: number): number {
+    return this.#lifetime.kernel.carveAligned(block, bytes, alignment);
   }
 
   /** Puts what a block in no bins has more than `bytes` in, where that is worth a block. */
   cutTail(block: number, bytes: number): void {
-    kernel.cutTail(this.place, block, bytes);
+    this.#lifetime.kernel.cutTail(this.#place, block, bytes);
   }
 
   /** Enters a block that has no free neighbours in bins. */
   putIn(block: number): void {
-    kernel.putIn(this.place, block);
+    this.#lifetime.kernel.putIn(this.#place, block);
   }
 
   /** Takes a block out. */
   takeOut(block: number): void {
-    kernel.takeOut(block);
+    this.#lifetime.kernel.takeOut(block);
   }
 
   /** Enters a block joined with its free neighbours. @returns the whole */
   join(block: number): number {
-    return kernel.join(this.place, block);
+    return this.#lifetime.kernel.join(this.#place, block);
   }
 
   /** Moves every block, those in the front too, to other free blocks. O(blocks). */
   moveAllTo(other: FreeBlocks): void {
-    for (const part of this.parts) kernel.moveAll(part.place, other.place);
+    for (const part of this.parts) this.#lifetime.kernel.moveAll(part.#place, other.#place);
   }
 
   /** The blocks in the bins: by size, then address, where the fit is exact. A copy. */
   toArray(): number[] {
     const found: number[] = [];
-    for (let block = kernel.firstFreeOf(this.place); block !== 0; block = this.after(block)) found.push(block);
+    for (let block = this.#lifetime.kernel.firstFreeOf(this.#place); block !== 0; block = this.after(block)) found.push(block);
     return found;
   }
 
   /** Checks bins, order, bits and counts, in O(n). For tests. */
   get isSound(): boolean {
-    return kernel.isSound(this.place) !== 0;
+    return this.#lifetime.kernel.isSound(this.#place) !== 0;
   }
 }

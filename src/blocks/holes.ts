@@ -1,5 +1,5 @@
+import type { Lifetime } from './block-rows.js';
 import type { FreeBlocks } from './free-blocks.js';
-import { kernel } from './kernel.js';
 
 /**
  * Parts of address ranges without memory behind them: blocks that begin and end at page boundaries, of which no two are
@@ -8,32 +8,41 @@ import { kernel } from './kernel.js';
  * Memory comes into the {@link findSpot spot}, a part of a hole; whole pages of free blocks become holes by {@link punch}.
  */
 export class Holes {
+  /** Where the holes are kept. */
   readonly #free: FreeBlocks;
+  readonly #lifetime: Lifetime;
   readonly #place: number;
 
-  /**
-   * @param free - where the holes are kept: empty, of a group of their own, for nothing else
-   * @param idle - the free blocks beside them
-   * @param pageBytes - a multiple of 16
-   */
-  constructor(free: FreeBlocks, idle: FreeBlocks, pageBytes: number) {
+  /** Use {@link DeviceHeap.createHoles}. */
+  constructor(lifetime: Lifetime, free: FreeBlocks, idle: FreeBlocks, pageBytes: number) {
     this.#free = free;
-    this.#place = free.place;
-    kernel.createHoles(free.place, idle.place, pageBytes);
+    this.#lifetime = lifetime;
+    this.#place = free.placeIn(lifetime);
+    lifetime.kernel.createHoles(this.#place, idle.placeIn(lifetime), pageBytes);
+  }
+
+  /** Tells whether holes, their bins and their order are sound, in O(n). For tests. */
+  get isSound(): boolean {
+    return this.#free.isSound;
   }
 
   get count(): number {
-    return kernel.holeCount(this.#place);
+    return this.#lifetime.kernel.holeCount(this.#place);
+  }
+
+  /** Makes an address range without memory a hole. */
+  add(address: number, bytes: number): void {
+    this.keep(this.#lifetime.kernel.createBlockAt(this.#place, address, bytes));
   }
 
   /** Enters a block that is in no bins, joined with the holes beside it. */
   keep(hole: number): void {
-    kernel.keepHole(this.#place, hole);
+    this.#lifetime.kernel.keepHole(this.#place, hole);
   }
 
   /** Takes a hole out. */
   give(hole: number): void {
-    kernel.giveHole(this.#place, hole);
+    this.#lifetime.kernel.giveHole(this.#place, hole);
   }
 
   /** The holes by size, then address. A copy. */
@@ -49,21 +58,21 @@ export class Holes {
    * @returns the hole, or NONE when none has the room
    */
   findSpot(bytes: number): number {
-    return kernel.findSpot(this.#place, bytes);
+    return this.#lifetime.kernel.findSpot(this.#place, bytes);
   }
 
   get spotAddress(): number {
-    return kernel.spotAddress(this.#place);
+    return this.#lifetime.kernel.spotAddress(this.#place);
   }
 
   /** What has to come to the spot at least. */
   get spotBytes(): number {
-    return kernel.spotBytes(this.#place);
+    return this.#lifetime.kernel.spotBytes(this.#place);
   }
 
   /** What may come to the spot at most. */
   get spotRoom(): number {
-    return kernel.spotRoom(this.#place);
+    return this.#lifetime.kernel.spotRoom(this.#place);
   }
 
   /**
@@ -72,7 +81,7 @@ export class Holes {
    * @returns the whole free block
    */
   fill(hole: number, address: number, bytes: number): number {
-    return kernel.fill(this.#place, hole, address, bytes);
+    return this.#lifetime.kernel.fill(this.#place, hole, address, bytes);
   }
 
   /**
@@ -82,21 +91,21 @@ export class Holes {
    * @returns NONE when none gives any
    */
   reclaimable(bytes: number, leastBytes: number): number {
-    return kernel.reclaimable(this.#place, bytes, leastBytes);
+    return this.#lifetime.kernel.reclaimable(this.#place, bytes, leastBytes);
   }
 
   /** Where the first whole page of a block begins. */
   firstPage(block: number): number {
-    return kernel.firstPage(this.#place, block);
+    return this.#lifetime.kernel.firstPage(this.#place, block);
   }
 
   /** Bytes of the whole pages in a block. */
   wholePages(block: number): number {
-    return kernel.wholePages(this.#place, block);
+    return this.#lifetime.kernel.wholePages(this.#place, block);
   }
 
   /** Makes the whole pages of a free block that was taken out a hole, of which it has one at least; the rest is free. */
   punch(block: number): void {
-    kernel.punch(this.#place, block);
+    this.#lifetime.kernel.punch(this.#place, block);
   }
 }

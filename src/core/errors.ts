@@ -57,6 +57,8 @@ export interface MemoryErrorFacts {
   ERR_MEM_OUT_OF_RANGE: { offsetBytes: number; bytes: number; blockBytes: number };
   /** A device, driver or library is not on this machine. */
   ERR_MEM_DEVICE_ABSENT: { device: string; reason: string };
+  /** Blocks are kept in WebAssembly, which cannot be had in this process. */
+  ERR_MEM_NO_WEBASSEMBLY: { reason: string; remedy: string };
   /** This platform or device has no such capability. */
   ERR_MEM_UNSUPPORTED_PLATFORM: { what: string; platform: string };
   /** A native call answered with an error status. */
@@ -130,6 +132,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_NO_DATA: (f) => `${f.tensor} has no memory yet: place it in a backend buffer`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
+  ERR_MEM_NO_WEBASSEMBLY: (f) => `memory managers need WebAssembly, but ${f.reason}: ${f.remedy}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
   ERR_MEM_NATIVE: (f) =>
     `${f.functionName} failed: ${f.statusName} (${f.status})${f.statusText === undefined ? '' : `: ${f.statusText}`}`,

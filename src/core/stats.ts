@@ -34,36 +34,29 @@ export interface MemoryStatsSnapshot {
   readonly ooms: number;
 }
 
-// Where the counters are. Those of blocks tell how far a quantity is below its peak, as the kernel of the block tables
-// counts them; see there.
-const ALLOCATED: BlockCounters = { room: 0, peak: 6, total: 2 };
-const REQUESTED: BlockCounters = { room: 1, peak: 7, total: 3 };
-const BLOCKS: BlockCounters = { room: 4, peak: 8, total: 5 };
-const RESERVED = 9;
-const RESERVED_PEAK = 10;
-const RESERVED_TOTAL = 11;
-// Bytes that are active but not allocated: freed, and a stream still uses them.
-const DEFERRED = 12;
-const ACTIVE_PEAK = 13;
-const CACHED_PEAK = 14;
-const SIZE = 15;
+/** What is counted of one device. A room is how far a quantity is below its peak. */
+type CounterName =
+  | `${'allocated' | 'requested' | 'blocks'}${'Room' | 'Peak' | 'Total'}`
+  | 'reserved'
+  | 'reservedPeak'
+  | 'reservedTotal'
+  // Bytes that are active but not allocated: freed, and a stream still uses them.
+  | 'deferred'
+  | 'activePeak'
+  | 'cachedPeak';
 
-interface BlockCounters {
-  readonly room: number;
-  readonly peak: number;
-  readonly total: number;
-}
-
-/** Counters of one device, which the block table keeps. */
+/** Counters of one device. */
 export interface DeviceCounters {
-  /** Where they lie now: an array of `MemoryStats.VALUES` doubles, which may be another one each time. */
-  readonly view: () => Float64Array;
+  /** What they are now: doubles, in an array that may be another one each time. */
+  readonly values: Float64Array;
+  /** Where each is there. */
+  readonly columns: { readonly [N in CounterName]: number };
   /** Counts native memory that was got, or given back: its bytes are negative. */
-  readonly countReserved: (bytes: number) => void;
+  countReserved(bytes: number): void;
 }
 
 /**
- * Counts what one manager holds on one device, in counters of the block table.
+ * Counts what one manager holds on one device, in counters of its heap.
  *
  * Counted are requested, allocated, deferred and reserved bytes; the rest follows:
  * `active == allocated + deferred`, `active.peak >= allocated.peak`, `active.total == allocated.total`,
@@ -74,17 +67,11 @@ export class MemoryStats {
   nativeFrees = 0;
   retries = 0;
   ooms = 0;
-  /** How many doubles the counters are. */
-  static readonly VALUES = SIZE;
   readonly #counters: DeviceCounters;
   #misses = 0;
 
   constructor(counters: DeviceCounters) {
     this.#counters = counters;
-  }
-
-  get #values(): Float64Array {
-    return this.#counters.view();
   }
 
   /** Counts native memory that was got by one call. */
@@ -105,67 +92,68 @@ export class MemoryStats {
   }
 
   get allocatedBytes(): number {
-    return this.#now(ALLOCATED);
+    const { values, columns } = this.#counters;
+    return values[columns.allocatedPeak]! - values[columns.allocatedRoom]!;
   }
 
   get activeBytes(): number {
-    return this.#now(ALLOCATED) + this.#values[DEFERRED]!;
+    const { values, columns } = this.#counters;
+    return this.allocatedBytes + values[columns.deferred]!;
   }
 
   get reservedBytes(): number {
-    return this.#values[RESERVED]!;
+    const { values, columns } = this.#counters;
+    return values[columns.reserved]!;
   }
 
   get cachedBytes(): number {
-    return this.#values[RESERVED]! - this.activeBytes;
+    return this.reservedBytes - this.activeBytes;
   }
 
   get liveBlocks(): number {
-    return this.#now(BLOCKS);
+    const { values, columns } = this.#counters;
+    return values[columns.blocksPeak]! - values[columns.blocksRoom]!;
   }
 
   /** The most bytes that were allocated at once. */
   get allocatedPeakBytes(): number {
-    return this.#values[ALLOCATED.peak]!;
+    const { values, columns } = this.#counters;
+    return values[columns.allocatedPeak]!;
   }
 
   snapshot(): MemoryStatsSnapshot {
-    const values = this.#values;
-    const allocatedBytes = this.#stat(ALLOCATED);
+    const { values, columns } = this.#counters;
+    const stat = (room: number, peak: number, total: number): MemoryStat => {
+      return { current: values[peak]! - values[room]!, peak: values[peak]!, total: values[total]! };
+    };
+    const allocatedBytes = stat(columns.allocatedRoom, columns.allocatedPeak, columns.allocatedTotal);
+    const blocks = stat(columns.blocksRoom, columns.blocksPeak, columns.blocksTotal);
     const reservedBytes = {
-      current: this.reservedBytes,
-      peak: values[RESERVED_PEAK]!,
-      total: values[RESERVED_TOTAL]!,
+      current: values[columns.reserved]!,
+      peak: values[columns.reservedPeak]!,
+      total: values[columns.reservedTotal]!,
     };
     const active = this.activeBytes;
     return {
-      requestedBytes: this.#stat(REQUESTED),
+      requestedBytes: stat(columns.requestedRoom, columns.requestedPeak, columns.requestedTotal),
       allocatedBytes,
       activeBytes: {
         current: active,
-        peak: Math.max(allocatedBytes.peak, values[ACTIVE_PEAK]!),
+        peak: Math.max(allocatedBytes.peak, values[columns.activePeak]!),
         total: allocatedBytes.total,
       },
       reservedBytes,
       cachedBytes: {
         current: this.cachedBytes,
-        peak: values[CACHED_PEAK]!,
+        peak: values[columns.cachedPeak]!,
         total: reservedBytes.total + allocatedBytes.total - active,
       },
-      blocks: this.#stat(BLOCKS),
+      blocks,
       nativeAllocs: this.nativeAllocs,
       nativeFrees: this.nativeFrees,
-      hits: values[BLOCKS.total]! - this.#misses,
+      hits: blocks.total - this.#misses,
       retries: this.retries,
       ooms: this.ooms,
     };
-  }
-
-  #stat(of: BlockCounters): MemoryStat {
-    return { current: this.#now(of), peak: this.#values[of.peak]!, total: this.#values[of.total]! };
-  }
-
-  #now(of: BlockCounters): number {
-    return this.#values[of.peak]! - this.#values[of.room]!;
   }
 }

@@ -1,7 +1,7 @@
-import { BlockTable, type Counters, MANAGER_LOCK, NONE, USER_LOCK } from '../blocks/block-table.js';
+import { MANAGER_LOCK, NONE, USER_LOCK } from '../blocks/block-rows.js';
+import { DeviceHeaps } from '../blocks/device-heaps.js';
 import { ensure } from '../blocks/ensure.js';
-import type { FreeBlocks } from '../blocks/free-blocks.js';
-import { HELD, UNKNOWN } from '../blocks/kernel.js';
+import { HELD, NOT_LIVE } from '../blocks/kernel-interface.js';
 import { attempt } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
@@ -24,12 +24,6 @@ export interface SharedMemoryManagerOptions {
   readonly logStream?: LogSink | undefined;
 }
 
-interface CountedDevice {
-  readonly counters: Counters;
-  readonly stats: MemoryStats;
-  readonly home: FreeBlocks;
-}
-
 /**
  * Hands out blocks of a shared region, one page for each, so that a runtime allocates what other processes can use.
  *
@@ -38,8 +32,8 @@ interface CountedDevice {
  */
 export class SharedMemoryManager extends MemoryManagerAdapter {
   readonly allocator: SharedAllocator;
-  readonly #blocks = new BlockTable();
-  readonly #devices: (CountedDevice | undefined)[] = [];
+  readonly #blocks = new DeviceHeaps();
+  readonly #stats: (MemoryStats | undefined)[] = [];
 
   /**
    * @param deviceCount - devices served from the start, ids 0 to deviceCount - 1
@@ -59,6 +53,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
       const ptr = this.#blocks.addressOf(block) as DevicePtr;
       attempt(() => this.#unhold(ptr, this.#blocks.locksOf(block)));
     }
+    if (this.liveBlockCount() === 0) this.#blocks.closeAll();
     this.callLog.flush();
   }
 
@@ -68,14 +63,15 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     if (stream !== 0) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
     if (bytes === 0) return NULL_PTR;
     const device = this.deviceInterface.getActiveDeviceId();
-    const { stats, home } = this.#managed(device);
+    const stats = this.#statsOf(device);
+    const heap = this.#blocks.of(device);
     const { allocator } = this;
     const offset = this.#allocate(bytes, alignment, device);
     const ptr = allocator.addressOf(offset);
     const size = allocator.sizeOf(offset);
     stats.reserved(size);
     stats.missed(1);
-    this.#blocks.handOut(this.#blocks.create(ptr, size, home), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+    heap.handOut(heap.create(ptr, size, heap.home), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     return ptr;
   }
 
@@ -122,21 +118,18 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   /** Starts to count for one more device; does nothing for one that is known. @throws ERR_MEM_INVALID_DEVICE */
   override addMemoryManagement(device: number): void {
     if (!Number.isInteger(device) || device < 0 || device > MAX_DEVICE) {
-      throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
+      throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
     }
-    if (this.#devices[device] !== undefined) return;
-    const { counters, home } = this.#blocks.openDevice(device, MemoryStats.VALUES);
-    this.#devices[device] = { counters, stats: new MemoryStats(counters), home };
+    if (this.#blocks.get(device) === undefined) this.#stats[device] = new MemoryStats(this.#blocks.open(device).counters);
   }
 
   /** @throws ERR_MEM_DEVICE_BUSY when blocks of the device are live */
   override removeMemoryManagement(device: number): void {
-    const counted = this.#devices[device];
-    if (counted === undefined) return;
-    const { liveBlocks } = counted.stats;
+    if (this.#blocks.get(device) === undefined) return;
+    const { liveBlocks } = this.#statsOf(device);
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
-    this.#devices[device] = undefined;
-    this.#blocks.closeDevice(counted.counters);
+    this.#blocks.close(device);
+    this.#stats[device] = undefined;
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */
@@ -145,7 +138,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   override liveBlockCount(): number {
-    return this.#devices.reduce((sum, device) => sum + (device?.stats.liveBlocks ?? 0), 0);
+    return this.#stats.reduce((sum, stats) => sum + (stats?.liveBlocks ?? 0), 0);
   }
 
   /** The offset of a live block in the region; null for other pointers. */
@@ -179,15 +172,14 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
         `block ${block} is the allocator's`,
       );
     }
-    this.#devices.forEach((managed, device) => {
+    for (const { device } of this.#blocks.all) {
       const sum = bytes.get(device) ?? 0;
-      if (managed === undefined) return;
-      const { stats } = managed;
+      const stats = this.#statsOf(device);
       ensure(
         sum === stats.allocatedBytes && sum === stats.reservedBytes,
         `reserved == allocated == sum(block.bytes) on ${device}`,
       );
-    });
+    }
   }
 
   #allocate(bytes: number, alignment: number, device: number): OffsetPointer {
@@ -212,7 +204,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   #unhold(ptr: DevicePtr, locks: number): void {
     const block = this.#blocks.release(ptr, locks);
     if (block === HELD) return;
-    if (block === UNKNOWN) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    if (block === NOT_LIVE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     try {
       this.allocator.freeOffset(DEFAULT_MEM_CONTEXT, this.allocator.offsetOf(ptr));
     } catch (error) {
@@ -242,12 +234,8 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   #statsOf(device: number): MemoryStats {
-    return this.#managed(device).stats;
-  }
-
-  #managed(device: number) {
-    const managed = this.#devices[device];
-    if (managed !== undefined) return managed;
-    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#devices.length });
+    const stats = this.#stats[device];
+    if (stats !== undefined) return stats;
+    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
   }
 }

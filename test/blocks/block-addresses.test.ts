@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
-import { kernel } from '../../src/blocks/kernel.js';
+import { NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { GiB } from '../../src/core/units.js';
-import { TableBench } from './table-bench.js';
+import { HeapBench } from './heap-bench.js';
 
 /** Addresses that differ by a multiple of it share the low half that entries of the index hold. */
 const ALIAS_BYTES = 64 * GiB;
@@ -23,21 +22,21 @@ const step: fc.Arbitrary<Step> = fc.record({
   remove: fc.boolean(),
 });
 
-/** A table beside a map of what it should find. */
+/** A heap beside a map of what it should find. */
 class Found {
-  readonly #bench = new TableBench();
-  readonly table = this.#bench.table;
-  readonly #home = this.#bench.free().leaveToManager();
+  readonly #bench = new HeapBench();
+  readonly heap = this.#bench.heap;
+  readonly #home = this.heap.home;
   readonly map = new Map<number, number>();
 
   create(address: number): void {
-    if (!this.map.has(address)) this.map.set(address, this.table.create(address, 16, this.#home));
+    if (!this.map.has(address)) this.map.set(address, this.heap.create(address, 16, this.#home));
   }
 
   remove(address: number): void {
     const block = this.map.get(address);
     if (block === undefined) return;
-    this.table.remove(block);
+    this.heap.remove(block);
     this.map.delete(address);
   }
 
@@ -45,13 +44,13 @@ class Found {
   check(addresses: Iterable<number>): void {
     for (const address of addresses) {
       const wanted = this.map.get(address) ?? NONE;
-      if (this.table.find(address) !== wanted) expect(this.table.find(address), `the block at ${address}`).toBe(wanted);
+      if (this.heap.find(address) !== wanted) expect(this.heap.find(address), `the block at ${address}`).toBe(wanted);
     }
-    if (this.table.count !== this.map.size) expect(this.table.count).toBe(this.map.size);
+    if (this.heap.count !== this.map.size) expect(this.heap.count).toBe(this.map.size);
   }
 }
 
-describe('BlockTable', () => {
+describe('DeviceHeap', () => {
   describe('find', () => {
     test('agrees with a Map after every step of any program', () => {
       fc.assert(
@@ -101,21 +100,21 @@ describe('BlockTable', () => {
       found.check(all);
       for (let i = 0; i < 20_000; i += 4) found.create(address(i));
       found.check(all);
-      found.table.checkInvariants();
+      found.heap.checkInvariants();
     });
 
     test('needs no more memory when one address is used again and again', () => {
       const found = new Found();
       const addresses = Array.from({ length: 40 }, (_, i) => 2 ** 32 + i * 512);
       for (const address of addresses) found.create(address);
-      const before = found.table.metadataBytes;
+      const before = found.heap.metadataBytes;
       for (let i = 0; i < 20_000; i++) {
         const address = addresses[(i * 7) % addresses.length]!;
         found.remove(address);
         found.create(address);
       }
       found.check(addresses);
-      expect(found.table.metadataBytes).toBe(before);
+      expect(found.heap.metadataBytes).toBe(before);
     });
 
     test('forgets addresses of blocks that are gone: its memory follows the blocks that exist', () => {
@@ -128,30 +127,30 @@ describe('BlockTable', () => {
         found.check(Array.from({ length: 120 }, (_, i) => 2 ** 32 + (from + rounds - 100 + i) * 16));
       };
       churn(0, 5000);
-      const before = found.table.metadataBytes;
+      const before = found.heap.metadataBytes;
       churn(5000, 100_000);
-      expect(found.table.metadataBytes).toBe(before);
+      expect(found.heap.metadataBytes).toBe(before);
     });
 
     test('finds blocks of bins only as long as they are live', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       bench.fill(1024, free);
-      const address = kernel.allocate(free.place, 512, USER_LOCK);
-      expect(bench.table.bytesOf(bench.table.find(address))).toBe(512);
-      expect(bench.table.find(address + 512)).toBe(NONE);
-      kernel.release(bench.table.heap, address, USER_LOCK);
-      expect(bench.table.find(address)).toBe(NONE);
+      const address = free.allocate(512, USER_LOCK);
+      expect(bench.heap.bytesOf(bench.heap.find(address))).toBe(512);
+      expect(bench.heap.find(address + 512)).toBe(NONE);
+      bench.heap.release(address, USER_LOCK);
+      expect(bench.heap.find(address)).toBe(NONE);
     });
 
     test('finds what a split made, and not what was absorbed', () => {
-      const bench = new TableBench();
-      const { table } = bench;
-      const block = table.create(2 ** 32, 1024, bench.free().leaveToManager());
-      const rest = table.split(block, 300);
-      expect([table.find(2 ** 32), table.find(2 ** 32 + 300)]).toEqual([block, rest]);
-      table.absorbNext(block);
-      expect([table.find(2 ** 32), table.find(2 ** 32 + 300), table.bytesOf(block)]).toEqual([block, NONE, 1024]);
+      const bench = new HeapBench();
+      const { heap } = bench;
+      const block = heap.create(2 ** 32, 1024, bench.heap.home);
+      const rest = heap.split(block, 300);
+      expect([heap.find(2 ** 32), heap.find(2 ** 32 + 300)]).toEqual([block, rest]);
+      heap.absorbNext(block);
+      expect([heap.find(2 ** 32), heap.find(2 ** 32 + 300), heap.bytesOf(block)]).toEqual([block, NONE, 1024]);
     });
 
     test.each([0, -16, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2 ** 60, 2 ** 70])(
@@ -159,7 +158,7 @@ describe('BlockTable', () => {
       (address) => {
         const found = new Found();
         for (let i = 1; i < 100; i++) found.create(i * 4096);
-        expect(found.table.find(address)).toBe(NONE);
+        expect(found.heap.find(address)).toBe(NONE);
       },
     );
   });

@@ -1,33 +1,33 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
-import { kernel } from '../../src/blocks/kernel.js';
-import { TableBench } from './table-bench.js';
+import { NOT_LIVE } from '../../src/blocks/kernel-interface.js';
+import { HeapBench } from './heap-bench.js';
 
 /** Allocates and frees at will; what is held it finds by number. */
 class Churn {
-  readonly bench = new TableBench();
+  readonly bench = new HeapBench();
   readonly held: number[] = [];
 
   allocate(free: FreeBlocks, bytes: number): number {
-    const pointer = kernel.allocate(free.place, bytes, USER_LOCK);
+    const pointer = free.allocate(bytes, USER_LOCK);
     if (pointer !== 0) this.held.push(pointer);
     return pointer;
   }
 
   free(index: number): void {
     const [pointer] = this.held.splice(index % Math.max(this.held.length, 1), 1);
-    if (pointer !== undefined) kernel.release(this.bench.table.heap, pointer, USER_LOCK);
+    if (pointer !== undefined) this.bench.heap.release(pointer, USER_LOCK);
   }
 
   /** Pairs of neighbours that are in bins of the same group. */
   get unjoined(): number {
-    const { table } = this.bench;
-    return [...table].filter((block) => {
-      const next = table.nextOf(block);
-      const areFree = next !== NONE && table.isInBins(block) && table.isInBins(next);
-      return areFree && kernel.groupOf(block) === kernel.groupOf(next);
+    const { heap } = this.bench;
+    return [...heap].filter((block) => {
+      const next = heap.nextOf(block);
+      const areFree = next !== NONE && heap.isInBins(block) && heap.isInBins(next);
+      return areFree && heap.groupOf(block) === heap.groupOf(next);
     }).length;
   }
 }
@@ -41,7 +41,7 @@ const step = fc.oneof(
 describe('FreeBlocks', () => {
   describe('pairWith', () => {
     const pair = () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const [small, large] = [bench.free({ fit: 'exact' }), bench.free({ fit: 'exact', leastRestBytes: 1024 })];
       large.pairWith(small, 1024);
       return { bench, small, large };
@@ -52,34 +52,34 @@ describe('FreeBlocks', () => {
       bench.fill(4096, small);
       bench.fill(1024 * 1024, large);
       for (const free of [small, large]) {
-        expect(bench.table.bytesOf(free.take(1024))).toBe(1024);
-        expect(bench.table.bytesOf(free.take(1025))).toBe(1040);
+        expect(bench.heap.bytesOf(free.take(1024))).toBe(1024);
+        expect(bench.heap.bytesOf(free.take(1025))).toBe(1040);
       }
       expect([bench.sizes(small.toArray()), large.count, large.parts]).toEqual([[2048], 1, [large, small]]);
-      expect([bench.table.bytesOf(large.usable(1)), small.usable(2000)]).toEqual([2048, large.toArray()[0]]);
+      expect([bench.heap.bytesOf(large.usable(1)), small.usable(2000)]).toEqual([2048, large.toArray()[0]]);
     });
 
     test('puts blocks back by their size before they are joined', () => {
       const { bench, small, large } = pair();
       const [first, second] = bench.cut([1024, 1040], large) as [number, number];
-      for (const block of [first, second]) kernel.handOut(block, 1000, USER_LOCK);
-      kernel.release(bench.table.heap, bench.table.addressOf(first), USER_LOCK);
+      for (const block of [first, second]) bench.heap.handOut(block, 1000, USER_LOCK);
+      bench.heap.release(bench.heap.addressOf(first), USER_LOCK);
       expect([small.toArray(), large.toArray()]).toEqual([[first], []]);
-      kernel.release(bench.table.heap, bench.table.addressOf(second), USER_LOCK);
+      bench.heap.release(bench.heap.addressOf(second), USER_LOCK);
       expect([small.count, bench.sizes(large.toArray())]).toEqual([0, [2064]]);
     });
   });
 
   describe('setLimits', () => {
     test('does not use blocks from one size on, and does not cut those from another on', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ fit: 'exact' });
       free.setLimits(8192, 4096);
       for (const bytes of [4080, 4096, 8192]) bench.fill(bytes, free);
-      expect([bench.table.bytesOf(free.take(16)), bench.table.bytesOf(free.take(4081))]).toEqual([16, 4096]);
-      expect([free.usable(4081), free.take(4081), bench.table.bytesOf(free.fit(4081))]).toEqual([NONE, NONE, 8192]);
+      expect([bench.heap.bytesOf(free.take(16)), bench.heap.bytesOf(free.take(4081))]).toEqual([16, 4096]);
+      expect([free.usable(4081), free.take(4081), bench.heap.bytesOf(free.fit(4081))]).toEqual([NONE, NONE, 8192]);
       free.setLimits(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY);
-      expect(bench.table.bytesOf(free.take(4081))).toBe(4096);
+      expect(bench.heap.bytesOf(free.take(4081))).toBe(4096);
     });
   });
 
@@ -89,7 +89,7 @@ describe('FreeBlocks', () => {
       const free = churn.bench.free({ fit: 'exact' });
       free.addFront(largestBytes, boundBytes);
       churn.bench.fill(2 ** 20, free);
-      return { churn, free, table: churn.bench.table };
+      return { churn, free, heap: churn.bench.heap };
     };
 
     test('gives the block of exactly the size that came last', () => {
@@ -101,26 +101,22 @@ describe('FreeBlocks', () => {
       expect(free.deferredBytes).toBe(208);
     });
 
-    test('keeps no larger blocks than it should, and tells a double free of those it keeps', () => {
-      const { churn, free, table } = fronted(1024, 2 ** 16);
+    test('keeps no larger blocks than it should, and knows those it keeps as free', () => {
+      const { churn, free, heap } = fronted(1024, 2 ** 16);
       const [small, large] = [churn.allocate(free, 1024), churn.allocate(free, 1040)];
       churn.free(0);
       churn.free(0);
       expect(free.deferredBytes).toBe(1024);
-      expect([small, large].map((pointer) => kernel.release(table.heap, pointer, USER_LOCK))).toEqual([-2, -2]);
-      expect([table.findLive(small), table.isInBins(table.find(small)), table.isFree(table.find(small))]).toEqual([
-        0,
-        false,
-        true,
-      ]);
+      expect([small, large].map((pointer) => heap.release(pointer, USER_LOCK))).toEqual([NOT_LIVE, NOT_LIVE]);
+      expect([heap.findLive(small), heap.isInBins(heap.find(small)), heap.isFree(heap.find(small))]).toEqual([0, false, true]);
     });
 
     test('gives no block of another size, of however many sizes some wait', () => {
-      const { churn, free, table } = fronted(2 ** 16, 2 ** 30);
+      const { churn, free, heap } = fronted(2 ** 16, 2 ** 30);
       churn.bench.fill(2 ** 28, free);
       const sizes = Array.from({ length: 4000 }, (_, i) => 16 * (i + 1));
       for (let round = 0; round < 2; round++) {
-        const held = (i: number) => table.bytesOf(table.findLive(churn.held[i]!));
+        const held = (i: number) => heap.bytesOf(heap.findLive(churn.held[i]!));
         for (const bytes of sizes) churn.allocate(free, bytes);
         expect(sizes.filter((bytes, i) => held(i) !== bytes)).toEqual([]);
         while (churn.held.length > 0) churn.free(churn.held.length - 1);
@@ -162,7 +158,7 @@ describe('FreeBlocks', () => {
       const bound = 4096;
       fc.assert(
         fc.property(fc.array(step, { maxLength: 150, size: 'max' }), (program) => {
-          const { churn, free, table } = fronted(1024, bound);
+          const { churn, free, heap } = fronted(1024, bound);
           for (const each of program) {
             if ('allocate' in each) churn.allocate(free, each.allocate);
             else if ('free' in each) churn.free(each.free);
@@ -170,10 +166,10 @@ describe('FreeBlocks', () => {
             if ('move' in each && free.deferredBytes !== 0) expect.fail('blocks wait after a flush');
             if (!free.isSound || free.deferredBytes > bound || churn.unjoined > 0) expect.fail('unsound');
           }
-          table.checkInvariants();
+          heap.checkInvariants();
           while (churn.held.length > 0) churn.free(0);
           free.flush();
-          expect([table.count, churn.bench.sizes(free.toArray()), free.deferredBytes]).toEqual([1, [2 ** 20], 0]);
+          expect([heap.count, churn.bench.sizes(free.toArray()), free.deferredBytes]).toEqual([1, [2 ** 20], 0]);
         }),
         { numRuns: 60 },
       );
@@ -207,8 +203,8 @@ describe('FreeBlocks', () => {
             if (churn.unjoined > 0) expect.fail('neighbours of one group are not joined');
             for (const part of frees.flatMap((free) => free.parts)) if (!part.isSound) expect.fail('unsound');
           }
-          bench.table.checkInvariants();
-          const free = [...bench.table].filter((block) => bench.table.isFree(block));
+          bench.heap.checkInvariants();
+          const free = [...bench.heap].filter((block) => bench.heap.isFree(block));
           expect(bench.sizes(free).reduce((sum, bytes) => sum + bytes, 0)).toBe(bench.stats.cachedBytes);
         }),
         { numRuns: 60 },
@@ -218,7 +214,7 @@ describe('FreeBlocks', () => {
 
   describe('isSound', () => {
     const filled = (fit: 'exact' | 'good', count: number) => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ fit });
       for (let i = 0; i < count; i++) bench.fill(2 ** 20 + 16 * (count - i), free);
       free.fit(2 ** 20 + 16 * count);
@@ -227,11 +223,11 @@ describe('FreeBlocks', () => {
     };
 
     /** What a policy that misuses blocks could do to one in bins. */
-    const misuse: readonly [string, (block: number, bench: TableBench) => void][] = [
-      ['is held', (block) => kernel.setLocks(block, USER_LOCK)],
-      ['has another state', (block) => kernel.setState(block, 4)],
-      ['has another home', (block, bench) => kernel.setHome(block, bench.free().place)],
-      ['was cut', (block) => kernel.split(block, 2 ** 19)],
+    const misuse: readonly [string, (block: number, bench: HeapBench) => void][] = [
+      ['is held', (block, { heap }) => heap.setLocks(block, USER_LOCK)],
+      ['has users', (block, { heap }) => heap.setUsed(block)],
+      ['has another home', (block, bench) => bench.heap.setHome(block, bench.free())],
+      ['was cut', (block, { heap }) => heap.split(block, 2 ** 19)],
     ];
 
     test.each(misuse)('is false when a block in a bin %s', (_, break_) => {

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-table.js';
-import { DOUBLE_FREE, FREED, HELD, kernel, LOOSE, UNKNOWN } from '../../src/blocks/kernel.js';
+import { MANAGER_LOCK, NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
+import { FREED, HELD, NOT_LIVE } from '../../src/blocks/kernel-interface.js';
 import { FreeModel, freeStep, type Rules } from './free-model.js';
-import { TableBench } from './table-bench.js';
+import { HeapBench } from './heap-bench.js';
 
 const PROGRAMS: readonly [string, Partial<Rules>][] = [
   ['exact fit', {}],
@@ -65,7 +65,7 @@ describe('FreeBlocks', () => {
 
   describe('fit', () => {
     test('gives the smallest, of equals the one at the lowest address, and NONE when all are smaller', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ fit: 'exact' });
       const [low, high, other] = [512, 512, 1024].map((bytes) => bench.segment(bytes, free)) as [number, number, number];
       for (const block of [high, low, other]) free.putIn(block);
@@ -75,15 +75,15 @@ describe('FreeBlocks', () => {
     });
 
     test.each(['exact', 'good'] as const)('finds sizes near 2^53: %s fit', (fit) => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ fit });
-      const block = bench.table.create(512, 2 ** 53 - 1024, free);
+      const block = bench.heap.create(512, 2 ** 53 - 1024, free);
       free.putIn(block);
       expect([free.fit(2 ** 53 - 1024), free.fit(2 ** 53 - 1023), free.isSound]).toEqual([block, NONE, true]);
     });
 
     test('finds any that fits when it is good, however many of its bin came later', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       const first = bench.fill(1030 * 16, free);
       for (let i = 0; i < 100; i++) bench.fill(1026 * 16, free);
@@ -95,26 +95,26 @@ describe('FreeBlocks', () => {
 
   describe('take', () => {
     test.each([1, 16, 512])('takes none for sizes beyond 2^52, which cannot be rounded up to units of %i bytes', (unitBytes) => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ unitBytes });
-      free.putIn(bench.table.create(512, 2 ** 53 - 1024, free));
-      expect([2 ** 52 + 1, 2 ** 53 - 1024].map((bytes) => kernel.allocate(free.place, bytes, USER_LOCK))).toEqual([0, 0]);
-      expect(kernel.allocate(free.place, 2 ** 52, USER_LOCK)).toBe(512);
+      free.putIn(bench.heap.create(512, 2 ** 53 - 1024, free));
+      expect([2 ** 52 + 1, 2 ** 53 - 1024].map((bytes) => free.allocate(bytes, USER_LOCK))).toEqual([0, 0]);
+      expect(free.allocate(2 ** 52, USER_LOCK)).toBe(512);
     });
 
     test.each([0, -1, -512, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53 + 2, 2 ** 64])(
       'gives nothing for %d bytes, as allocate does',
       (bytes) => {
-        const bench = new TableBench();
+        const bench = new HeapBench();
         const free = bench.free({ fit: 'exact' });
         bench.fill(4096, free);
-        expect([free.take(bytes), kernel.allocate(free.place, bytes, USER_LOCK)]).toEqual([NONE, 0]);
+        expect([free.take(bytes), free.allocate(bytes, USER_LOCK)]).toEqual([NONE, 0]);
         expect([bench.sizes(free.toArray()), bench.stats.liveBlocks, free.isSound]).toEqual([[4096], 0, true]);
       },
     );
 
     test('looks at sixteen blocks of the bin of its size, and then at larger ones, when fit is good', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       const fitting = bench.fill(1030 * 16, free);
       for (let i = 0; i < 20; i++) bench.fill(1026 * 16, free);
@@ -125,44 +125,44 @@ describe('FreeBlocks', () => {
     });
 
     test('finds the smallest of a bin that became a tree, and keeps it in order until it is empty', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       const sizes = Array.from({ length: 60 }, (_, i) => (1024 + ((i * 7) % 30)) * 16);
       for (const bytes of sizes) bench.fill(bytes, free);
       expect(free.fit(1055 * 16)).toBe(NONE);
       expect(bench.sizes(free.toArray())).toEqual(sizes.toSorted((a, b) => a - b));
       const late = bench.fill(1024 * 16 + 8 * 16, free);
-      expect([bench.table.bytesOf(free.take(1032 * 16)), free.isSound]).toEqual([1032 * 16, true]);
+      expect([bench.heap.bytesOf(free.take(1032 * 16)), free.isSound]).toEqual([1032 * 16, true]);
       free.takeOut(late);
       while (free.take(1024 * 16) !== NONE) if (!free.isSound) expect.fail('unsound');
       expect(Math.max(...bench.sizes(free.toArray()))).toBeLessThan(1024 * 16);
     });
 
     test('gives a block that is in no bins and counts nothing', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       const whole = bench.fill(4096, free);
       expect(free.take(100)).toBe(whole);
-      expect([bench.table.bytesOf(whole), bench.table.isInBins(whole), kernel.stateOf(whole)]).toEqual([112, false, LOOSE]);
+      expect([bench.heap.bytesOf(whole), bench.heap.isInBins(whole), bench.heap.isFree(whole)]).toEqual([112, false, true]);
       expect([bench.sizes(free.toArray()), bench.stats.liveBlocks]).toEqual([[3984], 0]);
     });
   });
 
   describe('carve', () => {
     test('takes a block out and leaves what it has more in', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ fit: 'exact', leastRestBytes: 64 });
       const [one, other] = [bench.fill(1024, free), bench.fill(1024, free)];
       free.carve(one, 1024 - 64);
       free.carve(other, 1024 - 48);
       expect([bench.sizes([one, other]), bench.sizes(free.toArray())]).toEqual([[960, 1024], [64]]);
-      expect([free.isSound, bench.table.isInBins(one), free.has(other)]).toEqual([true, false, false]);
+      expect([free.isSound, bench.heap.isInBins(one), free.has(other)]).toEqual([true, false, false]);
     });
   });
 
   describe('cutTail', () => {
     test('puts in what a block in no bins has more, where that is worth a block', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free({ leastRestBytes: 512 });
       const [one, other] = [bench.segment(1024, free), bench.segment(1024, free)];
       free.cutTail(one, 512);
@@ -178,17 +178,17 @@ describe('FreeBlocks', () => {
       ['the one behind', [2], [200]],
       ['both', [0, 2], [300]],
     ])('joins a block with its free neighbours: %s', (_, inside, sizes) => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       const blocks = bench.cut([100, 100, 100], free);
       for (const at of inside) free.putIn(blocks[at]!);
       const whole = free.join(blocks[1]!);
       expect([bench.sizes(free.toArray()), free.has(whole), free.isSound]).toEqual([sizes, true, true]);
-      bench.table.checkInvariants();
+      bench.heap.checkInvariants();
     });
 
     test('joins blocks of one group alone', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const [one, other] = [bench.free({ group: 1 }), bench.free({ group: 2 })];
       const [a, b, c] = bench.cut([16, 32, 64], one) as [number, number, number];
       other.putIn(a);
@@ -199,30 +199,31 @@ describe('FreeBlocks', () => {
     });
   });
 
-  describe('leaveToManager', () => {
+  describe('home', () => {
     test('leaves every block that comes back to the manager', () => {
-      const bench = new TableBench();
-      const home = bench.free().leaveToManager();
+      const bench = new HeapBench();
+      const { home } = bench.heap;
       const block = bench.segment(512, home);
-      const pointer = kernel.handOut(block, 500, USER_LOCK);
+      const pointer = bench.heap.handOut(block, 500, USER_LOCK);
       expect(bench.stats.snapshot()).toMatchObject({ requestedBytes: { current: 500 }, allocatedBytes: { current: 512 } });
-      expect(kernel.release(bench.table.heap, pointer, USER_LOCK)).toBe(block);
-      expect([bench.table.isInBins(block), home.count, bench.stats.liveBlocks]).toEqual([false, 0, 0]);
+      expect(bench.heap.release(pointer, USER_LOCK)).toBe(block);
+      expect([bench.heap.isInBins(block), home.count, bench.stats.liveBlocks]).toEqual([false, 0, 0]);
     });
   });
 
   describe('release', () => {
     test('takes a block back when no lock is left, and refuses one that is free or unknown', () => {
-      const bench = new TableBench();
+      const bench = new HeapBench();
       const free = bench.free();
       bench.fill(4096, free);
-      const pointer = kernel.allocate(free.place, 100, USER_LOCK | MANAGER_LOCK);
-      kernel.allocate(free.place, 100, USER_LOCK);
-      const release = (address: number, locks: number) => kernel.release(bench.table.heap, address, locks);
+      const pointer = free.allocate(100, USER_LOCK | MANAGER_LOCK);
+      free.allocate(100, USER_LOCK);
+      const release = (address: number, locks: number) => bench.heap.release(address, locks);
       expect([release(pointer, USER_LOCK), release(pointer, USER_LOCK), bench.stats.liveBlocks]).toEqual([HELD, HELD, 2]);
       expect([release(pointer, MANAGER_LOCK), bench.stats.liveBlocks]).toEqual([FREED, 1]);
       const before = bench.stats.snapshot();
-      expect([release(pointer, MANAGER_LOCK), release(pointer + 1, USER_LOCK)]).toEqual([DOUBLE_FREE, UNKNOWN]);
+      expect([bench.heap.isFreeAt(pointer), bench.heap.isFreeAt(pointer + 1)]).toEqual([true, false]);
+      expect([release(pointer, MANAGER_LOCK), release(pointer + 1, USER_LOCK)]).toEqual([NOT_LIVE, NOT_LIVE]);
       expect(bench.stats.snapshot()).toEqual(before);
     });
   });

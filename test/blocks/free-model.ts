@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
+import { NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
-import { FREED, kernel } from '../../src/blocks/kernel.js';
+import { FREED } from '../../src/blocks/kernel-interface.js';
 import { alignUp } from '../../src/core/units.js';
-import { TableBench } from './table-bench.js';
+import { HeapBench } from './heap-bench.js';
 
 /** A part of a segment as the model knows it. */
 interface Piece {
@@ -32,7 +32,7 @@ export const RULES: Rules = {
 
 /** Free blocks beside lists of pieces, of which the free ones are searched through and joined by looking at all. */
 export class FreeModel {
-  readonly bench = new TableBench();
+  readonly bench = new HeapBench();
   readonly free: FreeBlocks;
   readonly rules: Rules;
   readonly #segments: Piece[][] = [];
@@ -53,12 +53,12 @@ export class FreeModel {
     else this.#free(step.free);
   }
 
-  /** Compares bins, counters and table with the model. */
+  /** Compares bins, counters and heap with the model. */
   check(): void {
     const { bench, free } = this;
-    bench.table.checkInvariants();
+    bench.heap.checkInvariants();
     if (!free.isSound) expect.fail('the bins are not sound');
-    const found = free.toArray().map((block) => `${bench.table.bytesOf(block)}@${bench.table.addressOf(block)}`);
+    const found = free.toArray().map((block) => `${bench.heap.bytesOf(block)}@${bench.heap.addressOf(block)}`);
     const wanted = this.#sorted().map(({ bytes, address }) => `${bytes}@${address}`);
     // A good fit keeps no order within a bin.
     if (this.rules.fit === 'good') for (const list of [found, wanted]) list.sort();
@@ -77,7 +77,7 @@ export class FreeModel {
 
   #add(bytes: number): void {
     const block = this.bench.fill(bytes, this.free);
-    this.#segments.push([{ address: this.bench.table.addressOf(block), bytes, requested: 0 }]);
+    this.#segments.push([{ address: this.bench.heap.addressOf(block), bytes, requested: 0 }]);
   }
 
   #allocate(bytes: number): void {
@@ -86,7 +86,7 @@ export class FreeModel {
     const best = this.#sorted().find((piece) => piece.bytes >= size);
     const mayUse = best !== undefined && best.bytes < recyclingBytes;
     const usable = this.free.usable(bytes);
-    const address = kernel.allocate(this.free.place, bytes, USER_LOCK);
+    const address = this.free.allocate(bytes, USER_LOCK);
     // A good fit looks at few blocks of a list when it takes one.
     if (fit === 'exact' || usable === NONE) same('usable', usable === NONE, address === 0);
     if (address === 0) {
@@ -102,7 +102,7 @@ export class FreeModel {
     const piece = this.#cut(address, size, leastRestBytes, splitBytes);
     piece.requested = bytes;
     this.#held.push(piece);
-    same('bytes', this.bench.table.bytesOf(this.bench.table.findLive(address)), piece.bytes);
+    same('bytes', this.bench.heap.bytesOf(this.bench.heap.findLive(address)), piece.bytes);
   }
 
   /** Cuts the piece at an address as it should have been. */
@@ -121,7 +121,7 @@ export class FreeModel {
   #free(index: number): void {
     const [piece] = this.#held.splice(index % Math.max(this.#held.length, 1), 1);
     if (piece === undefined) return;
-    same('release', kernel.release(this.bench.table.heap, piece.address, USER_LOCK), FREED);
+    same('release', this.bench.heap.release(piece.address, USER_LOCK), FREED);
     piece.requested = 0;
     const segment = this.#segments.find((pieces) => pieces.includes(piece))!;
     for (let at = segment.length - 1; at > 0; at--) {

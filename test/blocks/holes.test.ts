@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NONE, USER_LOCK } from '../../src/blocks/block-table.js';
-import { Holes } from '../../src/blocks/holes.js';
-import { FREED, kernel } from '../../src/blocks/kernel.js';
-import { TableBench } from './table-bench.js';
+import { NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
+import type { Holes } from '../../src/blocks/holes.js';
+import { FREED } from '../../src/blocks/kernel-interface.js';
+import { HeapBench } from './heap-bench.js';
 
 const RANGE_PAGES = 64;
 const HOLES = -1;
@@ -12,17 +12,16 @@ type Step = { readonly grow: number } | { readonly allocate: number } | { readon
 
 /** One address range, the pages of which come and go. */
 class Range {
-  readonly bench = new TableBench();
+  readonly bench = new HeapBench();
   readonly idle = this.bench.free();
-  readonly kept = this.bench.free({ group: HOLES, fit: 'exact' });
   readonly holes: Holes;
   readonly pageBytes: number;
   readonly live: number[] = [];
 
   constructor(pageBytes: number) {
     this.pageBytes = pageBytes;
-    this.holes = new Holes(this.kept, this.idle, pageBytes);
-    this.holes.keep(this.bench.table.create(pageBytes * 2 ** 20, RANGE_PAGES * pageBytes, this.kept));
+    this.holes = this.bench.heap.createHoles(HOLES, this.idle, pageBytes);
+    this.holes.add(pageBytes * 2 ** 20, RANGE_PAGES * pageBytes);
   }
 
   perform(step: Step): void {
@@ -42,28 +41,28 @@ class Range {
       return NONE;
     }
     const { spotAddress, spotBytes, spotRoom } = holes;
-    const start = bench.table.addressOf(hole);
-    const room = bench.table.bytesOf(hole);
+    const start = bench.heap.addressOf(hole);
+    const room = bench.heap.bytesOf(hole);
     expect(spotAddress).toBeGreaterThanOrEqual(start);
     expect(spotAddress + spotRoom).toBeLessThanOrEqual(start + room);
     expect([spotAddress % pageBytes, spotBytes % pageBytes, spotRoom % pageBytes]).toEqual([0, 0, 0]);
     holes.give(hole);
     const block = holes.fill(hole, spotAddress, spotBytes);
     bench.stats.reserved(spotBytes);
-    expect(bench.table.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
-    if (spotBytes < room) expect(bench.table.bytesOf(block) - pageBytes).toBeLessThan(bytes);
+    expect(bench.heap.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
+    if (spotBytes < room) expect(bench.heap.bytesOf(block) - pageBytes).toBeLessThan(bytes);
     return block;
   }
 
   allocate(bytes: number): void {
-    const ptr = kernel.allocate(this.idle.place, bytes, USER_LOCK);
+    const ptr = this.idle.allocate(bytes, USER_LOCK);
     if (ptr !== 0) this.live.push(ptr);
   }
 
   free(index: number): void {
     if (this.live.length === 0) return;
     const [ptr = 0] = this.live.splice(index % this.live.length, 1);
-    expect(kernel.release(this.bench.table.heap, ptr, USER_LOCK)).toBe(FREED);
+    expect(this.bench.heap.release(ptr, USER_LOCK)).toBe(FREED);
   }
 
   /** Gives back the pages of the block that is found for `bytes`. */
@@ -85,24 +84,24 @@ class Range {
 
   /** What each hole would hold with the free blocks beside it. */
   rooms(): number[] {
-    const { table } = this.bench;
-    const idleBytes = (block: number) => (block !== NONE && this.idle.has(block) ? table.bytesOf(block) : 0);
+    const { heap } = this.bench;
+    const idleBytes = (block: number) => (block !== NONE && this.idle.has(block) ? heap.bytesOf(block) : 0);
     return this.holes
       .toArray()
-      .map((hole) => idleBytes(table.previousOf(hole)) + table.bytesOf(hole) + idleBytes(table.nextOf(hole)));
+      .map((hole) => idleBytes(heap.previousOf(hole)) + heap.bytesOf(hole) + idleBytes(heap.nextOf(hole)));
   }
 
   check(): void {
-    const { table, stats } = this.bench;
-    table.checkInvariants();
-    expect([this.idle.isSound, this.kept.isSound]).toEqual([true, true]);
+    const { heap, stats } = this.bench;
+    heap.checkInvariants();
+    expect([this.idle.isSound, this.holes.isSound]).toEqual([true, true]);
     const holes = this.holes.toArray();
     expect(this.holes.count).toBe(holes.length);
     for (const hole of holes) {
-      expect([table.addressOf(hole) % this.pageBytes, table.bytesOf(hole) % this.pageBytes]).toEqual([0, 0]);
-      expect(table.isHole(table.nextOf(hole))).toBe(false);
+      expect([heap.addressOf(hole) % this.pageBytes, heap.bytesOf(hole) % this.pageBytes]).toEqual([0, 0]);
+      expect(heap.isHole(heap.nextOf(hole))).toBe(false);
     }
-    const holeBytes = holes.reduce((sum, hole) => sum + table.bytesOf(hole), 0);
+    const holeBytes = holes.reduce((sum, hole) => sum + heap.bytesOf(hole), 0);
     expect(stats.reservedBytes + holeBytes).toBe(RANGE_PAGES * this.pageBytes);
   }
 }
@@ -146,7 +145,7 @@ describe('Holes', () => {
       range.free(1);
       const hole = range.holes.findSpot((RANGE_PAGES - 9 + 2) * 4096);
       expect(range.holes.spotBytes).toBe(2 * 4096);
-      expect(range.holes.spotAddress).toBe(range.bench.table.addressOf(hole) + 6 * 4096);
+      expect(range.holes.spotAddress).toBe(range.bench.heap.addressOf(hole) + 6 * 4096);
       expect(range.holes.spotRoom).toBe(2 * 4096);
       // The free block that will grow is the only one.
       expect(range.holes.reclaimable(4096, 0)).toBe(NONE);

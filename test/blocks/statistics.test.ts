@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { USER_LOCK } from '../../src/blocks/block-table.js';
-import { FREED, kernel } from '../../src/blocks/kernel.js';
-import { TableBench } from './table-bench.js';
+import { USER_LOCK } from '../../src/blocks/block-rows.js';
+import { FREED } from '../../src/blocks/kernel-interface.js';
+import { HeapBench } from './heap-bench.js';
 
 /** A quantity as `MemoryStats` gives it, counted the plain way. */
 class Quantity {
@@ -26,7 +26,7 @@ interface Held {
 
 /** Free blocks with a front, beside a naive count of what is done to them. */
 class Counted {
-  readonly bench = new TableBench();
+  readonly bench = new HeapBench();
   readonly free = this.bench.free();
   readonly requested = new Quantity();
   readonly allocated = new Quantity();
@@ -50,21 +50,21 @@ class Counted {
   /** Gives back one free block of those that are whole segments, if there is any. */
   giveBack(): void {
     this.free.flush();
-    const block = this.free.toArray().find((each) => this.bench.table.isWholeSegment(each));
+    const block = this.free.toArray().find((each) => this.bench.heap.isWholeSegment(each));
     if (block === undefined) return;
-    const bytes = this.bench.table.bytesOf(block);
-    kernel.takeOut(block);
-    this.bench.table.remove(block);
+    const bytes = this.bench.heap.bytesOf(block);
+    this.free.takeOut(block);
+    this.bench.heap.remove(block);
     this.bench.stats.released(bytes);
     this.reserved.add(-bytes);
   }
 
   allocate(requested: number, hasUsers: boolean): void {
-    const pointer = kernel.allocate(this.free.place, requested, USER_LOCK);
+    const pointer = this.free.allocate(requested, USER_LOCK);
     if (pointer === 0) return;
-    const block = this.bench.table.findLive(pointer);
-    if (hasUsers) kernel.setHasUsers(block, 1);
-    const bytes = this.bench.table.bytesOf(block);
+    const block = this.bench.heap.findLive(pointer);
+    if (hasUsers) this.bench.heap.setUsed(block);
+    const bytes = this.bench.heap.bytesOf(block);
     this.held.push({ pointer, requested, bytes, hasUsers });
     this.#count(requested, bytes, 1);
   }
@@ -74,10 +74,10 @@ class Counted {
     const at = index % Math.max(this.held.length, 1);
     const held = this.held[at];
     if (held === undefined) return;
-    const outcome = kernel.release(this.bench.table.heap, held.pointer, USER_LOCK);
+    const outcome = this.bench.heap.release(held.pointer, USER_LOCK);
     if (!held.hasUsers) expect(outcome).toBe(FREED);
     else if (holdsAgain) {
-      kernel.holdAgain(outcome, USER_LOCK);
+      this.bench.heap.holdAgain(outcome, USER_LOCK);
       return;
     }
     this.held.splice(at, 1);
@@ -91,7 +91,7 @@ class Counted {
   retire(): void {
     const first = this.pending.shift();
     if (first === undefined) return;
-    kernel.retire(first.block);
+    this.bench.heap.retire(first.block);
     this.deferred -= first.bytes;
   }
 
@@ -154,15 +154,15 @@ describe('MemoryStats', () => {
   });
 
   test('notes a peak that comes of a block that is held again', () => {
-    const bench = new TableBench();
+    const bench = new HeapBench();
     const free = bench.free();
     const [block = 0] = bench.cut([512], free);
-    const pointer = kernel.handOut(block, 500, USER_LOCK);
-    kernel.setHasUsers(block, 1);
-    kernel.release(bench.table.heap, pointer, USER_LOCK);
+    const pointer = bench.heap.handOut(block, 500, USER_LOCK);
+    bench.heap.setUsed(block);
+    bench.heap.release(pointer, USER_LOCK);
     // As an event that cannot be recorded may be told of to a program that allocates.
-    kernel.handOut(bench.segment(256, free), 250, USER_LOCK);
-    kernel.holdAgain(block, USER_LOCK);
+    bench.heap.handOut(bench.segment(256, free), 250, USER_LOCK);
+    bench.heap.holdAgain(block, USER_LOCK);
     expect(bench.stats.snapshot()).toMatchObject({
       requestedBytes: { current: 750, peak: 750 },
       allocatedBytes: { current: 768, peak: 768 },

@@ -1,7 +1,8 @@
-// Compiles the kernel to WebAssembly and writes it, as text, to src/blocks/kernel-bytes.ts: `npm run build:kernel`.
-// The result is part of the repository, so that nobody who uses or builds the library needs this step;
-// test/blocks/kernel.test.ts holds it against the sources.
-import { writeFileSync } from 'node:fs';
+// Compiles the kernel to WebAssembly: `npm run build:kernel`. Writes it as text to src/blocks/kernel-bytes.ts, and what
+// TypeScript has to know of it to src/blocks/kernel-interface.ts: signatures, constants, and where counters lie.
+// Both are part of the repository, so that nobody who uses or builds the library needs this step;
+// test/blocks/kernel.test.ts holds them against the sources.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
@@ -10,25 +11,85 @@ const OPTIONS = [
   // The first 64 bytes are the row of null.
   ...['--memoryBase', '64'],
 ];
+/** Writes declarations of what is exported, beside a module with a run time that is not needed. */
+const DECLARATIONS = ['--bindings', 'raw', '--enable', 'simd'];
 
-/** @returns the module's bytes as base64 @throws an Error with the compiler's messages */
+/** AssemblyScript's structures, as places in the kernel's memory. */
+const STRUCTURES = { Block: 'Block', FreeBlocks: 'Place', Heap: 'Place', Statistics: 'Place' };
+
+/** @returns the texts of the generated files by their names @throws an Error with the compiler's messages */
 export async function compileKernel() {
+  const bytes = (await compile(OPTIONS)).get('kernel.wasm');
+  const declarations = (await compile(DECLARATIONS)).get('kernel.d.ts');
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { abort() {} } });
+  return {
+    'kernel-bytes.ts': bytesFile(bytes),
+    'kernel-interface.ts': interfaceFile(declarations, exports, readFileSync(path('layout.ts'), 'utf8')),
+  };
+}
+
+async function compile(options) {
   const files = new Map();
-  const { error, stderr } = await asc.main(['index.ts', '--outFile', 'kernel.wasm', '--baseDir', directory('.'), ...OPTIONS], {
+  const { error, stderr } = await asc.main(['index.ts', '--outFile', 'kernel.wasm', '--baseDir', path('.'), ...options], {
     writeFile: (name, contents) => files.set(name, contents),
   });
   if (error) throw new Error(`the kernel does not compile\n${stderr.toString()}`);
-  return Buffer.from(files.get('kernel.wasm')).toString('base64');
+  return files;
 }
 
-function directory(path) {
-  return fileURLToPath(new URL(path, import.meta.url));
+function bytesFile(bytes) {
+  const lines = Buffer.from(bytes)
+    .toString('base64')
+    .match(/.{1,120}/g);
+  return fileOf(
+    '/** The kernel as WebAssembly, in base64. */\nexport const KERNEL_BYTES = [',
+    ...lines.map((line) => `  '${line}',`),
+    "].join('');",
+  );
+}
+
+/** @param declarations - what the compiler says of exports: a comment names each with the types of its sources */
+function interfaceFile(declarations, exports, layout) {
+  const constants = Object.keys(exports).filter((name) => exports[name] instanceof WebAssembly.Global);
+  const signatures = [...declarations.matchAll(/\/\*\*\n([^/]*?\/.*?)\*\/\n\s+export function (\w+)/gs)].map(([, text, name]) => {
+    const parameters = [...text.matchAll(/@param (\w+) `(.+)`/g)].map(([, parameter, type]) => `${parameter}: ${typeOf(type)}`);
+    return `  ${name}(${parameters.join(', ')}): ${typeOf(/@returns `(.+)`/.exec(text)?.[1] ?? 'void')};`;
+  });
+  return fileOf(
+    '/** A block, by its place in the memory of the kernel; 0 is none. */\nexport type Block = number;',
+    '/** A structure, by its place in the memory of the kernel. */\nexport type Place = number;\n',
+    '/** What the kernel exports; kernel/index.ts says what each function does. */\nexport interface Kernel {',
+    '  readonly memory: { readonly buffer: ArrayBuffer };',
+    ...signatures,
+    '}\n',
+    ...constants.map((name) => `export const ${name} = ${exports[name].value};`),
+    '\n/** Where each counter of a heap is among its doubles. */\nexport const COUNTERS = {',
+    ...fieldsOf('Statistics', layout).map((name, at) => `  ${name}: ${at},`),
+    '} as const;',
+  );
+}
+
+function typeOf(type) {
+  if (type === 'void') return type;
+  const [, structure] = /^layout\/(\w+)( \| null)?$/.exec(type) ?? [];
+  return structure === undefined ? 'number' : STRUCTURES[structure];
+}
+
+/** The names of a structure's fields, all of them doubles. */
+function fieldsOf(structure, layout) {
+  const body = new RegExp(`class ${structure} \\{\\n(.*?)\\n\\}`, 's').exec(layout)[1];
+  const lines = body.split('\n').filter((line) => !/^\s*\/\*\*.*\*\/$/.test(line));
+  return lines.map((line) => /^\s*(\w+): f64;$/.exec(line)[1]);
+}
+
+function fileOf(...lines) {
+  return `// Written by kernel/compile.mjs: do not edit.\n\n${lines.join('\n')}\n`;
+}
+
+function path(name) {
+  return fileURLToPath(new URL(name, import.meta.url));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const lines = (await compileKernel()).match(/.{1,120}/g).map((line) => `  '${line}',`);
-  writeFileSync(
-    directory('../kernel-bytes.ts'),
-    `// Written by kernel/compile.mjs: do not edit.\n\n/** The kernel as WebAssembly, in base64. */\nexport const KERNEL_BYTES = [\n${lines.join('\n')}\n].join('');\n`,
-  );
+  for (const [name, text] of Object.entries(await compileKernel())) writeFileSync(path(`../${name}`), text);
 }

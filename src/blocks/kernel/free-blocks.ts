@@ -1,8 +1,8 @@
 import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
 import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
-import { createFront, FRONT_BYTES, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
-import { allot, Block, FreeBlocks, Front, giveUp, Heap, Holes, isJoinable, LIVE, Statistics, setStanding, WHOLE } from './layout';
+import { createFront, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
+import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, setStanding, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
 /** No size and no address is larger: numbers above are not exact in JavaScript. */
@@ -10,11 +10,12 @@ export const MAX_BYTES: f64 = 9007199254740992.0;
 /** What is larger could not be rounded up to units. */
 const MAX_REQUEST_BYTES: f64 = WHOLE;
 
-export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32, group: i32, unitBytes: f64): FreeBlocks {
+export function createFreeBlocks(heap: Heap, group: i32, unitBytes: f64): FreeBlocks {
   const free = changetype<FreeBlocks>(allot(heap, FREE_BLOCKS_BYTES));
   free.heap = heap;
-  free.statistics = statistics;
-  free.device = device;
+  free.earlier = heap.freeBlocks;
+  heap.freeBlocks = free;
+  free.statistics = heap.statistics;
   free.group = group;
   free.roundUp = unitBytes / 2 - 0.5;
   free.rounder = unitBytes * WHOLE;
@@ -25,13 +26,6 @@ export function createFreeBlocks(heap: Heap, statistics: Statistics, device: i32
   free.small = free;
   free.large = free;
   return free;
-}
-
-export function destroyFreeBlocks(gone: FreeBlocks): void {
-  const heap = gone.heap;
-  if (gone.front !== null) giveUp(heap, changetype<usize>(gone.front), FRONT_BYTES);
-  if (gone.holes !== null) giveUp(heap, changetype<usize>(gone.holes), offsetof<Holes>());
-  giveUp(heap, changetype<usize>(gone), FREE_BLOCKS_BYTES);
 }
 
 export function addFront(free: FreeBlocks, largestBytes: f64, boundBytes: f64): void {

@@ -19,7 +19,7 @@ const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
 const WORDS: i32 = PLACES >> 6;
 /** Bytes of a front with all its places. */
-export const FRONT_BYTES: usize = FILLED + 8 * <usize>WORDS;
+const FRONT_BYTES: usize = FILLED + 8 * <usize>WORDS;
 
 export function createFront(heap: Heap, largestBytes: f64, boundBytes: f64): Front {
   const front = changetype<Front>(allot(heap, FRONT_BYTES));

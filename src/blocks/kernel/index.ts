@@ -7,10 +7,10 @@ import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock
 import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
 import * as layout from './layout';
-import { allot, Block, EDGE, FreeBlocks, giveUp, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
-import { countDeferred, countFreed, countHeldAgain, countTaken } from './statistics';
+import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
+import { countDeferred, countFreed, countHeldAgain, countReserved as countReservedIn, countTaken } from './statistics';
 
-export { addFront, createFreeBlocks, cutTail, destroyFreeBlocks, flushFront as flush, moveAll } from './free-blocks';
+export { addFront, createFreeBlocks, cutTail, flushFront as flush, moveAll } from './free-blocks';
 export {
   createHoles,
   fill,
@@ -26,18 +26,20 @@ export {
   spotRoom,
   wholePages,
 } from './holes';
-export { countReserved } from './statistics';
+export { HOLE, INDEXED, LOOSE } from './layout';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
 edge.bytes = f64.POSITIVE_INFINITY;
 edge.standing = UNUSED;
 
-/** Given back, or still held by another lock. */
-const DONE: i32 = 0;
-const UNKNOWN: i32 = -1;
-const DOUBLE_FREE: i32 = -2;
-const FREED: i32 = 1;
+// What `release` answers beside a block.
+/** Others hold the block. */
+export const HELD: i32 = 0;
+/** It was taken back. */
+export const FREED: i32 = 1;
+/** No live block is there. */
+export const NOT_LIVE: i32 = -1;
 
 /** Hands out a block of free blocks. @returns its address; 0 when none fits, or for a number that is no size */
 export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
@@ -51,29 +53,28 @@ export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
 /**
  * Clears locks of the block at an address and takes it back when none is left.
  *
- * @returns 0: others hold it; 1: it was taken back; -1: no block is there; -2: it was free;
- * a block: the caller is to take that back
+ * @returns {@link HELD}, {@link FREED}, {@link NOT_LIVE}, or the block: the caller is to take that back
  */
 export function release(heap: Heap, pointer: f64, locks: i32): i32 {
   const slot = slotOf(heap, pointer);
   const block = blockIn(slot);
   const home = block.home;
-  if (block.standing != layout.standingOf(LIVE, <u32>locks)) return releaseOther(heap, pointer, locks, slot);
-  if (home.isManual != 0) return releaseOther(heap, pointer, locks, slot);
+  if (block.standing != layout.standingOf(LIVE, <u32>locks)) return releaseOther(locks, slot);
+  if (home.isManual != 0) return releaseOther(locks, slot);
   countFreed(home.statistics, block);
   free.giveBack(block, slot);
   return FREED;
 }
 
 /** As {@link release}, for what is not simply held by just these locks and taken back into free blocks. */
-function releaseOther(heap: Heap, pointer: f64, locks: i32, slot: usize): i32 {
+function releaseOther(locks: i32, slot: usize): i32 {
   const block = blockIn(slot);
   const held = layout.locksOf(block);
-  if (held == 0) return isBlockAt(heap, pointer) ? DOUBLE_FREE : UNKNOWN;
+  if (held == 0) return NOT_LIVE;
   const left = held & ~<u32>locks;
   if (left != 0) {
     block.standing ^= (held ^ left) << 8;
-    return DONE;
+    return HELD;
   }
   const home = block.home;
   if (layout.hasUsers(block)) countDeferred(home.statistics, block.bytes);
@@ -92,6 +93,11 @@ export function liveBlock(heap: Heap, pointer: f64): i32 {
   return layout.locksOf(block) != 0 ? idOf(block) : 0;
 }
 
+/** Tells whether a block that is free begins at an address. O(blocks). */
+export function isFreeAt(heap: Heap, address: f64): bool {
+  return isBlockAt(heap, address) && liveBlock(heap, address) == 0;
+}
+
 /** The block at an address, or 0: if it is live, deferred, used by streams, or left to the policy. */
 export function blockAt(heap: Heap, address: f64): i32 {
   return idOf(blockIn(slotOf(heap, address)));
@@ -99,14 +105,23 @@ export function blockAt(heap: Heap, address: f64): i32 {
 
 // Structures
 
-export function createHeap(): Heap {
+export function createHeap(device: i32): Heap {
   const heap = changetype<Heap>(zeroed(offsetof<Heap>()));
+  heap.device = device;
+  heap.statistics = changetype<Statistics>(allot(heap, offsetof<Statistics>()));
   initIndex(heap);
   return heap;
 }
 
-/** Gives all memory of a heap back that its tables take. What {@link createFreeBlocks} made is the caller's to give back. */
+/** Gives back all memory of a heap, and of what was made for it. */
 export function destroyHeap(gone: Heap): void {
+  for (let free = gone.freeBlocks; free !== null; ) {
+    const earlier = free.earlier;
+    if (free.front !== null) heap.free(changetype<usize>(free.front));
+    if (free.holes !== null) heap.free(changetype<usize>(free.holes));
+    heap.free(changetype<usize>(free));
+    free = earlier;
+  }
   for (let chunk = gone.chunks; chunk !== null; ) {
     const next = chunk.next;
     heap.free(chunk.memory);
@@ -114,23 +129,18 @@ export function destroyHeap(gone: Heap): void {
     chunk = next;
   }
   heap.free(gone.bucketMemory);
+  heap.free(changetype<usize>(gone.statistics));
   heap.free(changetype<usize>(gone));
 }
 
-/** Tells whether any block counts there. O(rows). */
-export function isCounting(heap: Heap, counters: Statistics): bool {
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (block.home.statistics === counters) return true;
-  }
-  return false;
+/** Where the counters of a heap are. */
+export function statisticsOf(heap: Heap): Statistics {
+  return heap.statistics;
 }
 
-export function destroyStatistics(heap: Heap, gone: Statistics): void {
-  giveUp(heap, changetype<usize>(gone), offsetof<Statistics>());
-}
-
-export function createStatistics(heap: Heap): Statistics {
-  return changetype<Statistics>(allot(heap, offsetof<Statistics>()));
+/** Counts native memory that was got, or given back: its bytes are negative. */
+export function countReserved(heap: Heap, bytes: f64): void {
+  countReservedIn(heap.statistics, bytes);
 }
 
 export function setManual(source: FreeBlocks): void {
@@ -221,16 +231,12 @@ export function nextOf(block: Block): i32 {
   return idOf(block.next);
 }
 
-export function homeOf(block: Block): FreeBlocks {
-  return block.home;
-}
-
 export function setHome(block: Block, home: FreeBlocks): void {
   changeHome(block, home);
 }
 
 export function deviceOf(block: Block): i32 {
-  return block.home.device;
+  return block.home.heap.device;
 }
 
 export function groupOf(block: Block): i32 {
@@ -330,6 +336,18 @@ export function fit(source: FreeBlocks, bytes: f64): i32 {
 export function carve(block: Block, bytes: f64): void {
   free.carve(block.home, block, bytes);
   setStanding(block, LOOSE, 0);
+}
+
+/** As {@link carve}, so that the block's address is a multiple of `alignment`: it has `bytes + alignment` at least. */
+export function carveAligned(block: Block, bytes: f64, alignment: f64): Block {
+  const home = block.home;
+  const front = ceil(block.address / alignment) * alignment - block.address;
+  free.takeOut(block);
+  setStanding(block, LOOSE, 0);
+  const aligned = front > 0 ? splitBlock(block, front) : block;
+  free.cutTail(home, aligned, bytes);
+  if (front > 0) free.putIn(home, block);
+  return aligned;
 }
 
 export function putIn(home: FreeBlocks, block: Block): void {

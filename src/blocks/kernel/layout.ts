@@ -47,9 +47,13 @@ export class Block {
 /** The row at address 0. */
 export const EDGE: usize = 0;
 
-/** All blocks of a manager, found by address. */
+/** All blocks of one device, found by address, and what is made for them. */
 @unmanaged
 export class Heap {
+  device: i32;
+  statistics: Statistics;
+  /** The free blocks that were made last; each knows those before it. */
+  freeBlocks: FreeBlocks | null;
   unused: Block | null;
   chunks: Chunk | null;
   /** The address index: `1 << bucketBits` buckets, in memory got at `bucketMemory`. */
@@ -88,10 +92,11 @@ export class FreeBlocks {
   recyclingLimit: f64;
   heap: Heap;
   statistics: Statistics;
+  /** Those of the heap that were made before. */
+  earlier: FreeBlocks | null;
   front: Front | null;
   /** What these free blocks are besides, when they are holes. */
   holes: Holes | null;
-  device: i32;
   /** Neighbours are joined within a group. */
   group: i32;
   /** 1: exact best fit. 0: good fit. */
@@ -210,16 +215,11 @@ export function isBefore(block: Block, other: Block): bool {
   return block.bytes == other.bytes && block.address < other.address;
 }
 
-/** Gets zeroed memory for a manager's tables. */
+/** Gets zeroed memory for a heap's tables. */
 export function allot(owner: Heap, bytes: usize): usize {
+  const at = zeroed(bytes);
   owner.metadataBytes += <u32>bytes;
-  return zeroed(bytes);
-}
-
-/** Gives back what {@link allot} got. */
-export function giveUp(owner: Heap, at: usize, bytes: usize): void {
-  owner.metadataBytes -= <u32>bytes;
-  heap.free(at);
+  return at;
 }
 
 /** Gets zeroed memory. */

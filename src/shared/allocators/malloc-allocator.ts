@@ -1,9 +1,9 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
-import { BlockTable, NONE } from '../../blocks/block-table.js';
+import { NONE } from '../../blocks/block-rows.js';
+import { DeviceHeap } from '../../blocks/device-heap.js';
 import { ensure } from '../../blocks/ensure.js';
 import { MemoryError } from '../../core/errors.js';
-import { MemoryStats } from '../../core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type MemContext, NULL_TID } from '../mem-context.js';
 import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
@@ -37,8 +37,7 @@ export class MallocAllocator implements SharedAllocator {
   readonly id: AllocatorId;
   readonly capacityBytes = undefined;
   readonly #heap: HeapFunctions;
-  readonly #blocks = new BlockTable();
-  readonly #home = this.#blocks.openDevice(0, MemoryStats.VALUES).home;
+  readonly #blocks = new DeviceHeap(0);
   readonly #storages = new Set<number>();
   #lastTid = 0;
   #allocatedBytes = 0;
@@ -74,7 +73,7 @@ export class MallocAllocator implements SharedAllocator {
     if (bytes === 0) return NULL_OFFSET;
     const address = this.#heap.allocate(bytes, Math.max(alignment, ALIGNMENT_BYTES));
     if (address === 0) throw this.#outOfMemory(bytes);
-    this.#blocks.handOut(this.#blocks.create(address, bytes, this.#home), bytes, HELD);
+    this.#blocks.handOut(this.#blocks.create(address, bytes, this.#blocks.home), bytes, HELD);
     this.#allocatedBytes += bytes;
     return address as OffsetPointer;
   }
@@ -135,6 +134,7 @@ export class MallocAllocator implements SharedAllocator {
     if (this.#detached) return;
     for (const block of [...this.#blocks]) this.freeOffset({ tid: NULL_TID }, this.#blocks.addressOf(block) as OffsetPointer);
     this.#detached = true;
+    this.#blocks.close();
   }
 
   checkInvariants(): void {

@@ -1,22 +1,21 @@
-import { BlockTable, type Counters } from '../../src/blocks/block-table.js';
+import { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
 import { MemoryStats } from '../../src/core/stats.js';
 
-/** A block table with the counters of one device. */
-export class TableBench {
-  readonly table = new BlockTable();
-  readonly counters: Counters = this.table.createCounters(MemoryStats.VALUES);
-  readonly stats = new MemoryStats(this.counters);
+/** The heap of a device, and its statistics. */
+export class HeapBench {
+  readonly heap = new DeviceHeap(0);
+  readonly stats = new MemoryStats(this.heap.counters);
   #address = 2 ** 32;
 
   /** Makes a place for free blocks. */
-  free(options: Partial<FreeBlocksOptions> = {}): FreeBlocks {
-    return this.table.createFreeBlocks(this.counters, { device: 0, ...options });
+  free(options: FreeBlocksOptions = {}): FreeBlocks {
+    return this.heap.createFreeBlocks(options);
   }
 
   /** Makes a block that is a segment, at an address where none was, and leaves it out of all bins. */
   segment(bytes: number, home: FreeBlocks): number {
-    const block = this.table.create(this.#address, bytes, home);
+    const block = this.heap.create(this.#address, bytes, home);
     this.#address += bytes + 64;
     this.stats.reserved(bytes);
     return block;
@@ -37,13 +36,13 @@ export class TableBench {
     );
     return sizes.map((bytes, i) => {
       const block = rest;
-      if (i + 1 < sizes.length) rest = this.table.split(block, bytes);
+      if (i + 1 < sizes.length) rest = this.heap.split(block, bytes);
       return block;
     });
   }
 
   /** The sizes of blocks. */
   sizes(blocks: readonly number[]): number[] {
-    return blocks.map((block) => this.table.bytesOf(block));
+    return blocks.map((block) => this.heap.bytesOf(block));
   }
 }
