@@ -113,7 +113,8 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     const buffers = this.#devices[device];
     if (buffers === undefined) return;
     // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
-    const leaving = [...buffers.free.values()].flatMap((stack) => stack.splice(0));
+    const leaving: number[] = [];
+    for (const stack of buffers.free.values()) if (stack.length > 0) leaving.push(...stack.splice(0));
     tryAll(leaving, (block) => this.#releaseOrKeep(buffers, block));
   }
 

@@ -1,6 +1,6 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
-import { ensure } from '../../src/blocks/ensure.js';
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
+import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';

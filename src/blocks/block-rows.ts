@@ -29,6 +29,11 @@ export class Lifetime {
     return this.kernel === CLOSED;
   }
 
+  /** @throws ERR_MEM_DISPOSED once the heap is closed */
+  checkOpen(): void {
+    if (this.isOver) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'heap' });
+  }
+
   end(): void {
     this.kernel = CLOSED;
   }

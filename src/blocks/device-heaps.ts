@@ -21,7 +21,7 @@ export class DeviceHeaps extends BlockRows {
 
   /** Opens the heap of a device that has none. @throws ERR_MEM_NO_WEBASSEMBLY; ERR_MEM_DISPOSED after {@link closeAll} */
   open(device: number): DeviceHeap {
-    if (this.lifetime.isOver) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'heap' });
+    this.lifetime.checkOpen();
     const heap = new DeviceHeap(device);
     this.#heaps[device] = heap;
     this.#listOpen();

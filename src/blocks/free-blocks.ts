@@ -49,9 +49,14 @@ export class FreeBlocks {
     if (leastRestBytes !== undefined) kernel.setLeastRest(this.#place, leastRestBytes);
   }
 
-  /** Its place in the kernel, for what belongs to the same heap. @throws ERR_MEM_INVARIANT for anything else */
+  /**
+   * Its place in the kernel, for what belongs to the same heap.
+   *
+   * @throws ERR_MEM_INVARIANT for anything else, ERR_MEM_DISPOSED once the heap is closed
+   */
   placeIn(lifetime: Lifetime): number {
     ensure(lifetime === this.#lifetime, 'free blocks are used by their own heap');
+    lifetime.checkOpen();
     return this.#place;
   }
 
