@@ -1,12 +1,13 @@
 import { once } from 'node:events';
-import { get, type IncomingMessage, request } from 'node:http';
+import { get, type IncomingMessage, request, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, PoolMemoryManager } from '../../managers/index.js';
 import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
 import { type Dashboard, serveDashboard } from '../../src/report/index.js';
+import { EventClients } from '../../src/report/live/event-clients.js';
 import type { LiveHello, LiveUpdate } from '../../src/report/live/live-data.js';
 import { LiveSampler } from '../../src/report/live/live-sampler.js';
 import { LIMIT_MS } from '../config/limits.js';
@@ -219,19 +220,29 @@ describe('serveDashboard', () => {
 
     test('gives a client that does not keep up nothing more until it does, and then updates', async () => {
       for (let i = 0; i < 6000; i++) runtime.allocate(64 + i, { tag: `a tag that makes the message long, number ${i}` });
+      const add = vi.spyOn(EventClients.prototype, 'add');
+      const send = vi.spyOn(EventClients.prototype, 'send');
+      const write = vi.spyOn(ServerResponse.prototype, 'write');
       const slow = connect({ port: dashboard.port, host: '127.0.0.1' });
       slow.write(`GET /events HTTP/1.1\r\nHost: 127.0.0.1:${dashboard.port}\r\n\r\n`);
-      slow.pause();
-      const before = process.memoryUsage();
-      // Some 50 readings, of which each fourth would bring some 400 KB; fewer on a slow machine, where less can be seen.
-      await sleep(1500);
-      const grown = process.memoryUsage().external + process.memoryUsage().arrayBuffers - before.external - before.arrayBuffers;
-      expect(grown).toBeLessThan(8 * MiB);
+      while (add.mock.calls.length === 0) await sleep(20);
+      const response = add.mock.calls[0]![0];
+      // The system would take some MB for a client before the connection stalls. One message waits then, the same through 20 readings.
+      response.socket?.cork();
+      for (let readings = 0; readings < 20; ) {
+        const [waiting, before] = [response.writableLength, send.mock.calls.length];
+        await sleep(20);
+        const largest = Math.max(...write.mock.calls.map(([message]) => String(message).length));
+        expect(response.writableLength).toBeLessThan(largest + 4 * KiB);
+        const isStalled = waiting > 0 && response.writableLength === waiting;
+        readings = isStalled ? readings + send.mock.calls.length - before : 0;
+      }
+      response.socket?.uncork();
+      for (const spy of [add, send, write]) spy.mockRestore();
       let received = '';
       slow.on('data', (chunk) => {
         received += String(chunk);
       });
-      slow.resume();
       const count = (event: string) => received.split(`\nevent: ${event}\n`).length - 1;
       while (count('update') < 2) await sleep(20);
       expect(count('hello')).toBe(1);
