@@ -3,7 +3,7 @@ import { shown, warn } from '../../src/core/attempt.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { functionPointerType } from './c-types.js';
 import { type Callback, MAX_PARAMETERS } from './callback.js';
-import { koffi, outsideOfScopes } from './koffi.js';
+import { koffi, outsideOfScopes, reasonOf } from './koffi.js';
 
 /** Errors that are kept for each call under way; later ones are counted. */
 const MAX_KEPT_ERRORS = 16;
@@ -77,18 +77,17 @@ export class CallbackTable {
     const known = this.#groups.get(group);
     if (known !== undefined) return known as Readonly<Record<K, number>>;
     const addresses: Record<string, number> = {};
-    const registered: bigint[] = [];
+    const registeredBefore = this.#registered.length;
     try {
       for (const [name, callback] of Object.entries<Callback>(make())) {
         const pointer = this.#registerOne(`${this.name}.${name}`, callback);
-        registered.push(pointer);
+        this.#registered.push(pointer);
         addresses[name] = Number(pointer);
       }
     } catch (error) {
-      for (const pointer of registered) koffi().unregister(pointer);
+      this.#unregisterFrom(registeredBefore);
       throw error;
     }
-    this.#registered.push(...registered);
     this.#groups.set(group, addresses);
     return addresses as Record<K, number>;
   }
@@ -103,18 +102,17 @@ export class CallbackTable {
     this.#begin();
     const before = this.#errors.length;
     const countBefore = this.#errorCount;
-    let result: T;
+    let result: T | undefined;
     this.#calls++;
     try {
       result = native();
     } catch (error) {
       this.#keep(error);
-      throw this.#takeErrors(before, countBefore);
     } finally {
       this.#calls--;
     }
-    if (this.#errorCount > countBefore) throw this.#takeErrors(before, countBefore);
-    return result;
+    this.#throwErrors(before, countBefore);
+    return result as T;
   }
 
   /**
@@ -125,18 +123,17 @@ export class CallbackTable {
    */
   async callAsync<T>(native: () => Promise<T>): Promise<T> {
     this.#begin();
-    let result: T;
+    let result: T | undefined;
     this.#asyncCalls++;
     try {
       result = await native();
     } catch (error) {
       this.#keep(error);
-      throw this.#takeErrors(0, 0);
     } finally {
       this.#asyncCalls--;
     }
-    if (this.#errorCount > 0) throw this.#takeErrors(0, 0);
-    return result;
+    this.#throwErrors(0, 0);
+    return result as T;
   }
 
   /** Has {@link lastError} give `error`, which C was told of by the answer: nothing throws it. */
@@ -168,7 +165,7 @@ export class CallbackTable {
     this.checkDisposable();
     this.#disposed = true;
     this.#groups.clear();
-    for (const pointer of this.#registered.splice(0)) koffi().unregister(pointer);
+    this.#unregisterFrom(0);
   }
 
   [Symbol.dispose](): void {
@@ -192,13 +189,13 @@ export class CallbackTable {
     try {
       return outsideOfScopes(() => koffi().register(guarded(watch), functionPointerType(result, parameters)));
     } catch (error) {
-      const statusName = error instanceof Error ? error.message : String(error);
-      throw new MemoryError(
-        'ERR_MEM_NATIVE',
-        { functionName: `koffi.register of ${functionName}`, status: -1, statusName },
-        error,
-      );
+      const facts = { functionName: `koffi.register of ${functionName}`, status: -1, statusName: reasonOf(error) };
+      throw new MemoryError('ERR_MEM_NATIVE', facts, error);
     }
+  }
+
+  #unregisterFrom(index: number): void {
+    for (const pointer of this.#registered.splice(index)) koffi().unregister(pointer);
   }
 
   get #callsUnderWay(): number {
@@ -215,13 +212,14 @@ export class CallbackTable {
     if (this.#errors.length < MAX_KEPT_ERRORS * this.#callsUnderWay) this.#errors.push(error);
   }
 
-  /** Forgets the errors since a call began, and gives one that stands for all of them. */
-  #takeErrors(before: number, countBefore: number): unknown {
-    const errors = this.#errors.splice(before);
+  /** Forgets the errors since a call began, and throws one that stands for all of them. */
+  #throwErrors(before: number, countBefore: number): void {
     const count = this.#errorCount - countBefore;
+    if (count <= 0) return;
+    const errors = this.#errors.splice(before);
     this.#errorCount = countBefore;
-    if (count === 1 && errors.length === 1) return errors[0];
-    return new AggregateError(errors, `${count} errors in callbacks of ${this.name}, the first: ${shown(errors[0])}`);
+    if (count === 1 && errors.length === 1) throw errors[0];
+    throw new AggregateError(errors, `${count} errors in callbacks of ${this.name}, the first: ${shown(errors[0])}`);
   }
 
   #checkUsable(): void {

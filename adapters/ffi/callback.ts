@@ -1,28 +1,17 @@
 import { untold } from '../../src/core/attempt.js';
 
-/** The C types of callbacks, and what each is in JavaScript. A 64-bit number above 2^53 arrives as a BigInt. */
-export interface CTypes {
-  void: undefined;
-  bool: boolean;
-  int: number;
-  int32_t: number;
-  uint32_t: number;
-  float: number;
-  double: number;
-  int64_t: number | bigint;
-  uint64_t: number | bigint;
-  size_t: number | bigint;
-  uintptr_t: number | bigint;
-}
+/** A 64-bit C number: a BigInt above 2^53. */
+export type CNumber = number | bigint;
+
+/** The C types of callbacks, and what each is in JavaScript. */
+export type CTypes = { void: undefined; bool: boolean } & Record<'int' | 'int32_t' | 'uint32_t' | 'float' | 'double', number> &
+  Record<'int64_t' | 'uint64_t' | 'size_t' | 'uintptr_t', CNumber>;
 
 /** A C type that a callback may take or give. Pointers are `uintptr_t`. */
 export type CType = keyof CTypes;
 
 /** Anything a callback takes: its JavaScript values, in order. */
 export type CArguments<P extends readonly CType[]> = { readonly [I in keyof P]: CTypes[P[I]] };
-
-/** A 64-bit C number. */
-export type CNumber = CTypes['size_t'];
 
 /** What a callback gives; one of type void gives nothing. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a void body returns nothing

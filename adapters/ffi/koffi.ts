@@ -27,11 +27,15 @@ export function koffi(): typeof Koffi {
       raiseStacks(module);
       loaded = module;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'koffi', reason }, error);
+      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'koffi', reason: reasonOf(error) }, error);
     }
   }
   return loaded;
+}
+
+/** What koffi says of a failure. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Tells whether koffi was loaded through this module. */

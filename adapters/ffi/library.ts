@@ -1,7 +1,7 @@
 import { getSystemErrorName } from 'node:util';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
-import { koffi } from './koffi.js';
+import { koffi, reasonOf } from './koffi.js';
 
 /** What a library is looked for under. */
 export interface LibraryOptions {
@@ -89,8 +89,4 @@ export function errnoName(value: number): string {
 /** Makes the error of a C function that has just set `errno`. */
 export function errnoError(functionName: string, status = errno()): MemoryError<'ERR_MEM_NATIVE'> {
   return new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName: errnoName(status) });
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -14,7 +14,6 @@ export class FallbackMemory {
   readonly #device: Device;
   readonly #blocks = new Map<number, number>();
   readonly #givenUp = new GivenUpBlocks({ allocated: (ptr) => this.sizeOf(ptr), unlock: (ptr) => this.#free(ptr) });
-  #liveBytes = 0;
   #allocs = 0;
 
   constructor(device: Device) {
@@ -26,9 +25,9 @@ export class FallbackMemory {
     return this.#blocks.size;
   }
 
-  /** Bytes that are in use. */
+  /** Bytes that are in use. Cost: O(blocks) */
   get liveBytes(): number {
-    return this.#liveBytes;
+    return [...this.#blocks.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** How often a manager's refusal was made up for. */
@@ -41,7 +40,6 @@ export class FallbackMemory {
     const ptr = this.#device.nativeAlloc(bytes, alignment);
     if (ptr === NULL_PTR) return ptr;
     this.#blocks.set(ptr, bytes);
-    this.#liveBytes += bytes;
     this.#allocs++;
     return ptr;
   }
@@ -88,12 +86,10 @@ export class FallbackMemory {
   #free(ptr: DevicePtr): void {
     const bytes = this.sizeOf(ptr);
     this.#blocks.delete(ptr);
-    this.#liveBytes -= bytes;
     try {
       this.#device.nativeFree(ptr);
     } catch (error) {
       this.#blocks.set(ptr, bytes);
-      this.#liveBytes += bytes;
       throw error;
     }
   }

@@ -24,12 +24,9 @@ export const CALLBACK_NAMES = [
 /** The name of one of ArrayFire's callbacks. */
 export type CallbackName = (typeof CALLBACK_NAMES)[number];
 
-/** A native allocation. */
+/** A native allocation: what ArrayFire gave, and the bytes from there to the end of what the manager got. */
 interface Segment {
-  /** What ArrayFire gave. */
   readonly base: DevicePtr;
-  /** What the manager got. */
-  readonly start: DevicePtr;
   readonly bytes: number;
 }
 
@@ -49,6 +46,7 @@ export class ArrayFireHandle {
   readonly kind: SlotKind;
   readonly address: number;
   readonly #library: ArrayFireLibrary;
+  /** By the address that the manager got. */
   readonly #segments = new Map<number, Segment>();
   readonly #out = new BigUint64Array(1);
   readonly #int = new Int32Array(1);
@@ -76,8 +74,14 @@ export class ArrayFireHandle {
   /** What the managers of the slot get. */
   get natives(): NativeFunctions {
     return {
-      getActiveDeviceId: () => this.#activeDeviceId(),
-      getMaxMemorySize: (device) => this.#maxMemorySize(device),
+      getActiveDeviceId: () => {
+        if (this.isSet) this.#call('af_memory_manager_get_active_device_id', this.#int);
+        return this.isSet ? this.#int[0]! : 0;
+      },
+      getMaxMemorySize: (device) => {
+        if (this.isSet) this.#call('af_memory_manager_get_max_memory_size', this.#out, device);
+        return this.isSet ? Number(this.#out[0]) : 0;
+      },
       nativeAlloc: (bytes, alignment) => this.#allocate(bytes, Math.max(1, alignment ?? 1)),
       nativeFree: (ptr) => this.#free(ptr),
       getMemoryPressureThreshold: () => {
@@ -103,7 +107,7 @@ export class ArrayFireHandle {
     for (const name of CALLBACK_NAMES) this.#call(`af_memory_manager_set_${name}_fn`, callbacks[name]);
     this.#state = 'setting';
     try {
-      this.#call(this.kind === 'pinned' ? 'af_set_memory_manager_pinned' : 'af_set_memory_manager', undefined);
+      this.#call(this.kind === 'pinned' ? 'af_set_memory_manager_pinned' : 'af_set_memory_manager');
     } catch (error) {
       // Where ArrayFire has come as far as `initialize`, a failed call leaves the manager in its place.
       if (this.isSet) this.unset();
@@ -140,7 +144,7 @@ export class ArrayFireHandle {
   /** Deletes the handle, which must not be set. @throws ERR_MEM_NATIVE */
   release(): void {
     if (this.#state === 'released') return;
-    this.#call('af_release_memory_manager', undefined);
+    this.#call('af_release_memory_manager');
     this.#state = 'released';
   }
 
@@ -152,35 +156,19 @@ export class ArrayFireHandle {
 
   /** Whether an address lies in native memory of a manager. Cost: O(segments) */
   isOurs(ptr: number): boolean {
-    for (const segment of this.#segments.values()) if (contains(segment, ptr)) return true;
-    return false;
-  }
-
-  #activeDeviceId(): number {
-    if (!this.isSet) return 0;
-    this.#call('af_memory_manager_get_active_device_id', this.#int);
-    return this.#int[0]!;
-  }
-
-  #maxMemorySize(device: number): number {
-    if (!this.isSet) return 0;
-    const status = this.#library.status('af_memory_manager_get_max_memory_size', this.address, this.#out, device);
-    this.#library.check('af_memory_manager_get_max_memory_size', status);
-    return Number(this.#out[0]);
+    return [...this.#segments.values()].some((segment) => contains(segment, ptr));
   }
 
   #allocate(bytes: number, alignment: number): DevicePtr {
     if (!this.isSet) return NULL_PTR;
-    const base = this.#allocateBase(bytes);
-    if (base === NULL_PTR || base % alignment === 0) return this.#keep(base, base, bytes);
-    // ArrayFire knows no alignments beside its own.
-    this.#call('af_memory_manager_native_free', base);
-    const larger = this.#allocateBase(bytes + alignment);
-    return this.#keep(larger, alignUp(larger, alignment) as DevicePtr, bytes);
-  }
-
-  #keep(base: DevicePtr, ptr: DevicePtr, bytes: number): DevicePtr {
-    if (base !== NULL_PTR) this.#segments.set(ptr, { base, start: ptr, bytes });
+    let base = this.#allocateBase(bytes);
+    if (base % alignment !== 0) {
+      // ArrayFire knows no alignments beside its own.
+      this.#call('af_memory_manager_native_free', base);
+      base = this.#allocateBase(bytes + alignment);
+    }
+    const ptr = alignUp(base, alignment) as DevicePtr;
+    if (base !== NULL_PTR) this.#segments.set(ptr, { base, bytes: ptr - base + bytes });
     return ptr;
   }
 
@@ -196,16 +184,20 @@ export class ArrayFireHandle {
   #free(ptr: DevicePtr): void {
     const segment = this.#segments.get(ptr);
     if (segment === undefined) return;
-    if (this.isSet) this.#call('af_memory_manager_native_free', segment.base);
     this.#segments.delete(ptr);
+    try {
+      if (this.isSet) this.#call('af_memory_manager_native_free', segment.base);
+    } catch (error) {
+      this.#segments.set(ptr, segment);
+      throw error;
+    }
   }
 
-  #call(name: AfFunction, value: unknown): void {
-    if (value === undefined) this.#library.call(name, this.address);
-    else this.#library.call(name, this.address, value);
+  #call(name: AfFunction, ...values: unknown[]): void {
+    this.#library.call(name, this.address, ...values);
   }
 }
 
-function contains({ start, bytes }: Segment, ptr: number): boolean {
-  return ptr >= start && ptr < start + bytes;
+function contains({ base, bytes }: Segment, ptr: number): boolean {
+  return ptr >= base && ptr < base + bytes;
 }

@@ -1,6 +1,5 @@
 import { attempt } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
-import type { SwapEvent } from '../../../src/core/events.js';
 import { atExit, forgetAtExit } from '../../../src/core/exit-hook.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import type { MemoryHostOptions } from '../../../src/core/memory-host.js';
@@ -8,7 +7,7 @@ import type { MemoryManagerAdapter } from '../../../src/core/memory-manager-adap
 import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { NativeHost } from '../native-host.js';
-import { arrayFireCallbacks } from './arrayfire-callbacks.js';
+import { arrayFireCallbacks, type CallbackContext } from './arrayfire-callbacks.js';
 import { ArrayFireHandle } from './arrayfire-handle.js';
 import { ArrayFireLibrary, type ArrayFireLibraryOptions } from './arrayfire-library.js';
 import { ForeignPointers } from './foreign-pointers.js';
@@ -21,10 +20,7 @@ export interface ArrayFireHostOptions
 }
 
 /** One of ArrayFire's kinds of memory, as this host serves it. */
-interface Seat {
-  readonly handle: ArrayFireHandle;
-  readonly foreign: ForeignPointers;
-}
+type Seat = Pick<CallbackContext, 'slot' | 'handle' | 'foreign'>;
 
 /**
  * ArrayFire on our managers: from {@link open} to {@link close} all its allocations come here.
@@ -39,15 +35,14 @@ interface Seat {
  */
 export class ArrayFireHost extends NativeHost {
   readonly #library: ArrayFireLibrary;
-  readonly #ordinary: Seat;
-  readonly #pinned: Seat | undefined;
+  /** The ordinary one, then the pinned one if there is. */
+  readonly #seats: readonly Seat[];
 
   private constructor(
     library: ArrayFireLibrary,
-    handles: { readonly ordinary: ArrayFireHandle; readonly pinned: ArrayFireHandle | undefined },
+    [ordinary, pinned]: readonly [ArrayFireHandle, ArrayFireHandle?],
     options: ArrayFireHostOptions,
   ) {
-    const { ordinary, pinned } = handles;
     super('ArrayFireHost', {
       deviceCount: library.deviceCount,
       natives: ordinary.natives,
@@ -56,8 +51,8 @@ export class ArrayFireHost extends NativeHost {
       createFallbackManager: options.createFallbackManager,
     });
     this.#library = library;
-    this.#ordinary = { handle: ordinary, foreign: new ForeignPointers(this.slot, ordinary) };
-    this.#pinned = pinned && { handle: pinned, foreign: new ForeignPointers(this.pinnedSlot, pinned) };
+    const seat = (slot: ManagerSlot, handle: ArrayFireHandle) => ({ slot, handle, foreign: new ForeignPointers(slot, handle) });
+    this.#seats = [seat(this.slot, ordinary), ...(pinned === undefined ? [] : [seat(this.pinnedSlot, pinned)])];
   }
 
   /**
@@ -75,18 +70,15 @@ export class ArrayFireHost extends NativeHost {
       throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ArrayFire', reason: 'another host serves it' });
     }
     const library = ArrayFireLibrary.open(options);
-    const handles: ArrayFireHandle[] = [];
+    const handles: [ArrayFireHandle, ArrayFireHandle?] = [new ArrayFireHandle(library, 'ordinary')];
     let host: ArrayFireHost | undefined;
     try {
-      const ordinary = new ArrayFireHandle(library, 'ordinary');
-      handles.push(ordinary);
-      const pinned = options.pinned === true ? new ArrayFireHandle(library, 'pinned') : undefined;
-      if (pinned !== undefined) handles.push(pinned);
-      host = new ArrayFireHost(library, { ordinary, pinned }, options);
+      if (options.pinned === true) handles.push(new ArrayFireHandle(library, 'pinned'));
+      host = new ArrayFireHost(library, handles, options);
       host.#take();
     } catch (error) {
-      for (const handle of handles) attempt(() => handle.unset());
-      for (const handle of handles) attempt(() => handle.release());
+      for (const handle of handles) attempt(() => handle?.unset());
+      for (const handle of handles) attempt(() => handle?.release());
       host?.callbacks.dispose();
       throw error;
     }
@@ -107,12 +99,12 @@ export class ArrayFireHost extends NativeHost {
 
   /** Whether someone else has set a manager in ArrayFire: it calls this host no more. */
   get replaced(): boolean {
-    return this.#ordinary.handle.isReplaced;
+    return this.#seats[0]!.handle.isReplaced;
   }
 
   /** How many pointers that no manager knew were freed natively. */
   get foreignFrees(): number {
-    return this.#ordinary.foreign.freed + (this.#pinned?.foreign.freed ?? 0);
+    return this.#seats.reduce((sum, { foreign }) => sum + foreign.freed, 0);
   }
 
   /**
@@ -122,7 +114,7 @@ export class ArrayFireHost extends NativeHost {
    * @throws ERR_MEM_UNKNOWN_POINTER for any other handle
    */
   managerOf(handle: number): MemoryManagerAdapter | null {
-    const seat = this.#seats().find((one) => one.handle.address === handle);
+    const seat = this.#seats.find((one) => one.handle.address === handle);
     if (seat === undefined || this.slot.closed) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: handle });
     const { payload } = seat.handle;
     return payload === 0 ? null : MemoryManagerInstaller.getImpl(payload);
@@ -130,12 +122,12 @@ export class ArrayFireHost extends NativeHost {
 
   /** The `af_memory_manager` that ArrayFire calls for ordinary memory. */
   get handle(): number {
-    return this.#ordinary.handle.address;
+    return this.#seats[0]!.handle.address;
   }
 
   /** The one for pinned memory, 0 without. */
   get pinnedHandle(): number {
-    return this.#pinned?.handle.address ?? 0;
+    return this.#seats[1]?.handle.address ?? 0;
   }
 
   /**
@@ -149,8 +141,10 @@ export class ArrayFireHost extends NativeHost {
     if (this.slot.closed) return;
     this.checkClosable();
     this.call(() => this.#library.synchronize());
-    for (const { foreign } of this.#seats()) foreign.retryFrees();
-    const liveBlocks = this.#awaitedBlocks();
+    for (const { foreign } of this.#seats) foreign.givenUp.retry();
+    // Who was replaced never hears of its arrays again.
+    const awaiting = this.#seats.filter(({ handle }) => !handle.isReplaced);
+    const liveBlocks = awaiting.reduce((sum, { slot }) => sum + slot.liveBlocks, 0);
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
     // Managers give native memory back while ArrayFire still takes it.
     try {
@@ -176,28 +170,16 @@ export class ArrayFireHost extends NativeHost {
     super.endWithProcess();
   }
 
-  /** Blocks whose free will come. Who was replaced never hears of its arrays again. */
-  #awaitedBlocks(): number {
-    const awaited = this.#seats().filter(({ handle }) => !handle.isReplaced);
-    return awaited.reduce((sum, { handle }) => sum + this.#slotOf(handle).liveBlocks, 0);
-  }
-
-  #slotOf(handle: ArrayFireHandle): ManagerSlot {
-    return handle.kind === 'pinned' ? this.pinnedSlot : this.slot;
-  }
-
-  #seats(): Seat[] {
-    return this.#pinned === undefined ? [this.#ordinary] : [this.#ordinary, this.#pinned];
-  }
-
   #take(): void {
-    this.events.on('swap', (event) => this.#notePayload(event));
-    for (const { handle, foreign } of this.#seats()) {
+    this.events.on('swap', ({ slot, current: manager }) => {
+      const seat = this.#seats.find(({ handle }) => handle.kind === slot);
+      if (seat !== undefined) seat.handle.payload = manager.getHandle();
+    });
+    for (const seat of this.#seats) {
+      const { handle } = seat;
       const addresses = this.callbacks.register(handle.kind, () =>
         arrayFireCallbacks({
-          slot: this.#slotOf(handle),
-          handle,
-          foreign,
+          ...seat,
           startUse: () => {
             if (handle.kind === 'ordinary') this.startUse();
           },
@@ -209,14 +191,9 @@ export class ArrayFireHost extends NativeHost {
     }
   }
 
-  #notePayload({ slot, current: manager }: SwapEvent): void {
-    const seat = this.#seats().find(({ handle }) => handle.kind === slot);
-    if (seat !== undefined) seat.handle.payload = manager.getHandle();
-  }
-
   #leave(): void {
-    for (const { handle } of this.#seats()) this.call(() => handle.unset());
-    for (const { handle } of this.#seats()) handle.release();
+    for (const { handle } of this.#seats) this.call(() => handle.unset());
+    for (const { handle } of this.#seats) handle.release();
   }
 }
 

@@ -11,7 +11,7 @@ export const AF_ERR_UNKNOWN = 999;
 
 const AF_BACKEND_CPU = 1;
 /** The first release whose af/memory.h has the functions and types that are used here. */
-const OLDEST_VERSION = [3, 8] as const;
+const [OLDEST_MAJOR, OLDEST_MINOR] = [3, 8];
 const SYNCHRONOUS = 'AF_SYNCHRONOUS_CALLS';
 
 type Status = (...values: unknown[]) => number;
@@ -78,16 +78,16 @@ export class ArrayFireLibrary {
 
   private constructor(native: NativeLibrary, synchronousCalls: boolean) {
     this.native = native;
-    const functions: Partial<Record<AfFunction, Status>> = {};
-    for (const name of Object.keys(FUNCTIONS) as AfFunction[]) {
-      functions[name] = native.func<Status>(name, 'int', FUNCTIONS[name]);
-    }
-    this.#functions = functions as Record<AfFunction, Status>;
+    const functions = Object.entries(FUNCTIONS).map(([name, parameters]) => [name, native.func<Status>(name, 'int', parameters)]);
+    this.#functions = Object.fromEntries(functions) as Record<AfFunction, Status>;
     this.#errorName = native.func<(status: number) => string>('af_err_to_string', 'const char *', ['int']);
     const [major, minor, patch] = [new Int32Array(1), new Int32Array(1), new Int32Array(1)];
     this.call('af_get_version', major, minor, patch);
     this.version = `${major[0]}.${minor[0]}.${patch[0]}`;
-    checkVersion(native.path, this.version, [major[0]!, minor[0]!]);
+    if (major[0]! < OLDEST_MAJOR || (major[0] === OLDEST_MAJOR && minor[0]! < OLDEST_MINOR)) {
+      const reason = `${native.path} is version ${this.version}, and ${OLDEST_MAJOR}.${OLDEST_MINOR} is needed`;
+      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'arrayfire', reason });
+    }
     this.deviceCount = this.#int('af_get_device_count');
     if (!synchronousCalls && this.#int('af_get_active_backend') === AF_BACKEND_CPU) {
       throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
@@ -141,15 +141,6 @@ export class ArrayFireLibrary {
     this.call(name, out);
     return out[0]!;
   }
-}
-
-function checkVersion(path: string, version: string, [major, minor]: readonly [number, number]): void {
-  const [oldestMajor, oldestMinor] = OLDEST_VERSION;
-  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return;
-  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', {
-    device: 'arrayfire',
-    reason: `${path} is version ${version}, and ${OLDEST_VERSION.join('.')} is needed`,
-  });
 }
 
 /** Has ArrayFire make its calls synchronously. @throws ERR_MEM_ENGINE_IN_USE where it may have begun otherwise */

@@ -12,7 +12,8 @@ import type { ArrayFireHandle } from './arrayfire-handle.js';
 export class ForeignPointers {
   readonly #slot: ManagerSlot;
   readonly #handle: ArrayFireHandle;
-  readonly #givenUp: GivenUpBlocks;
+  /** Arrays that ArrayFire has released. */
+  readonly givenUp: GivenUpBlocks;
   /** Foreign pointers that have the user's lock, and whether the array below is gone already. */
   readonly #userLocked = new Map<number, { released: boolean }>();
   /** Addresses inside of blocks that have the user's lock: those of sub-arrays. ArrayFire allows it, and it keeps nothing alive. */
@@ -21,7 +22,7 @@ export class ForeignPointers {
 
   constructor(slot: ManagerSlot, handle: ArrayFireHandle) {
     this.#slot = slot;
-    this.#givenUp = new GivenUpBlocks(slot);
+    this.givenUp = new GivenUpBlocks(slot);
     this.#handle = handle;
   }
 
@@ -32,38 +33,22 @@ export class ForeignPointers {
 
   /** @throws ERR_MEM_UNKNOWN_POINTER for a pointer into a manager's memory, ERR_MEM_DOUBLE_FREE, ERR_MEM_NATIVE */
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    const locked = this.#userLocked.get(ptr);
-    if (locked !== undefined) this.#unlockForeign(ptr, userUnlock, locked);
-    else if (userUnlock && this.#isLockedPart(ptr)) this.#lockedParts.delete(ptr);
-    else this.#unlockOwned(ptr, userUnlock);
+    if (!this.#unlockOther(ptr, userUnlock)) this.#unlockOwned(ptr, userUnlock);
   }
 
   userLock(ptr: DevicePtr): void {
-    if (ptr === 0 || this.#isOwned(ptr)) this.#lockOwned(ptr);
+    // A pointer into native memory of ours is the slot's matter, and its error if no block begins there.
+    if (ptr === 0 || this.#handle.isOurs(ptr)) this.#lockOwned(ptr);
     else if (!this.#userLocked.has(ptr)) this.#userLocked.set(ptr, { released: false });
   }
 
   /** @throws as {@link unlock} */
   userUnlock(ptr: DevicePtr): void {
-    const locked = this.#userLocked.get(ptr);
-    if (locked !== undefined) this.#unlockForeign(ptr, true, locked);
-    // An array lies there: its release frees it, not the end of a lock that it never had.
-    else if (this.#isLockedPart(ptr)) this.#lockedParts.delete(ptr);
-    else if (ptr === 0 || this.#isOwned(ptr)) this.#slot.userUnlock(ptr);
-  }
-
-  /** Tries again to free the arrays that ArrayFire has released and the device did not take back. */
-  retryFrees(): void {
-    this.#givenUp.retry();
+    if (!this.#unlockOther(ptr, true) && (ptr === 0 || this.#handle.isOurs(ptr))) this.#slot.userUnlock(ptr);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
     return this.#userLocked.has(ptr) || this.#isLockedPart(ptr) || this.#slot.isUserLocked(ptr);
-  }
-
-  /** A pointer into native memory of ours is the slot's matter, and its error if no block begins there. */
-  #isOwned(ptr: DevicePtr): boolean {
-    return this.#handle.isOurs(ptr);
   }
 
   /** A block may head a part's address by now: then it counts. */
@@ -82,21 +67,23 @@ export class ForeignPointers {
 
   #unlockOwned(ptr: DevicePtr, userUnlock: boolean): void {
     try {
-      this.#givenUp.free(ptr, userUnlock);
+      this.givenUp.free(ptr, userUnlock);
     } catch (error) {
       // Inside of a segment it would free what is not the start of a native allocation: that crashes.
-      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#isOwned(ptr)) throw error;
+      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#handle.isOurs(ptr)) throw error;
       this.#free(ptr);
     }
   }
 
-  #unlockForeign(ptr: DevicePtr, userUnlock: boolean, locked: { released: boolean }): void {
-    if (!userUnlock) {
-      locked.released = true;
-      return;
-    }
-    this.#userLocked.delete(ptr);
-    if (locked.released) this.#free(ptr);
+  /** Clears a lock of what heads no block. @returns false where `ptr` is nothing that was locked here */
+  #unlockOther(ptr: DevicePtr, userUnlock: boolean): boolean {
+    const locked = this.#userLocked.get(ptr);
+    // An array lies in a part: its release frees it, not the end of a lock that it never had.
+    if (locked === undefined) return userUnlock && this.#isLockedPart(ptr) && this.#lockedParts.delete(ptr);
+    if (userUnlock) this.#userLocked.delete(ptr);
+    if (userUnlock && locked.released) this.#free(ptr);
+    locked.released = true;
+    return true;
   }
 
   #free(ptr: DevicePtr): void {

@@ -76,12 +76,7 @@ export class CAllocatorHost extends EngineHost {
 
   /** C's malloc. @returns null when there is no memory */
   malloc(bytes: CNumber): DevicePtr {
-    try {
-      this.startUse();
-      return this.heap.malloc(bytes);
-    } catch (error) {
-      return this.refuse(error, NULL_PTR);
-    }
+    return this.realloc(NULL_PTR, bytes);
   }
 
   /** C's calloc. @returns null when there is no memory, or the product is no size */

@@ -22,7 +22,7 @@ export class GgmlContext {
 
   /** What ggml has used of the memory so far. @throws ERR_MEM_DISPOSED */
   get usedBytes(): number {
-    return this.#library.usedMemory(this.address);
+    return this.#library.functions.usedMemory(this.address);
   }
 
   /** Frees the context, then its memory. Does nothing the second time. */
@@ -30,7 +30,7 @@ export class GgmlContext {
     const address = this.#address;
     if (address === 0) return;
     this.#address = 0;
-    this.#library.free(address);
+    this.#library.functions.free(address);
     this.#giveBack();
   }
 }

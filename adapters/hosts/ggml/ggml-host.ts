@@ -162,7 +162,7 @@ export class GgmlHost extends EngineHost {
     } catch (error) {
       return this.refuse(error, 0);
     }
-    const buffer = this.#library.bufferOver(ptr, Number(bytes));
+    const buffer = this.#library.functions.bufferOver(ptr, Number(bytes));
     if (buffer === 0) {
       attempt(() => this.givenUp.free(ptr));
       throw noObject('ggml_backend_cpu_buffer_from_ptr');

@@ -19,6 +19,21 @@ const DEVICE_WORD = 6;
 
 type N = number;
 
+const functionsOf = (native: NativeLibrary) => ({
+  init: native.func<(parameters: object) => N>('ggml_init', 'uintptr_t', [
+    structType({ mem_size: 'size_t', mem_buffer: 'uintptr_t', no_alloc: 'bool' }),
+  ]),
+  free: native.func<(context: N) => void>('ggml_free', 'void', ['uintptr_t']),
+  usedMemory: native.func<(context: N) => N>('ggml_used_mem', 'size_t', ['uintptr_t']),
+  bufferOver: native.func<(ptr: N, bytes: N) => N>('ggml_backend_cpu_buffer_from_ptr', 'uintptr_t', ['uintptr_t', 'size_t']),
+  release: native.func<(buffer: N) => void>('ggml_backend_buffer_free', 'void', ['uintptr_t']),
+  typeOf: native.func<(buffer: N) => N>('ggml_backend_buffer_get_type', 'uintptr_t', ['uintptr_t']),
+  cpuBufferType: native.func<() => N>('ggml_backend_cpu_buffer_type', 'uintptr_t', []),
+  typeName: native.func<(type: N) => N>('ggml_backend_buft_name', 'uintptr_t', ['uintptr_t']),
+  isHost: native.func<(type: N) => boolean>('ggml_backend_buft_is_host', 'bool', ['uintptr_t']),
+  alignmentOf: native.func<(type: N) => N>('ggml_backend_buft_get_alignment', 'size_t', ['uintptr_t']),
+});
+
 /** ggml's C functions, and what of its structs the host has to know. */
 export class GgmlLibrary {
   readonly native: NativeLibrary;
@@ -28,26 +43,15 @@ export class GgmlLibrary {
   readonly alignment: number;
   /** Which word of a buffer names its type. */
   readonly typeWord: number;
-  readonly bufferOver: (ptr: N, bytes: N) => N;
-  readonly free: (context: N) => void;
-  readonly usedMemory: (context: N) => N;
-  readonly #init: (parameters: object) => N;
+  readonly functions: ReturnType<typeof functionsOf>;
 
   private constructor(native: NativeLibrary) {
     this.native = native;
-    const init = structType({ mem_size: 'size_t', mem_buffer: 'uintptr_t', no_alloc: 'bool' });
-    this.#init = native.func('ggml_init', 'uintptr_t', [init]);
-    this.free = native.func('ggml_free', 'void', ['uintptr_t']);
-    this.usedMemory = native.func('ggml_used_mem', 'size_t', ['uintptr_t']);
-    this.bufferOver = native.func('ggml_backend_cpu_buffer_from_ptr', 'uintptr_t', ['uintptr_t', 'size_t']);
-    this.cpuBufferType = native.func<() => N>('ggml_backend_cpu_buffer_type', 'uintptr_t', [])();
-    const name = readCString(
-      native.func<(type: N) => N>('ggml_backend_buft_name', 'uintptr_t', ['uintptr_t'])(this.cpuBufferType),
-    );
-    const isHost = native.func<(type: N) => boolean>('ggml_backend_buft_is_host', 'bool', ['uintptr_t'])(this.cpuBufferType);
-    if (name !== 'CPU' || !isHost) throw this.#stranger(`its CPU buffers are called ${name}`);
-    const getAlignment = native.func<(type: N) => N>('ggml_backend_buft_get_alignment', 'size_t', ['uintptr_t']);
-    this.alignment = Math.max(MIN_ALIGNMENT, getAlignment(this.cpuBufferType));
+    this.functions = functionsOf(native);
+    this.cpuBufferType = this.functions.cpuBufferType();
+    const name = readCString(this.functions.typeName(this.cpuBufferType));
+    if (name !== 'CPU' || !this.functions.isHost(this.cpuBufferType)) throw this.#stranger(`its CPU buffers are called ${name}`);
+    this.alignment = Math.max(MIN_ALIGNMENT, this.functions.alignmentOf(this.cpuBufferType));
     const words = this.bufferTypeWords();
     if (words[TYPE_NAME] === 0 || words[1] === 0 || words[DEVICE_WORD] !== 0)
       throw this.#stranger('its buffer types look different');
@@ -68,29 +72,26 @@ export class GgmlLibrary {
 
   /** @throws ERR_MEM_NATIVE when ggml makes no context */
   init(ptr: number, bytes: number, noAlloc: boolean): number {
-    const context = this.#init({ mem_size: bytes, mem_buffer: ptr, no_alloc: noAlloc });
+    const context = this.functions.init({ mem_size: bytes, mem_buffer: ptr, no_alloc: noAlloc });
     if (context !== 0) return context;
     throw noObject('ggml_init');
   }
 
   /** Makes a buffer over a scrap of memory and looks where it names its type. */
   #findTypeWord(): number {
-    const getType = this.native.func<(buffer: N) => N>('ggml_backend_buffer_get_type', 'uintptr_t', ['uintptr_t']);
-    const release = this.native.func<(buffer: N) => void>('ggml_backend_buffer_free', 'void', ['uintptr_t']);
     const scrap = alignedAlloc(MIN_ALIGNMENT, this.alignment);
-    const buffer = this.bufferOver(scrap, MIN_ALIGNMENT);
+    const buffer = this.functions.bufferOver(scrap, MIN_ALIGNMENT);
     try {
-      const type = getType(buffer);
       const [low, high] = [new Float64Array(BUFFER_WORDS / 2), new Float64Array(BUFFER_WORDS / 2 - 1)];
       readInt64s(buffer, low);
       readInt64s(buffer + low.length * WORD_BYTES, high);
       const words = [...low, ...high];
-      const found = words.indexOf(type);
+      const found = words.indexOf(this.functions.typeOf(buffer));
       // A buffer over foreign memory frees nothing, and after its type come the memory and its size.
       if (words[0] === 0 && found > 0 && words[found + 1] === scrap && words[found + 2] === MIN_ALIGNMENT) return found;
       throw this.#stranger('its buffers look different');
     } finally {
-      release(buffer);
+      this.functions.release(buffer);
       alignedFree(scrap);
     }
   }

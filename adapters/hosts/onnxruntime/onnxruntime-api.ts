@@ -8,14 +8,14 @@ import { absent, ENGINE } from './onnxruntime-library.js';
 export const API_VERSION = 17;
 /** Positions in the API's table, which only grows at its end. @see Source: onnxruntime_c_api.h, OrtApi */
 const SLOTS = {
-  createStatus: 0,
-  getErrorCode: 1,
-  getErrorMessage: 2,
-  createEnv: 3,
-  createCpuMemoryInfo: 69,
-  releaseStatus: 93,
-  registerAllocator: 176,
-  unregisterAllocator: 177,
+  CreateStatus: 0,
+  GetErrorCode: 1,
+  GetErrorMessage: 2,
+  CreateEnv: 3,
+  CreateCpuMemoryInfo: 69,
+  ReleaseStatus: 93,
+  RegisterAllocator: 176,
+  UnregisterAllocator: 177,
 } as const;
 
 const WARNING_LEVEL = 2;
@@ -25,8 +25,10 @@ const DEVICE_ALLOCATOR = 0;
 const DEFAULT_MEMORY = 0;
 const PROBE = { code: 6, message: 'stowage was here' };
 
+type Slot = keyof typeof SLOTS;
 type Status = number;
 type Address = number;
+type Make = (...values: unknown[]) => Status;
 
 /** The part of ONNX Runtime's C API that registers allocators. One for each loaded library. */
 export class OnnxRuntimeApi {
@@ -34,9 +36,11 @@ export class OnnxRuntimeApi {
   /** Such as `1.30.0`. */
   readonly version: string;
   readonly #table: Address;
-  readonly #errorCode: (status: Status) => number;
-  readonly #errorMessage: (status: Status) => string;
-  readonly #releaseStatus: (status: Status) => void;
+  readonly #status: {
+    readonly code: (status: Status) => number;
+    readonly message: (status: Status) => string;
+    readonly release: (status: Status) => void;
+  };
 
   /** @throws ERR_MEM_DEVICE_ABSENT when the library cannot be loaded, is too old, or is something else */
   constructor(path: string) {
@@ -51,72 +55,57 @@ export class OnnxRuntimeApi {
         : 0;
     if (table === 0) throw absent(`${path} is version ${this.version}; 1.${API_VERSION} or later is needed`);
     this.#table = table;
-    this.#errorCode = this.#function('getErrorCode', 'int', ['uintptr_t']);
-    this.#errorMessage = this.#function('getErrorMessage', 'const char *', ['uintptr_t']);
-    this.#releaseStatus = this.#function('releaseStatus', 'void', ['uintptr_t']);
+    this.#status = {
+      code: this.#function('GetErrorCode', 'int', ['uintptr_t']),
+      message: this.#function('GetErrorMessage', 'const char *', ['uintptr_t']),
+      release: this.#function('ReleaseStatus', 'void', ['uintptr_t']),
+    };
     this.#probe();
   }
 
   /** The process's one environment, which is made now unless a session has made it; counts one more owner of it. */
   acquireEnvironment(): Address {
-    const call = this.#function<(level: number, id: string, out: BigUint64Array) => Status>('createEnv', 'uintptr_t', [
-      'int',
-      'const char *',
-      'uint64_t *',
-    ]);
-    return this.#output('CreateEnv', (out) => call(WARNING_LEVEL, 'stowage', out));
+    return this.#make('CreateEnv', ['int', 'const char *'], WARNING_LEVEL, 'stowage');
   }
 
   /** What names the CPU's memory when an allocator is registered. */
   createCpuMemoryInfo(): Address {
-    const call = this.#function<(allocator: number, memory: number, out: BigUint64Array) => Status>(
-      'createCpuMemoryInfo',
-      'uintptr_t',
-      ['int', 'int', 'uint64_t *'],
-    );
-    return this.#output('CreateCpuMemoryInfo', (out) => call(DEVICE_ALLOCATOR, DEFAULT_MEMORY, out));
+    return this.#make('CreateCpuMemoryInfo', ['int', 'int'], DEVICE_ALLOCATOR, DEFAULT_MEMORY);
   }
 
   /** Makes an allocator the environment's own for the memory that it names; one that was there before is replaced. */
   registerAllocator(environment: Address, allocator: Address): void {
-    this.#check('RegisterAllocator', this.#pair('registerAllocator')(environment, allocator));
+    this.#call('RegisterAllocator', ['uintptr_t', 'uintptr_t'], environment, allocator);
   }
 
   /** Takes the environment's allocator for that memory away. Sessions that have it keep using it. */
   unregisterAllocator(environment: Address, info: Address): void {
-    this.#check('UnregisterAllocator', this.#pair('unregisterAllocator')(environment, info));
+    this.#call('UnregisterAllocator', ['uintptr_t', 'uintptr_t'], environment, info);
   }
 
   /** Has a status carry a code and a message there and back: were the slots others, they would come back wrong. */
   #probe(): void {
-    const create = this.#function<(code: number, message: string) => Status>('createStatus', 'uintptr_t', [
-      'int',
-      'const char *',
-    ]);
-    const status = create(PROBE.code, PROBE.message);
-    const fits = status !== 0 && this.#errorCode(status) === PROBE.code && this.#errorMessage(status) === PROBE.message;
+    const status = this.#function<Make>('CreateStatus', 'uintptr_t', ['int', 'const char *'])(PROBE.code, PROBE.message);
+    const fits = status !== 0 && this.#status.code(status) === PROBE.code && this.#status.message(status) === PROBE.message;
     if (!fits) throw absent(`${this.path} (${this.version}) has another function table than expected`);
-    this.#releaseStatus(status);
+    this.#status.release(status);
   }
 
-  #pair(slot: keyof typeof SLOTS): (a: Address, b: Address) => Status {
-    return this.#function(slot, 'uintptr_t', ['uintptr_t', 'uintptr_t']);
-  }
-
-  #output(functionName: string, call: (out: BigUint64Array) => Status): Address {
+  #make(slot: Slot, parameters: readonly string[], ...values: unknown[]): Address {
     const out = new BigUint64Array(1);
-    this.#check(functionName, call(out));
+    this.#call(slot, [...parameters, 'uint64_t *'], ...values, out);
     return Number(out[0]);
   }
 
-  #check(functionName: string, status: Status): void {
+  #call(slot: Slot, parameters: readonly string[], ...values: unknown[]): void {
+    const status = this.#function<Make>(slot, 'uintptr_t', parameters)(...values);
     if (status === 0) return;
-    const facts = { functionName, status: this.#errorCode(status), statusName: this.#errorMessage(status) };
-    this.#releaseStatus(status);
+    const facts = { functionName: slot, status: this.#status.code(status), statusName: this.#status.message(status) };
+    this.#status.release(status);
     throw new MemoryError('ERR_MEM_NATIVE', facts);
   }
 
-  #function<F extends (...values: never[]) => unknown>(slot: keyof typeof SLOTS, result: string, parameters: string[]): F {
+  #function<F extends (...values: never[]) => unknown>(slot: Slot, result: string, parameters: readonly string[]): F {
     return functionAt<F>(addressIn(this.#table, SLOTS[slot]), result, parameters);
   }
 }
