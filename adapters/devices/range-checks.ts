@@ -1,4 +1,6 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { badArgument } from '../../src/core/errors.js';
+
+export { badArgument };
 
 /** Throws unless `value` is a byte's. @throws ERR_MEM_INVALID_ARGUMENT */
 export function checkFillValue(value: number): void {
@@ -15,9 +17,4 @@ export function checkDisjoint(target: number, source: number, bytes: number): vo
   if (overlap(target, source, bytes)) {
     throw badArgument('target', `${target}, ${Math.abs(target - source)} bytes beside the source`, `${bytes} bytes beside it`);
   }
-}
-
-/** Makes the error of an argument. */
-export function badArgument(name: string, value: unknown, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
 }

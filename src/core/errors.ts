@@ -178,3 +178,13 @@ export class MemoryError<C extends MemoryErrorCode = MemoryErrorCode> extends Er
     return code === undefined ? typeof found === 'string' && found.startsWith('ERR_MEM_') : found === code;
   }
 }
+
+/** Makes the error of an argument. @param value - what was given @param expected - what is taken */
+export function badArgument(
+  name: string,
+  value: unknown,
+  expected: string,
+  cause?: unknown,
+): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected }, cause);
+}

@@ -2,7 +2,7 @@ import { addressOf } from '../../adapters/os/buffer-address.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { ScalablePageAllocator } from '../../src/shared/allocators/scalable-page-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
-import type { ThreadWatch } from '../../src/shared/pages/thread-watch.js';
+import type { ThreadWatch } from '../../src/shared/pages/participants.js';
 import { SharedRegion } from '../../src/shared/shared-region.js';
 
 /** The allocators whose state lies in their region. */

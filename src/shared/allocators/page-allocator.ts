@@ -4,15 +4,12 @@ import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js'
 import { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from '../mem-context.js';
 import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
-import { formatRegion } from '../pages/format.js';
-import { CACHED, GRANULE_BYTES, ID_MAJOR, ID_MINOR, LIVE } from '../pages/layout.js';
+import { GRANULE_BYTES, ID_MAJOR, ID_MINOR, LIVE } from '../pages/layout.js';
 import { PageRegion } from '../pages/page-region.js';
+import type { ThreadWatch } from '../pages/participants.js';
 import { RegionReferences } from '../pages/region-references.js';
-import { systemWatch, type ThreadWatch } from '../pages/thread-watch.js';
 import type { SharedRegion } from '../shared-region.js';
 import type { SharedAllocator, SharedAllocatorOptions } from './shared-allocator.js';
-
-const LOCK_TIMEOUT_MS = 1000;
 
 /** What a page allocator is opened with. */
 export interface PageAllocatorOptions extends SharedAllocatorOptions {
@@ -48,19 +45,13 @@ export abstract class PageAllocator implements SharedAllocator {
 
   /** Opens a region that was formatted for this type. @throws ERR_MEM_REGION_DAMAGED */
   protected constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
-    const { lockTimeoutMs: timeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() } = options;
     this.region = region;
-    this.pages = new PageRegion(region, { typeCode, timeoutMs, watch });
-    this.id = { major: this.pages.words.near[ID_MAJOR]!, minor: this.pages.words.near[ID_MINOR]! };
+    this.pages = new PageRegion(region, typeCode, options);
+    this.id = { major: region.int32[ID_MAJOR]!, minor: region.int32[ID_MINOR]! };
     this.references = new RegionReferences(this.pages, {
       enter: () => this.enter(DEFAULT_MEM_CONTEXT),
       makeRoom: (holder) => this.makeRoom(holder),
     });
-  }
-
-  /** Writes an empty allocator to a region. @throws ERR_MEM_INVALID_ARGUMENT */
-  protected static format(region: SharedRegion, typeCode: number, init: PageAllocatorInit): void {
-    formatRegion(region, { typeCode, id: init.id, cacheBytes: init.cacheBytes });
   }
 
   get capacityBytes(): number {
@@ -78,8 +69,7 @@ export abstract class PageAllocator implements SharedAllocator {
   /** The pid of each thread that uses the region; of ended ones, too, until they are reclaimed. */
   pids(): number[] {
     const { participants } = this.pages;
-    const slots = Array.from({ length: participants.used }, (_, slot) => slot);
-    return slots.filter((slot) => participants.isTaken(slot)).map((slot) => participants.pidOf(slot));
+    return participants.taken().map((slot) => participants.pidOf(slot));
   }
 
   abstract allocateOffset(ctx: MemContext, bytes: number): OffsetPointer;
@@ -201,7 +191,7 @@ export abstract class PageAllocator implements SharedAllocator {
     const { pages } = this;
     pages.locked(this.enter(DEFAULT_MEM_CONTEXT), () => {
       checkPages(pages);
-      for (const holder of [this.#self, ...this.#storages]) checkCache(pages, holder, CACHED);
+      for (const holder of [this.#self, ...this.#storages]) checkCache(pages, holder);
     });
   }
 

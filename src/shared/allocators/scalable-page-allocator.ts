@@ -1,5 +1,6 @@
 import type { MemContext } from '../mem-context.js';
 import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import { formatRegion } from '../pages/format.js';
 import type { SharedRegion } from '../shared-region.js';
 import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
 
@@ -19,7 +20,7 @@ export class ScalablePageAllocator extends PageAllocator {
 
   /** Makes an allocator in a region that holds none. @throws ERR_MEM_INVALID_ARGUMENT */
   static shmInit(region: SharedRegion, init: PageAllocatorInit): ScalablePageAllocator {
-    PageAllocator.format(region, TYPE_CODE, init);
+    formatRegion(region, TYPE_CODE, init);
     return new ScalablePageAllocator(region, init);
   }
 

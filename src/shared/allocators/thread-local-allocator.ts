@@ -1,6 +1,7 @@
 import { MemoryError } from '../../core/errors.js';
 import type { MemContext } from '../mem-context.js';
 import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import { formatRegion } from '../pages/format.js';
 import { STATE } from '../pages/layout.js';
 import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, NOBODYS } from '../pages/page-cache.js';
 import type { SharedRegion } from '../shared-region.js';
@@ -27,7 +28,7 @@ export class ThreadLocalAllocator extends PageAllocator {
 
   /** Makes an allocator in a region that holds none. @throws ERR_MEM_INVALID_ARGUMENT */
   static shmInit(region: SharedRegion, init: PageAllocatorInit): ThreadLocalAllocator {
-    PageAllocator.format(region, TYPE_CODE, init);
+    formatRegion(region, TYPE_CODE, init);
     return new ThreadLocalAllocator(region, init);
   }
 
@@ -59,7 +60,7 @@ export class ThreadLocalAllocator extends PageAllocator {
       pages.free(holder, offset);
       return;
     }
-    const outcome = pages.cache.free(holder, record, page, pages.words.load(page, STATE));
+    const outcome = pages.cache.free(holder, record, page, pages.headers.load(page, STATE));
     if (outcome === DONE) return;
     if (outcome === DONE_AND_FULL) pages.flush(holder, Math.floor(pages.cache.limitGranules / 2));
     else if (outcome === NOBODYS) pages.free(holder, offset);

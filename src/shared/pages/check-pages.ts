@@ -1,6 +1,7 @@
 import { ensure } from '../../blocks/ensure.js';
 import {
   BIN_BITS,
+  CACHED,
   FREE,
   KIND_SHIFT,
   LIVE,
@@ -9,6 +10,7 @@ import {
   REFERENCE,
   REFERENCES,
   STATE,
+  TARGET,
   USED_GRANULES,
 } from './layout.js';
 import type { PageRegion } from './page-region.js';
@@ -20,8 +22,8 @@ import { BIN_COUNT, binOf } from './size-classes.js';
  * @throws ERR_MEM_INVARIANT, ERR_MEM_REGION_DAMAGED
  */
 export function checkPages(pages: PageRegion): void {
-  ensure(!pages.journal.pending, 'the journal is empty while nothing is under way');
-  const { headers, words, references } = pages;
+  ensure(!pages.headers.pending, 'the journal is empty while nothing is under way');
+  const { headers } = pages;
   const free = new Set<number>();
   const counted = new Map<number, number>();
   let used = 0;
@@ -31,18 +33,19 @@ export function checkPages(pages: PageRegion): void {
     const granules = headers.granulesOf(page);
     const kind = headers.kindOf(page);
     ensure(kind >= FREE && kind <= REFERENCE, `page ${page} is of a known kind`);
-    ensure(words.load(page, PREVIOUS_GRANULES) === previous, `page ${page} knows the size of the page in front of it`);
+    ensure(headers.load(page, PREVIOUS_GRANULES) === previous, `page ${page} knows the size of the page in front of it`);
     ensure(!(wasFree && kind === FREE), `free pages at ${page} are one`);
     wasFree = kind === FREE;
     previous = granules;
     if (kind === FREE) free.add(page);
     else used += granules;
-    if (kind === REFERENCE) counted.set(references.targetOf(page), (counted.get(references.targetOf(page)) ?? 0) + 1);
+    const target = headers.load(page, TARGET);
+    if (kind === REFERENCE) counted.set(target, (counted.get(target) ?? 0) + 1);
   }
-  ensure(used === words.near[USED_GRANULES], `used granules ${words.near[USED_GRANULES]} == sum of pages in use ${used}`);
+  ensure(used === headers.near[USED_GRANULES], `used granules ${headers.near[USED_GRANULES]} == sum of pages in use ${used}`);
   for (const page of headers) {
     if (headers.kindOf(page) !== LIVE) continue;
-    ensure(words.load(page, REFERENCES) === (counted.get(page) ?? 0), `references of page ${page} == pages that name it`);
+    ensure(headers.load(page, REFERENCES) === (counted.get(page) ?? 0), `references of page ${page} == pages that name it`);
     counted.delete(page);
   }
   ensure(counted.size === 0, 'every reference names a live page');
@@ -50,27 +53,27 @@ export function checkPages(pages: PageRegion): void {
 }
 
 /** Checks that the holder's cache is made of its own pages. Only its thread may ask, with the lock held. @throws ERR_MEM_INVARIANT */
-export function checkCache(pages: PageRegion, holder: number, cachedState: number): void {
+export function checkCache(pages: PageRegion, holder: number): void {
   const record = pages.recordOf(holder);
   let granules = 0;
   for (const page of pages.cache.pagesOf(record)) {
     pages.headers.check(page);
-    ensure(pages.words.load(page, STATE) === ((cachedState << KIND_SHIFT) | holder), `page ${page} in a cache is its holder's`);
+    ensure(pages.headers.load(page, STATE) === ((CACHED << KIND_SHIFT) | holder), `page ${page} in a cache is its holder's`);
     granules += pages.headers.granulesOf(page);
   }
   ensure(granules === pages.cache.cachedGranules(record), 'cached granules == sum of cached pages');
 }
 
 function checkBins(pages: PageRegion, free: Set<number>): void {
-  const { heap, headers, words } = pages;
+  const { heap, headers } = pages;
   for (let bin = 0; bin < BIN_COUNT; bin++) {
-    const isFilled = ((words.near[BIN_BITS + (bin >>> 5)]! >>> (bin & 31)) & 1) === 1;
+    const isFilled = ((headers.near[BIN_BITS + (bin >>> 5)]! >>> (bin & 31)) & 1) === 1;
     ensure(isFilled === (heap.headOf(bin) !== 0), `the bit of bin ${bin} tells whether it holds pages`);
     let before = 0;
     for (let page = heap.headOf(bin); page !== 0; page = heap.nextInBin(page)) {
       ensure(free.delete(page), `page ${page} in bin ${bin} is free and in no other list`);
       ensure(binOf(headers.granulesOf(page) - 1) === bin, `page ${page} is in the bin of its size`);
-      ensure(words.load(page, PREVIOUS) === before, `page ${page} knows the page before it`);
+      ensure(headers.load(page, PREVIOUS) === before, `page ${page} knows the page before it`);
       before = page;
     }
   }

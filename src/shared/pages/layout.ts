@@ -32,6 +32,11 @@ export const REFERENCES = 6;
 /** A digest of the page's place and granules. */
 export const CHECK = 7;
 
+// The payload of a page that counts a reference: fields behind its header.
+/** The page that is referred to, and its generation. */
+export const TARGET = GRANULE_WORDS;
+export const TARGET_GENERATION = GRANULE_WORDS + 1;
+
 /** Kinds of pages. 0 is none: memory that was never a page. */
 export const FREE = 1;
 /** Handed out; the holder allocated it. */

@@ -19,7 +19,6 @@ import {
 } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
 import type { Participants } from './participants.js';
-import type { RegionWords } from './region-words.js';
 import { binOf, classOf } from './size-classes.js';
 
 /** Larger payloads are not cached: 32 KiB, in granules. */
@@ -43,22 +42,21 @@ export const NOBODYS = 3;
  * forgotten: so nothing here needs a journal. A record's words are written by its thread alone but for the remote head.
  */
 export class PageCache {
-  readonly #words: RegionWords;
+  /** The most granules that a cache keeps. */
+  readonly limitGranules: number;
   readonly #headers: PageHeaders;
   readonly #participants: Participants;
-  readonly #limitGranules: number;
 
-  constructor(words: RegionWords, headers: PageHeaders, participants: Participants) {
-    this.#words = words;
+  constructor(headers: PageHeaders, participants: Participants) {
     this.#headers = headers;
     this.#participants = participants;
-    this.#limitGranules = words.near[CACHE_GRANULES]!;
+    this.limitGranules = headers.near[CACHE_GRANULES]!;
   }
 
   /** Takes a page of at least `payload` granules from the holder's cache. @returns 0 when it has none */
   take(holder: number, record: number, payload: number): number {
-    const words = this.#words;
-    const near = words.near;
+    const headers = this.#headers;
+    const near = headers.near;
     const head = record + CACHE_HEADS + binOf(classOf(payload));
     let page = near[head]!;
     if (page === 0) {
@@ -68,21 +66,21 @@ export class PageCache {
       if (page === 0) return 0;
     }
     this.#check(page, (CACHED << KIND_SHIFT) | holder);
-    near[head] = words.load(page, NEXT);
-    near[record + CACHED_GRANULES]! -= this.#headers.granulesOf(page);
-    words.store(page, EPISODE, (words.load(page, EPISODE) + 1) | 0);
-    words.store(page, GENERATION, 0);
-    words.store(page, STATE, (LIVE << KIND_SHIFT) | holder);
+    near[head] = headers.load(page, NEXT);
+    near[record + CACHED_GRANULES]! -= headers.granulesOf(page);
+    headers.store(page, EPISODE, (headers.load(page, EPISODE) + 1) | 0);
+    headers.store(page, GENERATION, 0);
+    headers.store(page, STATE, (LIVE << KIND_SHIFT) | holder);
     return page;
   }
 
   /** Puts a page into the holder's cache whose state says already that it is there. */
   put(record: number, page: number): void {
-    const words = this.#words;
-    const near = words.near;
-    const granules = this.#headers.granulesOf(page);
+    const headers = this.#headers;
+    const near = headers.near;
+    const granules = headers.granulesOf(page);
     const head = record + CACHE_HEADS + binOf(granules - 1);
-    words.store(page, NEXT, near[head]!);
+    headers.store(page, NEXT, near[head]!);
     near[head] = page;
     near[record + CACHED_GRANULES]! += granules;
   }
@@ -95,14 +93,14 @@ export class PageCache {
    * @returns what became of it
    */
   free(holder: number, record: number, page: number, state: number): number {
-    const words = this.#words;
-    const near = words.near;
+    const headers = this.#headers;
+    const near = headers.near;
     const owner = state & HOLDER_MASK;
     if (state >>> KIND_SHIFT !== LIVE) return WAS_FREE;
     if (owner === holder) {
-      if (!words.replace(page, STATE, state, (CACHED << KIND_SHIFT) | holder)) return WAS_FREE;
+      if (!headers.replace(page, STATE, state, (CACHED << KIND_SHIFT) | holder)) return WAS_FREE;
       this.put(record, page);
-      return near[record + CACHED_GRANULES]! > this.#limitGranules ? DONE_AND_FULL : DONE;
+      return near[record + CACHED_GRANULES]! > this.limitGranules ? DONE_AND_FULL : DONE;
     }
     // Whoever closes the owner's record waits for those that were here before; see PageReclaimer.
     Atomics.store(near, record + FREEING, page);
@@ -113,14 +111,14 @@ export class PageCache {
 
   /** Moves what others have freed for the holder into its cache. O(pages) */
   drain(holder: number, record: number): void {
-    const words = this.#words;
-    const near = words.near;
+    const headers = this.#headers;
+    const near = headers.near;
     Atomics.store(near, record + DRAINING, 1);
     try {
       let page = Atomics.exchange(near, record + REMOTE_HEAD, 0);
       while (page !== 0) {
         const next = this.#remoteAfter(page);
-        words.store(page, STATE, (CACHED << KIND_SHIFT) | holder);
+        headers.store(page, STATE, (CACHED << KIND_SHIFT) | holder);
         this.put(record, page);
         page = next;
       }
@@ -135,19 +133,19 @@ export class PageCache {
    */
   stealRemote(record: number): ReadonlySet<number> {
     const pages = new Set<number>();
-    let page = Atomics.exchange(this.#words.near, record + REMOTE_HEAD, 0);
+    let page = Atomics.exchange(this.#headers.near, record + REMOTE_HEAD, 0);
     for (; page !== 0; page = this.#remoteAfter(page)) this.#addOnce(pages, page);
     return pages;
   }
 
   /** Takes one of the largest pages out of a cache that has some. The caller holds the lock and frees it. @throws ERR_MEM_REGION_DAMAGED */
   takeLargest(record: number): number {
-    const near = this.#words.near;
+    const near = this.#headers.near;
     for (let bin = CACHE_BINS - 1; bin >= 0; bin--) {
       const page = near[record + CACHE_HEADS + bin]!;
       if (page === 0) continue;
       this.#headers.checkKind(page, CACHED);
-      near[record + CACHE_HEADS + bin] = this.#words.load(page, NEXT);
+      near[record + CACHE_HEADS + bin] = this.#headers.load(page, NEXT);
       near[record + CACHED_GRANULES]! -= this.#headers.granulesOf(page);
       return page;
     }
@@ -156,19 +154,14 @@ export class PageCache {
 
   /** Granules in a record's cache. */
   cachedGranules(record: number): number {
-    return this.#words.near[record + CACHED_GRANULES]!;
-  }
-
-  /** The most granules that a cache keeps. */
-  get limitGranules(): number {
-    return this.#limitGranules;
+    return this.#headers.near[record + CACHED_GRANULES]!;
   }
 
   /** The pages in a record's cache. Only its own thread may ask. */
   *pagesOf(record: number): IterableIterator<number> {
     const seen = new Set<number>();
     for (let bin = 0; bin < CACHE_BINS; bin++) {
-      for (let page = this.#words.near[record + CACHE_HEADS + bin]!; page !== 0; page = this.#words.load(page, NEXT)) {
+      for (let page = this.#headers.near[record + CACHE_HEADS + bin]!; page !== 0; page = this.#headers.load(page, NEXT)) {
         this.#addOnce(seen, page);
         yield page;
       }
@@ -177,41 +170,41 @@ export class PageCache {
 
   /** Tells whether an allocation has failed somewhere since the record's thread gave its cache back last. */
   isPressed(record: number): boolean {
-    return this.#words.near[PRESSURE] !== this.#words.near[record + SEEN_PRESSURE];
+    return this.#headers.near[PRESSURE] !== this.#headers.near[record + SEEN_PRESSURE];
   }
 
   /** Says that the record's thread has given its cache back. */
   answerPressure(record: number): void {
-    this.#words.near[record + SEEN_PRESSURE] = this.#words.near[PRESSURE]!;
+    this.#headers.near[record + SEEN_PRESSURE] = this.#headers.near[PRESSURE]!;
   }
 
   /** Asks every thread for its cache. */
   raisePressure(): void {
-    Atomics.add(this.#words.near, PRESSURE, 1);
+    Atomics.add(this.#headers.near, PRESSURE, 1);
   }
 
   /** Forgets the lists of a record: its pages are elsewhere. */
   forget(record: number): void {
-    this.#words.near.fill(0, record + CACHE_HEADS, record + CACHE_HEADS + CACHE_BINS);
-    this.#words.near[record + CACHED_GRANULES] = 0;
-    this.#words.near[record + DRAINING] = 0;
+    this.#headers.near.fill(0, record + CACHE_HEADS, record + CACHE_HEADS + CACHE_BINS);
+    this.#headers.near[record + CACHED_GRANULES] = 0;
+    this.#headers.near[record + DRAINING] = 0;
   }
 
   #freeRemotely(page: number, state: number, owner: number): number {
-    const words = this.#words;
+    const headers = this.#headers;
     if (!this.#participants.isCurrent(owner)) return NOBODYS;
-    if (!words.replace(page, STATE, state, (REMOTE << KIND_SHIFT) | owner)) return WAS_FREE;
+    if (!headers.replace(page, STATE, state, (REMOTE << KIND_SHIFT) | owner)) return WAS_FREE;
     const head = this.#participants.recordOf(this.#participants.slotOf(owner)) + REMOTE_HEAD;
     for (;;) {
-      const next = Atomics.load(words.near, head);
-      words.store(page, NEXT, next);
-      if (Atomics.compareExchange(words.near, head, next, page) === next) return DONE;
+      const next = Atomics.load(headers.near, head);
+      headers.store(page, NEXT, next);
+      if (Atomics.compareExchange(headers.near, head, next, page) === next) return DONE;
     }
   }
 
   #remoteAfter(page: number): number {
     this.#headers.checkKind(page, REMOTE);
-    return this.#words.load(page, NEXT);
+    return this.#headers.load(page, NEXT);
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED when a list comes back to a page: it would have no end */
@@ -223,6 +216,6 @@ export class PageCache {
 
   #check(page: number, state: number): void {
     this.#headers.check(page);
-    if (this.#words.load(page, STATE) !== state) this.#headers.refuse(page, 'it is in the cache of another thread');
+    if (this.#headers.load(page, STATE) !== state) this.#headers.refuse(page, 'it is in the cache of another thread');
   }
 }

@@ -1,4 +1,5 @@
 import { MemoryError } from '../../core/errors.js';
+import type { SharedRegion } from '../shared-region.js';
 import {
   CACHED,
   CHECK,
@@ -17,39 +18,39 @@ import {
   SALT,
   STATE,
 } from './layout.js';
-import type { RegionWords } from './region-words.js';
+import { RegionWords } from './region-words.js';
 
 const FREED: readonly number[] = [FREE, CACHED, REMOTE];
 
 /**
- * Reads the headers of pages, and tells a page from anything else: a number that is no place, a place inside a payload, a
+ * The words of a region as headers of pages: reads them, and tells a page from anything else: a number that is no place, a place inside a payload, a
  * header that somebody wrote over. Nothing of a header is used before {@link isPage} or {@link check} has passed it.
  */
-export class PageHeaders {
+export class PageHeaders extends RegionWords {
   /** The first page. */
   readonly first: number;
   /** Behind the last page. */
   readonly end: number;
-  readonly #words: RegionWords;
   readonly #salt: number;
 
-  constructor(words: RegionWords) {
-    this.#words = words;
-    this.first = words.near[FIRST_PAGE]!;
-    this.end = words.near[END_PAGE]!;
-    this.#salt = words.near[SALT]!;
+  /** @param region - one that was formatted */
+  constructor(region: SharedRegion) {
+    super(region);
+    this.first = this.near[FIRST_PAGE]!;
+    this.end = this.near[END_PAGE]!;
+    this.#salt = this.near[SALT]!;
   }
 
   kindOf(page: number): number {
-    return this.#words.load(page, STATE) >>> KIND_SHIFT;
+    return this.load(page, STATE) >>> KIND_SHIFT;
   }
 
   holderOf(page: number): number {
-    return this.#words.load(page, STATE) & HOLDER_MASK;
+    return this.load(page, STATE) & HOLDER_MASK;
   }
 
   granulesOf(page: number): number {
-    return this.#words.load(page, GRANULES);
+    return this.load(page, GRANULES);
   }
 
   payloadBytesOf(page: number): number {
@@ -58,7 +59,7 @@ export class PageHeaders {
 
   /** The page in front, or 0. */
   pageBefore(page: number): number {
-    const granules = this.#words.load(page, PREVIOUS_GRANULES);
+    const granules = this.load(page, PREVIOUS_GRANULES);
     return granules === 0 ? 0 : page - granules;
   }
 
@@ -71,9 +72,9 @@ export class PageHeaders {
   /** Tells whether a page begins at this granule. Any number may be asked. */
   isPage(page: number): boolean {
     if (!(page >= this.first && page <= this.end - MIN_PAGE_GRANULES)) return false;
-    const granules = this.#words.load(page, GRANULES);
+    const granules = this.load(page, GRANULES);
     if (!(granules >= MIN_PAGE_GRANULES && granules <= this.end - page)) return false;
-    return this.#words.load(page, CHECK) === this.checkOf(page, granules);
+    return this.load(page, CHECK) === this.checkOf(page, granules);
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED unless a page begins there */
@@ -106,7 +107,7 @@ export class PageHeaders {
    */
   blockAt(offset: number): number {
     const page = this.liveAt(offset);
-    const references = this.#words.load(page, REFERENCES);
+    const references = this.load(page, REFERENCES);
     if (references !== 0) throw new MemoryError('ERR_MEM_STILL_SHARED', { offset, references });
     return page;
   }

@@ -1,4 +1,3 @@
-import type { Journal } from './journal.js';
 import {
   BIN_BITS,
   BIN_HEADS,
@@ -18,7 +17,6 @@ import {
   USED_GRANULES,
 } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
-import type { RegionWords } from './region-words.js';
 import { binOf, classOf, LARGE_BIN } from './size-classes.js';
 
 const BIT_WORDS = 5;
@@ -34,14 +32,10 @@ const FREE_STATE = FREE << KIND_SHIFT;
  * Cost: O(1), but O(large pages) for what only a page above 16 MiB, or the class below, can serve.
  */
 export class PageHeap {
-  readonly #words: RegionWords;
   readonly #headers: PageHeaders;
-  readonly #journal: Journal;
 
-  constructor(words: RegionWords, headers: PageHeaders, journal: Journal) {
-    this.#words = words;
+  constructor(headers: PageHeaders) {
     this.#headers = headers;
-    this.#journal = journal;
   }
 
   /** Makes one free page of all memory: for a new region. */
@@ -100,20 +94,18 @@ export class PageHeap {
    * @throws ERR_MEM_REGION_DAMAGED
    */
   free(page: number): number {
-    const words = this.#words;
     const headers = this.#headers;
-    const journal = this.#journal;
     let granules = headers.granulesOf(page);
     let merged = page;
-    journal.write(0, USED_GRANULES, words.near[USED_GRANULES]! - granules);
+    headers.write(0, USED_GRANULES, headers.near[USED_GRANULES]! - granules);
     const next = page + granules;
     if (next < headers.end) {
       headers.check(next);
-      if (words.load(next, PREVIOUS_GRANULES) !== granules) headers.refuse(next, 'it does not know the page in front of it');
+      if (headers.load(next, PREVIOUS_GRANULES) !== granules) headers.refuse(next, 'it does not know the page in front of it');
       if (headers.kindOf(next) === FREE) {
         this.#remove(next);
         granules += headers.granulesOf(next);
-        journal.write(next, CHECK, 0);
+        headers.write(next, CHECK, 0);
       }
     }
     const before = headers.pageBefore(page);
@@ -123,12 +115,12 @@ export class PageHeap {
       if (headers.kindOf(before) === FREE) {
         this.#remove(before);
         granules += headers.granulesOf(before);
-        journal.write(page, CHECK, 0);
+        headers.write(page, CHECK, 0);
         merged = before;
       }
     }
     this.#resize(merged, granules);
-    journal.write(merged, STATE, FREE_STATE);
+    headers.write(merged, STATE, FREE_STATE);
     this.#tellNext(merged, granules);
     this.#insert(merged);
     return merged;
@@ -136,23 +128,22 @@ export class PageHeap {
 
   /** The first page of a bin, or 0. */
   headOf(bin: number): number {
-    return this.#words.near[BIN_HEADS + bin]!;
+    return this.#headers.near[BIN_HEADS + bin]!;
   }
 
   /** The next page in a bin, or 0. */
   nextInBin(page: number): number {
-    return this.#words.load(page, NEXT);
+    return this.#headers.load(page, NEXT);
   }
 
   /** The first bin from `bin` on that is not empty, or -1. */
   filledBin(bin: number): number {
-    const near = this.#words.near;
     let word = bin >>> 5;
-    let bits = near[BIN_BITS + word]! & (-1 << (bin & 31));
+    let bits = this.#headers.near[BIN_BITS + word]! & (-1 << (bin & 31));
     while (bits === 0) {
       word++;
       if (word === BIT_WORDS) return -1;
-      bits = near[BIN_BITS + word]!;
+      bits = this.#headers.near[BIN_BITS + word]!;
     }
     return (word << 5) + 31 - Math.clz32(bits & -bits);
   }
@@ -192,7 +183,7 @@ export class PageHeap {
     for (let page = this.headOf(bin); page !== 0; page = this.nextInBin(page)) {
       this.#headers.checkKind(page, FREE);
       // A damaged list might be a ring.
-      if (this.#words.load(page, PREVIOUS) !== previous)
+      if (this.#headers.load(page, PREVIOUS) !== previous)
         this.#headers.refuse(page, 'it does not know the page before it in its list');
       previous = page;
       const granules = this.#headers.granulesOf(page);
@@ -206,8 +197,6 @@ export class PageHeap {
 
   /** Cuts a page that is in no list to its payload and gives it its state. */
   #take(page: number, payload: number, state: number): void {
-    const words = this.#words;
-    const journal = this.#journal;
     const whole = this.#headers.granulesOf(page);
     let granules = payload + 1;
     const rest = whole - granules;
@@ -218,27 +207,26 @@ export class PageHeap {
       this.#tellNext(page + granules, rest);
       this.#insert(page + granules);
     }
-    const episode = (words.near[LAST_EPISODE]! + 1) | 0;
-    journal.write(0, LAST_EPISODE, episode);
-    journal.write(0, USED_GRANULES, words.near[USED_GRANULES]! + granules);
-    journal.write(page, EPISODE, episode);
-    journal.write(page, GENERATION, 0);
-    journal.write(page, REFERENCES, 0);
-    journal.write(page, STATE, state);
+    const episode = (this.#headers.near[LAST_EPISODE]! + 1) | 0;
+    this.#headers.write(0, LAST_EPISODE, episode);
+    this.#headers.write(0, USED_GRANULES, this.#headers.near[USED_GRANULES]! + granules);
+    this.#headers.write(page, EPISODE, episode);
+    this.#headers.write(page, GENERATION, 0);
+    this.#headers.write(page, REFERENCES, 0);
+    this.#headers.write(page, STATE, state);
   }
 
   /** Writes the header of a free page where none was. What it overwrites is free memory: the check alone is undone. */
   #writeFresh(page: number, granules: number, previousGranules: number): void {
-    const words = this.#words;
-    words.store(page, STATE, FREE_STATE);
-    words.store(page, GRANULES, granules);
-    words.store(page, PREVIOUS_GRANULES, previousGranules);
-    this.#journal.write(page, CHECK, this.#headers.checkOf(page, granules));
+    this.#headers.store(page, STATE, FREE_STATE);
+    this.#headers.store(page, GRANULES, granules);
+    this.#headers.store(page, PREVIOUS_GRANULES, previousGranules);
+    this.#headers.write(page, CHECK, this.#headers.checkOf(page, granules));
   }
 
   #resize(page: number, granules: number): void {
-    this.#journal.write(page, GRANULES, granules);
-    this.#journal.write(page, CHECK, this.#headers.checkOf(page, granules));
+    this.#headers.write(page, GRANULES, granules);
+    this.#headers.write(page, CHECK, this.#headers.checkOf(page, granules));
   }
 
   /** Tells the page behind how large the one in front of it is. */
@@ -246,49 +234,44 @@ export class PageHeap {
     const next = page + granules;
     if (next >= this.#headers.end) return;
     this.#headers.check(next);
-    this.#journal.write(next, PREVIOUS_GRANULES, granules);
+    this.#headers.write(next, PREVIOUS_GRANULES, granules);
   }
 
   #insert(page: number): void {
-    const near = this.#words.near;
-    const journal = this.#journal;
     const bin = binOf(this.#headers.granulesOf(page) - 1);
-    const head = near[BIN_HEADS + bin]!;
-    journal.write(page, NEXT, head);
-    journal.write(page, PREVIOUS, 0);
+    const head = this.#headers.near[BIN_HEADS + bin]!;
+    this.#headers.write(page, NEXT, head);
+    this.#headers.write(page, PREVIOUS, 0);
     if (head !== 0) {
       this.#headers.checkKind(head, FREE);
-      journal.write(head, PREVIOUS, page);
+      this.#headers.write(head, PREVIOUS, page);
     } else {
       const word = BIN_BITS + (bin >>> 5);
-      journal.write(0, word, near[word]! | (1 << (bin & 31)));
+      this.#headers.write(0, word, this.#headers.near[word]! | (1 << (bin & 31)));
     }
-    journal.write(0, BIN_HEADS + bin, page);
+    this.#headers.write(0, BIN_HEADS + bin, page);
   }
 
   #remove(page: number): void {
-    const words = this.#words;
-    const near = words.near;
-    const journal = this.#journal;
     const headers = this.#headers;
     const bin = binOf(headers.granulesOf(page) - 1);
-    const next = words.load(page, NEXT);
-    const previous = words.load(page, PREVIOUS);
+    const next = headers.load(page, NEXT);
+    const previous = headers.load(page, PREVIOUS);
     if (next !== 0) {
       headers.checkKind(next, FREE);
-      if (words.load(next, PREVIOUS) !== page) headers.refuse(next, 'it does not know the page before it in its list');
-      journal.write(next, PREVIOUS, previous);
+      if (headers.load(next, PREVIOUS) !== page) headers.refuse(next, 'it does not know the page before it in its list');
+      headers.write(next, PREVIOUS, previous);
     }
     if (previous !== 0) {
       headers.checkKind(previous, FREE);
-      if (words.load(previous, NEXT) !== page) headers.refuse(previous, 'it does not know the page behind it in its list');
-      journal.write(previous, NEXT, next);
+      if (headers.load(previous, NEXT) !== page) headers.refuse(previous, 'it does not know the page behind it in its list');
+      headers.write(previous, NEXT, next);
       return;
     }
-    if (near[BIN_HEADS + bin] !== page) headers.refuse(page, 'it is in no list');
-    journal.write(0, BIN_HEADS + bin, next);
+    if (headers.near[BIN_HEADS + bin] !== page) headers.refuse(page, 'it is in no list');
+    headers.write(0, BIN_HEADS + bin, next);
     if (next !== 0) return;
     const word = BIN_BITS + (bin >>> 5);
-    journal.write(0, word, near[word]! & ~(1 << (bin & 31)));
+    headers.write(0, word, headers.near[word]! & ~(1 << (bin & 31)));
   }
 }

@@ -15,6 +15,7 @@ import {
   STATE,
 } from './layout.js';
 import type { PageRegion } from './page-region.js';
+import { dropReference } from './region-references.js';
 
 const NOBODY = -1;
 
@@ -45,14 +46,14 @@ export class PageReclaimer {
    * @throws ERR_MEM_LOCK_TIMEOUT when another thread is stopped in the middle of a free; done again later, it goes on
    */
   retire(slot: number, freeHeld: boolean): number {
-    const { participants, cache, words } = this.#pages;
+    const { participants, cache, headers } = this.#pages;
     const holder = participants.close(slot);
     const record = participants.recordOf(slot);
     let bytes = freeHeld ? this.#dropReferences(holder) : 0;
     do {
-      Atomics.exchange(words.near, record + REMOTE_HEAD, 0);
+      Atomics.exchange(headers.near, record + REMOTE_HEAD, 0);
       bytes += this.#takePages(holder, freeHeld);
-    } while (this.#isPushedTo(holder) || Atomics.load(words.near, record + REMOTE_HEAD) !== 0);
+    } while (this.#isPushedTo(holder) || Atomics.load(headers.near, record + REMOTE_HEAD) !== 0);
     cache.forget(record);
     return bytes;
   }
@@ -62,57 +63,52 @@ export class PageReclaimer {
    * the lists of remote pages, and pages that a thread was moving when it died.
    */
   sweep(): void {
-    const { participants, headers, words } = this.#pages;
-    const dead = this.#deadSlots();
+    const { participants, headers } = this.#pages;
+    const dead = new Set(participants.taken().filter((slot) => !participants.isSlotAlive(slot)));
     // Of a live owner, a remote page is lost if it is seen twice in the same episode, while no thread is about to push it
     // and the owner's list, and what it was just draining, did not have it in between.
     const suspects: { readonly page: number; readonly state: number; readonly episode: number }[] = [];
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
-      const state = words.load(page, STATE);
+      const state = headers.load(page, STATE);
       const kind = state >>> KIND_SHIFT;
       if (kind !== CACHED && kind !== REMOTE) continue;
       const holder = state & HOLDER_MASK;
       const isGone = !participants.isCurrent(holder) || dead.has(participants.slotOf(holder));
       if (isGone && this.#announcerOf(page) === NOBODY) page = this.#free(page);
-      else if (kind === REMOTE) suspects.push({ page, state, episode: words.load(page, EPISODE) });
+      else if (kind === REMOTE) suspects.push({ page, state, episode: headers.load(page, EPISODE) });
     }
-    const announced = this.#announcedBesides(dead);
-    for (let slot = 0; slot < participants.used; slot++) {
-      if (participants.isTaken(slot) && !dead.has(slot)) this.#emptyRemote(slot);
-    }
+    const announced = new Set(this.#announced().flatMap(({ slot, page }) => (dead.has(slot) ? [] : page)));
+    for (const slot of participants.taken()) if (!dead.has(slot)) this.#emptyRemote(slot);
     for (const { page, state, episode } of suspects) {
       if (announced.has(page) || !headers.isPage(page)) continue;
-      if (words.load(page, STATE) === state && words.load(page, EPISODE) === episode) this.#free(page);
+      if (headers.load(page, STATE) === state && headers.load(page, EPISODE) === episode) this.#free(page);
     }
   }
 
   /** Tells whether {@link sweep} may find something. Cost: a file read for each other thread. */
   canSweep(): boolean {
-    const { participants, words } = this.#pages;
-    for (let slot = 0; slot < participants.used; slot++) {
-      if (!participants.isTaken(slot)) continue;
-      if (words.near[participants.recordOf(slot) + REMOTE_HEAD] !== 0 || !participants.isSlotAlive(slot)) return true;
-    }
-    return false;
+    const { participants, headers } = this.#pages;
+    const hasRemote = (slot: number) => headers.near[participants.recordOf(slot) + REMOTE_HEAD] !== 0;
+    return participants.taken().some((slot) => hasRemote(slot) || !participants.isSlotAlive(slot));
   }
 
   /** Frees every page of a closed holder; with `freeHeld` also its blocks. @returns the bytes of those */
   #takePages(holder: number, freeHeld: boolean): number {
-    const { headers, words } = this.#pages;
+    const { headers } = this.#pages;
     let bytes = 0;
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
-      let state = words.load(page, STATE);
+      let state = headers.load(page, STATE);
       if ((state & HOLDER_MASK) !== holder) continue;
       const isHeld = state >>> KIND_SHIFT === LIVE;
-      if (isHeld && !(freeHeld && words.load(page, REFERENCES) === 0)) continue;
+      if (isHeld && !(freeHeld && headers.load(page, REFERENCES) === 0)) continue;
       this.#waitForFree(page);
       if (isHeld) {
         // Another thread may have freed it meanwhile; it is a remote page of the holder then.
         const remote = (REMOTE << KIND_SHIFT) | holder;
-        if (words.replace(page, STATE, state, remote)) bytes += headers.payloadBytesOf(page);
-        state = words.load(page, STATE);
+        if (headers.replace(page, STATE, state, remote)) bytes += headers.payloadBytesOf(page);
+        state = headers.load(page, STATE);
       }
       const kind = state >>> KIND_SHIFT;
       if ((state & HOLDER_MASK) === holder && (kind === CACHED || kind === REMOTE)) page = this.#free(page);
@@ -122,80 +118,66 @@ export class PageReclaimer {
 
   /** Drops every reference that the holder counts. @returns the bytes of the blocks whose last one it was */
   #dropReferences(holder: number): number {
-    const { headers, words, references, journal } = this.#pages;
+    const { headers } = this.#pages;
     const own: number[] = [];
-    for (const page of headers) if (words.load(page, STATE) === ((REFERENCE << KIND_SHIFT) | holder)) own.push(page);
+    for (const page of headers) if (headers.load(page, STATE) === ((REFERENCE << KIND_SHIFT) | holder)) own.push(page);
     let bytes = 0;
     for (const page of own) {
-      bytes += references.drop(page, holder);
-      journal.commit();
+      bytes += dropReference(this.#pages, page, holder);
+      headers.commit();
     }
     return bytes;
   }
 
   /** Takes a live thread's list of remote pages and waits until it has moved those that it is draining. */
   #emptyRemote(slot: number): void {
-    const { participants, cache, words } = this.#pages;
+    const { participants, cache, headers } = this.#pages;
     const record = participants.recordOf(slot);
     for (const page of cache.stealRemote(record)) this.#free(page);
     const start = performance.now();
-    while (Atomics.load(words.near, record + DRAINING) !== 0 && participants.isSlotAlive(slot)) this.#pause(start, slot);
+    while (Atomics.load(headers.near, record + DRAINING) !== 0 && participants.isSlotAlive(slot)) this.#pause(start, slot);
   }
 
   #free(page: number): number {
     const merged = this.#pages.heap.free(page);
-    this.#pages.journal.commit();
+    this.#pages.headers.commit();
     return merged;
   }
 
   /** Waits for the live threads that are about to push a page to the closed holder's list. @returns whether there were any */
   #isPushedTo(holder: number): boolean {
-    const { participants, headers, words } = this.#pages;
-    let found = false;
-    for (let slot = 0; slot < participants.used; slot++) {
-      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
-      if (page === 0 || !headers.isPage(page) || headers.holderOf(page) !== holder || !participants.isSlotAlive(slot)) continue;
-      found = true;
-      this.#waitForFree(page);
-    }
-    return found;
+    const { participants, headers } = this.#pages;
+    const pushed = this.#announced().filter(
+      ({ slot, page }) => headers.isPage(page) && headers.holderOf(page) === holder && participants.isSlotAlive(slot),
+    );
+    for (const { page } of pushed) this.#waitForFree(page);
+    return pushed.length > 0;
   }
 
   /** Waits until no live thread is about to push the page. */
   #waitForFree(page: number): void {
-    let slot = this.#announcerOf(page);
-    if (slot === NOBODY) return;
     const start = performance.now();
-    for (; slot !== NOBODY; slot = this.#announcerOf(page)) this.#pause(start, slot);
+    for (let slot = this.#announcerOf(page); slot !== NOBODY; slot = this.#announcerOf(page)) this.#pause(start, slot);
   }
 
-  /** The slot of a live thread that has announced the page, or NOBODY. */
+  /** The slot of a live thread that has announced the page, or NOBODY. Makes no object: it is asked for every page. */
   #announcerOf(page: number): number {
-    const { participants, words } = this.#pages;
+    const { participants } = this.#pages;
     for (let slot = 0; slot < participants.used; slot++) {
-      if (Atomics.load(words.near, participants.recordOf(slot) + FREEING) === page && participants.isSlotAlive(slot)) return slot;
+      if (this.#freeing(slot) === page && participants.isSlotAlive(slot)) return slot;
     }
     return NOBODY;
   }
 
-  /** The pages that threads are freeing to another's list, but for those of `dead` slots: a dead thread's stays for ever. */
-  #announcedBesides(dead: ReadonlySet<number>): ReadonlySet<number> {
-    const { participants, words } = this.#pages;
-    const pages = new Set<number>();
-    for (let slot = 0; slot < participants.used; slot++) {
-      const page = Atomics.load(words.near, participants.recordOf(slot) + FREEING);
-      if (page !== 0 && !dead.has(slot)) pages.add(page);
-    }
-    return pages;
+  /** The pages that threads are freeing to another's list. A dead thread's stays there for ever. */
+  #announced(): { readonly slot: number; readonly page: number }[] {
+    const slots = Array.from({ length: this.#pages.participants.used }, (_, slot) => ({ slot, page: this.#freeing(slot) }));
+    return slots.filter(({ page }) => page !== 0);
   }
 
-  #deadSlots(): ReadonlySet<number> {
-    const { participants } = this.#pages;
-    const dead = new Set<number>();
-    for (let slot = 0; slot < participants.used; slot++) {
-      if (participants.isTaken(slot) && !participants.isSlotAlive(slot)) dead.add(slot);
-    }
-    return dead;
+  #freeing(slot: number): number {
+    const { participants, headers } = this.#pages;
+    return Atomics.load(headers.near, participants.recordOf(slot) + FREEING);
   }
 
   /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */

@@ -1,24 +1,16 @@
 import { MemoryError } from '../../core/errors.js';
+import type { PageAllocatorOptions } from '../allocators/page-allocator.js';
 import type { SharedRegion } from '../shared-region.js';
 import { attachRegion } from './format.js';
-import { Journal } from './journal.js';
 import { CACHED, GRANULE_BYTES, KIND_SHIFT, LIVE, USED_GRANULES } from './layout.js';
 import { PageCache } from './page-cache.js';
 import { PageHeaders } from './page-headers.js';
 import { PageHeap } from './page-heap.js';
 import { PageReclaimer } from './page-reclaimer.js';
-import { PageReferences } from './page-references.js';
-import { Participants } from './participants.js';
+import { Participants, systemWatch } from './participants.js';
 import { RegionLock } from './region-lock.js';
-import { RegionWords } from './region-words.js';
-import type { ThreadWatch } from './thread-watch.js';
 
-/** How a region of pages is opened. */
-export interface PageRegionOptions {
-  readonly typeCode: number;
-  readonly timeoutMs: number;
-  readonly watch: ThreadWatch;
-}
+const LOCK_TIMEOUT_MS = 1000;
 
 /**
  * A region of pages as one thread sees it: all its parts, and the operations that take the lock, do one thing to the pages,
@@ -26,31 +18,26 @@ export interface PageRegionOptions {
  */
 export class PageRegion {
   readonly region: SharedRegion;
-  readonly words: RegionWords;
   readonly headers: PageHeaders;
   readonly participants: Participants;
-  readonly journal: Journal;
   readonly heap: PageHeap;
   readonly cache: PageCache;
-  readonly references: PageReferences;
-  readonly reclaimer: PageReclaimer;
-  readonly lock: RegionLock;
+  readonly #reclaimer: PageReclaimer;
+  readonly #lock: RegionLock;
   readonly #timeoutMs: number;
 
   /** @throws ERR_MEM_REGION_DAMAGED unless the region was formatted for that type */
-  constructor(region: SharedRegion, options: PageRegionOptions) {
-    attachRegion(region, options.typeCode);
+  constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
+    attachRegion(region, typeCode);
+    const { lockTimeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() } = options;
     this.region = region;
-    this.#timeoutMs = options.timeoutMs;
-    this.words = new RegionWords(region);
-    this.headers = new PageHeaders(this.words);
-    this.participants = new Participants(this.words, options.watch);
-    this.journal = new Journal(this.words);
-    this.heap = new PageHeap(this.words, this.headers, this.journal);
-    this.cache = new PageCache(this.words, this.headers, this.participants);
-    this.references = new PageReferences(this.words, this.headers, this.heap, this.journal);
-    this.lock = new RegionLock(this.words, this.participants, this.journal);
-    this.reclaimer = new PageReclaimer(this, options.timeoutMs);
+    this.#timeoutMs = lockTimeoutMs;
+    this.headers = new PageHeaders(region);
+    this.participants = new Participants(this.headers, watch);
+    this.heap = new PageHeap(this.headers);
+    this.cache = new PageCache(this.headers, this.participants);
+    this.#lock = new RegionLock(this.headers, this.participants);
+    this.#reclaimer = new PageReclaimer(this, lockTimeoutMs);
   }
 
   get capacityBytes(): number {
@@ -58,7 +45,7 @@ export class PageRegion {
   }
 
   get usedBytes(): number {
-    return this.words.near[USED_GRANULES]! * GRANULE_BYTES;
+    return this.headers.near[USED_GRANULES]! * GRANULE_BYTES;
   }
 
   /** The index of a holder's record. */
@@ -68,13 +55,13 @@ export class PageRegion {
 
   /** Does `work` with the lock held, as one operation. @throws what it throws; nothing has changed then */
   locked<T>(holder: number, work: () => T): T {
-    this.lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder, this.#timeoutMs);
     return this.#finish(work);
   }
 
   /** As {@link locked}; the event loop runs on while another thread has the lock. */
   lockedAsync<T>(holder: number, work: () => T): Promise<T> {
-    return this.lock.acquireAsync(holder, this.#timeoutMs, () => this.#finish(work));
+    return this.#lock.acquireAsync(holder, this.#timeoutMs, () => this.#finish(work));
   }
 
   /**
@@ -84,16 +71,16 @@ export class PageRegion {
    * @returns 0 when there is none large enough
    */
   allocate(holder: number, payload: number, alignment: number): number {
-    this.lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder, this.#timeoutMs);
     try {
       const page = this.allocateHeld(holder, payload, alignment);
-      this.journal.commit();
+      this.headers.commit();
       return page;
     } catch (error) {
-      this.journal.rollback();
+      this.headers.rollback();
       throw error;
     } finally {
-      this.lock.release();
+      this.#lock.release();
     }
   }
 
@@ -106,15 +93,15 @@ export class PageRegion {
 
   /** Frees the block at `offset` to the heap, whoever holds it. @throws as {@link PageHeaders.blockAt} */
   free(holder: number, offset: number): void {
-    this.lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder, this.#timeoutMs);
     try {
       this.heap.free(this.headers.blockAt(offset));
-      this.journal.commit();
+      this.headers.commit();
     } catch (error) {
-      this.journal.rollback();
+      this.headers.rollback();
       throw error;
     } finally {
-      this.lock.release();
+      this.#lock.release();
     }
   }
 
@@ -127,10 +114,10 @@ export class PageRegion {
     const record = this.recordOf(holder);
     return this.locked(holder, () => {
       const page = this.allocateHeld(holder, payload, 1);
-      this.journal.commit();
+      this.headers.commit();
       for (let n = 0; n < extra && page !== 0; n++) {
         const more = this.heap.allocate(payload, (CACHED << KIND_SHIFT) | holder);
-        this.journal.commit();
+        this.headers.commit();
         if (more === 0) break;
         this.cache.put(record, more);
       }
@@ -145,34 +132,29 @@ export class PageRegion {
     this.locked(holder, () => {
       while (this.cache.cachedGranules(record) > keepGranules) {
         this.heap.free(this.cache.takeLargest(record));
-        this.journal.commit();
+        this.headers.commit();
       }
     });
   }
 
   /** Gives back what nobody can use any more. @returns whether there may have been anything */
   sweep(holder: number): boolean {
-    if (!this.reclaimer.canSweep()) return false;
-    this.locked(holder, () => this.reclaimer.sweep());
+    if (!this.#reclaimer.canSweep()) return false;
+    this.locked(holder, () => this.#reclaimer.sweep());
     return true;
   }
 
   /** Takes a slot for this thread; where there is none left, those of threads that have ended are emptied first. @throws ERR_MEM_OUT_OF_MEMORY */
   enter(): number {
-    const { participants } = this;
-    let holder = participants.enter();
-    if (holder === 0) {
-      this.#retireDead();
-      holder = participants.enter();
-    }
-    if (holder !== 0) return holder;
-    throw this.outOfMemory(0, `${participants.count - 1} threads in the region`);
+    const holder = this.participants.enter() || this.#enterForEnded();
+    if (holder === 0) throw this.outOfMemory(0, `${this.participants.count - 1} threads in the region`);
+    return holder;
   }
 
   /** Ends a slot of this thread: its cache goes back to the heap. */
   leave(holder: number): void {
     const slot = this.participants.slotOf(holder);
-    this.locked(holder, () => this.reclaimer.retire(slot, false));
+    this.locked(holder, () => this.#reclaimer.retire(slot, false));
     // It names the owner of the lock until here.
     this.participants.leave(slot);
   }
@@ -181,16 +163,16 @@ export class PageRegion {
   reclaim(holder: number, pid: number): number {
     const { participants } = this;
     return this.locked(holder, () => {
-      const slots = this.#slots().filter((slot) => participants.pidOf(slot) === pid);
+      const slots = participants.taken().filter((slot) => participants.pidOf(slot) === pid);
       const ended = slots.filter((slot) => !participants.isSlotAlive(slot));
       // Of this process, threads that have ended can be reclaimed while others run.
       if (ended.length < slots.length && pid !== participants.watch.pid) throw new MemoryError('ERR_MEM_OWNER_ALIVE', { pid });
       let bytes = 0;
       for (const slot of ended) {
-        bytes += this.reclaimer.retire(slot, true);
+        bytes += this.#reclaimer.retire(slot, true);
         participants.leave(slot);
       }
-      this.reclaimer.sweep();
+      this.#reclaimer.sweep();
       return bytes;
     });
   }
@@ -206,37 +188,34 @@ export class PageRegion {
     });
   }
 
-  #slots(): number[] {
-    return Array.from({ length: this.participants.used }, (_, slot) => slot).filter((slot) => this.participants.isTaken(slot));
-  }
-
   #finish<T>(work: () => T): T {
     try {
       const result = work();
-      this.journal.commit();
+      this.headers.commit();
       return result;
     } catch (error) {
-      this.journal.rollback();
+      this.headers.rollback();
       throw error;
     } finally {
-      this.lock.release();
+      this.#lock.release();
     }
   }
 
-  /** Empties the slots of ended threads. Blocks that they held stay, and are nobody's. */
-  #retireDead(): void {
+  /** Empties the slots of ended threads and takes one. Blocks that they held stay, and are nobody's. @returns 0 when there is none */
+  #enterForEnded(): number {
     const { participants } = this;
     const rescue = participants.enterRescue();
-    if (rescue === 0) return;
+    if (rescue === 0) return participants.enter();
     try {
       this.locked(rescue, () => {
-        for (const slot of this.#slots().filter((taken) => !participants.isSlotAlive(taken))) {
-          this.reclaimer.retire(slot, false);
+        for (const slot of participants.taken().filter((taken) => !participants.isSlotAlive(taken))) {
+          this.#reclaimer.retire(slot, false);
           participants.leave(slot);
         }
       });
     } finally {
       participants.leave(participants.slotOf(rescue));
     }
+    return participants.enter();
   }
 }

@@ -1,4 +1,5 @@
-import { MemoryError } from '../../core/errors.js';
+import { isProcessAlive, type ProcessIdentity, threadIdentity } from '../../../adapters/os/process-identity.js';
+import { badArgument } from '../../core/errors.js';
 import {
   CLOSING,
   FREEING,
@@ -15,13 +16,24 @@ import {
   THREAD_START_HIGH,
 } from './layout.js';
 import type { RegionWords } from './region-words.js';
-import type { ThreadWatch } from './thread-watch.js';
 
 const SLOT_BITS = 10;
 const SLOT_MASK = 2 ** SLOT_BITS - 1;
 const GENERATION_MASK = 2 ** 18 - 1;
 const WORD = 2 ** 32;
 const NOBODY = 0n;
+
+/** Who this thread is, and who else still runs. */
+export interface ThreadWatch {
+  readonly self: ProcessIdentity;
+  readonly pid: number;
+  isAlive(id: number, startTime: number): boolean;
+}
+
+/** Asks the system. */
+export function systemWatch(): ThreadWatch {
+  return { self: threadIdentity(), pid: process.pid, isAlive: isProcessAlive };
+}
 
 /** No more fit into a holder. */
 export const MAX_PARTICIPANTS = SLOT_MASK;
@@ -41,10 +53,9 @@ export class Participants {
   readonly #identities: BigInt64Array;
 
   constructor(words: RegionWords, watch: ThreadWatch) {
-    const near = words.near;
-    this.#near = near;
-    this.#identities = new BigInt64Array(near.buffer, near.byteOffset, Math.floor(near.length / 2));
-    this.count = near[PARTICIPANTS]!;
+    this.#near = words.near;
+    this.#identities = new BigInt64Array(words.near.buffer, words.near.byteOffset, Math.floor(words.near.length / 2));
+    this.count = words.near[PARTICIPANTS]!;
     this.watch = watch;
   }
 
@@ -60,34 +71,30 @@ export class Participants {
 
   /** The holder that a slot's present generation is; it may have no thread. */
   holderOf(slot: number): number {
-    return ((this.#near[this.recordOf(slot) + RECORD_GENERATION]! & GENERATION_MASK) << SLOT_BITS) | (slot + 1);
+    return ((this.#word(slot, RECORD_GENERATION) & GENERATION_MASK) << SLOT_BITS) | (slot + 1);
   }
 
   /** Takes an empty slot for this thread. @returns its holder, or 0 when there is none */
   enter(): number {
-    for (let slot = 0; slot < this.#rescueSlot; slot++) {
+    for (let slot = 0; slot < this.count - 1; slot++) {
       if (!this.isTaken(slot) && this.#claim(slot, NOBODY)) return this.holderOf(slot);
     }
     return 0;
   }
 
   /**
-   * Takes the slot that is kept for a thread which finds no other and gives those of ended threads back. It holds the lock,
+   * Takes the last slot, which is kept for a thread that finds no other and gives those of ended threads back. It holds the lock,
    * and never a page.
    *
    * @returns its holder, or 0 when another thread has it
    */
   enterRescue(): number {
-    const slot = this.#rescueSlot;
+    const slot = this.count - 1;
     const found = Atomics.load(this.#identities, this.recordOf(slot) / 2);
     if ((found !== NOBODY && this.isSlotAlive(slot)) || !this.#claim(slot, found)) return 0;
     // The one who had it may have died with the lock: its holder must not be ours.
     Atomics.add(this.#near, this.recordOf(slot) + RECORD_GENERATION, 1);
     return this.holderOf(slot);
-  }
-
-  get #rescueSlot(): number {
-    return this.count - 1;
   }
 
   #claim(slot: number, from: bigint): boolean {
@@ -129,47 +136,41 @@ export class Participants {
   }
 
   isTaken(slot: number): boolean {
-    return this.#near[this.recordOf(slot) + THREAD_ID] !== 0;
+    return this.#word(slot, THREAD_ID) !== 0;
+  }
+
+  /** The slots that are taken. */
+  taken(): number[] {
+    return Array.from({ length: this.used }, (_, slot) => slot).filter((slot) => this.isTaken(slot));
   }
 
   /** Tells whether a holder is that of a slot which is taken. */
   isCurrent(holder: number): boolean {
     const slot = this.slotOf(holder);
     if (slot < 0 || slot >= this.count) return false;
-    const record = this.recordOf(slot);
-    const generation = Atomics.load(this.#near, record + RECORD_GENERATION) & GENERATION_MASK;
-    return generation === holder >>> SLOT_BITS && this.#near[record + THREAD_ID] !== 0;
+    const generation = Atomics.load(this.#near, this.recordOf(slot) + RECORD_GENERATION) & GENERATION_MASK;
+    return generation === holder >>> SLOT_BITS && this.isTaken(slot);
   }
 
   /** Tells whether the thread of a holder still runs, be it while its slot is closing. Cost: a file read for another thread's. */
   isAlive(holder: number): boolean {
     const slot = this.slotOf(holder);
-    if (!this.isCurrent(holder)) {
-      if (slot < 0 || slot >= this.count || this.#near[this.recordOf(slot) + CLOSING] !== holder) return false;
-    }
-    return this.isSlotAlive(slot);
+    const isClosing = slot >= 0 && slot < this.count && this.#word(slot, CLOSING) === holder;
+    return (this.isCurrent(holder) || isClosing) && this.isSlotAlive(slot);
   }
 
   /** Tells whether the thread that has taken a slot still runs. Cost: a file read for another thread's. */
   isSlotAlive(slot: number): boolean {
-    const record = this.recordOf(slot);
-    const id = this.#near[record + THREAD_ID]! >>> 0;
+    const id = this.#word(slot, THREAD_ID) >>> 0;
     if (id === 0) return false;
-    const start = (this.#near[record + THREAD_START]! >>> 0) + this.#near[record + THREAD_START_HIGH]! * WORD;
+    const start = (this.#word(slot, THREAD_START) >>> 0) + this.#word(slot, THREAD_START_HIGH) * WORD;
     const { self } = this.watch;
     return (id === self.id && start === self.startTime) || this.watch.isAlive(id, start);
   }
 
-  /** Tells whether this thread has taken the slot. */
-  isOwn(slot: number): boolean {
-    const record = this.recordOf(slot);
-    return this.#near[record + THREAD_ID]! >>> 0 === this.watch.self.id && this.#near[record + PROCESS_ID] === this.watch.pid;
-  }
-
   /** The process of a slot's thread; the thread itself where it has not said yet; 0 for an empty slot. */
   pidOf(slot: number): number {
-    const record = this.recordOf(slot);
-    return this.#near[record + PROCESS_ID]! || this.#near[record + THREAD_ID]!;
+    return this.#word(slot, PROCESS_ID) || this.#word(slot, THREAD_ID);
   }
 
   /** The process of a holder for a message; 0 when nobody knows it any more. */
@@ -180,11 +181,13 @@ export class Participants {
   /** The slot that `tid` names and this thread has taken. @throws ERR_MEM_INVALID_ARGUMENT for any other number */
   checkOwn(tid: number): number {
     const slot = this.slotOf(tid);
-    if (Number.isInteger(tid) && tid > 0 && this.isCurrent(tid) && this.isOwn(slot)) return slot;
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: 'the context’s thread id',
-      value: String(tid),
-      expected: 'one that createTls gave to this thread',
-    });
+    const { self, pid } = this.watch;
+    const isKnown = Number.isInteger(tid) && tid > 0 && this.isCurrent(tid);
+    if (isKnown && this.#word(slot, THREAD_ID) >>> 0 === self.id && this.#word(slot, PROCESS_ID) === pid) return slot;
+    throw badArgument('the context’s thread id', tid, 'one that createTls gave to this thread');
+  }
+
+  #word(slot: number, field: number): number {
+    return this.#near[this.recordOf(slot) + field]!;
   }
 }

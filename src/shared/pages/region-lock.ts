@@ -1,6 +1,5 @@
 import { futexWait, futexWaitAsync, futexWake } from '../../../adapters/os/futex.js';
 import { MemoryError } from '../../core/errors.js';
-import type { Journal } from './journal.js';
 import { HOLDER_MASK, LOCK } from './layout.js';
 import type { Participants } from './participants.js';
 import type { RegionWords } from './region-words.js';
@@ -19,16 +18,16 @@ const LONGEST_SLEEP_MS = 20;
  * that the region is sound whenever the lock is held.
  */
 export class RegionLock {
+  readonly #words: RegionWords;
   readonly #near: Int32Array;
   readonly #address: number;
   readonly #participants: Participants;
-  readonly #journal: Journal;
 
-  constructor(words: RegionWords, participants: Participants, journal: Journal) {
+  constructor(words: RegionWords, participants: Participants) {
+    this.#words = words;
     this.#near = words.near;
     this.#address = words.region.base + LOCK * 4;
     this.#participants = participants;
-    this.#journal = journal;
   }
 
   /**
@@ -39,7 +38,7 @@ export class RegionLock {
    */
   acquire(holder: number, timeoutMs: number): void {
     if (Atomics.compareExchange(this.#near, LOCK, 0, holder) !== 0) this.#wait(holder, timeoutMs);
-    if (this.#journal.pending) this.#repair();
+    if (this.#words.pending) this.#repair();
   }
 
   /**
@@ -56,7 +55,7 @@ export class RegionLock {
       const leftMs = this.#timeLeft(start, timeoutMs, word);
       await futexWaitAsync(this.#address, word, Math.min(sleepMs, leftMs));
     }
-    if (this.#journal.pending) this.#repair();
+    if (this.#words.pending) this.#repair();
     return work();
   }
 
@@ -105,7 +104,7 @@ export class RegionLock {
 
   #repair(): void {
     try {
-      this.#journal.rollback();
+      this.#words.rollback();
     } catch (error) {
       this.release();
       throw error;

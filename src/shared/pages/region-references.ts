@@ -1,13 +1,26 @@
 import { MemoryError } from '../../core/errors.js';
 import type { OffsetPointer } from '../offset-pointer.js';
-import { GRANULE_BYTES, REFERENCES } from './layout.js';
+import {
+  GENERATION,
+  GRANULE_BYTES,
+  KIND_SHIFT,
+  LAST_GENERATION,
+  LIVE,
+  REFERENCE,
+  REFERENCES,
+  STATE,
+  TARGET,
+  TARGET_GENERATION,
+} from './layout.js';
 import type { PageRegion } from './page-region.js';
+
+const PAYLOAD_GRANULES = 2;
 
 /** A reference that a thread counts on a block. */
 export interface CountedReference {
-  /** The reference's own place. */
+  /** The reference's own offset. */
   readonly reference: OffsetPointer;
-  /** Tells this sharing of a block from the next one at the same place. */
+  /** Tells this sharing of a block from the next one at the same offset. */
   readonly generation: number;
 }
 
@@ -19,7 +32,12 @@ export interface ReferenceHost {
   makeRoom(holder: number): boolean;
 }
 
-/** Counts references of this thread on blocks that several threads use; the last one frees the block. */
+/**
+ * Counts references of this thread on blocks that several threads use; the last one frees the block.
+ *
+ * Each reference is a page of its own, held by the thread that counts it, so that those of a thread that died can be found
+ * and dropped. `references(page) == count(reference pages that name it)`. Every method is one operation of the journal.
+ */
 export class RegionReferences {
   readonly #pages: PageRegion;
   readonly #host: ReferenceHost;
@@ -60,12 +78,14 @@ export class RegionReferences {
    * @throws ERR_MEM_STALE_TOKEN when it was dropped, or was taken already
    */
   adopt(offset: OffsetPointer, counted: CountedReference, from: number): CountedReference {
-    const pages = this.#pages;
-    const holder = this.#host.enter();
-    return pages.locked(holder, () => {
+    const { headers } = this.#pages;
+    const { holder } = this;
+    return this.#pages.locked(holder, () => {
       const page = this.#sharedPage(offset, counted.generation);
-      const reference = pages.headers.pageAt(counted.reference);
-      if (!pages.references.adopt(reference, page, from, holder)) throw staleToken(offset, counted.generation);
+      const reference = headers.pageAt(counted.reference);
+      const isHandedOver = reference !== 0 && headers.load(reference, STATE) === ((REFERENCE << KIND_SHIFT) | from);
+      if (!isHandedOver || headers.load(reference, TARGET) !== page) throw staleToken(offset, counted.generation);
+      headers.write(reference, STATE, (REFERENCE << KIND_SHIFT) | holder);
       return counted;
     });
   }
@@ -78,36 +98,83 @@ export class RegionReferences {
    */
   drop(reference: OffsetPointer): boolean {
     const pages = this.#pages;
-    const holder = this.#host.enter();
-    return pages.locked(holder, () => pages.references.drop(pages.headers.pageAt(reference), holder) > 0);
+    const { holder } = this;
+    return pages.locked(holder, () => dropReference(pages, pages.headers.pageAt(reference), holder) > 0);
   }
 
   /** The references on a live block; 0 for anything else. */
   count(offset: OffsetPointer): number {
-    const page = this.#pages.headers.pageAt(offset);
-    return page === 0 ? 0 : this.#pages.words.load(page, REFERENCES);
+    const { headers } = this.#pages;
+    const page = headers.pageAt(offset);
+    return page === 0 ? 0 : headers.load(page, REFERENCES);
   }
 
   #add(find: () => number): CountedReference {
     const pages = this.#pages;
-    const holder = this.#host.enter();
+    const { headers } = pages;
+    const { holder } = this;
     const attempt = () =>
       pages.locked(holder, () => {
         const page = find();
-        const generation = pages.references.generationOf(page);
-        const reference = pages.references.add(page, generation, holder);
-        return reference === 0 ? undefined : { reference: pages.headers.offsetOf(reference) as OffsetPointer, generation };
+        const generation = this.#generationOf(page);
+        const reference = pages.heap.allocate(PAYLOAD_GRANULES, (REFERENCE << KIND_SHIFT) | holder);
+        if (reference === 0) return undefined;
+        headers.store(reference, TARGET, page);
+        headers.store(reference, TARGET_GENERATION, generation);
+        headers.write(page, REFERENCES, headers.load(page, REFERENCES) + 1);
+        return { reference: headers.offsetOf(reference) as OffsetPointer, generation };
       });
     const counted = attempt() ?? (this.#host.makeRoom(holder) ? attempt() : undefined);
     if (counted === undefined) throw pages.outOfMemory(2 * GRANULE_BYTES);
     return counted;
   }
 
+  /** The generation of a live page; a page that is shared for the first time gets one. Never 0. */
+  #generationOf(page: number): number {
+    const { headers } = this.#pages;
+    const known = headers.load(page, GENERATION);
+    if (known !== 0) return known;
+    const generation = (headers.near[LAST_GENERATION]! + 1) | 0 || 1;
+    headers.write(0, LAST_GENERATION, generation);
+    headers.write(page, GENERATION, generation);
+    return generation;
+  }
+
   #sharedPage(offset: OffsetPointer, generation: number): number {
     const page = this.#pages.headers.pageAt(offset);
-    if (page === 0 || !this.#pages.references.isShared(page, generation)) throw staleToken(offset, generation);
+    if (page === 0 || !isShared(this.#pages, page, generation)) throw staleToken(offset, generation);
     return page;
   }
+}
+
+/**
+ * Drops a reference, inside an operation; the page that it names goes back with its last one.
+ *
+ * @returns the bytes of that page's payload if it went back, else 0
+ * @throws ERR_MEM_DISPOSED for what is no reference of the holder
+ * @throws ERR_MEM_REGION_DAMAGED
+ */
+export function dropReference(pages: PageRegion, reference: number, holder: number): number {
+  const { headers, heap } = pages;
+  if (!headers.isPage(reference) || headers.load(reference, STATE) !== ((REFERENCE << KIND_SHIFT) | holder)) {
+    throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared reference' });
+  }
+  const page = headers.load(reference, TARGET);
+  const generation = headers.load(reference, TARGET_GENERATION);
+  heap.free(reference);
+  if (!headers.isPage(page) || !isShared(pages, page, generation)) headers.refuse(reference, 'a reference names no shared page');
+  const count = headers.load(page, REFERENCES);
+  if (count < 1) headers.refuse(page, `it counts ${count} references, and there is one`);
+  headers.write(page, REFERENCES, count - 1);
+  if (count > 1) return 0;
+  const bytes = headers.payloadBytesOf(page);
+  heap.free(page);
+  return bytes;
+}
+
+/** Tells whether a page is live, and shared under that generation. */
+function isShared({ headers }: PageRegion, page: number, generation: number): boolean {
+  return headers.kindOf(page) === LIVE && generation !== 0 && headers.load(page, GENERATION) === generation;
 }
 
 function staleToken(offset: number, generation: number): MemoryError {

@@ -1,19 +1,17 @@
 import { isMainThread } from 'node:worker_threads';
 import { threadIdentity } from '../../../adapters/os/process-identity.js';
 import { yieldThread } from '../../../adapters/os/scheduling.js';
-import { checkUs, type ThreadLocalKey, ThreadModel } from './thread-model.js';
+import { badArgument } from '../../core/errors.js';
+import { ThreadModel } from './thread-model.js';
 
 // No timer of Node is longer.
 const MAX_SLEEP_US = (2 ** 31 - 1) * 1000;
 const US_PER_MS = 1000;
 
 const idle = new Int32Array(new SharedArrayBuffer(4));
-let lastKey = 0;
 
 /** The threads that run JavaScript. Each has values of its own, because each has its own objects. */
 export abstract class HostThreadModel extends ThreadModel {
-  readonly #values = new Map<string, unknown>();
-
   override getTid(): number {
     return threadIdentity().id;
   }
@@ -22,18 +20,10 @@ export abstract class HostThreadModel extends ThreadModel {
     yieldThread();
   }
 
-  override createTls<T>(value: T): ThreadLocalKey<T> {
-    const key = newThreadLocalKey<T>();
-    this.setTls(key, value);
-    return key;
-  }
-
-  override getTls<T>(key: ThreadLocalKey<T>): T | undefined {
-    return this.#values.get(key.id) as T | undefined;
-  }
-
-  override setTls<T>(key: ThreadLocalKey<T>, value: T): void {
-    this.#values.set(key.id, value);
+  /** Blocks the thread. @param mostUs - the longest time @throws ERR_MEM_INVALID_ARGUMENT */
+  protected block(us: number, mostUs: number, otherwise = ''): void {
+    checkUs(us, mostUs, otherwise);
+    Atomics.wait(idle, 0, 0, us / US_PER_MS);
   }
 }
 
@@ -50,13 +40,12 @@ export class MainThreadModel extends HostThreadModel {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT above 100 ms, for which {@link sleepForUsAsync} is there */
   override sleepForUs(us: number): void {
-    checkUs(us, MainThreadModel.MAX_SLEEP_US, ' on the main thread: sleepForUsAsync lets the event loop run');
-    blockForUs(us);
+    this.block(us, MainThreadModel.MAX_SLEEP_US, ' on the main thread: sleepForUsAsync lets the event loop run');
   }
 
   /** Waits while the event loop runs; in whole milliseconds. @throws ERR_MEM_INVALID_ARGUMENT */
   async sleepForUsAsync(us: number): Promise<void> {
-    checkUs(us, MAX_SLEEP_US, '');
+    checkUs(us, MAX_SLEEP_US);
     await new Promise((resolve) => setTimeout(resolve, Math.ceil(us / US_PER_MS)));
   }
 }
@@ -71,17 +60,10 @@ export class WorkerThreadModel extends HostThreadModel {
   }
 
   override sleepForUs(us: number): void {
-    checkUs(us, MAX_SLEEP_US, '');
-    blockForUs(us);
+    this.block(us, MAX_SLEEP_US);
   }
 }
 
-/** Makes a key that no other thread makes. */
-export function newThreadLocalKey<T>(): ThreadLocalKey<T> {
-  lastKey++;
-  return { id: `${threadIdentity().id}.${lastKey}` };
-}
-
-function blockForUs(us: number): void {
-  Atomics.wait(idle, 0, 0, us / US_PER_MS);
+function checkUs(us: number, mostUs: number, otherwise = ''): void {
+  if (!(us >= 0 && us <= mostUs)) throw badArgument('us', us, `from 0 to ${mostUs}${otherwise}`);
 }

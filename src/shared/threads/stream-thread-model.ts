@@ -1,7 +1,6 @@
 import type { Device } from '../../core/device.js';
 import type { StreamOperations } from '../../core/device-interface.js';
 import { MemoryError } from '../../core/errors.js';
-import { newThreadLocalKey } from './host-thread-model.js';
 import { type ThreadLocalKey, ThreadModel } from './thread-model.js';
 
 // Above every number of a host thread.
@@ -18,7 +17,6 @@ export class StreamThreadModel extends ThreadModel {
   readonly name: string;
   readonly #host: ThreadModel;
   readonly #streams: StreamOperations;
-  readonly #values = new Map<string, unknown>();
   #current = 0;
 
   /**
@@ -49,11 +47,8 @@ export class StreamThreadModel extends ThreadModel {
   /** The host thread's number together with one for the stream. */
   override getTid(): number {
     const key = `${this.name}/${this.#current}`;
-    let number = numbers.get(key);
-    if (number === undefined) {
-      number = numbers.size + 1;
-      numbers.set(key, number);
-    }
+    const number = numbers.get(key) ?? numbers.size + 1;
+    numbers.set(key, number);
     return number * TIDS_OF_HOST + this.#host.getTid();
   }
 
@@ -73,21 +68,7 @@ export class StreamThreadModel extends ThreadModel {
     this.#host.sleepForUs(us);
   }
 
-  override createTls<T>(value: T): ThreadLocalKey<T> {
-    const key = newThreadLocalKey<T>();
-    this.setTls(key, value);
-    return key;
-  }
-
-  override getTls<T>(key: ThreadLocalKey<T>): T | undefined {
-    return this.#values.get(this.#place(key)) as T | undefined;
-  }
-
-  override setTls<T>(key: ThreadLocalKey<T>, value: T): void {
-    this.#values.set(this.#place(key), value);
-  }
-
-  #place(key: ThreadLocalKey<unknown>): string {
+  protected override placeOf(key: ThreadLocalKey<unknown>): string {
     return `${this.#current}/${key.id}`;
   }
 }

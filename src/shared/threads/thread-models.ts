@@ -1,5 +1,5 @@
 import type { Device } from '../../core/device.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument } from '../../core/errors.js';
 import { MainThreadModel, WorkerThreadModel } from './host-thread-model.js';
 import { StreamThreadModel } from './stream-thread-model.js';
 import type { ThreadModel } from './thread-model.js';
@@ -12,15 +12,9 @@ export interface ThreadModelFactory {
   create(): ThreadModel;
 }
 
-interface Entry {
-  readonly factory: ThreadModelFactory;
-  model?: ThreadModel;
-}
-
-const entries: Entry[] = [
-  { factory: { name: 'main', applies: () => MainThreadModel.applies(), create: () => new MainThreadModel() } },
-  { factory: { name: 'worker', applies: () => WorkerThreadModel.applies(), create: () => new WorkerThreadModel() } },
-];
+const entries = new Map<string, { readonly factory: ThreadModelFactory; model?: ThreadModel }>();
+registerThreadModel({ name: 'main', applies: MainThreadModel.applies, create: () => new MainThreadModel() });
+registerThreadModel({ name: 'worker', applies: WorkerThreadModel.applies, create: () => new WorkerThreadModel() });
 
 /**
  * Gives the thread model of that name; without one, that of the calling thread: the last registered one that applies.
@@ -28,7 +22,7 @@ const entries: Entry[] = [
  * @throws ERR_MEM_INVALID_ARGUMENT for a name that is not registered
  */
 export function threadModel(name?: string): ThreadModel {
-  const entry = entries.findLast(({ factory }) => (name === undefined ? factory.applies() : factory.name === name));
+  const entry = name === undefined ? [...entries.values()].findLast(({ factory }) => factory.applies()) : entries.get(name);
   if (entry === undefined) throw badName(name ?? '', `one of ${threadModelNames().join(', ')}`);
   entry.model ??= entry.factory.create();
   return entry.model;
@@ -36,7 +30,7 @@ export function threadModel(name?: string): ThreadModel {
 
 /** The names that are registered in this thread. */
 export function threadModelNames(): string[] {
-  return entries.map(({ factory }) => factory.name);
+  return [...entries.keys()];
 }
 
 /**
@@ -46,12 +40,12 @@ export function threadModelNames(): string[] {
  * @throws ERR_MEM_INVALID_ARGUMENT when the name is taken
  */
 export function registerThreadModel(factory: ThreadModelFactory): () => void {
-  if (entries.some((entry) => entry.factory.name === factory.name)) throw badName(factory.name, 'a name that is not registered');
-  const entry: Entry = { factory };
-  entries.push(entry);
+  const { name } = factory;
+  if (entries.has(name)) throw badName(name, 'a name that is not registered');
+  const entry = { factory };
+  entries.set(name, entry);
   return () => {
-    const index = entries.indexOf(entry);
-    if (index >= 0) entries.splice(index, 1);
+    if (entries.get(name) === entry) entries.delete(name);
   };
 }
 
@@ -68,6 +62,6 @@ export function registerDeviceThreads(device: Device): { readonly model: StreamT
   return { model, unregister };
 }
 
-function badName(name: string, expected: string): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the thread model', value: JSON.stringify(name), expected });
+function badName(name: string, expected: string): Error {
+  return badArgument('the thread model', JSON.stringify(name), expected);
 }
