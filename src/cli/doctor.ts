@@ -17,7 +17,7 @@ import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-import { PosixShmBackend } from '../shared/backends/posix-shm-backend.js';
+import { PosixShmBackend } from '../shared/backends/named-backends.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
 

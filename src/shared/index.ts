@@ -3,35 +3,36 @@ export { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
 export { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './allocators/page-allocator.js';
 export { ScalablePageAllocator } from './allocators/scalable-page-allocator.js';
-export type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+export {
+  DEFAULT_MEM_CONTEXT,
+  type MemContext,
+  NULL_TID,
+  type SharedAllocator,
+  type SharedAllocatorOptions,
+} from './allocators/shared-allocator.js';
 export { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
-export type { AllocatorFacts } from './backends/allocator-record.js';
-export { AllocatorRecord } from './backends/allocator-record.js';
+export { type AllocatorFacts, AllocatorRecord } from './backends/allocator-record.js';
 export { ArrayBackend, type CallersMemory } from './backends/array-backend.js';
 export type { BackendAttachOptions, BackendOptions } from './backends/backend-factory.js';
-export type { BackendFacts, Liveness } from './backends/backend-header.js';
-export { BACKEND_TYPES, type BackendType } from './backends/backend-type.js';
-export { FileBackend } from './backends/file-backend.js';
-export { MallocBackend } from './backends/malloc-backend.js';
+export { BACKEND_TYPES, type BackendFacts, type BackendType, type Liveness } from './backends/backend-header.js';
 export { MemoryBackend } from './backends/memory-backend.js';
-export { PosixMmapBackend } from './backends/posix-mmap-backend.js';
-export { PosixShmBackend } from './backends/posix-shm-backend.js';
 export {
+  FileBackend,
   type HostRegistrar,
   type NewRegisteredSegment,
+  PosixShmBackend,
   RegisteredShmBackend,
   type RegisteredType,
-} from './backends/registered-shm-backend.js';
+  ShmSegmentBackend,
+} from './backends/named-backends.js';
+export { MallocBackend, PosixMmapBackend } from './backends/process-backends.js';
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-file.js';
-export { ShmSegmentBackend } from './backends/shm-segment-backend.js';
-export { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from './mem-context.js';
 export { MemoryRegistry, memoryRegistry } from './memory-registry.js';
 export * from './offset-pointer.js';
 export type { ThreadWatch } from './pages/participants.js';
 export { type CountedReference, type ReferenceHost, RegionReferences } from './pages/region-references.js';
-export { type ListedSegment, listSegments, removeListed } from './segment-list.js';
-export type { SegmentUsage } from './segment-usage.js';
+export { type ListedSegment, listSegments, removeListed, type SegmentUsage } from './segment-list.js';
 export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } from './shared-allocation.js';
 export { SharedMemoryDevice } from './shared-memory-device.js';
 export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';

@@ -1,8 +1,8 @@
-import { MemoryError } from '../core/errors.js';
+import { badArgument, MemoryError } from '../core/errors.js';
 import { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
 import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
-import type { BackendType } from './backends/backend-type.js';
+import type { BackendType } from './backends/backend-header.js';
 import type { MemoryBackend } from './backends/memory-backend.js';
 import type { AllocatorId } from './offset-pointer.js';
 
@@ -76,7 +76,9 @@ export class MemoryRegistry {
   ): SharedAllocator {
     const backend = this.getBackend(backendId);
     const factory = allocatorTypeNamed(type);
-    if (factory === undefined) throw badType(type);
+    if (factory === undefined) {
+      throw badArgument('the allocator type', JSON.stringify(type), `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`);
+    }
     this.#checkAllocatorIdIsFree(allocatorId);
     const { major, minor } = allocatorId;
     backend.allocator.claim({ type, major, minor });
@@ -167,17 +169,12 @@ function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
   return Object.hasOwn(ALLOCATOR_TYPES, type) ? ALLOCATOR_TYPES[type] : undefined;
 }
 
-function badType(type: string): MemoryError {
-  const expected = `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`;
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the allocator type', value: JSON.stringify(type), expected });
-}
-
 function keyOf({ major, minor }: AllocatorId): string {
   return `${major}.${minor}`;
 }
 
 function badId(what: string, id: number | string, expected: string): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: `the ${what} id`, value: `${id}`, expected });
+  return badArgument(`the ${what} id`, id, expected);
 }
 
 function badSegment(backend: MemoryBackend, reason: string): MemoryError {

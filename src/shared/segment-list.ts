@@ -1,10 +1,18 @@
 import { readdirSync } from 'node:fs';
 import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
+import { ALLOCATOR_TYPES } from './allocators/index.js';
+import { PosixShmBackend } from './backends/named-backends.js';
 import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
 import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
 import { memoryErrorOf } from './backends/system-error.js';
-import { type SegmentUsage, usageOf } from './segment-usage.js';
+
+/** How full the region of a segment is. */
+export interface SegmentUsage {
+  /** Handed out, with what the allocator adds and threads keep in their caches. */
+  readonly usedBytes: number;
+  readonly freeBytes: number;
+}
 
 /** A shared memory object of this library. */
 export interface ListedSegment {
@@ -29,13 +37,8 @@ export interface ListedSegment {
 export function listSegments(): ListedSegment[] {
   const folder = shmFolder();
   const users = processesMapping(`${folder}/${SHM_PREFIX}`);
-  const segments: ListedSegment[] = [];
-  for (const file of filesIn(folder)) {
-    if (!file.startsWith(SHM_PREFIX)) continue;
-    const segment = look(file.slice(SHM_PREFIX.length), users.get(`${folder}/${file}`) ?? []);
-    if (segment !== undefined) segments.push(segment);
-  }
-  return segments;
+  const names = filesIn(folder).flatMap((file) => (file.startsWith(SHM_PREFIX) ? file.slice(SHM_PREFIX.length) : []));
+  return names.flatMap((name) => look(name, users.get(`${folder}/${SHM_PREFIX}${name}`) ?? []) ?? []);
 }
 
 /**
@@ -104,4 +107,25 @@ function usersOf(name: string): readonly number[] {
 function shmFolder(): string {
   if (SHM_FOLDER !== undefined) return SHM_FOLDER;
   throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'a list of shared memory objects', platform: process.platform });
+}
+
+/**
+ * Asks the allocator of a segment how much it has handed out. Maps the segment, and changes nothing in it.
+ *
+ * @returns undefined where there is no allocator, or one without a bound; a string that says why it cannot be asked
+ */
+function usageOf(url: string, { state, allocator }: SegmentInspection): SegmentUsage | string | undefined {
+  if (state !== 'ready' || allocator === undefined) return undefined;
+  if (!Object.hasOwn(ALLOCATOR_TYPES, allocator.type))
+    return `its allocator is of a type that is unknown here: ${allocator.type}`;
+  try {
+    using backend = PosixShmBackend.attach(url);
+    const { capacityBytes, allocatedBytes } = ALLOCATOR_TYPES[allocator.type]!.shmDeserialize(backend.region);
+    return capacityBytes === undefined ? undefined : { usedBytes: allocatedBytes, freeBytes: capacityBytes - allocatedBytes };
+  } catch (error) {
+    // One that keeps nothing in the region cannot be asked by others.
+    if (MemoryError.is(error, 'ERR_MEM_UNSUPPORTED_PLATFORM')) return undefined;
+    if (MemoryError.is(error)) return error.message;
+    throw error;
+  }
 }

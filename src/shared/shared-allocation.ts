@@ -7,7 +7,7 @@ import { checkBytes, type DevicePtr } from '../core/units.js';
 import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
 import type { SharedAllocator } from './allocators/shared-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './mem-context.js';
+import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
 import { memoryRegistry } from './memory-registry.js';
 import type { AllocatorId, OffsetPointer } from './offset-pointer.js';
 import type { CountedReference } from './pages/region-references.js';

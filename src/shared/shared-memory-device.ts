@@ -4,7 +4,7 @@ import { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { PageAllocator } from './allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './mem-context.js';
+import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
 import { NULL_OFFSET } from './offset-pointer.js';
 
 const ALIGNMENT_BYTES = 64;

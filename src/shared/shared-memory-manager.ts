@@ -10,7 +10,7 @@ import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
 import type { SharedAllocator } from './allocators/shared-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './mem-context.js';
+import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
 import { NULL_OFFSET, type OffsetPointer } from './offset-pointer.js';
 import { SharedAllocation } from './shared-allocation.js';
 

@@ -1,5 +1,5 @@
 import { libc } from '../../adapters/os/libc.js';
-import { DEFAULT_MEM_CONTEXT } from '../../src/shared/mem-context.js';
+import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
-import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
-import { DEFAULT_MEM_CONTEXT } from '../../src/shared/mem-context.js';
+import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
+import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from '../shared/names.js';
@@ -14,7 +14,7 @@ expectNothingLeft();
 /** Leaves a segment whose creator was killed. */
 function leaveStale(name: string): void {
   runChild(`
-    const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+    const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
     PosixShmBackend.create('${name}', { id: 1, bytes: 4096 });
     process.kill(process.pid, 'SIGKILL');`);
 }

@@ -214,7 +214,7 @@ describe('native memory of a worker', () => {
         const source = \`
           import { parentPort } from 'node:worker_threads';
           import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
-          import { PosixMmapBackend } from '${moduleUrl('src/shared/backends/posix-mmap-backend.js')}';
+          import { PosixMmapBackend } from '${moduleUrl('src/shared/backends/process-backends.js')}';
           const device = new CpuDevice();
           for (let i = 0; i < 10; i++) {
             device.fill(device.nativeAlloc(1 << 20), 1, 1 << 20);

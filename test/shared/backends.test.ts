@@ -6,11 +6,9 @@ import { alignedAlloc, alignedFree } from '../../adapters/os/aligned-memory.js';
 import { residentBytes } from '../../adapters/os/residency.js';
 import { devicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
-import { FileBackend } from '../../src/shared/backends/file-backend.js';
-import { MallocBackend } from '../../src/shared/backends/malloc-backend.js';
 import type { MemoryBackend } from '../../src/shared/backends/memory-backend.js';
-import { PosixMmapBackend } from '../../src/shared/backends/posix-mmap-backend.js';
-import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
+import { FileBackend, PosixShmBackend } from '../../src/shared/backends/named-backends.js';
+import { MallocBackend, PosixMmapBackend } from '../../src/shared/backends/process-backends.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from './names.js';
@@ -259,7 +257,7 @@ describe('FileBackend', () => {
 describe('NativeMemory', () => {
   test('is given back with a warning when its backend was dropped', () => {
     const source = `
-      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
       const { readFileSync } = await import('node:fs');
       const mappings = () => readFileSync('/proc/self/maps', 'utf8').split('/dev/shm/').length - 1;
       const created = PosixShmBackend.create('${freshName()}', { id: 0, bytes: 1 << 20 });
@@ -294,7 +292,7 @@ describe('NativeMemory', () => {
       kept = undefined;
       await settle();
       console.log(before, isMapped(base));`;
-    const { stdout, stderr, status } = runChild(source.replace('MMAP', moduleUrl('src/shared/backends/posix-mmap-backend.js')), {
+    const { stdout, stderr, status } = runChild(source.replace('MMAP', moduleUrl('src/shared/backends/process-backends.js')), {
       nodeArguments: ['--expose-gc'],
     });
     expect({ stdout, stderr, status }).toEqual({ stdout: 'true false\n', stderr: '', status: 0 });

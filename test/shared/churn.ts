@@ -35,7 +35,7 @@ export function churnSource(churn: Churn): string {
 import { Worker, isMainThread, workerData } from 'node:worker_threads';
 import { once } from 'node:events';
 import { MemoryRegistry } from '${moduleUrl('src/shared/memory-registry.js')}';
-import { DEFAULT_MEM_CONTEXT as CTX } from '${moduleUrl('src/shared/mem-context.js')}';
+import { DEFAULT_MEM_CONTEXT as CTX } from '${moduleUrl('src/shared/allocators/shared-allocator.js')}';
 const churn = ${JSON.stringify(churn)};
 const registry = new MemoryRegistry();
 const backend = registry.attachBackend(churn.url);

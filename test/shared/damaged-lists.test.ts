@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { KiB } from '../../src/core/units.js';
+import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/mem-context.js';
 import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { GRANULE_BYTES, NEXT, PREVIOUS } from '../../src/shared/pages/layout.js';
 import { memoryError } from '../core/fakes.js';

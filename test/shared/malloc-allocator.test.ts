@@ -3,7 +3,7 @@ import { addressOf } from '../../adapters/os/buffer-address.js';
 import { moveBytes } from '../../adapters/os/bytes.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/mem-context.js';
+import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/allocators/shared-allocator.js';
 import { NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { memoryError } from '../core/fakes.js';
 import { ID } from './regions.js';

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
+import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
 import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
-import type { BackendType } from '../../src/shared/backends/backend-type.js';
-import { DEFAULT_MEM_CONTEXT } from '../../src/shared/mem-context.js';
+import type { BackendType } from '../../src/shared/backends/backend-header.js';
 import { MemoryRegistry, memoryRegistry } from '../../src/shared/memory-registry.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
@@ -95,7 +95,7 @@ describe('MemoryRegistry', () => {
       const allocator = registry.createAllocator('thread-local', 5, ID);
       const { stdout, stderr } = runChild(`
         const { memoryRegistry } = await import(${JSON.stringify(moduleUrl('src/shared/memory-registry.js'))});
-        const { DEFAULT_MEM_CONTEXT } = await import(${JSON.stringify(moduleUrl('src/shared/mem-context.js'))});
+        const { DEFAULT_MEM_CONTEXT } = await import(${JSON.stringify(moduleUrl('src/shared/allocators/shared-allocator.js'))});
         const backend = memoryRegistry().attachBackend('${url}');
         const allocator = memoryRegistry().getAllocator({ major: 7, minor: 3 });
         const offset = allocator.allocateOffset(DEFAULT_MEM_CONTEXT, 100);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
-import { RegisteredShmBackend } from '../../src/shared/backends/registered-shm-backend.js';
+import { RegisteredShmBackend } from '../../src/shared/backends/named-backends.js';
 import { registerDeviceThreads, threadModel } from '../../src/shared/threads/thread-models.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { GpuFixture } from '../fixtures/gpu-fixture.js';

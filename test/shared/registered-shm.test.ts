@@ -4,9 +4,8 @@ import { lockPages, unlockPages } from '../../adapters/os/mapping.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB } from '../../src/core/units.js';
 import { attachBackendAt } from '../../src/shared/backends/backend-factory.js';
-import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
-import type { HostRegistrar } from '../../src/shared/backends/registered-shm-backend.js';
-import { RegisteredShmBackend } from '../../src/shared/backends/registered-shm-backend.js';
+import type { HostRegistrar } from '../../src/shared/backends/named-backends.js';
+import { PosixShmBackend, RegisteredShmBackend } from '../../src/shared/backends/named-backends.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { expectNothingLeft, freshName } from './names.js';
 

@@ -16,7 +16,7 @@ import {
   readHeader,
   writeHeader,
 } from '../../src/shared/backends/backend-header.js';
-import { PosixShmBackend } from '../../src/shared/backends/posix-shm-backend.js';
+import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { listSegments, removeListed } from '../../src/shared/segment-list.js';
 import { codeOf } from '../fixtures/code-of.js';
@@ -52,7 +52,7 @@ function attachTo(name: string, bytes: Uint8Array): string {
 /** A process that creates a segment and then lives until it is told otherwise. */
 async function startCreator(name: string): Promise<{ pid: number; kill: () => Promise<void> }> {
   const source = `
-    const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+    const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
     globalThis.backend = PosixShmBackend.create(${JSON.stringify(name)}, { id: 1, bytes: ${BYTES} });
     console.log('created');
     setInterval(() => {}, 1000);`;
@@ -167,14 +167,14 @@ describe.skipIf(!onLinux)('creating', () => {
     const racers = 4;
     // Every other name is taken by a creator that was killed.
     runChild(`
-      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
       for (let i = 0; i < 50; i += 2) PosixShmBackend.create(${JSON.stringify(name)} + '-' + i, { id: 1, bytes: 4096 });
       process.kill(process.pid, 'SIGKILL');`);
     const source = `
       import { spawn } from 'node:child_process';
       const racer = \`
         import { existsSync } from 'node:fs';
-        const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+        const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
         const { ArrayBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/array-backend.js'))});
         ArrayBackend.create(0, new ArrayBuffer(8192)); // loads the native code
         console.log('ready');
@@ -222,7 +222,7 @@ describe.skipIf(!onLinux)('creating', () => {
 
   test('is undone by the end of the process, also by process.exit and an uncaught error', () => {
     const create = (name: string) =>
-      `(await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))})).PosixShmBackend.create('${name}', { id: 1, bytes: 4096 });`;
+      `(await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))})).PosixShmBackend.create('${name}', { id: 1, bytes: 4096 });`;
     for (const end of ['', 'process.exit(3);', 'throw new Error("end");']) {
       runChild(create(freshName()) + end);
       expect(leftSegments()).toEqual([]);
@@ -232,7 +232,7 @@ describe.skipIf(!onLinux)('creating', () => {
   test('is undone by the end of the worker that created', async () => {
     const name = freshName();
     const source = `
-      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
       PosixShmBackend.create('${name}', { id: 1, bytes: 4096 });`;
     const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { stderr: true });
     let warnings = '';
@@ -250,7 +250,7 @@ describe.skipIf(!onLinux)('a worker that ends', () => {
     using created = PosixShmBackend.create(freshName(), { id: 1, bytes: BYTES });
     const source = `
       import { parentPort, workerData } from 'node:worker_threads';
-      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/posix-shm-backend.js'))});
+      const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
       PosixShmBackend.attach(workerData).region.int32[0] = 42;
       parentPort.once('message', () => {});`;
     const mappings = () => readFileSync('/proc/self/maps', 'utf8').split(created.url.slice('shm:'.length)).length - 1;

@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
 import type { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/mem-context.js';
+import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { SharedAllocation, type SharedAllocationToken } from '../../src/shared/shared-allocation.js';

@@ -1,17 +1,14 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
-import { NONE } from '../../blocks/block-rows.js';
-import { DeviceHeap } from '../../blocks/device-heap.js';
 import { ensure } from '../../blocks/ensure.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
-import { type MemContext, NULL_TID } from '../mem-context.js';
-import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import { outOfRoom } from '../backends/system-error.js';
+import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import type { SharedRegion } from '../shared-region.js';
-import type { SharedAllocator } from './shared-allocator.js';
+import { checkNewContext, fullPointerOf, type MemContext, NULL_TID, type SharedAllocator } from './shared-allocator.js';
 
 const ALIGNMENT_BYTES = 32;
-const HELD = 1;
 
 /** Where a {@link MallocAllocator} gets its memory. */
 export interface HeapFunctions {
@@ -37,7 +34,8 @@ export class MallocAllocator implements SharedAllocator {
   readonly id: AllocatorId;
   readonly capacityBytes = undefined;
   readonly #heap: HeapFunctions;
-  readonly #blocks = new DeviceHeap(0);
+  /** The bytes of each live block. */
+  readonly #blocks = new Map<number, number>();
   readonly #storages = new Set<number>();
   #lastTid = 0;
   #allocatedBytes = 0;
@@ -72,15 +70,15 @@ export class MallocAllocator implements SharedAllocator {
     checkAlignment(alignment);
     if (bytes === 0) return NULL_OFFSET;
     const address = this.#heap.allocate(bytes, Math.max(alignment, ALIGNMENT_BYTES));
-    if (address === 0) throw this.#outOfMemory(bytes);
-    this.#blocks.handOut(this.#blocks.create(address, bytes, this.#blocks.home), bytes, HELD);
+    if (address === 0) throw outOfRoom(bytes, 'what the C library has', undefined, this.#allocatedBytes);
+    this.#blocks.set(address, bytes);
     this.#allocatedBytes += bytes;
     return address as OffsetPointer;
   }
 
   reallocateOffset(ctx: MemContext, offset: OffsetPointer, bytes: number): OffsetPointer {
     checkBytes(bytes);
-    const had = offset === NULL_OFFSET ? 0 : this.#blocks.bytesOf(this.#blockAt(offset));
+    const had = offset === NULL_OFFSET ? 0 : this.#bytesAt(offset);
     const moved = this.allocateOffset(ctx, bytes);
     if (moved !== NULL_OFFSET && had > 0) moveBytes(moved, offset, Math.min(had, bytes));
     this.freeOffset(ctx, offset);
@@ -90,21 +88,20 @@ export class MallocAllocator implements SharedAllocator {
   freeOffset(ctx: MemContext, offset: OffsetPointer): void {
     this.#enter(ctx);
     if (offset === NULL_OFFSET) return;
-    const block = this.#blockAt(offset);
+    const bytes = this.#bytesAt(offset);
     this.#heap.free(offset);
-    this.#allocatedBytes -= this.#blocks.bytesOf(block);
-    this.#blocks.remove(block);
+    this.#allocatedBytes -= bytes;
+    this.#blocks.delete(offset);
   }
 
   sizeOf(offset: OffsetPointer): number {
-    const block = offset > 0 ? this.#blocks.find(offset) : NONE;
-    return block === NONE ? 0 : this.#blocks.bytesOf(block);
+    return this.#blocks.get(offset) ?? 0;
   }
 
   /** Names a storage; this allocator keeps nothing in it. */
   createTls(ctx: MemContext): void {
     this.#checkOpen();
-    if (ctx.tid !== NULL_TID || Object.isFrozen(ctx)) throw badContext(ctx, 'one of your own, with the null thread id');
+    checkNewContext(ctx);
     this.#lastTid++;
     this.#storages.add(this.#lastTid);
     ctx.tid = this.#lastTid;
@@ -112,7 +109,7 @@ export class MallocAllocator implements SharedAllocator {
 
   freeTls(ctx: MemContext): void {
     this.#enter(ctx);
-    if (!this.#storages.delete(ctx.tid)) throw badContext(ctx, 'one that createTls gave to this thread');
+    if (!this.#storages.delete(ctx.tid)) throw badContext(ctx);
     ctx.tid = NULL_TID;
   }
 
@@ -125,47 +122,37 @@ export class MallocAllocator implements SharedAllocator {
   }
 
   fullPointer(offset: OffsetPointer): FullPointer {
-    if (offset === NULL_OFFSET) return NULL_FULL_POINTER;
-    return { ptr: this.addressOf(offset), shared: { allocator: this.id, offset } };
+    return fullPointerOf(this, offset);
   }
 
   /** Frees all blocks: nobody else can. */
   detach(): void {
     if (this.#detached) return;
-    for (const block of [...this.#blocks]) this.freeOffset({ tid: NULL_TID }, this.#blocks.addressOf(block) as OffsetPointer);
+    for (const offset of [...this.#blocks.keys()]) this.freeOffset({ tid: NULL_TID }, offset as OffsetPointer);
     this.#detached = true;
-    this.#blocks.close();
   }
 
   checkInvariants(): void {
-    this.#blocks.checkInvariants();
-    let bytes = 0;
-    for (const block of this.#blocks) bytes += this.#blocks.bytesOf(block);
+    const bytes = [...this.#blocks.values()].reduce((sum, size) => sum + size, 0);
     ensure(bytes === this.#allocatedBytes, 'allocated == sum(block.bytes)');
   }
 
-  #blockAt(offset: OffsetPointer): number {
-    const block = offset > 0 ? this.#blocks.find(offset) : NONE;
-    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: offset });
-    return block;
+  #bytesAt(offset: OffsetPointer): number {
+    const bytes = this.#blocks.get(offset);
+    if (bytes === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: offset });
+    return bytes;
   }
 
   #enter(ctx: MemContext): void {
     this.#checkOpen();
-    if (ctx.tid !== NULL_TID && !this.#storages.has(ctx.tid)) throw badContext(ctx, 'one that createTls gave to this thread');
+    if (ctx.tid !== NULL_TID && !this.#storages.has(ctx.tid)) throw badContext(ctx);
   }
 
   #checkOpen(): void {
     if (this.#detached) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'MallocAllocator' });
   }
-
-  #outOfMemory(requestedBytes: number): MemoryError {
-    const allocatedBytes = this.#allocatedBytes;
-    const facts = { requestedBytes, allocatedBytes, reservedBytes: allocatedBytes, capacityBytes: 0, device: 0 };
-    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', { ...facts, quota: 'what the C library has' });
-  }
 }
 
-function badContext(ctx: MemContext, expected: string): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the context', value: `one with thread id ${ctx.tid}`, expected });
+function badContext(ctx: MemContext): MemoryError {
+  return badArgument('the context', `one with thread id ${ctx.tid}`, 'one that createTls gave to this thread');
 }

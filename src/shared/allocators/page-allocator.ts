@@ -1,15 +1,22 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
-import { DEFAULT_MEM_CONTEXT, type MemContext, NULL_TID } from '../mem-context.js';
-import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
 import { GRANULE_BYTES, ID_MAJOR, ID_MINOR, LIVE } from '../pages/layout.js';
 import { PageRegion } from '../pages/page-region.js';
 import type { ThreadWatch } from '../pages/participants.js';
 import { RegionReferences } from '../pages/region-references.js';
 import type { SharedRegion } from '../shared-region.js';
-import type { SharedAllocator, SharedAllocatorOptions } from './shared-allocator.js';
+import {
+  checkNewContext,
+  DEFAULT_MEM_CONTEXT,
+  fullPointerOf,
+  type MemContext,
+  NULL_TID,
+  type SharedAllocator,
+  type SharedAllocatorOptions,
+} from './shared-allocator.js';
 
 /** What a page allocator is opened with. */
 export interface PageAllocatorOptions extends SharedAllocatorOptions {
@@ -72,15 +79,19 @@ export abstract class PageAllocator implements SharedAllocator {
     return participants.taken().map((slot) => participants.pidOf(slot));
   }
 
-  abstract allocateOffset(ctx: MemContext, bytes: number): OffsetPointer;
+  allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {
+    return this.fromHeap(this.enter(ctx), bytes, this.payloadOf(bytes), 1);
+  }
 
-  abstract freeOffset(ctx: MemContext, offset: OffsetPointer): void;
+  freeOffset(ctx: MemContext, offset: OffsetPointer): void {
+    const holder = this.enter(ctx);
+    if (offset !== NULL_OFFSET) this.pages.free(holder, offset);
+  }
 
   alignedAllocateOffset(ctx: MemContext, bytes: number, alignment: number): OffsetPointer {
     const step = this.#alignmentGranules(alignment);
     if (step === 1) return this.allocateOffset(ctx, bytes);
-    const holder = this.enter(ctx);
-    return this.fromHeap(holder, bytes, this.payloadOf(bytes), step);
+    return this.fromHeap(this.enter(ctx), bytes, this.payloadOf(bytes), step);
   }
 
   /** As {@link alignedAllocateOffset}; the event loop runs on while another thread has the lock. */
@@ -134,13 +145,7 @@ export abstract class PageAllocator implements SharedAllocator {
 
   createTls(ctx: MemContext): void {
     this.#checkOpen();
-    if (ctx.tid !== NULL_TID || Object.isFrozen(ctx)) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'the context',
-        value: ctx.tid === NULL_TID ? 'the default one' : `one with thread id ${ctx.tid}`,
-        expected: 'one of your own, with the null thread id',
-      });
-    }
+    checkNewContext(ctx);
     ctx.tid = this.pages.enter();
     this.#storages.add(ctx.tid);
   }
@@ -162,8 +167,7 @@ export abstract class PageAllocator implements SharedAllocator {
   }
 
   fullPointer(offset: OffsetPointer): FullPointer {
-    if (offset === NULL_OFFSET) return NULL_FULL_POINTER;
-    return { ptr: this.addressOf(offset), shared: { allocator: this.id, offset } };
+    return fullPointerOf(this, offset);
   }
 
   /**

@@ -1,5 +1,3 @@
-import type { MemContext } from '../mem-context.js';
-import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { formatRegion } from '../pages/format.js';
 import type { SharedRegion } from '../shared-region.js';
 import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
@@ -27,15 +25,5 @@ export class ScalablePageAllocator extends PageAllocator {
   /** Opens the allocator that another thread has made in the region. @throws ERR_MEM_REGION_DAMAGED when there is none such */
   static shmDeserialize(region: SharedRegion, options: PageAllocatorOptions = {}): ScalablePageAllocator {
     return new ScalablePageAllocator(region, options);
-  }
-
-  allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {
-    const holder = this.enter(ctx);
-    return this.fromHeap(holder, bytes, this.payloadOf(bytes), 1);
-  }
-
-  freeOffset(ctx: MemContext, offset: OffsetPointer): void {
-    const holder = this.enter(ctx);
-    if (offset !== NULL_OFFSET) this.pages.free(holder, offset);
   }
 }

@@ -1,6 +1,18 @@
+import { badArgument } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
-import type { MemContext } from '../mem-context.js';
-import type { AllocatorId, FullPointer, OffsetPointer } from '../offset-pointer.js';
+import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
+
+/** The thread id that means: look up the one of the thread that calls. */
+export const NULL_TID = -1;
+
+/** Hints for an allocation: on behalf of which thread-local storage it is made. */
+export interface MemContext {
+  /** As `createTls` set it, or {@link NULL_TID}. It is unique among all threads of all processes that use the region. */
+  tid: number;
+}
+
+/** The context that serves nearly always: the calling thread's own storage. */
+export const DEFAULT_MEM_CONTEXT: Readonly<MemContext> = Object.freeze({ tid: NULL_TID });
 
 /**
  * What every allocator of shared memory offers. Blocks are named by offsets, which mean the same in every process.
@@ -76,6 +88,19 @@ export interface SharedAllocator {
 
   /** Checks all that is kept in the region, in O(pages). For tests. @throws ERR_MEM_INVARIANT, ERR_MEM_REGION_DAMAGED */
   checkInvariants(): void;
+}
+
+/** Throws unless a context can get a storage of its own. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkNewContext(ctx: MemContext): void {
+  if (ctx.tid === NULL_TID && !Object.isFrozen(ctx)) return;
+  const value = ctx.tid === NULL_TID ? 'the default one' : `one with thread id ${ctx.tid}`;
+  throw badArgument('the context', value, 'one of your own, with the null thread id');
+}
+
+/** What {@link SharedAllocator.fullPointer} gives. */
+export function fullPointerOf(allocator: SharedAllocator, offset: OffsetPointer): FullPointer {
+  if (offset === NULL_OFFSET) return NULL_FULL_POINTER;
+  return { ptr: allocator.addressOf(offset), shared: { allocator: allocator.id, offset } };
 }
 
 /** How every allocator is opened. */

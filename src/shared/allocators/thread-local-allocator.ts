@@ -1,11 +1,11 @@
 import { MemoryError } from '../../core/errors.js';
-import type { MemContext } from '../mem-context.js';
 import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { formatRegion } from '../pages/format.js';
 import { STATE } from '../pages/layout.js';
 import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, NOBODYS } from '../pages/page-cache.js';
 import type { SharedRegion } from '../shared-region.js';
 import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
+import type { MemContext } from './shared-allocator.js';
 
 const TYPE_CODE = 2;
 // What one turn of the lock brings into a cache beside the page that was asked for: up to 2 KiB, in up to 16 pages.
@@ -37,7 +37,7 @@ export class ThreadLocalAllocator extends PageAllocator {
     return new ThreadLocalAllocator(region, options);
   }
 
-  allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {
+  override allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {
     const { pages } = this;
     const holder = this.enter(ctx);
     const payload = this.payloadOf(bytes);
@@ -49,7 +49,7 @@ export class ThreadLocalAllocator extends PageAllocator {
     return page === 0 ? this.fromHeap(holder, bytes, payload, 1) : (pages.headers.offsetOf(page) as OffsetPointer);
   }
 
-  freeOffset(ctx: MemContext, offset: OffsetPointer): void {
+  override freeOffset(ctx: MemContext, offset: OffsetPointer): void {
     const { pages } = this;
     const holder = this.enter(ctx);
     if (offset === NULL_OFFSET) return;

@@ -1,5 +1,5 @@
 import { isProcessAlive, threadIdentity } from '../../../adapters/os/process-identity.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, MemoryError } from '../../core/errors.js';
 import { loadWide, storeWide } from '../shared-region.js';
 import { ALLOCATOR_RECORD } from './backend-header.js';
 
@@ -29,6 +29,7 @@ export class AllocatorRecord {
   readonly #words: Int32Array;
   readonly #url: string;
 
+  /** @param words - of the header, or of a copy, which can only be read */
   constructor(words: Int32Array, url: string) {
     this.#words = words;
     this.#url = url;
@@ -42,11 +43,7 @@ export class AllocatorRecord {
    */
   claim(facts: AllocatorFacts): void {
     if (facts.type.length > MAX_NAME_BYTES || !NAME_PATTERN.test(facts.type)) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'the allocator type',
-        value: JSON.stringify(facts.type),
-        expected: `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`,
-      });
+      throw badArgument('the allocator type', JSON.stringify(facts.type), `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`);
     }
     const words = this.#words;
     const { id, startTime } = threadIdentity();
@@ -78,22 +75,16 @@ export class AllocatorRecord {
 
   /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that makes no sense */
   read(): AllocatorFacts | undefined {
-    return readAllocatorRecord(this.#words, this.#url);
+    const words = this.#words;
+    if (Atomics.load(words, CLAIM) !== READY) return undefined;
+    const length = words[NAME_LENGTH] as number;
+    const valid = length > 0 && length <= MAX_NAME_BYTES;
+    const type = valid ? Buffer.from(words.buffer, words.byteOffset + NAME * 4, length).toString('latin1') : '';
+    if (!NAME_PATTERN.test(type)) throw this.#bad('its header names no type of allocator');
+    return { type, major: words[MAJOR] as number, minor: words[MINOR] as number };
   }
 
   #bad(reason: string): MemoryError {
     return new MemoryError('ERR_MEM_BAD_SEGMENT', { url: this.#url, reason });
   }
-}
-
-/** Reads the record of a header, which may be a copy. @throws ERR_MEM_BAD_SEGMENT */
-export function readAllocatorRecord(words: Int32Array, url: string): AllocatorFacts | undefined {
-  if (Atomics.load(words, CLAIM) !== READY) return undefined;
-  const length = words[NAME_LENGTH] as number;
-  const valid = length > 0 && length <= MAX_NAME_BYTES;
-  const type = valid ? Buffer.from(words.buffer, words.byteOffset + NAME * 4, length).toString('latin1') : '';
-  if (!NAME_PATTERN.test(type)) {
-    throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: 'its header names no type of allocator' });
-  }
-  return { type, major: words[MAJOR] as number, minor: words[MINOR] as number };
 }

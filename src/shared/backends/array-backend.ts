@@ -1,6 +1,6 @@
 import { addressOf } from '../../../adapters/os/buffer-address.js';
 import { nativeView } from '../../../adapters/os/native-view.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, MemoryError } from '../../core/errors.js';
 import { checkBytes, type DevicePtr, devicePtr, GiB } from '../../core/units.js';
 import { HEADER_BYTES, readHeader } from './backend-header.js';
 import { type BackendMemory, headerOf, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
@@ -46,19 +46,19 @@ export class ArrayBackend extends MemoryBackend {
     const header = headerOf(callers);
     const found = readHeader(header.slice(), callers.bytes);
     const url = `array:${callers.base}`;
-    if (found.kind === 'damaged') throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: found.reason });
-    if (found.kind === 'creating') throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: 'no backend was created in it' });
-    if (found.facts.type !== 'array') {
-      throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: `it is of type ${found.facts.type}, not array` });
-    }
+    const bad = (reason: string) => new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
+    if (found.kind === 'damaged') throw bad(found.reason);
+    if (found.kind === 'creating') throw bad('no backend was created in it');
+    if (found.facts.type !== 'array') throw bad(`it is of type ${found.facts.type}, not array`);
     return new ArrayBackend({ memory: callers, header, facts: found.facts, url: `array:${found.facts.id}`, isCreator: false });
   }
 }
 
 function callersMemory(memory: CallersMemory): BackendMemory {
   const callers = 'ptr' in memory ? rangeMemory(memory.ptr, memory.bytes) : bufferMemory(memory);
-  if (callers.base % ALIGNMENT_BYTES !== 0) throw badMemory(`starts at ${callers.base}`, `a multiple of ${ALIGNMENT_BYTES}`);
-  if (callers.bytes <= HEADER_BYTES) throw badMemory(`${callers.bytes} bytes`, `more than ${HEADER_BYTES} bytes`);
+  if (callers.base % ALIGNMENT_BYTES !== 0)
+    throw badArgument('the memory', `starts at ${callers.base}`, `a multiple of ${ALIGNMENT_BYTES}`);
+  if (callers.bytes <= HEADER_BYTES) throw badArgument('the memory', `${callers.bytes} bytes`, `more than ${HEADER_BYTES} bytes`);
   return callers;
 }
 
@@ -80,8 +80,4 @@ function rangeMemory(ptr: DevicePtr, bytes: number): BackendMemory {
     bytesAt: (offset, length) => new Uint8Array(nativeView(ptr + offset, length)),
     retire: () => undefined,
   };
-}
-
-function badMemory(value: string, expected: string): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the memory', value, expected });
 }

@@ -1,13 +1,9 @@
-import { MemoryError } from '../../core/errors.js';
+import { badArgument } from '../../core/errors.js';
 import { ArrayBackend, type CallersMemory } from './array-backend.js';
-import { HEADER_BYTES } from './backend-header.js';
-import type { BackendType } from './backend-type.js';
-import { FileBackend } from './file-backend.js';
-import { MallocBackend } from './malloc-backend.js';
+import { BACKEND_TYPES, type BackendType, HEADER_BYTES } from './backend-header.js';
 import type { MemoryBackend } from './memory-backend.js';
-import { PosixMmapBackend } from './posix-mmap-backend.js';
-import { PosixShmBackend } from './posix-shm-backend.js';
-import { type HostRegistrar, RegisteredShmBackend, type RegisteredType } from './registered-shm-backend.js';
+import { FileBackend, type HostRegistrar, PosixShmBackend, RegisteredShmBackend, type RegisteredType } from './named-backends.js';
+import { MallocBackend, PosixMmapBackend } from './process-backends.js';
 import type { AttachOptions, NewSegment, SegmentOptions } from './segment-backend.js';
 import { inspectSegment, withSegment } from './segment-file.js';
 import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
@@ -53,15 +49,10 @@ export function createBackendOf(
   where: { readonly id: number; readonly bytes: number; readonly url: string | undefined },
   options: BackendOptions,
 ): MemoryBackend {
-  const create = FACTORIES[type];
   if (!Object.hasOwn(FACTORIES, type)) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: 'the backend type',
-      value: JSON.stringify(type),
-      expected: `one of ${Object.keys(FACTORIES).join(', ')}`,
-    });
+    throw badArgument('the backend type', JSON.stringify(type), `one of ${BACKEND_TYPES.join(', ')}`);
   }
-  return create({ ...options, ...where, options });
+  return FACTORIES[type]({ ...options, ...where, options });
 }
 
 /**
@@ -87,16 +78,13 @@ function createRegistered(type: RegisteredType, backend: NewBackend): Registered
 }
 
 function given<T>(name: string, value: T | undefined): T {
-  if (value !== undefined) return value;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: 'missing', expected: 'given for this type of backend' });
+  if (value === undefined) throw badArgument(name, 'missing', 'given for this type of backend');
+  return value;
 }
 
 function ofSize(memory: CallersMemory, bytes: number): CallersMemory {
   const actual = 'ptr' in memory ? memory.bytes : memory.byteLength;
-  if (bytes + HEADER_BYTES <= actual) return memory;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name: 'the memory',
-    value: `${actual} bytes`,
-    expected: `at least ${bytes + HEADER_BYTES} bytes, ${HEADER_BYTES} of them for the header`,
-  });
+  const needed = bytes + HEADER_BYTES;
+  if (needed <= actual) return memory;
+  throw badArgument('the memory', `${actual} bytes`, `at least ${needed} bytes, ${HEADER_BYTES} of them for the header`);
 }

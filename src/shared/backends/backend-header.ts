@@ -1,6 +1,11 @@
 import { isProcessAlive, type ProcessIdentity, type ProcessSpace } from '../../../adapters/os/process-identity.js';
 import { loadWide, storeWide } from '../shared-region.js';
-import { type BackendType, codeOfType, typeOfCode } from './backend-type.js';
+
+/** All kinds of memory that a region can lie in. A header holds a type as its place here, counted from 1: add new ones at the end. */
+export const BACKEND_TYPES = ['array', 'malloc', 'posix-mmap', 'posix-shm', 'file', 'cuda-shm', 'hip-shm'] as const;
+
+/** A kind of memory that a region can lie in. */
+export type BackendType = (typeof BACKEND_TYPES)[number];
 
 /** The header's size in bytes: the region follows it, so that it starts at a multiple of that in the memory. */
 export const HEADER_BYTES = 4096;
@@ -49,18 +54,21 @@ export const ALLOCATOR_RECORD = 16;
 
 /** Writes the header of a new backend, which {@link markReady} completes. */
 export function writeHeader(words: Int32Array, facts: BackendFacts): void {
+  const values: readonly (readonly [number, number])[] = [
+    [MAGIC, MAGIC_LOW],
+    [MAGIC + 1, MAGIC_HIGH],
+    [VERSION_WORD, VERSION],
+    [HEADER_SIZE, HEADER_BYTES],
+    [TYPE, BACKEND_TYPES.indexOf(facts.type) + 1],
+    [ID, facts.id],
+    [CREATOR, facts.creator.id],
+    [BOOT, facts.space.boot],
+    [NAMESPACE, facts.space.namespace],
+  ];
   words.fill(0);
-  words[MAGIC] = MAGIC_LOW;
-  words[MAGIC + 1] = MAGIC_HIGH;
-  words[VERSION_WORD] = VERSION;
-  words[HEADER_SIZE] = HEADER_BYTES;
+  for (const [word, value] of values) words[word] = value;
   storeWide(words, MAPPED_BYTES, facts.mappedBytes);
-  words[TYPE] = codeOfType(facts.type);
-  words[ID] = facts.id;
-  words[CREATOR] = facts.creator.id;
   storeWide(words, CREATOR_START, facts.creator.startTime);
-  words[BOOT] = facts.space.boot;
-  words[NAMESPACE] = facts.space.namespace;
   Atomics.store(words, CHECKSUM, checksumOf(words));
 }
 
@@ -82,7 +90,7 @@ export function readHeader(words: Int32Array, actualBytes: number): HeaderFindin
   if (Atomics.load(words, CHECKSUM) !== checksumOf(words)) {
     return words[CHECKSUM] === 0 ? { kind: 'creating' } : damaged('its header is damaged: the checksum differs');
   }
-  const type = typeOfCode(words[TYPE] as number);
+  const type = BACKEND_TYPES[(words[TYPE] as number) - 1];
   if (type === undefined || words[HEADER_SIZE] !== HEADER_BYTES) return damaged('its header has values that do not exist');
   const mappedBytes = loadWide(words, MAPPED_BYTES);
   if (mappedBytes !== actualBytes) return damaged(`it has ${actualBytes} bytes, but its header says ${mappedBytes}`);

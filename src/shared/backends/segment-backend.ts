@@ -1,14 +1,13 @@
 import { ftruncateSync, statfsSync } from 'node:fs';
 import { reserveFile } from '../../../adapters/os/file-reserve.js';
-import { pageBytes, replacePages } from '../../../adapters/os/mapping.js';
+import { replacePages } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { mapShared } from '../../../adapters/os/shared-mapping.js';
 import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { MemoryError } from '../../core/errors.js';
-import { alignUp, formatBytes } from '../../core/units.js';
-import { HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
-import type { BackendType } from './backend-type.js';
-import { type BackendParts, checkRegionBytes, headerOf, MemoryBackend, newFacts } from './memory-backend.js';
+import { formatBytes } from '../../core/units.js';
+import { type BackendType, markReady, writeHeader } from './backend-header.js';
+import { type BackendParts, headerOf, MemoryBackend, mappedBytesFor, newFacts } from './memory-backend.js';
 import { foreignReason, inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
 import type { SegmentStore } from './segment-store.js';
 import { noRoomOr, outOfRoom } from './system-error.js';
@@ -59,19 +58,18 @@ export interface SegmentParts extends BackendParts {
 
 /** A backend that has a name, under which other processes attach to it. */
 export abstract class SegmentBackend extends MemoryBackend {
-  readonly #store: SegmentStore;
-  readonly #number: number;
+  /** @internal */
+  protected readonly segment: SegmentParts;
 
   /** @internal */
   protected constructor(parts: SegmentParts) {
     super(parts);
-    this.#store = parts.store;
-    this.#number = parts.number;
+    this.segment = parts;
   }
 
   /** Unlinks the name, unless it leads to another segment by now. Those who have attached go on. */
   protected unlink(): void {
-    removeSegment(this.#store, (fd) => segmentNumber(fd) === this.#number);
+    removeSegment(this.segment.store, (fd) => segmentNumber(fd) === this.segment.number);
   }
 
   /** Detaches; where this object created the segment, its name goes first. When a step fails, it can be called again. */
@@ -84,8 +82,7 @@ export abstract class SegmentBackend extends MemoryBackend {
 /** Creates a segment: of all who try, one succeeds. @throws as the backends' `create` */
 export function createSegment(type: BackendType, store: SegmentStore, options: NewSegment): SegmentParts {
   const { id, bytes, reserve = false, replaceStale = false } = options;
-  checkRegionBytes(bytes);
-  const mappedBytes = alignUp(bytes + HEADER_BYTES, pageBytes());
+  const mappedBytes = mappedBytesFor(bytes);
   const facts = newFacts(type, id, mappedBytes);
   const fd = createExclusively(store, replaceStale);
   try {
@@ -123,14 +120,13 @@ export function attachSegment(
   { foreign = false }: AttachOptions = {},
 ): SegmentParts {
   const { url } = store;
+  const bad = (reason: string) => new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
   const parts = withSegment(store, undefined, (fd) => {
     const distrust = foreign ? undefined : foreignReason(fd);
-    if (distrust !== undefined) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: distrust });
+    if (distrust !== undefined) throw bad(distrust);
     const { state, reason, facts, bytes } = inspectSegment(fd, url);
-    if (state !== 'ready' || facts === undefined) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
-    if (!types.includes(facts.type)) {
-      throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason: `it is of type ${facts.type}, not ${types.join(' or ')}` });
-    }
+    if (state !== 'ready' || facts === undefined) throw bad(reason);
+    if (!types.includes(facts.type)) throw bad(`it is of type ${facts.type}, not ${types.join(' or ')}`);
     const memory = mapSegment(fd, bytes);
     return { memory, header: headerOf(memory), facts, store, number: segmentNumber(fd), url, isCreator: false };
   });

@@ -2,7 +2,7 @@ import { fstatSync, readSync } from 'node:fs';
 import { withFileLock } from '../../../adapters/os/file-lock.js';
 import { processSpace } from '../../../adapters/os/process-identity.js';
 import { MemoryError } from '../../core/errors.js';
-import { type AllocatorFacts, readAllocatorRecord } from './allocator-record.js';
+import { type AllocatorFacts, AllocatorRecord } from './allocator-record.js';
 import { type BackendFacts, creatorLiveness, HEADER_BYTES, type Liveness, readHeader } from './backend-header.js';
 import type { SegmentStore } from './segment-store.js';
 import { memoryErrorOf } from './system-error.js';
@@ -25,6 +25,7 @@ export interface SegmentInspection {
   readonly stale: boolean;
 }
 
+const CREATING = 'it is still being created, or its creator ended too early';
 const STAT_BLOCK_BYTES = 512;
 // Creating takes milliseconds: a segment that is not complete after this time never will be.
 const CREATING_MS = 10_000;
@@ -34,14 +35,18 @@ const ONLY_OWNER = 0o077;
 
 /** Looks at an open segment, of which anything may be wrong. Reads a copy of its header, and maps nothing. */
 export function inspectSegment(fd: number, url: string): SegmentInspection {
-  const { size, blocks, mtimeMs, isFile } = statOf(fd);
-  const common = { bytes: size, residentBytes: blocks * STAT_BLOCK_BYTES };
-  const isOld = Date.now() - mtimeMs > CREATING_MS;
-  const bad = (state: 'creating' | 'damaged', reason: string): SegmentInspection => {
-    const facts = { facts: undefined, creator: 'unknown', allocator: undefined } as const;
-    return { ...common, ...facts, state, reason, stale: state === 'creating' && isOld };
-  };
-  if (!isFile) return bad('damaged', 'it is no file');
+  const stat = fstatSync(fd);
+  const { size } = stat;
+  const common = { bytes: size, residentBytes: stat.blocks * STAT_BLOCK_BYTES };
+  const isOld = Date.now() - stat.mtimeMs > CREATING_MS;
+  const unknown = { ...common, facts: undefined, creator: 'unknown', allocator: undefined } as const;
+  const bad = (state: 'creating' | 'damaged', reason: string): SegmentInspection => ({
+    ...unknown,
+    state,
+    reason,
+    stale: state === 'creating' && isOld,
+  });
+  if (!stat.isFile()) return bad('damaged', 'it is no file');
   if (size === 0) return bad('creating', CREATING);
   if (size <= HEADER_BYTES) return bad('damaged', `it is truncated: ${size} bytes`);
   const words = new Int32Array(HEADER_BYTES / 4);
@@ -54,7 +59,7 @@ export function inspectSegment(fd: number, url: string): SegmentInspection {
   const known = { ...common, facts, creator, stale: creator === 'dead' };
   if (found.kind === 'creating') return { ...known, state: 'creating', reason: CREATING, allocator: undefined };
   try {
-    return { ...known, state: 'ready', reason: '', allocator: readAllocatorRecord(words, url) };
+    return { ...known, state: 'ready', reason: '', allocator: new AllocatorRecord(words, url).read() };
   } catch (error) {
     if (!MemoryError.is(error, 'ERR_MEM_BAD_SEGMENT')) throw error;
     return { ...known, state: 'damaged', reason: error.facts.reason, allocator: undefined };
@@ -108,11 +113,4 @@ export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number
   } finally {
     store.close(fd);
   }
-}
-
-const CREATING = 'it is still being created, or its creator ended too early';
-
-function statOf(fd: number): { size: number; blocks: number; mtimeMs: number; isFile: boolean } {
-  const stat = fstatSync(fd);
-  return { size: stat.size, blocks: stat.blocks, mtimeMs: stat.mtimeMs, isFile: stat.isFile() };
 }

@@ -7,7 +7,7 @@ import {
   openSharedMemoryObject,
   unlinkSharedMemoryObject,
 } from '../../../adapters/os/shared-memory-object.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, MemoryError } from '../../core/errors.js';
 import { memoryErrorOf } from './system-error.js';
 
 /** A place where segments have names. */
@@ -46,7 +46,7 @@ export function sharedMemoryStore(url: string): SegmentStore {
   const name = url.startsWith(SHM_SCHEME) ? url.slice(SHM_SCHEME.length) : url;
   if (!NAME.test(name)) {
     const expected = 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash';
-    throw badUrl('the url of a shared segment', url, expected);
+    throw badArgument('the url of a shared segment', JSON.stringify(url), expected);
   }
   const object = `/${SHM_PREFIX}${name}`;
   return {
@@ -62,7 +62,7 @@ export function sharedMemoryStore(url: string): SegmentStore {
 /** A file. @param url - a `file:` url, or a path @throws ERR_MEM_INVALID_ARGUMENT for a url that is no path here */
 export function fileStore(url: string): SegmentStore {
   const path = url.startsWith(FILE_SCHEME) ? pathOf(url) : url;
-  if (path === '' || path.includes('\0')) throw badUrl('the path of a shared file', url, 'a path');
+  if (path === '' || path.includes('\0')) throw badArgument('the path of a shared file', JSON.stringify(url), 'a path');
   // Non-blocking: opening a named pipe would wait for ever. No links: a link in a shared folder may lead anywhere.
   const open = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   return {
@@ -79,12 +79,8 @@ function pathOf(url: string): string {
   try {
     return fileURLToPath(url);
   } catch (error) {
-    throw badUrl('the url of a shared file', url, 'a file: url of a file here', error);
+    throw badArgument('the url of a shared file', JSON.stringify(url), 'a file: url of a file here', error);
   }
-}
-
-function badUrl(name: string, url: string, expected: string, cause?: unknown): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: JSON.stringify(url), expected }, cause);
 }
 
 /** Runs a call of the system; undefined for the one failure that is an answer. */

@@ -17,7 +17,12 @@ export function noRoomOr(error: unknown, requestedBytes: number, quota: string):
 }
 
 /** Makes the error for memory that a system does not give. @param quota - what refused */
-export function outOfRoom(requestedBytes: number, quota: string, cause?: unknown): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
-  const facts = { requestedBytes, allocatedBytes: 0, reservedBytes: 0, capacityBytes: 0, device: 0, quota };
+export function outOfRoom(
+  requestedBytes: number,
+  quota: string,
+  cause?: unknown,
+  allocatedBytes = 0,
+): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
+  const facts = { requestedBytes, allocatedBytes, reservedBytes: allocatedBytes, capacityBytes: 0, device: 0, quota };
   return new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, cause);
 }
