@@ -1,7 +1,7 @@
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
 export { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
-export { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './allocators/page-allocator.js';
+export { PageAllocator } from './allocators/page-allocator.js';
 export { ScalablePageAllocator } from './allocators/scalable-page-allocator.js';
 export {
   DEFAULT_MEM_CONTEXT,
@@ -30,6 +30,7 @@ export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOption
 export type { SegmentInspection } from './backends/segment-file.js';
 export { MemoryRegistry, memoryRegistry } from './memory-registry.js';
 export * from './offset-pointer.js';
+export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';
 export type { ThreadWatch } from './pages/participants.js';
 export { type CountedReference, type ReferenceHost, RegionReferences } from './pages/region-references.js';
 export { type ListedSegment, listSegments, removeListed, type SegmentUsage } from './segment-list.js';
@@ -37,9 +38,8 @@ export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } fr
 export { SharedMemoryDevice } from './shared-memory-device.js';
 export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
-export { HostThreadModel, MainThreadModel, WorkerThreadModel } from './threads/host-thread-model.js';
 export { StreamThreadModel } from './threads/stream-thread-model.js';
-export { type ThreadLocalKey, ThreadModel } from './threads/thread-model.js';
+export { HostThreadModel, MainThreadModel, type ThreadLocalKey, ThreadModel, WorkerThreadModel } from './threads/thread-model.js';
 export {
   registerDeviceThreads,
   registerThreadModel,

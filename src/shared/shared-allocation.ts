@@ -1,7 +1,7 @@
 import { attempt } from '../core/attempt.js';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
-import { MemoryError } from '../core/errors.js';
+import { badArgument, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
 import type { TypedArrayClass } from '../runtime/block-handle.js';
@@ -147,11 +147,7 @@ export class SharedAllocation implements Releasable {
       throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes: count * elementBytes, blockBytes: this.bytes });
     }
     if (offsetBytes % elementBytes !== 0) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'offsetBytes',
-        value: `${offsetBytes}`,
-        expected: `a multiple of ${elementBytes}`,
-      });
+      throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes}`);
     }
     const seen = this.allocator.region.view(this.offset + offsetBytes, count * elementBytes);
     return new type(seen.buffer, seen.byteOffset, count);
@@ -228,18 +224,8 @@ function checkSharing(allocator: SharedAllocator): PageAllocator {
 }
 
 function checkToken(token: SharedAllocationToken): void {
-  const isNumber = (value: unknown) => Number.isSafeInteger(value);
-  const isOptional = (value: unknown) => value === undefined || isNumber(value);
-  const sound =
-    isNumber(token?.offset) &&
-    isNumber(token.bytes) &&
-    token.bytes >= 0 &&
-    isNumber(token.generation) &&
-    isNumber(token.allocator?.major) &&
-    isNumber(token.allocator.minor) &&
-    isOptional(token.reference) &&
-    isOptional(token.from);
-  if (sound) return;
-  const expected = 'what SharedAllocation.token() gave';
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'the token', value: JSON.stringify(token), expected });
+  const { offset, bytes, generation, allocator, reference = 0, from = 0 } = token ?? {};
+  const numbers = [offset, bytes, generation, allocator?.major, allocator?.minor, reference, from];
+  if (numbers.every(Number.isSafeInteger) && token.bytes >= 0) return;
+  throw badArgument('the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
 }

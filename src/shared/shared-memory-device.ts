@@ -1,7 +1,7 @@
 import { fillBytes, moveBytes } from '../../adapters/os/bytes.js';
 import { lockPages, pageBytes, unlockPages } from '../../adapters/os/mapping.js';
 import { Device } from '../core/device.js';
-import { MemoryError } from '../core/errors.js';
+import { badArgument, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { PageAllocator } from './allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
@@ -105,13 +105,7 @@ export class SharedMemoryDevice extends Device {
   /** @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT when `value` is no byte */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
     checkBytes(bytes);
-    if (!Number.isInteger(value) || value < 0 || value > 255) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'value',
-        value: `${value}`,
-        expected: 'an integer from 0 to 255',
-      });
-    }
+    if (!Number.isInteger(value) || value < 0 || value > 255) throw badArgument('value', value, 'an integer from 0 to 255');
     if (bytes === 0) return;
     this.#checkRange(ptr, bytes);
     fillBytes(ptr, value, bytes);

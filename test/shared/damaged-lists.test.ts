@@ -3,7 +3,7 @@ import { KiB } from '../../src/core/units.js';
 import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
 import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
-import { GRANULE_BYTES, NEXT, PREVIOUS } from '../../src/shared/pages/layout.js';
+import { GRANULE_BYTES, Header } from '../../src/shared/pages/layout.js';
 import { memoryError } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { bufferRegion, FakeThreads, ID } from './regions.js';
@@ -27,20 +27,20 @@ function setUp() {
 describe('a list of pages that was damaged', () => {
   test('is an error, not a walk without end, when remote pages are a ring', () => {
     const { region, b, at } = setUp();
-    region.int32[wordOf(at(0), NEXT)] = pageOf(at(1));
+    region.int32[wordOf(at(0), Header.next)] = pageOf(at(1));
     b.allocateOffset(CTX, 60_000);
     expect(() => b.allocateOffset(CTX, 100_000)).toThrow(memoryError('ERR_MEM_REGION_DAMAGED'));
   });
 
   test('is an error when the pages of a cache are a ring', () => {
     const { region, a, at } = setUp();
-    region.int32[wordOf(at(3), NEXT)] = pageOf(at(3));
+    region.int32[wordOf(at(3), Header.next)] = pageOf(at(3));
     expect(() => a.checkInvariants()).toThrow(memoryError('ERR_MEM_REGION_DAMAGED'));
   });
 
   test('ends every call with a result or an error of the library, whichever link leads to whichever page', () => {
     const count = setUp().blocks.length;
-    for (const field of [NEXT, PREVIOUS]) {
+    for (const field of [Header.next, Header.previous]) {
       for (let from = 0; from < count; from++) {
         for (let to = 0; to < count; to++) {
           const { region, a, b, at } = setUp();

@@ -11,7 +11,7 @@ import type { PageAllocator } from '../../src/shared/allocators/page-allocator.j
 import { ScalablePageAllocator } from '../../src/shared/allocators/scalable-page-allocator.js';
 import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
-import { LOCK } from '../../src/shared/pages/layout.js';
+import { Control } from '../../src/shared/pages/layout.js';
 import { memoryError } from '../core/fakes.js';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName } from './names.js';
@@ -26,7 +26,7 @@ describe('RegionLock', () => {
     const owner = ScalablePageAllocator.shmInit(region, { id: ID, watch: threads.watch(1) });
     const waiter = ScalablePageAllocator.shmDeserialize(region, { watch: threads.watch(2), lockTimeoutMs: 60 });
     waiter.allocateOffset(CTX, 8);
-    region.int32[LOCK] = owner.references.holder;
+    region.int32[Control.lock] = owner.references.holder;
     return { region, threads, owner, waiter };
   };
 
@@ -35,7 +35,7 @@ describe('RegionLock', () => {
     const start = performance.now();
     expect(() => waiter.allocateOffset(CTX, 8)).toThrow(memoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid: 1 }));
     expect(performance.now() - start).toBeGreaterThan(55);
-    Atomics.store(region.int32, LOCK, 0);
+    Atomics.store(region.int32, Control.lock, 0);
     waiter.freeOffset(CTX, waiter.allocateOffset(CTX, 8));
     waiter.checkInvariants();
   });
@@ -44,7 +44,7 @@ describe('RegionLock', () => {
     const { threads, waiter, region } = held();
     threads.kill(1);
     waiter.allocateOffset(CTX, 8);
-    expect(region.int32[LOCK]).toBe(0);
+    expect(region.int32[Control.lock]).toBe(0);
   });
 
   test('lets the event loop run while it waits asynchronously', async () => {
@@ -56,18 +56,18 @@ describe('RegionLock', () => {
     expect(turns).toBeGreaterThan(0);
     const served = waiter.allocateOffsetAsync(CTX, 8, 4096);
     await delay(10);
-    Atomics.store(region.int32, LOCK, 0);
+    Atomics.store(region.int32, Control.lock, 0);
     const offset = await served;
     clearInterval(timer);
     expect(waiter.sizeOf(offset)).toBe(64);
     await waiter.freeOffsetAsync(CTX, offset);
     expect(waiter.sizeOf(offset)).toBe(0);
-    expect(region.int32[LOCK]).toBe(0);
+    expect(region.int32[Control.lock]).toBe(0);
   });
 
   test('serves synchronous calls of the same thread between asynchronous ones', async () => {
     const { region, waiter } = held();
-    Atomics.store(region.int32, LOCK, 0);
+    Atomics.store(region.int32, Control.lock, 0);
     const offsets = Array.from({ length: 50 }, async (_, i) => {
       const offset = await waiter.allocateOffsetAsync(CTX, 100 + i);
       waiter.freeOffset(CTX, waiter.allocateOffset(CTX, 10));
@@ -89,7 +89,7 @@ describe('RegionLock', () => {
     region.int32[48] = 1_000_000;
     for (let n = 0; n < 2; n++) {
       expect(() => waiter.allocateOffset(CTX, 8)).toThrow(memoryError('ERR_MEM_REGION_DAMAGED'));
-      expect(region.int32[LOCK]).toBe(0);
+      expect(region.int32[Control.lock]).toBe(0);
     }
   });
 });
@@ -106,7 +106,7 @@ describe('the lock of a thread', () => {
     const registry = new MemoryRegistry();
     const { region } = registry.attachBackend('${url}');
     const allocator = registry.getAllocator({ major: 1, minor: 1 });
-    region.int32[${LOCK}] = allocator.references.holder;
+    region.int32[${Control.lock}] = allocator.references.holder;
     parentPort ? parentPort.postMessage('held') : console.log('held');
     for (;;);`;
 

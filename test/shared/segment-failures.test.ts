@@ -5,7 +5,7 @@ import { leftSegments } from './names.js';
 const onLinux = process.platform === 'linux';
 
 /** Runs a creation that fails under a limit of the system; prints the code and the size limit's name. */
-function create(options: string, shell: string, backend = 'posix-shm-backend.js'): string {
+function create(options: string, shell: string, backend = 'named-backends.js'): string {
   const source = `
     const module = await import(${JSON.stringify(moduleUrl(`src/shared/backends/${backend}`))});
     const Backend = Object.values(module)[0];

@@ -2,8 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { MainThreadModel, WorkerThreadModel } from '../../src/shared/threads/host-thread-model.js';
-import type { ThreadLocalKey } from '../../src/shared/threads/thread-model.js';
+import { MainThreadModel, type ThreadLocalKey, WorkerThreadModel } from '../../src/shared/threads/thread-model.js';
 import {
   registerDeviceThreads,
   registerThreadModel,

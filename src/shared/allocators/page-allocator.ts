@@ -3,9 +3,9 @@ import { MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
-import { GRANULE_BYTES, ID_MAJOR, ID_MINOR, LIVE } from '../pages/layout.js';
+import type { PageAllocatorOptions } from '../pages/format.js';
+import { Control, GRANULE_BYTES, Kind } from '../pages/layout.js';
 import { PageRegion } from '../pages/page-region.js';
-import type { ThreadWatch } from '../pages/participants.js';
 import { RegionReferences } from '../pages/region-references.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
@@ -15,21 +15,7 @@ import {
   type MemContext,
   NULL_TID,
   type SharedAllocator,
-  type SharedAllocatorOptions,
 } from './shared-allocator.js';
-
-/** What a page allocator is opened with. */
-export interface PageAllocatorOptions extends SharedAllocatorOptions {
-  /** Who this thread is and who else runs. @defaultValue the system tells */
-  readonly watch?: ThreadWatch;
-}
-
-/** How a page allocator is made in an empty region. */
-export interface PageAllocatorInit extends PageAllocatorOptions {
-  readonly id: AllocatorId;
-  /** What each thread's cache keeps at most; every process follows it. @defaultValue 1/64 of the region, up to 1 MiB */
-  readonly cacheBytes?: number;
-}
 
 /**
  * An allocator whose whole state lies in its region: pages in lists by size class behind one lock, and the threads that use
@@ -54,7 +40,7 @@ export abstract class PageAllocator implements SharedAllocator {
   protected constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
     this.region = region;
     this.pages = new PageRegion(region, typeCode, options);
-    this.id = { major: region.int32[ID_MAJOR]!, minor: region.int32[ID_MINOR]! };
+    this.id = { major: region.int32[Control.idMajor]!, minor: region.int32[Control.idMinor]! };
     this.references = new RegionReferences(this.pages, {
       enter: () => this.enter(DEFAULT_MEM_CONTEXT),
       makeRoom: (holder) => this.makeRoom(holder),
@@ -140,7 +126,7 @@ export abstract class PageAllocator implements SharedAllocator {
     if (this.#detached || this.region.closed) return 0;
     const { headers } = this.pages;
     const page = headers.pageAt(offset);
-    return page !== 0 && headers.kindOf(page) === LIVE ? headers.payloadBytesOf(page) : 0;
+    return page !== 0 && headers.kindOf(page) === Kind.live ? headers.payloadBytesOf(page) : 0;
   }
 
   createTls(ctx: MemContext): void {

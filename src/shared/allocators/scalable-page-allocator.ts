@@ -1,6 +1,6 @@
-import { formatRegion } from '../pages/format.js';
+import { formatRegion, type PageAllocatorInit, type PageAllocatorOptions } from '../pages/format.js';
 import type { SharedRegion } from '../shared-region.js';
-import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
+import { PageAllocator } from './page-allocator.js';
 
 const TYPE_CODE = 1;
 

@@ -1,10 +1,10 @@
 import { MemoryError } from '../../core/errors.js';
 import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
-import { formatRegion } from '../pages/format.js';
-import { STATE } from '../pages/layout.js';
+import { formatRegion, type PageAllocatorInit, type PageAllocatorOptions } from '../pages/format.js';
+import { Header } from '../pages/layout.js';
 import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, NOBODYS } from '../pages/page-cache.js';
 import type { SharedRegion } from '../shared-region.js';
-import { PageAllocator, type PageAllocatorInit, type PageAllocatorOptions } from './page-allocator.js';
+import { PageAllocator } from './page-allocator.js';
 import type { MemContext } from './shared-allocator.js';
 
 const TYPE_CODE = 2;
@@ -60,7 +60,7 @@ export class ThreadLocalAllocator extends PageAllocator {
       pages.free(holder, offset);
       return;
     }
-    const outcome = pages.cache.free(holder, record, page, pages.headers.load(page, STATE));
+    const outcome = pages.cache.free(holder, record, page, pages.headers.load(page, Header.state));
     if (outcome === DONE) return;
     if (outcome === DONE_AND_FULL) pages.flush(holder, Math.floor(pages.cache.limitGranules / 2));
     else if (outcome === NOBODYS) pages.free(holder, offset);

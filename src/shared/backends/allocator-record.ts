@@ -11,16 +11,19 @@ export interface AllocatorFacts {
   readonly minor: number;
 }
 
-// What CLAIM holds: no allocator, the thread that is creating one (a positive number), or one that can be used.
+// What Word.claim holds: no allocator, the thread that is creating one (a positive number), or one that can be used.
 const NONE = 0;
 const READY = -1;
 
-const CLAIM = ALLOCATOR_RECORD;
-const CLAIM_START = ALLOCATOR_RECORD + 1;
-const MAJOR = ALLOCATOR_RECORD + 3;
-const MINOR = ALLOCATOR_RECORD + 4;
-const NAME_LENGTH = ALLOCATOR_RECORD + 5;
-const NAME = ALLOCATOR_RECORD + 6;
+/** The words of the record. */
+const Word = {
+  claim: ALLOCATOR_RECORD,
+  claimStart: ALLOCATOR_RECORD + 1,
+  major: ALLOCATOR_RECORD + 3,
+  minor: ALLOCATOR_RECORD + 4,
+  nameLength: ALLOCATOR_RECORD + 5,
+  name: ALLOCATOR_RECORD + 6,
+} as const;
 const MAX_NAME_BYTES = 64;
 const NAME_PATTERN = /^[a-z][a-z0-9-]*$/;
 
@@ -47,41 +50,41 @@ export class AllocatorRecord {
     }
     const words = this.#words;
     const { id, startTime } = threadIdentity();
-    const found = Atomics.load(words, CLAIM);
-    const isLost = found !== NONE && found !== READY && !isProcessAlive(found, loadWide(words, CLAIM_START));
+    const found = Atomics.load(words, Word.claim);
+    const isLost = found !== NONE && found !== READY && !isProcessAlive(found, loadWide(words, Word.claimStart));
     // The start time of the lost thread must not be taken for the next one's, who would look dead.
-    if (isLost) storeWide(words, CLAIM_START, 0);
-    if (!(found === NONE || isLost) || Atomics.compareExchange(words, CLAIM, found, id) !== found) {
-      const isReady = Atomics.load(words, CLAIM) === READY;
+    if (isLost) storeWide(words, Word.claimStart, 0);
+    if (!(found === NONE || isLost) || Atomics.compareExchange(words, Word.claim, found, id) !== found) {
+      const isReady = Atomics.load(words, Word.claim) === READY;
       throw this.#bad(isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
     }
-    storeWide(words, CLAIM_START, startTime);
-    words[MAJOR] = facts.major;
-    words[MINOR] = facts.minor;
-    words[NAME_LENGTH] = facts.type.length;
-    new Uint8Array(words.buffer, words.byteOffset + NAME * 4, MAX_NAME_BYTES).set(Buffer.from(facts.type, 'latin1'));
+    storeWide(words, Word.claimStart, startTime);
+    words[Word.major] = facts.major;
+    words[Word.minor] = facts.minor;
+    words[Word.nameLength] = facts.type.length;
+    new Uint8Array(words.buffer, words.byteOffset + Word.name * 4, MAX_NAME_BYTES).set(Buffer.from(facts.type, 'latin1'));
   }
 
   /** Lets others use the allocator. */
   complete(): void {
-    Atomics.store(this.#words, CLAIM, READY);
+    Atomics.store(this.#words, Word.claim, READY);
   }
 
   /** Gives the right back: the allocator could not be created, or is gone. */
   clear(): void {
-    storeWide(this.#words, CLAIM_START, 0);
-    Atomics.store(this.#words, CLAIM, NONE);
+    storeWide(this.#words, Word.claimStart, 0);
+    Atomics.store(this.#words, Word.claim, NONE);
   }
 
   /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that makes no sense */
   read(): AllocatorFacts | undefined {
     const words = this.#words;
-    if (Atomics.load(words, CLAIM) !== READY) return undefined;
-    const length = words[NAME_LENGTH] as number;
+    if (Atomics.load(words, Word.claim) !== READY) return undefined;
+    const length = words[Word.nameLength] as number;
     const valid = length > 0 && length <= MAX_NAME_BYTES;
-    const type = valid ? Buffer.from(words.buffer, words.byteOffset + NAME * 4, length).toString('latin1') : '';
+    const type = valid ? Buffer.from(words.buffer, words.byteOffset + Word.name * 4, length).toString('latin1') : '';
     if (!NAME_PATTERN.test(type)) throw this.#bad('its header names no type of allocator');
-    return { type, major: words[MAJOR] as number, minor: words[MINOR] as number };
+    return { type, major: words[Word.major] as number, minor: words[Word.minor] as number };
   }
 
   #bad(reason: string): MemoryError {

@@ -36,45 +36,47 @@ const MAGIC_HIGH = 0x314d4853;
 const VERSION = 1;
 const READY = 1;
 
-// The words of the header. All before CHECKSUM are written once, and covered by it.
-const MAGIC = 0;
-const VERSION_WORD = 2;
-const HEADER_SIZE = 3;
-const MAPPED_BYTES = 4;
-const TYPE = 6;
-const ID = 7;
-const CREATOR = 8;
-const CREATOR_START = 9;
-const BOOT = 11;
-const NAMESPACE = 12;
-const CHECKSUM = 13;
-const STATE = 14;
+/** The words of the header. All before the checksum are written once, and covered by it. */
+const Word = {
+  magic: 0,
+  versionWord: 2,
+  headerSize: 3,
+  mappedBytes: 4,
+  type: 6,
+  id: 7,
+  creator: 8,
+  creatorStart: 9,
+  boot: 11,
+  namespace: 12,
+  checksum: 13,
+  state: 14,
+} as const;
 /** The first word of the allocator's record. */
 export const ALLOCATOR_RECORD = 16;
 
 /** Writes the header of a new backend, which {@link markReady} completes. */
 export function writeHeader(words: Int32Array, facts: BackendFacts): void {
   const values: readonly (readonly [number, number])[] = [
-    [MAGIC, MAGIC_LOW],
-    [MAGIC + 1, MAGIC_HIGH],
-    [VERSION_WORD, VERSION],
-    [HEADER_SIZE, HEADER_BYTES],
-    [TYPE, BACKEND_TYPES.indexOf(facts.type) + 1],
-    [ID, facts.id],
-    [CREATOR, facts.creator.id],
-    [BOOT, facts.space.boot],
-    [NAMESPACE, facts.space.namespace],
+    [Word.magic, MAGIC_LOW],
+    [Word.magic + 1, MAGIC_HIGH],
+    [Word.versionWord, VERSION],
+    [Word.headerSize, HEADER_BYTES],
+    [Word.type, BACKEND_TYPES.indexOf(facts.type) + 1],
+    [Word.id, facts.id],
+    [Word.creator, facts.creator.id],
+    [Word.boot, facts.space.boot],
+    [Word.namespace, facts.space.namespace],
   ];
   words.fill(0);
   for (const [word, value] of values) words[word] = value;
-  storeWide(words, MAPPED_BYTES, facts.mappedBytes);
-  storeWide(words, CREATOR_START, facts.creator.startTime);
-  Atomics.store(words, CHECKSUM, checksumOf(words));
+  storeWide(words, Word.mappedBytes, facts.mappedBytes);
+  storeWide(words, Word.creatorStart, facts.creator.startTime);
+  Atomics.store(words, Word.checksum, checksumOf(words));
 }
 
 /** Lets others attach. */
 export function markReady(words: Int32Array): void {
-  Atomics.store(words, STATE, READY);
+  Atomics.store(words, Word.state, READY);
 }
 
 /**
@@ -84,24 +86,24 @@ export function markReady(words: Int32Array): void {
  * @param actualBytes - the size of the memory that it heads
  */
 export function readHeader(words: Int32Array, actualBytes: number): HeaderFinding {
-  if (words[MAGIC] === 0 && words[MAGIC + 1] === 0 && words[CHECKSUM] === 0) return { kind: 'creating' };
-  if (words[MAGIC] !== MAGIC_LOW || words[MAGIC + 1] !== MAGIC_HIGH) return damaged('it is no segment of this library');
-  if (words[VERSION_WORD] !== VERSION) return damaged(`it has layout version ${words[VERSION_WORD]}, not ${VERSION}`);
-  if (Atomics.load(words, CHECKSUM) !== checksumOf(words)) {
-    return words[CHECKSUM] === 0 ? { kind: 'creating' } : damaged('its header is damaged: the checksum differs');
+  if (words[Word.magic] === 0 && words[Word.magic + 1] === 0 && words[Word.checksum] === 0) return { kind: 'creating' };
+  if (words[Word.magic] !== MAGIC_LOW || words[Word.magic + 1] !== MAGIC_HIGH) return damaged('it is no segment of this library');
+  if (words[Word.versionWord] !== VERSION) return damaged(`it has layout version ${words[Word.versionWord]}, not ${VERSION}`);
+  if (Atomics.load(words, Word.checksum) !== checksumOf(words)) {
+    return words[Word.checksum] === 0 ? { kind: 'creating' } : damaged('its header is damaged: the checksum differs');
   }
-  const type = BACKEND_TYPES[(words[TYPE] as number) - 1];
-  if (type === undefined || words[HEADER_SIZE] !== HEADER_BYTES) return damaged('its header has values that do not exist');
-  const mappedBytes = loadWide(words, MAPPED_BYTES);
+  const type = BACKEND_TYPES[(words[Word.type] as number) - 1];
+  if (type === undefined || words[Word.headerSize] !== HEADER_BYTES) return damaged('its header has values that do not exist');
+  const mappedBytes = loadWide(words, Word.mappedBytes);
   if (mappedBytes !== actualBytes) return damaged(`it has ${actualBytes} bytes, but its header says ${mappedBytes}`);
   const facts = {
     type,
-    id: words[ID] as number,
+    id: words[Word.id] as number,
     mappedBytes,
-    creator: { id: words[CREATOR] as number, startTime: loadWide(words, CREATOR_START) },
-    space: { boot: words[BOOT] as number, namespace: (words[NAMESPACE] as number) >>> 0 },
+    creator: { id: words[Word.creator] as number, startTime: loadWide(words, Word.creatorStart) },
+    space: { boot: words[Word.boot] as number, namespace: (words[Word.namespace] as number) >>> 0 },
   };
-  return { kind: Atomics.load(words, STATE) === READY ? 'ready' : 'creating', facts };
+  return { kind: Atomics.load(words, Word.state) === READY ? 'ready' : 'creating', facts };
 }
 
 /** Tells whether the creator runs, as far as that can be seen from `here`. */
@@ -114,7 +116,7 @@ export function creatorLiveness(facts: BackendFacts, here: ProcessSpace): Livene
 /** FNV-1a over the words before the checksum; never 0, which stands for "not written". */
 function checksumOf(words: Int32Array): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < CHECKSUM; i++) hash = Math.imul(hash ^ (words[i] as number), 0x01000193);
+  for (let i = 0; i < Word.checksum; i++) hash = Math.imul(hash ^ (words[i] as number), 0x01000193);
   return hash === 0 ? 1 : hash;
 }
 

@@ -1,36 +1,39 @@
 import { badArgument, MemoryError } from '../../core/errors.js';
-import type { PageAllocatorInit } from '../allocators/page-allocator.js';
+import type { SharedAllocatorOptions } from '../allocators/shared-allocator.js';
+import type { AllocatorId } from '../offset-pointer.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
-  CACHE_GRANULES,
-  END_PAGE,
-  FIRST_PAGE,
+  Control,
   GRANULE_BYTES,
   GRANULE_WORDS,
-  ID_MAJOR,
-  ID_MINOR,
   LAYOUT_VERSION,
-  MAGIC,
   MAGIC_VALUE,
   MAX_GRANULES,
   MIN_PAGE_GRANULES,
-  PARTICIPANTS,
   RECORD_WORDS,
-  RECORDS,
-  SALT,
-  SLOTS_USED,
-  TYPE,
-  VERSION,
 } from './layout.js';
 import { PageHeaders } from './page-headers.js';
 import { PageHeap } from './page-heap.js';
-import { MAX_PARTICIPANTS } from './participants.js';
+import { MAX_PARTICIPANTS, type ThreadWatch } from './participants.js';
 
 const MIN_REGION_BYTES = 16 * 1024;
 const MIN_PARTICIPANTS = 8;
 const BYTES_PER_PARTICIPANT = 16 * 1024;
 const CACHE_SHARE = 64;
 const MAX_CACHE_BYTES = 2 ** 20;
+
+/** What a page allocator is opened with. */
+export interface PageAllocatorOptions extends SharedAllocatorOptions {
+  /** Who this thread is and who else runs. @defaultValue the system tells */
+  readonly watch?: ThreadWatch;
+}
+
+/** How a page allocator is made in an empty region. */
+export interface PageAllocatorInit extends PageAllocatorOptions {
+  readonly id: AllocatorId;
+  /** What each thread's cache keeps at most; every process follows it. @defaultValue 1/64 of the region, up to 1 MiB */
+  readonly cacheBytes?: number;
+}
 
 /**
  * Writes an empty allocator of pages to a region: one free page. Only the pages of memory that hold its words are touched.
@@ -56,22 +59,22 @@ export function formatRegion(
   const participants = Math.min(MAX_PARTICIPANTS, Math.max(MIN_PARTICIPANTS, Math.floor(region.bytes / BYTES_PER_PARTICIPANT)));
   clear(near);
   const values: readonly (readonly [number, number])[] = [
-    [PARTICIPANTS, participants],
-    [FIRST_PAGE, firstPageOf(participants)],
-    [END_PAGE, Math.floor(region.bytes / GRANULE_BYTES)],
+    [Control.participants, participants],
+    [Control.firstPage, firstPageOf(participants)],
+    [Control.endPage, Math.floor(region.bytes / GRANULE_BYTES)],
     // Headers that an earlier allocator left in the pages are none of this one's.
-    [SALT, Math.floor(Math.random() * 2 ** 32)],
-    [CACHE_GRANULES, Math.floor(cacheBytes / GRANULE_BYTES)],
-    [ID_MAJOR, id.major],
-    [ID_MINOR, id.minor],
-    [TYPE, typeCode],
-    [VERSION, LAYOUT_VERSION],
+    [Control.salt, Math.floor(Math.random() * 2 ** 32)],
+    [Control.cacheGranules, Math.floor(cacheBytes / GRANULE_BYTES)],
+    [Control.idMajor, id.major],
+    [Control.idMinor, id.minor],
+    [Control.type, typeCode],
+    [Control.version, LAYOUT_VERSION],
   ];
   for (const [word, value] of values) near[word] = value;
   const headers = new PageHeaders(region);
   new PageHeap(headers).format();
   headers.commit();
-  Atomics.store(near, MAGIC, MAGIC_VALUE);
+  Atomics.store(near, Control.magic, MAGIC_VALUE);
 }
 
 /** Checks that a region holds an allocator of that type. @throws ERR_MEM_REGION_DAMAGED */
@@ -83,28 +86,29 @@ export function attachRegion(region: SharedRegion, typeCode: number): void {
 
 function faultOf(region: SharedRegion, typeCode: number): string | undefined {
   const near = region.int32;
-  if (region.bytes < MIN_REGION_BYTES || Atomics.load(near, MAGIC) !== MAGIC_VALUE) return 'it holds no allocator of pages';
-  if (near[VERSION] !== LAYOUT_VERSION) return `its layout is version ${near[VERSION]}, not ${LAYOUT_VERSION}`;
-  if (near[TYPE] !== typeCode) return `its allocator is of type ${near[TYPE]}, not ${typeCode}`;
-  const count = near[PARTICIPANTS]!;
-  const end = near[END_PAGE]!;
+  if (region.bytes < MIN_REGION_BYTES || Atomics.load(near, Control.magic) !== MAGIC_VALUE)
+    return 'it holds no allocator of pages';
+  if (near[Control.version] !== LAYOUT_VERSION) return `its layout is version ${near[Control.version]}, not ${LAYOUT_VERSION}`;
+  if (near[Control.type] !== typeCode) return `its allocator is of type ${near[Control.type]}, not ${typeCode}`;
+  const count = near[Control.participants]!;
+  const end = near[Control.endPage]!;
   const isSound =
     count >= MIN_PARTICIPANTS &&
     count <= MAX_PARTICIPANTS &&
-    near[FIRST_PAGE] === firstPageOf(count) &&
+    near[Control.firstPage] === firstPageOf(count) &&
     end >= firstPageOf(count) + MIN_PAGE_GRANULES &&
     end * GRANULE_BYTES <= region.bytes;
   return isSound ? undefined : 'its sizes make no sense';
 }
 
 function firstPageOf(participants: number): number {
-  return Math.ceil((RECORDS + participants * RECORD_WORDS) / GRANULE_WORDS);
+  return Math.ceil((Control.records + participants * RECORD_WORDS) / GRANULE_WORDS);
 }
 
 /** Empties the control words and the records that were used; those that never were need no touching. */
 function clear(near: Int32Array): void {
-  Atomics.store(near, MAGIC, 0);
-  const used = near[SLOTS_USED]!;
+  Atomics.store(near, Control.magic, 0);
+  const used = near[Control.slotsUsed]!;
   const records = used > 0 && used <= MAX_PARTICIPANTS ? used : 0;
-  near.fill(0, 0, Math.min(near.length, RECORDS + records * RECORD_WORDS));
+  near.fill(0, 0, Math.min(near.length, Control.records + records * RECORD_WORDS));
 }

@@ -13,95 +13,101 @@ export const MIN_PAGE_GRANULES = 3;
 /** Above 64 GiB a granule's number would not fit a word. */
 export const MAX_GRANULES = 2 ** 31 - 1;
 
-// The words of a page's header.
-/** `kind << 28 | holder`: what the page is, and whose. */
-export const STATE = 0;
-/** The page's granules, header included. */
-export const GRANULES = 1;
-/** The granules of the page in front; 0 for the first page. */
-export const PREVIOUS_GRANULES = 2;
-/** The next page in the list that the page is in; 0 ends it. */
-export const NEXT = 3;
-/** Of a free page the page before it in its list; of a page in use the number of times its payload was handed out. */
-export const PREVIOUS = 4;
-export const EPISODE = 4;
-/** What tokens for it carry; 0 while it was never shared. */
-export const GENERATION = 5;
-/** The references that are counted on it. */
-export const REFERENCES = 6;
-/** A digest of the page's place and granules. */
-export const CHECK = 7;
-
-// The payload of a page that counts a reference: fields behind its header.
-/** The page that is referred to, and its generation. */
-export const TARGET = GRANULE_WORDS;
-export const TARGET_GENERATION = GRANULE_WORDS + 1;
+/** The words of a page's header, and of the payload behind it where that counts a reference. */
+export const Header = {
+  /** `kind << 28 | holder`: what the page is, and whose. */
+  state: 0,
+  /** The page's granules, header included. */
+  granules: 1,
+  /** The granules of the page in front; 0 for the first page. */
+  previousGranules: 2,
+  /** The next page in the list that the page is in; 0 ends it. */
+  next: 3,
+  /** Of a free page the page before it in its list; of a page in use the number of times its payload was handed out. */
+  previous: 4,
+  episode: 4,
+  /** What tokens for it carry; 0 while it was never shared. */
+  generation: 5,
+  /** The references that are counted on it. */
+  references: 6,
+  /** A digest of the page's place and granules. */
+  check: 7,
+  /** The page that is referred to, and its generation. */
+  target: GRANULE_WORDS,
+  targetGeneration: GRANULE_WORDS + 1,
+} as const;
 
 /** Kinds of pages. 0 is none: memory that was never a page. */
-export const FREE = 1;
-/** Handed out; the holder allocated it. */
-export const LIVE = 2;
-/** Free, in the holder's own cache. */
-export const CACHED = 3;
-/** Freed by another thread than the holder, and in the holder's list of those, or on the way there. */
-export const REMOTE = 4;
-/** Counts the holder's reference to another page. */
-export const REFERENCE = 5;
+export const Kind = {
+  free: 1,
+  /** Handed out; the holder allocated it. */
+  live: 2,
+  /** Free, in the holder's own cache. */
+  cached: 3,
+  /** Freed by another thread than the holder, and in the holder's list of those, or on the way there. */
+  remote: 4,
+  /** Counts the holder's reference to another page. */
+  reference: 5,
+} as const;
 export const KIND_SHIFT = 28;
 export const HOLDER_MASK = 2 ** 28 - 1;
 
-// The control words.
-export const MAGIC = 0;
-export const VERSION = 1;
-export const TYPE = 2;
-export const END_PAGE = 3;
-export const FIRST_PAGE = 4;
-export const PARTICIPANTS = 5;
-export const SALT = 6;
-export const CACHE_GRANULES = 7;
-export const ID_MAJOR = 8;
-export const ID_MINOR = 9;
-/** Granules of all pages that are not free. */
-export const USED_GRANULES = 10;
-/** The generation that was given out last. */
-export const LAST_GENERATION = 11;
-/** The episode that was given out last. */
-export const LAST_EPISODE = 12;
-/** Slots that were ever taken: those from here on were never touched. */
-export const SLOTS_USED = 14;
-/** Rises when an allocation failed: every thread gives its cache back. */
-export const PRESSURE = 13;
-/** Of its own cache line. */
-export const LOCK = 32;
-export const JOURNAL = 48;
+/** The control words. */
+export const Control = {
+  magic: 0,
+  version: 1,
+  type: 2,
+  endPage: 3,
+  firstPage: 4,
+  participants: 5,
+  salt: 6,
+  cacheGranules: 7,
+  idMajor: 8,
+  idMinor: 9,
+  /** Granules of all pages that are not free. */
+  usedGranules: 10,
+  /** The generation that was given out last. */
+  lastGeneration: 11,
+  /** The episode that was given out last. */
+  lastEpisode: 12,
+  /** Slots that were ever taken: those from here on were never touched. */
+  slotsUsed: 14,
+  /** Rises when an allocation failed: every thread gives its cache back. */
+  pressure: 13,
+  /** Of its own cache line. */
+  lock: 32,
+  journal: 48,
+  /** A bit for each bin that is not empty. */
+  binBits: 176,
+  binHeads: 184,
+  records: 336,
+} as const;
 export const JOURNAL_ENTRIES = 40;
-/** A bit for each bin that is not empty. */
-export const BIN_BITS = 176;
-export const BIN_HEADS = 184;
-export const RECORDS = 336;
 
-// The words of a participant's record. The first two change as one 64-bit word.
-/** The thread's number in the system. */
-export const THREAD_ID = 0;
-/** The lower half of the thread's start time. */
-export const THREAD_START = 1;
-export const THREAD_START_HIGH = 2;
-export const PROCESS_ID = 3;
-/** Counts the threads that ever had this record. */
-export const RECORD_GENERATION = 4;
-/** The holder that the record stood for while its pages are being given back; 0 otherwise. */
-export const CLOSING = 5;
-/** The page of another holder that this thread is freeing. */
-export const FREEING = 6;
-/** 1 while this thread empties its list of remote pages. */
-export const DRAINING = 7;
-/** The head of the list of pages that others freed. */
-export const REMOTE_HEAD = 8;
-export const CACHED_GRANULES = 9;
-/** The {@link PRESSURE} that this thread has answered. */
-export const SEEN_PRESSURE = 10;
-/** The heads of the cache's lists. */
-export const CACHE_HEADS = 16;
+/** The words of a participant's record. The first two change as one 64-bit word. */
+export const Participant = {
+  /** The thread's number in the system. */
+  threadId: 0,
+  /** The lower half of the thread's start time. */
+  threadStart: 1,
+  threadStartHigh: 2,
+  processId: 3,
+  /** Counts the threads that ever had this record. */
+  generation: 4,
+  /** The holder that the record stood for while its pages are being given back; 0 otherwise. */
+  closing: 5,
+  /** The page of another holder that this thread is freeing. */
+  freeing: 6,
+  /** 1 while this thread empties its list of remote pages. */
+  draining: 7,
+  /** The head of the list of pages that others freed. */
+  remoteHead: 8,
+  cachedGranules: 9,
+  /** The {@link Control.pressure} that this thread has answered. */
+  seenPressure: 10,
+  /** The heads of the cache's lists. */
+  cacheHeads: 16,
+} as const;
 export const RECORD_WORDS = 88;
 
 /** "STWP". */

@@ -1,22 +1,4 @@
-import {
-  CACHE_GRANULES,
-  CACHE_HEADS,
-  CACHED,
-  CACHED_GRANULES,
-  DRAINING,
-  EPISODE,
-  FREEING,
-  GENERATION,
-  HOLDER_MASK,
-  KIND_SHIFT,
-  LIVE,
-  NEXT,
-  PRESSURE,
-  REMOTE,
-  REMOTE_HEAD,
-  SEEN_PRESSURE,
-  STATE,
-} from './layout.js';
+import { Control, Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
 import type { Participants } from './participants.js';
 import { binOf, classOf } from './size-classes.js';
@@ -50,27 +32,30 @@ export class PageCache {
   constructor(headers: PageHeaders, participants: Participants) {
     this.#headers = headers;
     this.#participants = participants;
-    this.limitGranules = headers.near[CACHE_GRANULES]!;
+    this.limitGranules = headers.near[Control.cacheGranules]!;
   }
 
   /** Takes a page of at least `payload` granules from the holder's cache. @returns 0 when it has none */
   take(holder: number, record: number, payload: number): number {
     const headers = this.#headers;
     const near = headers.near;
-    const head = record + CACHE_HEADS + binOf(classOf(payload));
+    const head = record + Participant.cacheHeads + binOf(classOf(payload));
     let page = near[head]!;
     if (page === 0) {
-      if (near[record + REMOTE_HEAD] === 0) return 0;
+      if (near[record + Participant.remoteHead] === 0) return 0;
       this.drain(holder, record);
       page = near[head]!;
       if (page === 0) return 0;
     }
-    this.#check(page, (CACHED << KIND_SHIFT) | holder);
-    near[head] = headers.load(page, NEXT);
-    near[record + CACHED_GRANULES]! -= headers.granulesOf(page);
-    headers.store(page, EPISODE, (headers.load(page, EPISODE) + 1) | 0);
-    headers.store(page, GENERATION, 0);
-    headers.store(page, STATE, (LIVE << KIND_SHIFT) | holder);
+    headers.check(page);
+    if (headers.load(page, Header.state) !== ((Kind.cached << KIND_SHIFT) | holder)) {
+      headers.refuse(page, 'it is in the cache of another thread');
+    }
+    near[head] = headers.load(page, Header.next);
+    near[record + Participant.cachedGranules]! -= headers.granulesOf(page);
+    headers.store(page, Header.episode, (headers.load(page, Header.episode) + 1) | 0);
+    headers.store(page, Header.generation, 0);
+    headers.store(page, Header.state, (Kind.live << KIND_SHIFT) | holder);
     return page;
   }
 
@@ -79,10 +64,10 @@ export class PageCache {
     const headers = this.#headers;
     const near = headers.near;
     const granules = headers.granulesOf(page);
-    const head = record + CACHE_HEADS + binOf(granules - 1);
-    headers.store(page, NEXT, near[head]!);
+    const head = record + Participant.cacheHeads + binOf(granules - 1);
+    headers.store(page, Header.next, near[head]!);
     near[head] = page;
-    near[record + CACHED_GRANULES]! += granules;
+    near[record + Participant.cachedGranules]! += granules;
   }
 
   /**
@@ -96,16 +81,16 @@ export class PageCache {
     const headers = this.#headers;
     const near = headers.near;
     const owner = state & HOLDER_MASK;
-    if (state >>> KIND_SHIFT !== LIVE) return WAS_FREE;
+    if (state >>> KIND_SHIFT !== Kind.live) return WAS_FREE;
     if (owner === holder) {
-      if (!headers.replace(page, STATE, state, (CACHED << KIND_SHIFT) | holder)) return WAS_FREE;
+      if (!headers.replace(page, Header.state, state, (Kind.cached << KIND_SHIFT) | holder)) return WAS_FREE;
       this.put(record, page);
-      return near[record + CACHED_GRANULES]! > this.limitGranules ? DONE_AND_FULL : DONE;
+      return near[record + Participant.cachedGranules]! > this.limitGranules ? DONE_AND_FULL : DONE;
     }
     // Whoever closes the owner's record waits for those that were here before; see PageReclaimer.
-    Atomics.store(near, record + FREEING, page);
+    Atomics.store(near, record + Participant.freeing, page);
     const outcome = this.#freeRemotely(page, state, owner);
-    Atomics.store(near, record + FREEING, 0);
+    Atomics.store(near, record + Participant.freeing, 0);
     return outcome;
   }
 
@@ -113,17 +98,17 @@ export class PageCache {
   drain(holder: number, record: number): void {
     const headers = this.#headers;
     const near = headers.near;
-    Atomics.store(near, record + DRAINING, 1);
+    Atomics.store(near, record + Participant.draining, 1);
     try {
-      let page = Atomics.exchange(near, record + REMOTE_HEAD, 0);
+      let page = Atomics.exchange(near, record + Participant.remoteHead, 0);
       while (page !== 0) {
         const next = this.#remoteAfter(page);
-        headers.store(page, STATE, (CACHED << KIND_SHIFT) | holder);
+        headers.store(page, Header.state, (Kind.cached << KIND_SHIFT) | holder);
         this.put(record, page);
         page = next;
       }
     } finally {
-      Atomics.store(near, record + DRAINING, 0);
+      Atomics.store(near, record + Participant.draining, 0);
     }
   }
 
@@ -133,7 +118,7 @@ export class PageCache {
    */
   stealRemote(record: number): ReadonlySet<number> {
     const pages = new Set<number>();
-    let page = Atomics.exchange(this.#headers.near, record + REMOTE_HEAD, 0);
+    let page = Atomics.exchange(this.#headers.near, record + Participant.remoteHead, 0);
     for (; page !== 0; page = this.#remoteAfter(page)) this.#addOnce(pages, page);
     return pages;
   }
@@ -142,26 +127,30 @@ export class PageCache {
   takeLargest(record: number): number {
     const near = this.#headers.near;
     for (let bin = CACHE_BINS - 1; bin >= 0; bin--) {
-      const page = near[record + CACHE_HEADS + bin]!;
+      const page = near[record + Participant.cacheHeads + bin]!;
       if (page === 0) continue;
-      this.#headers.checkKind(page, CACHED);
-      near[record + CACHE_HEADS + bin] = this.#headers.load(page, NEXT);
-      near[record + CACHED_GRANULES]! -= this.#headers.granulesOf(page);
+      this.#headers.checkKind(page, Kind.cached);
+      near[record + Participant.cacheHeads + bin] = this.#headers.load(page, Header.next);
+      near[record + Participant.cachedGranules]! -= this.#headers.granulesOf(page);
       return page;
     }
-    return this.#headers.refuse(0, `a cache that holds ${near[record + CACHED_GRANULES]} granules has no page`);
+    return this.#headers.refuse(0, `a cache that holds ${near[record + Participant.cachedGranules]} granules has no page`);
   }
 
   /** Granules in a record's cache. */
   cachedGranules(record: number): number {
-    return this.#headers.near[record + CACHED_GRANULES]!;
+    return this.#headers.near[record + Participant.cachedGranules]!;
   }
 
   /** The pages in a record's cache. Only its own thread may ask. */
   *pagesOf(record: number): IterableIterator<number> {
     const seen = new Set<number>();
     for (let bin = 0; bin < CACHE_BINS; bin++) {
-      for (let page = this.#headers.near[record + CACHE_HEADS + bin]!; page !== 0; page = this.#headers.load(page, NEXT)) {
+      for (
+        let page = this.#headers.near[record + Participant.cacheHeads + bin]!;
+        page !== 0;
+        page = this.#headers.load(page, Header.next)
+      ) {
         this.#addOnce(seen, page);
         yield page;
       }
@@ -170,41 +159,41 @@ export class PageCache {
 
   /** Tells whether an allocation has failed somewhere since the record's thread gave its cache back last. */
   isPressed(record: number): boolean {
-    return this.#headers.near[PRESSURE] !== this.#headers.near[record + SEEN_PRESSURE];
+    return this.#headers.near[Control.pressure] !== this.#headers.near[record + Participant.seenPressure];
   }
 
   /** Says that the record's thread has given its cache back. */
   answerPressure(record: number): void {
-    this.#headers.near[record + SEEN_PRESSURE] = this.#headers.near[PRESSURE]!;
+    this.#headers.near[record + Participant.seenPressure] = this.#headers.near[Control.pressure]!;
   }
 
   /** Asks every thread for its cache. */
   raisePressure(): void {
-    Atomics.add(this.#headers.near, PRESSURE, 1);
+    Atomics.add(this.#headers.near, Control.pressure, 1);
   }
 
   /** Forgets the lists of a record: its pages are elsewhere. */
   forget(record: number): void {
-    this.#headers.near.fill(0, record + CACHE_HEADS, record + CACHE_HEADS + CACHE_BINS);
-    this.#headers.near[record + CACHED_GRANULES] = 0;
-    this.#headers.near[record + DRAINING] = 0;
+    this.#headers.near.fill(0, record + Participant.cacheHeads, record + Participant.cacheHeads + CACHE_BINS);
+    this.#headers.near[record + Participant.cachedGranules] = 0;
+    this.#headers.near[record + Participant.draining] = 0;
   }
 
   #freeRemotely(page: number, state: number, owner: number): number {
     const headers = this.#headers;
     if (!this.#participants.isCurrent(owner)) return NOBODYS;
-    if (!headers.replace(page, STATE, state, (REMOTE << KIND_SHIFT) | owner)) return WAS_FREE;
-    const head = this.#participants.recordOf(this.#participants.slotOf(owner)) + REMOTE_HEAD;
+    if (!headers.replace(page, Header.state, state, (Kind.remote << KIND_SHIFT) | owner)) return WAS_FREE;
+    const head = this.#participants.recordOf(this.#participants.slotOf(owner)) + Participant.remoteHead;
     for (;;) {
       const next = Atomics.load(headers.near, head);
-      headers.store(page, NEXT, next);
+      headers.store(page, Header.next, next);
       if (Atomics.compareExchange(headers.near, head, next, page) === next) return DONE;
     }
   }
 
   #remoteAfter(page: number): number {
-    this.#headers.checkKind(page, REMOTE);
-    return this.#headers.load(page, NEXT);
+    this.#headers.checkKind(page, Kind.remote);
+    return this.#headers.load(page, Header.next);
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED when a list comes back to a page: it would have no end */
@@ -212,10 +201,5 @@ export class PageCache {
     this.#headers.check(page);
     if (pages.has(page)) this.#headers.refuse(page, 'it is in a list twice');
     pages.add(page);
-  }
-
-  #check(page: number, state: number): void {
-    this.#headers.check(page);
-    if (this.#headers.load(page, STATE) !== state) this.#headers.refuse(page, 'it is in the cache of another thread');
   }
 }

@@ -1,26 +1,9 @@
 import { MemoryError } from '../../core/errors.js';
 import type { SharedRegion } from '../shared-region.js';
-import {
-  CACHED,
-  CHECK,
-  END_PAGE,
-  FIRST_PAGE,
-  FREE,
-  GRANULE_BYTES,
-  GRANULES,
-  HOLDER_MASK,
-  KIND_SHIFT,
-  LIVE,
-  MIN_PAGE_GRANULES,
-  PREVIOUS_GRANULES,
-  REFERENCES,
-  REMOTE,
-  SALT,
-  STATE,
-} from './layout.js';
+import { Control, GRANULE_BYTES, Header, KIND_SHIFT, Kind, MIN_PAGE_GRANULES } from './layout.js';
 import { RegionWords } from './region-words.js';
 
-const FREED: readonly number[] = [FREE, CACHED, REMOTE];
+const FREED: readonly number[] = [Kind.free, Kind.cached, Kind.remote];
 
 /**
  * The words of a region as headers of pages: reads them, and tells a page from anything else: a number that is no place, a place inside a payload, a
@@ -36,21 +19,17 @@ export class PageHeaders extends RegionWords {
   /** @param region - one that was formatted */
   constructor(region: SharedRegion) {
     super(region);
-    this.first = this.near[FIRST_PAGE]!;
-    this.end = this.near[END_PAGE]!;
-    this.#salt = this.near[SALT]!;
+    this.first = this.near[Control.firstPage]!;
+    this.end = this.near[Control.endPage]!;
+    this.#salt = this.near[Control.salt]!;
   }
 
   kindOf(page: number): number {
-    return this.load(page, STATE) >>> KIND_SHIFT;
-  }
-
-  holderOf(page: number): number {
-    return this.load(page, STATE) & HOLDER_MASK;
+    return this.load(page, Header.state) >>> KIND_SHIFT;
   }
 
   granulesOf(page: number): number {
-    return this.load(page, GRANULES);
+    return this.load(page, Header.granules);
   }
 
   payloadBytesOf(page: number): number {
@@ -59,7 +38,7 @@ export class PageHeaders extends RegionWords {
 
   /** The page in front, or 0. */
   pageBefore(page: number): number {
-    const granules = this.load(page, PREVIOUS_GRANULES);
+    const granules = this.load(page, Header.previousGranules);
     return granules === 0 ? 0 : page - granules;
   }
 
@@ -72,9 +51,9 @@ export class PageHeaders extends RegionWords {
   /** Tells whether a page begins at this granule. Any number may be asked. */
   isPage(page: number): boolean {
     if (!(page >= this.first && page <= this.end - MIN_PAGE_GRANULES)) return false;
-    const granules = this.load(page, GRANULES);
+    const granules = this.load(page, Header.granules);
     if (!(granules >= MIN_PAGE_GRANULES && granules <= this.end - page)) return false;
-    return this.load(page, CHECK) === this.checkOf(page, granules);
+    return this.load(page, Header.check) === this.checkOf(page, granules);
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED unless a page begins there */
@@ -107,7 +86,7 @@ export class PageHeaders extends RegionWords {
    */
   blockAt(offset: number): number {
     const page = this.liveAt(offset);
-    const references = this.load(page, REFERENCES);
+    const references = this.load(page, Header.references);
     if (references !== 0) throw new MemoryError('ERR_MEM_STILL_SHARED', { offset, references });
     return page;
   }
@@ -116,7 +95,7 @@ export class PageHeaders extends RegionWords {
   liveAt(offset: number): number {
     const page = this.pageAt(offset);
     const kind = page === 0 ? 0 : this.kindOf(page);
-    if (kind === LIVE) return page;
+    if (kind === Kind.live) return page;
     throw new MemoryError(FREED.includes(kind) ? 'ERR_MEM_DOUBLE_FREE' : 'ERR_MEM_UNKNOWN_POINTER', { pointer: offset });
   }
 

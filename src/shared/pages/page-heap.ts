@@ -1,28 +1,11 @@
-import {
-  BIN_BITS,
-  BIN_HEADS,
-  CHECK,
-  EPISODE,
-  FREE,
-  GENERATION,
-  GRANULES,
-  KIND_SHIFT,
-  LAST_EPISODE,
-  MIN_PAGE_GRANULES,
-  NEXT,
-  PREVIOUS,
-  PREVIOUS_GRANULES,
-  REFERENCES,
-  STATE,
-  USED_GRANULES,
-} from './layout.js';
+import { Control, Header, KIND_SHIFT, Kind, MIN_PAGE_GRANULES } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
 import { binOf, classOf, LARGE_BIN } from './size-classes.js';
 
 const BIT_WORDS = 5;
 // Pages behind a list's first one that are looked at.
 const LOOK_AHEAD = 8;
-const FREE_STATE = FREE << KIND_SHIFT;
+const FREE_STATE = Kind.free << KIND_SHIFT;
 
 /**
  * The free pages of a region, in a list for each size class; the pages of a request are cut from the smallest class that
@@ -97,30 +80,31 @@ export class PageHeap {
     const headers = this.#headers;
     let granules = headers.granulesOf(page);
     let merged = page;
-    headers.write(0, USED_GRANULES, headers.near[USED_GRANULES]! - granules);
+    headers.write(0, Control.usedGranules, headers.near[Control.usedGranules]! - granules);
     const next = page + granules;
     if (next < headers.end) {
       headers.check(next);
-      if (headers.load(next, PREVIOUS_GRANULES) !== granules) headers.refuse(next, 'it does not know the page in front of it');
-      if (headers.kindOf(next) === FREE) {
+      if (headers.load(next, Header.previousGranules) !== granules)
+        headers.refuse(next, 'it does not know the page in front of it');
+      if (headers.kindOf(next) === Kind.free) {
         this.#remove(next);
         granules += headers.granulesOf(next);
-        headers.write(next, CHECK, 0);
+        headers.write(next, Header.check, 0);
       }
     }
     const before = headers.pageBefore(page);
     if (before !== 0) {
       headers.check(before);
       if (before + headers.granulesOf(before) !== page) headers.refuse(before, 'it does not reach to the page behind it');
-      if (headers.kindOf(before) === FREE) {
+      if (headers.kindOf(before) === Kind.free) {
         this.#remove(before);
         granules += headers.granulesOf(before);
-        headers.write(page, CHECK, 0);
+        headers.write(page, Header.check, 0);
         merged = before;
       }
     }
     this.#resize(merged, granules);
-    headers.write(merged, STATE, FREE_STATE);
+    headers.write(merged, Header.state, FREE_STATE);
     this.#tellNext(merged, granules);
     this.#insert(merged);
     return merged;
@@ -128,22 +112,22 @@ export class PageHeap {
 
   /** The first page of a bin, or 0. */
   headOf(bin: number): number {
-    return this.#headers.near[BIN_HEADS + bin]!;
+    return this.#headers.near[Control.binHeads + bin]!;
   }
 
   /** The next page in a bin, or 0. */
   nextInBin(page: number): number {
-    return this.#headers.load(page, NEXT);
+    return this.#headers.load(page, Header.next);
   }
 
   /** The first bin from `bin` on that is not empty, or -1. */
   filledBin(bin: number): number {
     let word = bin >>> 5;
-    let bits = this.#headers.near[BIN_BITS + word]! & (-1 << (bin & 31));
+    let bits = this.#headers.near[Control.binBits + word]! & (-1 << (bin & 31));
     while (bits === 0) {
       word++;
       if (word === BIT_WORDS) return -1;
-      bits = this.#headers.near[BIN_BITS + word]!;
+      bits = this.#headers.near[Control.binBits + word]!;
     }
     return (word << 5) + 31 - Math.clz32(bits & -bits);
   }
@@ -157,7 +141,7 @@ export class PageHeap {
     else if (filled !== -1) page = this.#lowestOf(filled);
     // All that is left may be a page of the class below that is larger than its class.
     if (page === 0 && wanted > payload) page = this.#bestFit(binOf(payload), payload);
-    if (page !== 0) this.#headers.checkKind(page, FREE);
+    if (page !== 0) this.#headers.checkKind(page, Kind.free);
     return page;
   }
 
@@ -169,7 +153,7 @@ export class PageHeap {
     let lowest = this.headOf(bin);
     let page = this.nextInBin(lowest);
     for (let n = 0; n < LOOK_AHEAD && page !== 0; n++) {
-      this.#headers.checkKind(page, FREE);
+      this.#headers.checkKind(page, Kind.free);
       if (page < lowest) lowest = page;
       page = this.nextInBin(page);
     }
@@ -181,9 +165,9 @@ export class PageHeap {
     let bestGranules = Number.POSITIVE_INFINITY;
     let previous = 0;
     for (let page = this.headOf(bin); page !== 0; page = this.nextInBin(page)) {
-      this.#headers.checkKind(page, FREE);
+      this.#headers.checkKind(page, Kind.free);
       // A damaged list might be a ring.
-      if (this.#headers.load(page, PREVIOUS) !== previous)
+      if (this.#headers.load(page, Header.previous) !== previous)
         this.#headers.refuse(page, 'it does not know the page before it in its list');
       previous = page;
       const granules = this.#headers.granulesOf(page);
@@ -207,26 +191,26 @@ export class PageHeap {
       this.#tellNext(page + granules, rest);
       this.#insert(page + granules);
     }
-    const episode = (this.#headers.near[LAST_EPISODE]! + 1) | 0;
-    this.#headers.write(0, LAST_EPISODE, episode);
-    this.#headers.write(0, USED_GRANULES, this.#headers.near[USED_GRANULES]! + granules);
-    this.#headers.write(page, EPISODE, episode);
-    this.#headers.write(page, GENERATION, 0);
-    this.#headers.write(page, REFERENCES, 0);
-    this.#headers.write(page, STATE, state);
+    const episode = (this.#headers.near[Control.lastEpisode]! + 1) | 0;
+    this.#headers.write(0, Control.lastEpisode, episode);
+    this.#headers.write(0, Control.usedGranules, this.#headers.near[Control.usedGranules]! + granules);
+    this.#headers.write(page, Header.episode, episode);
+    this.#headers.write(page, Header.generation, 0);
+    this.#headers.write(page, Header.references, 0);
+    this.#headers.write(page, Header.state, state);
   }
 
   /** Writes the header of a free page where none was. What it overwrites is free memory: the check alone is undone. */
   #writeFresh(page: number, granules: number, previousGranules: number): void {
-    this.#headers.store(page, STATE, FREE_STATE);
-    this.#headers.store(page, GRANULES, granules);
-    this.#headers.store(page, PREVIOUS_GRANULES, previousGranules);
-    this.#headers.write(page, CHECK, this.#headers.checkOf(page, granules));
+    this.#headers.store(page, Header.state, FREE_STATE);
+    this.#headers.store(page, Header.granules, granules);
+    this.#headers.store(page, Header.previousGranules, previousGranules);
+    this.#headers.write(page, Header.check, this.#headers.checkOf(page, granules));
   }
 
   #resize(page: number, granules: number): void {
-    this.#headers.write(page, GRANULES, granules);
-    this.#headers.write(page, CHECK, this.#headers.checkOf(page, granules));
+    this.#headers.write(page, Header.granules, granules);
+    this.#headers.write(page, Header.check, this.#headers.checkOf(page, granules));
   }
 
   /** Tells the page behind how large the one in front of it is. */
@@ -234,44 +218,45 @@ export class PageHeap {
     const next = page + granules;
     if (next >= this.#headers.end) return;
     this.#headers.check(next);
-    this.#headers.write(next, PREVIOUS_GRANULES, granules);
+    this.#headers.write(next, Header.previousGranules, granules);
   }
 
   #insert(page: number): void {
     const bin = binOf(this.#headers.granulesOf(page) - 1);
-    const head = this.#headers.near[BIN_HEADS + bin]!;
-    this.#headers.write(page, NEXT, head);
-    this.#headers.write(page, PREVIOUS, 0);
+    const head = this.#headers.near[Control.binHeads + bin]!;
+    this.#headers.write(page, Header.next, head);
+    this.#headers.write(page, Header.previous, 0);
     if (head !== 0) {
-      this.#headers.checkKind(head, FREE);
-      this.#headers.write(head, PREVIOUS, page);
+      this.#headers.checkKind(head, Kind.free);
+      this.#headers.write(head, Header.previous, page);
     } else {
-      const word = BIN_BITS + (bin >>> 5);
+      const word = Control.binBits + (bin >>> 5);
       this.#headers.write(0, word, this.#headers.near[word]! | (1 << (bin & 31)));
     }
-    this.#headers.write(0, BIN_HEADS + bin, page);
+    this.#headers.write(0, Control.binHeads + bin, page);
   }
 
   #remove(page: number): void {
     const headers = this.#headers;
     const bin = binOf(headers.granulesOf(page) - 1);
-    const next = headers.load(page, NEXT);
-    const previous = headers.load(page, PREVIOUS);
+    const next = headers.load(page, Header.next);
+    const previous = headers.load(page, Header.previous);
     if (next !== 0) {
-      headers.checkKind(next, FREE);
-      if (headers.load(next, PREVIOUS) !== page) headers.refuse(next, 'it does not know the page before it in its list');
-      headers.write(next, PREVIOUS, previous);
+      headers.checkKind(next, Kind.free);
+      if (headers.load(next, Header.previous) !== page) headers.refuse(next, 'it does not know the page before it in its list');
+      headers.write(next, Header.previous, previous);
     }
     if (previous !== 0) {
-      headers.checkKind(previous, FREE);
-      if (headers.load(previous, NEXT) !== page) headers.refuse(previous, 'it does not know the page behind it in its list');
-      headers.write(previous, NEXT, next);
+      headers.checkKind(previous, Kind.free);
+      if (headers.load(previous, Header.next) !== page)
+        headers.refuse(previous, 'it does not know the page behind it in its list');
+      headers.write(previous, Header.next, next);
       return;
     }
-    if (headers.near[BIN_HEADS + bin] !== page) headers.refuse(page, 'it is in no list');
-    headers.write(0, BIN_HEADS + bin, next);
+    if (headers.near[Control.binHeads + bin] !== page) headers.refuse(page, 'it is in no list');
+    headers.write(0, Control.binHeads + bin, next);
     if (next !== 0) return;
-    const word = BIN_BITS + (bin >>> 5);
+    const word = Control.binBits + (bin >>> 5);
     headers.write(0, word, headers.near[word]! & ~(1 << (bin & 31)));
   }
 }

@@ -1,19 +1,6 @@
 import { yieldThread } from '../../../adapters/os/scheduling.js';
 import { MemoryError } from '../../core/errors.js';
-import {
-  CACHED,
-  DRAINING,
-  EPISODE,
-  FREEING,
-  HOLDER_MASK,
-  KIND_SHIFT,
-  LIVE,
-  REFERENCE,
-  REFERENCES,
-  REMOTE,
-  REMOTE_HEAD,
-  STATE,
-} from './layout.js';
+import { Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js';
 import type { PageRegion } from './page-region.js';
 import { dropReference } from './region-references.js';
 
@@ -25,7 +12,7 @@ const NOBODY = -1;
  * broken off anywhere, it can be done again.
  *
  * Pages are found by walking all of them: O(pages). The words of a live thread's pages change meanwhile, by these rules.
- * A thread announces a page in its record (FREEING) before it frees it to another's list and takes that back when it is in
+ * A thread announces a page in its record (Participant.freeing) before it frees it to another's list and takes that back when it is in
  * the list. It checks that the owner is current after the announcement; so who has closed an owner and sees no announcement
  * has seen the last push.
  */
@@ -51,9 +38,9 @@ export class PageReclaimer {
     const record = participants.recordOf(slot);
     let bytes = freeHeld ? this.#dropReferences(holder) : 0;
     do {
-      Atomics.exchange(headers.near, record + REMOTE_HEAD, 0);
+      Atomics.exchange(headers.near, record + Participant.remoteHead, 0);
       bytes += this.#takePages(holder, freeHeld);
-    } while (this.#isPushedTo(holder) || Atomics.load(headers.near, record + REMOTE_HEAD) !== 0);
+    } while (this.#isPushedTo(holder) || Atomics.load(headers.near, record + Participant.remoteHead) !== 0);
     cache.forget(record);
     return bytes;
   }
@@ -70,26 +57,26 @@ export class PageReclaimer {
     const suspects: { readonly page: number; readonly state: number; readonly episode: number }[] = [];
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
-      const state = headers.load(page, STATE);
+      const state = headers.load(page, Header.state);
       const kind = state >>> KIND_SHIFT;
-      if (kind !== CACHED && kind !== REMOTE) continue;
+      if (kind !== Kind.cached && kind !== Kind.remote) continue;
       const holder = state & HOLDER_MASK;
       const isGone = !participants.isCurrent(holder) || dead.has(participants.slotOf(holder));
       if (isGone && this.#announcerOf(page) === NOBODY) page = this.#free(page);
-      else if (kind === REMOTE) suspects.push({ page, state, episode: headers.load(page, EPISODE) });
+      else if (kind === Kind.remote) suspects.push({ page, state, episode: headers.load(page, Header.episode) });
     }
     const announced = new Set(this.#announced().flatMap(({ slot, page }) => (dead.has(slot) ? [] : page)));
     for (const slot of participants.taken()) if (!dead.has(slot)) this.#emptyRemote(slot);
     for (const { page, state, episode } of suspects) {
       if (announced.has(page) || !headers.isPage(page)) continue;
-      if (headers.load(page, STATE) === state && headers.load(page, EPISODE) === episode) this.#free(page);
+      if (headers.load(page, Header.state) === state && headers.load(page, Header.episode) === episode) this.#free(page);
     }
   }
 
   /** Tells whether {@link sweep} may find something. Cost: a file read for each other thread. */
   canSweep(): boolean {
     const { participants, headers } = this.#pages;
-    const hasRemote = (slot: number) => headers.near[participants.recordOf(slot) + REMOTE_HEAD] !== 0;
+    const hasRemote = (slot: number) => headers.near[participants.recordOf(slot) + Participant.remoteHead] !== 0;
     return participants.taken().some((slot) => hasRemote(slot) || !participants.isSlotAlive(slot));
   }
 
@@ -99,19 +86,19 @@ export class PageReclaimer {
     let bytes = 0;
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
-      let state = headers.load(page, STATE);
+      let state = headers.load(page, Header.state);
       if ((state & HOLDER_MASK) !== holder) continue;
-      const isHeld = state >>> KIND_SHIFT === LIVE;
-      if (isHeld && !(freeHeld && headers.load(page, REFERENCES) === 0)) continue;
+      const isHeld = state >>> KIND_SHIFT === Kind.live;
+      if (isHeld && !(freeHeld && headers.load(page, Header.references) === 0)) continue;
       this.#waitForFree(page);
       if (isHeld) {
         // Another thread may have freed it meanwhile; it is a remote page of the holder then.
-        const remote = (REMOTE << KIND_SHIFT) | holder;
-        if (headers.replace(page, STATE, state, remote)) bytes += headers.payloadBytesOf(page);
-        state = headers.load(page, STATE);
+        const remote = (Kind.remote << KIND_SHIFT) | holder;
+        if (headers.replace(page, Header.state, state, remote)) bytes += headers.payloadBytesOf(page);
+        state = headers.load(page, Header.state);
       }
       const kind = state >>> KIND_SHIFT;
-      if ((state & HOLDER_MASK) === holder && (kind === CACHED || kind === REMOTE)) page = this.#free(page);
+      if ((state & HOLDER_MASK) === holder && (kind === Kind.cached || kind === Kind.remote)) page = this.#free(page);
     }
     return bytes;
   }
@@ -119,8 +106,7 @@ export class PageReclaimer {
   /** Drops every reference that the holder counts. @returns the bytes of the blocks whose last one it was */
   #dropReferences(holder: number): number {
     const { headers } = this.#pages;
-    const own: number[] = [];
-    for (const page of headers) if (headers.load(page, STATE) === ((REFERENCE << KIND_SHIFT) | holder)) own.push(page);
+    const own = [...headers].filter((page) => headers.load(page, Header.state) === ((Kind.reference << KIND_SHIFT) | holder));
     let bytes = 0;
     for (const page of own) {
       bytes += dropReference(this.#pages, page, holder);
@@ -135,7 +121,8 @@ export class PageReclaimer {
     const record = participants.recordOf(slot);
     for (const page of cache.stealRemote(record)) this.#free(page);
     const start = performance.now();
-    while (Atomics.load(headers.near, record + DRAINING) !== 0 && participants.isSlotAlive(slot)) this.#pause(start, slot);
+    while (Atomics.load(headers.near, record + Participant.draining) !== 0 && participants.isSlotAlive(slot))
+      this.#pause(start, slot);
   }
 
   #free(page: number): number {
@@ -148,7 +135,8 @@ export class PageReclaimer {
   #isPushedTo(holder: number): boolean {
     const { participants, headers } = this.#pages;
     const pushed = this.#announced().filter(
-      ({ slot, page }) => headers.isPage(page) && headers.holderOf(page) === holder && participants.isSlotAlive(slot),
+      ({ slot, page }) =>
+        headers.isPage(page) && (headers.load(page, Header.state) & HOLDER_MASK) === holder && participants.isSlotAlive(slot),
     );
     for (const { page } of pushed) this.#waitForFree(page);
     return pushed.length > 0;
@@ -177,7 +165,7 @@ export class PageReclaimer {
 
   #freeing(slot: number): number {
     const { participants, headers } = this.#pages;
-    return Atomics.load(headers.near, participants.recordOf(slot) + FREEING);
+    return Atomics.load(headers.near, participants.recordOf(slot) + Participant.freeing);
   }
 
   /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */

@@ -1,8 +1,7 @@
 import { MemoryError } from '../../core/errors.js';
-import type { PageAllocatorOptions } from '../allocators/page-allocator.js';
 import type { SharedRegion } from '../shared-region.js';
-import { attachRegion } from './format.js';
-import { CACHED, GRANULE_BYTES, KIND_SHIFT, LIVE, USED_GRANULES } from './layout.js';
+import { attachRegion, type PageAllocatorOptions } from './format.js';
+import { Control, GRANULE_BYTES, KIND_SHIFT, Kind } from './layout.js';
 import { PageCache } from './page-cache.js';
 import { PageHeaders } from './page-headers.js';
 import { PageHeap } from './page-heap.js';
@@ -17,7 +16,6 @@ const LOCK_TIMEOUT_MS = 1000;
  * and let it go. Each is done whole or, when it throws or its thread dies, not at all.
  */
 export class PageRegion {
-  readonly region: SharedRegion;
   readonly headers: PageHeaders;
   readonly participants: Participants;
   readonly heap: PageHeap;
@@ -30,7 +28,6 @@ export class PageRegion {
   constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
     attachRegion(region, typeCode);
     const { lockTimeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() } = options;
-    this.region = region;
     this.#timeoutMs = lockTimeoutMs;
     this.headers = new PageHeaders(region);
     this.participants = new Participants(this.headers, watch);
@@ -45,7 +42,7 @@ export class PageRegion {
   }
 
   get usedBytes(): number {
-    return this.headers.near[USED_GRANULES]! * GRANULE_BYTES;
+    return this.headers.near[Control.usedGranules]! * GRANULE_BYTES;
   }
 
   /** The index of a holder's record. */
@@ -86,9 +83,9 @@ export class PageRegion {
 
   /** As {@link allocate}, inside an operation. */
   allocateHeld(holder: number, payload: number, alignment: number): number {
-    const state = (LIVE << KIND_SHIFT) | holder;
+    const state = (Kind.live << KIND_SHIFT) | holder;
     if (alignment <= 1) return this.heap.allocate(payload, state);
-    return this.heap.allocateAligned(payload, alignment, (this.region.base / GRANULE_BYTES) % alignment, state);
+    return this.heap.allocateAligned(payload, alignment, (this.headers.region.base / GRANULE_BYTES) % alignment, state);
   }
 
   /** Frees the block at `offset` to the heap, whoever holds it. @throws as {@link PageHeaders.blockAt} */
@@ -116,7 +113,7 @@ export class PageRegion {
       const page = this.allocateHeld(holder, payload, 1);
       this.headers.commit();
       for (let n = 0; n < extra && page !== 0; n++) {
-        const more = this.heap.allocate(payload, (CACHED << KIND_SHIFT) | holder);
+        const more = this.heap.allocate(payload, (Kind.cached << KIND_SHIFT) | holder);
         this.headers.commit();
         if (more === 0) break;
         this.cache.put(record, more);

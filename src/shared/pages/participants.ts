@@ -1,20 +1,6 @@
 import { isProcessAlive, type ProcessIdentity, threadIdentity } from '../../../adapters/os/process-identity.js';
 import { badArgument } from '../../core/errors.js';
-import {
-  CLOSING,
-  FREEING,
-  PARTICIPANTS,
-  PRESSURE,
-  PROCESS_ID,
-  RECORD_GENERATION,
-  RECORD_WORDS,
-  RECORDS,
-  SEEN_PRESSURE,
-  SLOTS_USED,
-  THREAD_ID,
-  THREAD_START,
-  THREAD_START_HIGH,
-} from './layout.js';
+import { Control, Participant, RECORD_WORDS } from './layout.js';
 import type { RegionWords } from './region-words.js';
 
 const SLOT_BITS = 10;
@@ -55,13 +41,13 @@ export class Participants {
   constructor(words: RegionWords, watch: ThreadWatch) {
     this.#near = words.near;
     this.#identities = new BigInt64Array(words.near.buffer, words.near.byteOffset, Math.floor(words.near.length / 2));
-    this.count = words.near[PARTICIPANTS]!;
+    this.count = words.near[Control.participants]!;
     this.watch = watch;
   }
 
   /** The index of a slot's first word. */
   recordOf(slot: number): number {
-    return RECORDS + slot * RECORD_WORDS;
+    return Control.records + slot * RECORD_WORDS;
   }
 
   /** The slot that a holder names. The holder may be any number of 28 bits; the slot may then be none. */
@@ -71,7 +57,7 @@ export class Participants {
 
   /** The holder that a slot's present generation is; it may have no thread. */
   holderOf(slot: number): number {
-    return ((this.#word(slot, RECORD_GENERATION) & GENERATION_MASK) << SLOT_BITS) | (slot + 1);
+    return ((this.#word(slot, Participant.generation) & GENERATION_MASK) << SLOT_BITS) | (slot + 1);
   }
 
   /** Takes an empty slot for this thread. @returns its holder, or 0 when there is none */
@@ -93,7 +79,7 @@ export class Participants {
     const found = Atomics.load(this.#identities, this.recordOf(slot) / 2);
     if ((found !== NOBODY && this.isSlotAlive(slot)) || !this.#claim(slot, found)) return 0;
     // The one who had it may have died with the lock: its holder must not be ours.
-    Atomics.add(this.#near, this.recordOf(slot) + RECORD_GENERATION, 1);
+    Atomics.add(this.#near, this.recordOf(slot) + Participant.generation, 1);
     return this.holderOf(slot);
   }
 
@@ -102,41 +88,42 @@ export class Participants {
     const identity = BigInt.asIntN(64, (BigInt(Math.floor(self.startTime) % WORD) << 32n) | BigInt(self.id >>> 0));
     const record = this.recordOf(slot);
     if (Atomics.compareExchange(this.#identities, record / 2, from, identity) !== from) return false;
-    for (let used = this.used; used <= slot; used = this.used) Atomics.compareExchange(this.#near, SLOTS_USED, used, slot + 1);
-    this.#near[record + THREAD_START_HIGH] = Math.floor(self.startTime / WORD);
-    this.#near[record + SEEN_PRESSURE] = this.#near[PRESSURE]!;
-    this.#near[record + PROCESS_ID] = pid;
+    for (let used = this.used; used <= slot; used = this.used)
+      Atomics.compareExchange(this.#near, Control.slotsUsed, used, slot + 1);
+    this.#near[record + Participant.threadStartHigh] = Math.floor(self.startTime / WORD);
+    this.#near[record + Participant.seenPressure] = this.#near[Control.pressure]!;
+    this.#near[record + Participant.processId] = pid;
     return true;
   }
 
   /** Slots below it may be taken. */
   get used(): number {
-    return Math.min(Atomics.load(this.#near, SLOTS_USED), this.count);
+    return Math.min(Atomics.load(this.#near, Control.slotsUsed), this.count);
   }
 
   /** Empties a slot; it can be taken from then on. */
   leave(slot: number): void {
     const record = this.recordOf(slot);
-    this.#near[record + PROCESS_ID] = 0;
-    this.#near[record + FREEING] = 0;
-    this.#near[record + CLOSING] = 0;
+    this.#near[record + Participant.processId] = 0;
+    this.#near[record + Participant.freeing] = 0;
+    this.#near[record + Participant.closing] = 0;
     Atomics.store(this.#identities, record / 2, NOBODY);
   }
 
   /** Begins the end of a slot's holder: from now on it names nobody. Its record stays taken until {@link leave}. */
   close(slot: number): number {
     const record = this.recordOf(slot);
-    const closing = this.#near[record + CLOSING]!;
+    const closing = this.#near[record + Participant.closing]!;
     // Broken off between the two stores, the holder is still current: it is closed again.
     if (closing !== 0 && closing !== this.holderOf(slot)) return closing;
     const holder = this.holderOf(slot);
-    this.#near[record + CLOSING] = holder;
-    Atomics.add(this.#near, record + RECORD_GENERATION, 1);
+    this.#near[record + Participant.closing] = holder;
+    Atomics.add(this.#near, record + Participant.generation, 1);
     return holder;
   }
 
   isTaken(slot: number): boolean {
-    return this.#word(slot, THREAD_ID) !== 0;
+    return this.#word(slot, Participant.threadId) !== 0;
   }
 
   /** The slots that are taken. */
@@ -148,34 +135,29 @@ export class Participants {
   isCurrent(holder: number): boolean {
     const slot = this.slotOf(holder);
     if (slot < 0 || slot >= this.count) return false;
-    const generation = Atomics.load(this.#near, this.recordOf(slot) + RECORD_GENERATION) & GENERATION_MASK;
+    const generation = Atomics.load(this.#near, this.recordOf(slot) + Participant.generation) & GENERATION_MASK;
     return generation === holder >>> SLOT_BITS && this.isTaken(slot);
   }
 
   /** Tells whether the thread of a holder still runs, be it while its slot is closing. Cost: a file read for another thread's. */
   isAlive(holder: number): boolean {
     const slot = this.slotOf(holder);
-    const isClosing = slot >= 0 && slot < this.count && this.#word(slot, CLOSING) === holder;
+    const isClosing = slot >= 0 && slot < this.count && this.#word(slot, Participant.closing) === holder;
     return (this.isCurrent(holder) || isClosing) && this.isSlotAlive(slot);
   }
 
   /** Tells whether the thread that has taken a slot still runs. Cost: a file read for another thread's. */
   isSlotAlive(slot: number): boolean {
-    const id = this.#word(slot, THREAD_ID) >>> 0;
+    const id = this.#word(slot, Participant.threadId) >>> 0;
     if (id === 0) return false;
-    const start = (this.#word(slot, THREAD_START) >>> 0) + this.#word(slot, THREAD_START_HIGH) * WORD;
+    const start = (this.#word(slot, Participant.threadStart) >>> 0) + this.#word(slot, Participant.threadStartHigh) * WORD;
     const { self } = this.watch;
     return (id === self.id && start === self.startTime) || this.watch.isAlive(id, start);
   }
 
   /** The process of a slot's thread; the thread itself where it has not said yet; 0 for an empty slot. */
   pidOf(slot: number): number {
-    return this.#word(slot, PROCESS_ID) || this.#word(slot, THREAD_ID);
-  }
-
-  /** The process of a holder for a message; 0 when nobody knows it any more. */
-  pidOfHolder(holder: number): number {
-    return this.isCurrent(holder) ? this.pidOf(this.slotOf(holder)) : 0;
+    return this.#word(slot, Participant.processId) || this.#word(slot, Participant.threadId);
   }
 
   /** The slot that `tid` names and this thread has taken. @throws ERR_MEM_INVALID_ARGUMENT for any other number */
@@ -183,7 +165,8 @@ export class Participants {
     const slot = this.slotOf(tid);
     const { self, pid } = this.watch;
     const isKnown = Number.isInteger(tid) && tid > 0 && this.isCurrent(tid);
-    if (isKnown && this.#word(slot, THREAD_ID) >>> 0 === self.id && this.#word(slot, PROCESS_ID) === pid) return slot;
+    if (isKnown && this.#word(slot, Participant.threadId) >>> 0 === self.id && this.#word(slot, Participant.processId) === pid)
+      return slot;
     throw badArgument('the context’s thread id', tid, 'one that createTls gave to this thread');
   }
 

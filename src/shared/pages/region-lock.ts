@@ -1,6 +1,6 @@
 import { futexWait, futexWaitAsync, futexWake } from '../../../adapters/os/futex.js';
 import { MemoryError } from '../../core/errors.js';
-import { HOLDER_MASK, LOCK } from './layout.js';
+import { Control, HOLDER_MASK } from './layout.js';
 import type { Participants } from './participants.js';
 import type { RegionWords } from './region-words.js';
 
@@ -26,7 +26,7 @@ export class RegionLock {
   constructor(words: RegionWords, participants: Participants) {
     this.#words = words;
     this.#near = words.near;
-    this.#address = words.region.base + LOCK * 4;
+    this.#address = words.region.base + Control.lock * 4;
     this.#participants = participants;
   }
 
@@ -37,7 +37,7 @@ export class RegionLock {
    * @throws ERR_MEM_LOCK_TIMEOUT, ERR_MEM_REGION_DAMAGED
    */
   acquire(holder: number, timeoutMs: number): void {
-    if (Atomics.compareExchange(this.#near, LOCK, 0, holder) !== 0) this.#wait(holder, timeoutMs);
+    if (Atomics.compareExchange(this.#near, Control.lock, 0, holder) !== 0) this.#wait(holder, timeoutMs);
     if (this.#words.pending) this.#repair();
   }
 
@@ -48,57 +48,58 @@ export class RegionLock {
    * @throws as {@link acquire}, and what `work` throws
    */
   async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
-    const start = performance.now();
-    for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = nextSleep(sleepMs)) {
-      const word = this.#announce(holder);
-      if (word === 0) break;
-      const leftMs = this.#timeLeft(start, timeoutMs, word);
-      await futexWaitAsync(this.#address, word, Math.min(sleepMs, leftMs));
-    }
+    for (const { word, ms } of this.#waits(holder, timeoutMs)) await futexWaitAsync(this.#address, word, ms);
     if (this.#words.pending) this.#repair();
     return work();
   }
 
   /** Gives the lock back. */
   release(): void {
-    if ((Atomics.exchange(this.#near, LOCK, 0) & WAITERS) !== 0) futexWake(this.#address, 1);
+    if ((Atomics.exchange(this.#near, Control.lock, 0) & WAITERS) !== 0) futexWake(this.#address, 1);
   }
 
   #wait(holder: number, timeoutMs: number): void {
     for (let spin = 0; spin < SPINS; spin++) {
-      if (Atomics.load(this.#near, LOCK) === 0 && Atomics.compareExchange(this.#near, LOCK, 0, holder) === 0) return;
+      if (Atomics.load(this.#near, Control.lock) === 0 && Atomics.compareExchange(this.#near, Control.lock, 0, holder) === 0)
+        return;
     }
+    for (const { word, ms } of this.#waits(holder, timeoutMs)) futexWait(this.#address, word, ms);
+  }
+
+  /** Tries to take the lock, and gives what to sleep on and how long until it has it. @throws ERR_MEM_LOCK_TIMEOUT */
+  *#waits(holder: number, timeoutMs: number): Generator<{ readonly word: number; readonly ms: number }> {
     const start = performance.now();
-    for (let sleepMs = FIRST_SLEEP_MS; ; sleepMs = nextSleep(sleepMs)) {
+    for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = Math.min(2 * sleepMs, LONGEST_SLEEP_MS)) {
       const word = this.#announce(holder);
       if (word === 0) return;
-      futexWait(this.#address, word, Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word)));
-      if (this.#try(holder, sleepMs)) return;
+      yield { word, ms: Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word)) };
     }
   }
 
   /** Takes the lock when it is free, or from an owner that has died; does not look for that before the second sleep. */
   #try(holder: number, sleepMs: number): boolean {
-    const word = Atomics.load(this.#near, LOCK);
+    const word = Atomics.load(this.#near, Control.lock);
     // Others may sleep: whoever has waited wakes the next one.
     if (word !== 0 && (sleepMs === FIRST_SLEEP_MS || this.#participants.isAlive(word & HOLDER_MASK))) return false;
-    return Atomics.compareExchange(this.#near, LOCK, word, holder | WAITERS) === word;
+    return Atomics.compareExchange(this.#near, Control.lock, word, holder | WAITERS) === word;
   }
 
   /** Makes the owner wake a sleeper. @returns the word to sleep on, or 0 when the lock was free and is taken now */
   #announce(holder: number): number {
     for (;;) {
-      const word = Atomics.load(this.#near, LOCK);
+      const word = Atomics.load(this.#near, Control.lock);
       if ((word & WAITERS) !== 0) return word;
       const next = word === 0 ? holder | WAITERS : word | WAITERS;
-      if (Atomics.compareExchange(this.#near, LOCK, word, next) === word) return word === 0 ? 0 : next;
+      if (Atomics.compareExchange(this.#near, Control.lock, word, next) === word) return word === 0 ? 0 : next;
     }
   }
 
   #timeLeft(start: number, timeoutMs: number, word: number): number {
     const waitedMs = performance.now() - start;
     if (waitedMs < timeoutMs) return timeoutMs - waitedMs;
-    const ownerPid = this.#participants.pidOfHolder(word & HOLDER_MASK);
+    const holder = word & HOLDER_MASK;
+    // 0 for one that nobody knows any more.
+    const ownerPid = this.#participants.isCurrent(holder) ? this.#participants.pidOf(this.#participants.slotOf(holder)) : 0;
     throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
   }
 
@@ -110,8 +111,4 @@ export class RegionLock {
       throw error;
     }
   }
-}
-
-function nextSleep(sleepMs: number): number {
-  return Math.min(2 * sleepMs, LONGEST_SLEEP_MS);
 }

@@ -1,17 +1,6 @@
 import { MemoryError } from '../../core/errors.js';
 import type { OffsetPointer } from '../offset-pointer.js';
-import {
-  GENERATION,
-  GRANULE_BYTES,
-  KIND_SHIFT,
-  LAST_GENERATION,
-  LIVE,
-  REFERENCE,
-  REFERENCES,
-  STATE,
-  TARGET,
-  TARGET_GENERATION,
-} from './layout.js';
+import { Control, GRANULE_BYTES, Header, KIND_SHIFT, Kind } from './layout.js';
 import type { PageRegion } from './page-region.js';
 
 const PAYLOAD_GRANULES = 2;
@@ -83,9 +72,9 @@ export class RegionReferences {
     return this.#pages.locked(holder, () => {
       const page = this.#sharedPage(offset, counted.generation);
       const reference = headers.pageAt(counted.reference);
-      const isHandedOver = reference !== 0 && headers.load(reference, STATE) === ((REFERENCE << KIND_SHIFT) | from);
-      if (!isHandedOver || headers.load(reference, TARGET) !== page) throw staleToken(offset, counted.generation);
-      headers.write(reference, STATE, (REFERENCE << KIND_SHIFT) | holder);
+      const isHandedOver = reference !== 0 && headers.load(reference, Header.state) === ((Kind.reference << KIND_SHIFT) | from);
+      if (!isHandedOver || headers.load(reference, Header.target) !== page) throw staleToken(offset, counted.generation);
+      headers.write(reference, Header.state, (Kind.reference << KIND_SHIFT) | holder);
       return counted;
     });
   }
@@ -106,7 +95,7 @@ export class RegionReferences {
   count(offset: OffsetPointer): number {
     const { headers } = this.#pages;
     const page = headers.pageAt(offset);
-    return page === 0 ? 0 : headers.load(page, REFERENCES);
+    return page === 0 ? 0 : headers.load(page, Header.references);
   }
 
   #add(find: () => number): CountedReference {
@@ -117,11 +106,11 @@ export class RegionReferences {
       pages.locked(holder, () => {
         const page = find();
         const generation = this.#generationOf(page);
-        const reference = pages.heap.allocate(PAYLOAD_GRANULES, (REFERENCE << KIND_SHIFT) | holder);
+        const reference = pages.heap.allocate(PAYLOAD_GRANULES, (Kind.reference << KIND_SHIFT) | holder);
         if (reference === 0) return undefined;
-        headers.store(reference, TARGET, page);
-        headers.store(reference, TARGET_GENERATION, generation);
-        headers.write(page, REFERENCES, headers.load(page, REFERENCES) + 1);
+        headers.store(reference, Header.target, page);
+        headers.store(reference, Header.targetGeneration, generation);
+        headers.write(page, Header.references, headers.load(page, Header.references) + 1);
         return { reference: headers.offsetOf(reference) as OffsetPointer, generation };
       });
     const counted = attempt() ?? (this.#host.makeRoom(holder) ? attempt() : undefined);
@@ -132,11 +121,11 @@ export class RegionReferences {
   /** The generation of a live page; a page that is shared for the first time gets one. Never 0. */
   #generationOf(page: number): number {
     const { headers } = this.#pages;
-    const known = headers.load(page, GENERATION);
+    const known = headers.load(page, Header.generation);
     if (known !== 0) return known;
-    const generation = (headers.near[LAST_GENERATION]! + 1) | 0 || 1;
-    headers.write(0, LAST_GENERATION, generation);
-    headers.write(page, GENERATION, generation);
+    const generation = (headers.near[Control.lastGeneration]! + 1) | 0 || 1;
+    headers.write(0, Control.lastGeneration, generation);
+    headers.write(page, Header.generation, generation);
     return generation;
   }
 
@@ -156,16 +145,16 @@ export class RegionReferences {
  */
 export function dropReference(pages: PageRegion, reference: number, holder: number): number {
   const { headers, heap } = pages;
-  if (!headers.isPage(reference) || headers.load(reference, STATE) !== ((REFERENCE << KIND_SHIFT) | holder)) {
+  if (!headers.isPage(reference) || headers.load(reference, Header.state) !== ((Kind.reference << KIND_SHIFT) | holder)) {
     throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared reference' });
   }
-  const page = headers.load(reference, TARGET);
-  const generation = headers.load(reference, TARGET_GENERATION);
+  const page = headers.load(reference, Header.target);
+  const generation = headers.load(reference, Header.targetGeneration);
   heap.free(reference);
   if (!headers.isPage(page) || !isShared(pages, page, generation)) headers.refuse(reference, 'a reference names no shared page');
-  const count = headers.load(page, REFERENCES);
+  const count = headers.load(page, Header.references);
   if (count < 1) headers.refuse(page, `it counts ${count} references, and there is one`);
-  headers.write(page, REFERENCES, count - 1);
+  headers.write(page, Header.references, count - 1);
   if (count > 1) return 0;
   const bytes = headers.payloadBytesOf(page);
   heap.free(page);
@@ -174,7 +163,7 @@ export function dropReference(pages: PageRegion, reference: number, holder: numb
 
 /** Tells whether a page is live, and shared under that generation. */
 function isShared({ headers }: PageRegion, page: number, generation: number): boolean {
-  return headers.kindOf(page) === LIVE && generation !== 0 && headers.load(page, GENERATION) === generation;
+  return headers.kindOf(page) === Kind.live && generation !== 0 && headers.load(page, Header.generation) === generation;
 }
 
 function staleToken(offset: number, generation: number): MemoryError {

@@ -1,6 +1,6 @@
 import { MemoryError } from '../../core/errors.js';
 import type { SharedRegion } from '../shared-region.js';
-import { GRANULE_BYTES, GRANULE_WORDS, JOURNAL, JOURNAL_ENTRIES } from './layout.js';
+import { Control, GRANULE_BYTES, GRANULE_WORDS, JOURNAL_ENTRIES } from './layout.js';
 
 // Granules in the first 4 GiB: their words are in the region's first window.
 const NEAR_PAGES = 2 ** 27;
@@ -44,25 +44,25 @@ export class RegionWords {
 
   /** Whether an operation has neither been committed nor rolled back. */
   get pending(): boolean {
-    return this.near[JOURNAL] !== 0;
+    return this.near[Control.journal] !== 0;
   }
 
   /** Stores `value`, and what was there before in the journal. Cost: four stores. */
   write(page: number, field: number, value: number): void {
     const near = this.near;
-    const count = near[JOURNAL]!;
+    const count = near[Control.journal]!;
     if (count >= JOURNAL_ENTRIES) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'an operation fits the journal' });
-    const entry = JOURNAL + 1 + count * ENTRY_WORDS;
+    const entry = Control.journal + 1 + count * ENTRY_WORDS;
     near[entry] = page;
     near[entry + 1] = field;
     near[entry + 2] = this.load(page, field);
-    near[JOURNAL] = count + 1;
+    near[Control.journal] = count + 1;
     this.store(page, field, value);
   }
 
   /** Makes the changes final. */
   commit(): void {
-    this.near[JOURNAL] = 0;
+    this.near[Control.journal] = 0;
   }
 
   /**
@@ -78,17 +78,18 @@ export class RegionWords {
 
   /** What the journal says: page, field and former value of each change. */
   #entries(): [number, number, number][] {
-    const count = this.near[JOURNAL]!;
+    const count = this.near[Control.journal]!;
     const entries: [number, number, number][] = [];
     let sound = count >= 0 && count <= JOURNAL_ENTRIES;
     for (let n = 0; sound && n < count; n++) {
-      const entry = JOURNAL + 1 + n * ENTRY_WORDS;
+      const entry = Control.journal + 1 + n * ENTRY_WORDS;
       const [page = -1, field = -1, value = 0] = this.near.subarray(entry, entry + ENTRY_WORDS);
       const isField = page >= 0 && field >= 0 && (page === 0 || field < GRANULE_WORDS);
       sound = isField && (page * GRANULE_WORDS + field) * 4 + 4 <= this.region.bytes;
       entries.push([page, field, value]);
     }
-    if (!sound) throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: JOURNAL * 4, reason: 'its journal makes no sense' });
+    if (!sound)
+      throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: Control.journal * 4, reason: 'its journal makes no sense' });
     return entries;
   }
 

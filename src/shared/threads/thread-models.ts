@@ -1,8 +1,7 @@
 import type { Device } from '../../core/device.js';
 import { badArgument } from '../../core/errors.js';
-import { MainThreadModel, WorkerThreadModel } from './host-thread-model.js';
 import { StreamThreadModel } from './stream-thread-model.js';
-import type { ThreadModel } from './thread-model.js';
+import { MainThreadModel, type ThreadModel, WorkerThreadModel } from './thread-model.js';
 
 /** How a thread model comes about. */
 export interface ThreadModelFactory {
