@@ -9,8 +9,7 @@ import { MemoryError } from '../core/errors.js';
 import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryStats, type MemoryStatsSnapshot } from '../core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
-import type { SharedAllocator } from './allocators/shared-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
 import { NULL_OFFSET, type OffsetPointer } from './offset-pointer.js';
 import { SharedAllocation } from './shared-allocation.js';
 
@@ -65,10 +64,9 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.#statsOf(device);
     const heap = this.#blocks.of(device);
-    const { allocator } = this;
     const offset = this.#allocate(bytes, alignment, device);
-    const ptr = allocator.addressOf(offset);
-    const size = allocator.sizeOf(offset);
+    const ptr = this.allocator.addressOf(offset);
+    const size = this.allocator.sizeOf(offset);
     stats.reserved(size);
     stats.missed(1);
     heap.handOut(heap.create(ptr, size, heap.home), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
@@ -76,7 +74,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   allocated(ptr: DevicePtr): number {
-    const block = this.#find(ptr);
+    const block = this.#blocks.findLive(ptr);
     return block === NONE ? 0 : this.#blocks.bytesOf(block);
   }
 
@@ -96,7 +94,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
-    const block = this.#find(ptr);
+    const block = this.#blocks.findLive(ptr);
     return block !== NONE && (this.#blocks.locksOf(block) & USER_LOCK) !== 0;
   }
 
@@ -143,7 +141,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
 
   /** The offset of a live block in the region; null for other pointers. */
   offsetOf(ptr: DevicePtr): OffsetPointer {
-    return this.#find(ptr) === NONE ? NULL_OFFSET : this.allocator.offsetOf(ptr);
+    return this.#blocks.findLive(ptr) === NONE ? NULL_OFFSET : this.allocator.offsetOf(ptr);
   }
 
   /**
@@ -215,20 +213,14 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   #forget(block: number): void {
-    const bytes = this.#blocks.bytesOf(block);
-    const stats = this.#statsOf(this.#blocks.deviceOf(block));
-    stats.released(bytes);
+    this.#statsOf(this.#blocks.deviceOf(block)).released(this.#blocks.bytesOf(block));
     this.#blocks.remove(block);
     this.lifecycle.onFree?.();
   }
 
-  #find(ptr: DevicePtr): number {
-    return this.#blocks.findLive(ptr);
-  }
-
   /** The block that `ptr` heads. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE when it heads none */
   #held(ptr: DevicePtr): number {
-    const block = this.#find(ptr);
+    const block = this.#blocks.findLive(ptr);
     if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     return block;
   }
