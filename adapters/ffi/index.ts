@@ -2,6 +2,8 @@ import '../../src/defaults.js';
 
 export { EngineHost, type EngineHostOptions } from '../hosts/engine-host.js';
 export { FallbackMemory } from '../hosts/fallback-memory.js';
+export { type BlockOwner, GivenUpBlocks } from '../hosts/given-up-blocks.js';
+export { NativeHost } from '../hosts/native-host.js';
 export {
   type CArguments,
   type Callback,

@@ -65,7 +65,7 @@ export class CHeap {
 
   /**
    * Changes the size of a block: where it lies when it is large enough, else by alloc, copy and free.
-   * Making it smaller never fails for want of memory.
+   * Making it smaller never fails when memory is out.
    *
    * @param ptr - null allocates
    * @param bytes - 0 frees and gives null, as in glibc
@@ -118,8 +118,7 @@ export class CHeap {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_CORRUPTED
    */
   sizeOf(ptr: CNumber): number {
-    const capacity = this.#capacityOf(ptr);
-    return this.#sizeOf(ptr as DevicePtr, capacity);
+    return this.#sizeOf(ptr as DevicePtr, this.#capacityOf(ptr));
   }
 
   #move(ptr: DevicePtr, bytes: number, copiedBytes: number): DevicePtr {

@@ -41,7 +41,7 @@ export class GgmlHost extends EngineHost {
   /**
    * Loads ggml, and checks that its buffers look as this host expects.
    *
-   * @throws ERR_MEM_DEVICE_ABSENT when there is no such library, or it is of another make
+   * @throws ERR_MEM_DEVICE_ABSENT when there is no such library, or it is an unknown build
    */
   static open(options: GgmlHostOptions = {}): GgmlHost {
     return new GgmlHost(GgmlLibrary.open(options.library), options);

@@ -50,11 +50,12 @@ export class GgmlLibrary {
     this.functions = functionsOf(native);
     this.cpuBufferType = this.functions.cpuBufferType();
     const name = readCString(this.functions.typeName(this.cpuBufferType));
-    if (name !== 'CPU' || !this.functions.isHost(this.cpuBufferType)) throw this.#stranger(`its CPU buffers are called ${name}`);
+    if (name !== 'CPU' || !this.functions.isHost(this.cpuBufferType))
+      throw this.#unknownBuild(`its CPU buffers are called ${name}`);
     this.alignment = Math.max(MIN_ALIGNMENT, this.functions.alignmentOf(this.cpuBufferType));
     const words = this.bufferTypeWords();
     if (words[TYPE_NAME] === 0 || words[1] === 0 || words[DEVICE_WORD] !== 0)
-      throw this.#stranger('its buffer types look different');
+      throw this.#unknownBuild('its buffer types look different');
     this.typeWord = this.#findTypeWord();
   }
 
@@ -77,10 +78,10 @@ export class GgmlLibrary {
     throw noObject('ggml_init');
   }
 
-  /** Makes a buffer over a scrap of memory and looks where it names its type. */
+  /** Makes a buffer over some memory and looks where it names its type. */
   #findTypeWord(): number {
-    const scrap = alignedAlloc(MIN_ALIGNMENT, this.alignment);
-    const buffer = this.functions.bufferOver(scrap, MIN_ALIGNMENT);
+    const memory = alignedAlloc(MIN_ALIGNMENT, this.alignment);
+    const buffer = this.functions.bufferOver(memory, MIN_ALIGNMENT);
     try {
       const [low, high] = [new Float64Array(BUFFER_WORDS / 2), new Float64Array(BUFFER_WORDS / 2 - 1)];
       readInt64s(buffer, low);
@@ -88,18 +89,18 @@ export class GgmlLibrary {
       const words = [...low, ...high];
       const found = words.indexOf(this.functions.typeOf(buffer));
       // A buffer over foreign memory frees nothing, and after its type come the memory and its size.
-      if (words[0] === 0 && found > 0 && words[found + 1] === scrap && words[found + 2] === MIN_ALIGNMENT) return found;
-      throw this.#stranger('its buffers look different');
+      if (words[0] === 0 && found > 0 && words[found + 1] === memory && words[found + 2] === MIN_ALIGNMENT) return found;
+      throw this.#unknownBuild('its buffers look different');
     } finally {
       this.functions.release(buffer);
-      alignedFree(scrap);
+      alignedFree(memory);
     }
   }
 
-  #stranger(what: string): MemoryError {
+  #unknownBuild(what: string): MemoryError {
     return new MemoryError('ERR_MEM_DEVICE_ABSENT', {
       device: 'ggml',
-      reason: `${this.native.path} is of an unknown make: ${what}`,
+      reason: `${this.native.path} is an unknown build: ${what}`,
     });
   }
 }

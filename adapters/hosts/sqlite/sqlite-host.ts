@@ -38,9 +38,8 @@ const attached = new Set<bigint>();
  */
 export class SqliteHost extends CAllocatorHost {
   readonly #options: SqliteHostOptions;
-  #library: SqliteLibrary | undefined;
-  /** SQLite's own methods. */
-  #before: BigUint64Array | undefined;
+  /** What was attached to, and SQLite's own methods. */
+  #attached: { readonly library: SqliteLibrary; readonly before: BigUint64Array } | undefined;
   #running = false;
 
   constructor(options: SqliteHostOptions = {}) {
@@ -51,7 +50,7 @@ export class SqliteHost extends CAllocatorHost {
 
   /** The version and the name of the library; undefined before {@link attach}. */
   get library(): { readonly version: string; readonly path: string } | undefined {
-    return this.#library;
+    return this.#attached?.library;
   }
 
   /** Whether SQLite has started with this host, by its first connection, and was not shut down since. */
@@ -67,7 +66,7 @@ export class SqliteHost extends CAllocatorHost {
    */
   attach(): void {
     if (this.slot.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'SqliteHost' });
-    if (this.#library !== undefined) return;
+    if (this.#attached !== undefined) return;
     const { library: name, memoryStatus = false } = this.#options;
     const library = new SqliteLibrary(name === undefined ? SQLITE_NAMES : [name]);
     const before = library.getMethods();
@@ -78,15 +77,14 @@ export class SqliteHost extends CAllocatorHost {
     library.setMemoryStatus(memoryStatus);
     library.setMethods(methods);
     attached.add(methods[0]!);
-    this.#before = before;
-    this.#library = library;
+    this.#attached = { library, before };
   }
 
   protected override detach(): void {
-    const library = this.#library;
-    if (library !== undefined && this.#before !== undefined) {
+    if (this.#attached !== undefined) {
+      const { library, before } = this.#attached;
       this.callbacks.call(() => library.shutdown());
-      library.setMethods(this.#before);
+      library.setMethods(before);
       library.setMemoryStatus(true);
       attached.delete(this.#methods()[0]!);
     }
