@@ -21,11 +21,6 @@ interface Node<R> {
  */
 export class AddressTree<R extends AddressRange> {
   #root: Node<R> | undefined;
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
-  }
 
   /** The range with the greatest base that is not above `address`. Cost: O(log n). */
   floor(address: number): R | undefined {
@@ -60,7 +55,6 @@ export class AddressTree<R extends AddressRange> {
     }
     const [left, right] = split(below, base);
     this.#put(parent, base, { base, range, priority, left, right });
-    this.#size++;
   }
 
   /** Takes the range that starts at `base` out. Cost: O(log n). */
@@ -73,7 +67,6 @@ export class AddressTree<R extends AddressRange> {
     }
     if (node === undefined) return undefined;
     this.#put(parent, base, merge(node.left, node.right));
-    this.#size--;
     return node.range;
   }
 

@@ -8,7 +8,7 @@ import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
 import { HostSegments } from './host-segments.js';
 import { copyEnds } from './live-ranges.js';
-import { checkFillValue } from './range-checks.js';
+import { checkFill } from './range-checks.js';
 
 /** Settings of a {@link CpuDevice}. */
 export interface CpuDeviceOptions {
@@ -145,8 +145,7 @@ export class CpuDevice extends Device {
    * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
    */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     if (bytes === 0) return;
     this.#segments.ranges.locate(ptr, bytes);
     fillBytes(ptr, value, bytes);

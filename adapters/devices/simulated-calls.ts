@@ -1,21 +1,7 @@
 import { MiB } from '../../src/core/units.js';
 import { badArgument as bad } from './range-checks.js';
 
-/** The native calls of a simulated device. */
-export type SimulatedCallName =
-  | 'nativeAlloc'
-  | 'nativeFree'
-  | 'pinnedAlloc'
-  | 'pinnedFree'
-  | 'copy'
-  | 'fill'
-  | 'synchronize'
-  | 'reserve'
-  | 'release'
-  | 'commit'
-  | 'decommit';
-
-const CALL_NAMES: readonly SimulatedCallName[] = [
+const CALL_NAMES = [
   'nativeAlloc',
   'nativeFree',
   'pinnedAlloc',
@@ -27,7 +13,10 @@ const CALL_NAMES: readonly SimulatedCallName[] = [
   'release',
   'commit',
   'decommit',
-];
+] as const;
+
+/** The native calls of a simulated device. */
+export type SimulatedCallName = (typeof CALL_NAMES)[number];
 
 /** One native call, as a failure hook sees it. */
 export interface SimulatedCall {

@@ -10,32 +10,22 @@ interface Mark {
 /** What a stream does next: a piece of work, or a wait for a mark of another stream. */
 type Item = { readonly work: (() => void) | undefined } | Mark;
 
-const COMPACT_AT = 1024;
-
+/** What a stream has to do, by its place in the stream. */
 class SimulatedStream {
-  #items: Item[] = [];
-  #head = 0;
+  readonly #items = new Map<number, Item>();
+  submitted = 0;
   done = 0;
 
-  get submitted(): number {
-    return this.done + this.#items.length - this.#head;
-  }
-
   get next(): Item | undefined {
-    return this.#items[this.#head];
+    return this.#items.get(this.done);
   }
 
   push(item: Item): void {
-    this.#items.push(item);
+    this.#items.set(this.submitted++, item);
   }
 
   pass(): void {
-    this.done++;
-    this.#head++;
-    if (this.#head > COMPACT_AT && this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head);
-      this.#head = 0;
-    }
+    this.#items.delete(this.done++);
   }
 }
 

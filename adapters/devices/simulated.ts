@@ -3,7 +3,7 @@ import { DeviceStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { DeviceCapacity } from './device-capacity.js';
-import { badArgument as bad, checkDisjoint, checkFillValue } from './range-checks.js';
+import { badArgument as bad, checkDisjoint, checkFill } from './range-checks.js';
 import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
@@ -311,8 +311,7 @@ export class SimulatedDevice extends Device {
   }
 
   #checkFill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     this.#checkUsable(ptr, bytes);
   }
 

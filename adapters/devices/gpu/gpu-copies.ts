@@ -1,10 +1,10 @@
 import { MemoryError } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
-import { CompletionPoller } from '../completion-poller.js';
 import type { HostRanges } from '../host-ranges.js';
 import { copyEnds, type LiveRange, type LiveRanges } from '../live-ranges.js';
-import { badArgument, checkDisjoint, checkFillValue, overlap } from '../range-checks.js';
+import { badArgument, checkDisjoint, checkFill, overlap } from '../range-checks.js';
+import { untilDone } from '../until-done.js';
 import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
@@ -33,7 +33,6 @@ const BETWEEN_DEVICES = 3;
 export class GpuCopies {
   readonly #open: () => OpenedGpu;
   readonly #known: KnownRanges;
-  readonly #poller = new CompletionPoller();
 
   /** @param open - gives the runtime, or throws ERR_MEM_DEVICE_ABSENT */
   constructor(open: () => OpenedGpu, known: KnownRanges) {
@@ -64,16 +63,14 @@ export class GpuCopies {
   async copyAsync(target: DevicePtr, source: DevicePtr, bytes: number, stream: number): Promise<void> {
     const [to, from] = this.#ends(target, source, bytes);
     checkDisjoint(target, source, bytes);
-    const on = this.#streamFor(stream, to, from);
-    if (bytes === 0) return;
+    const on = this.#streamFor(stream, [to, from]);
     const { runtime } = this.#open();
-    await this.#enqueue(on, () => runtime.call('MemcpyAsync', target, source, bytes, kindOf(to, from), on.handle));
+    if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemcpyAsync', target, source, bytes, kindOf(to, from), on.handle));
   }
 
   /** Sets every byte of a range, and returns when it is done. */
   fill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     if (bytes === 0) return;
     const range = this.#known.device.find(ptr, bytes);
     if (range === undefined) {
@@ -90,13 +87,11 @@ export class GpuCopies {
 
   /** Fills device memory on a stream. */
   async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream: number): Promise<void> {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     const range = bytes === 0 ? undefined : this.#known.device.locate(ptr, bytes);
-    const on = this.#streamFor(stream, range, undefined);
-    if (bytes === 0) return;
+    const on = this.#streamFor(stream, [range]);
     const { runtime } = this.#open();
-    await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
+    if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
   }
 
   /** Checks both ends of a copy. @returns where each is */
@@ -121,9 +116,9 @@ export class GpuCopies {
   }
 
   /** The stream that works on these ranges. */
-  #streamFor(stream: number, to: End, from: End): GpuHandle {
+  #streamFor(stream: number, places: readonly End[]): GpuHandle {
     const on = this.#open().streams.find(stream);
-    const ends = [to, from].filter((end) => end !== undefined);
+    const ends = places.filter((end) => end !== undefined);
     if (stream === 0) return { handle: 0, device: ends[0]?.device ?? on.device };
     // Managed memory is every device's.
     const devices = ends.filter((end) => !(end instanceof ManagedSegment)).map(({ device }) => device);
@@ -150,18 +145,14 @@ export class GpuCopies {
     }
   }
 
-  #enqueue(on: GpuHandle, work: () => void): Promise<void> {
+  async #enqueue(on: GpuHandle, work: () => void): Promise<void> {
     const { runtime, streams } = this.#open();
     const { handle: event } = streams.recordAfter(on, work);
-    return this.#poller.wait(() => {
-      let isPending = false;
-      try {
-        isPending = !runtime.eventQuery(event);
-        return !isPending;
-      } finally {
-        if (!isPending) runtime.leftovers.drop(() => runtime.call('EventDestroy', event));
-      }
-    });
+    try {
+      await untilDone(() => runtime.eventQuery(event));
+    } finally {
+      runtime.leftovers.drop(() => runtime.call('EventDestroy', event));
+    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { CompletionPoller } from '../completion-poller.js';
 import { DeviceCapacity } from '../device-capacity.js';
 import type { OpenClFacts } from './opencl-facts.js';
 import { call, make, type OpenClFunctions, words } from './opencl-functions.js';
@@ -16,7 +15,6 @@ export class OpenClContext {
   /** The default queue's cl_command_queue, as a number. */
   readonly queue: number;
   readonly capacity: DeviceCapacity;
-  readonly poller = new CompletionPoller();
   /** Buffers that were made and not disposed of. */
   liveBuffers = 0;
   readonly #queues = new Set<number>();

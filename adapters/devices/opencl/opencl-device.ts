@@ -10,7 +10,7 @@ import { CpuSegment } from '../cpu-segment.js';
 import type { HostRange } from '../host-ranges.js';
 import { HostSegments } from '../host-segments.js';
 import { copyEnds } from '../live-ranges.js';
-import { badArgument, checkDisjoint, checkFillValue } from '../range-checks.js';
+import { badArgument, checkDisjoint, checkFill } from '../range-checks.js';
 import { OpenClBuffer } from './opencl-buffer.js';
 import type { OpenClContext } from './opencl-context.js';
 import type { OpenClFacts } from './opencl-facts.js';
@@ -223,8 +223,7 @@ export class OpenClDevice extends Device implements Releasable {
    * @throws ERR_MEM_INVALID_ARGUMENT when `value` is no integer from 0 to 255
    */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     if (bytes === 0) return;
     const range = this.#host.ranges.locate(ptr, bytes);
     const context = contextOf(range);
@@ -244,8 +243,7 @@ export class OpenClDevice extends Device implements Releasable {
    * @throws ERR_MEM_UNSUPPORTED_PLATFORM for pinned memory, which OpenCL cannot fill
    */
   override async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream = 0): Promise<void> {
-    checkBytes(bytes);
-    checkFillValue(value);
+    checkFill(value, bytes);
     if (bytes === 0) return;
     const range = this.#host.ranges.locate(ptr, bytes);
     const context = contextOf(range);

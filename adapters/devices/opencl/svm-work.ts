@@ -1,6 +1,7 @@
 import { attempt } from '../../../src/core/attempt.js';
 import { MiB } from '../../../src/core/units.js';
 import { overlap } from '../range-checks.js';
+import { untilDone } from '../until-done.js';
 import type { OpenClContext } from './opencl-context.js';
 import { call, eventOf } from './opencl-functions.js';
 import { CL_MEM_OBJECT_ALLOCATION_FAILURE, statusError } from './opencl-status.js';
@@ -70,7 +71,7 @@ export async function whenDone(context: OpenClContext, queue: number, enqueue: (
   const handle = eventOf(enqueue);
   try {
     call(cl, 'clFlush', queue);
-    await context.poller.wait(() => isComplete(context, handle));
+    await untilDone(() => isComplete(context, handle));
   } finally {
     attempt(() => call(cl, 'clReleaseEvent', handle));
   }
