@@ -1,6 +1,6 @@
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryHost, type MemoryHostOptions } from '../../src/core/memory-host.js';
-import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
+import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { CallbackTable } from '../ffi/callback-table.js';
 
 /** A host of native code, which calls it by C functions. */

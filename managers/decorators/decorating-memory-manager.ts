@@ -1,7 +1,7 @@
 import type { LogSink } from '../../src/core/call-log.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
+import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
 

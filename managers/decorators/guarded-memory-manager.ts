@@ -5,7 +5,7 @@ import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../sr
 import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
+import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';

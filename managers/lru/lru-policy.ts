@@ -138,7 +138,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
       for (const block of placed.reverse()) if (block !== NONE) this.#unplace(block, fresh.includes(block));
       throw error;
     }
-    this.statsOf(device).missed(fresh.length);
+    this.statsOf(device).misses += fresh.length;
     return placed;
   }
 
@@ -176,7 +176,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
     const block = this.adopt(ptr, bytes, device);
     this.blocks.setMark(block, alignmentCode(alignment) | INSERTED);
     if (release !== undefined) this.#releases.set(block, release);
-    this.statsOf(device).missed(1);
+    this.statsOf(device).misses++;
     return block;
   }
 

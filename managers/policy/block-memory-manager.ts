@@ -8,8 +8,9 @@ import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { formatInfo, type MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
-import { MemoryStats, type MemoryStatsSnapshot } from '../../src/core/stats.js';
+import { MemoryStats } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 import { waitForDefaultStream } from './stream-order.js';
@@ -18,7 +19,7 @@ import { tryAll } from './try-all.js';
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
 const { FREED, HELD, NOT_LIVE } = kernelInterface;
-const { checkAlignment, checkBytes, devicePtr, formatBytes, NULL_PTR } = units;
+const { checkAlignment, checkBytes, devicePtr, NULL_PTR } = units;
 
 /** What a manager keeps of one device beside its heap. */
 interface ManagedDevice {
@@ -116,7 +117,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     this.#underway++;
     try {
       const block = this.place(bytes, alignment, stream, device);
-      if (stats.nativeAllocs !== nativeAllocs) stats.missed(1);
+      if (stats.nativeAllocs !== nativeAllocs) stats.misses++;
       return this.handOut(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     } finally {
       this.#underway--;
@@ -190,14 +191,9 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** @throws ERR_MEM_INVALID_DEVICE */
   printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
-    const stats = this.statsOf(device);
-    const capacity = this.deviceInterface.getMaxMemorySize(device);
-    sink.write(
-      `${message}\nType: ${this.name}\n` +
-        `Device: ${device}, Capacity: ${formatBytes(capacity)}, Reserved: ${formatBytes(stats.reservedBytes)}, ` +
-        `Allocated: ${formatBytes(stats.allocatedBytes)}, Cached: ${formatBytes(stats.cachedBytes)}\n` +
-        `Live blocks: ${stats.liveBlocks}, native calls: ${stats.nativeAllocs} (allocs), ${stats.nativeFrees} (frees)\n`,
-    );
+    const stats = this.statsOf(device).snapshot();
+    const capacityBytes = this.deviceInterface.getMaxMemorySize(device);
+    sink.write(formatInfo({ message, name: this.name, device, capacityBytes, stats }));
   }
 
   /** Bytes of the manager's own tables. */

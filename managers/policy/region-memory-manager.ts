@@ -5,9 +5,9 @@ import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { formatInfo, type MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
-import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
-import { checkAlignment, checkBytes, type DevicePtr, devicePtr, formatBytes, NULL_PTR } from '../../src/core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from './block-memory-manager.js';
 import { RegionStats } from './region-stats.js';
 import { waitForDefaultStream } from './stream-order.js';
@@ -177,15 +177,9 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   /** @throws ERR_MEM_INVALID_DEVICE */
   printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
-    const { stats, regions } = this.heldOn(device);
-    const capacity = this.deviceInterface.getMaxMemorySize(device);
-    sink.write(
-      `${message}\nType: ${this.name}\n` +
-        `Device: ${device}, Capacity: ${formatBytes(capacity)}, Reserved: ${formatBytes(stats.reservedBytes)}, ` +
-        `Allocated: ${formatBytes(stats.allocatedBytes)}, Cached: ${formatBytes(stats.cachedBytes)}\n` +
-        `Live blocks: ${stats.liveBlocks}, regions: ${regions.length}, ` +
-        `native calls: ${stats.nativeAllocs} (allocs), ${stats.nativeFrees} (frees)\n`,
-    );
+    const stats = this.heldOn(device).stats.snapshot();
+    const capacityBytes = this.deviceInterface.getMaxMemorySize(device);
+    sink.write(formatInfo({ message, name: this.name, device, capacityBytes, stats }));
   }
 
   /** Bytes of the manager's own tables. */

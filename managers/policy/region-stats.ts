@@ -1,4 +1,4 @@
-import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/stats.js';
+import { DeviceStats, type MemoryStat } from '../../src/core/memory-statistics.js';
 
 // Of each quantity: current, peak, and what is gone again (total == current + gone).
 const REQUESTED = 0;
@@ -13,13 +13,7 @@ const QUANTITIES = [REQUESTED, ALLOCATED, BLOCKS];
  * Counts what a manager without streams holds on one device. Every update is O(1) and allocates nothing. Peaks are noted
  * when what rose begins to fall: `peak >= current` holds once they are asked for.
  */
-export class RegionStats {
-  nativeAllocs = 0;
-  nativeFrees = 0;
-  retries = 0;
-  ooms = 0;
-  /** Allocations that needed a native call. */
-  misses = 0;
+export class RegionStats extends DeviceStats {
   // Doubles in a typed array: a counter in a field would change its representation at 2^31.
   readonly #values = new Float64Array(SIZE);
   /** Whether the last thing that was counted was an allocation. */
@@ -33,8 +27,8 @@ export class RegionStats {
     return this.#values[RESERVED]!;
   }
 
-  get cachedBytes(): number {
-    return this.#values[RESERVED]! - this.#values[ALLOCATED]!;
+  get activeBytes(): number {
+    return this.#values[ALLOCATED]!;
   }
 
   get liveBlocks(): number {
@@ -114,28 +108,16 @@ export class RegionStats {
     this.#values[CACHED_PEAK] = Math.max(this.#values[CACHED_PEAK]!, this.cachedBytes);
   }
 
-  snapshot(): MemoryStatsSnapshot {
+  protected override quantities() {
     this.#notePeaks();
     this.#noteCached();
-    const allocatedBytes = this.#stat(ALLOCATED);
-    const reservedBytes = this.#stat(RESERVED);
-    const blocks = this.#stat(BLOCKS);
     return {
       requestedBytes: this.#stat(REQUESTED),
-      allocatedBytes,
-      activeBytes: allocatedBytes,
-      reservedBytes,
-      cachedBytes: {
-        current: this.cachedBytes,
-        peak: this.#values[CACHED_PEAK]!,
-        total: reservedBytes.total + allocatedBytes.total - allocatedBytes.current,
-      },
-      blocks,
-      nativeAllocs: this.nativeAllocs,
-      nativeFrees: this.nativeFrees,
-      hits: blocks.total - this.misses,
-      retries: this.retries,
-      ooms: this.ooms,
+      allocatedBytes: this.#stat(ALLOCATED),
+      reservedBytes: this.#stat(RESERVED),
+      blocks: this.#stat(BLOCKS),
+      activePeakBytes: 0,
+      cachedPeakBytes: this.#values[CACHED_PEAK]!,
     };
   }
 

@@ -12,8 +12,16 @@ export { ManagerSlot, type ManagerSlotOptions } from './manager-slot.js';
 export { defaultHost, type ManagerFactory, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
-export { MEMORY_STATISTICS, type MemoryStatistic } from './memory-statistics.js';
+export {
+  DeviceStats,
+  formatInfo,
+  type ManagerInfo,
+  MEMORY_STATISTICS,
+  type MemoryStat,
+  type MemoryStatistic,
+  type MemoryStatsSnapshot,
+} from './memory-statistics.js';
 export type { SlotObserver } from './slot-observer.js';
 
-export type { DeviceCounters, MemoryStat, MemoryStats, MemoryStatsSnapshot } from './stats.js';
+export type { DeviceCounters, MemoryStats } from './stats.js';
 export * from './units.js';

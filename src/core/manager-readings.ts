@@ -2,7 +2,7 @@ import { MemoryError } from './errors.js';
 import type { SlotKind } from './events.js';
 import type { MemoryHost } from './memory-host.js';
 import { handleOf, type MemoryManagerAdapter } from './memory-manager-adapter.js';
-import type { MemoryStatsSnapshot } from './stats.js';
+import type { MemoryStatsSnapshot } from './memory-statistics.js';
 
 /** What one manager of a host holds now. */
 export interface ManagerReading {

@@ -2,8 +2,8 @@ import { CallLog, type LogSink } from './call-log.js';
 import type { MemoryManagerDeviceInterface } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import { ManagerLifecycle } from './manager-lifecycle.js';
+import type { MemoryStatsSnapshot } from './memory-statistics.js';
 import { processState } from './process-state.js';
-import type { MemoryStatsSnapshot } from './stats.js';
 import { bytesOf, type DevicePtr } from './units.js';
 
 declare module './process-state.js' {

@@ -9,8 +9,8 @@ import {
 import '../core/disposable.js';
 import { type ManagerReading, managerReadings } from '../core/manager-readings.js';
 import type { MemoryHost } from '../core/memory-host.js';
+import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { MEMORY_STATISTICS } from '../core/memory-statistics.js';
-import type { MemoryStatsSnapshot } from '../core/stats.js';
 
 const BYTES = 'By';
 

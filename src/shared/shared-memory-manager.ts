@@ -7,7 +7,8 @@ import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
 import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import { MemoryStats, type MemoryStatsSnapshot } from '../core/stats.js';
+import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
+import { MemoryStats } from '../core/stats.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
 import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
 import { NULL_OFFSET, type OffsetPointer } from './offset-pointer.js';
@@ -68,7 +69,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     const ptr = this.allocator.addressOf(offset);
     const size = this.allocator.sizeOf(offset);
     stats.reserved(size);
-    stats.missed(1);
+    stats.misses++;
     heap.handOut(heap.create(ptr, size, heap.home), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     return ptr;
   }

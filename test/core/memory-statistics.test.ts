@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { MEMORY_STATISTICS } from '../../src/core/memory-statistics.js';
-import type { MemoryStatsSnapshot } from '../../src/core/stats.js';
 
 const STAT = { current: 1, peak: 2, total: 3 };
 const SNAPSHOT: MemoryStatsSnapshot = {

@@ -1,7 +1,7 @@
 import { type ManagerReading, managerReadings } from '../../core/manager-readings.js';
 import type { MemoryHost } from '../../core/memory-host.js';
+import type { MemoryStatsSnapshot } from '../../core/memory-statistics.js';
 import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
-import type { MemoryStatsSnapshot } from '../../core/stats.js';
 
 /** The type of the text that {@link prometheusMetrics} gives. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
