@@ -179,6 +179,11 @@ export class MemoryError<C extends MemoryErrorCode = MemoryErrorCode> extends Er
   }
 }
 
+/** Throws unless an argument is what is taken. @param value - what was given @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkArgument(ok: boolean, name: string, value: unknown, expected: string): asserts ok {
+  if (!ok) throw badArgument(name, value, expected);
+}
+
 /** Makes the error of an argument. @param value - what was given @param expected - what is taken */
 export function badArgument(
   name: string,

@@ -1,16 +1,11 @@
-import { badArgument, MemoryError } from '../core/errors.js';
+import { checkArgument } from '../core/errors.js';
 import { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
 import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import { checkSegment } from './backends/backend-errors.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
 import type { BackendType } from './backends/backend-header.js';
 import type { MemoryBackend } from './backends/memory-backend.js';
 import type { AllocatorId } from './offset-pointer.js';
-
-/** An allocator, and the backend whose region it manages. */
-interface Registered {
-  readonly allocator: SharedAllocator;
-  readonly backendId: number;
-}
 
 /**
  * The backends and allocators that this thread knows, by their ids. An id means the same in every process: whoever
@@ -18,7 +13,7 @@ interface Registered {
  */
 export class MemoryRegistry {
   readonly #backends = new Map<number, MemoryBackend>();
-  readonly #allocators = new Map<string, Registered>();
+  readonly #allocators = new Map<string, { readonly allocator: SharedAllocator; readonly backendId: number }>();
 
   /**
    * Creates a backend.
@@ -58,7 +53,7 @@ export class MemoryRegistry {
   /** The backend of that id. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
   getBackend(id: number): MemoryBackend {
     const backend = this.#backends.get(id);
-    if (backend === undefined) throw badId('backend', id, 'the id of a backend that was created or attached here');
+    checkArgument(backend !== undefined, 'the backend id', id, 'the id of a backend that was created or attached here');
     return backend;
   }
 
@@ -76,9 +71,12 @@ export class MemoryRegistry {
   ): SharedAllocator {
     const backend = this.getBackend(backendId);
     const factory = allocatorTypeNamed(type);
-    if (factory === undefined) {
-      throw badArgument('the allocator type', JSON.stringify(type), `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`);
-    }
+    checkArgument(
+      factory !== undefined,
+      'the allocator type',
+      JSON.stringify(type),
+      `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`,
+    );
     this.#checkAllocatorIdIsFree(allocatorId);
     const { major, minor } = allocatorId;
     backend.allocator.claim({ type, major, minor });
@@ -102,20 +100,20 @@ export class MemoryRegistry {
   attachAllocator(backendId: number): SharedAllocator {
     const backend = this.getBackend(backendId);
     const facts = backend.allocator.read();
-    if (facts === undefined) throw badSegment(backend, 'it has no allocator yet');
+    checkSegment(facts !== undefined, backend.url, 'it has no allocator yet');
     const factory = allocatorTypeNamed(facts.type);
-    if (factory === undefined) throw badSegment(backend, `its allocator is of a type that is unknown here: ${facts.type}`);
-    const id = { major: facts.major, minor: facts.minor };
-    this.#checkAllocatorIdIsFree(id);
+    checkSegment(factory !== undefined, backend.url, `its allocator is of a type that is unknown here: ${facts.type}`);
+    this.#checkAllocatorIdIsFree(facts);
     const allocator = factory.shmDeserialize(backend.region);
-    this.#allocators.set(keyOf(id), { allocator, backendId });
+    this.#allocators.set(keyOf(facts), { allocator, backendId });
     return allocator;
   }
 
   /** The allocator of that id, which a pointer carries. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
   getAllocator(id: AllocatorId): SharedAllocator {
     const registered = this.#allocators.get(keyOf(id));
-    if (registered === undefined) throw badId('allocator', keyOf(id), 'the id of an allocator that was created or attached here');
+    const expected = 'the id of an allocator that was created or attached here';
+    checkArgument(registered !== undefined, 'the allocator id', keyOf(id), expected);
     return registered.allocator;
   }
 
@@ -149,11 +147,11 @@ export class MemoryRegistry {
   }
 
   #checkBackendIdIsFree(id: number): void {
-    if (this.#backends.has(id)) throw badId('backend', id, 'an id that no backend has here');
+    checkArgument(!this.#backends.has(id), 'the backend id', id, 'an id that no backend has here');
   }
 
   #checkAllocatorIdIsFree(id: AllocatorId): void {
-    if (this.#allocators.has(keyOf(id))) throw badId('allocator', keyOf(id), 'an id that no allocator has here');
+    checkArgument(!this.#allocators.has(keyOf(id)), 'the allocator id', keyOf(id), 'an id that no allocator has here');
   }
 }
 
@@ -171,12 +169,4 @@ function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
 
 function keyOf({ major, minor }: AllocatorId): string {
   return `${major}.${minor}`;
-}
-
-function badId(what: string, id: number | string, expected: string): MemoryError {
-  return badArgument(`the ${what} id`, id, expected);
-}
-
-function badSegment(backend: MemoryBackend, reason: string): MemoryError {
-  return new MemoryError('ERR_MEM_BAD_SEGMENT', { url: backend.url, reason });
 }

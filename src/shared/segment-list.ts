@@ -2,10 +2,10 @@ import { readdirSync } from 'node:fs';
 import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
 import { ALLOCATOR_TYPES } from './allocators/index.js';
+import { memoryErrorOf } from './backends/backend-errors.js';
 import { PosixShmBackend } from './backends/named-backends.js';
 import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
 import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
-import { memoryErrorOf } from './backends/system-error.js';
 
 /** How full the region of a segment is. */
 export interface SegmentUsage {

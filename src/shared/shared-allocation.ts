@@ -1,7 +1,7 @@
 import { attempt } from '../core/attempt.js';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
-import { badArgument, MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
 import type { TypedArrayClass } from '../runtime/block-handle.js';
@@ -146,9 +146,7 @@ export class SharedAllocation implements Releasable {
     ) {
       throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes: count * elementBytes, blockBytes: this.bytes });
     }
-    if (offsetBytes % elementBytes !== 0) {
-      throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes}`);
-    }
+    checkArgument(offsetBytes % elementBytes === 0, 'offsetBytes', offsetBytes, `a multiple of ${elementBytes}`);
     const seen = this.allocator.region.view(this.offset + offsetBytes, count * elementBytes);
     return new type(seen.buffer, seen.byteOffset, count);
   }
@@ -226,6 +224,6 @@ function checkSharing(allocator: SharedAllocator): PageAllocator {
 function checkToken(token: SharedAllocationToken): void {
   const { offset, bytes, generation, allocator, reference = 0, from = 0 } = token ?? {};
   const numbers = [offset, bytes, generation, allocator?.major, allocator?.minor, reference, from];
-  if (numbers.every(Number.isSafeInteger) && token.bytes >= 0) return;
-  throw badArgument('the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
+  const isSound = numbers.every(Number.isSafeInteger) && token.bytes >= 0;
+  checkArgument(isSound, 'the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
 }

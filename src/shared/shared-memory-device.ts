@@ -1,7 +1,7 @@
 import { fillBytes, moveBytes } from '../../adapters/os/bytes.js';
 import { lockPages, pageBytes, unlockPages } from '../../adapters/os/mapping.js';
 import { Device } from '../core/device.js';
-import { badArgument, MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { PageAllocator } from './allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
@@ -94,7 +94,7 @@ export class SharedMemoryDevice extends Device {
     checkBytes(bytes);
     if (bytes === 0) return;
     this.allocator.region.checkOpen();
-    const inside = [target, source].filter((ptr) => this.#isInside(ptr));
+    const inside = [target, source].filter((ptr) => this.allocator.offsetOf(ptr) !== NULL_OFFSET);
     if (inside.length === 0 || target === NULL_PTR || source === NULL_PTR) {
       throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: target });
     }
@@ -105,7 +105,7 @@ export class SharedMemoryDevice extends Device {
   /** @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT when `value` is no byte */
   override fill(ptr: DevicePtr, value: number, bytes: number): void {
     checkBytes(bytes);
-    if (!Number.isInteger(value) || value < 0 || value > 255) throw badArgument('value', value, 'an integer from 0 to 255');
+    checkArgument((value & 255) === value, 'value', value, 'an integer from 0 to 255');
     if (bytes === 0) return;
     this.#checkRange(ptr, bytes);
     fillBytes(ptr, value, bytes);
@@ -122,14 +122,11 @@ export class SharedMemoryDevice extends Device {
     return this.allocator.region.view(ptr - this.allocator.region.base, bytes);
   }
 
-  #isInside(ptr: DevicePtr): boolean {
-    return this.allocator.offsetOf(ptr) !== NULL_OFFSET;
-  }
-
   #checkRange(ptr: DevicePtr, bytes: number): void {
     const { region } = this.allocator;
     region.checkOpen();
-    if (!Number.isSafeInteger(ptr) || !this.#isInside(ptr)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    if (!Number.isSafeInteger(ptr) || this.allocator.offsetOf(ptr) === NULL_OFFSET)
+      throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const offsetBytes = ptr - region.base;
     if (offsetBytes + bytes > region.bytes) {
       throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes: region.bytes });

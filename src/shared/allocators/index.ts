@@ -1,4 +1,4 @@
-import type { AllocatorId } from '../offset-pointer.js';
+import type { PageAllocatorInit } from '../pages/format.js';
 import type { SharedRegion } from '../shared-region.js';
 import { MallocAllocator } from './malloc-allocator.js';
 import { ScalablePageAllocator } from './scalable-page-allocator.js';
@@ -9,10 +9,7 @@ import { ThreadLocalAllocator } from './thread-local-allocator.js';
 export interface SharedAllocatorType {
   /** Its name in headers and tables. */
   readonly type: string;
-  shmInit(
-    region: SharedRegion,
-    init: SharedAllocatorOptions & { readonly id: AllocatorId; readonly cacheBytes?: number },
-  ): SharedAllocator;
+  shmInit(region: SharedRegion, init: PageAllocatorInit): SharedAllocator;
   shmDeserialize(region: SharedRegion, options?: SharedAllocatorOptions): SharedAllocator;
 }
 

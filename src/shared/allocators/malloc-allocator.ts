@@ -3,7 +3,7 @@ import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { ensure } from '../../blocks/ensure.js';
 import { badArgument, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
-import { outOfRoom } from '../backends/system-error.js';
+import { outOfRoom } from '../backends/backend-errors.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import type { SharedRegion } from '../shared-region.js';
 import { checkNewContext, fullPointerOf, type MemContext, NULL_TID, type SharedAllocator } from './shared-allocator.js';
@@ -102,9 +102,8 @@ export class MallocAllocator implements SharedAllocator {
   createTls(ctx: MemContext): void {
     this.#checkOpen();
     checkNewContext(ctx);
-    this.#lastTid++;
-    this.#storages.add(this.#lastTid);
-    ctx.tid = this.#lastTid;
+    ctx.tid = ++this.#lastTid;
+    this.#storages.add(ctx.tid);
   }
 
   freeTls(ctx: MemContext): void {

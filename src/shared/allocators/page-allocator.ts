@@ -82,21 +82,19 @@ export abstract class PageAllocator implements SharedAllocator {
 
   /** As {@link alignedAllocateOffset}; the event loop runs on while another thread has the lock. */
   async allocateOffsetAsync(ctx: MemContext, bytes: number, alignment = 0): Promise<OffsetPointer> {
-    const { pages } = this;
     const step = this.#alignmentGranules(alignment);
     const payload = this.payloadOf(bytes);
     const holder = this.enter(ctx);
     if (payload === 0) return NULL_OFFSET;
-    const page = await pages.lockedAsync(holder, () => pages.allocateHeld(holder, payload, step));
-    return page === 0 ? this.fromHeap(holder, bytes, payload, step) : (pages.headers.offsetOf(page) as OffsetPointer);
+    const page = await this.pages.lockedAsync(holder, () => this.pages.allocateHeld(holder, payload, step));
+    return page === 0 ? this.fromHeap(holder, bytes, payload, step) : (this.pages.headers.offsetOf(page) as OffsetPointer);
   }
 
   /** As {@link freeOffset}; the event loop runs on while another thread has the lock. */
   async freeOffsetAsync(ctx: MemContext, offset: OffsetPointer): Promise<void> {
-    const { pages } = this;
     const holder = this.enter(ctx);
     if (offset === NULL_OFFSET) return;
-    await pages.lockedAsync(holder, () => pages.heap.free(pages.headers.blockAt(offset)));
+    await this.pages.lockedAsync(holder, () => this.pages.heap.free(this.pages.headers.blockAt(offset)));
   }
 
   reallocateOffset(ctx: MemContext, offset: OffsetPointer, bytes: number): OffsetPointer {
@@ -178,10 +176,9 @@ export abstract class PageAllocator implements SharedAllocator {
   }
 
   checkInvariants(): void {
-    const { pages } = this;
-    pages.locked(this.enter(DEFAULT_MEM_CONTEXT), () => {
-      checkPages(pages);
-      for (const holder of [this.#self, ...this.#storages]) checkCache(pages, holder);
+    this.pages.locked(this.enter(DEFAULT_MEM_CONTEXT), () => {
+      checkPages(this.pages);
+      for (const holder of [this.#self, ...this.#storages]) checkCache(this.pages, holder);
     });
   }
 

@@ -1,4 +1,4 @@
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import { type AllocatorId, type FullPointer, NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 
@@ -92,9 +92,9 @@ export interface SharedAllocator {
 
 /** Throws unless a context can get a storage of its own. @throws ERR_MEM_INVALID_ARGUMENT */
 export function checkNewContext(ctx: MemContext): void {
-  if (ctx.tid === NULL_TID && !Object.isFrozen(ctx)) return;
   const value = ctx.tid === NULL_TID ? 'the default one' : `one with thread id ${ctx.tid}`;
-  throw badArgument('the context', value, 'one of your own, with the null thread id');
+  const isOwn = ctx.tid === NULL_TID && !Object.isFrozen(ctx);
+  checkArgument(isOwn, 'the context', value, 'one of your own, with the null thread id');
 }
 
 /** What {@link SharedAllocator.fullPointer} gives. */

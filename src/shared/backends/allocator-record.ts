@@ -1,6 +1,7 @@
 import { isProcessAlive, threadIdentity } from '../../../adapters/os/process-identity.js';
-import { badArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { loadWide, storeWide } from '../shared-region.js';
+import { checkSegment } from './backend-errors.js';
 import { ALLOCATOR_RECORD } from './backend-header.js';
 
 /** Which allocator manages a backend's region. */
@@ -45,19 +46,17 @@ export class AllocatorRecord {
    * @throws ERR_MEM_BAD_SEGMENT when there is one, or another thread is creating one
    */
   claim(facts: AllocatorFacts): void {
-    if (facts.type.length > MAX_NAME_BYTES || !NAME_PATTERN.test(facts.type)) {
-      throw badArgument('the allocator type', JSON.stringify(facts.type), `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`);
-    }
+    const isName = facts.type.length <= MAX_NAME_BYTES && NAME_PATTERN.test(facts.type);
+    checkArgument(isName, 'the allocator type', JSON.stringify(facts.type), `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`);
     const words = this.#words;
     const { id, startTime } = threadIdentity();
     const found = Atomics.load(words, Word.claim);
     const isLost = found !== NONE && found !== READY && !isProcessAlive(found, loadWide(words, Word.claimStart));
     // The start time of the lost thread must not be taken for the next one's, who would look dead.
     if (isLost) storeWide(words, Word.claimStart, 0);
-    if (!(found === NONE || isLost) || Atomics.compareExchange(words, Word.claim, found, id) !== found) {
-      const isReady = Atomics.load(words, Word.claim) === READY;
-      throw this.#bad(isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
-    }
+    const isOurs = (found === NONE || isLost) && Atomics.compareExchange(words, Word.claim, found, id) === found;
+    const isReady = Atomics.load(words, Word.claim) === READY;
+    checkSegment(isOurs, this.#url, isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
     storeWide(words, Word.claimStart, startTime);
     words[Word.major] = facts.major;
     words[Word.minor] = facts.minor;
@@ -83,11 +82,7 @@ export class AllocatorRecord {
     const length = words[Word.nameLength] as number;
     const valid = length > 0 && length <= MAX_NAME_BYTES;
     const type = valid ? Buffer.from(words.buffer, words.byteOffset + Word.name * 4, length).toString('latin1') : '';
-    if (!NAME_PATTERN.test(type)) throw this.#bad('its header names no type of allocator');
+    checkSegment(NAME_PATTERN.test(type), this.#url, 'its header names no type of allocator');
     return { type, major: words[Word.major] as number, minor: words[Word.minor] as number };
-  }
-
-  #bad(reason: string): MemoryError {
-    return new MemoryError('ERR_MEM_BAD_SEGMENT', { url: this.#url, reason });
   }
 }

@@ -1,7 +1,8 @@
 import { addressOf } from '../../../adapters/os/buffer-address.js';
 import { nativeView } from '../../../adapters/os/native-view.js';
-import { badArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { checkBytes, type DevicePtr, devicePtr, GiB } from '../../core/units.js';
+import { checkSegment } from './backend-errors.js';
 import { HEADER_BYTES, readHeader } from './backend-header.js';
 import { type BackendMemory, headerOf, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
 
@@ -46,19 +47,22 @@ export class ArrayBackend extends MemoryBackend {
     const header = headerOf(callers);
     const found = readHeader(header.slice(), callers.bytes);
     const url = `array:${callers.base}`;
-    const bad = (reason: string) => new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
-    if (found.kind === 'damaged') throw bad(found.reason);
-    if (found.kind === 'creating') throw bad('no backend was created in it');
-    if (found.facts.type !== 'array') throw bad(`it is of type ${found.facts.type}, not array`);
+    checkSegment(found.kind !== 'damaged', url, 'reason' in found ? found.reason : '');
+    checkSegment(found.kind === 'ready', url, 'no backend was created in it');
+    checkSegment(found.facts.type === 'array', url, `it is of type ${found.facts.type}, not array`);
     return new ArrayBackend({ memory: callers, header, facts: found.facts, url: `array:${found.facts.id}`, isCreator: false });
   }
 }
 
 function callersMemory(memory: CallersMemory): BackendMemory {
   const callers = 'ptr' in memory ? rangeMemory(memory.ptr, memory.bytes) : bufferMemory(memory);
-  if (callers.base % ALIGNMENT_BYTES !== 0)
-    throw badArgument('the memory', `starts at ${callers.base}`, `a multiple of ${ALIGNMENT_BYTES}`);
-  if (callers.bytes <= HEADER_BYTES) throw badArgument('the memory', `${callers.bytes} bytes`, `more than ${HEADER_BYTES} bytes`);
+  checkArgument(
+    callers.base % ALIGNMENT_BYTES === 0,
+    'the memory',
+    `starts at ${callers.base}`,
+    `a multiple of ${ALIGNMENT_BYTES}`,
+  );
+  checkArgument(callers.bytes > HEADER_BYTES, 'the memory', `${callers.bytes} bytes`, `more than ${HEADER_BYTES} bytes`);
   return callers;
 }
 

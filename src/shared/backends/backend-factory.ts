@@ -1,4 +1,4 @@
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { ArrayBackend, type CallersMemory } from './array-backend.js';
 import { BACKEND_TYPES, type BackendType, HEADER_BYTES } from './backend-header.js';
 import type { MemoryBackend } from './memory-backend.js';
@@ -46,12 +46,10 @@ const FACTORIES: { readonly [T in BackendType]: (backend: NewBackend) => MemoryB
  */
 export function createBackendOf(
   type: BackendType,
-  where: { readonly id: number; readonly bytes: number; readonly url: string | undefined },
+  where: Pick<NewBackend, 'id' | 'bytes' | 'url'>,
   options: BackendOptions,
 ): MemoryBackend {
-  if (!Object.hasOwn(FACTORIES, type)) {
-    throw badArgument('the backend type', JSON.stringify(type), `one of ${BACKEND_TYPES.join(', ')}`);
-  }
+  checkArgument(Object.hasOwn(FACTORIES, type), 'the backend type', JSON.stringify(type), `one of ${BACKEND_TYPES.join(', ')}`);
   return FACTORIES[type]({ ...options, ...where, options });
 }
 
@@ -78,13 +76,18 @@ function createRegistered(type: RegisteredType, backend: NewBackend): Registered
 }
 
 function given<T>(name: string, value: T | undefined): T {
-  if (value === undefined) throw badArgument(name, 'missing', 'given for this type of backend');
+  checkArgument(value !== undefined, name, 'missing', 'given for this type of backend');
   return value;
 }
 
 function ofSize(memory: CallersMemory, bytes: number): CallersMemory {
   const actual = 'ptr' in memory ? memory.bytes : memory.byteLength;
   const needed = bytes + HEADER_BYTES;
-  if (needed <= actual) return memory;
-  throw badArgument('the memory', `${actual} bytes`, `at least ${needed} bytes, ${HEADER_BYTES} of them for the header`);
+  checkArgument(
+    needed <= actual,
+    'the memory',
+    `${actual} bytes`,
+    `at least ${needed} bytes, ${HEADER_BYTES} of them for the header`,
+  );
+  return memory;
 }

@@ -3,14 +3,12 @@ import { pageBytes } from '../../../adapters/os/mapping.js';
 import { processIdentity, processSpace } from '../../../adapters/os/process-identity.js';
 import '../../core/disposable.js';
 import type { Releasable } from '../../core/disposable.js';
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import { alignUp, checkBytes } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
 import { AllocatorRecord } from './allocator-record.js';
 import { type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
-
-const MAX_ID = 2 ** 31 - 1;
 
 /** Memory that is a backend's, and how this process lets go of it. */
 export interface BackendMemory extends RegionMemory {
@@ -94,14 +92,14 @@ export abstract class MemoryBackend implements Releasable {
 
 /** Makes the facts of a new backend of this process. @throws ERR_MEM_INVALID_ARGUMENT for an id that is none */
 export function newFacts(type: BackendType, id: number, mappedBytes: number): BackendFacts {
-  if (!Number.isInteger(id) || id < 0 || id > MAX_ID) throw badArgument('the backend id', id, 'an integer from 0 to 2^31 - 1');
+  checkArgument((id | 0) === id && id >= 0, 'the backend id', id, 'an integer from 0 to 2^31 - 1');
   return { type, id, mappedBytes, creator: processIdentity(), space: processSpace() };
 }
 
 /** The bytes of whole pages that hold a header and a region that is to be made. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT for 0 */
 export function mappedBytesFor(bytes: number): number {
   checkBytes(bytes);
-  if (bytes === 0) throw badArgument('bytes', 0, 'above 0');
+  checkArgument(bytes > 0, 'bytes', bytes, 'above 0');
   return alignUp(bytes + HEADER_BYTES, pageBytes());
 }
 

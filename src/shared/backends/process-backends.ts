@@ -2,8 +2,8 @@ import { fillBytes } from '../../../adapters/os/bytes.js';
 import { discardPages, pageBytes } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { mapThreadPages, THREAD_HEAP, unmapThreadPages } from '../../../adapters/os/thread-memory.js';
+import { noRoomOr, outOfRoom } from './backend-errors.js';
 import { headNewMemory, MemoryBackend, mappedBytesFor, newFacts } from './memory-backend.js';
-import { noRoomOr, outOfRoom } from './system-error.js';
 
 /** A region from the C library's heap, for one process. */
 export class MallocBackend extends MemoryBackend {

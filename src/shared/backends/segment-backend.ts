@@ -6,11 +6,11 @@ import { mapShared } from '../../../adapters/os/shared-mapping.js';
 import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { MemoryError } from '../../core/errors.js';
 import { formatBytes } from '../../core/units.js';
+import { checkSegment, noRoomOr, outOfRoom } from './backend-errors.js';
 import { type BackendType, markReady, writeHeader } from './backend-header.js';
 import { type BackendParts, headerOf, MemoryBackend, mappedBytesFor, newFacts } from './memory-backend.js';
 import { foreignReason, inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
 import type { SegmentStore } from './segment-store.js';
-import { noRoomOr, outOfRoom } from './system-error.js';
 
 /** How a segment is created. */
 export interface SegmentOptions {
@@ -120,13 +120,12 @@ export function attachSegment(
   { foreign = false }: AttachOptions = {},
 ): SegmentParts {
   const { url } = store;
-  const bad = (reason: string) => new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
   const parts = withSegment(store, undefined, (fd) => {
     const distrust = foreign ? undefined : foreignReason(fd);
-    if (distrust !== undefined) throw bad(distrust);
+    checkSegment(distrust === undefined, url, `${distrust}`);
     const { state, reason, facts, bytes } = inspectSegment(fd, url);
-    if (state !== 'ready' || facts === undefined) throw bad(reason);
-    if (!types.includes(facts.type)) throw bad(`it is of type ${facts.type}, not ${types.join(' or ')}`);
+    checkSegment(state === 'ready' && facts !== undefined, url, reason);
+    checkSegment(types.includes(facts.type), url, `it is of type ${facts.type}, not ${types.join(' or ')}`);
     const memory = mapSegment(fd, bytes);
     return { memory, header: headerOf(memory), facts, store, number: segmentNumber(fd), url, isCreator: false };
   });

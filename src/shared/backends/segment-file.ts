@@ -3,9 +3,9 @@ import { withFileLock } from '../../../adapters/os/file-lock.js';
 import { processSpace } from '../../../adapters/os/process-identity.js';
 import { MemoryError } from '../../core/errors.js';
 import { type AllocatorFacts, AllocatorRecord } from './allocator-record.js';
+import { memoryErrorOf } from './backend-errors.js';
 import { type BackendFacts, creatorLiveness, HEADER_BYTES, type Liveness, readHeader } from './backend-header.js';
 import type { SegmentStore } from './segment-store.js';
-import { memoryErrorOf } from './system-error.js';
 
 /**
  * What a named segment is. `ready` can be attached; `creating` will be, or its creator ended too early; `damaged` is

@@ -7,8 +7,8 @@ import {
   openSharedMemoryObject,
   unlinkSharedMemoryObject,
 } from '../../../adapters/os/shared-memory-object.js';
-import { badArgument, MemoryError } from '../../core/errors.js';
-import { memoryErrorOf } from './system-error.js';
+import { badArgument, checkArgument, MemoryError } from '../../core/errors.js';
+import { memoryErrorOf } from './backend-errors.js';
 
 /** A place where segments have names. */
 export interface SegmentStore {
@@ -44,10 +44,8 @@ const OWNER_ONLY = 0o600;
  */
 export function sharedMemoryStore(url: string): SegmentStore {
   const name = url.startsWith(SHM_SCHEME) ? url.slice(SHM_SCHEME.length) : url;
-  if (!NAME.test(name)) {
-    const expected = 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash';
-    throw badArgument('the url of a shared segment', JSON.stringify(url), expected);
-  }
+  const expected = 'shm: and a name of at most 200 letters, digits and ._- that begins with no dot or dash';
+  checkArgument(NAME.test(name), 'the url of a shared segment', JSON.stringify(url), expected);
   const object = `/${SHM_PREFIX}${name}`;
   return {
     url: SHM_SCHEME + name,
@@ -62,7 +60,7 @@ export function sharedMemoryStore(url: string): SegmentStore {
 /** A file. @param url - a `file:` url, or a path @throws ERR_MEM_INVALID_ARGUMENT for a url that is no path here */
 export function fileStore(url: string): SegmentStore {
   const path = url.startsWith(FILE_SCHEME) ? pathOf(url) : url;
-  if (path === '' || path.includes('\0')) throw badArgument('the path of a shared file', JSON.stringify(url), 'a path');
+  checkArgument(path !== '' && !path.includes('\0'), 'the path of a shared file', JSON.stringify(url), 'a path');
   // Non-blocking: opening a named pipe would wait for ever. No links: a link in a shared folder may lead anywhere.
   const open = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   return {

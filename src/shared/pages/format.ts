@@ -1,4 +1,4 @@
-import { badArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, MemoryError } from '../../core/errors.js';
 import type { SharedAllocatorOptions } from '../allocators/shared-allocator.js';
 import type { AllocatorId } from '../offset-pointer.js';
 import type { SharedRegion } from '../shared-region.js';
@@ -47,14 +47,10 @@ export function formatRegion(
   { id, cacheBytes = Math.min(region.bytes / CACHE_SHARE, MAX_CACHE_BYTES) }: PageAllocatorInit,
 ): void {
   region.checkOpen();
-  if (region.bytes < MIN_REGION_BYTES || region.bytes > MAX_GRANULES * GRANULE_BYTES) {
-    throw badArgument('the region', `${region.bytes} bytes`, 'from 16 KiB to 64 GiB');
-  }
-  if (!(cacheBytes >= 0 && cacheBytes <= region.bytes))
-    throw badArgument('cacheBytes', cacheBytes, 'from 0 to the region’s size');
-  for (const part of [id.major, id.minor]) {
-    if (!Number.isInteger(part) || (part | 0) !== part) throw badArgument('the allocator id', part, 'two 32-bit integers');
-  }
+  const isSize = region.bytes >= MIN_REGION_BYTES && region.bytes <= MAX_GRANULES * GRANULE_BYTES;
+  checkArgument(isSize, 'the region', `${region.bytes} bytes`, 'from 16 KiB to 64 GiB');
+  checkArgument(cacheBytes >= 0 && cacheBytes <= region.bytes, 'cacheBytes', cacheBytes, 'from 0 to the region’s size');
+  for (const part of [id.major, id.minor]) checkArgument((part | 0) === part, 'the allocator id', part, 'two 32-bit integers');
   const near = region.int32;
   const participants = Math.min(MAX_PARTICIPANTS, Math.max(MIN_PARTICIPANTS, Math.floor(region.bytes / BYTES_PER_PARTICIPANT)));
   clear(near);

@@ -199,7 +199,7 @@ export class PageCache {
   /** @throws ERR_MEM_REGION_DAMAGED when a list comes back to a page: it would have no end */
   #addOnce(pages: Set<number>, page: number): void {
     this.#headers.check(page);
-    if (pages.has(page)) this.#headers.refuse(page, 'it is in a list twice');
+    this.#headers.require(!pages.has(page), page, 'it is in a list twice');
     pages.add(page);
   }
 }

@@ -58,13 +58,18 @@ export class PageHeaders extends RegionWords {
 
   /** @throws ERR_MEM_REGION_DAMAGED unless a page begins there */
   check(page: number): void {
-    if (!this.isPage(page)) this.refuse(page, 'no page header is there: it was written over');
+    this.require(this.isPage(page), page, 'no page header is there: it was written over');
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED unless the header of a page of that kind is there */
   checkKind(page: number, kind: number): void {
     this.check(page);
     if (this.kindOf(page) !== kind) this.refuse(page, `a page of kind ${kind} is of kind ${this.kindOf(page)}`);
+  }
+
+  /** @throws ERR_MEM_REGION_DAMAGED unless `ok` */
+  require(ok: boolean, page: number, reason: string): void {
+    if (!ok) this.refuse(page, reason);
   }
 
   refuse(page: number, reason: string): never {

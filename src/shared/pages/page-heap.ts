@@ -84,8 +84,7 @@ export class PageHeap {
     const next = page + granules;
     if (next < headers.end) {
       headers.check(next);
-      if (headers.load(next, Header.previousGranules) !== granules)
-        headers.refuse(next, 'it does not know the page in front of it');
+      headers.require(headers.load(next, Header.previousGranules) === granules, next, 'it does not know the page in front of it');
       if (headers.kindOf(next) === Kind.free) {
         this.#remove(next);
         granules += headers.granulesOf(next);
@@ -95,7 +94,7 @@ export class PageHeap {
     const before = headers.pageBefore(page);
     if (before !== 0) {
       headers.check(before);
-      if (before + headers.granulesOf(before) !== page) headers.refuse(before, 'it does not reach to the page behind it');
+      headers.require(before + headers.granulesOf(before) === page, before, 'it does not reach to the page behind it');
       if (headers.kindOf(before) === Kind.free) {
         this.#remove(before);
         granules += headers.granulesOf(before);
@@ -167,8 +166,11 @@ export class PageHeap {
     for (let page = this.headOf(bin); page !== 0; page = this.nextInBin(page)) {
       this.#headers.checkKind(page, Kind.free);
       // A damaged list might be a ring.
-      if (this.#headers.load(page, Header.previous) !== previous)
-        this.#headers.refuse(page, 'it does not know the page before it in its list');
+      this.#headers.require(
+        this.#headers.load(page, Header.previous) === previous,
+        page,
+        'it does not know the page before it in its list',
+      );
       previous = page;
       const granules = this.#headers.granulesOf(page);
       if (granules > payload && granules < bestGranules) {
@@ -243,17 +245,16 @@ export class PageHeap {
     const previous = headers.load(page, Header.previous);
     if (next !== 0) {
       headers.checkKind(next, Kind.free);
-      if (headers.load(next, Header.previous) !== page) headers.refuse(next, 'it does not know the page before it in its list');
+      headers.require(headers.load(next, Header.previous) === page, next, 'it does not know the page before it in its list');
       headers.write(next, Header.previous, previous);
     }
     if (previous !== 0) {
       headers.checkKind(previous, Kind.free);
-      if (headers.load(previous, Header.next) !== page)
-        headers.refuse(previous, 'it does not know the page behind it in its list');
+      headers.require(headers.load(previous, Header.next) === page, previous, 'it does not know the page behind it in its list');
       headers.write(previous, Header.next, next);
       return;
     }
-    if (headers.near[Control.binHeads + bin] !== page) headers.refuse(page, 'it is in no list');
+    headers.require(headers.near[Control.binHeads + bin] === page, page, 'it is in no list');
     headers.write(0, Control.binHeads + bin, next);
     if (next !== 0) return;
     const word = Control.binBits + (bin >>> 5);

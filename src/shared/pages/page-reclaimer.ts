@@ -54,7 +54,7 @@ export class PageReclaimer {
     const dead = new Set(participants.taken().filter((slot) => !participants.isSlotAlive(slot)));
     // Of a live owner, a remote page is lost if it is seen twice in the same episode, while no thread is about to push it
     // and the owner's list, and what it was just draining, did not have it in between.
-    const suspects: { readonly page: number; readonly state: number; readonly episode: number }[] = [];
+    const suspects = [];
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
       const state = headers.load(page, Header.state);
@@ -158,7 +158,7 @@ export class PageReclaimer {
   }
 
   /** The pages that threads are freeing to another's list. A dead thread's stays there for ever. */
-  #announced(): { readonly slot: number; readonly page: number }[] {
+  #announced() {
     const slots = Array.from({ length: this.#pages.participants.used }, (_, slot) => ({ slot, page: this.#freeing(slot) }));
     return slots.filter(({ page }) => page !== 0);
   }

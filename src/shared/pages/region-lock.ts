@@ -48,7 +48,7 @@ export class RegionLock {
    * @throws as {@link acquire}, and what `work` throws
    */
   async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
-    for (const { word, ms } of this.#waits(holder, timeoutMs)) await futexWaitAsync(this.#address, word, ms);
+    for (const [word, ms] of this.#waits(holder, timeoutMs)) await futexWaitAsync(this.#address, word, ms);
     if (this.#words.pending) this.#repair();
     return work();
   }
@@ -63,16 +63,16 @@ export class RegionLock {
       if (Atomics.load(this.#near, Control.lock) === 0 && Atomics.compareExchange(this.#near, Control.lock, 0, holder) === 0)
         return;
     }
-    for (const { word, ms } of this.#waits(holder, timeoutMs)) futexWait(this.#address, word, ms);
+    for (const [word, ms] of this.#waits(holder, timeoutMs)) futexWait(this.#address, word, ms);
   }
 
   /** Tries to take the lock, and gives what to sleep on and how long until it has it. @throws ERR_MEM_LOCK_TIMEOUT */
-  *#waits(holder: number, timeoutMs: number): Generator<{ readonly word: number; readonly ms: number }> {
+  *#waits(holder: number, timeoutMs: number): Generator<readonly [word: number, ms: number]> {
     const start = performance.now();
     for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = Math.min(2 * sleepMs, LONGEST_SLEEP_MS)) {
       const word = this.#announce(holder);
       if (word === 0) return;
-      yield { word, ms: Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word)) };
+      yield [word, Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word))];
     }
   }
 

@@ -151,7 +151,8 @@ export function dropReference(pages: PageRegion, reference: number, holder: numb
   const page = headers.load(reference, Header.target);
   const generation = headers.load(reference, Header.targetGeneration);
   heap.free(reference);
-  if (!headers.isPage(page) || !isShared(pages, page, generation)) headers.refuse(reference, 'a reference names no shared page');
+  const isSound = headers.isPage(page) && isShared(pages, page, generation);
+  headers.require(isSound, reference, 'a reference names no shared page');
   const count = headers.load(page, Header.references);
   if (count < 1) headers.refuse(page, `it counts ${count} references, and there is one`);
   headers.write(page, Header.references, count - 1);

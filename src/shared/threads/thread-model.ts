@@ -1,7 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 import { threadIdentity } from '../../../adapters/os/process-identity.js';
 import { yieldThread } from '../../../adapters/os/scheduling.js';
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 
 // No timer of Node is longer.
 const MAX_SLEEP_US = (2 ** 31 - 1) * 1000;
@@ -111,5 +111,5 @@ export class WorkerThreadModel extends HostThreadModel {
 }
 
 function checkUs(us: number, mostUs: number, otherwise = ''): void {
-  if (!(us >= 0 && us <= mostUs)) throw badArgument('us', us, `from 0 to ${mostUs}${otherwise}`);
+  checkArgument(us >= 0 && us <= mostUs, 'us', us, `from 0 to ${mostUs}${otherwise}`);
 }

@@ -1,5 +1,5 @@
 import type { Device } from '../../core/device.js';
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { StreamThreadModel } from './stream-thread-model.js';
 import { MainThreadModel, type ThreadModel, WorkerThreadModel } from './thread-model.js';
 
@@ -22,7 +22,7 @@ registerThreadModel({ name: 'worker', applies: WorkerThreadModel.applies, create
  */
 export function threadModel(name?: string): ThreadModel {
   const entry = name === undefined ? [...entries.values()].findLast(({ factory }) => factory.applies()) : entries.get(name);
-  if (entry === undefined) throw badName(name ?? '', `one of ${threadModelNames().join(', ')}`);
+  checkArgument(entry !== undefined, 'the thread model', JSON.stringify(name), `one of ${threadModelNames().join(', ')}`);
   entry.model ??= entry.factory.create();
   return entry.model;
 }
@@ -40,7 +40,7 @@ export function threadModelNames(): string[] {
  */
 export function registerThreadModel(factory: ThreadModelFactory): () => void {
   const { name } = factory;
-  if (entries.has(name)) throw badName(name, 'a name that is not registered');
+  checkArgument(!entries.has(name), 'the thread model', JSON.stringify(name), 'a name that is not registered');
   const entry = { factory };
   entries.set(name, entry);
   return () => {
@@ -59,8 +59,4 @@ export function registerDeviceThreads(device: Device): { readonly model: StreamT
   const model = new StreamThreadModel(device, threadModel());
   const unregister = registerThreadModel({ name: device.name, applies: () => false, create: () => model });
   return { model, unregister };
-}
-
-function badName(name: string, expected: string): Error {
-  return badArgument('the thread model', JSON.stringify(name), expected);
 }

@@ -26,3 +26,8 @@ export function outOfRoom(
   const facts = { requestedBytes, allocatedBytes, reservedBytes: allocatedBytes, capacityBytes: 0, device: 0, quota };
   return new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, cause);
 }
+
+/** @throws ERR_MEM_BAD_SEGMENT unless `ok` */
+export function checkSegment(ok: boolean, url: string, reason: string): asserts ok {
+  if (!ok) throw new MemoryError('ERR_MEM_BAD_SEGMENT', { url, reason });
+}
