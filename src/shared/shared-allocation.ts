@@ -1,7 +1,7 @@
 import { attempt } from '../core/attempt.js';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
-import { checkArgument, MemoryError } from '../core/errors.js';
+import { badArgument, checkArgument, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
 import type { TypedArrayClass } from '../runtime/block-handle.js';
@@ -224,6 +224,6 @@ function checkSharing(allocator: SharedAllocator): PageAllocator {
 function checkToken(token: SharedAllocationToken): void {
   const { offset, bytes, generation, allocator, reference = 0, from = 0 } = token ?? {};
   const numbers = [offset, bytes, generation, allocator?.major, allocator?.minor, reference, from];
-  const isSound = numbers.every(Number.isSafeInteger) && token.bytes >= 0;
-  checkArgument(isSound, 'the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
+  if (numbers.every(Number.isSafeInteger) && token.bytes >= 0) return;
+  throw badArgument('the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
 }
