@@ -288,7 +288,8 @@ describe('MemoryRuntime in a process of its own', () => {
         const { CachingMemoryManager } = await import('${copyUrl('managers/index.js')}');
         const facts = [first.MemoryRuntime !== second.MemoryRuntime];
         facts.push(first.defaultRuntime() === second.defaultRuntime());
-        facts.push(first.processState() === globalThis[Symbol.for('stowage')]);
+        const { processState } = await import('${moduleUrl('src/core/process-state.js')}');
+        facts.push(processState() === globalThis[Symbol.for('stowage')]);
         const manager = new CachingMemoryManager(1, new second.MemoryManagerDeviceInterface());
         facts.push(first.MemoryManagerInstaller.getImpl(manager.getHandle()) === manager);
         new second.MemoryManagerInstaller(manager).setAsMemoryManager();
