@@ -1,14 +1,16 @@
-import { idsColumn, numbersColumn } from './event-column.js';
-import { FormatFault } from './formats/format-parser.js';
+import { grown, idsColumn, numbersColumn } from './event-column.js';
+import { FormatFault } from './formats/format-fault.js';
 import { StringTable } from './string-table.js';
 import { type EventBatch, type EventColumns, NO_SLOT, TRACE_KINDS, TraceKind, type TraceTotals } from './trace-events.js';
 
 const INITIAL_EVENTS = 16_384;
-const INITIAL_SLOTS = 1024;
 /** What a Map by address can hold, freed ones included, which stay in it for a while. */
 export const MAX_LIVE = 8_000_000;
 /** Characters of names, tags and sites. */
 const MAX_CHARACTERS = 2 ** 28;
+
+/** A kind of event that neither allocates nor frees a block. */
+type OtherKind = Exclude<TraceKind, typeof TraceKind.alloc | typeof TraceKind.free>;
 
 /**
  * Collects events as columns, gives each live block a slot, and adds up the totals.
@@ -25,8 +27,20 @@ export class EventBuilder implements TraceTotals {
   peakReservedBytes = 0;
   slotCount = 0;
   unknownFrees = 0;
+  /** The number of events that wait to be taken. */
+  length = 0;
+  /** Nanoseconds since the recording began. */
+  time = 0;
+  device = 0;
+  stream = 0;
+  /** The id of a name in {@link strings}; so are the next three. */
+  manager = 0;
+  space = 0;
+  /** Of allocations. */
+  tag = 0;
+  /** Of allocations. */
+  site = 0;
   #reservedBytes = 0;
-  #length = 0;
   #kinds = new Uint8Array(INITIAL_EVENTS);
   #slots = new Int32Array(INITIAL_EVENTS);
   #bytes = new Float64Array(INITIAL_EVENTS);
@@ -39,67 +53,29 @@ export class EventBuilder implements TraceTotals {
   readonly #tags = idsColumn();
   readonly #sites = idsColumn();
   readonly #spaces = idsColumn();
-  #sizeOfSlot = new Float64Array(INITIAL_SLOTS);
-  #freeSlots = new Int32Array(INITIAL_SLOTS);
+  readonly #sizeOfSlot = numbersColumn();
   readonly #pointerOfSlot = numbersColumn();
   readonly #deviceOfSlot = idsColumn();
   readonly #spaceOfSlot = idsColumn();
+  readonly #freeSlots = idsColumn();
   #freeCount = 0;
-
-  /** The number of events that wait to be taken. */
-  get length(): number {
-    return this.#length;
-  }
 
   get allocations(): number {
     return this.counts[TraceKind.alloc]!;
   }
 
-  /** Nanoseconds since the recording began. */
-  set time(nanoseconds: number) {
-    this.#times.next = nanoseconds;
-  }
-
-  get time(): number {
-    return this.#times.next;
-  }
-
-  set device(id: number) {
-    this.#devices.next = id;
-  }
-
-  set stream(stream: number) {
-    this.#streams.next = stream;
-  }
-
-  /** The id of a name in {@link strings}. */
-  set manager(id: number) {
-    this.#managers.next = id;
-  }
-
-  /** The id of a name in {@link strings}. */
-  set space(id: number) {
-    this.#spaces.next = id;
-  }
-
-  /** The id of a text in {@link strings}; of allocations. */
-  tag = 0;
-  /** The id of a text in {@link strings}; of allocations. */
-  site = 0;
-
   /** Adds an allocation. @returns the slot of its block @throws FormatFault when too many blocks are live */
   alloc(bytes: number, line: number, pointer = 0): number {
-    const slot = this.#freeCount > 0 ? this.#freeSlots[--this.#freeCount]! : this.#newSlot();
-    const slots = this.#sizeOfSlot.length;
-    this.#sizeOfSlot[slot] = bytes;
-    this.#pointerOfSlot.writeValue(slot, slots, pointer);
-    this.#deviceOfSlot.writeValue(slot, slots, this.#devices.next);
-    this.#spaceOfSlot.writeValue(slot, slots, this.#spaces.next);
-    this.#tags.next = this.tag;
-    this.#sites.next = this.site;
-    this.#append(TraceKind.alloc, slot, bytes, line, pointer);
-    this.#tags.next = 0;
-    this.#sites.next = 0;
+    if (this.#freeCount === 0 && this.slotCount === MAX_LIVE)
+      throw new FormatFault(`more than ${MAX_LIVE} blocks are live at once`);
+    const slot = this.#freeCount > 0 ? this.#freeSlots.get(--this.#freeCount) : this.slotCount++;
+    this.#sizeOfSlot.set(slot, bytes);
+    this.#pointerOfSlot.set(slot, pointer);
+    this.#deviceOfSlot.set(slot, this.device);
+    this.#spaceOfSlot.set(slot, this.space);
+    this.#tags.set(this.length, this.tag);
+    this.#sites.set(this.length, this.site);
+    this.#append(TraceKind.alloc, slot, bytes, line, pointer, this.device, this.space);
     this.liveBytes += bytes;
     if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes;
     // Null, which 0 bytes give, is no block: some engines free it, others do not.
@@ -109,127 +85,78 @@ export class EventBuilder implements TraceTotals {
 
   /** Adds the free of the live block in `slot`, with the address, device and space that it was allocated with. */
   free(slot: number, line: number): void {
-    const bytes = this.#sizeOfSlot[slot]!;
-    const device = this.#devices.next;
-    const space = this.#spaces.next;
-    this.#devices.next = this.#deviceOfSlot.get(slot);
-    this.#spaces.next = this.#spaceOfSlot.get(slot);
-    this.#append(TraceKind.free, ~slot, bytes, line, this.#pointerOfSlot.get(slot));
-    this.#devices.next = device;
-    this.#spaces.next = space;
+    const bytes = this.#sizeOfSlot.get(slot);
+    const [device, space] = [this.#deviceOfSlot.get(slot), this.#spaceOfSlot.get(slot)];
+    this.#addOther(TraceKind.free, ~slot, bytes, line, this.#pointerOfSlot.get(slot), device, space);
     this.liveBytes -= bytes;
     if (bytes > 0) this.liveBlocks--;
-    this.#freeSlots[this.#freeCount++] = slot;
+    this.#freeSlots.set(this.#freeCount++, slot);
   }
 
-  /** Adds native memory that was got. */
-  nativeAlloc(bytes: number, line: number, pointer = 0): void {
-    this.#append(TraceKind.nativeAlloc, NO_SLOT, bytes, line, pointer);
-    this.#reservedBytes += bytes;
+  /** Adds native memory that was got or given back, a swap, a cleanup, or an allocation of `bytes` that was refused. */
+  other(kind: OtherKind, line: number, bytes = 0, pointer = 0): void {
+    this.#addOther(kind, NO_SLOT, bytes, line, pointer, this.device, this.space);
+    if (kind === TraceKind.nativeAlloc) this.#reservedBytes += bytes;
+    else if (kind === TraceKind.nativeFree) this.#reservedBytes -= bytes;
     if (this.#reservedBytes > this.peakReservedBytes) this.peakReservedBytes = this.#reservedBytes;
-  }
-
-  /** Adds native memory that was given back. */
-  nativeFree(bytes: number, line: number, pointer = 0): void {
-    this.#append(TraceKind.nativeFree, NO_SLOT, bytes, line, pointer);
-    this.#reservedBytes -= bytes;
-  }
-
-  /** Adds an event that has no address: a swap, a cleanup, or an allocation of `bytes` that was refused. */
-  note(kind: typeof TraceKind.swap | typeof TraceKind.cleanup | typeof TraceKind.outOfMemory, line: number, bytes = 0): void {
-    this.#append(kind, NO_SLOT, bytes, line, 0);
   }
 
   /** Hands over the events since the last call, in columns that the next event overwrites. */
   take(): EventBatch {
-    const length = this.#length;
-    this.#length = 0;
-    return {
-      length,
-      slotCount: this.slotCount,
-      strings: this.strings,
-      kinds: this.#kinds.subarray(0, length),
-      slots: this.#slots.subarray(0, length),
-      bytes: this.#bytes.subarray(0, length),
-      lines: this.#lines.subarray(0, length),
-      times: this.#times.part(length),
-      pointers: this.#pointers.part(length),
-      devices: this.#devices.part(length),
-      streams: this.#streams.part(length),
-      managers: this.#managers.part(length),
-      tags: this.#tags.part(length),
-      sites: this.#sites.part(length),
-      spaces: this.#spaces.part(length),
-    };
+    const { length, slotCount } = this;
+    this.length = 0;
+    return { length, slotCount, ...this.#columns(length, 'subarray') };
   }
 
   /** Copies the events into columns of exactly their length. */
   copy(): EventColumns & { strings: StringTable } {
-    const length = this.#length;
+    return this.#columns(this.length, 'slice');
+  }
+
+  #columns(length: number, how: 'subarray' | 'slice'): EventColumns & { strings: StringTable } {
     return {
       strings: this.strings,
-      kinds: this.#kinds.slice(0, length),
-      slots: this.#slots.slice(0, length),
-      bytes: this.#bytes.slice(0, length),
-      lines: this.#lines.slice(0, length),
-      times: this.#times.copy(length),
-      pointers: this.#pointers.copy(length),
-      devices: this.#devices.copy(length),
-      streams: this.#streams.copy(length),
-      managers: this.#managers.copy(length),
-      tags: this.#tags.copy(length),
-      sites: this.#sites.copy(length),
-      spaces: this.#spaces.copy(length),
+      kinds: this.#kinds[how](0, length),
+      slots: this.#slots[how](0, length),
+      bytes: this.#bytes[how](0, length),
+      lines: this.#lines[how](0, length),
+      times: this.#times.first(length, how),
+      pointers: this.#pointers.first(length, how),
+      devices: this.#devices.first(length, how),
+      streams: this.#streams.first(length, how),
+      managers: this.#managers.first(length, how),
+      tags: this.#tags.first(length, how),
+      sites: this.#sites.first(length, how),
+      spaces: this.#spaces.first(length, how),
     };
   }
 
-  #append(kind: TraceKind, code: number, bytes: number, line: number, pointer: number): void {
-    const at = this.#length;
-    if (at === this.#slots.length) this.#growEvents();
-    const capacity = this.#slots.length;
+  #addOther(kind: TraceKind, code: number, bytes: number, line: number, pointer: number, device: number, space: number): void {
+    this.#tags.set(this.length, 0);
+    this.#sites.set(this.length, 0);
+    this.#append(kind, code, bytes, line, pointer, device, space);
+  }
+
+  #append(kind: TraceKind, code: number, bytes: number, line: number, pointer: number, device: number, space: number): void {
+    const at = this.length++;
+    if (at === this.#slots.length) this.#grow(2 * at);
     this.#kinds[at] = kind;
     this.#slots[at] = code;
     this.#bytes[at] = bytes;
     this.#lines[at] = line;
-    this.#times.write(at, capacity);
-    this.#pointers.writeValue(at, capacity, pointer);
-    this.#devices.write(at, capacity);
-    this.#streams.write(at, capacity);
-    this.#managers.write(at, capacity);
-    this.#tags.write(at, capacity);
-    this.#sites.write(at, capacity);
-    this.#spaces.write(at, capacity);
+    this.#times.set(at, this.time);
+    this.#pointers.set(at, pointer);
+    this.#devices.set(at, device);
+    this.#streams.set(at, this.stream);
+    this.#managers.set(at, this.manager);
+    this.#spaces.set(at, space);
     this.counts[kind]!++;
-    this.#length = at + 1;
   }
 
-  #newSlot(): number {
-    const capacity = this.#sizeOfSlot.length;
-    if (this.slotCount === MAX_LIVE) throw new FormatFault(`more than ${MAX_LIVE} blocks are live at once`);
-    if (this.slotCount === capacity) {
-      const sizes = new Float64Array(capacity * 2);
-      sizes.set(this.#sizeOfSlot);
-      this.#sizeOfSlot = sizes;
-      const free = new Int32Array(capacity * 2);
-      free.set(this.#freeSlots);
-      this.#freeSlots = free;
-    }
-    return this.slotCount++;
-  }
-
-  #growEvents(): void {
-    const capacity = this.#slots.length * 2;
-    const kinds = new Uint8Array(capacity);
-    kinds.set(this.#kinds);
-    this.#kinds = kinds;
-    const slots = new Int32Array(capacity);
-    slots.set(this.#slots);
-    this.#slots = slots;
-    const bytes = new Float64Array(capacity);
-    bytes.set(this.#bytes);
-    this.#bytes = bytes;
-    const lines = new Uint32Array(capacity);
-    lines.set(this.#lines);
-    this.#lines = lines;
+  #grow(length: number): void {
+    this.#kinds = grown(this.#kinds, length);
+    this.#slots = grown(this.#slots, length);
+    this.#bytes = grown(this.#bytes, length);
+    this.#lines = grown(this.#lines, length);
   }
 }

@@ -1,9 +1,9 @@
-type Numbers = Float64Array | Int32Array;
+type Numbers = Uint8Array | Int32Array | Uint32Array | Float64Array;
 
-/** A property that many sources lack. It takes memory from the first event on that has it; the events before have 0. */
+const INITIAL_VALUES = 1024;
+
+/** A property of events, or of slots, that many sources lack. It takes memory from the first value on that is not 0. */
 export class EventColumn<T extends Numbers> {
-  /** The value of the events that come next. */
-  next = 0;
   readonly #make: (length: number) => T;
   #values: T | undefined;
 
@@ -11,41 +11,31 @@ export class EventColumn<T extends Numbers> {
     this.#make = make;
   }
 
-  /** Writes the next event's value. @param capacity - of the columns that always exist; `at` lies below it */
-  write(at: number, capacity: number): void {
+  /** Sets a value. Cost: O(1), amortised over the growth of the column. */
+  set(at: number, value: number): void {
     if (this.#values === undefined) {
-      if (this.next === 0) return;
-      this.#values = this.#make(capacity);
-    } else if (at >= this.#values.length) {
-      const larger = this.#make(capacity);
-      larger.set(this.#values);
-      this.#values = larger;
-    }
-    this.#values[at] = this.next;
+      if (value === 0) return;
+      this.#values = this.#make(Math.max(INITIAL_VALUES, at + 1));
+    } else if (at >= this.#values.length) this.#values = grown(this.#values, Math.max(at + 1, 2 * this.#values.length));
+    this.#values[at] = value;
   }
 
-  /** Writes another value than {@link next}. */
-  writeValue(at: number, capacity: number, value: number): void {
-    const next = this.next;
-    this.next = value;
-    this.write(at, capacity);
-    this.next = next;
-  }
-
-  /** The value of an event, 0 where there is none. */
+  /** The value there, 0 where there is none. */
   get(at: number): number {
     return this.#values?.[at] ?? 0;
   }
 
-  /** The first values, shared; undefined when there are none. */
-  part(length: number): T | undefined {
-    return this.#values?.subarray(0, length) as T | undefined;
+  /** The first values, shared (`subarray`) or copied (`slice`); undefined when all are 0. */
+  first(length: number, how: 'subarray' | 'slice'): T | undefined {
+    return this.#values?.[how](0, length) as T | undefined;
   }
+}
 
-  /** The first values, copied; undefined when there are none. */
-  copy(length: number): T | undefined {
-    return this.#values?.slice(0, length) as T | undefined;
-  }
+/** Copies values into a longer array; those behind them are 0. */
+export function grown<T extends Numbers>(values: T, length: number): T {
+  const larger = new (values.constructor as new (size: number) => T)(length);
+  larger.set(values);
+  return larger;
 }
 
 export const numbersColumn = (): EventColumn<Float64Array> => new EventColumn((length) => new Float64Array(length));

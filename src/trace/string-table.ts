@@ -5,9 +5,9 @@ const MAX_TEXTS = 2 ** 22;
 /** Texts by id and ids by text. Id 0 is the empty text. */
 export class StringTable {
   readonly #mostCharacters: number;
-  #characters = 0;
   readonly #texts: string[] = [''];
   readonly #ids = new Map<string, number>([['', 0]]);
+  #characters = 0;
 
   /** @param mostCharacters - of all texts together: a small file can unpack to many long ones */
   constructor(mostCharacters = Number.POSITIVE_INFINITY) {
@@ -23,14 +23,12 @@ export class StringTable {
   idOf(text: string): number {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
-    const characters = this.#characters + text.length;
-    if (characters > this.#mostCharacters || this.#texts.length === MAX_TEXTS) {
-      throw new FormatFault(`there are more names and allocation sites than are held: ${this.#texts.length}`);
+    if (this.#characters + text.length > this.#mostCharacters || this.size === MAX_TEXTS) {
+      throw new FormatFault(`there are more names and allocation sites than are held: ${this.size}`);
     }
-    this.#characters = characters;
-    const id = this.#texts.push(text) - 1;
-    this.#ids.set(text, id);
-    return id;
+    this.#characters += text.length;
+    this.#ids.set(text, this.size);
+    return this.#texts.push(text) - 1;
   }
 
   /** The text of an id, '' for one that is not known. */

@@ -37,7 +37,7 @@ export const TraceKind = {
   swap: 4,
   /** A manager was told to give its cached memory back. */
   cleanup: 5,
-  /** An allocation was refused for want of memory. */
+  /** An allocation was refused: out of memory. */
   outOfMemory: 6,
 } as const;
 
@@ -57,7 +57,7 @@ export const NO_SLOT = -(2 ** 31);
  * Events in program order, as columns. A slot stands for one live block and is used again once that block is freed,
  * so a replay needs an array of `slotCount` pointers and nothing else.
  */
-export interface EventColumns {
+export interface EventColumns extends OptionalColumns {
   /** A {@link TraceKind} for each event. */
   readonly kinds: Uint8Array;
   /** The slot that an allocation fills, `~slot` for a free, {@link NO_SLOT} for any other kind. */
@@ -66,6 +66,10 @@ export interface EventColumns {
   readonly bytes: Float64Array;
   /** The line of the file that the event stands in, from 1; 0 in a format without lines. */
   readonly lines: Uint32Array;
+}
+
+/** The columns that a source may lack. */
+export interface OptionalColumns {
   /** Nanoseconds since the recording began. */
   readonly times?: Float64Array | undefined;
   readonly pointers?: Float64Array | undefined;
@@ -125,62 +129,25 @@ export interface TraceOrigin {
   readonly cutOff?: string | undefined;
 }
 
-/** A whole trace in memory, at 17 bytes an event and 4 or 8 for each optional column that it has. */
-export class TraceEvents implements TraceOrigin, TraceTotals, EventColumns {
-  readonly file: string;
-  readonly name: string;
-  readonly format: TraceFormat;
-  readonly cutOff: string | undefined;
-  readonly strings: StringTable;
-  readonly kinds: Uint8Array;
-  readonly slots: Int32Array;
-  readonly bytes: Float64Array;
-  readonly lines: Uint32Array;
-  readonly times: Float64Array | undefined;
-  readonly pointers: Float64Array | undefined;
-  readonly devices: Int32Array | undefined;
-  readonly streams: Float64Array | undefined;
-  readonly managers: Int32Array | undefined;
-  readonly tags: Int32Array | undefined;
-  readonly sites: Int32Array | undefined;
-  readonly spaces: Int32Array | undefined;
-  readonly counts: readonly number[];
-  readonly allocations: number;
-  readonly liveBlocks: number;
-  readonly liveBytes: number;
-  readonly peakBlocks: number;
-  readonly peakLiveBytes: number;
-  readonly peakReservedBytes: number;
-  readonly slotCount: number;
-  readonly unknownFrees: number;
+/** All that is known of a trace. */
+type TraceParts = TraceOrigin & TraceTotals & EventColumns & { readonly strings: StringTable };
 
+/** Has the properties that it is given. */
+const Assembled = class {
+  constructor(parts: TraceParts) {
+    Object.assign(this, parts);
+  }
+} as new (
+  parts: TraceParts,
+) => TraceParts;
+
+/** A whole trace in memory, at 17 bytes an event and 4 or 8 for each optional column that it has. */
+export class TraceEvents extends Assembled {
   constructor(origin: TraceOrigin, columns: EventColumns & { readonly strings: StringTable }, totals: TraceTotals) {
-    this.file = origin.file;
-    this.name = origin.name;
-    this.format = origin.format;
-    this.cutOff = origin.cutOff;
-    this.strings = columns.strings;
-    this.kinds = columns.kinds;
-    this.slots = columns.slots;
-    this.bytes = columns.bytes;
-    this.lines = columns.lines;
-    this.times = columns.times;
-    this.pointers = columns.pointers;
-    this.devices = columns.devices;
-    this.streams = columns.streams;
-    this.managers = columns.managers;
-    this.tags = columns.tags;
-    this.sites = columns.sites;
-    this.spaces = columns.spaces;
-    this.counts = [...totals.counts];
-    this.allocations = totals.allocations;
-    this.liveBlocks = totals.liveBlocks;
-    this.liveBytes = totals.liveBytes;
-    this.peakBlocks = totals.peakBlocks;
-    this.peakLiveBytes = totals.peakLiveBytes;
-    this.peakReservedBytes = totals.peakReservedBytes;
-    this.slotCount = totals.slotCount;
-    this.unknownFrees = totals.unknownFrees;
+    const { file, name, format, cutOff } = origin;
+    const { allocations, liveBlocks, liveBytes, peakBlocks, peakLiveBytes, peakReservedBytes, slotCount, unknownFrees } = totals;
+    const blocks = { allocations, liveBlocks, liveBytes, peakBlocks, slotCount, unknownFrees };
+    super({ file, name, format, cutOff, ...columns, ...blocks, counts: [...totals.counts], peakLiveBytes, peakReservedBytes });
   }
 
   /** How many events there are. */

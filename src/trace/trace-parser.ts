@@ -1,7 +1,8 @@
 import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
 import { EventBuilder } from './event-builder.js';
-import { FormatFault, type FormatParser } from './formats/format-parser.js';
+import { FormatFault } from './formats/format-fault.js';
+import type { FormatParser } from './formats/format-parser.js';
 import { recognise } from './formats/recognise.js';
 import type { TraceFormat, TraceOrigin } from './trace-events.js';
 
@@ -15,14 +16,13 @@ const NOTHING = Buffer.alloc(0);
  */
 export class TraceParser implements TraceOrigin {
   readonly events = new EventBuilder();
-  readonly file: string;
+  /** Whether the bytes come from gzip data that lacks its end. */
+  packedCutOff = false;
   #parser: FormatParser | undefined;
   #head: Buffer = NOTHING;
 
   /** @param file - the name for messages */
-  constructor(file: string) {
-    this.file = file;
-  }
+  constructor(readonly file: string) {}
 
   /** The line that comes next, from 1; 0 in a format without lines. */
   get line(): number {
@@ -39,7 +39,8 @@ export class TraceParser implements TraceOrigin {
   }
 
   get cutOff(): string | undefined {
-    return this.#parser?.cutOff;
+    const packed = this.line > 0 ? `the gzip data was cut off after line ${this.line - 1}` : 'the gzip data was cut off';
+    return this.#parser?.cutOff ?? (this.packedCutOff ? packed : undefined);
   }
 
   /** Reads all that is complete. Cost: O(bytes). @throws ERR_MEM_BAD_INPUT */
@@ -81,7 +82,7 @@ export class TraceParser implements TraceOrigin {
       throw new MemoryError('ERR_MEM_BAD_INPUT', {
         file: this.file,
         line: error.line || (this.#parser?.line ?? 0),
-        reason: error.reason,
+        reason: this.packedCutOff ? `the gzip data is cut off: ${error.message}` : error.message,
       });
     }
   }

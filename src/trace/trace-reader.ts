@@ -1,4 +1,5 @@
 import { MemoryError } from '../core/errors.js';
+import type { EventBuilder } from './event-builder.js';
 import { type EventBatch, TraceEvents, type TraceOrigin, type TraceTotals } from './trace-events.js';
 import { TraceParser } from './trace-parser.js';
 import { readChunks } from './trace-source.js';
@@ -40,15 +41,21 @@ export class TraceStream implements AsyncIterable<EventBatch> {
    * @throws ERR_MEM_BAD_INPUT with file, place and reason; the events before that place have been given out then
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
-    const parser = this.#parser;
-    const { onProgress } = this.#options;
-    for await (const chunk of readChunks(parser.file, { lineNow: () => parser.line, onProgress })) {
-      parser.push(chunk);
-      if (parser.events.length > 0) yield parser.events.take();
-    }
-    parser.end();
-    if (parser.events.length > 0) yield parser.events.take();
+    for await (const events of parsed(this.#parser, this.#options)) if (events.length > 0) yield events.take();
   }
+}
+
+/** Parses a file. @returns after each piece what collects the events */
+async function* parsed(parser: TraceParser, { onProgress }: ReadOptions): AsyncGenerator<EventBuilder> {
+  const onCutOff = () => {
+    parser.packedCutOff = true;
+  };
+  for await (const chunk of readChunks(parser.file, { lineNow: () => parser.line, onCutOff, onProgress })) {
+    parser.push(chunk);
+    yield parser.events;
+  }
+  parser.end();
+  yield parser.events;
 }
 
 /**
@@ -70,15 +77,11 @@ export function readTrace(path: string, options: ReadOptions = {}): AsyncGenerat
  */
 export async function loadTrace(path: string, options: ReadOptions = {}): Promise<TraceEvents> {
   const parser = new TraceParser(path);
-  const { onProgress } = options;
-  for await (const chunk of readChunks(path, { lineNow: () => parser.line, onProgress })) {
-    parser.push(chunk);
-    if (parser.events.length > MAX_EVENTS) {
-      const reason = `there are more than ${MAX_EVENTS} events, too many to hold: readTrace streams them`;
-      throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: Math.max(0, parser.line - 1), reason });
-    }
+  for await (const { length } of parsed(parser, options)) {
+    if (length <= MAX_EVENTS) continue;
+    const reason = `there are more than ${MAX_EVENTS} events, too many to hold: readTrace streams them`;
+    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: Math.max(0, parser.line - 1), reason });
   }
-  parser.end();
   return new TraceEvents(parser, parser.events.copy(), parser.events);
 }
 

@@ -1,16 +1,20 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { finished } from 'node:stream/promises';
+import { createGunzip, type Gunzip } from 'node:zlib';
 import { MemoryError } from '../core/errors.js';
 
 const CHUNK_BYTES = 256 * 1024;
+/** What is decompressed at once: it may become a thousand times as much. */
+const PACKED_BYTES = 32 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
 /** What a reader says and hears. */
 export interface SourceOptions {
   /** The line that the reader has come to, for messages. */
   readonly lineNow: () => number;
+  /** Called when gzip data lacks its end: all that could be decompressed has been given out, or will be before the end. */
+  readonly onCutOff: () => void;
   /** Called with the bytes of the file so far and its size, 0 when that is not known. */
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
@@ -18,9 +22,9 @@ export interface SourceOptions {
 /**
  * Reads a file piece by piece, decompressed when it begins with gzip's magic bytes. A pipe will do.
  *
- * @throws ERR_MEM_BAD_INPUT when the file cannot be read or its gzip data is cut off or damaged
+ * @throws ERR_MEM_BAD_INPUT when the file cannot be read or its gzip data is damaged
  */
-export async function* readChunks(path: string, { lineNow, onProgress }: SourceOptions): AsyncGenerator<Buffer> {
+export async function* readChunks(path: string, { lineNow, onCutOff, onProgress }: SourceOptions): AsyncGenerator<Buffer> {
   try {
     const chunks = counted(path, onProgress);
     let head: Buffer = Buffer.alloc(0);
@@ -30,12 +34,22 @@ export async function* readChunks(path: string, { lineNow, onProgress }: SourceO
       head = Buffer.concat([head, next.value]);
     }
     const plain = withHead(head, chunks);
-    yield* GZIP_MAGIC.every((byte, i) => head[i] === byte) ? gunzip(plain) : plain;
+    yield* GZIP_MAGIC.every((byte, i) => head[i] === byte) ? gunzip(plain, onCutOff) : plain;
   } catch (error) {
-    const { reason, inside } = reasonOf(error);
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: inside ? lineNow() : 0, reason }, error);
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const isDamaged = code === 'Z_DATA_ERROR';
+    const reason = REASONS[code] ?? `${isDamaged ? 'the gzip data is damaged' : 'it cannot be read'}: ${message}`;
+    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: isDamaged ? lineNow() : 0, reason }, error);
   }
 }
+
+/** Why a file cannot be opened, by the system's code. */
+const REASONS: { readonly [code: string]: string | undefined } = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder, not a file',
+  EACCES: 'there is no permission to read it',
+  EPERM: 'there is no permission to read it',
+};
 
 async function* counted(path: string, onProgress: SourceOptions['onProgress']): AsyncGenerator<Buffer> {
   const { size } = onProgress === undefined ? { size: 0 } : await stat(path);
@@ -47,37 +61,48 @@ async function* counted(path: string, onProgress: SourceOptions['onProgress']): 
   }
 }
 
-async function* withHead(head: Buffer, chunks: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+async function* withHead(head: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   try {
     if (head.length > 0) yield head;
-    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
+    yield* chunks;
   } finally {
-    await chunks.return?.();
+    await chunks.return(undefined);
   }
 }
 
-async function* gunzip(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  // The callback is there for pipeline's sake: an error of either end reaches the loop over its result.
-  const plain = pipeline(chunks, createGunzip({ chunkSize: CHUNK_BYTES }), () => undefined);
-  for await (const chunk of plain) yield chunk as Buffer;
+/** Decompresses a piece while the one before is used. */
+async function* gunzip(chunks: AsyncIterable<Buffer>, onCutOff: () => void): AsyncGenerator<Buffer> {
+  const unpacker = createGunzip({ chunkSize: CHUNK_BYTES });
+  const ready: Buffer[] = [];
+  // Whoever waits for a piece or for the end is told of an error, too.
+  unpacker.on('data', (plain: Buffer) => ready.push(plain)).on('error', () => undefined);
+  let work = Promise.resolve();
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length; at += PACKED_BYTES) {
+      await work;
+      const plain = ready.splice(0);
+      work = written(unpacker, chunk.subarray(at, at + PACKED_BYTES));
+      yield* plain;
+    }
+  }
+  await work;
+  await finished(unpacker.end()).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'Z_BUF_ERROR') throw error;
+    onCutOff();
+  });
+  yield* ready;
 }
 
-/** What went wrong, and whether it did so inside the text. */
-function reasonOf(error: unknown): { reason: string; inside: boolean } {
-  const { code, message } = error as NodeJS.ErrnoException;
-  switch (code) {
-    case 'ENOENT':
-      return { reason: 'there is no such file', inside: false };
-    case 'EISDIR':
-      return { reason: 'it is a folder, not a file', inside: false };
-    case 'EACCES':
-    case 'EPERM':
-      return { reason: 'there is no permission to read it', inside: false };
-    case 'Z_BUF_ERROR':
-      return { reason: 'the gzip data is cut off', inside: true };
-    case 'Z_DATA_ERROR':
-      return { reason: `the gzip data is damaged: ${message}`, inside: true };
-    default:
-      return { reason: `it cannot be read: ${message}`, inside: false };
-  }
+/** Resolves when a piece was decompressed. Its rejection may be awaited late. */
+function written(unpacker: Gunzip, packed: Buffer): Promise<void> {
+  const done = new Promise<void>((resolve, reject) => {
+    // The callback of a write whose data is damaged is never called.
+    unpacker.once('error', reject);
+    unpacker.write(packed, () => {
+      unpacker.off('error', reject);
+      resolve();
+    });
+  });
+  done.catch(() => undefined);
+  return done;
 }

@@ -36,7 +36,7 @@ export async function summariseTrace(path: string, options: ReadOptions = {}): P
   const groupIds = new Map<string, number>();
   let durationNs = 0;
   for await (const batch of stream) {
-    const { kinds, slots, bytes, strings, times, length, slotCount } = batch;
+    const { kinds, slots, bytes, strings, times, length } = batch;
     durationNs = times?.[length - 1] ?? durationNs;
     for (let i = 0; i < length; i++) {
       if (kinds[i] === TraceKind.alloc && bytes[i]! > 0) {
@@ -44,21 +44,13 @@ export async function summariseTrace(path: string, options: ReadOptions = {}): P
         const tag = batch.tags?.[i] ?? 0;
         const site = batch.sites?.[i] ?? 0;
         const key = `${manager} ${tag} ${site}`;
-        let group = groupIds.get(key);
-        if (group === undefined) {
-          group = groups.push({
-            site: strings.get(site),
-            tag: strings.get(tag),
-            manager: strings.get(manager),
-            blocks: 0,
-            bytes: 0,
-          });
-          groupIds.set(key, group);
-        }
-        bytesOfSlot.writeValue(slots[i]!, slotCount, bytes[i]!);
-        groupOfSlot.writeValue(slots[i]!, slotCount, group);
+        const names = { site: strings.get(site), tag: strings.get(tag), manager: strings.get(manager) };
+        const group = groupIds.get(key) ?? groups.push({ ...names, blocks: 0, bytes: 0 });
+        groupIds.set(key, group);
+        bytesOfSlot.set(slots[i]!, bytes[i]!);
+        groupOfSlot.set(slots[i]!, group);
       } else if (kinds[i] === TraceKind.free) {
-        groupOfSlot.writeValue(~slots[i]!, slotCount, 0);
+        groupOfSlot.set(~slots[i]!, 0);
       }
     }
   }

@@ -5,7 +5,7 @@ import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, Mi
 import type { Column } from '../../src/report/index.js';
 import { buildReport, observeRecording, pickWinner, renderPage } from '../../src/report/index.js';
 import { EventBuilder } from '../../src/trace/event-builder.js';
-import { loadTrace, replayTrace, TraceEvents } from '../../src/trace/index.js';
+import { loadTrace, replayTrace, TraceEvents, TraceKind } from '../../src/trace/index.js';
 import { FACTORIES, observe, traceOf } from './reports.js';
 
 let resnet: TraceEvents;
@@ -115,9 +115,9 @@ describe('observeRecording', () => {
   test('shows a trace by its own addresses, parts of pages given back included', () => {
     const builder = new EventBuilder();
     builder.manager = builder.strings.idOf('Pool');
-    builder.nativeAlloc(400, 1, 1000);
+    builder.other(TraceKind.nativeAlloc, 1, 400, 1000);
     const slot = builder.alloc(100, 2, 1000);
-    builder.nativeFree(100, 3, 1300);
+    builder.other(TraceKind.nativeFree, 3, 100, 1300);
     builder.free(slot, 4);
     const trace = new TraceEvents({ file: 'x', name: 'x', format: 'stowage' }, builder.copy(), builder);
     const run = observeRecording(trace);

@@ -65,23 +65,23 @@ function traceOf(steps: readonly Step[]): TraceEvents {
       case 7:
         next += 2 ** 41;
         segments.push({ pointer: next, bytes: step.bytes + 1, device: step.device });
-        events.nativeAlloc(step.bytes + 1, 0, next);
+        events.other(TraceKind.nativeAlloc, 0, step.bytes + 1, next);
         break;
       case 8: {
         const segment = segments.splice(step.pick % (segments.length + 1), 1)[0];
         if (segment === undefined) break;
         events.device = segment.device;
-        events.nativeFree(segment.bytes, 0, segment.pointer);
+        events.other(TraceKind.nativeFree, 0, segment.bytes, segment.pointer);
         break;
       }
       case 9:
-        events.note(TraceKind.swap, 0);
+        events.other(TraceKind.swap, 0);
         break;
       case 10:
-        events.note(TraceKind.cleanup, 0);
+        events.other(TraceKind.cleanup, 0);
         break;
       case 11:
-        events.note(TraceKind.outOfMemory, 0, step.bytes + 1);
+        events.other(TraceKind.outOfMemory, 0, step.bytes + 1);
         break;
       default:
         next += 2 ** 41;

@@ -87,6 +87,32 @@ describe('loadTrace', () => {
     expect(events.cutOff).toBe('the file was cut off after line 3');
   });
 
+  test('reads the whole lines of gzip data that is cut off, wherever it is', async () => {
+    const sizes = Array.from({ length: 300 }, (_, i) => (i * 7919) % 100_003);
+    const bytes = gzipSync(trace(...sizes.map((size, i) => `a ${i} ${size}`)));
+    const path = fileOf(bytes);
+    let before = sizes.length;
+    for (const end of [bytes.length - 1, bytes.length - 8, bytes.length - 20, bytes.length >> 1, 80]) {
+      truncateSync(path, end);
+      const events = await loadTrace(path);
+      expect([...events.bytes]).toEqual(sizes.slice(0, events.length));
+      expect(events.cutOff).toMatch(new RegExp(`^the (?:file|gzip data) was cut off after line ${events.length + 1}$`));
+      expect(events.length).toBeLessThanOrEqual(before);
+      before = events.length;
+    }
+    expect(before).toBeGreaterThan(0);
+    expect(before).toBeLessThan(sizes.length / 2);
+  });
+
+  test('reads the whole blocks before the end of a large gzip file that is cut off', async () => {
+    const sizes = Array.from({ length: 60_000 }, (_, i) => (i * 7919) % 100_003);
+    const path = fileOf(gzipSync(trace(...sizes.map((size, i) => `a ${i} ${size}`))));
+    truncateSync(path, 200_000);
+    const events = await loadTrace(path);
+    expect(events.length).toBeGreaterThan(30_000);
+    expect([...events.bytes]).toEqual(sizes.slice(0, events.length));
+  });
+
   describe('refuses', () => {
     test('a file that is missing', async () => {
       expect(await refusal(join(folder, 'none'))).toEqual({ line: 0, reason: 'there is no such file' });
@@ -137,14 +163,12 @@ describe('loadTrace', () => {
       expect((await refusalOf('#alloctrace v1 \na 0 1\n')).reason).toContain('no header that is known');
     });
 
-    test('gzip data that is cut off', async () => {
-      const path = fileOf(gzipSync(trace(...Array.from({ length: 5000 }, (_, i) => `a ${i} ${(i * 7919) % 100_003}`))));
-      truncateSync(path, 9000);
-      const { line, reason } = await refusal(path);
-      expect(reason).toBe('the gzip data is cut off');
-      expect(line).toBeGreaterThan(0);
-      truncateSync(path, 2);
-      expect((await refusal(path)).reason).toBe('the gzip data is cut off');
+    test('gzip data that is cut off before its first line', async () => {
+      const path = fileOf(gzipSync(trace('a 0 10')));
+      truncateSync(path, 12);
+      expect((await refusal(path)).reason).toMatch(/^the gzip data is cut off: /);
+      truncateSync(path, 5);
+      expect((await refusal(path)).reason).toBe('the gzip data is cut off: the file is empty');
     });
 
     test('gzip data that is damaged', async () => {

@@ -1,13 +1,13 @@
-import type { EventBuilder } from '../event-builder.js';
+import { idsColumn } from '../event-column.js';
+import { FormatFault } from './format-fault.js';
 import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
-import type { LineParser } from './line-parser.js';
+import { LineReader } from './line-reader.js';
 
 const A = 0x61;
 const F = 0x66;
 const BLANK = 0x20;
 const HEADER = /^#alloctrace v1 (\S(?:.*\S)?)$/;
 const FREED = -1;
-const INITIAL_IDS = 16_384;
 const MAX_IDS = 2 ** 28;
 
 /** Tells whether a line is, or means to be, an allocation trace's first. */
@@ -19,70 +19,55 @@ export function isAllocTraceHeader(line: string): boolean {
  * Reads an allocation trace: `#alloctrace v1 <name>`, then `a <id> <bytes>` allocates, `f <id>` frees; ids count up from 0.
  * Keeps 4 bytes for each id.
  */
-export class AllocTraceParser implements LineParser {
-  readonly format = 'alloctrace';
-  name: string | undefined;
-  readonly #events: EventBuilder;
+export class AllocTraceParser extends LineReader {
+  override readonly format = 'alloctrace';
   readonly #integers = new IntegerScanner();
-  #slotOfId = new Int32Array(INITIAL_IDS);
+  readonly #slotOfId = idsColumn();
   #nextId = 0;
 
-  constructor(events: EventBuilder) {
-    this.#events = events;
-  }
-
-  parse(text: Buffer, start: number, end: number, line: number): string | undefined {
-    if (line === 1) return this.#header(text.toString('utf8', start, end));
+  protected override parse(text: Buffer, start: number, end: number, line: number): void {
     const integers = this.#integers;
-    const kind = text[start];
-    if (text[start + 1] === BLANK && end - start > 2) {
-      const id = integers.scan(text, start + 2, end);
-      if (id >= 0 && kind === F && integers.at === end) return this.#free(id, line);
-      if (id >= 0 && kind === A && integers.at < end && text[integers.at] === BLANK) {
-        const bytes = integers.scan(text, integers.at + 1, end);
-        if (bytes >= 0 && integers.at === end) return this.#alloc(id, bytes, line);
-      }
+    const kind = text[start + 1] === BLANK && end - start > 2 ? text[start] : undefined;
+    if (line === 1) this.#header(text.toString('utf8', start, end));
+    else {
+      const id = kind === A || kind === F ? integers.scan(text, start + 2, end) : -1;
+      const isSized = kind === A && id >= 0 && integers.at < end && text[integers.at] === BLANK;
+      const bytes = isSized ? integers.scan(text, integers.at + 1, end) : -1;
+      if (id < 0 || integers.at !== end || (kind === A && bytes < 0))
+        throw new FormatFault(reasonFor(text.toString('latin1', start, end)));
+      if (kind === A) this.#alloc(id, bytes, line);
+      else this.#free(id, line);
     }
-    return fault(text.toString('latin1', start, end));
   }
 
-  #header(line: string): string | undefined {
+  #header(line: string): void {
     this.name = HEADER.exec(line)?.[1];
-    return this.name === undefined ? `${quote(line)} is no header that is known: it reads "#alloctrace v1 <name>"` : undefined;
+    if (this.name === undefined)
+      throw new FormatFault(`${quote(line)} is no header that is known: it reads "#alloctrace v1 <name>"`);
   }
 
-  #alloc(id: number, bytes: number, line: number): string | undefined {
-    if (id !== this.#nextId) {
-      return id < this.#nextId ? `id ${id} was allocated before` : `id ${id} does not count up: ${this.#nextId} comes next`;
-    }
-    if (id === this.#slotOfId.length) {
-      if (id === MAX_IDS) return `there are more than ${MAX_IDS} allocations, each of which takes 4 bytes to follow`;
-      const larger = new Int32Array(id * 2);
-      larger.set(this.#slotOfId);
-      this.#slotOfId = larger;
-    }
-    this.#slotOfId[id] = this.#events.alloc(bytes, line);
+  #alloc(id: number, bytes: number, line: number): void {
+    if (id < this.#nextId) throw new FormatFault(`id ${id} was allocated before`);
+    if (id > this.#nextId) throw new FormatFault(`id ${id} does not count up: ${this.#nextId} comes next`);
+    if (id === MAX_IDS)
+      throw new FormatFault(`there are more than ${MAX_IDS} allocations, each of which takes 4 bytes to follow`);
+    this.#slotOfId.set(id, this.events.alloc(bytes, line));
     this.#nextId++;
-    return undefined;
   }
 
-  #free(id: number, line: number): string | undefined {
-    if (id >= this.#nextId) return `id ${id} was never allocated`;
-    const slot = this.#slotOfId[id]!;
-    if (slot === FREED) return `id ${id} is already free`;
-    this.#events.free(slot, line);
-    this.#slotOfId[id] = FREED;
-    return undefined;
+  #free(id: number, line: number): void {
+    if (id >= this.#nextId) throw new FormatFault(`id ${id} was never allocated`);
+    const slot = this.#slotOfId.get(id);
+    if (slot === FREED) throw new FormatFault(`id ${id} is already free`);
+    this.events.free(slot, line);
+    this.#slotOfId.set(id, FREED);
   }
 }
 
 /** Says what is wrong with a line that is no event. */
-function fault(line: string): string {
-  const event = /^(?:a (\S+) (\S+)|f (\S+))$/.exec(line);
-  if (event !== null) {
-    const [, allocId, bytes, freeId] = event;
-    const reason = integerFault('id', allocId ?? freeId ?? '') ?? (bytes === undefined ? undefined : integerFault('size', bytes));
-    if (reason !== undefined) return reason;
-  }
-  return `${quote(line)} is no event: a line reads "a <id> <bytes>" or "f <id>"`;
+function reasonFor(line: string): string {
+  const [, allocId, bytes, freeId] = /^(?:a (\S+) (\S+)|f (\S+))$/.exec(line) ?? [];
+  const id = allocId ?? freeId;
+  const reason = (id && integerFault('id', id)) ?? (bytes && integerFault('size', bytes));
+  return reason || `${quote(line)} is no event: a line reads "a <id> <bytes>" or "f <id>"`;
 }

@@ -1,35 +1,24 @@
 import { idsColumn } from '../event-column.js';
 import { type EventBatch, TraceKind } from '../trace-events.js';
-import { TextOutput } from './text-output.js';
-import type { ByteSink, ColumnName, TraceWriter } from './trace-writer.js';
+import { type ByteSink, type ColumnName, TextWriter } from './trace-writer.js';
 
 /** Writes `#alloctrace v1 <name>` and its lines. */
-export class AllocTraceWriter implements TraceWriter {
-  readonly format = 'alloctrace';
-  readonly kinds = [TraceKind.alloc, TraceKind.free];
-  readonly columns: readonly ColumnName[] = [];
-  readonly #out: TextOutput;
+export class AllocTraceWriter extends TextWriter {
+  override readonly format = 'alloctrace';
+  override readonly kinds = [TraceKind.alloc, TraceKind.free];
+  override readonly columns: readonly ColumnName[] = [];
   readonly #idOfSlot = idsColumn();
   #nextId = 0;
 
   constructor(sink: ByteSink, name: string) {
-    this.#out = new TextOutput(sink);
-    this.#out.add(`#alloctrace v1 ${name.replace(/\s+/g, ' ').trim() || 'trace'}\n`);
+    super(sink);
+    this.add(`#alloctrace v1 ${name.replace(/\s+/g, ' ').trim() || 'trace'}\n`);
   }
 
-  write(batch: EventBatch): void {
-    const { kinds, slots, bytes, length } = batch;
-    for (let i = 0; i < length; i++) {
-      if (kinds[i] === TraceKind.alloc) {
-        this.#idOfSlot.writeValue(slots[i]!, Math.max(slots[i]! + 1, batch.slotCount), this.#nextId);
-        this.#out.add(`a ${this.#nextId++} ${bytes[i]}\n`);
-      } else if (kinds[i] === TraceKind.free) {
-        this.#out.add(`f ${this.#idOfSlot.get(~slots[i]!)}\n`);
-      }
-    }
-  }
-
-  end(): void {
-    this.#out.flush();
+  protected override textOf({ slots, bytes }: EventBatch, i: number, kind: TraceKind): string {
+    if (kind === TraceKind.free) return `f ${this.#idOfSlot.get(~slots[i]!)}\n`;
+    if (kind !== TraceKind.alloc) return '';
+    this.#idOfSlot.set(slots[i]!, this.#nextId);
+    return `a ${this.#nextId++} ${bytes[i]}\n`;
   }
 }

@@ -33,7 +33,7 @@ export class BlockAddresses {
     let address = batch.pointers?.[i] ?? 0;
     if (bytes > 0 && (address === 0 || this.#isLive(address, batch))) address = this.#makeUp(bytes);
     if (!this.#spacesApart && address !== 0) this.#live.add(address, slot);
-    this.#ofSlot.writeValue(slot, Math.max(slot + 1, batch.slotCount), address);
+    this.#ofSlot.set(slot, address);
     return address;
   }
 
@@ -44,9 +44,9 @@ export class BlockAddresses {
     if (!this.#spacesApart && address !== 0) this.#live.free(address);
     if (address >= FIRST_MADE_UP) {
       const step = stepOf(batch.bytes[i]!);
-      const unused = this.#unused.get(step);
-      if (unused === undefined) this.#unused.set(step, [address]);
-      else unused.push(address);
+      const unused = this.#unused.get(step) ?? [];
+      unused.push(address);
+      this.#unused.set(step, unused);
     }
     return address;
   }

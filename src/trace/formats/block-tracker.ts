@@ -1,13 +1,6 @@
 import type { EventBuilder } from '../event-builder.js';
 import { LivePointers } from './live-pointers.js';
 
-/** The live blocks of one space, by address. */
-interface Space {
-  readonly pointers: LivePointers;
-  /** Live blocks at the null pointer, all of 0 bytes: one is as good as another. */
-  readonly atNull: number[];
-}
-
 /**
  * Turns allocations and frees by address into events by slot, for recordings that may have begun in the middle and may have
  * missed frees. Addresses are told apart by space.
@@ -15,11 +8,11 @@ interface Space {
 export class BlockTracker {
   readonly #events: EventBuilder;
   readonly #spaces = new Map<number, Space>();
-  #space: Space;
+  #space!: Space;
 
   constructor(events: EventBuilder) {
     this.#events = events;
-    this.#space = this.#spaceOf(0);
+    this.keepApart(0);
   }
 
   /** Sets the space of the calls that follow. @param id - of its name */
@@ -30,27 +23,27 @@ export class BlockTracker {
 
   /** Tells addresses apart by a number, as a space does, without naming it in the events: devices say it already. */
   keepApart(key: number): void {
-    this.#space = this.#spaceOf(key);
+    this.#space = this.#spaces.get(key) ?? new Space();
+    this.#spaces.set(key, this.#space);
   }
 
-  /** Tells whether a block is live at an address. */
-  isLive(pointer: number): boolean {
-    return this.#space.pointers.slotOf(pointer) !== undefined;
+  /** The slot of the block that is live at an address; undefined where there is none. */
+  slotOf(pointer: number): number | undefined {
+    return this.#space.slotOf(pointer);
   }
 
-  /** Adds an allocation. A block that is live at the address was freed unseen: its free comes first. */
-  alloc(pointer: number, bytes: number, line: number): void {
-    if (pointer === 0) {
-      this.#space.atNull.push(this.#events.alloc(bytes, line));
-      return;
-    }
-    const { pointers } = this.#space;
-    const before = pointers.slotOf(pointer);
-    if (before !== undefined) {
-      pointers.free(pointer);
-      this.#events.free(before, line);
-    }
-    pointers.add(pointer, this.#events.alloc(bytes, line, pointer));
+  /** Tells whether a block was freed at an address lately. */
+  wasFreed(pointer: number): boolean {
+    return this.#space.wasFreed(pointer);
+  }
+
+  /** Adds an allocation. A block that is live at the address was freed unseen: its free comes first. @returns its slot */
+  alloc(pointer: number, bytes: number, line: number): number {
+    if (pointer !== 0 && this.slotOf(pointer) !== undefined) this.free(pointer, line);
+    const slot = this.#events.alloc(bytes, line, pointer);
+    if (pointer === 0) this.#space.atNull.push(slot);
+    else this.#space.add(pointer, slot);
+    return slot;
   }
 
   /**
@@ -58,19 +51,16 @@ export class BlockTracker {
    * empty block frees nothing, in any allocator.
    */
   free(pointer: number, line: number): void {
-    const { pointers, atNull } = this.#space;
-    const slot = pointer === 0 ? atNull.pop() : pointers.slotOf(pointer);
-    if (slot === undefined) {
-      if (pointer !== 0) this.#events.unknownFrees++;
-      return;
-    }
-    if (pointer !== 0) pointers.free(pointer);
-    this.#events.free(slot, line);
+    const slot = pointer === 0 ? this.#space.atNull.pop() : this.slotOf(pointer);
+    if (slot !== undefined) {
+      if (pointer !== 0) this.#space.free(pointer);
+      this.#events.free(slot, line);
+    } else if (pointer !== 0) this.#events.unknownFrees++;
   }
+}
 
-  #spaceOf(id: number): Space {
-    let space = this.#spaces.get(id);
-    if (space === undefined) this.#spaces.set(id, (space = { pointers: new LivePointers(), atNull: [] }));
-    return space;
-  }
+/** The live blocks of one space, by address. */
+class Space extends LivePointers {
+  /** Live blocks at the null pointer, all of 0 bytes: one is as good as another. */
+  readonly atNull: number[] = [];
 }

@@ -1,8 +1,8 @@
 /** Why a file is bad. Its reader adds the file's name. */
 export class FormatFault extends Error {
-  /** @param line - where, from 1; 0 when the reason names a byte, or the place does not matter */
+  /** @param line - where, from 1; 0 stands for the line that is being read, if the format has lines */
   constructor(
-    readonly reason: string,
+    reason: string,
     readonly line = 0,
   ) {
     super(reason);

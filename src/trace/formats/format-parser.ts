@@ -1,7 +1,5 @@
 import type { TraceFormat } from '../trace-events.js';
 
-export { FormatFault } from './format-fault.js';
-
 /** Turns the bytes of one format into events, piece by piece. What is wrong it throws as a {@link FormatFault}. */
 export interface FormatParser {
   readonly format: TraceFormat;

@@ -1,55 +1,50 @@
-import { FormatFault, type FormatParser } from './format-parser.js';
-import type { LineParser } from './line-parser.js';
+import type { EventBuilder } from '../event-builder.js';
+import type { TraceFormat } from '../trace-events.js';
+import { FormatFault } from './format-fault.js';
+import type { FormatParser } from './format-parser.js';
 
 const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
-/** The longest line of a format that does not say otherwise. */
-const MAX_LINE_BYTES = 4096;
 
 /**
- * Gives a format of lines its lines, with their numbers. A program that was killed leaves a last line without its end, which
- * may have lost digits: the whole lines before it are read, and `cutOff` says so.
+ * Reads a format of lines. A program that was killed leaves a last line without its end, which may have lost digits: the
+ * whole lines before it are read, and `cutOff` says so.
  */
-export class LineReader implements FormatParser {
+export abstract class LineReader implements FormatParser {
+  abstract readonly format: TraceFormat;
+  name: string | undefined;
   line = 1;
   cutOff: string | undefined;
-  readonly #lines: LineParser;
+  protected readonly maxLineBytes: number = 4096;
+  /** False as long as the line that ends a file of the format is lacking. */
+  protected closed = true;
   #rest: Buffer = NOTHING;
 
-  constructor(lines: LineParser) {
-    this.#lines = lines;
-  }
+  constructor(protected readonly events: EventBuilder) {}
 
-  get format(): LineParser['format'] {
-    return this.#lines.format;
-  }
-
-  get name(): string | undefined {
-    return this.#lines.name;
-  }
+  /** Reads the line in `text` from `start` to `end`, its line end left out. @throws FormatFault */
+  protected abstract parse(text: Buffer, start: number, end: number, line: number): void;
 
   /** Reads all lines that are complete. Cost: O(bytes). */
   push(chunk: Buffer): void {
     const text = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    const longest = this.#lines.maxLineBytes ?? MAX_LINE_BYTES;
     let start = 0;
     for (let at = text.indexOf(LINE_FEED, this.#rest.length); at >= 0; at = text.indexOf(LINE_FEED, start)) {
-      if (at - start > longest) throw this.#tooLong(longest);
-      const reason = this.#lines.parse(text, start, at, this.line);
-      if (reason !== undefined) throw new FormatFault(reason, this.line);
+      this.#checkLength(at - start);
+      this.parse(text, start, at, this.line);
       this.line++;
       start = at + 1;
     }
     this.#rest = text.subarray(start);
-    if (this.#rest.length > longest) throw this.#tooLong(longest);
+    this.#checkLength(this.#rest.length);
   }
 
   end(): void {
-    if (this.#rest.length > 0 && this.line === 1) throw new FormatFault('the first line is cut off: it has no line end', 1);
-    if (this.#rest.length > 0 || this.#lines.closed === false) this.cutOff = `the file was cut off after line ${this.line - 1}`;
+    if (this.#rest.length > 0 && this.line === 1) throw new FormatFault('the first line is cut off: it has no line end');
+    if (this.#rest.length > 0 || !this.closed) this.cutOff = `the file was cut off after line ${this.line - 1}`;
   }
 
-  #tooLong(longest: number): FormatFault {
-    return new FormatFault(`the line is longer than ${longest} bytes`, this.line);
+  #checkLength(bytes: number): void {
+    if (bytes > this.maxLineBytes) throw new FormatFault(`the line is longer than ${this.maxLineBytes} bytes`);
   }
 }

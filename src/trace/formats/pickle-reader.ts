@@ -1,4 +1,6 @@
-import { FormatFault } from './format-parser.js';
+import { FormatFault } from './format-fault.js';
+import { isObject } from './parsed-values.js';
+import { OPCODE } from './pickle-format.js';
 
 /** A value that data in a pickle can have. Dictionaries are objects of JSON's kind. */
 export type PickleValue = null | boolean | number | string | Buffer | PickleValue[] | PickleDictionary;
@@ -6,45 +8,6 @@ export type PickleValue = null | boolean | number | string | Buffer | PickleValu
 export interface PickleDictionary {
   [key: string]: PickleValue;
 }
-
-// The instructions that build data. @see Source: Python's Lib/pickletools.py
-const PROTO = 0x80;
-const FRAME = 0x95;
-const STOP = 0x2e;
-const MARK = 0x28;
-const POP = 0x30;
-const POP_MARK = 0x31;
-const NONE = 0x4e;
-const NEWTRUE = 0x88;
-const NEWFALSE = 0x89;
-const BININT = 0x4a;
-const BININT1 = 0x4b;
-const BININT2 = 0x4d;
-const LONG1 = 0x8a;
-const LONG4 = 0x8b;
-const BINFLOAT = 0x47;
-const BINUNICODE = 0x58;
-const SHORT_BINUNICODE = 0x8c;
-const BINUNICODE8 = 0x8d;
-const BINBYTES = 0x42;
-const SHORT_BINBYTES = 0x43;
-const EMPTY_LIST = 0x5d;
-const LIST = 0x6c;
-const APPEND = 0x61;
-const APPENDS = 0x65;
-const EMPTY_DICT = 0x7d;
-const DICT = 0x64;
-const SETITEM = 0x73;
-const SETITEMS = 0x75;
-const EMPTY_TUPLE = 0x29;
-const TUPLE = 0x74;
-const TUPLE1 = 0x85;
-const TUPLE3 = 0x87;
-const BINPUT = 0x71;
-const LONG_BINPUT = 0x72;
-const MEMOIZE = 0x94;
-const BINGET = 0x68;
-const LONG_BINGET = 0x6a;
 
 const MAX_TEXT_BYTES = 2 ** 24;
 /** Lists and dictionaries take some 60 bytes each, and one byte makes one: snapshots have 25 bytes and more for each. */
@@ -81,129 +44,87 @@ export class PickleReader {
     for (;;) {
       const start = this.#at;
       const opcode = this.#uint(1);
-      if (opcode === STOP) return this.#pop();
+      if (opcode === OPCODE.stop) return this.#pop();
       if (++this.#values > MAX_VALUES) throw this.#fault(start, `there are more than ${MAX_VALUES} values`);
-      this.#step(opcode, start);
+      const value = this.#step(opcode, start);
+      if (value !== undefined) this.#stack.push(value);
     }
   }
 
-  #step(opcode: number, start: number): void {
-    const stack = this.#stack;
+  /** Executes an instruction. @returns the value that it pushes; undefined for one that pushes none */
+  #step(opcode: number, start: number): PickleValue | undefined {
     switch (opcode) {
-      case PROTO:
-        this.#uint(1);
-        break;
-      case FRAME:
-        this.#take(8);
-        break;
-      case MARK:
-        if (this.#marks.push(stack.length) > MAX_DEPTH) throw this.#fault(start, `values lie more than ${MAX_DEPTH} deep`);
-        break;
-      case POP:
-        this.#pop();
-        break;
-      case POP_MARK:
-        this.#popToMark();
-        break;
-      case NONE:
-        stack.push(null);
-        break;
-      case NEWTRUE:
-      case NEWFALSE:
-        stack.push(opcode === NEWTRUE);
-        break;
-      case BININT:
-        stack.push(this.#take(4).readInt32LE());
-        break;
-      case BININT1:
-        stack.push(this.#uint(1));
-        break;
-      case BININT2:
-        stack.push(this.#uint(2));
-        break;
-      case LONG1:
-        stack.push(this.#long(this.#uint(1)));
-        break;
-      case LONG4:
-        stack.push(this.#long(this.#uint(4)));
-        break;
-      case BINFLOAT:
-        stack.push(this.#take(8).readDoubleBE());
-        break;
-      case SHORT_BINUNICODE:
-        stack.push(this.#text(this.#uint(1)));
-        break;
-      case BINUNICODE:
-        stack.push(this.#text(this.#uint(4)));
-        break;
-      case BINUNICODE8:
-        stack.push(this.#text(this.#uint8()));
-        break;
-      case SHORT_BINBYTES:
-        stack.push(this.#take(this.#uint(1)));
-        break;
-      case BINBYTES:
-        stack.push(this.#take(this.#uint(4)));
-        break;
-      case EMPTY_LIST:
-      case EMPTY_TUPLE:
-        stack.push(this.#container([], start));
-        break;
-      case LIST:
-      case TUPLE:
-        stack.push(this.#container(this.#popToMark(), start));
-        break;
-      case APPEND: {
-        const value = this.#pop();
-        this.#list(start).push(value);
-        break;
-      }
-      case APPENDS: {
-        const values = this.#popToMark();
-        const list = this.#list(start);
-        for (const value of values) list.push(value);
-        break;
-      }
-      case EMPTY_DICT:
-        stack.push(this.#container({}, start));
-        break;
-      case DICT: {
-        const pairs = this.#popToMark();
-        stack.push(this.#container({}, start));
-        this.#setItems(pairs, start);
-        break;
-      }
-      case SETITEM: {
-        const value = this.#pop();
-        this.#setItems([this.#pop(), value], start);
-        break;
-      }
-      case SETITEMS:
-        this.#setItems(this.#popToMark(), start);
-        break;
-      case TUPLE1:
-      case TUPLE1 + 1:
-      case TUPLE3: {
-        const values: PickleValue[] = [];
-        for (let i = opcode - TUPLE1; i >= 0; i--) values[i] = this.#pop();
-        stack.push(this.#container(values, start));
-        break;
-      }
-      case BINPUT:
-        this.#remember(this.#uint(1), start);
-        break;
-      case LONG_BINPUT:
-        this.#remember(this.#uint(4), start);
-        break;
-      case MEMOIZE:
-        this.#remember(this.#memo.length, start);
-        break;
-      case BINGET:
-        stack.push(this.#recall(this.#uint(1), start));
-        break;
-      case LONG_BINGET:
-        stack.push(this.#recall(this.#uint(4), start));
-        break;
+      case OPCODE.proto:
+        return void this.#take(1);
+      case OPCODE.frame:
+        return void this.#take(8);
+      case OPCODE.mark:
+        return this.#mark(start);
+      case OPCODE.pop:
+        return void this.#pop();
+      case OPCODE.popMark:
+        return void this.#popToMark();
+      case OPCODE.none:
+        return null;
+      case OPCODE.newTrue:
+        return true;
+      case OPCODE.newFalse:
+        return false;
+      case OPCODE.binInt:
+        return this.#take(4).readInt32LE();
+      case OPCODE.binInt1:
+        return this.#uint(1);
+      case OPCODE.binInt2:
+        return this.#uint(2);
+      case OPCODE.long1:
+        return this.#long(this.#uint(1));
+      case OPCODE.long4:
+        return this.#long(this.#uint(4));
+      case OPCODE.binFloat:
+        return this.#take(8).readDoubleBE();
+      case OPCODE.shortBinUnicode:
+        return this.#text(this.#uint(1));
+      case OPCODE.binUnicode:
+        return this.#text(this.#uint(4));
+      case OPCODE.binUnicode8:
+        // More than a file can have is cut off, whatever it is.
+        return this.#text(Number(this.#take(8).readBigUInt64LE()));
+      case OPCODE.shortBinBytes:
+        return this.#take(this.#uint(1));
+      case OPCODE.binBytes:
+        return this.#take(this.#uint(4));
+      case OPCODE.emptyList:
+      case OPCODE.emptyTuple:
+        return this.#container([], start);
+      case OPCODE.list:
+      case OPCODE.tuple:
+        return this.#container(this.#popToMark(), start);
+      case OPCODE.append:
+        return this.#append([this.#pop()], start);
+      case OPCODE.appends:
+        return this.#append(this.#popToMark(), start);
+      case OPCODE.emptyDict:
+        return this.#container({}, start);
+      case OPCODE.dict:
+        return this.#setItems(this.#popToMark(), start, this.#container({}, start));
+      case OPCODE.setItem:
+        return void this.#setItems(this.#popMany(2), start);
+      case OPCODE.setItems:
+        return void this.#setItems(this.#popToMark(), start);
+      case OPCODE.tuple1:
+      case OPCODE.tuple2:
+      case OPCODE.tuple3:
+        return this.#container(this.#popMany(opcode - OPCODE.tuple1 + 1), start);
+      case OPCODE.binPut:
+        return this.#remember(this.#uint(1), start);
+      case OPCODE.longBinPut:
+        return this.#remember(this.#uint(4), start);
+      case OPCODE.memoize:
+        return this.#remember(this.#memo.length, start);
+      case OPCODE.binGet:
+        return this.#recall(this.#uint(1), start);
+      case OPCODE.longBinGet:
+        return this.#recall(this.#uint(4), start);
       default:
         throw this.#fault(start, `the instruction 0x${opcode.toString(16)} builds no plain data, and is not executed`);
     }
@@ -232,12 +153,6 @@ export class PickleReader {
     return this.#take(length).readUIntLE(0, length);
   }
 
-  #uint8(): number {
-    const value = this.#take(8).readBigUInt64LE();
-    // More than a file can have is cut off, whatever it is.
-    return Number(value);
-  }
-
   /** A number as two's complement. One beyond 2^53 loses its last digits, and no field that is used can have it. */
   #long(length: number): number {
     const bytes = this.#take(length);
@@ -258,22 +173,27 @@ export class PickleReader {
     return this.#stack.pop()!;
   }
 
+  #popMany(count: number): PickleValue[] {
+    return Array.from({ length: count }, () => this.#pop()).reverse();
+  }
+
+  #mark(start: number): undefined {
+    if (this.#marks.push(this.#stack.length) > MAX_DEPTH) throw this.#fault(start, `values lie more than ${MAX_DEPTH} deep`);
+  }
+
   #popToMark(): PickleValue[] {
     const mark = this.#marks.pop();
     if (mark === undefined) throw this.#fault(this.#at, 'there is no mark here');
-    const values = this.#stack.slice(mark);
-    this.#stack.length = mark;
-    return values;
+    return this.#stack.splice(mark);
   }
 
-  #list(start: number): PickleValue[] {
+  #append(values: readonly PickleValue[], start: number): undefined {
     const list = this.#top();
     if (!Array.isArray(list)) throw this.#fault(start, 'something is appended to what is no list');
-    return list;
+    for (const value of values) list.push(value);
   }
 
-  #setItems(pairs: readonly PickleValue[], start: number): void {
-    const target = this.#top();
+  #setItems(pairs: readonly PickleValue[], start: number, target: PickleValue = this.#top()): PickleDictionary {
     if (!isDictionary(target)) throw this.#fault(start, 'something is set in what is no dictionary');
     if (pairs.length % 2 !== 0) throw this.#fault(start, 'a key has no value');
     for (let i = 0; i < pairs.length; i += 2) {
@@ -283,10 +203,11 @@ export class PickleReader {
       if (key === '__proto__') throw this.#fault(start, 'a key is "__proto__"');
       target[key] = pairs[i + 1]!;
     }
+    return target;
   }
 
   /** Writers number values in order; a few old ones leave numbers out. */
-  #remember(index: number, start: number): void {
+  #remember(index: number, start: number): undefined {
     if (index > this.#values) throw this.#fault(start, `${index} is no number of a value: ${this.#values} came before it`);
     this.#memo[index] = this.#top();
   }
@@ -304,5 +225,5 @@ export class PickleReader {
 
 /** Tells whether a value is a dictionary. */
 export function isDictionary(value: PickleValue | undefined): value is PickleDictionary {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
+  return isObject(value);
 }

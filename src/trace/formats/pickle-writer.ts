@@ -1,79 +1,103 @@
+import { OPCODE } from './pickle-format.js';
 import type { ByteSink } from './trace-writer.js';
 
 const CHUNK_BYTES = 64 * 1024;
 /** The most values between a mark and the instruction that appends or sets them: readers spread them into one call. */
 export const MAX_BATCH = 1000;
 
+/** What a dictionary's key has: a value, or a function that writes one. */
+export interface PickleFields {
+  readonly [key: string]: string | number | boolean | (() => void);
+}
+
 /** Writes a pickle of plain data, protocol 2, instruction by instruction: the few that every reader has. */
 export class PickleWriter {
   readonly #sink: ByteSink;
+  readonly #texts = new Map<string, number>();
   #buffer = Buffer.alloc(CHUNK_BYTES);
   #at = 0;
   #memos = 0;
-  readonly #texts = new Map<string, number>();
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
-    this.#bytes(0x80, 2);
+    this.#bytes(OPCODE.proto, 2);
   }
 
   mark(): void {
-    this.#bytes(0x28);
+    this.#bytes(OPCODE.mark);
   }
 
   emptyList(): void {
-    this.#bytes(0x5d);
+    this.#bytes(OPCODE.emptyList);
   }
 
   emptyDictionary(): void {
-    this.#bytes(0x7d);
+    this.#bytes(OPCODE.emptyDict);
   }
 
   /** Appends what stands behind the last mark to the list before it. At most {@link MAX_BATCH} values. */
   appends(): void {
-    this.#bytes(0x65);
+    this.#bytes(OPCODE.appends);
   }
 
   /** Sets the keys and values behind the last mark in the dictionary before it. */
   setItems(): void {
-    this.#bytes(0x75);
+    this.#bytes(OPCODE.setItems);
+  }
+
+  /** Appends values to the list that was written last, in batches. */
+  appendAll<T>(values: readonly T[], write: (value: T) => void): void {
+    for (let start = 0; start < values.length; start += MAX_BATCH) {
+      this.mark();
+      for (const value of values.slice(start, start + MAX_BATCH)) write(value);
+      this.appends();
+    }
+  }
+
+  /** Writes keys with their values. Texts are taken to come again. */
+  fields(fields: PickleFields): void {
+    for (const [key, value] of Object.entries(fields)) {
+      this.key(key);
+      if (typeof value === 'function') value();
+      else if (typeof value === 'string') this.key(value);
+      else if (typeof value === 'number') this.integer(value);
+      else this.boolean(value);
+    }
+  }
+
+  dictionary(fields: PickleFields): void {
+    this.emptyDictionary();
+    this.mark();
+    this.fields(fields);
+    this.setItems();
   }
 
   /** Makes a tuple of the last two values. */
   pair(): void {
-    this.#bytes(0x86);
+    this.#bytes(OPCODE.tuple2);
   }
 
   boolean(value: boolean): void {
-    this.#bytes(value ? 0x88 : 0x89);
+    this.#bytes(value ? OPCODE.newTrue : OPCODE.newFalse);
   }
 
   /** @param value - an integer */
   integer(value: number): void {
-    if (value >= 0 && value < 2 ** 8) this.#bytes(0x4b, value);
-    else if (value >= 0 && value < 2 ** 16) this.#bytes(0x4d, value & 0xff, value >> 8);
-    else if (value === (value | 0)) {
-      this.#room(5);
-      this.#buffer[this.#at] = 0x4a;
-      this.#buffer.writeInt32LE(value, this.#at + 1);
-      this.#at += 5;
-    } else {
+    if (value >= 0 && value < 2 ** 8) this.#bytes(OPCODE.binInt1, value);
+    else if (value >= 0 && value < 2 ** 16) this.#bytes(OPCODE.binInt2, value & 0xff, value >> 8);
+    else if (value === (value | 0)) this.#numbered(OPCODE.binInt, value);
+    else {
       // Two's complement of eight bytes: every integer below 2^53 fits.
-      this.#room(10);
-      this.#buffer[this.#at] = 0x8a;
-      this.#buffer[this.#at + 1] = 8;
-      this.#buffer.writeBigInt64LE(BigInt(value), this.#at + 2);
-      this.#at += 10;
+      this.#bytes(OPCODE.long1, 8);
+      this.#room(8);
+      this.#at = this.#buffer.writeBigInt64LE(BigInt(value), this.#at);
     }
   }
 
   text(value: string): void {
     const bytes = Buffer.from(value);
-    this.#room(5);
-    this.#buffer[this.#at] = 0x58;
-    this.#buffer.writeUInt32LE(bytes.length, this.#at + 1);
-    this.#at += 5;
-    if (bytes.length > CHUNK_BYTES - this.#at) this.flush();
+    this.#numbered(OPCODE.binUnicode, bytes.length);
+    this.#room(bytes.length);
     if (bytes.length > CHUNK_BYTES) this.#sink.write(bytes);
     else this.#at += bytes.copy(this.#buffer, this.#at);
   }
@@ -81,30 +105,29 @@ export class PickleWriter {
   /** Writes a text that comes again: the second time it is a number. */
   key(value: string): void {
     const number = this.#texts.get(value);
-    if (number !== undefined) {
-      this.recall(number);
-      return;
+    if (number !== undefined) this.recall(number);
+    else {
+      this.text(value);
+      this.#texts.set(value, this.memoize());
     }
-    this.text(value);
-    this.#texts.set(value, this.memoize());
   }
 
   /** Gives the last value a number. */
   memoize(): number {
     const number = this.#memos++;
-    if (number < 2 ** 8) this.#bytes(0x71, number);
-    else this.#numbered(0x72, number);
+    if (number < 2 ** 8) this.#bytes(OPCODE.binPut, number);
+    else this.#numbered(OPCODE.longBinPut, number);
     return number;
   }
 
   /** Writes a value that has a number. */
   recall(number: number): void {
-    if (number < 2 ** 8) this.#bytes(0x68, number);
-    else this.#numbered(0x6a, number);
+    if (number < 2 ** 8) this.#bytes(OPCODE.binGet, number);
+    else this.#numbered(OPCODE.longBinGet, number);
   }
 
   stop(): void {
-    this.#bytes(0x2e);
+    this.#bytes(OPCODE.stop);
     this.flush();
   }
 
@@ -113,11 +136,11 @@ export class PickleWriter {
     this.#at = 0;
   }
 
+  /** Writes an instruction with a number of four bytes. */
   #numbered(opcode: number, number: number): void {
-    this.#room(5);
-    this.#buffer[this.#at] = opcode;
-    this.#buffer.writeUInt32LE(number, this.#at + 1);
-    this.#at += 5;
+    this.#bytes(opcode);
+    this.#room(4);
+    this.#at = this.#buffer.writeInt32LE(number | 0, this.#at);
   }
 
   #bytes(...bytes: number[]): void {

@@ -1,12 +1,14 @@
 import { AddressRanges } from './address-ranges.js';
 import type { HistoryEntry, StateBlock, StateSegment } from './pytorch-snapshot.js';
 
+type EarlierBlock = StateBlock & Pick<StateSegment, 'stream'>;
+
 /** What is reserved or allocated when a history begins. */
 export interface EarlierState {
   /** Native memory, by address; what was one native call is one item. */
-  readonly reserved: readonly { readonly address: number; readonly bytes: number; readonly stream: number }[];
+  readonly reserved: readonly Omit<EarlierBlock, 'frames'>[];
   /** Allocated blocks, by address. */
-  readonly blocks: readonly (StateBlock & { readonly stream: number })[];
+  readonly blocks: readonly EarlierBlock[];
 }
 
 /**
@@ -20,7 +22,7 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
   /** Where a native call's memory begins that may touch its neighbour's. */
   const borders = new Set<number>();
   const streams = new Map<number, number>();
-  const blocks = new Map<number, StateBlock & { readonly stream: number }>();
+  const blocks = new Map<number, EarlierBlock>();
   const add = (address: number, bytes: number, stream: number) => {
     reserved.add(address, address + bytes);
     streams.set(address, stream);
@@ -48,21 +50,16 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
         borders.delete(address);
         break;
       case 'segment_free':
-        borders.add(address);
-        add(address, bytes, stream);
-        break;
       case 'segment_unmap':
+        if (action === 'segment_free') borders.add(address);
         add(address, bytes, stream);
         break;
     }
   }
   const starts = [...borders].sort((a, b) => a - b);
-  let nextStart = 0;
   const pieces = [...reserved].flatMap(([start, end]) => {
-    const cuts = [start];
-    for (; nextStart < starts.length && starts[nextStart]! < end; nextStart++) {
-      if (starts[nextStart]! > start) cuts.push(starts[nextStart]!);
-    }
+    const next = starts.findIndex((border) => border >= end);
+    const cuts = [start, ...starts.splice(0, next < 0 ? starts.length : next).filter((border) => border > start)];
     return cuts.map((address, i) => ({
       address,
       bytes: (cuts[i + 1] ?? end) - address,

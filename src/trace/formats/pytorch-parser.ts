@@ -1,7 +1,9 @@
 import type { EventBuilder } from '../event-builder.js';
 import { TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault, type FormatParser } from './format-parser.js';
+import { FormatFault } from './format-fault.js';
+import type { FormatParser } from './format-parser.js';
+import { textIn } from './parsed-values.js';
 import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
 import { stateBefore } from './pytorch-earlier.js';
 import { type Frame, siteOfFrames } from './pytorch-frames.js';
@@ -13,6 +15,14 @@ const NS_PER_US = 1000;
 const MAX_BYTES = 2 ** 29;
 const MAX_FRAMES = 128;
 const MAX_FRAME_CHARACTERS = 512;
+/** The kinds of the entries that neither allocate nor free a block. */
+const OTHER_KINDS: { readonly [action: string]: Parameters<EventBuilder['other']>[0] | undefined } = {
+  segment_alloc: TraceKind.nativeAlloc,
+  segment_map: TraceKind.nativeAlloc,
+  segment_free: TraceKind.nativeFree,
+  segment_unmap: TraceKind.nativeFree,
+  oom: TraceKind.outOfMemory,
+};
 const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 
 /**
@@ -82,39 +92,28 @@ export class PyTorchParser implements FormatParser {
         break;
       case 'free_completed':
         // The request may not have been recorded.
-        if (this.#tracker.isLive(entry.address)) this.#tracker.free(entry.address, 0);
+        if (this.#tracker.slotOf(entry.address) !== undefined) this.#tracker.free(entry.address, 0);
         break;
-      case 'segment_alloc':
-      case 'segment_map':
-        events.nativeAlloc(entry.bytes, 0, entry.address);
-        break;
-      case 'segment_free':
-      case 'segment_unmap':
-        events.nativeFree(entry.bytes, 0, entry.address);
-        break;
-      case 'oom':
-        events.note(TraceKind.outOfMemory, 0, entry.bytes);
-        break;
+      default: {
+        const kind = OTHER_KINDS[entry.action];
+        if (kind !== undefined) events.other(kind, 0, entry.bytes, entry.action === 'oom' ? 0 : entry.address);
+      }
     }
   }
 
   #siteOf(frames: PickleValue | undefined): number {
     if (!Array.isArray(frames) || frames.length === 0) return 0;
-    let site = this.#sites.get(frames);
-    if (site === undefined) {
-      site = this.#events.strings.idOf(siteOfFrames(frames.slice(0, MAX_FRAMES).map(frameOf)));
-      this.#sites.set(frames, site);
-    }
+    const site = this.#sites.get(frames) ?? this.#events.strings.idOf(siteOfFrames(frames.slice(0, MAX_FRAMES).map(frameOf)));
+    this.#sites.set(frames, site);
     return site;
   }
 }
 
 function frameOf(frame: PickleValue): Frame {
-  if (!isDictionary(frame)) return { name: '', filename: '', line: 0 };
-  const { name, filename, line } = frame;
+  const entry = isDictionary(frame) ? frame : {};
   return {
-    name: typeof name === 'string' ? name.slice(0, MAX_FRAME_CHARACTERS) : '',
-    filename: typeof filename === 'string' ? filename.slice(0, MAX_FRAME_CHARACTERS) : '',
-    line: typeof line === 'number' ? line : 0,
+    name: textIn(entry, 'name').slice(0, MAX_FRAME_CHARACTERS),
+    filename: textIn(entry, 'filename').slice(0, MAX_FRAME_CHARACTERS),
+    line: typeof entry['line'] === 'number' ? entry['line'] : 0,
   };
 }

@@ -1,7 +1,10 @@
 import { MAX_DEVICES } from '../trace-events.js';
-import { FormatFault } from './format-parser.js';
+import { FormatFault } from './format-fault.js';
+import { isMissing, isSize, textIn } from './parsed-values.js';
 import { isDictionary, type PickleDictionary, type PickleValue } from './pickle-reader.js';
-import { MADE_UP_KEY } from './pytorch-writer.js';
+
+/** Marks a segment that stands for no native call: a reader of this library makes no event of it. */
+export const MADE_UP_KEY = 'stowage_made_up';
 
 /** An entry of a device's history. */
 export interface HistoryEntry {
@@ -17,20 +20,11 @@ export interface HistoryEntry {
   readonly frames: PickleValue | undefined;
 }
 
-/** A block that is allocated at the end. */
-export interface StateBlock {
-  readonly address: number;
-  /** The bytes that the program asked for, where the snapshot tells them. */
-  readonly bytes: number;
-  readonly frames: PickleValue | undefined;
-}
+/** A block that is allocated at the end; its bytes are those that the program asked for, where the snapshot tells them. */
+export type StateBlock = Pick<HistoryEntry, 'address' | 'bytes' | 'frames'>;
 
 /** A segment that is reserved at the end; of an expandable one, what is mapped without a gap. */
-export interface StateSegment {
-  readonly device: number;
-  readonly address: number;
-  readonly bytes: number;
-  readonly stream: number;
+export interface StateSegment extends Pick<HistoryEntry, 'device' | 'address' | 'bytes' | 'stream'> {
   /** True for addresses that no native call of this library's trace covered. */
   readonly madeUp: boolean;
   readonly blocks: readonly StateBlock[];
@@ -61,6 +55,7 @@ export function readSnapshot(value: PickleValue, mostVisits: number): PyTorchSna
   return { segments, histories: traces.map((trace, device) => historyOf(trace, device, visits)) };
 }
 
+/** Counts the values that are visited, and takes each for a dictionary. */
 class Visits {
   #left: number;
 
@@ -68,8 +63,10 @@ class Visits {
     this.#left = most;
   }
 
-  count(place: string): void {
+  dictionary(value: PickleValue, place: string): PickleDictionary {
     if (--this.#left < 0) throw new FormatFault(`${place}: the pickle names the same values over and over`);
+    if (!isDictionary(value)) throw new FormatFault(`${place} is no dictionary`);
+    return value;
   }
 }
 
@@ -77,26 +74,24 @@ function historyOf(trace: PickleValue, device: number, visits: Visits): HistoryE
   if (!Array.isArray(trace)) throw new FormatFault(`the trace of device ${device} is no list`);
   return trace.map((value, i) => {
     const place = `entry ${i} of device ${device}`;
-    visits.count(place);
-    if (!isDictionary(value)) throw new FormatFault(`${place} is no dictionary`);
+    const entry = visits.dictionary(value, place);
     return {
       device,
-      action: textIn(value, 'action'),
-      address: sizeIn(value, 'addr', place),
-      bytes: sizeIn(value, 'size', place),
-      stream: sizeIn(value, 'stream', place),
-      timeUs: sizeIn(value, 'time_us', place),
-      tag: textIn(value, 'user_metadata'),
-      frames: value['frames'],
+      action: textIn(entry, 'action'),
+      address: sizeIn(entry, 'addr', place),
+      bytes: sizeIn(entry, 'size', place),
+      stream: sizeIn(entry, 'stream', place),
+      timeUs: sizeIn(entry, 'time_us', place),
+      tag: textIn(entry, 'user_metadata'),
+      frames: entry['frames'],
     };
   });
 }
 
 function segmentsOf(list: readonly PickleValue[], visits: Visits): StateSegment[] {
-  return list.map((segment, i) => {
+  return list.map((value, i) => {
     const place = `segment ${i}`;
-    visits.count(place);
-    if (!isDictionary(segment)) throw new FormatFault(`${place} is no dictionary`);
+    const segment = visits.dictionary(value, place);
     const device = sizeIn(segment, 'device', place);
     if (device >= MAX_DEVICES) throw new FormatFault(`${place}: ${device} is no device`);
     return {
@@ -113,28 +108,17 @@ function segmentsOf(list: readonly PickleValue[], visits: Visits): StateSegment[
 function blocksOf(segment: PickleDictionary, segmentPlace: string, visits: Visits): StateBlock[] {
   const blocks: StateBlock[] = [];
   let next = sizeIn(segment, 'address', segmentPlace);
-  for (const [i, block] of listIn(segment, 'blocks', segmentPlace).entries()) {
+  for (const [i, value] of listIn(segment, 'blocks', segmentPlace).entries()) {
     const place = `block ${i} of ${segmentPlace}`;
-    visits.count(place);
-    if (!isDictionary(block)) throw new FormatFault(`${place} is no dictionary`);
+    const block = visits.dictionary(value, place);
     const size = sizeIn(block, 'size', place);
     // Old snapshots leave a block's address out, and what was asked for.
-    const address = isMissing(block, 'address') ? next : sizeIn(block, 'address', place);
+    const address = sizeIn(block, 'address', place, next);
     next = address + size;
     if (block['state'] !== 'active_allocated') continue;
-    const bytes = isMissing(block, 'requested_size') ? size : sizeIn(block, 'requested_size', place);
-    blocks.push({ address, bytes, frames: block['frames'] });
+    blocks.push({ address, bytes: sizeIn(block, 'requested_size', place, size), frames: block['frames'] });
   }
   return blocks;
-}
-
-function isMissing(dictionary: PickleDictionary, key: string): boolean {
-  return dictionary[key] === undefined || dictionary[key] === null;
-}
-
-function textIn(dictionary: PickleDictionary, key: string): string {
-  const value = dictionary[key];
-  return typeof value === 'string' ? value : '';
 }
 
 function listIn(dictionary: PickleDictionary, key: string, place = 'the pickle is no snapshot'): readonly PickleValue[] {
@@ -144,9 +128,9 @@ function listIn(dictionary: PickleDictionary, key: string, place = 'the pickle i
   return value;
 }
 
-/** A number of a dictionary, 0 when it is missing. */
-function sizeIn(dictionary: PickleDictionary, key: string, place: string): number {
-  const value = dictionary[key] ?? 0;
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new FormatFault(`${place}: "${key}" is no integer below 2^53`);
-  return value as number;
+/** A number of a dictionary. @param missing - stands for one that is left out */
+function sizeIn(dictionary: PickleDictionary, key: string, place: string, missing = 0): number {
+  const value = dictionary[key] ?? missing;
+  if (!isSize(value)) throw new FormatFault(`${place}: "${key}" is no integer below 2^53`);
+  return value;
 }

@@ -2,9 +2,9 @@ import { foreignFile } from '../../core/foreign-file.js';
 import type { EventBuilder } from '../event-builder.js';
 import { AllocTraceParser, isAllocTraceHeader } from './alloc-trace-parser.js';
 import { CallLogParser, isCallLine } from './call-log-parser.js';
-import { FormatFault, type FormatParser } from './format-parser.js';
-import type { LineParser } from './line-parser.js';
-import { LineReader } from './line-reader.js';
+import { FormatFault } from './format-fault.js';
+import type { FormatParser } from './format-parser.js';
+import type { LineReader } from './line-reader.js';
 import { isPerfettoHeader, PerfettoParser } from './perfetto-parser.js';
 import { PICKLE_MARK, PyTorchParser } from './pytorch-parser.js';
 import { isRmmHeader, RmmParser } from './rmm-parser.js';
@@ -35,9 +35,9 @@ export function recognise(head: Buffer, last: boolean, events: EventBuilder): Fo
   }
   const end = head.indexOf(LINE_FEED);
   if (end < 0 && head.length <= MAX_FIRST_LINE_BYTES && !last) return undefined;
-  const lines = linesOf(head.toString('utf8', 0, end < 0 ? head.length : end), end < 0, events);
-  if (lines === undefined) throw unknown(head);
-  return new LineReader(lines);
+  const parser = lineReaderFor(head.toString('utf8', 0, end < 0 ? head.length : end), end < 0, events);
+  if (parser === undefined) throw unknown(head);
+  return parser;
 }
 
 function unknown(head: Buffer): FormatFault {
@@ -45,7 +45,7 @@ function unknown(head: Buffer): FormatFault {
 }
 
 /** @param cut - whether the line lacks its end */
-function linesOf(line: string, cut: boolean, events: EventBuilder): LineParser | undefined {
+function lineReaderFor(line: string, cut: boolean, events: EventBuilder): LineReader | undefined {
   if (isAllocTraceHeader(line)) return new AllocTraceParser(events);
   if (isRmmHeader(line)) return new RmmParser(events);
   if (isPerfettoHeader(line)) return new PerfettoParser(events);

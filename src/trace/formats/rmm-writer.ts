@@ -1,50 +1,41 @@
 import { type EventBatch, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
 import { RMM_HEADER } from './rmm-parser.js';
-import { TextOutput } from './text-output.js';
-import type { ByteSink, ColumnName, TraceWriter } from './trace-writer.js';
+import { type ByteSink, type ColumnName, TextWriter } from './trace-writer.js';
 
 const NS_PER_US = 1000;
 const THREAD = 1;
 
 /** Writes the CSV log of RMM's logging adaptor, its time of day counted from midnight at the first event. */
-export class RmmWriter implements TraceWriter {
-  readonly format = 'rmm';
-  readonly kinds = [TraceKind.alloc, TraceKind.free, TraceKind.outOfMemory];
-  readonly columns: readonly ColumnName[] = ['times', 'pointers', 'streams'];
-  readonly #out: TextOutput;
+export class RmmWriter extends TextWriter {
+  override readonly format = 'rmm';
+  override readonly kinds = [TraceKind.alloc, TraceKind.free, TraceKind.outOfMemory];
+  override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'streams'];
   readonly #addresses = new BlockAddresses(false);
 
   constructor(sink: ByteSink) {
-    this.#out = new TextOutput(sink);
-    this.#out.add(`${RMM_HEADER}\n`);
+    super(sink);
+    this.add(`${RMM_HEADER}\n`);
   }
 
-  write(batch: EventBatch): void {
-    for (let i = 0; i < batch.length; i++) {
-      switch (batch.kinds[i]) {
-        case TraceKind.alloc:
-          this.#row(batch, i, 'allocate', this.#addresses.take(batch, i));
-          break;
-        case TraceKind.free:
-          this.#row(batch, i, 'free', this.#addresses.give(batch, i));
-          break;
-        case TraceKind.outOfMemory:
-          this.#row(batch, i, 'allocate failure', 0);
-          break;
-      }
+  protected override textOf(batch: EventBatch, i: number, kind: TraceKind): string {
+    switch (kind) {
+      case TraceKind.alloc:
+        return row(batch, i, 'allocate', this.#addresses.take(batch, i));
+      case TraceKind.free:
+        return row(batch, i, 'free', this.#addresses.give(batch, i));
+      case TraceKind.outOfMemory:
+        return row(batch, i, 'allocate failure', 0);
+      default:
+        return '';
     }
   }
+}
 
-  end(): void {
-    this.#out.flush();
-  }
-
-  #row(batch: EventBatch, i: number, action: string, pointer: number): void {
-    const address = pointer === 0 ? '(nil)' : `0x${pointer.toString(16)}`;
-    const stream = `0x${(batch.streams?.[i] ?? 0).toString(16)}`;
-    this.#out.add(`${THREAD},${timeOfDay(batch.times?.[i] ?? 0)},${action},${address},${batch.bytes[i]},${stream}\n`);
-  }
+function row(batch: EventBatch, i: number, action: string, pointer: number): string {
+  const address = pointer === 0 ? '(nil)' : `0x${pointer.toString(16)}`;
+  const stream = `0x${(batch.streams?.[i] ?? 0).toString(16)}`;
+  return `${THREAD},${timeOfDay(batch.times?.[i] ?? 0)},${action},${address},${batch.bytes[i]},${stream}\n`;
 }
 
 function timeOfDay(nanoseconds: number): string {

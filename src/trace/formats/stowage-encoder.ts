@@ -3,22 +3,14 @@ import { TraceKind } from '../trace-events.js';
 import {
   BLOCK_HEADER_BYTES,
   BLOCK_MARK,
-  CLOCK,
-  DEVICE,
-  END,
   FAR_POINTER,
   FILE_HEADER_BYTES,
   LARGE_SIZE,
   MAGIC,
-  MANAGER,
   MAX_STRING_BYTES,
   MAX_STRINGS,
-  SITE,
-  SPACE,
-  STREAM,
-  STRING,
+  RECORD,
   type StowageHeader,
-  TAG,
   VERSION,
 } from './stowage-format.js';
 
@@ -39,16 +31,14 @@ export class StowageEncoder {
   readonly #buffer = new Uint8Array(BLOCK_HEADER_BYTES + PAYLOAD_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #strings = new Map<string, number>();
+  /** By code, the name that holds now. */
+  readonly #names: string[] = new Array<string>(RECORD.end).fill('');
   #at = BLOCK_HEADER_BYTES;
   #blockEvents = 0;
   #pointer = 0;
   #time = 0;
   #device = 0;
   #stream = 0;
-  #manager = '';
-  #tag = '';
-  #site = '';
-  #space = '';
 
   /** @param out - gets the file's bytes in order; they are overwritten when it returns */
   constructor(header: StowageHeader, out: (bytes: Uint8Array) => void) {
@@ -64,55 +54,26 @@ export class StowageEncoder {
     out(file);
   }
 
-  /** Bytes that wait for their block to be full. */
-  get waiting(): number {
-    return this.#at - BLOCK_HEADER_BYTES;
-  }
-
   /** Sets the time of the events that follow, in nanoseconds since the recording began. */
   setTime(nanoseconds: number): void {
-    if (nanoseconds === this.#time) return;
+    if (nanoseconds !== this.#time) this.#double(RECORD.clock, nanoseconds);
     this.#time = nanoseconds;
-    this.#double(CLOCK, nanoseconds);
   }
 
   setDevice(device: number): void {
-    if (device === this.#device) return;
+    if (device !== this.#device) this.#uint32(RECORD.device, device);
     this.#device = device;
-    this.#room();
-    this.#view.setUint8(this.#at, DEVICE);
-    this.#view.setInt32(this.#at + 1, device, true);
-    this.#at += 5;
   }
 
   setStream(stream: number): void {
-    if (stream === this.#stream) return;
+    if (stream !== this.#stream) this.#double(RECORD.stream, stream);
     this.#stream = stream;
-    this.#double(STREAM, stream);
   }
 
-  setManager(name: string): void {
-    if (name === this.#manager) return;
-    this.#manager = name;
-    this.#name(MANAGER, name);
-  }
-
-  setTag(tag: string): void {
-    if (tag === this.#tag) return;
-    this.#tag = tag;
-    this.#name(TAG, tag);
-  }
-
-  setSite(site: string): void {
-    if (site === this.#site) return;
-    this.#site = site;
-    this.#name(SITE, site);
-  }
-
-  setSpace(space: string): void {
-    if (space === this.#space) return;
-    this.#space = space;
-    this.#name(SPACE, space);
+  /** Sets the manager or the space of the events that follow, or the tag or the site of the allocations. */
+  setName(code: typeof RECORD.manager | typeof RECORD.tag | typeof RECORD.site | typeof RECORD.space, text: string): void {
+    if (text !== this.#names[code]) this.#uint32(code, this.#idOf(text));
+    this.#names[code] = text;
   }
 
   /** Adds an event that has a pointer and a size. */
@@ -137,7 +98,6 @@ export class StowageEncoder {
     const at = this.#at;
     const step = pointer - this.#pointer;
     if (at > LIMIT || step !== (step | 0)) {
-      this.#room();
       this.#head(TraceKind.free, pointer, 0);
       return;
     }
@@ -159,11 +119,8 @@ export class StowageEncoder {
   /** Adds an allocation that was refused. */
   outOfMemory(bytes: number): void {
     this.#room();
-    const small = bytes < UINT32_END;
-    this.#view.setUint8(this.#at, TraceKind.outOfMemory | (small ? 0 : LARGE_SIZE));
-    if (small) this.#view.setUint32(this.#at + 1, bytes, true);
-    else this.#view.setFloat64(this.#at + 1, bytes, true);
-    this.#at += small ? 5 : 9;
+    this.#view.setUint8(this.#at++, TraceKind.outOfMemory | (bytes < UINT32_END ? 0 : LARGE_SIZE));
+    this.#size(bytes);
     this.#blockEvents++;
   }
 
@@ -185,32 +142,31 @@ export class StowageEncoder {
 
   /** Says that nothing is missing, and hands everything over. */
   end(): void {
-    this.#double(END, this.events + this.#blockEvents);
+    this.#double(RECORD.end, this.events + this.#blockEvents);
     this.flush();
   }
 
   /** Apart from {@link sized}, which stays short enough for V8 to put it where it is called. */
   #sizedLong(kind: TraceKind, pointer: number, bytes: number): void {
-    this.#room();
-    const small = bytes < UINT32_END;
-    this.#head(kind, pointer, small ? 0 : LARGE_SIZE);
-    if (small) this.#view.setUint32(this.#at, bytes, true);
-    else this.#view.setFloat64(this.#at, bytes, true);
-    this.#at += small ? 4 : 8;
+    this.#head(kind, pointer, bytes < UINT32_END ? 0 : LARGE_SIZE);
+    this.#size(bytes);
   }
 
   /** Begins an event: its first byte and its pointer. */
   #head(kind: TraceKind, pointer: number, flags: number): void {
-    const view = this.#view;
-    const at = this.#at;
     const step = pointer - this.#pointer;
     const near = step === (step | 0);
     this.#pointer = pointer;
-    view.setUint8(at, kind | flags | (near ? 0 : FAR_POINTER));
-    if (near) view.setInt32(at + 1, step, true);
-    else view.setFloat64(at + 1, pointer, true);
-    this.#at = at + (near ? 5 : 9);
+    if (near) this.#uint32(kind | flags, step);
+    else this.#double(kind | flags | FAR_POINTER, pointer);
     this.#blockEvents++;
+  }
+
+  #size(bytes: number): void {
+    const small = bytes < UINT32_END;
+    if (small) this.#view.setUint32(this.#at, bytes, true);
+    else this.#view.setFloat64(this.#at, bytes, true);
+    this.#at += small ? 4 : 8;
   }
 
   #double(code: number, value: number): void {
@@ -220,11 +176,11 @@ export class StowageEncoder {
     this.#at += 9;
   }
 
-  #name(code: number, text: string): void {
-    const id = this.#idOf(text);
+  /** Writes a code and 32 bits; those of a negative number are its two's complement. */
+  #uint32(code: number, value: number): void {
     this.#room();
     this.#view.setUint8(this.#at, code);
-    this.#view.setUint32(this.#at + 1, id, true);
+    this.#view.setUint32(this.#at + 1, value, true);
     this.#at += 5;
   }
 
@@ -239,7 +195,7 @@ export class StowageEncoder {
     // Cuts at a character's border.
     const { written } = new TextEncoder().encodeInto(text, bytes);
     if (this.#at + 9 + written > this.#buffer.length) this.flush();
-    this.#view.setUint8(this.#at, STRING);
+    this.#view.setUint8(this.#at, RECORD.string);
     this.#view.setUint32(this.#at + 1, id, true);
     this.#view.setUint32(this.#at + 5, written, true);
     this.#buffer.set(bytes.subarray(0, written), this.#at + 9);

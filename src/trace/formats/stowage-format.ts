@@ -22,18 +22,20 @@ export const FAR_POINTER = 0x10;
 /** The size is a double. Without this it is an unsigned 32-bit integer. */
 export const LARGE_SIZE = 0x20;
 
-/** Codes 0 to 6 are the kinds of events; the others hold for the events behind them. */
-export const CLOCK = 7;
-export const DEVICE = 8;
-export const STREAM = 9;
-export const MANAGER = 10;
-export const TAG = 11;
-export const SITE = 12;
-export const SPACE = 13;
-/** Gives a text a number. */
-export const STRING = 14;
-/** The recording ended in order; the number of events in the file. */
-export const END = 15;
+/** What a record sets for the events behind it. Codes 0 to 6 are the kinds of events. */
+export const RECORD = {
+  clock: 7,
+  device: 8,
+  stream: 9,
+  manager: 10,
+  tag: 11,
+  site: 12,
+  space: 13,
+  /** Gives a text a number. */
+  string: 14,
+  /** The recording ended in order; the number of events in the file. */
+  end: 15,
+} as const;
 
 /** Texts that a writer numbers before it begins anew, so that its memory stays bounded. */
 export const MAX_STRINGS = 32_768;

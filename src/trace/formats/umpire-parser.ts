@@ -1,10 +1,8 @@
-import type { EventBuilder } from '../event-builder.js';
 import { TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault } from './format-parser.js';
-import { quote } from './integer-scanner.js';
-import { addressIn, isMissing, type JsonObject, jsonObject, objectIn, shown, sizeIn, textIn } from './json-line.js';
-import type { LineParser } from './line-parser.js';
+import { FormatFault } from './format-fault.js';
+import { LineReader } from './line-reader.js';
+import { addressIn, isMissing, jsonObject, objectIn, type ParsedObject, sizeIn, textIn } from './parsed-values.js';
 
 /** Reallocations of one allocator that run at once, each on a thread; older ones have failed. */
 const MAX_BEGUN = 64;
@@ -34,109 +32,96 @@ interface Reallocation {
  *
  * @see Source: Umpire, ResourceManager.cpp and event/json_file_store.cpp
  */
-export class UmpireParser implements LineParser {
-  readonly format = 'umpire';
-  readonly maxLineBytes = 64 * 1024;
-  name: string | undefined;
-  readonly #events: EventBuilder;
-  readonly #tracker: BlockTracker;
+export class UmpireParser extends LineReader {
+  override readonly format = 'umpire';
+  protected override readonly maxLineBytes = 64 * 1024;
+  readonly #tracker = new BlockTracker(this.events);
   readonly #spaces = new Map<string, number>();
   readonly #managers = new Map<string, number>();
   /** By allocator, the last that began last. One that failed has no second line. */
   readonly #reallocations = new Map<string, Reallocation[]>();
   #firstNs: number | undefined;
 
-  constructor(events: EventBuilder) {
-    this.#events = events;
-    this.#tracker = new BlockTracker(events);
-  }
-
-  parse(text: Buffer, start: number, end: number, line: number): string | undefined {
-    const row = text.toString('utf8', start, end);
-    const event = jsonObject(row);
-    if (event === undefined) return `${quote(row)} is no JSON object`;
+  protected override parse(text: Buffer, start: number, end: number, line: number): void {
+    const event = jsonObject(text.toString('utf8', start, end));
     const texts = objectIn(event, 'string_args');
+    const numbers = objectIn(event, 'numeric_args');
+    const allocator = textIn(texts, 'allocator_ref');
     this.#tick(event['timestamp']);
     switch (textIn(event, 'name')) {
       case 'allocate':
-      case 'named_allocate': {
-        const numbers = objectIn(event, 'numeric_args');
-        const bytes = sizeIn(numbers, 'size');
-        const pointer = addressIn(texts, 'pointer');
-        if (bytes === undefined) return `the size of the allocation is ${shown(numbers, 'size')}, no integer below 2^53`;
-        if (pointer === undefined) return `the pointer of the allocation is ${shown(texts, 'pointer')}, no address below 2^53`;
-        if (pointer === 0 && bytes > 0) return `an allocation of ${bytes} bytes has no pointer`;
-        const allocator = textIn(texts, 'allocator_ref');
-        this.#enter(allocator);
-        this.#events.tag = this.#events.strings.idOf(textIn(texts, 'allocation_name'));
-        for (const begun of this.#reallocations.get(allocator) ?? []) begun.freed ||= begun.pointer === pointer;
-        this.#tracker.alloc(pointer, bytes, line);
-        return undefined;
-      }
-      case 'deallocate': {
-        const pointer = addressIn(texts, 'pointer');
-        if (pointer === undefined) return `the pointer of the free is ${shown(texts, 'pointer')}, no address below 2^53`;
-        const allocator = textIn(texts, 'allocator_ref');
-        this.#enter(allocator);
-        // The allocator makes the new block itself, and has logged that.
-        this.#takeReallocation(allocator, (begun) => begun.pointer === pointer && !begun.freed);
-        this.#tracker.free(pointer, line);
-        return undefined;
-      }
+      case 'named_allocate':
+        this.#allocate(allocator, numbers, texts, line);
+        break;
+      case 'deallocate':
+        this.#deallocate(allocator, texts, line);
+        break;
       case 'reallocate':
-        return this.#reallocate(event, texts, line);
+        if (isMissing(texts, 'new_ptr')) this.#beginReallocation(allocator, numbers, texts);
+        else this.#endReallocation(allocator, texts, line);
+        break;
       case 'release':
-        this.#enter(textIn(texts, 'allocator_ref'));
-        this.#events.note(TraceKind.cleanup, line);
-        return undefined;
+        this.#enter(allocator);
+        this.events.other(TraceKind.cleanup, line);
+        break;
       case 'make_allocator':
-      case 'make_memory_resource': {
+      case 'make_memory_resource':
         // Older files of this library have the name among the arguments.
-        const manager = textIn(objectIn(event, 'tags'), 'allocator_name') || textIn(texts, 'allocator_name');
-        this.#managers.set(textIn(texts, 'allocator_ref'), this.#events.strings.idOf(manager));
-        return this.#managers.size > MAX_ALLOCATORS ? `there are more than ${MAX_ALLOCATORS} allocators` : undefined;
-      }
+        this.#name(allocator, textIn(objectIn(event, 'tags'), 'allocator_name') || textIn(texts, 'allocator_name'));
+        break;
       case 'program':
         this.name = textIn(texts, 'program') || undefined;
-        return undefined;
-      default:
-        return undefined;
     }
   }
 
-  #reallocate(event: JsonObject, texts: JsonObject, line: number): string | undefined {
-    const allocator = textIn(texts, 'allocator_ref');
-    if (isMissing(texts, 'new_ptr')) {
-      const numbers = objectIn(event, 'numeric_args');
-      const bytes = sizeIn(numbers, 'size');
-      const pointer = addressIn(texts, 'current_ptr');
-      if (bytes === undefined) return `the size of the reallocation is ${shown(numbers, 'size')}, no integer below 2^53`;
-      if (pointer === undefined)
-        return `the pointer of the reallocation is ${shown(texts, 'current_ptr')}, no address below 2^53`;
-      // Without a block before it, it is an allocation, which is logged as one.
-      if (pointer === 0) return undefined;
-      const begun = this.#reallocations.get(allocator) ?? [];
-      if (begun.push({ pointer, bytes, freed: false }) > MAX_BEGUN) begun.shift();
-      this.#reallocations.set(allocator, begun);
-      return undefined;
-    }
-    const pointer = addressIn(texts, 'new_ptr');
-    if (pointer === undefined) return `the new pointer of the reallocation is ${shown(texts, 'new_ptr')}, no address below 2^53`;
+  #allocate(allocator: string, numbers: ParsedObject, texts: ParsedObject, line: number): void {
+    const bytes = sizeIn(numbers, 'size', 'the size of the allocation');
+    const pointer = addressIn(texts, 'pointer', 'the pointer of the allocation');
+    if (pointer === 0 && bytes > 0) throw new FormatFault(`an allocation of ${bytes} bytes has no pointer`);
+    this.#enter(allocator);
+    this.events.tag = this.events.strings.idOf(textIn(texts, 'allocation_name'));
+    for (const begun of this.#reallocations.get(allocator) ?? []) begun.freed ||= begun.pointer === pointer;
+    this.#tracker.alloc(pointer, bytes, line);
+  }
+
+  #deallocate(allocator: string, texts: ParsedObject, line: number): void {
+    const pointer = addressIn(texts, 'pointer', 'the pointer of the free');
+    this.#enter(allocator);
+    // The allocator makes the new block itself, and has logged that.
+    this.#takeReallocation(allocator, (begun) => begun.pointer === pointer && !begun.freed);
+    this.#tracker.free(pointer, line);
+  }
+
+  #name(allocator: string, manager: string): void {
+    this.#managers.set(allocator, this.events.strings.idOf(manager));
+    checkCount(this.#managers);
+  }
+
+  #beginReallocation(allocator: string, numbers: ParsedObject, texts: ParsedObject): void {
+    const bytes = sizeIn(numbers, 'size', 'the size of the reallocation');
+    const pointer = addressIn(texts, 'current_ptr', 'the pointer of the reallocation');
+    // Without a block before it, it is an allocation, which is logged as one.
+    if (pointer === 0) return;
+    const begun = this.#reallocations.get(allocator) ?? [];
+    if (begun.push({ pointer, bytes, freed: false }) > MAX_BEGUN) begun.shift();
+    this.#reallocations.set(allocator, begun);
+  }
+
+  #endReallocation(allocator: string, texts: ParsedObject, line: number): void {
+    const pointer = addressIn(texts, 'new_ptr', 'the new pointer of the reallocation');
     const begun =
       this.#takeReallocation(allocator, (one) => one.pointer === pointer) ?? this.#takeReallocation(allocator, () => true);
-    if (begun === undefined) return undefined;
+    if (begun === undefined) return;
     this.#enter(allocator);
     if (!begun.freed) this.#tracker.free(begun.pointer, line);
     this.#tracker.alloc(pointer, begun.bytes, line);
-    return undefined;
   }
 
   /** Takes the last reallocation of an allocator that a condition holds for. */
   #takeReallocation(allocator: string, condition: (begun: Reallocation) => boolean): Reallocation | undefined {
-    const begun = this.#reallocations.get(allocator);
-    const at = begun?.findLastIndex(condition) ?? -1;
-    if (begun === undefined || at < 0) return undefined;
-    const [taken] = begun.splice(at, 1);
+    const begun = this.#reallocations.get(allocator) ?? [];
+    const at = begun.findLastIndex(condition);
+    const [taken] = at < 0 ? [] : begun.splice(at, 1);
     if (begun.length === 0) this.#reallocations.delete(allocator);
     return taken;
   }
@@ -146,18 +131,19 @@ export class UmpireParser implements LineParser {
     // A timestamp since 1970 is above 2^53: its last digits are lost when it is read, some 256 ns.
     this.#firstNs ??= timestamp;
     const since = Math.round(timestamp - this.#firstNs);
-    if (Number.isSafeInteger(since)) this.#events.time = Math.max(this.#events.time, since);
+    if (Number.isSafeInteger(since)) this.events.time = Math.max(this.events.time, since);
   }
 
   /** Sets manager and space. */
   #enter(allocator: string): void {
-    let space = this.#spaces.get(allocator);
-    if (space === undefined) {
-      if (this.#spaces.size === MAX_ALLOCATORS) throw new FormatFault(`there are more than ${MAX_ALLOCATORS} allocators`);
-      space = this.#spaces.size === 0 ? 0 : this.#events.strings.idOf(allocator);
-      this.#spaces.set(allocator, space);
-    }
+    const space = this.#spaces.get(allocator) ?? (this.#spaces.size === 0 ? 0 : this.events.strings.idOf(allocator));
+    this.#spaces.set(allocator, space);
+    checkCount(this.#spaces);
     this.#tracker.space = space;
-    this.#events.manager = this.#managers.get(allocator) ?? 0;
+    this.events.manager = this.#managers.get(allocator) ?? 0;
   }
+}
+
+function checkCount({ size }: ReadonlyMap<string, number>): void {
+  if (size > MAX_ALLOCATORS) throw new FormatFault(`there are more than ${MAX_ALLOCATORS} allocators`);
 }

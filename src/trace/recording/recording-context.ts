@@ -1,6 +1,7 @@
 import { captureSite, formatSite } from '../../core/allocation-site.js';
 import { processState } from '../../core/process-state.js';
 import type { StowageEncoder } from '../formats/stowage-encoder.js';
+import { RECORD } from '../formats/stowage-format.js';
 
 /** The most allocations and frees between two readings of the clock: one costs as much as two events. */
 export const CLOCK_EVENTS = 64;
@@ -9,9 +10,6 @@ const NS_PER_MS = 1e6;
 
 /** What the events of one recording have in common, so that only what differs from the event before is written. */
 export class RecordingContext {
-  readonly encoder: StowageEncoder;
-  /** How many of the program's frames an allocation site has; 0 for no sites. */
-  readonly frames: number;
   /** Shared by all copies of this package: the tag of the allocation that is being made. */
   readonly process = processState();
   /** Events until the clock is read; 0 reads it at the next one. */
@@ -28,10 +26,15 @@ export class RecordingContext {
   readonly #names = new Map<number, string>();
   readonly #timesUsed = new Map<string, number>();
 
-  /** @param onClock - called when the clock was read */
-  constructor(encoder: StowageEncoder, frames: number, onClock: (nowMs: number) => void) {
-    this.encoder = encoder;
-    this.frames = frames;
+  /**
+   * @param frames - how many of the program's frames an allocation site has; 0 for no sites
+   * @param onClock - called when the clock was read
+   */
+  constructor(
+    readonly encoder: StowageEncoder,
+    readonly frames: number,
+    onClock: (nowMs: number) => void,
+  ) {
     this.#onClock = onClock;
   }
 
@@ -47,8 +50,8 @@ export class RecordingContext {
   enter(manager: number, slot: number, space: string): void {
     this.manager = manager;
     this.slot = slot;
-    this.encoder.setManager(this.#nameOf(manager));
-    this.encoder.setSpace(space);
+    this.encoder.setName(RECORD.manager, this.#nameOf(manager));
+    this.encoder.setName(RECORD.space, space);
   }
 
   /** Writes what the next allocation is for, and where it is made. */
@@ -61,20 +64,19 @@ export class RecordingContext {
     this.tag = this.process.allocationTag;
     this.encoder.setDevice(device);
     this.encoder.setStream(stream);
-    this.encoder.setTag(this.tag ?? '');
-    if (this.frames > 0) this.encoder.setSite(formatSite(captureSite(this.frames), this.frames));
+    this.encoder.setName(RECORD.tag, this.tag ?? '');
+    if (this.frames > 0) this.encoder.setName(RECORD.site, formatSite(captureSite(this.frames), this.frames));
   }
 
   /** The name of a manager; a second one of the same name is `Name #2`. */
   #nameOf(handle: number): string {
-    let name = this.#names.get(handle);
-    if (name === undefined) {
-      const plain = this.process.managers.get(handle)?.deref()?.name ?? '';
-      const times = (this.#timesUsed.get(plain) ?? 0) + 1;
-      this.#timesUsed.set(plain, times);
-      name = times === 1 ? plain : `${plain} #${times}`;
-      this.#names.set(handle, name);
-    }
+    const known = this.#names.get(handle);
+    if (known !== undefined) return known;
+    const plain = this.process.managers.get(handle)?.deref()?.name ?? '';
+    const times = (this.#timesUsed.get(plain) ?? 0) + 1;
+    const name = times === 1 ? plain : `${plain} #${times}`;
+    this.#timesUsed.set(plain, times);
+    this.#names.set(handle, name);
     return name;
   }
 }
