@@ -6,6 +6,7 @@ import { residentBytes } from '../../adapters/os/residency.js';
 import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
 import { ViewWindows } from '../../adapters/os/view-windows.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
+import { badArgument } from './bad-argument.js';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
@@ -51,14 +52,14 @@ interface Mapping {
  * and bytes that are overwritten in place show as they are. Replace files by renaming, not by rewriting.
  */
 export class MappedFile {
-  readonly path: string;
-  /** The size of the file when it was mapped. */
-  readonly bytes: number;
   #mapping: Mapping | undefined;
 
-  private constructor(path: string, bytes: number, mapping: Mapping) {
-    this.path = path;
-    this.bytes = bytes;
+  private constructor(
+    readonly path: string,
+    /** The size of the file when it was mapped. */
+    readonly bytes: number,
+    mapping: Mapping,
+  ) {
     this.#mapping = mapping;
   }
 
@@ -129,7 +130,7 @@ export class MappedFile {
    */
   view<T>(type: TypedArrayClass<T>, offset: number, length: number): T {
     const { BYTES_PER_ELEMENT } = type;
-    if (offset % BYTES_PER_ELEMENT !== 0) throw badPlace('offset', offset, `a multiple of ${BYTES_PER_ELEMENT} bytes`);
+    if (offset % BYTES_PER_ELEMENT !== 0) throw badArgument('offset', offset, `a multiple of ${BYTES_PER_ELEMENT} bytes`);
     const bytes = this.bytesAt(offset, length * BYTES_PER_ELEMENT);
     return new type(bytes.buffer, bytes.byteOffset, length);
   }
@@ -338,11 +339,7 @@ function checkRange(offset: number, bytes: number, size: number): void {
 }
 
 function checkPlace(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) throw badPlace(name, value, 'a number of bytes from 0 on');
-}
-
-function badPlace(name: string, value: number, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: `${value}`, expected });
+  if (!Number.isSafeInteger(value) || value < 0) throw badArgument(name, value, 'a number of bytes from 0 on');
 }
 
 function badFile(file: string, reason: string, cause?: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {

@@ -17,7 +17,7 @@ export class MemoryLock {
   readonly #base: number;
   readonly #mapped: ByteRanges;
   #end = 0;
-  #refusal: string | undefined;
+  #refused = false;
 
   /**
    * @param base - the address of the mapping
@@ -33,11 +33,6 @@ export class MemoryLock {
     return this.#mapped.within(0, this.#end).reduce((sum, { first, last }) => sum + last - first, 0);
   }
 
-  /** Why the system refused to lock more; undefined as long as it has not. */
-  get refusal(): string | undefined {
-    return this.#refusal;
-  }
-
   /**
    * Locks what lies before `bytes` and is not locked yet. Cost: reads those pages from the disk.
    *
@@ -45,7 +40,7 @@ export class MemoryLock {
    * @returns false when the system has refused, now or earlier
    */
   growTo(bytes: number): boolean {
-    if (this.#refusal !== undefined) return false;
+    if (this.#refused) return false;
     const end = alignUp(bytes, pageBytes());
     for (const { first, last } of this.#mapped.within(this.#end, end)) {
       try {
@@ -66,7 +61,8 @@ export class MemoryLock {
   #refuse(bytes: number, reason: string): void {
     const limit = lockLimitBytes();
     const hint = limit === undefined ? '' : `; the limit is ${formatBytes(limit)}: raise it with "ulimit -l", or as root`;
-    this.#refusal = `the system refused to lock ${formatBytes(bytes)} in memory: ${reason}${hint}`;
-    process.emitWarning(this.#refusal, { code: 'STOWAGE_LOCK_REFUSED' });
+    const message = `the system refused to lock ${formatBytes(bytes)} in memory: ${reason}${hint}`;
+    this.#refused = true;
+    process.emitWarning(message, { code: 'STOWAGE_LOCK_REFUSED' });
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../core/errors.js';
+import { badArgument } from './bad-argument.js';
 import type { DType } from './dtypes.js';
 
 /**
@@ -30,11 +30,7 @@ export function elementsOf(shape: Shape): number {
 export function rowBytes(dtype: DType, elements: number): number {
   const blocks = elements / dtype.blockElements;
   if (!Number.isSafeInteger(elements) || elements < 0 || !Number.isInteger(blocks)) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: 'innermost dimension',
-      value: `${elements}`,
-      expected: `a multiple of ${dtype.blockElements} for ${dtype.name}`,
-    });
+    throw badArgument('innermost dimension', elements, `a multiple of ${dtype.blockElements} for ${dtype.name}`);
   }
   return blocks * dtype.blockBytes;
 }
@@ -72,6 +68,6 @@ export function contiguousStrides(dtype: DType, shape: Shape): number[] {
   return strides;
 }
 
-function badShape(shape: Shape, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'shape', value: `[${shape.join(', ')}]`, expected });
+function badShape(shape: Shape, expected: string): Error {
+  return badArgument('shape', `[${shape.join(', ')}]`, expected);
 }

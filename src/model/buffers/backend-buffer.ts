@@ -1,3 +1,4 @@
+import { badArgument } from '../bad-argument.js';
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
@@ -20,12 +21,13 @@ export interface BufferTraits {
  * and every tensor in it, throws ERR_MEM_DISPOSED.
  */
 export class BackendBuffer {
-  readonly type: BufferTraits;
   readonly #handle: Allocation;
 
   /** Takes a block over. Buffer types make buffers. */
-  constructor(type: BufferTraits, handle: Allocation) {
-    this.type = type;
+  constructor(
+    readonly type: BufferTraits,
+    handle: Allocation,
+  ) {
     this.#handle = handle;
   }
 
@@ -70,12 +72,12 @@ export class BackendBuffer {
    * @throws ERR_MEM_OUT_OF_RANGE
    */
   initTensor(tensor: ContextTensor, offsetBytes: number): void {
-    if (tensor.viewSource !== undefined) throw bad('tensor', `${tensor.name}, a view`, 'what it is a view of');
-    if (tensor.isFixed) throw bad('tensor', tensor.name, 'one of a context with noAlloc');
+    if (tensor.viewSource !== undefined) throw badArgument('tensor', `${tensor.name}, a view`, 'what it is a view of');
+    if (tensor.isFixed) throw badArgument('tensor', tensor.name, 'one of a context with noAlloc');
     if (tensor.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
     const part = new MemoryPart(this.#handle, offsetBytes, tensor.bytes);
     if (offsetBytes % this.type.alignment !== 0) {
-      throw bad('offsetBytes', `${offsetBytes}`, `a multiple of ${this.type.alignment}`);
+      throw badArgument('offsetBytes', `${offsetBytes}`, `a multiple of ${this.type.alignment}`);
     }
     tensor.setPart(part);
   }
@@ -108,7 +110,7 @@ export class BackendBuffer {
     const isSame = source.dtype === target.dtype && String(source.shape) === String(target.shape);
     if (!isSame || !source.layout.isPacked || !target.layout.isPacked) {
       const value = `${source.dtype.name} [${source.shape.join(', ')}]`;
-      throw bad('source', value, `packed, as the target: ${target.dtype.name} [${target.shape.join(', ')}]`);
+      throw badArgument('source', value, `packed, as the target: ${target.dtype.name} [${target.shape.join(', ')}]`);
     }
     return copyDirectly(place, source, target.bytes);
   }
@@ -120,7 +122,7 @@ export class BackendBuffer {
 
   #place(tensor: ContextTensor, offset: number, size: number): MemoryPart {
     const { memory, layout } = tensor;
-    if (memory.whole !== this.#handle) throw bad('tensor', tensor.name, 'one in this buffer');
+    if (memory.whole !== this.#handle) throw badArgument('tensor', tensor.name, 'one in this buffer');
     checkRange(offset, size, layout.spanBytes);
     return new MemoryPart(memory, layout.offsetBytes + offset, size);
   }
@@ -129,8 +131,4 @@ export class BackendBuffer {
 function bytesOf(data: ArrayBufferView, size: number): Uint8Array {
   checkRange(0, size, data.byteLength);
   return new Uint8Array(data.buffer, data.byteOffset, size);
-}
-
-function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
 }

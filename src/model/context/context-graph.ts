@@ -1,4 +1,5 @@
 import { MemoryError } from '../../core/errors.js';
+import { badArgument } from '../bad-argument.js';
 import type { GraphNode } from '../graph/graph-plan.js';
 import type { MemoryPart } from '../tensors/memory-part.js';
 import type { ContextTensor } from './context-tensor.js';
@@ -8,15 +9,9 @@ import { checkRoom } from './object-list.js';
 export const GRAPH_NODE_BYTES = 8;
 
 /** How a tensor of a graph comes about. */
-export interface GraphNodeOptions {
+export interface GraphNodeOptions extends Pick<GraphNode, 'inPlace' | 'isInput' | 'isOutput'> {
   /** The tensors that it is computed from. @defaultValue none */
   readonly inputs?: readonly ContextTensor[];
-  /** True when computing it may overwrite an input that nobody needs afterwards. @defaultValue false */
-  readonly inPlace?: boolean;
-  /** True for one that is filled before the computation begins. @defaultValue false */
-  readonly isInput?: boolean;
-  /** True for one that is read after the computation. @defaultValue false */
-  readonly isOutput?: boolean;
 }
 
 /**
@@ -24,8 +19,6 @@ export interface GraphNodeOptions {
  * keeps it; a graph allocator places the others.
  */
 export class ContextGraph {
-  /** How many nodes it can have. */
-  readonly capacity: number;
   readonly #part: MemoryPart | undefined;
   readonly #tensors: ContextTensor[] = [];
   readonly #nodes: GraphNode[] = [];
@@ -34,8 +27,11 @@ export class ContextGraph {
   #ended = false;
 
   /** @internal */
-  constructor(capacity: number, part: MemoryPart | undefined) {
-    this.capacity = capacity;
+  constructor(
+    /** How many nodes it can have. */
+    readonly capacity: number,
+    part: MemoryPart | undefined,
+  ) {
     this.#part = part;
   }
 
@@ -65,7 +61,7 @@ export class ContextGraph {
   add(tensor: ContextTensor, options: GraphNodeOptions = {}): number {
     this.#checkOpen();
     const number = this.#tensors.length;
-    if (this.#numbers.has(tensor)) throw bad('tensor', tensor.name, 'one that is not in the graph yet');
+    if (this.#numbers.has(tensor)) throw badArgument('tensor', tensor.name, 'one that is not in the graph yet');
     const { viewSource } = tensor;
     const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
     const source = viewSource === undefined ? undefined : this.#placedNumberOf(viewSource);
@@ -73,11 +69,7 @@ export class ContextGraph {
     const isPlacedHere = viewSource === undefined && tensor.part === undefined;
     // What lies elsewhere takes nothing here, and so does a view of it.
     const bytes = isPlacedHere || source !== undefined ? tensor.layout.spanBytes : 0;
-    checkRoom('the graph', {
-      requestedBytes: GRAPH_NODE_BYTES,
-      usedBytes: number * GRAPH_NODE_BYTES,
-      limitBytes: this.capacity * GRAPH_NODE_BYTES,
-    });
+    checkRoom('the graph', GRAPH_NODE_BYTES, number * GRAPH_NODE_BYTES, this.capacity * GRAPH_NODE_BYTES);
     this.#part?.view(BigUint64Array, number * GRAPH_NODE_BYTES, 1).set([BigInt(tensor.objectOffset)]);
     const { inPlace = false, isInput = false, isOutput = false } = options;
     this.#nodes.push({ bytes, inputs, ...view, inPlace, isInput, isOutput });
@@ -96,7 +88,8 @@ export class ContextGraph {
   #numberOf(tensor: ContextTensor): number | undefined {
     const number = this.#numbers.get(tensor);
     const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
-    if (number === undefined && !isElsewhere) throw bad('input', tensor.name, 'in the graph already, or with data elsewhere');
+    if (number === undefined && !isElsewhere)
+      throw badArgument('input', tensor.name, 'in the graph already, or with data elsewhere');
     return number;
   }
 
@@ -109,8 +102,4 @@ export class ContextGraph {
   #checkOpen(): void {
     if (this.#ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'graph' });
   }
-}
-
-function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
 }

@@ -55,7 +55,7 @@ export class ObjectList {
   add(type: ObjectType, bytes: number): ContextObject {
     const padded = alignUp(bytes, CONTEXT_ALIGNMENT);
     const requestedBytes = OBJECT_HEADER_BYTES + padded;
-    checkRoom('the context', { requestedBytes, usedBytes: this.#used, limitBytes: this.#limitBytes });
+    checkRoom('the context', requestedBytes, this.#used, this.#limitBytes);
     const object = { type, offsetBytes: this.#used + OBJECT_HEADER_BYTES, bytes: padded };
     const last = this.#objects.at(-1);
     if (this.#memory !== undefined) {
@@ -97,15 +97,8 @@ export class ObjectList {
   }
 }
 
-/** What is asked of a region, and what it has. */
-export interface Room {
-  readonly requestedBytes: number;
-  readonly usedBytes: number;
-  readonly limitBytes: number;
-}
-
 /** @throws ERR_MEM_OUT_OF_MEMORY with the bytes that are missing */
-export function checkRoom(region: string, { requestedBytes, usedBytes, limitBytes }: Room): void {
+export function checkRoom(region: string, requestedBytes: number, usedBytes: number, limitBytes: number): void {
   const missingBytes = usedBytes + requestedBytes - limitBytes;
   if (missingBytes <= 0) return;
   throw new MemoryError('ERR_MEM_OUT_OF_MEMORY', {

@@ -1,6 +1,6 @@
-import { MemoryError } from '../../core/errors.js';
 import { alignUp } from '../../core/units.js';
 import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import { badArgument } from '../bad-argument.js';
 import { MemoryPart } from '../tensors/memory-part.js';
 import type { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';
@@ -28,7 +28,13 @@ export class ScratchMemory {
   set(scratch: Scratch | undefined): void {
     if (scratch !== undefined) checkScratch(scratch);
     this.#present = scratch;
-    this.#endFrom(scratch);
+    if (scratch === undefined) return;
+    const { data, offs = 0 } = scratch;
+    this.#tensors = this.#tensors.filter((one) => {
+      const stays = one.data !== data || one.end <= offs;
+      if (!stays) one.tensor.end();
+      return stays;
+    });
   }
 
   save(): void {
@@ -44,7 +50,7 @@ export class ScratchMemory {
     if (this.#present === undefined) return undefined;
     const { data, size, offs = 0 } = this.#present;
     const start = alignUp(offs, CONTEXT_ALIGNMENT);
-    checkRoom('the scratch memory', { requestedBytes: bytes, usedBytes: start, limitBytes: size });
+    checkRoom('the scratch memory', bytes, start, size);
     return new MemoryPart(data, start, bytes);
   }
 
@@ -62,16 +68,6 @@ export class ScratchMemory {
     this.#saved = undefined;
     this.#tensors = [];
   }
-
-  #endFrom(scratch: Scratch | undefined): void {
-    if (scratch === undefined) return;
-    const { data, offs = 0 } = scratch;
-    this.#tensors = this.#tensors.filter((one) => {
-      const stays = one.data !== data || one.end <= offs;
-      if (!stays) one.tensor.end();
-      return stays;
-    });
-  }
 }
 
 function checkScratch({ data, size, offs = 0 }: Scratch): void {
@@ -82,7 +78,5 @@ function checkScratch({ data, size, offs = 0 }: Scratch): void {
 
 /** @throws ERR_MEM_INVALID_ARGUMENT unless the memory begins where objects may begin */
 export function checkContextMemory(name: string, { ptr }: BlockHandle): void {
-  if (ptr % CONTEXT_ALIGNMENT === 0) return;
-  const expected = `aligned to ${CONTEXT_ALIGNMENT} bytes`;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: `memory at ${ptr}`, expected });
+  if (ptr % CONTEXT_ALIGNMENT !== 0) throw badArgument(name, `memory at ${ptr}`, `aligned to ${CONTEXT_ALIGNMENT} bytes`);
 }

@@ -1,14 +1,5 @@
 import { badModel } from './model-description.js';
 
-/** What the first bytes of a GGUF file say, and how long its header is. */
-export interface GgufHeader {
-  readonly version: number;
-  readonly tensorCount: number;
-  readonly metadataCount: number;
-  /** From the beginning of the file to the end of the last tensor's entry; the data begins after it, aligned. */
-  readonly bytes: number;
-}
-
 /** Bytes of each type of value; 0 for strings and arrays, which say themselves. @see Source: the GGUF specification */
 const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8] as const;
 const STRING = 8;
@@ -36,9 +27,10 @@ const GGUF = 0x46554747;
  *
  * @param bytes - the beginning of the file, with the whole header
  * @param path - for messages
+ * @returns the bytes from the beginning of the file to the end of the last tensor's entry; the data begins after it, aligned
  * @throws ERR_MEM_BAD_INPUT that names the field
  */
-export function checkGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
+export function checkGgufHeader(bytes: Uint8Array, path: string): number {
   const cursor = new Cursor(bytes, path);
   if (cursor.uint32('the magic number') !== GGUF) throw cursor.bad('it is no GGUF file: it does not begin with "GGUF"');
   const version = cursor.uint32('version');
@@ -67,7 +59,7 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): GgufHeader {
     // The lengths of its dimensions, its type and its offset.
     cursor.skip(`the entry of ${what}`, dimensions * 8 + 4 + 8);
   }
-  return { version, tensorCount, metadataCount, bytes: cursor.place };
+  return cursor.place;
 }
 
 /** Reads forward, and nothing that is not there. */

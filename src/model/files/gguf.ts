@@ -4,7 +4,7 @@ import { alignUp, isPowerOfTwo, MiB } from '../../core/units.js';
 import { dtypeOfGgml } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
 import { shapeOfGgml } from '../shapes.js';
-import { checkGgufHeader, type GgufHeader } from './gguf-header.js';
+import { checkGgufHeader } from './gguf-header.js';
 import { badModel, checkLayout, type DeclaredTensor, type MetadataValue, type ModelDescription } from './model-description.js';
 import { partByMetadata } from './model-part.js';
 
@@ -29,21 +29,21 @@ const MAPPED = 'https://mapped.invalid/model.gguf';
 export async function readGguf(file: MappedFile): Promise<ModelDescription> {
   const { path, bytes: fileBytes } = file;
   if (endianness() !== 'LE') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'GGUF', platform: process.arch });
-  const header = checkGgufHeader(file.bytesAt(0, Math.min(fileBytes, MAX_HEADER_BYTES)), path);
-  const parsed = await parse(file, header);
+  const headerBytes = checkGgufHeader(file.bytesAt(0, Math.min(fileBytes, MAX_HEADER_BYTES)), path);
+  const parsed = await parse(file, headerBytes);
   const metadata = metadataOf(parsed);
   const alignment = alignmentOf(metadata, path);
-  const dataOffset = alignUp(header.bytes, alignment);
+  const dataOffset = alignUp(headerBytes, alignment);
   const declared = parsed.tensorInfos.map((tensor) => declare(tensor, dataOffset, path));
   const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment });
   return { format: 'gguf', path, fileBytes, metadata, part: partByMetadata(metadata), tensors, dataOffset };
 }
 
-async function parse(file: MappedFile, header: GgufHeader): Promise<Parsed> {
+async function parse(file: MappedFile, headerBytes: number): Promise<Parsed> {
   const { gguf } = await loadParser();
   try {
     const parsed = await gguf(MAPPED, { fetch: rangesOf(file) });
-    if (parsed.tensorInfoByteRange[1] !== header.bytes) throw badModel(file.path, 'its header cannot be read');
+    if (parsed.tensorInfoByteRange[1] !== headerBytes) throw badModel(file.path, 'its header cannot be read');
     return parsed;
   } catch (error) {
     if (MemoryError.is(error)) throw error;

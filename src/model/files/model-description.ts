@@ -41,18 +41,10 @@ export interface ModelDescription {
 }
 
 /** A tensor as its file describes it; the offsets are not checked yet. */
-export interface DeclaredTensor {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly shape: Shape;
-  readonly offset: number;
-}
+export type DeclaredTensor = Omit<ModelTensor, 'bytes'>;
 
 /** What the tensors of a format have to keep to. */
-export interface LayoutRules {
-  readonly path: string;
-  readonly fileBytes: number;
-  readonly dataOffset: number;
+export interface LayoutRules extends Pick<ModelDescription, 'path' | 'fileBytes' | 'dataOffset'> {
   /** Of each offset, in bytes from the beginning of the data. */
   readonly alignment: number;
 }

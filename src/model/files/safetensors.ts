@@ -100,7 +100,7 @@ function declare(name: string, entry: unknown, { dataOffset, path, unknown }: Ru
 function checkCover(
   tensors: readonly ModelTensor[],
   declared: readonly Declared[],
-  { path, fileBytes, dataOffset }: { readonly path: string; readonly fileBytes: number; readonly dataOffset: number },
+  { path, fileBytes, dataOffset }: Pick<ModelDescription, 'path' | 'fileBytes' | 'dataOffset'>,
 ): void {
   const ends = new Map(declared.map(({ name, end }) => [name, end]));
   let place = dataOffset;

@@ -1,6 +1,7 @@
 import { MemoryError } from '../../core/errors.js';
 import { checkBytes } from '../../core/units.js';
-import { type PlacementOptions, placeLifetimes } from './place-lifetimes.js';
+import { badArgument } from '../bad-argument.js';
+import { type Placement, type PlacementOptions, placeLifetimes } from './place-lifetimes.js';
 
 /**
  * One tensor of a computation. The nodes stand in the order of the computation: node i is computed at step i, from nodes
@@ -23,13 +24,7 @@ export interface GraphNode {
 }
 
 /** Where each node of a computation lies in one buffer. */
-export interface GraphPlan {
-  /** The offset of each node. */
-  readonly offsets: Float64Array;
-  /** The size of the buffer. */
-  readonly bytes: number;
-  /** The most that is alive at one step: no buffer can be smaller with the same in-place nodes. */
-  readonly lowerBoundBytes: number;
+export interface GraphPlan extends Placement {
   /** How many nodes overwrite an input. */
   readonly inPlaceNodes: number;
 }
@@ -67,8 +62,7 @@ export function planGraph(nodes: readonly GraphNode[], options: PlacementOptions
   storages.forEach((storage, at) => {
     for (const node of storage.nodes) offsets[node] = placement.offsets[at]! + planner.offsetOf(node);
   });
-  const { bytes, lowerBoundBytes } = placement;
-  return { offsets, bytes, lowerBoundBytes, inPlaceNodes: planner.inPlaceNodes };
+  return { ...placement, offsets, inPlaceNodes: planner.inPlaceNodes };
 }
 
 /** Gives each node its storage, node by node. */
@@ -141,9 +135,11 @@ function readsOf(node: GraphNode): readonly number[] {
 function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): void {
   checkBytes(node.bytes);
   const reads = readsOf(node);
-  if (node.isInput === true && reads.length > 0) throw bad(`node ${step}`, 'an input that reads others', 'one or the other');
+  if (node.isInput === true && reads.length > 0)
+    throw badArgument(`node ${step}`, 'an input that reads others', 'one or the other');
   for (const read of reads) {
-    if (!Number.isInteger(read) || read < 0 || read >= step) throw bad(`an input of node ${step}`, `${read}`, 'a node before it');
+    if (!Number.isInteger(read) || read < 0 || read >= step)
+      throw badArgument(`an input of node ${step}`, `${read}`, 'a node before it');
   }
   if (node.viewOf === undefined) return;
   const { viewOffsetBytes = 0 } = node;
@@ -152,8 +148,4 @@ function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): 
   if (viewOffsetBytes + node.bytes > bytes) {
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: viewOffsetBytes, bytes: node.bytes, blockBytes: bytes });
   }
-}
-
-function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
 }

@@ -1,5 +1,6 @@
 import { MemoryError } from '../../core/errors.js';
 import { alignUp, checkAlignment, checkBytes } from '../../core/units.js';
+import { badArgument } from '../bad-argument.js';
 
 /** When each of some tensors is needed, and its size; number i of each list is tensor i. */
 export interface LifetimeList {
@@ -119,16 +120,12 @@ export class Lifetimes {
 
 function checkList({ bytes, from, until }: LifetimeList): void {
   if (from.length !== bytes.length || until.length !== bytes.length) {
-    throw bad('lifetimes', `${bytes.length}, ${from.length} and ${until.length} entries`, 'lists of one length');
+    throw badArgument('lifetimes', `${bytes.length}, ${from.length} and ${until.length} entries`, 'lists of one length');
   }
   for (let i = 0; i < bytes.length; i++) {
     checkBytes(bytes[i]!);
     if (!(Number.isSafeInteger(from[i]) && Number.isSafeInteger(until[i]) && until[i]! > from[i]!)) {
-      throw bad(`lifetime ${i}`, `from ${from[i]} until ${until[i]}`, 'integers, the second above the first');
+      throw badArgument(`lifetime ${i}`, `from ${from[i]} until ${until[i]}`, 'integers, the second above the first');
     }
   }
-}
-
-function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
 }

@@ -25,10 +25,7 @@ export interface Placement {
 }
 
 /** Offsets by rank, with the end of the highest. */
-interface Layout {
-  readonly offsets: Float64Array;
-  readonly bytes: number;
-}
+type Layout = Pick<Placement, 'offsets' | 'bytes'>;
 
 type Compare = (a: number, b: number) => number;
 

@@ -94,13 +94,15 @@ export class MappedTensor extends TensorBase<TensorView> {
 
 /** The part of a mapped file that a tensor's data is. */
 export class MappedPart implements TensorMemory {
-  readonly device: MappedFileDevice;
   readonly bytes: number;
   readonly #file: MappedFile;
   readonly #offset: number;
 
-  constructor(device: MappedFileDevice, file: MappedFile, { offset, bytes }: ModelTensor) {
-    this.device = device;
+  constructor(
+    readonly device: MappedFileDevice,
+    file: MappedFile,
+    { offset, bytes }: ModelTensor,
+  ) {
     this.bytes = bytes;
     this.#file = file;
     this.#offset = offset;

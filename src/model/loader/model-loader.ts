@@ -1,3 +1,4 @@
+import { badArgument } from '../bad-argument.js';
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
@@ -204,9 +205,8 @@ export class ModelLoader {
 
   #placeOf(name: string): number {
     const at = this.#places.get(name);
-    if (at !== undefined) return at;
-    const value = JSON.stringify(name);
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'tensor', value, expected: 'the name of a tensor in the file' });
+    if (at === undefined) throw badArgument('tensor', JSON.stringify(name), 'the name of a tensor in the file');
+    return at;
   }
 
   #checkUsable(): void {

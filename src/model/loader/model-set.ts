@@ -14,18 +14,14 @@ import { ModelLoader, type ModelLoaderOptions } from './model-loader.js';
  * A model of one file is a set of one.
  */
 export class ModelSet {
-  /** A loader for each file, in the order of the parts. */
-  readonly loaders: readonly ModelLoader[];
-  /** The names of the files that are not there. */
-  readonly missing: readonly string[];
-  /** Which part the only file is that could be had; undefined when all are here. */
-  readonly part: ModelPart | undefined;
-
-  private constructor(loaders: readonly ModelLoader[], missing: readonly string[], part: ModelPart | undefined) {
-    this.loaders = loaders;
-    this.missing = missing;
-    this.part = part;
-  }
+  private constructor(
+    /** A loader for each file, in the order of the parts. */
+    readonly loaders: readonly ModelLoader[],
+    /** The names of the files that are not there. */
+    readonly missing: readonly string[],
+    /** Which part the only file is that could be had; undefined when all are here. */
+    readonly part: ModelPart | undefined,
+  ) {}
 
   /**
    * Opens a model by any of its parts, or by `model.safetensors.index.json`. When a part is not there, the file that was

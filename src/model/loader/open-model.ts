@@ -10,17 +10,17 @@ const openModels = new Map<string, Promise<OpenModel>>();
 
 /** A model file that is mapped once, however many loaders use it, and which of its tensors they still need. */
 export class OpenModel {
-  readonly file: MappedFile;
-  readonly model: ModelDescription;
   readonly device: MappedFileDevice;
   readonly #key: string;
   /** How many loaders need each tensor, in the order of the file. */
   readonly #uses: Int32Array;
   #loaders = 0;
 
-  private constructor(file: MappedFile, model: ModelDescription, key: string) {
-    this.file = file;
-    this.model = model;
+  private constructor(
+    readonly file: MappedFile,
+    readonly model: ModelDescription,
+    key: string,
+  ) {
     this.device = new MappedFileDevice(file);
     this.#key = key;
     this.#uses = new Int32Array(model.tensors.length);

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { badArgument } from '../bad-argument.js';
 import type { ModelHparams } from './model-hparams.js';
 
 /** What a run of a model needs beside its weights. */
@@ -24,12 +24,9 @@ export interface MemoryEstimate {
 }
 
 /** The parts of an estimate that depend on how many layers are where. */
-export interface LayerEstimate {
-  readonly layerWeightBytes: number;
-  readonly layerCacheBytes: number;
-  readonly otherWeightBytes: number;
-  readonly computeBytes: number;
-}
+export type LayerEstimate = Readonly<
+  Record<'layerWeightBytes' | 'layerCacheBytes' | 'otherWeightBytes' | 'computeBytes', number>
+>;
 
 export const DEFAULT_CONTEXT_LENGTH = 4096;
 export const DEFAULT_BATCH_SIZE = 512;
@@ -84,7 +81,6 @@ export function estimateLayers(hparams: ModelHparams, settings: RunSettings = {}
 
 function checkPositive(numbers: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(numbers)) {
-    if (Number.isFinite(value) && value > 0) continue;
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: `${value}`, expected: 'a number above 0' });
+    if (!(Number.isFinite(value) && value > 0)) throw badArgument(name, value, 'a number above 0');
   }
 }

@@ -9,11 +9,9 @@ import {
 import type { ModelHparams } from './model-hparams.js';
 
 /** How a model is to be run. */
-export interface FitSettings {
-  readonly contextLength: number;
+export interface FitSettings extends Required<Pick<RunSettings, 'contextLength' | 'batchSize'>> {
   /** Layers whose weights and cache lie in the memory in question; the others stay in the mapped file. */
   readonly gpuLayers: number;
-  readonly batchSize: number;
 }
 
 /** One thing that was made smaller, and why. */

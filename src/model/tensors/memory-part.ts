@@ -5,17 +5,14 @@ import type { TensorMemory } from './tensor-base.js';
 
 /** A part of a block that several things lie in: memory that ends with the block. */
 export class MemoryPart implements TensorMemory {
-  /** What it is a part of. */
-  readonly whole: TensorMemory;
-  readonly offsetBytes: number;
-  readonly bytes: number;
-
   /** @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_DISPOSED */
-  constructor(whole: TensorMemory, offsetBytes: number, bytes: number) {
+  constructor(
+    /** What it is a part of. */
+    readonly whole: TensorMemory,
+    readonly offsetBytes: number,
+    readonly bytes: number,
+  ) {
     checkRange(offsetBytes, bytes, whole.bytes);
-    this.whole = whole;
-    this.offsetBytes = offsetBytes;
-    this.bytes = bytes;
   }
 
   get device(): Device {

@@ -1,7 +1,7 @@
 import type { Device } from '../../core/device.js';
-import { MemoryError } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { TypedArrayClass } from '../../runtime/block-handle.js';
+import { badArgument } from '../bad-argument.js';
 import type { DType, ElementArray } from '../dtypes.js';
 import type { Shape } from '../shapes.js';
 import { copyBetweenDevices, copyFromDevice, copyToDevice } from './device-copy.js';
@@ -22,11 +22,7 @@ export interface TensorMemory {
  * When its memory is gone, every method that needs it throws ERR_MEM_DISPOSED; shape and size stay known.
  */
 export abstract class TensorBase<View = unknown> {
-  readonly layout: TensorLayout;
-
-  constructor(layout: TensorLayout) {
-    this.layout = layout;
-  }
+  constructor(readonly layout: TensorLayout) {}
 
   /** The memory that the layout's offset counts in. @throws ERR_MEM_DISPOSED */
   abstract get memory(): TensorMemory;
@@ -77,27 +73,19 @@ export abstract class TensorBase<View = unknown> {
   view<T>(type: TypedArrayClass<T>): T {
     const { dtype, bytes, isPacked, offsetBytes } = this.layout;
     const isOwn = (dtype.arrayClass as unknown) === type || (type as unknown) === Uint8Array;
-    if (!isOwn) {
-      const expected = dtype.arrayClass === undefined ? 'Uint8Array' : `${dtype.arrayClass.name} or Uint8Array for ${dtype.name}`;
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'type', value: type.name, expected });
-    }
-    if (!isPacked) {
-      const value = `strides of ${this.stridesBytes.join(', ')} bytes`;
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'layout', value, expected: 'packed, to be viewed' });
-    }
+    const classes = dtype.arrayClass === undefined ? 'Uint8Array' : `${dtype.arrayClass.name} or Uint8Array for ${dtype.name}`;
+    if (!isOwn) throw badArgument('type', type.name, classes);
+    if (!isPacked) throw badArgument('layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be viewed');
     return this.memory.view(type, offsetBytes, bytes / type.BYTES_PER_ELEMENT);
   }
 
   /** Copies the elements' bytes, without gaps, from whatever device. @throws ERR_MEM_DISPOSED */
   toBytes(): Uint8Array {
     const { layout } = this;
-    const span = new Uint8Array(layout.spanBytes);
-    copyFromDevice(span, this);
+    const span = this.#span();
     if (layout.isPacked) return span;
     const packed = new Uint8Array(layout.bytes);
-    layout.forEachRun((from, to, bytes) => {
-      packed.set(span.subarray(from, from + bytes), to);
-    });
+    layout.forEachRun((from, to, bytes) => packed.set(span.subarray(from, from + bytes), to));
     return packed;
   }
 
@@ -118,7 +106,7 @@ export abstract class TensorBase<View = unknown> {
     const { name } = this.dtype;
     const numbers = this.dtype.arrayClass === undefined || name.startsWith('f8') ? undefined : this.toArray();
     if (numbers === undefined || numbers instanceof BigInt64Array || numbers instanceof BigUint64Array) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'dtype', value: name, expected: 'one with numbers of 32 bits' });
+      throw badArgument('dtype', name, 'one with numbers of 32 bits');
     }
     if (name === 'f16') return Float32Array.from(numbers, float16Value);
     if (name === 'bf16') return Float32Array.from(numbers, bfloat16Value);
@@ -133,21 +121,11 @@ export abstract class TensorBase<View = unknown> {
    */
   write(data: ArrayBufferView): void {
     const { layout } = this;
-    if (data.byteLength !== layout.bytes) {
-      const expected = `${layout.bytes} bytes`;
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'data', value: `${data.byteLength} bytes`, expected });
-    }
+    if (data.byteLength !== layout.bytes) throw badArgument('data', `${data.byteLength} bytes`, `${layout.bytes} bytes`);
     const packed = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    if (layout.isPacked) {
-      copyToDevice(this, packed);
-      return;
-    }
     // What lies between the elements is read first and written as it was.
-    const span = new Uint8Array(layout.spanBytes);
-    copyFromDevice(span, this);
-    layout.forEachRun((to, from, bytes) => {
-      span.set(packed.subarray(from, from + bytes), to);
-    });
+    const span = layout.isPacked ? packed : this.#span();
+    if (!layout.isPacked) layout.forEachRun((to, from, bytes) => span.set(packed.subarray(from, from + bytes), to));
     copyToDevice(this, span);
   }
 
@@ -158,7 +136,7 @@ export abstract class TensorBase<View = unknown> {
    */
   copyFrom(source: TensorBase): void {
     const [own, other] = [this, source].map(({ dtype, shape }) => `${dtype.name} [${shape.join(', ')}]`) as [string, string];
-    if (own !== other) throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'source', value: other, expected: own });
+    if (own !== other) throw badArgument('source', other, own);
     if (this.layout.isPacked && source.layout.isPacked) copyBetweenDevices(this, source, this.bytes);
     else this.write(source.toBytes());
   }
@@ -185,5 +163,12 @@ export abstract class TensorBase<View = unknown> {
   /** A view with two dimensions exchanged, the last two by default. @throws ERR_MEM_INVALID_ARGUMENT */
   transpose(a: number = this.shape.length - 2, b: number = this.shape.length - 1): View {
     return this.viewAs(this.layout.transpose(a, b));
+  }
+
+  /** The bytes from the first element to the last, what lies between them included. */
+  #span(): Uint8Array {
+    const span = new Uint8Array(this.layout.spanBytes);
+    copyFromDevice(span, this);
+    return span;
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { badArgument } from '../bad-argument.js';
 import type { DType } from '../dtypes.js';
 import { contiguousStrides, elementsOf, type Shape, tensorBytes } from '../shapes.js';
 
@@ -8,12 +8,6 @@ import { contiguousStrides, elementsOf, type Shape, tensorBytes } from '../shape
  * The last dimension of a quantised type consists of blocks: it stays the last, and is cut between blocks.
  */
 export class TensorLayout {
-  readonly dtype: DType;
-  readonly shape: Shape;
-  /** Bytes from one index of a dimension to the next; from block to block in the last dimension of a quantised type. */
-  readonly stridesBytes: readonly number[];
-  /** Where the first element begins. */
-  readonly offsetBytes: number;
   readonly elements: number;
   /** The bytes of the elements alone. */
   readonly bytes: number;
@@ -22,11 +16,14 @@ export class TensorLayout {
   /** True when the elements lie one after the other, in the order of their indexes. */
   readonly isPacked: boolean;
 
-  private constructor(dtype: DType, shape: Shape, stridesBytes: readonly number[], offsetBytes: number) {
-    this.dtype = dtype;
-    this.shape = shape;
-    this.stridesBytes = stridesBytes;
-    this.offsetBytes = offsetBytes;
+  private constructor(
+    readonly dtype: DType,
+    readonly shape: Shape,
+    /** Bytes from one index of a dimension to the next; from block to block in the last dimension of a quantised type. */
+    readonly stridesBytes: readonly number[],
+    /** Where the first element begins. */
+    readonly offsetBytes: number,
+  ) {
     this.elements = elementsOf(shape);
     this.bytes = tensorBytes(dtype, shape);
     const steps = shape.map((_, dimension) => this.#steps(dimension));
@@ -59,7 +56,7 @@ export class TensorLayout {
     const isRange = Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= length;
     const unit = this.#isBlocked(dimension) ? this.dtype.blockElements : 1;
     if (!isRange || from % unit !== 0 || to % unit !== 0) {
-      throw bad('slice', `${from} to ${to}`, `inside 0 to ${length}${unit === 1 ? '' : `, in blocks of ${unit}`}`);
+      throw badArgument('slice', `${from} to ${to}`, `inside 0 to ${length}${unit === 1 ? '' : `, in blocks of ${unit}`}`);
     }
     const offset = this.offsetBytes + (from / unit) * this.stridesBytes[dimension]!;
     return new TensorLayout(this.dtype, this.shape.with(dimension, to - from), this.stridesBytes, offset);
@@ -71,8 +68,9 @@ export class TensorLayout {
    * @throws ERR_MEM_INVALID_ARGUMENT unless it is packed and has as many elements
    */
   reshape(shape: Shape): TensorLayout {
-    if (!this.isPacked) throw bad('layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be reshaped');
-    if (elementsOf(shape) !== this.elements) throw bad('shape', `[${shape.join(', ')}]`, `one of ${this.elements} elements`);
+    if (!this.isPacked) throw badArgument('layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be reshaped');
+    if (elementsOf(shape) !== this.elements)
+      throw badArgument('shape', `[${shape.join(', ')}]`, `one of ${this.elements} elements`);
     return TensorLayout.packed(this.dtype, shape, this.offsetBytes);
   }
 
@@ -87,7 +85,7 @@ export class TensorLayout {
     const isOrder = order.length === this.shape.length && new Set(order).size === order.length;
     if (!isOrder || (last >= 0 && this.#isBlocked(last) && order[last] !== last)) {
       const blocks = isOrder ? `the last dimension in its place: it has the blocks of ${this.dtype.name}` : '';
-      throw bad('order', `[${order.join(', ')}]`, blocks || `each of ${this.shape.length} dimensions once`);
+      throw badArgument('order', `[${order.join(', ')}]`, blocks || `each of ${this.shape.length} dimensions once`);
     }
     const pick = (list: readonly number[]) => Object.freeze(order.map((dimension) => list[dimension]!));
     return new TensorLayout(this.dtype, pick(this.shape), pick(this.stridesBytes), this.offsetBytes);
@@ -149,11 +147,7 @@ export class TensorLayout {
 
   #checkDimension(dimension: number): void {
     if (!Number.isInteger(dimension) || dimension < 0 || dimension >= this.shape.length) {
-      throw bad('dimension', `${dimension}`, `from 0 to ${this.shape.length - 1}`);
+      throw badArgument('dimension', `${dimension}`, `from 0 to ${this.shape.length - 1}`);
     }
   }
-}
-
-function bad(name: string, value: string, expected: string): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value, expected });
 }

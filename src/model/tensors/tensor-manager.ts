@@ -1,5 +1,5 @@
+import { badArgument } from '../bad-argument.js';
 import '../../core/disposable.js';
-import { MemoryError } from '../../core/errors.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { SharedTensor, type Tensor } from './tensor.js';
 
@@ -34,7 +34,7 @@ export class TensorManager {
    */
   add<T extends Tensor | SharedTensor>(name: string, tensor: T): T {
     if (this.#tensors.has(name)) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'name', value: name, expected: 'one that no tensor here has' });
+      throw badArgument('name', name, 'one that no tensor here has');
     }
     const held = tensor instanceof SharedTensor ? tensor.share() : tensor.move();
     this.#tensors.set(name, held);
@@ -49,7 +49,7 @@ export class TensorManager {
   get(name: string): Tensor | SharedTensor {
     const tensor = this.#tensors.get(name);
     if (tensor === undefined) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'name', value: name, expected: 'the name of a tensor here' });
+      throw badArgument('name', name, 'the name of a tensor here');
     }
     return tensor;
   }

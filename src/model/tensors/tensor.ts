@@ -27,13 +27,13 @@ export class TensorView extends TensorBase<TensorView> {
 
 /** A tensor that holds its memory by a handle. */
 abstract class OwningTensor<Handle extends BlockHandle> extends TensorBase<TensorView> {
-  protected readonly handle: Handle;
-
   /** @throws ERR_MEM_OUT_OF_RANGE when the block is too small */
-  constructor(handle: Handle, layout: TensorLayout) {
+  constructor(
+    protected readonly handle: Handle,
+    layout: TensorLayout,
+  ) {
     super(layout);
     checkRange(layout.offsetBytes, layout.spanBytes, handle.bytes);
-    this.handle = handle;
   }
 
   override get memory(): TensorMemory {

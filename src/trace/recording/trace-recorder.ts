@@ -34,7 +34,6 @@ export interface RecordOptions {
  * A write that fails (a full disk) ends the recording with a process warning; allocations go on.
  */
 export class TraceRecorder {
-  readonly path: string;
   readonly #encoder: StowageEncoder;
   readonly #context: RecordingContext;
   readonly #slots: { readonly slot: ManagerSlot; readonly recorder: SlotRecorder }[] = [];
@@ -49,8 +48,10 @@ export class TraceRecorder {
    *
    * @throws ERR_MEM_BAD_INPUT when the path cannot be written, ERR_MEM_INVALID_ARGUMENT for bad options
    */
-  constructor(path: string, options: RecordOptions = {}) {
-    this.path = path;
+  constructor(
+    readonly path: string,
+    options: RecordOptions = {},
+  ) {
     const frames = siteFrames(options.sites);
     this.#file = new FileLogSink(path, { exclusive: options.exclusive ?? false });
     const header = {
