@@ -3,7 +3,7 @@ import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 /** Adds up the hits of all managers that serve a replay, by their own statistics. */
 export class HitCounter {
   readonly #deviceCount: number;
-  readonly #before = new Map<MemoryManagerAdapter, Hits>();
+  readonly #before = new Map<MemoryManagerAdapter, ReturnType<typeof hitsOf>>();
 
   constructor(deviceCount: number) {
     this.#deviceCount = deviceCount;
@@ -24,11 +24,10 @@ export class HitCounter {
    * For managers that keep no statistics each native allocation counts as one allocation that needed it.
    */
   rate(allocations: number, nativeAllocs: number): number {
-    let hits = 0;
-    let served = 0;
+    let [hits, served] = [0, 0];
     for (const [manager, before] of this.#before) {
       const now = hitsOf(manager, this.#deviceCount);
-      if (!now.known) return allocations === 0 ? 0 : Math.max(0, 1 - nativeAllocs / allocations);
+      if (now === undefined || before === undefined) return allocations === 0 ? 0 : Math.max(0, 1 - nativeAllocs / allocations);
       hits += now.hits - before.hits;
       served += now.served - before.served;
     }
@@ -36,20 +35,14 @@ export class HitCounter {
   }
 }
 
-interface Hits {
-  readonly known: boolean;
-  readonly hits: number;
-  readonly served: number;
-}
-
-function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): Hits {
-  let hits = 0;
-  let served = 0;
+/** Undefined for a manager that keeps no statistics. */
+function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): { hits: number; served: number } | undefined {
+  let [hits, served] = [0, 0];
   for (let device = 0; device < deviceCount; device++) {
     const stats = manager.getMemoryStats(device);
-    if (stats === undefined) return { known: false, hits: 0, served: 0 };
+    if (stats === undefined) return undefined;
     hits += stats.hits;
     served += stats.blocks.total;
   }
-  return { known: true, hits, served };
+  return { hits, served };
 }

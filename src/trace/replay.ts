@@ -4,7 +4,6 @@ import { MemoryError } from '../core/errors.js';
 import type { SwapEvent } from '../core/events.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
-import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { BlockVerifier } from './block-verifier.js';
 import { HitCounter } from './hit-counter.js';
@@ -92,28 +91,27 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
   }
   const verifier = options.verify === true ? new BlockVerifier(host.device, events.slotCount) : undefined;
   const blocks = new ReplayBlocks(events, slot, verifier ?? options.watcher);
-  const allocsBefore = nativeAllocsOf(slot);
-  const freesBefore = nativeFreesOf(slot);
+  const [allocsBefore, freesBefore] = nativeCallsOf(slot);
   slot.resetPeak();
   host.events.on('swap', onSwap);
   try {
     const start = process.hrtime.bigint();
     const blocksAcrossSwaps = run(blocks, host, swaps, options.onProgress);
     const nanoseconds = Number(process.hrtime.bigint() - start);
-    const nativeAllocs = nativeAllocsOf(slot) - allocsBefore;
+    const [allocs, frees] = nativeCallsOf(slot);
+    const nativeAllocs = allocs - allocsBefore;
     const hitRate = hits.rate(events.allocations, nativeAllocs);
-    const nativeFrees = nativeFreesOf(slot) - freesBefore;
     const { peakReservedBytes } = slot;
     if (options.keepLive !== true) blocks.freeAll(verifier);
     return {
-      manager: options.label ?? namesOf(hits.managers),
+      manager: options.label ?? Array.from(hits.managers, ({ name }) => name).join(' -> '),
       device: host.device.name,
       events: events.calls,
       allocations: events.allocations,
       nsPerEvent: nanoseconds / Math.max(events.calls, 1),
       eventsPerSecond: (events.calls * 1e9) / Math.max(nanoseconds, 1),
       nativeAllocs,
-      nativeFrees,
+      nativeFrees: frees - freesBefore,
       hitRate,
       peakLiveBytes: events.peakLiveBytes,
       peakReservedBytes,
@@ -166,10 +164,6 @@ function checkSwaps(swaps: readonly ReplaySwap[], total: number): void {
   }
 }
 
-function namesOf(managers: Iterable<MemoryManagerAdapter>): string {
-  return [...managers].map((manager) => manager.name).join(' -> ');
-}
-
 /** The error for a replay that stopped; `later` are the failures of freeing what was live. */
 function failureAt(events: TraceEvents, event: number, error: unknown, later: readonly unknown[]): MemoryError<'ERR_MEM_REPLAY'> {
   const cause =
@@ -179,10 +173,7 @@ function failureAt(events: TraceEvents, event: number, error: unknown, later: re
   return new MemoryError('ERR_MEM_REPLAY', { file: events.file, line: events.lines[last] ?? 0, event: last, reason }, cause);
 }
 
-function nativeAllocsOf(slot: ManagerSlot): number {
-  return slot.nativeAllocs + slot.nativeCommits;
-}
-
-function nativeFreesOf(slot: ManagerSlot): number {
-  return slot.nativeFrees + slot.nativeDecommits;
+/** Native allocations and frees of a slot so far, of pages too. */
+function nativeCallsOf(slot: ManagerSlot): readonly [allocs: number, frees: number] {
+  return [slot.nativeAllocs + slot.nativeCommits, slot.nativeFrees + slot.nativeDecommits];
 }
