@@ -8,7 +8,7 @@ export * from './errors.js';
 export * from './events.js';
 export type { ManagerState } from './manager-lifecycle.js';
 export { type ManagerReading, managerReadings } from './manager-readings.js';
-export { ManagerSlot, type ManagerSlotOptions } from './manager-slot.js';
+export { ManagerSlot } from './manager-slot.js';
 export { defaultHost, type ManagerFactory, MemoryHost, type MemoryHostOptions } from './memory-host.js';
 export { MemoryManagerAdapter } from './memory-manager-adapter.js';
 export { MemoryManagerInstaller } from './memory-manager-installer.js';
@@ -22,6 +22,7 @@ export {
   type MemoryStatsSnapshot,
 } from './memory-statistics.js';
 export type { SlotObserver } from './slot-observer.js';
+export type { ManagerSlotOptions } from './slot-seats.js';
 
 export type { DeviceCounters, MemoryStats } from './stats.js';
 export * from './units.js';

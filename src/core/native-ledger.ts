@@ -23,79 +23,88 @@ export class NativeCounters {
   }
 }
 
-/** A reserved range of addresses. */
-export interface NativeRange {
-  readonly bytes: number;
-  committedBytes: number;
+/** A native segment, or a reserved range of addresses. */
+export interface NativePiece {
+  /** The bytes of the segment, or those that are committed in the range. */
+  bytes: number;
+  /** The addresses of a range; 0 for a segment. */
+  readonly rangeBytes: number;
+  /** False while it is being given back, and afterwards. */
+  isOut: boolean;
+  /** Decommits under way. The range is not released meanwhile. */
+  decommits: number;
 }
 
-/** The entry of a segment that was given back: see {@link NativeLedger.segments}. */
-export const FREED = -1;
-
-/**
- * What one manager holds natively: segments, and ranges with committed pages. The slot's counters follow it.
- *
- * Something that is being given back is taken out first, and put back when the device refuses.
- */
+/** What one manager holds natively. The slot's counters follow it. */
 export class NativeLedger {
   reservedBytes = 0;
-  /** How many segments are out. */
+  /** How many pieces are out. */
   live = 0;
-  /**
-   * The bytes of each segment. An entry is overwritten with {@link FREED}, never deleted: V8 keeps deleted keys in the
-   * bucket's chain, so that a Map whose addresses come and go becomes slow.
-   */
-  segments = new Map<DevicePtr, number>();
-  readonly ranges = new Map<DevicePtr, NativeRange>();
+  // A piece that was given back stays until another has its address, or many have been: V8 keeps deleted keys in the bucket's
+  // chain, so that a Map whose addresses come and go becomes slow. It is one operation of the Map a call, too.
+  #pieces = new Map<DevicePtr, NativePiece>();
+  /** The range in which pages were committed or decommitted last. */
+  #lastRange: [DevicePtr, NativePiece] | undefined;
   readonly #counters: NativeCounters;
 
   constructor(counters: NativeCounters) {
     this.#counters = counters;
   }
 
-  get isEmpty(): boolean {
-    return this.live === 0 && this.ranges.size === 0;
+  /** Enters a segment, or a range. Cost: an amortised O(1). */
+  add(ptr: DevicePtr, bytes: number, rangeBytes: number): void {
+    if (this.#pieces.size > 2 * this.live + SLACK) this.#dropDead();
+    const piece = { bytes, rangeBytes, isOut: true, decommits: 0 };
+    this.#pieces.set(ptr, piece);
+    this.live++;
+    this.#count(bytes);
   }
 
-  /** Drops dead entries by copying. Cost: an amortised O(1) a free. */
-  compact(): void {
-    if (this.segments.size <= 2 * this.live + SLACK) return;
-    this.segments = new Map([...this.segments].filter(([, bytes]) => bytes !== FREED));
+  /** Takes a piece out, to be given back. @returns undefined when none is out there */
+  take(ptr: DevicePtr): NativePiece | undefined {
+    const piece = this.#pieces.get(ptr);
+    if (piece?.isOut !== true) return undefined;
+    piece.isOut = false;
+    this.live--;
+    this.#count(-piece.bytes);
+    return piece;
   }
 
-  /** Where segments and ranges are still out. */
-  outstanding(): DevicePtr[] {
-    const segments = [...this.segments].filter(([, bytes]) => bytes !== FREED).map(([ptr]) => ptr);
-    return [...segments, ...this.ranges.keys()];
+  /** Enters a piece again that the device refused to take back. */
+  putBack(piece: NativePiece): void {
+    piece.isOut = true;
+    this.live++;
+    this.#count(piece.bytes);
   }
 
-  putRange(ptr: DevicePtr, range: NativeRange): void {
-    this.ranges.set(ptr, range);
-    this.#count(range.committedBytes);
+  /** The range that the address lies in. Cost: O(1) for that of the call before, else O(pieces). */
+  rangeAt(ptr: DevicePtr): NativePiece | undefined {
+    const has = ([start, range]: readonly [DevicePtr, NativePiece]) =>
+      range.isOut && ptr >= start && ptr < start + range.rangeBytes;
+    if (this.#lastRange === undefined || !has(this.#lastRange)) this.#lastRange = [...this.#pieces].find(has);
+    return this.#lastRange?.[1];
   }
 
-  /** Takes a range out, and what is committed in it. @returns undefined when it is not known */
-  takeRange(ptr: DevicePtr): NativeRange | undefined {
-    const range = this.ranges.get(ptr);
-    if (range === undefined) return undefined;
-    this.ranges.delete(ptr);
-    this.#count(-range.committedBytes);
-    return range;
+  /** Counts pages of a range that were committed, or decommitted: their bytes are negative. */
+  commit(range: NativePiece, bytes: number): void {
+    range.bytes += bytes;
+    if (range.isOut) this.#count(bytes);
   }
 
-  /** Counts pages of a range that were committed, or decommitted: their bytes are negative. Cost: O(ranges). */
-  commit(ptr: DevicePtr, bytes: number): void {
-    for (const [start, range] of this.ranges) {
-      if (ptr < start || ptr >= start + range.bytes) continue;
-      range.committedBytes += bytes;
-      this.#count(bytes);
-      return;
-    }
+  /** What can be given back. */
+  outstanding(): [DevicePtr, NativePiece][] {
+    return [...this.#pieces].filter(([, piece]) => piece.isOut && piece.decommits === 0);
+  }
+
+  #dropDead(): void {
+    const pieces = new Map<DevicePtr, NativePiece>();
+    for (const [ptr, piece] of this.#pieces) if (piece.isOut) pieces.set(ptr, piece);
+    this.#pieces = pieces;
   }
 
   #count(bytes: number): void {
-    this.reservedBytes += bytes;
     const counters = this.#counters;
+    this.reservedBytes += bytes;
     counters.reservedBytes += bytes;
     if (counters.reservedBytes > counters.peakReservedBytes) counters.peakReservedBytes = counters.reservedBytes;
   }

@@ -1,5 +1,5 @@
 import { MemoryError } from './errors.js';
-import { type DevicePtr, NULL_PTR } from './units.js';
+import type { DevicePtr } from './units.js';
 
 /**
  * What a slot does when its active manager has no memory, though that has given its own cache back: after each step that
@@ -8,7 +8,7 @@ import { type DevicePtr, NULL_PTR } from './units.js';
  * @param failure - what the first try threw
  * @param giveCachedBack - gives back what all managers cache; skipped where a quota refused, which that does not help
  * @param askListeners - asks listeners to free some. Each step tells whether it may have made room
- * @param tryAgain - allocates once more; null or a throw means that there is no room yet
+ * @param tryAgain - allocates once more; a throw means that there is no room yet
  * @throws the last failure
  */
 export function climbLadder(
@@ -23,8 +23,7 @@ export function climbLadder(
   for (const makeRoom of cachedHelps ? [giveCachedBack, askListeners] : [askListeners]) {
     try {
       if (!makeRoom()) continue;
-      const ptr = tryAgain();
-      if (ptr !== NULL_PTR) return ptr;
+      return tryAgain();
     } catch (again) {
       error = again;
       if (!MemoryError.is(again, 'ERR_MEM_OUT_OF_MEMORY')) break;

@@ -22,14 +22,14 @@ export class OwedMemory {
   deviceAnswered(): void {
     if (this.seats.length === 0 || this.#busy) return;
     this.#exclusively(() => {
-      while (this.seats.some((seat) => seat.giveBackOne()));
+      while (this.seats.some((seat) => seat.giveOneBack()));
     });
   }
 
   #giveBack(seats: readonly Seat[]): void {
     if (this.#busy || seats.length === 0) return;
     this.#exclusively(() => {
-      for (const seat of seats) attempt(() => seat.giveBack());
+      for (const seat of seats) attempt(() => seat.giveAllBack());
     });
   }
 

@@ -2,8 +2,9 @@ import { untold } from './attempt.js';
 import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
 import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from './memory-manager-adapter.js';
-import { FREED, type NativeCounters, NativeLedger } from './native-ledger.js';
+import { type NativeCounters, NativeLedger } from './native-ledger.js';
 import type { SlotObservers } from './slot-observer.js';
+import { checkStackRoom } from './stack-room.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
 
 /** What a seat needs of its slot. */
@@ -14,6 +15,8 @@ export interface SeatOptions {
   readonly counters: NativeCounters;
   /** Called after each native call that succeeded. */
   readonly answered: () => void;
+  /** Called when a block of a manager that drains was freed. */
+  readonly settle: (seat: Seat) => void;
 }
 
 /**
@@ -40,10 +43,9 @@ export class Seat {
   #unlocking = 0;
   /** Whether the manager has said that the call of {@link unlock} that is being made freed its block. */
   #freed = false;
-  #settle: (() => void) | undefined;
   readonly #noteFree = (): void => {
     this.#freed = true;
-    this.#settle?.();
+    this.#options.settle(this);
   };
   /** Native calls that observers hear of after the free that is being made: pointer and bytes, negative for a free. */
   readonly #held: number[] = [];
@@ -61,9 +63,14 @@ export class Seat {
     return this.manager.liveBlockCount() ?? this.#live.size;
   }
 
+  /** Live blocks and allocations under way: the manager is not shut down while there are any. */
+  get claims(): number {
+    return this.liveBlocks + this.allocating;
+  }
+
   /** Whether anything native is out: in the ledger, or on its way back. */
   get holdsNative(): boolean {
-    return !this.ledger.isEmpty || this.#givingBack > 0;
+    return this.ledger.live + this.#givingBack > 0;
   }
 
   /** Whether `ptr` heads a live block of this manager. */
@@ -71,33 +78,24 @@ export class Seat {
     return this.manager.allocated(ptr) > 0;
   }
 
-  /** Says whether anybody observes the slot now. */
-  setObserved(observed: boolean): void {
-    this.log.setObserved(observed);
-    this.#hearOfFrees();
-  }
-
-  /** Sets what is called when a block was freed; undefined for nothing. */
-  setSettle(settle: (() => void) | undefined): void {
-    this.#settle = settle;
-    this.#hearOfFrees();
-  }
-
-  #hearOfFrees(): void {
-    this.manager.lifecycle.onFree = this.#options.observers.any ? this.#noteFree : this.#settle;
-  }
-
   /** Takes the seat. @param changed - called when somebody begins or ends to watch the manager */
   enter(changed: () => void): void {
     holdManager(this.manager);
-    this.setObserved(this.#options.observers.any);
+    this.watch();
     this.log.onChange = changed;
+  }
+
+  /** Has the manager tell of its calls while somebody observes the slot, and of frees also while it drains. */
+  watch(): void {
+    const { any } = this.#options.observers;
+    const { lifecycle } = this.manager;
+    this.log.setObserved(any);
+    lifecycle.onFree = any || lifecycle.state === 'draining' ? this.#noteFree : undefined;
   }
 
   /** Lets the manager go: it may sit elsewhere, or be dropped. What it holds natively stays in the ledger. */
   leave(): void {
     this.log.onChange = undefined;
-    this.#settle = undefined;
     this.manager.lifecycle.onFree = undefined;
     this.manager.deviceInterface.unclaim();
     this.log.flush();
@@ -115,7 +113,7 @@ export class Seat {
     table.getMemoryPressureThreshold = () => natives.getMemoryPressureThreshold();
     table.setMemoryPressureThreshold = (value) => natives.setMemoryPressureThreshold(value);
     table.nativeAlloc = (bytes, alignment) => this.#nativeAlloc(bytes, alignment);
-    table.nativeFree = (ptr) => this.#nativeFree(ptr);
+    table.nativeFree = (ptr) => this.#giveBack(ptr, 0);
     table.virtual = natives.virtual && this.#countedVirtual(natives.virtual);
     table.streams = natives.streams;
   }
@@ -185,7 +183,7 @@ export class Seat {
       this.#unlocking--;
       if (this.#held.length > 0 && this.#unlocking === 0) this.#tellHeld();
     }
-    if (freed && !countsItself) this.#settle?.();
+    if (freed && !countsItself) this.#options.settle(this);
   }
 
   /**
@@ -194,28 +192,28 @@ export class Seat {
    *
    * @throws the first error of the device when something stays
    */
-  giveBack(): void {
-    let failure: unknown;
-    for (let refusedPasses = 0; !this.ledger.isEmpty && refusedPasses < 2; refusedPasses++) {
-      for (const ptr of this.ledger.outstanding()) {
+  giveAllBack(): void {
+    const failures: unknown[] = [];
+    for (let refusedPasses = 0; refusedPasses < 2; refusedPasses++) {
+      for (const [ptr, { rangeBytes }] of this.ledger.outstanding()) {
         try {
-          this.#giveBackAt(ptr);
+          this.#giveBack(ptr, rangeBytes);
           refusedPasses = -1;
         } catch (error) {
-          failure ??= error;
+          failures.push(error);
         }
       }
     }
-    if (!this.ledger.isEmpty) throw failure;
+    if (failures.length > 0 && this.ledger.live > 0) throw failures[0];
   }
 
   /** Tries to give back one thing that the manager left behind, another one each time. @returns whether the device took it */
-  giveBackOne(): boolean {
+  giveOneBack(): boolean {
     const all = this.ledger.outstanding();
-    const ptr = all[this.#tries++ % all.length];
-    if (ptr === undefined) return false;
+    const next = all[this.#tries++ % all.length];
+    if (next === undefined) return false;
     try {
-      this.#giveBackAt(ptr);
+      this.#giveBack(next[0], next[1].rangeBytes);
       return true;
     } catch {
       // Still refused, and in the ledger again. That was told when the manager ended.
@@ -223,99 +221,85 @@ export class Seat {
     }
   }
 
-  #giveBackAt(ptr: DevicePtr): void {
-    const range = this.ledger.ranges.get(ptr);
-    if (range === undefined) this.#nativeFree(ptr);
-    else this.#release(ptr, range.bytes, this.#options.natives.virtual as VirtualMemory);
-  }
-
-  // From a native call to the end of its entry in the books nothing is called: a call needs stack, and there may be none left.
+  // What follows a native call must not end with the stack: it would leave memory that is in no book.
 
   #nativeAlloc(bytes: number, alignment?: number): DevicePtr {
-    const { natives, counters } = this.#options;
-    const { ledger } = this;
-    const ptr = natives.nativeAlloc(bytes, alignment);
+    checkStackRoom();
+    const ptr = this.#options.natives.nativeAlloc(bytes, alignment);
     if (ptr === NULL_PTR) return ptr;
-    ledger.segments.set(ptr, bytes);
-    ledger.live++;
-    ledger.reservedBytes += bytes;
-    counters.nativeAllocs++;
-    counters.reservedBytes += bytes;
-    if (counters.reservedBytes > counters.peakReservedBytes) counters.peakReservedBytes = counters.reservedBytes;
-    try {
-      if (this.log.enabled) this.log.line('nativeAlloc', bytes, ptr);
-      this.#noteNative(ptr, bytes);
-    } catch {
-      untold.count++;
-    }
+    this.ledger.add(ptr, bytes, 0);
+    this.#options.counters.nativeAllocs++;
+    this.#noteNative(ptr, bytes, 'nativeAlloc');
     return ptr;
   }
 
-  #nativeFree(ptr: DevicePtr): void {
+  /**
+   * Has the device take back a segment, or a range and what is committed in it. Does nothing when a manager that has ended
+   * gives back what is out no more: the slot has given it back, or is about to.
+   *
+   * @param rangeBytes - 0 for a segment
+   */
+  #giveBack(ptr: DevicePtr, rangeBytes: number): void {
     const { natives, counters } = this.#options;
-    const { ledger } = this;
-    if (this.log.enabled) this.log.line('nativeFree', ptr);
-    const bytes = ledger.segments.get(ptr);
-    const known = bytes !== undefined && bytes !== FREED;
+    checkStackRoom();
+    const piece = this.ledger.take(ptr);
+    if (piece === undefined && this.#hasEnded) return;
+    const bytes = piece === undefined ? 0 : piece.bytes;
+    if (rangeBytes === 0 && this.log.enabled) this.log.line('nativeFree', ptr);
     this.#givingBack++;
-    if (known) {
-      ledger.segments.set(ptr, FREED);
-      ledger.live--;
-      ledger.reservedBytes -= bytes;
-      counters.reservedBytes -= bytes;
-    }
     try {
-      natives.nativeFree(ptr);
+      if (rangeBytes === 0) natives.nativeFree(ptr);
+      else (natives.virtual as VirtualMemory).release(ptr, rangeBytes);
     } catch (error) {
-      this.#givingBack--;
-      if (known) {
-        ledger.segments.set(ptr, bytes);
-        ledger.live++;
-        ledger.reservedBytes += bytes;
-        counters.reservedBytes += bytes;
-      }
+      if (piece !== undefined) this.ledger.putBack(piece);
       throw error;
+    } finally {
+      this.#givingBack--;
     }
-    this.#givingBack--;
-    counters.nativeFrees++;
-    try {
-      ledger.compact();
-      this.#noteNative(ptr, known ? -bytes : 0);
-    } catch {
-      untold.count++;
-    }
+    if (rangeBytes === 0) counters.nativeFrees++;
+    this.#noteNative(ptr, -bytes);
   }
 
-  /** Tells that the device has done something. @param bytes - negative for a free */
-  #noteNative(ptr: DevicePtr, bytes: number): void {
-    this.#tellNative(ptr, bytes);
-    this.#options.answered();
+  get #hasEnded(): boolean {
+    return this.manager.lifecycle.state === 'stopped';
   }
 
   #countedVirtual(virtual: VirtualMemory): VirtualMemory {
+    const { ledger } = this;
     const { counters } = this.#options;
     return {
       granularityBytes: virtual.granularityBytes,
       reserve: (bytes) => {
+        checkStackRoom();
         const ptr = virtual.reserve(bytes);
-        if (ptr !== NULL_PTR) this.ledger.putRange(ptr, { bytes, committedBytes: 0 });
+        if (ptr !== NULL_PTR) ledger.add(ptr, 0, bytes);
         return ptr;
       },
-      release: (ptr, bytes) => this.#release(ptr, bytes, virtual),
+      release: (ptr, bytes) => this.#giveBack(ptr, bytes),
       commit: (ptr, bytes) => {
+        checkStackRoom();
+        const range = ledger.rangeAt(ptr);
         if (!virtual.commit(ptr, bytes)) return false;
-        this.ledger.commit(ptr, bytes);
+        if (range !== undefined) ledger.commit(range, bytes);
         counters.nativeCommits++;
         this.#noteNative(ptr, bytes);
         return true;
       },
       decommit: (ptr, bytes) => {
-        this.ledger.commit(ptr, -bytes);
+        checkStackRoom();
+        const range = ledger.rangeAt(ptr);
+        if (range === undefined && this.#hasEnded) return;
+        if (range !== undefined) {
+          ledger.commit(range, -bytes);
+          range.decommits++;
+        }
         try {
           virtual.decommit(ptr, bytes);
         } catch (error) {
-          this.ledger.commit(ptr, bytes);
+          if (range !== undefined) ledger.commit(range, bytes);
           throw error;
+        } finally {
+          if (range !== undefined) range.decommits--;
         }
         counters.nativeDecommits++;
         this.#noteNative(ptr, -bytes);
@@ -323,19 +307,15 @@ export class Seat {
     };
   }
 
-  /** Gives a range back, and what is committed in it. */
-  #release(ptr: DevicePtr, bytes: number, virtual: VirtualMemory): void {
-    const range = this.ledger.takeRange(ptr);
-    this.#givingBack++;
+  /** Logs and tells what the device has done, which may answer again where it refused before. @param bytes - negative for a free */
+  #noteNative(ptr: DevicePtr, bytes: number, call?: 'nativeAlloc'): void {
     try {
-      virtual.release(ptr, bytes);
-    } catch (error) {
-      if (range !== undefined) this.ledger.putRange(ptr, range);
-      throw error;
-    } finally {
-      this.#givingBack--;
+      if (call !== undefined && this.log.enabled) this.log.line(call, bytes, ptr);
+      this.#tellNative(ptr, bytes);
+      this.#options.answered();
+    } catch {
+      untold.count++;
     }
-    this.#noteNative(ptr, -(range?.committedBytes ?? 0));
   }
 
   /** @param bytes - negative for a free */
@@ -343,8 +323,8 @@ export class Seat {
     const { observers, natives } = this.#options;
     if (!observers.any || bytes === 0) return;
     if (this.#unlocking > 0) this.#held.push(ptr, bytes);
-    else if (bytes < 0) observers.nativeFree(this.handle, ptr, -bytes);
-    else observers.nativeAlloc(this.handle, ptr, bytes, natives.getActiveDeviceId());
+    else if (bytes < 0) observers.tell((observer) => observer.nativeFree(this.handle, ptr, -bytes));
+    else observers.tell((observer) => observer.nativeAlloc(this.handle, ptr, bytes, natives.getActiveDeviceId()));
   }
 
   #tellHeld(): void {

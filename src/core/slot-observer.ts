@@ -24,12 +24,10 @@ export interface SlotObserver {
   outOfMemory(manager: number, bytes: number, device: number, stream: number): void;
 }
 
-/** All observers of one slot, as one that never throws. */
-export class SlotObservers implements SlotObserver {
+/** All observers of one slot. What is told them never throws. */
+export class SlotObservers {
   // Replaced as a whole, so that an observer may leave while it is being called.
   #list: readonly SlotObserver[] = [];
-  // Called directly while there is only one: the hot calls make no closure then.
-  #only: SlotObserver | undefined;
 
   /** Whether there is anybody. */
   get any(): boolean {
@@ -37,60 +35,37 @@ export class SlotObservers implements SlotObserver {
   }
 
   add(observer: SlotObserver): void {
-    if (!this.#list.includes(observer)) this.#set([...this.#list, observer]);
+    if (!this.#list.includes(observer)) this.#list = [...this.#list, observer];
   }
 
   remove(observer: SlotObserver): void {
-    this.#set(this.#list.filter((other) => other !== observer));
+    this.#list = this.#list.filter((other) => other !== observer);
   }
 
+  // The hot calls are written out: they make no closure.
+
   alloc(manager: number, ptr: number, bytes: number, device: number, stream: number): void {
-    const only = this.#only;
-    if (only === undefined) {
-      this.#tell((observer) => observer.alloc(manager, ptr, bytes, device, stream));
-      return;
-    }
-    try {
-      only.alloc(manager, ptr, bytes, device, stream);
-    } catch (error) {
-      this.#drop(only, error);
+    for (const observer of this.#list) {
+      try {
+        observer.alloc(manager, ptr, bytes, device, stream);
+      } catch (error) {
+        this.#drop(observer, error);
+      }
     }
   }
 
   free(manager: number, ptr: number): void {
-    const only = this.#only;
-    if (only === undefined) {
-      this.#tell((observer) => observer.free(manager, ptr));
-      return;
-    }
-    try {
-      only.free(manager, ptr);
-    } catch (error) {
-      this.#drop(only, error);
+    for (const observer of this.#list) {
+      try {
+        observer.free(manager, ptr);
+      } catch (error) {
+        this.#drop(observer, error);
+      }
     }
   }
 
-  nativeAlloc(manager: number, ptr: number, bytes: number, device: number): void {
-    this.#tell((observer) => observer.nativeAlloc(manager, ptr, bytes, device));
-  }
-
-  nativeFree(manager: number, ptr: number, bytes: number): void {
-    this.#tell((observer) => observer.nativeFree(manager, ptr, bytes));
-  }
-
-  swap(manager: number, previous: number): void {
-    this.#tell((observer) => observer.swap(manager, previous));
-  }
-
-  cleanup(manager: number): void {
-    this.#tell((observer) => observer.cleanup(manager));
-  }
-
-  outOfMemory(manager: number, bytes: number, device: number, stream: number): void {
-    this.#tell((observer) => observer.outOfMemory(manager, bytes, device, stream));
-  }
-
-  #tell(call: (observer: SlotObserver) => void): void {
+  /** Makes any other call of each. */
+  tell(call: (observer: SlotObserver) => void): void {
     for (const observer of this.#list) {
       try {
         call(observer);
@@ -98,11 +73,6 @@ export class SlotObservers implements SlotObserver {
         this.#drop(observer, error);
       }
     }
-  }
-
-  #set(list: readonly SlotObserver[]): void {
-    this.#list = list;
-    this.#only = list.length === 1 ? list[0] : undefined;
   }
 
   /** Takes an observer out that threw. What it was told has happened, and must not look like a call that failed. */

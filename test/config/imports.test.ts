@@ -3,7 +3,7 @@ import { IMPORT_RULES } from './import-rules.js';
 import { SOURCE_FILES, SOURCE_IMPORTS } from './source-imports.js';
 
 /** Where files name each other's types: contracts, and a part that is given its owner. Of values there is no circle (Biome). */
-const MUTUAL_TYPES = /^src\/(?:core|shared\/pages)\//;
+const MUTUAL_TYPES = /^src\/shared\/pages\//;
 
 describe('the imports of the sources', () => {
   test('are all in the list of what each folder may import', () => {

@@ -163,10 +163,7 @@ describe('ManagerSlot with a device that refuses', () => {
 });
 
 describe('ManagerSlot with native functions that call back', () => {
-  // The first native call of the pool that gives back is a decommit: the range that it is in cannot be released meanwhile.
-  const managers = MANAGERS.filter(([name]) => name !== 'PoolMemoryManager');
-
-  test.each(managers)('frees each segment once when a native free swaps: %s', (_, create) => {
+  test.each(MANAGERS)('frees each segment once when a native free swaps: %s', (_, create) => {
     const { device, runtime } = simulatedRuntime({ virtual: true });
     const { slot } = runtime;
     const manager = installed(create(), runtime);

@@ -1,0 +1,309 @@
+import type { EventEmitter } from 'eventemitter3';
+import { attempt } from './attempt.js';
+import type { NativeFunctions } from './device-interface.js';
+import { MemoryError } from './errors.js';
+import type { MemoryEvents, SlotKind } from './events.js';
+import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
+import { NativeCounters } from './native-ledger.js';
+import { OwedMemory } from './owed-memory.js';
+import { Seat, type SeatOptions } from './seat.js';
+import { type SlotObserver, SlotObservers } from './slot-observer.js';
+import type { DevicePtr } from './units.js';
+
+/** What a slot is made of. */
+export interface ManagerSlotOptions {
+  readonly kind: SlotKind;
+  /** The native functions that managers in this slot get. */
+  readonly natives: NativeFunctions;
+  readonly events: EventEmitter<MemoryEvents>;
+  /** Makes the manager that serves while none is installed. */
+  readonly createFallback: () => MemoryManagerAdapter;
+}
+
+/**
+ * Who sits in a slot: the manager that serves allocations, those that drain, and those that ended and still owe native memory.
+ * Here it is decided whose a block is, and when a manager is initialised, retired and shut down.
+ */
+export abstract class SlotSeats extends NativeCounters {
+  readonly kind: SlotKind;
+  /** @internal */
+  protected readonly options: ManagerSlotOptions;
+  /** @internal */
+  protected readonly observers = new SlotObservers();
+  readonly #seatOptions: SeatOptions;
+  /**
+   * The seat that serves when its calls need nothing beside them: its manager is alone here, counts its blocks, and nobody
+   * watches. The hot path looks no further.
+   *
+   * @internal
+   */
+  protected quiet: Seat | undefined;
+  /** @internal */
+  protected activeSeat: Seat | undefined;
+  #installed = false;
+  #draining: Seat[] = [];
+  /** @internal */
+  protected readonly owed = new OwedMemory();
+  /** The seats that managers will take: what one gets natively before is in the books too. */
+  readonly #filled = new WeakMap<MemoryManagerAdapter, Seat>();
+  #closed = false;
+  #changing = false;
+
+  constructor(options: ManagerSlotOptions) {
+    super();
+    this.kind = options.kind;
+    this.options = options;
+    this.#seatOptions = {
+      natives: options.natives,
+      observers: this.observers,
+      counters: this,
+      answered: () => this.owed.deviceAnswered(),
+      settle: (seat) => this.settle(seat),
+    };
+  }
+
+  /** The manager that serves allocations; null before the first one. */
+  get active(): MemoryManagerAdapter | null {
+    return this.activeSeat?.manager ?? null;
+  }
+
+  /** The manager that was installed; null when the slot's own default serves. */
+  get installed(): MemoryManagerAdapter | null {
+    return this.#installed ? this.active : null;
+  }
+
+  /** Managers that were replaced and still have live blocks, oldest first. */
+  get draining(): readonly MemoryManagerAdapter[] {
+    return this.#draining.map((seat) => seat.manager);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Live blocks of all managers in this slot. */
+  get liveBlocks(): number {
+    return this.seats().reduce((sum, seat) => sum + seat.liveBlocks, 0);
+  }
+
+  /**
+   * Live blocks and native bytes of each manager that sits here, the active one first; last those that have stopped and
+   * could not give everything back.
+   */
+  usage(): { manager: MemoryManagerAdapter; liveBlocks: number; reservedBytes: number }[] {
+    return [...this.seats(), ...this.owed.seats].map(({ manager, liveBlocks, ledger }) => ({
+      manager,
+      liveBlocks: manager.lifecycle.state === 'stopped' ? 0 : liveBlocks,
+      reservedBytes: ledger.reservedBytes,
+    }));
+  }
+
+  /**
+   * Fills a fresh manager's table with this slot's native functions, without making it active. Does nothing for one that
+   * sits here already.
+   *
+   * @throws ERR_MEM_TABLE_IN_USE when the table serves another manager
+   * @throws ERR_MEM_LIFECYCLE when the manager was shut down
+   */
+  fill(manager: MemoryManagerAdapter): void {
+    if (this.#seatOf(manager) === undefined) this.#fill(manager);
+  }
+
+  /**
+   * Makes a manager the active one. A fresh one is initialised, a draining one goes on, the active one stays.
+   *
+   * @throws ERR_MEM_TABLE_IN_USE when the manager or its table serves another slot
+   * @throws ERR_MEM_LIFECYCLE when the manager was shut down
+   * @throws ERR_MEM_REENTRANT from inside initialize or shutdown
+   */
+  install(manager: MemoryManagerAdapter): void {
+    this.#checkChange('install');
+    if (this.activeSeat?.manager === manager) this.#installed = true;
+    else this.#makeActive(this.#seatOf(manager) ?? this.#admit(manager), true);
+  }
+
+  /** Goes back to the slot's own default manager. Does nothing when none is installed. */
+  unset(): void {
+    this.#checkChange('unset');
+    if (this.#installed) this.#makeActive(this.#admit(this.options.createFallback()), false);
+  }
+
+  /** Lets an observer see what happens here from now on. Costs nothing while there is none. */
+  observe(observer: SlotObserver): void {
+    this.observers.add(observer);
+    this.#watch();
+  }
+
+  /** Takes back {@link observe}. */
+  unobserve(observer: SlotObserver): void {
+    this.observers.remove(observer);
+    this.#watch();
+  }
+
+  /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
+  checkClosable(): void {
+    this.#checkChange('close');
+    if (this.seats().some((seat) => seat.allocating > 0)) throw new MemoryError('ERR_MEM_REENTRANT', { operation: 'close' });
+  }
+
+  /**
+   * Shuts every manager down and frees all native memory, live blocks included. The slot serves nothing afterwards; what
+   * the device refused stays in {@link usage}, and {@link signalMemoryCleanup} tries it again.
+   *
+   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
+   */
+  close(): void {
+    this.checkClosable();
+    const seats = this.seats();
+    this.#closed = true;
+    this.activeSeat = undefined;
+    this.#installed = false;
+    this.#draining = [];
+    this.#noteQuiet();
+    this.owed.giveBack();
+    for (const seat of seats) {
+      if (seat.manager.lifecycle.state === 'active') seat.manager.lifecycle.enter('draining', seat.manager.name);
+      this.#stop(seat);
+    }
+  }
+
+  /** Gives the buffered log lines of every manager here to their sinks. */
+  flushLogs(): void {
+    for (const seat of this.seats()) seat.log.flush();
+  }
+
+  /** Everybody who serves, the active one first. @internal */
+  protected seats(): Seat[] {
+    return this.activeSeat === undefined ? this.#draining.slice() : [this.activeSeat, ...this.#draining];
+  }
+
+  #seatOf(manager: MemoryManagerAdapter): Seat | undefined {
+    return this.seats().find((seat) => seat.manager === manager);
+  }
+
+  /** The seat whose live block `ptr` heads. A manager that is alone and counts its blocks refuses itself what it does not own. @internal */
+  protected ownerOf(ptr: DevicePtr): Seat | undefined {
+    const active = this.activeSeat;
+    if (active !== undefined && ((this.#draining.length === 0 && active.countsItself) || active.owns(ptr))) return active;
+    return this.#draining.find((seat) => seat.owns(ptr));
+  }
+
+  /** As {@link ownerOf}. @throws ERR_MEM_UNKNOWN_POINTER when no manager here has such a live block @internal */
+  protected liveOwnerOf(ptr: DevicePtr): Seat {
+    const seat = this.ownerOf(ptr);
+    if (seat === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return seat;
+  }
+
+  #watch(): void {
+    for (const seat of this.seats()) seat.watch();
+  }
+
+  #noteQuiet(): void {
+    const seat = this.activeSeat;
+    const isQuiet = seat?.countsItself === true && this.#draining.length === 0 && !seat.log.watched;
+    this.quiet = isQuiet ? seat : undefined;
+  }
+
+  /** The slot's own default manager, made when it is first needed. @internal */
+  protected start(): Seat {
+    this.#checkChange('alloc');
+    this.#makeActive(this.#admit(this.options.createFallback()), false);
+    // A listener may have installed another one meanwhile, or closed the slot.
+    if (this.activeSeat === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+    return this.activeSeat;
+  }
+
+  #fill(manager: MemoryManagerAdapter): Seat {
+    if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
+    manager.deviceInterface.checkClaim(manager, this);
+    let seat = this.#filled.get(manager);
+    if (seat === undefined) {
+      seat = new Seat(manager, this.#seatOptions);
+      this.#filled.set(manager, seat);
+    }
+    seat.fillTable();
+    return seat;
+  }
+
+  /** Takes a fresh manager in: claims and fills its table, initialises it. */
+  #admit(manager: MemoryManagerAdapter): Seat {
+    const seat = this.#fill(manager);
+    manager.deviceInterface.claim(manager, this);
+    this.#filled.delete(manager);
+    seat.enter(() => this.#noteQuiet());
+    this.#changing = true;
+    try {
+      seat.log.line('initialize');
+      manager.initialize();
+    } catch (error) {
+      this.owed.add(seat);
+      seat.leave();
+      throw error;
+    } finally {
+      this.#changing = false;
+    }
+    return seat;
+  }
+
+  #makeActive(seat: Seat, installed: boolean): void {
+    const previous = this.activeSeat;
+    seat.manager.lifecycle.enter('active', seat.manager.name);
+    seat.watch();
+    this.#draining = this.#draining.filter((other) => other !== seat);
+    this.activeSeat = seat;
+    this.#installed = installed;
+    this.#noteQuiet();
+    this.observers.tell((observer) => observer.swap(seat.handle, previous?.handle ?? 0));
+    try {
+      if (previous !== undefined) this.#retire(previous);
+    } finally {
+      const event = { slot: this.kind, current: seat.manager, previous: previous?.manager ?? null };
+      attempt(() => this.options.events.emit('swap', event));
+    }
+  }
+
+  #retire(seat: Seat): void {
+    seat.manager.lifecycle.enter('draining', seat.manager.name);
+    this.#draining.push(seat);
+    this.#noteQuiet();
+    seat.watch();
+    this.settle(seat, true);
+  }
+
+  /** Goes on with a seat that drains, after a call that may have freed its last block. @internal */
+  protected settle(seat: Seat, isNew = false): void {
+    if (seat === this.activeSeat || seat.manager.lifecycle.state !== 'draining' || (this.#closed && !isNew)) return;
+    const { claims } = seat;
+    if (claims === 0) {
+      this.#draining = this.#draining.filter((other) => other !== seat);
+      this.#noteQuiet();
+      this.#stop(seat);
+    } else if (isNew || (claims & (claims - 1)) === 0) {
+      // What a draining manager caches nobody will use. Cleaning up at powers of two costs O(log) times.
+      attempt(() => seat.manager.signalMemoryCleanup());
+    }
+  }
+
+  #stop(seat: Seat): void {
+    seat.manager.lifecycle.enter('stopped', seat.manager.name);
+    seat.watch();
+    seat.log.line('shutdown');
+    const changing = this.#changing;
+    this.#changing = true;
+    try {
+      attempt(() => seat.manager.shutdown());
+    } finally {
+      this.#changing = changing;
+    }
+    this.owed.add(seat);
+    seat.leave();
+    attempt(() => this.options.events.emit('stopped', { slot: this.kind, manager: seat.manager }));
+  }
+
+  /** @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED when the seats cannot change now */
+  #checkChange(operation: string): void {
+    if (this.#changing) throw new MemoryError('ERR_MEM_REENTRANT', { operation });
+    if (this.#closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+  }
+}
