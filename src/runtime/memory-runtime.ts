@@ -10,6 +10,7 @@ import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
+import { checkStackRoom } from '../core/stack-room.js';
 import { checkAlignment, checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
@@ -198,18 +199,23 @@ export class MemoryRuntime extends MemoryHost {
     const tag = options.tag ?? context?.tag;
     // Pinned memory has no streams: there a stream has to be asked for by name.
     const stream = options.stream ?? (slot === this.slot ? (context?.stream ?? 0) : 0);
-    const alloc = () => slot.alloc(bytes, true, options.alignment, stream);
+    let owned: OwnedBlock | undefined;
+    const alloc = (): OwnedBlock => {
+      const ptr = slot.alloc(bytes, true, options.alignment, stream);
+      return (owned = new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
+    };
     const tagged = tag === undefined ? alloc : () => withAllocationTag(tag, alloc);
-    const ptr = context?.device === undefined ? tagged() : this.#onDevice(context.device, tagged);
-    if (options.zero === true && bytes > 0) {
-      try {
-        this.device.fill(ptr, 0, bytes);
-      } catch (error) {
-        slot.unlock(ptr, true);
-        throw error;
-      }
+    // No stack may end between the allocation and its owner.
+    checkStackRoom();
+    let handle: Allocation;
+    try {
+      const block = context?.device === undefined ? tagged() : this.#onDevice(context.device, tagged);
+      if (options.zero === true && bytes > 0) this.device.fill(block.ptr, 0, bytes);
+      handle = new Allocation(block);
+    } catch (error) {
+      owned?.abandon();
+      throw error;
     }
-    const handle = new Allocation(new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
     if (context?.scope !== undefined) Scope.current(this)?.adopt(handle);
     return handle;
   }

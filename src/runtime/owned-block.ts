@@ -52,17 +52,22 @@ export class OwnedBlock implements Reclaimable {
     return this.#holders === 0;
   }
 
+  /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */
+  abandon(): void {
+    this.slot.ensureFreed(() => this.release());
+  }
+
   /**
-   * Releases for a handle that was dropped, and reports the leak when that freed the block.
-   * Nobody can catch what is thrown here, so a failure becomes a process warning.
+   * Releases for a handle that was dropped, and reports the leak when that freed the block. The free is made again at a cleanup
+   * when it fails, which nobody can catch here.
    */
   reclaim(): void {
-    if (this.gone) return;
-    attempt(() => {
+    this.slot.ensureFreed(() => {
+      if (this.gone) return;
       const site = this.slot.siteOf(this.ptr);
       if (!this.release()) return;
       attempt(() => this.onFreed?.());
-      this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site });
+      attempt(() => this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site }));
     });
   }
 }

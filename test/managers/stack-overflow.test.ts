@@ -14,6 +14,7 @@ import {
 } from '../../managers/index.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { ManagerBench, type ManagerMaker, SIMULATED } from '../conformance/manager-bench.js';
+import { framesThatFit, overflows, under } from '../fixtures/full-stack.js';
 import { FakeGuardMemory } from './guard-memory-fake.js';
 
 const slab: ManagerMaker = (count, table) => new SlabMemoryManager(count, table, { cellBytes: 1000, slabBytes: 8000 });
@@ -31,36 +32,6 @@ const MAKERS: Readonly<Record<string, ManagerMaker>> = {
   failing: (count, table) => new FailingMemoryManager(slab(count, table), { every: 2 ** 40 }),
   guarded: (count, table) => new GuardedMemoryManager(slab(count, table), { memory: new FakeGuardMemory() }),
 };
-
-/** Calls an action with so many frames of some width beneath it. */
-function under(frames: number, width: number, action: () => void): void {
-  if (frames === 0) action();
-  else if (width === 0) under(frames - 1, width, action);
-  else if (width === 1) Reflect.apply(under, undefined, [frames - 1, width, action, 1]);
-  else Reflect.apply(under, undefined, [frames - 1, width, action, 1, 2, 3]);
-}
-
-/** How many frames of that width fit beneath an action that does nothing. */
-function framesThatFit(width: number): number {
-  let fits = 0;
-  let tooMany = 2 ** 17;
-  while (tooMany - fits > 1) {
-    const middle = (fits + tooMany) >>> 1;
-    if (overflows(() => under(middle, width, () => {}))) tooMany = middle;
-    else fits = middle;
-  }
-  return fits;
-}
-
-function overflows(action: () => void): boolean {
-  try {
-    action();
-    return false;
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return true;
-  }
-}
 
 describe.each(Object.entries(MAKERS))('%s', (_, make) => {
   test('is as before an allocation or a free in which the stack ends, or the free is done', () => {

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest';
+import {
+  CachingMemoryManager,
+  DefaultMemoryManager,
+  LruMemoryManager,
+  PoolMemoryManager,
+  TlsfMemoryManager,
+} from '../../managers/index.js';
+import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { processState } from '../../src/core/process-state.js';
+import type { Allocation } from '../../src/runtime/allocation.js';
+import { installed, PlainManager, simulatedRuntime } from '../core/fakes.js';
+import { framesThatFit, overflows, under } from '../fixtures/full-stack.js';
+
+const table = () => new MemoryManagerDeviceInterface();
+let warn: MockInstance;
+
+beforeEach(() => {
+  warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+});
+
+afterEach(() => {
+  warn.mockRestore();
+});
+
+describe('MemoryRuntime', () => {
+  describe('a dropped handle whose free fails', () => {
+    test.each([
+      ['a cleanup', ({ slot }: ReturnType<typeof simulatedRuntime>['runtime']) => slot.signalMemoryCleanup()],
+      [
+        'an allocation without room',
+        ({ slot }: ReturnType<typeof simulatedRuntime>['runtime']) => void expect(() => slot.alloc(2 ** 41, true)).toThrow(),
+      ],
+    ])('is freed by %s', (_, cleanUp) => {
+      const { device, runtime } = simulatedRuntime();
+      installed(new PlainManager(), runtime);
+      const register = vi.spyOn(processState().droppedHandles, 'register');
+      const leaks: number[] = [];
+      runtime.events.on('leak', ({ bytes }) => leaks.push(bytes));
+      runtime.allocate(5000);
+      const [, owned] = register.mock.calls[0]!;
+      register.mockRestore();
+      device.failWhen(() => new Error('the driver is busy'));
+      // What the finalisation registry does with a handle that was collected.
+      owned.reclaim();
+      runtime.slot.signalMemoryCleanup();
+      expect([runtime.slot.liveBlocks, leaks, warn.mock.calls.length]).toEqual([1, [], 2]);
+      device.failWhen(undefined);
+      cleanUp(runtime);
+      expect([runtime.slot.liveBlocks, device.liveBytes, leaks]).toEqual([0, 0, [5000]]);
+      runtime.slot.signalMemoryCleanup();
+      expect([leaks, warn.mock.calls.length]).toEqual([[5000], 2]);
+    });
+
+    test('is not freed again when close has freed it', () => {
+      const { device, runtime } = simulatedRuntime();
+      const register = vi.spyOn(processState().droppedHandles, 'register');
+      installed(new PlainManager(), runtime);
+      runtime.allocate(5000);
+      const [, owned] = register.mock.calls[0]!;
+      register.mockRestore();
+      device.failWhen(() => new Error('the driver is busy'));
+      owned.reclaim();
+      runtime.close();
+      device.failWhen(undefined);
+      runtime.close();
+      expect([device.liveBytes, runtime.slot.reservedBytes]).toEqual([0, 0]);
+    });
+  });
+
+  describe('allocate', () => {
+    test.each([
+      ['CachingMemoryManager', () => new CachingMemoryManager(1, table())],
+      ['DefaultMemoryManager', () => new DefaultMemoryManager(1, table())],
+      ['LruMemoryManager', () => new LruMemoryManager(1, table())],
+      ['PoolMemoryManager', () => new PoolMemoryManager(1, table())],
+      ['TlsfMemoryManager', () => new TlsfMemoryManager(1, table())],
+    ])('leaves no block without a handle where the stack ends: %s', (_, create) => {
+      const { device, runtime } = simulatedRuntime();
+      installed(create(), runtime);
+      const handles: Allocation[] = [];
+      let overflown = 0;
+      for (const width of [0, 1, 2]) {
+        for (let fewer = 90; fewer >= 0; fewer -= 5) {
+          const frames = framesThatFit(width) - fewer;
+          const allocate = () =>
+            runtime.tag('deep', () => handles.push(runtime.allocate(100 + fewer, { zero: fewer % 2 === 0 })));
+          if (overflows(() => under(frames, width, allocate))) overflown++;
+          runtime.slot.signalMemoryCleanup();
+          expect(runtime.slot.liveBlocks).toBe(handles.length);
+        }
+      }
+      expect(overflown).toBeGreaterThan(10);
+      for (const handle of handles) handle.dispose();
+      runtime.slot.signalMemoryCleanup();
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
+    });
+
+    test('frees the block when the device that was active cannot be made active again', async () => {
+      const { device, runtime } = simulatedRuntime({ deviceCount: 2 });
+      installed(new PlainManager(), runtime);
+      const activate = device.activate.bind(device);
+      let calls = 0;
+      await runtime.withDevice(1, async () => {
+        await null;
+        device.activate = (id) => {
+          if (++calls === 2) throw new Error('the driver is gone');
+          activate(id);
+        };
+        expect(() => runtime.allocate(100)).toThrow('the driver is gone');
+      });
+      expect([calls, runtime.slot.liveBlocks, device.liveBytes]).toEqual([2, 0, 0]);
+    });
+  });
+});
