@@ -2,6 +2,20 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
 import { MemoryError } from '../core/errors.js';
 
+const NO_PERMISSION = 'there is no permission to write it';
+/** Why a file cannot be written, by the system's code. */
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'its folder does not exist'],
+  ['ENOTDIR', 'its folder is not a folder'],
+  ['EISDIR', 'it is a folder, not a file'],
+  ['EACCES', NO_PERMISSION],
+  ['EPERM', NO_PERMISSION],
+  ['EROFS', NO_PERMISSION],
+  ['ENAMETOOLONG', 'its name is too long'],
+  ['ELOOP', 'its links lead in a circle'],
+  ['EEXIST', 'there is something of that name'],
+]);
+
 /**
  * Writes a call log into a file, synchronously: what was handed over is in the file, also after process.exit.
  * Lines that a log still buffers are handed over when it is flushed, disabled or shut down.
@@ -56,29 +70,7 @@ export class FileLogSink implements LogSink {
 
 /** Says why a path cannot be written. @internal */
 export function cannotWrite(file: string, error: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
-  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason: reasonOf(error) }, error);
-}
-
-function reasonOf(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  switch (code) {
-    case 'ENOENT':
-      return 'its folder does not exist';
-    case 'ENOTDIR':
-      return 'its folder is not a folder';
-    case 'EISDIR':
-      return 'it is a folder, not a file';
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
-      return 'there is no permission to write it';
-    case 'ENAMETOOLONG':
-      return 'its name is too long';
-    case 'ELOOP':
-      return 'its links lead in a circle';
-    case 'EEXIST':
-      return 'there is something of that name';
-    default:
-      return `it cannot be written: ${message}`;
-  }
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const reason = REASONS.get(code) ?? `it cannot be written: ${message}`;
+  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason }, error);
 }
