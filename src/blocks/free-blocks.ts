@@ -67,7 +67,7 @@ export class FreeBlocks {
 
   /** Blocks of up to `limitBytes` are taken from and go to `small`, others here; both are one for who takes and gives back. */
   pairWith(small: FreeBlocks, limitBytes: number): void {
-    this.#lifetime.kernel.pair(small.#place, this.#place, limitBytes);
+    this.#lifetime.kernel.pair(small.placeIn(this.#lifetime), this.#place, limitBytes);
     this.#small = small;
   }
 
@@ -189,7 +189,7 @@ export class FreeBlocks {
 
   /** Moves every block, those in the front too, to other free blocks. O(blocks). */
   moveAllTo(other: FreeBlocks): void {
-    for (const part of this.parts) this.#lifetime.kernel.moveAll(part.#place, other.#place);
+    for (const part of this.parts) this.#lifetime.kernel.moveAll(part.#place, other.placeIn(this.#lifetime));
   }
 
   /** The blocks in the bins: by size, then address, where the fit is exact. A copy. */

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { DeviceHeaps } from '../../src/blocks/device-heaps.js';
 import { ensure } from '../../src/blocks/ensure.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import { openKernel } from '../../src/blocks/kernel.js';
 import { FREED, NOT_LIVE } from '../../src/blocks/kernel-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -304,12 +305,28 @@ describe('DeviceHeap', () => {
       expect(openKernel().memory.buffer.byteLength).toBe(byteLength);
     });
 
-    test('refuses free blocks of another heap', () => {
-      const [one, other] = [filled(), filled()];
+    type Filled = ReturnType<typeof filled>;
+    test.each<[string, (one: Filled, others: FreeBlocks) => unknown]>([
+      ['DeviceHeap.create', ({ heap }, others) => heap.create(2 ** 41, 64, others)],
+      ['DeviceHeap.setHome', ({ heap, block }, others) => heap.setHome(block, others)],
+      ['DeviceHeap.serveFrom', ({ heap }, others) => heap.serveFrom(others)],
+      ['DeviceHeap.createHoles', ({ heap }, others) => heap.createHoles(-2, others, 4096)],
+      ['FreeBlocks.pairWith', ({ free }, others) => free.pairWith(others, 512)],
+      ['FreeBlocks.moveAllTo', ({ free }, others) => free.moveAllTo(others)],
+    ])('refuses free blocks of another heap in %s, whether that is open or closed', (_, call) => {
       const refused = broken('free blocks are used by their own heap');
-      expect(() => one.heap.create(2 ** 41, 64, other.free)).toThrow(refused);
-      expect(() => one.heap.setHome(one.block, other.free)).toThrow(refused);
-      expect(() => one.heap.createHoles(-2, other.free, 4096)).toThrow(refused);
+      const [one, open, closed] = [filled(), filled(), filled()];
+      closed.heap.close();
+      const heir = filled();
+      for (const { free } of [open, closed]) {
+        const { count } = one.free;
+        expect(() => call(one, free)).toThrow(refused);
+        expect([one.free.count, one.free.parts]).toEqual([count, [one.free]]);
+      }
+      for (const { heap, free, holes } of [one, open, heir]) {
+        heap.checkInvariants();
+        expect([free.isSound, holes.isSound]).toEqual([true, true]);
+      }
     });
   });
 
