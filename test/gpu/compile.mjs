@@ -20,7 +20,7 @@ const NEEDED = [
  * @returns {string} the compiled main module
  */
 export function compileGpuProgram(target, dist) {
-  writeJson(join(target, 'package.json'), { type: 'module' });
+  cpSync(join(tests, '../package.json'), join(target, 'package.json'));
   for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
   const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   for (const file of [...NEEDED, ...own.map((name) => `gpu/${name}`)]) {
