@@ -1,7 +1,8 @@
 import { MiB } from '../../src/core/units.js';
 import { badArgument as bad } from './range-checks.js';
 
-const CALL_NAMES = [
+/** The names of the native calls of a simulated device. */
+export const SIMULATED_CALL_NAMES = [
   'nativeAlloc',
   'nativeFree',
   'pinnedAlloc',
@@ -16,7 +17,7 @@ const CALL_NAMES = [
 ] as const;
 
 /** The native calls of a simulated device. */
-export type SimulatedCallName = (typeof CALL_NAMES)[number];
+export type SimulatedCallName = (typeof SIMULATED_CALL_NAMES)[number];
 
 /** One native call, as a failure hook sees it. */
 export interface SimulatedCall {
@@ -56,7 +57,7 @@ export class SimulatedCalls {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when a cost is unknown or no non-negative number */
   constructor(costs: SimulatedCosts | undefined) {
-    this.#counts = Object.fromEntries(CALL_NAMES.map((name) => [name, 0])) as Record<SimulatedCallName, number>;
+    this.#counts = Object.fromEntries(SIMULATED_CALL_NAMES.map((name) => [name, 0])) as Record<SimulatedCallName, number>;
     this.counts = this.#counts;
     if (costs !== undefined) checkCosts(costs);
     this.#costs = costs;
@@ -110,7 +111,8 @@ export class SimulatedCalls {
 
 function checkCosts(costs: SimulatedCosts): void {
   for (const [name, cost] of Object.entries(costs) as [string, SimulatedCost | undefined][]) {
-    if (!(CALL_NAMES as readonly string[]).includes(name)) throw bad('costs', name, `one of ${CALL_NAMES.join(', ')}`);
+    if (!(SIMULATED_CALL_NAMES as readonly string[]).includes(name))
+      throw bad('costs', name, `one of ${SIMULATED_CALL_NAMES.join(', ')}`);
     for (const [part, value] of Object.entries(cost ?? {}) as [string, unknown][]) {
       if (part !== 'callNs' && part !== 'mibNs') throw bad(`costs.${name}`, part, 'callNs or mibNs');
       if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {

@@ -9,12 +9,13 @@ import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
 import { SimulatedVirtualMemory } from './simulated-virtual.js';
 
-export type {
-  FailureHook,
-  SimulatedCall,
-  SimulatedCallName,
-  SimulatedCost,
-  SimulatedCosts,
+export {
+  type FailureHook,
+  SIMULATED_CALL_NAMES,
+  type SimulatedCall,
+  type SimulatedCallName,
+  type SimulatedCost,
+  type SimulatedCosts,
 } from './simulated-calls.js';
 export type { SimulatedStreams } from './simulated-streams.js';
 export type { SimulatedVirtualMemory } from './simulated-virtual.js';

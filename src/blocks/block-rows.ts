@@ -46,8 +46,10 @@ export class Lifetime {
  * `addressOf(next) == addressOf(block) + bytesOf(block)` inside a segment. Every call throws ERR_MEM_DISPOSED once the heap is closed.
  */
 export class BlockRows {
+  /** @internal */
   protected readonly lifetime: Lifetime;
 
+  /** @internal */
   constructor(lifetime: Lifetime) {
     this.lifetime = lifetime;
   }

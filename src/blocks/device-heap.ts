@@ -15,7 +15,7 @@ let empty = 0;
  * its free blocks, holes and counters. All that lies in the kernel, which heaps alone call. Those blocks that are live
  * or that the manager keeps by itself are found by their addresses.
  *
- * A heap lives until {@link close}, which gives its memory in the kernel back; {@link Lifetime} is how every call comes to
+ * A heap lives until {@link close}, which gives its memory in the kernel back; its lifetime is how every call comes to
  * throw from then on. The two calls that are made for every allocation and every free have no time for a look at it. They go by
  * a number each, which nobody else knows and which the end of the heap replaces: {@link release} looks into a heap that never
  * has a block, {@link allocate} asks for a block of no free blocks. What finds nothing ends in a call that throws.

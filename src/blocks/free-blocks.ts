@@ -31,7 +31,7 @@ export class FreeBlocks {
   readonly #place: number;
   #small: FreeBlocks | undefined;
 
-  /** Use {@link DeviceHeap.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two */
+  /** Use {@link DeviceHeap.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two @internal */
   constructor(lifetime: Lifetime, heap: number, options: FreeBlocksOptions) {
     const { group = 0, unitBytes = 16, fit = 'good', leastRestBytes } = options;
     if (!Number.isInteger(Math.log2(unitBytes)) || unitBytes < 1) {
@@ -52,6 +52,7 @@ export class FreeBlocks {
   /**
    * Its place in the kernel, for what belongs to the same heap.
    *
+   * @internal
    * @throws ERR_MEM_INVARIANT for anything else, ERR_MEM_DISPOSED once the heap is closed
    */
   placeIn(lifetime: Lifetime): number {

@@ -14,7 +14,7 @@ export class HeapCounters {
   readonly #place: number;
   #values: Float64Array;
 
-  /** @param heap - its place in the kernel */
+  /** @param heap - its place in the kernel @internal */
   constructor(lifetime: Lifetime, heap: number) {
     const { kernel } = lifetime;
     this.#lifetime = lifetime;

@@ -13,7 +13,7 @@ export class Holes {
   readonly #lifetime: Lifetime;
   readonly #place: number;
 
-  /** Use {@link DeviceHeap.createHoles}. */
+  /** Use {@link DeviceHeap.createHoles}. @internal */
   constructor(lifetime: Lifetime, free: FreeBlocks, idle: FreeBlocks, pageBytes: number) {
     this.#free = free;
     this.#lifetime = lifetime;

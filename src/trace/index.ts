@@ -9,6 +9,7 @@ export {
   type EventBatch,
   type EventColumns,
   NO_SLOT,
+  type OptionalColumns,
   TRACE_KINDS,
   TraceEvents,
   type TraceFormat,

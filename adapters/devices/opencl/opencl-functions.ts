@@ -45,7 +45,7 @@ const SIGNATURES = {
 type Signatures = typeof SIGNATURES;
 type Values<F extends keyof Signatures> = CValuesOf<Signatures[F][1]>;
 
-/** The functions of OpenCL 2.0 that a device uses, by their C names. Each that gives an `int` gives a status. */
+/** The functions of OpenCL 2.0 that a device uses, by their C names, with the parameters of CL/cl.h. Each that gives an `int` gives a status. */
 export type OpenClFunctions = { readonly [F in keyof Signatures]: (...values: Values<F>) => number };
 
 /** The functions whose last argument is where they leave their status. */

@@ -72,7 +72,12 @@ export class OpenClMapping implements Releasable, RangeUser {
   readonly #calls: MappingCalls;
   #isDisposed = false;
 
-  /** Maps memory. Devices and buffers call it. @throws ERR_MEM_INVALID_ARGUMENT when a byte is mapped already, ERR_MEM_NATIVE */
+  /**
+   * Maps memory. Devices and buffers call it.
+   *
+   * @internal
+   * @throws ERR_MEM_INVALID_ARGUMENT when a byte is mapped already, ERR_MEM_NATIVE
+   */
   constructor(part: RangePart, calls: MappingCalls) {
     const { range, ptr, bytes, users } = part;
     this.ptr = ptr;

@@ -11,7 +11,7 @@ import {
 } from './segment-backend.js';
 import { fileStore, sharedMemoryStore } from './segment-store.js';
 
-const REGISTERED_TYPES = ['cuda-shm', 'hip-shm'] as const;
+const REGISTERED_TYPES: readonly RegisteredType[] = ['cuda-shm', 'hip-shm'];
 const SHM_TYPES = ['posix-shm', ...REGISTERED_TYPES] as const;
 
 /** A region in a file, mode 0600. The file stays when its creator ends, and can be attached to later. */
@@ -93,7 +93,7 @@ export interface HostRegistrar {
 }
 
 /** The types of segments for devices: they differ in their names alone. */
-export type RegisteredType = (typeof REGISTERED_TYPES)[number];
+export type RegisteredType = 'cuda-shm' | 'hip-shm';
 
 /** How a segment for a device is created. */
 export interface NewRegisteredSegment extends NewSegment {
