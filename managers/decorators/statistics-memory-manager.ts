@@ -1,5 +1,6 @@
 import { ensure } from '../../src/blocks/ensure.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
+import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
@@ -116,7 +117,7 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
 
   protected override infoLine(): string {
     const { bytes, blocks } = this.counters();
-    const now = `${formatBytes(Math.max(0, bytes.value))} in ${blocks.value} blocks`;
+    const now = `${formatBytes(Math.max(0, bytes.value))} in ${counted(blocks.value, 'block')}`;
     return `Level ${this.depth}: ${now}, peak ${formatBytes(bytes.peak)}, total ${formatBytes(bytes.total)} in ${blocks.total}`;
   }
 

@@ -8,42 +8,84 @@ const open = new Set<EndsWithProcess>();
 const watching = new Set<EndsWithProcess>();
 /** `process.emit` as it was; undefined while it is not ours. */
 let emitBefore: typeof process.emit | undefined;
+/** Ends the process at once; `process.exit` calls it after the listeners, also from inside one of them. */
+let reallyExitBefore: ((code?: number) => never) | undefined;
+let isEmitting = false;
+
+type ProcessInside = NodeJS.Process & { reallyExit: (code?: number) => never };
 
 /**
  * Has `host` end when the process does, after every `exit` listener of the program, whenever that was registered: an
  * emitter calls its listeners in the order of their registration, so what has to be last cannot be one of them.
  *
+ * Two ways lead past the end of `process.emit`, and have a hook each: a listener that calls `process.exit`, and somebody who
+ * puts an older `process.emit` back. In the second case the host ends as a listener, among the others.
+ *
  * @param role - `watcher` for what has to see the last of the hosts
  */
 export function atExit(host: EndsWithProcess, role: 'host' | 'watcher' = 'host'): void {
+  if (open.size + watching.size === 0) process.on('exit', endAmongListeners);
   (role === 'host' ? open : watching).add(host);
-  if (emitBefore !== undefined) return;
-  emitBefore = process.emit;
-  process.emit = emitAndEnd as typeof process.emit;
+  if (emitBefore === undefined) {
+    emitBefore = process.emit;
+    process.emit = emitAndEnd as typeof process.emit;
+  }
+  if (reallyExitBefore === undefined) {
+    reallyExitBefore = (process as ProcessInside).reallyExit;
+    (process as ProcessInside).reallyExit = endAndExit;
+  }
 }
 
 /** Takes back {@link atExit}: the host has ended already. */
 export function forgetAtExit(host: EndsWithProcess): void {
   if (!open.delete(host)) watching.delete(host);
+  if (open.size + watching.size > 0) return;
+  process.off('exit', endAmongListeners);
   // Where somebody has wrapped ours meanwhile it stays, and only passes calls on.
-  if (open.size + watching.size > 0 || process.emit !== emitAndEnd || emitBefore === undefined) return;
-  process.emit = emitBefore;
-  emitBefore = undefined;
+  if (process.emit === emitAndEnd && emitBefore !== undefined) {
+    process.emit = emitBefore;
+    emitBefore = undefined;
+  }
+  if ((process as ProcessInside).reallyExit === endAndExit && reallyExitBefore !== undefined) {
+    (process as ProcessInside).reallyExit = reallyExitBefore;
+    reallyExitBefore = undefined;
+  }
 }
 
 function emitAndEnd(this: NodeJS.Process, ...event: unknown[]): boolean {
   const emit = emitBefore as (...event: unknown[]) => boolean;
   if (event[0] !== 'exit') return Reflect.apply(emit, this, event);
+  isEmitting = true;
   try {
     return Reflect.apply(emit, this, event);
   } finally {
+    isEmitting = false;
     endAll();
   }
 }
 
+function endAndExit(this: NodeJS.Process, code?: number): never {
+  // The last host that ends takes the hooks away.
+  const exit = reallyExitBefore!;
+  try {
+    endAll();
+  } finally {
+    Reflect.apply(exit, this, [code]);
+  }
+  throw new Error('the process goes on after its end');
+}
+
+function endAmongListeners(): void {
+  if (!isEmitting) endAll();
+}
+
+/** Each host and watcher ends once. */
 function endAll(): void {
+  const ending = [...open, ...watching];
+  open.clear();
+  watching.clear();
   let failure: { readonly error: unknown } | undefined;
-  for (const host of [...open, ...watching]) {
+  for (const host of ending) {
     try {
       host.endWithProcess();
     } catch (error) {

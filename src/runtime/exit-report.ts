@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.js';
 import type { SlotKind } from '../core/events.js';
 import { statsOf } from '../core/manager-readings.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
@@ -44,7 +45,9 @@ export function exitReport(slots: readonly ManagerSlot[], deviceCount: number): 
 export function formatExitReport(report: ExitReport): string {
   const lines = report.managers.map((live) => {
     const bytes = live.liveBytes === undefined ? 'unknown bytes' : bytesText(live.liveBytes);
-    return `stowage: ${live.liveBlocks} blocks, ${bytes}, of ${live.manager} (${live.slot}) were live at exit and are freed now\n`;
+    const blocks = counted(live.liveBlocks, 'block');
+    const were = live.liveBlocks === 1 ? 'was live at exit and is' : 'were live at exit and are';
+    return `stowage: ${blocks}, ${bytes}, of ${live.manager} (${live.slot}) ${were} freed now\n`;
   });
   if (report.refusedBytes !== undefined) {
     lines.push(`stowage: ${bytesText(report.refusedBytes)} could not be given back: the device refused\n`);

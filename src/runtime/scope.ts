@@ -10,8 +10,10 @@ export interface AllocationContext {
   readonly stream?: number | undefined;
 }
 
-// By runtime. A map is never changed: a stretch that says something new has another one.
-const contexts = new AsyncLocalStorage<ReadonlyMap<object, AllocationContext>>();
+/** By runtime. A map is never changed: a stretch that says something new has another one, or none when nothing is said. */
+type Contexts = ReadonlyMap<object, AllocationContext> | undefined;
+
+const contexts = new AsyncLocalStorage<Contexts>();
 // Looking a context up costs more than allocating, so nobody looks before the first one.
 let used = false;
 
@@ -25,10 +27,14 @@ export function runWith<T>(runtime: object, change: AllocationContext, fn: () =>
   return contexts.run(changed(runtime, change), fn);
 }
 
-function changed(runtime: object, change: AllocationContext): ReadonlyMap<object, AllocationContext> {
+function changed(runtime: object, change: AllocationContext): Contexts {
   used = true;
-  const before = contexts.getStore();
-  return new Map(before).set(runtime, { ...before?.get(runtime), ...change });
+  const after = new Map(contexts.getStore());
+  const context: AllocationContext = { ...after.get(runtime), ...change };
+  // A runtime about which nothing is said any more is let go.
+  if (Object.values(context).some((said) => said !== undefined)) after.set(runtime, context);
+  else after.delete(runtime);
+  return after.size === 0 ? undefined : after;
 }
 
 const FEW = 64;

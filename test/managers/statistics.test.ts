@@ -171,6 +171,6 @@ describe('StatisticsMemoryManager', () => {
     manager.allocBytes(1024, true);
     const sink = new TextSink();
     manager.printInfo('now', 0, sink);
-    expect(sink.lines.at(-1)).toBe('Level 1: 1.00 KiB in 1 blocks, peak 1.00 KiB, total 1.00 KiB in 1');
+    expect(sink.lines.at(-1)).toBe('Level 1: 1.00 KiB in 1 block, peak 1.00 KiB, total 1.00 KiB in 1');
   });
 });

@@ -40,11 +40,11 @@ describe('MemoryRuntime in a process of its own', () => {
         atExit({ endWithProcess: told }, 'watcher');
         ${end}
       `);
-      const freed = 'were live at exit and are freed now';
+      const freed = 'was live at exit and is freed now';
       expect(stderr.trimEnd().split('\n')).toEqual([
-        `stowage: 1 blocks, 1024 bytes (1.00 KiB), of DefaultMemoryManager (ordinary) ${freed}`,
+        `stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (ordinary) ${freed}`,
         `stowage: 2 blocks, 3146752 bytes (3.00 MiB), of CachingMemoryManager (ordinary) ${freed}`,
-        `stowage: 1 blocks, 1024 bytes (1.00 KiB), of DefaultMemoryManager (pinned) ${freed}`,
+        `stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (pinned) ${freed}`,
       ]);
       expect({ status, stdout }).toEqual({ status: end === '' ? 0 : 3, stdout: '0 0 true\n' });
     });
@@ -77,14 +77,51 @@ describe('MemoryRuntime in a process of its own', () => {
       },
     );
 
-    test('leaves process.emit as it was once every host has ended', () => {
+    test.each([
+      ['a listener calls process.exit', "process.on('exit', () => process.exit(3));", 3],
+      ['a listener throws', "process.on('exit', () => { process.exitCode = 3; throw new Error('mine'); });", 3],
+      ['somebody puts an older process.emit back', 'process.emit = before; process.exitCode = 3;', 3],
+    ])('comes also when %s', (_, end, code) => {
+      const { status, stdout } = runChild(`
+        const before = process.emit;
+        process.emit = function (...event) { return Reflect.apply(before, this, event); };
+        ${prelude()}
+        new MemoryRuntime(new SimulatedDevice(), { exitReport: { write: (text) => console.log(text.includes('live at exit') ? 'report' : text) } }).allocate(100);
+        ${end}
+      `);
+      expect({ status, stdout }).toEqual({ status: code, stdout: 'report\n' });
+    });
+
+    test('lets a runtime go about which no scope says anything any more', () => {
+      const { stdout } = runChild(
+        `${prelude()}
+        const used = () => {
+          const runtime = new MemoryRuntime(new SimulatedDevice(), { exitReport: false });
+          const outer = runtime.scope();
+          runtime.scope().dispose();
+          outer.dispose();
+          runtime.close();
+          return new WeakRef(runtime);
+        };
+        const gone = used();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        globalThis.gc();
+        console.log(gone.deref() === undefined);
+      `,
+        { nodeArguments: ['--expose-gc'] },
+      );
+      expect(stdout).toBe('true\n');
+    });
+
+    test('leaves the process as it was once every host has ended', () => {
       const { stdout } = runChild(`${prelude()}
-        const emit = process.emit;
+        const { emit, reallyExit } = process;
+        const listeners = process.listenerCount('exit');
         const runtimes = [1, 2].map(() => new MemoryRuntime(new SimulatedDevice(), { exitReport: false }));
         for (const runtime of runtimes) runtime.close();
-        console.log(process.emit === emit);
+        console.log(process.emit === emit, process.reallyExit === reallyExit, process.listenerCount('exit') === listeners);
       `);
-      expect(stdout).toBe('true\n');
+      expect(stdout).toBe('true true true\n');
     });
 
     test.each(['initialize', 'shutdown', 'swap', 'log', 'onFreed', 'native', 'observer', 'oom'])(

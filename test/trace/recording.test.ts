@@ -264,7 +264,7 @@ describe('STOWAGE_TRACE', () => {
     const file = newFile();
     const app = program('const rt = defaultRuntime(); globalThis.kept = rt.allocate(1000); process.exit(0);');
     const { status, stderr } = runChild(app, { env: { STOWAGE_TRACE: file } });
-    expect([status, stderr]).toEqual([0, expect.stringContaining('1 blocks, 1024 bytes')]);
+    expect([status, stderr]).toEqual([0, expect.stringContaining('1 block, 1024 bytes')]);
     const events = await loadTrace(file);
     expect([events.cutOff, events.allocations, events.liveBlocks]).toEqual([undefined, 1, 1]);
     expect(events.count(TraceKind.nativeFree)).toBe(events.count(TraceKind.nativeAlloc));
