@@ -2,7 +2,7 @@ import { untold } from './attempt.js';
 import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
 import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from './memory-manager-adapter.js';
-import { type NativeCounters, NativeLedger } from './native-ledger.js';
+import { type NativeCounters, NativeLedger, type NativePiece } from './native-ledger.js';
 import type { SlotObservers } from './slot-observer.js';
 import { checkStackRoom } from './stack-room.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
@@ -39,7 +39,8 @@ export class Seat {
   readonly #live = new Set<DevicePtr>();
   /** Native calls under way that give something back: it is in no book meanwhile. */
   #givingBack = 0;
-  #tries = 0;
+  /** What {@link giveOneBack} tries next, from the end: all that was out when it was filled. */
+  #toTry: [DevicePtr, NativePiece][] = [];
   #unlocking = 0;
   /** Whether the manager has said that the call of {@link unlock} that is being made freed its block. */
   #freed = false;
@@ -207,10 +208,14 @@ export class Seat {
     if (failures.length > 0 && this.ledger.live > 0) throw failures[0];
   }
 
-  /** Tries to give back one thing that the manager left behind, another one each time. @returns whether the device took it */
+  /** Tries to give back one thing that the manager left behind, another one each time. Amortised O(1). @returns whether the device took it */
   giveOneBack(): boolean {
-    const all = this.ledger.outstanding();
-    const next = all[this.#tries++ % all.length];
+    let next = this.#toTry.pop();
+    while (next !== undefined && !next[1].isOut) next = this.#toTry.pop();
+    if (next === undefined) {
+      this.#toTry = this.ledger.outstanding();
+      next = this.#toTry.pop();
+    }
     if (next === undefined) return false;
     try {
       this.#giveBack(next[0], next[1].rangeBytes);

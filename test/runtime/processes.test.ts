@@ -40,11 +40,10 @@ describe('MemoryRuntime in a process of its own', () => {
         atExit({ endWithProcess: told }, 'watcher');
         ${end}
       `);
-      const freed = 'was live at exit and is freed now';
       expect(stderr.trimEnd().split('\n')).toEqual([
-        `stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (ordinary) ${freed}`,
-        `stowage: 2 blocks, 3146752 bytes (3.00 MiB), of CachingMemoryManager (ordinary) ${freed}`,
-        `stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (pinned) ${freed}`,
+        'stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (ordinary) was live at exit and is freed now',
+        'stowage: 2 blocks, 3146752 bytes (3.00 MiB), of CachingMemoryManager (ordinary) were live at exit and are freed now',
+        'stowage: 1 block, 1024 bytes (1.00 KiB), of DefaultMemoryManager (pinned) was live at exit and is freed now',
       ]);
       expect({ status, stdout }).toEqual({ status: end === '' ? 0 : 3, stdout: '0 0 true\n' });
     });
