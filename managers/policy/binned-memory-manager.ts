@@ -93,14 +93,13 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   protected place(bytes: number, alignment: number, stream: number, device: number): number {
     const order = this.#orderOf(device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
-    const own = this.#binsOf(stream, order, device);
+    this.#prepare(stream, order, device);
     const found = order.take(stream, bytes);
     if (found !== NONE) return found;
     const block = this.#growFor(bytes, order, device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     order.idle.carve(block, alignUp(bytes, this.#unitBytes));
-    this.blocks.of(device).setHome(block, own);
-    return block;
+    return this.#giveHome(block, stream, order, device);
   }
 
   /** Called for blocks alone that several streams used; others the kernel takes back. */
@@ -176,11 +175,19 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     while (address % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
   }
 
-  /** The free blocks of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */
-  #binsOf(stream: number, order: StreamOrder, device: number): FreeBlocks {
-    const own = order.binsOf(stream);
+  /** Sees to the bins of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */
+  #prepare(stream: number, order: StreamOrder, device: number): void {
+    order.binsOf(stream);
     this.#serveFrom(order.binsOf(0), device);
-    return own;
+  }
+
+  /**
+   * Makes a block belong to the bins that its stream has by now: the native call that got it may have come back with the
+   * first allocation of another stream.
+   */
+  #giveHome(block: number, stream: number, order: StreamOrder, device: number): number {
+    this.blocks.of(device).setHome(block, order.binsOf(stream));
+    return block;
   }
 
   /** Lets the hot path take from stream 0's free blocks of a device. */
@@ -209,16 +216,14 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     checkAlignment(alignment);
     const size = alignUp(bytes, this.#unitBytes);
     const step = Math.max(alignment, this.#unitBytes);
-    const own = this.#binsOf(stream, order, device);
-    let block = own.usable(size + step);
+    this.#prepare(stream, order, device);
+    let block = order.binsOf(stream).usable(size + step);
     if (block === NONE) {
       order.collect();
       block = order.idle.usable(size + step);
       if (block === NONE) block = this.#growFor(size + step, order, device);
     }
-    const aligned = own.carveAligned(block, size, step);
-    this.blocks.of(device).setHome(aligned, own);
-    return aligned;
+    return this.#giveHome(order.idle.carveAligned(block, size, step), stream, order, device);
   }
 
   #orderOf(device: number): StreamOrder {

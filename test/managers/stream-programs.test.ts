@@ -27,6 +27,31 @@ describe.each(KINDS)('$name', (kind) => {
 
   test('hands out no block too early on several devices', () => run(48 * MiB, 3, 4, 20));
 
+  test.each([2 ** 40, 24 * MiB])(
+    'hands out no block too early on a device of %i bytes whose native calls come back with a part of the program',
+    (capacityBytes) => {
+      const outer = stepsWith(3).filter((step) => step.do !== 'remanage');
+      const inner = outer.filter((step) => step.do !== 'activate' && step.do !== 'refuse');
+      const parts = fc.array(fc.array(inner, { maxLength: 4 }), { maxLength: 40, size: 'max' });
+      fc.assert(
+        fc.property(fc.array(outer, { maxLength: 60, size: 'max' }), parts, (steps, calls) => {
+          const program = new StreamProgram(new StreamBench(kind, capacityBytes));
+          let made = 0;
+          program.bench.inside = () => {
+            for (const step of calls[made++] ?? []) program.perform(step);
+          };
+          for (const step of steps) {
+            program.perform(step);
+            program.check();
+          }
+          program.bench.inside = undefined;
+          program.finish();
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+
   test.each([1, 3])('lets no memory go while stream 0 works on it, when no other was ever used, on %i devices', (deviceCount) =>
     run(32 * MiB, deviceCount, 1, 40),
   );
