@@ -5,20 +5,21 @@ import {
   constants,
   fchmodSync,
   fstatSync,
+  ftruncateSync,
+  lstatSync,
   openSync,
-  readlinkSync,
-  realpathSync,
   renameSync,
   rmSync,
   type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import { cannotWrite } from '../runtime/file-log-sink.js';
 import type { ByteSink } from '../trace/formats/trace-writer.js';
+import { behindLinks, isOpenFile } from './behind-links.js';
 
 /** What stands for standard output, and for standard input, in place of a file's name. */
 const STANDARD = '-';
@@ -63,15 +64,20 @@ export class OutputFile implements ByteSink {
     this.path = path;
     if (path === '') throw refusal('""', 'a file has a name');
     try {
-      this.#found = path === STANDARD ? fstatSync(1) : statSync(path, { throwIfNoEntry: false });
+      const place = path === STANDARD ? undefined : behindLinks(path);
+      this.#found =
+        place === undefined ? fstatSync(1) : (isOpenFile(place) ? statSync : lstatSync)(place, { throwIfNoEntry: false });
       this.#file = STANDARD_OUTPUTS.find((fd) => isSame(this.#found, fstatSync(fd)));
-      if (this.#file === undefined) this.#target = checkedTarget(path, this.#found);
+      if (this.#file === undefined) {
+        this.#target = place as string;
+        checkWritable(path, this.#target, this.#found);
+      }
     } catch (error) {
-      throw cannotWrite(path, error);
+      throw MemoryError.is(error) ? error : cannotWrite(path, error);
     }
     const source = input === undefined ? undefined : statSync(input, { throwIfNoEntry: false });
     if (source?.isFile() === true && isSame(this.#found, source)) throw refusal(path, 'it is the input, too: name another file');
-    this.#inPlace = inPlace || (this.#found !== undefined && !isReplaceable(this.#found));
+    this.#inPlace = inPlace || (this.#found !== undefined && !isReplaceable(this.#found)) || isOpenFile(this.#target ?? '');
   }
 
   /** Whether it is this process's standard output. */
@@ -126,7 +132,7 @@ export class OutputFile implements ByteSink {
   #open(): number {
     const target = this.#target as string;
     try {
-      if (this.#inPlace) return openSync(target, 'w', OWNER_ONLY);
+      if (this.#inPlace) return openInPlace(target, this.#found);
       const part = join(dirname(target), `.stowage-${randomBytes(8).toString('hex')}.part`);
       // Exclusive: never what is there already, and never through a link.
       const file = openSync(part, 'wx', OWNER_ONLY);
@@ -172,35 +178,32 @@ export function messageStream(...outputs: readonly (OutputFile | undefined)[]): 
   return outputs.some((output) => output?.isStandardOutput) ? process.stderr : process.stdout;
 }
 
-/** @returns the place behind all links; @throws what the system says of a place that cannot be written */
-function checkedTarget(path: string, found: Stats | undefined): string {
+/** @throws what the system says of a place that cannot be written */
+function checkWritable(path: string, place: string, found: Stats | undefined): void {
   if (path.endsWith('/') || found?.isDirectory() === true) throw Object.assign(new Error(path), { code: 'EISDIR' });
-  if (found !== undefined) {
-    accessSync(path, constants.W_OK);
-    // The name of a pipe without one leads nowhere: `/proc/self/fd/3`.
-    return found.isFile() ? realpathSync(path) : path;
-  }
-  const target = behindLinks(path);
-  accessSync(dirname(target), constants.W_OK);
-  return target;
-}
-
-/** The place of a file that does not exist; the last part of a path may be a link to nothing. */
-function behindLinks(path: string): string {
-  let link: string;
-  try {
-    link = readlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // Throws for a folder that is none.
-    return join(realpathSync(`${dirname(path)}/.`), basename(path));
-  }
-  return behindLinks(resolve(dirname(path), link));
+  // With the dot it throws for a folder that is none.
+  accessSync(found === undefined ? `${dirname(place)}/.` : place, constants.W_OK);
 }
 
 /** Whether another file can take its place: it has one name, and its owner stays. */
 function isReplaceable(found: Stats): boolean {
   return found.isFile() && found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid);
+}
+
+/** Opens, and empties, what was found at a place, or makes a file there: never through a link that came there since. */
+function openInPlace(place: string, found: Stats | undefined): number {
+  if (found === undefined) return openSync(place, 'wx', OWNER_ONLY);
+  // To create is asked for, though it is there: only then the kernel looks after others' files in folders like /tmp.
+  const flags = isOpenFile(place) ? constants.O_WRONLY : constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
+  const file = openSync(place, flags, OWNER_ONLY);
+  try {
+    if (!isSame(found, fstatSync(file))) throw Object.assign(new Error(place), { code: 'EEXIST' });
+    if (found.isFile()) ftruncateSync(file);
+    return file;
+  } catch (error) {
+    closeSync(file);
+    throw error;
+  }
 }
 
 function isSame(one: Stats | undefined, other: Stats): boolean {

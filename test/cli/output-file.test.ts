@@ -87,6 +87,16 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     expect(lstatSync(file('pipe')).isFIFO()).toBe(true);
   });
 
+  test.runIf(process.platform === 'linux')('go into an open file by its number, in place, also one whose name is gone', () => {
+    writeFileSync(file('open'), 'before, and longer than that');
+    const script = (tail: string) =>
+      `exec 3<>open; ${tail}"$1" "$2" convert "$3" /dev/fd/3 -t rmm >/dev/null; echo $?; cat /dev/fd/3`;
+    expect(shell(script(''))).toMatch(/^0\nThread,Time/);
+    expect(isConverted('open')).toBe(true);
+    expect(shell(script('rm open; '))).toMatch(/^0\nThread,Time/);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   test('are not the input, by whatever name', () => {
     const bytes = readFileSync(GOLDEN);
     writeFileSync(file('in'), bytes);
