@@ -11,7 +11,7 @@ import {
   pageBytes,
   protectPages,
 } from '../os/mapping.js';
-import { mapThreadPages, unmapThreadPages } from '../os/thread-memory.js';
+import { mapEndingPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
 import { PagedMemory, PageStates } from './paged-memory.js';
 import { badArgument } from './range-checks.js';
@@ -42,6 +42,8 @@ class ReservedRange extends HostRange {
  *
  * A commit makes pages usable; the system backs each when it is first touched. A decommit gives the memory back, but
  * the pages stay mapped and read as zero, so that arrays over them never crash.
+ *
+ * In a worker on glibc no range is larger than the machine's memory, mostly: it would outlive the worker's thread.
  */
 export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
   readonly #ranges: HostRanges;
@@ -99,7 +101,7 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
 
   #map(bytes: number): DevicePtr {
     const options = { protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
-    return (possible(() => mapThreadPages(bytes, options, this.granularityBytes)) ?? NULL_PTR) as DevicePtr;
+    return (possible(() => mapEndingPages(bytes, options, this.granularityBytes)) ?? NULL_PTR) as DevicePtr;
   }
 }
 

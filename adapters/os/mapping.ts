@@ -32,30 +32,31 @@ export const MADV_DONTNEED = 4;
 
 const WINDOWS_PAGE_BYTES = 4096;
 
-const pageSize = lazy(() =>
-  process.platform === 'win32' ? WINDOWS_PAGE_BYTES : libc().func<() => number>('getpagesize', 'int', [])(),
-);
-const mmapFunction = lazy(() => {
+// All at once: the garbage collector, or the end of a worker, must not be what declares the one that gives pages back.
+const paging = lazy(() => {
   checkPosix('mmap');
-  return libc().func<MapFunction>('mmap', 'uintptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']);
+  return {
+    pageBytes: libc().func<() => number>('getpagesize', 'int', [])(),
+    mmap: libc().func<MapFunction>('mmap', 'uintptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
+    munmap: libc().func<Range>('munmap', 'int', ['uintptr_t', 'size_t']),
+    mprotect: libc().func<RangeAndFlags>('mprotect', 'int', ['uintptr_t', 'size_t', 'int']),
+    madvise: libc().func<RangeAndFlags>('madvise', 'int', ['uintptr_t', 'size_t', 'int']),
+  };
 });
-const munmapFunction = lazy(() => libc().func<Range>('munmap', 'int', ['uintptr_t', 'size_t']));
-const mprotectFunction = lazy(() => libc().func<RangeAndFlags>('mprotect', 'int', ['uintptr_t', 'size_t', 'int']));
-const madviseFunction = lazy(() => libc().func<RangeAndFlags>('madvise', 'int', ['uintptr_t', 'size_t', 'int']));
-const lockFunction = lazy(() => {
-  if (process.platform !== 'win32') return libc().func<Range>('mlock', 'int', ['uintptr_t', 'size_t']);
+const locking = lazy(() => {
+  if (process.platform !== 'win32') {
+    const lock = libc().func<Range>('mlock', 'int', ['uintptr_t', 'size_t']);
+    return { lock, unlock: libc().func<Range>('munlock', 'int', ['uintptr_t', 'size_t']) };
+  }
   const lock = kernel32().func<Range>('VirtualLock', 'int', ['uintptr_t', 'size_t']);
-  return (address: number, bytes: number) => (lock(address, bytes) !== 0 ? 0 : -1);
-});
-const unlockFunction = lazy(() => {
-  if (process.platform !== 'win32') return libc().func<Range>('munlock', 'int', ['uintptr_t', 'size_t']);
   const unlock = kernel32().func<Range>('VirtualUnlock', 'int', ['uintptr_t', 'size_t']);
-  return (address: number, bytes: number) => (unlock(address, bytes) !== 0 ? 0 : -1);
+  const statusOf = (call: Range) => (address: number, bytes: number) => (call(address, bytes) !== 0 ? 0 : -1);
+  return { lock: statusOf(lock), unlock: statusOf(unlock) };
 });
 
 /** The size of a page in bytes. */
 export function pageBytes(): number {
-  return pageSize();
+  return process.platform === 'win32' ? WINDOWS_PAGE_BYTES : paging().pageBytes;
 }
 
 /** What {@link mapPages} maps. */
@@ -86,7 +87,7 @@ export function mapPages(bytes: number, options: MapOptions = {}): number {
     fd = -1,
     offsetBytes = 0,
   } = options;
-  const mapped = mmapFunction()(address, bytes, protection, flags, fd, offsetBytes);
+  const mapped = paging().mmap(address, bytes, protection, flags, fd, offsetBytes);
   // MAP_FAILED is 2^64 - 1, which does not fit a number.
   if (typeof mapped === 'bigint') throw errnoError('mmap');
   return mapped;
@@ -94,17 +95,17 @@ export function mapPages(bytes: number, options: MapOptions = {}): number {
 
 /** Unmaps pages. @throws ERR_MEM_NATIVE */
 export function unmapPages(address: number, bytes: number): void {
-  if (munmapFunction()(address, bytes) !== 0) throw errnoError('munmap');
+  if (paging().munmap(address, bytes) !== 0) throw errnoError('munmap');
 }
 
 /** Changes the protection of pages. @throws ERR_MEM_NATIVE */
 export function protectPages(address: number, bytes: number, protection: number): void {
-  if (mprotectFunction()(address, bytes, protection) !== 0) throw errnoError('mprotect');
+  if (paging().mprotect(address, bytes, protection) !== 0) throw errnoError('mprotect');
 }
 
 /** Tells the system how pages will be used. @throws ERR_MEM_NATIVE */
 export function advisePages(address: number, bytes: number, advice: number): void {
-  if (madviseFunction()(address, bytes, advice) !== 0) throw errnoError('madvise');
+  if (paging().madvise(address, bytes, advice) !== 0) throw errnoError('madvise');
 }
 
 /**
@@ -124,7 +125,7 @@ export function discardPages(address: number, bytes: number): void {
 
 /** Keeps pages in physical memory. @throws ERR_MEM_NATIVE when the system refuses */
 export function lockPages(address: number, bytes: number): void {
-  if (lockFunction()(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualLock' : 'mlock');
+  if (locking().lock(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualLock' : 'mlock');
 }
 
 /** Pages are locked when they come into memory, not at once. @see Source: linux/mman.h */
@@ -148,7 +149,7 @@ export function lockTouchedPages(address: number, bytes: number): void {
 
 /** Undoes {@link lockPages}. @throws ERR_MEM_NATIVE */
 export function unlockPages(address: number, bytes: number): void {
-  if (unlockFunction()(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualUnlock' : 'munlock');
+  if (locking().unlock(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualUnlock' : 'munlock');
 }
 
 function checkPosix(what: string): void {

@@ -19,6 +19,13 @@ export const PROCESS_HEAP: NativeHeap = { allocate: alignedAlloc, free: alignedF
 type Words3 = (a: number, b: number, c: number) => number;
 type Words2 = (a: number, b: number) => number;
 
+/** Functions of glibc, declared before there is memory: the garbage collector must not be what declares one. */
+interface HeapFunctions {
+  readonly allocate: Words3;
+  readonly newNode: Words2;
+  readonly release: (address: number) => void;
+}
+
 // The fields of glibc's `struct addrinfo` on 64-bit machines. @see Source: netdb.h
 const NODE_BYTES = 48;
 const PAYLOAD = 32;
@@ -39,16 +46,14 @@ const OWN_MAPPING_BYTES = 32 * MiB;
  * @see Source: glibc's sysdeps/posix/getaddrinfo.c and stdlib/cxa_thread_atexit_impl.c
  */
 class ThreadHeap implements NativeHeap {
-  readonly #allocate: Words3;
-  readonly #newNode: Words2;
+  readonly #functions: HeapFunctions;
   readonly #nodes = new Map<number, number>();
   readonly #empty: number[] = [];
   readonly #read = new Float64Array(1);
   #last: number;
 
-  constructor(allocate: Words3, newNode: Words2, head: number) {
-    this.#allocate = allocate;
-    this.#newNode = newNode;
+  constructor(functions: HeapFunctions, head: number) {
+    this.#functions = functions;
     this.#last = head;
   }
 
@@ -59,7 +64,7 @@ class ThreadHeap implements NativeHeap {
   allocate(bytes: number, alignment: number, alone = false): number {
     const node = this.#empty.pop() ?? this.#append();
     if (node === 0) return 0;
-    if (this.#allocate(node + PAYLOAD, alignment, alone ? bytes + OWN_MAPPING_BYTES : bytes) !== 0) {
+    if (this.#functions.allocate(node + PAYLOAD, alignment, alone ? bytes + OWN_MAPPING_BYTES : bytes) !== 0) {
       this.#empty.push(node);
       return 0;
     }
@@ -73,12 +78,12 @@ class ThreadHeap implements NativeHeap {
     const node = this.#nodes.get(address) as number;
     writeUint64(node + PAYLOAD, 0);
     this.#nodes.delete(address);
-    alignedFree(address);
+    this.#functions.release(address);
     this.#empty.push(node);
   }
 
   #append(): number {
-    const node = this.#newNode(1, NODE_BYTES);
+    const node = this.#functions.newNode(1, NODE_BYTES);
     if (node === 0) return 0;
     writeUint64(this.#last + NEXT, node);
     this.#last = node;
@@ -95,26 +100,37 @@ export const THREAD_HEAP: NativeHeap = {
 };
 
 /**
- * Maps pages as `mapPages` does; in a worker on glibc they end with its thread. (A range that the C library does not
- * give, as one larger than the machine's memory, does not.)
+ * Maps pages as `mapPages` does; in a worker on glibc they end with its thread. (Those that the C library does not give,
+ * as a file larger than the machine's memory, do not.)
  *
- * @param alignment - bytes, a power of two from a page on
  * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
  */
-export function mapThreadPages(bytes: number, options: MapOptions = {}, alignment = pageBytes()): number {
+export function mapThreadPages(bytes: number, options: MapOptions = {}): number {
+  return mapEndingPages(bytes, options, pageBytes()) || mapPages(bytes, options);
+}
+
+/**
+ * As {@link mapThreadPages}, but maps nothing that would outlive its thread.
+ *
+ * @param alignment - bytes, a power of two from a page on
+ * @returns 0 when the C library has no room: mostly for more than the machine's memory
+ * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
+ */
+export function mapEndingPages(bytes: number, options: MapOptions, alignment: number): number {
   const heap = threadHeapHere();
-  const address = heap?.allocate(bytes, alignment, true) ?? 0;
-  if (address === 0) return mapAligned(bytes, options, alignment);
+  if (heap === undefined) return mapAligned(bytes, options, alignment);
+  const address = heap.allocate(bytes, alignment, true);
+  if (address === 0) return 0;
   const { flags = MAP_PRIVATE | MAP_ANONYMOUS } = options;
   try {
     return mapPages(bytes, { ...options, address, flags: flags | MAP_FIXED });
   } catch (error) {
-    heap?.free(address);
+    heap.free(address);
     throw error;
   }
 }
 
-/** Unmaps all that {@link mapThreadPages} mapped. @throws ERR_MEM_NATIVE */
+/** Unmaps all that {@link mapThreadPages} or {@link mapEndingPages} mapped. @throws ERR_MEM_NATIVE */
 export function unmapThreadPages(address: number, bytes: number): void {
   const heap = threadHeapHere();
   if (heap?.has(address)) heap.free(address);
@@ -140,11 +156,15 @@ function openThreadHeap(): ThreadHeap | undefined {
   const addressOf = (library: typeof own, name: string) => Number(koffi().address(library.symbol(name)));
   // Not of `free` itself: Node has a stub of it.
   if (addressOf(own, 'posix_memalign') !== addressOf(koffi().load(null), 'posix_memalign')) return undefined;
-  const newNode = libc().func<Words2>('calloc', 'uintptr_t', ['size_t', 'size_t']);
+  const functions: HeapFunctions = {
+    allocate: libc().func('posix_memalign', 'int', ['uintptr_t', 'size_t', 'size_t']),
+    newNode: libc().func('calloc', 'uintptr_t', ['size_t', 'size_t']),
+    release: libc().func('free', 'void', ['uintptr_t']),
+  };
   const atThreadExit = libc().func<Words3>('__cxa_thread_atexit_impl', 'int', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
-  const head = newNode(1, NODE_BYTES);
+  const head = functions.newNode(1, NODE_BYTES);
   const release = addressOf(own, 'freeaddrinfo');
   // The last argument is any address of the library that the function is of.
   if (head === 0 || atThreadExit(release, head, release) !== 0) return undefined;
-  return new ThreadHeap(libc().func('posix_memalign', 'int', ['uintptr_t', 'size_t', 'size_t']), newNode, head);
+  return new ThreadHeap(functions, head);
 }
