@@ -29,12 +29,12 @@ export interface LruMemoryManagerOptions extends ManagerOptions {
  * `layouts <= capacityLayouts` and `keptBytes <= capacityBytes` on each device.
  */
 export abstract class LruPolicy extends BlockMemoryManager {
-  readonly #caches: LayoutCache[] = [];
+  readonly #caches: (LayoutCache | undefined)[] = [];
   /** By device: free blocks that it did not take and that a full cache could not keep. The next cleanup tries them again. */
-  readonly #owed: number[][] = [];
+  readonly #owed: (number[] | undefined)[] = [];
   readonly #releases = new Map<number, (ptr: DevicePtr) => void>();
   /** By device and row. */
-  readonly #references: Float64Array[] = [];
+  readonly #references: (Float64Array | undefined)[] = [];
   #capacityLayouts = DEFAULT_CAPACITY_LAYOUTS;
   #capacityBytes = Number.POSITIVE_INFINITY;
   #stopped = false;
@@ -96,6 +96,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
     super.checkInvariants();
     let kept = 0;
     this.#caches.forEach((cache, device) => {
+      if (cache === undefined) return;
       cache.checkInvariants();
       ensure(cache.layouts <= this.#capacityLayouts, `layouts <= capacityLayouts on device ${device}`);
       ensure(cache.bytes <= this.#capacityBytes, `kept bytes <= capacityBytes on device ${device}`);
@@ -163,6 +164,12 @@ export abstract class LruPolicy extends BlockMemoryManager {
     this.#owed[device] = [];
     // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
     tryAll([...leaving, ...this.#cacheOf(device).takeAll()], (block) => this.#releaseOrKeep(block));
+  }
+
+  protected override forget(device: number): void {
+    this.#caches[device] = undefined;
+    this.#owed[device] = undefined;
+    this.#references[device] = undefined;
   }
 
   /** Makes memory from elsewhere a free block that no cache has. */
