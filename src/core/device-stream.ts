@@ -38,12 +38,8 @@ export class DeviceStream implements Releasable {
 
   /** Blocks until the work so far is done. @throws ERR_MEM_DISPOSED */
   synchronize(): void {
-    const event = this.record();
-    try {
-      event.synchronize();
-    } finally {
-      event[Symbol.dispose]();
-    }
+    this.#checkOpen();
+    waitForStream(this.#operations, this.id);
   }
 
   /** Waits for the work that the stream still has, and closes it. A second time does nothing. */
@@ -55,6 +51,16 @@ export class DeviceStream implements Releasable {
 
   #checkOpen(): void {
     if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'stream' });
+  }
+}
+
+/** Blocks until the work so far of a stream is done. @throws what the device throws */
+export function waitForStream(streams: StreamOperations, stream: number): void {
+  const event = streams.record(stream);
+  try {
+    streams.synchronize(event);
+  } finally {
+    streams.destroy(event);
   }
 }
 

@@ -3,6 +3,7 @@ import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
 import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from './memory-manager-adapter.js';
 import { type NativeCounters, NativeLedger, type NativePiece } from './native-ledger.js';
+import { SeatStreams } from './seat-streams.js';
 import type { SlotObservers } from './slot-observer.js';
 import { checkStackRoom } from './stack-room.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
@@ -41,6 +42,7 @@ export class Seat {
   #givingBack = 0;
   /** What {@link giveOneBack} tries next, from the end: all that was out when it was filled. */
   #toTry: [DevicePtr, NativePiece][] = [];
+  #streams: SeatStreams | undefined;
   #unlocking = 0;
   /** Whether the manager has said that the call of {@link unlock} that is being made freed its block. */
   #freed = false;
@@ -116,7 +118,8 @@ export class Seat {
     table.nativeAlloc = (bytes, alignment) => this.#nativeAlloc(bytes, alignment);
     table.nativeFree = (ptr) => this.#giveBack(ptr, 0);
     table.virtual = natives.virtual && this.#countedVirtual(natives.virtual);
-    table.streams = natives.streams;
+    this.#streams ??= natives.streams && new SeatStreams(natives.streams);
+    table.streams = this.#streams;
   }
 
   /**
@@ -188,13 +191,14 @@ export class Seat {
   }
 
   /**
-   * Gives back what the manager left behind, in passes, until the device has refused all of it twice in a row. Only for a
-   * manager that has ended.
+   * Gives back what the manager left behind, live blocks included, once no stream works on it: in passes, until the device
+   * has refused all of it twice in a row. Only for a manager that has ended.
    *
    * @throws the first error of the device when something stays
    */
   giveAllBack(): void {
     const failures: unknown[] = [];
+    if (this.ledger.live > 0) this.#streams?.finish();
     for (let refusedPasses = 0; refusedPasses < 2; refusedPasses++) {
       for (const [ptr, { rangeBytes }] of this.ledger.outstanding()) {
         try {
@@ -218,6 +222,7 @@ export class Seat {
     }
     if (next === undefined) return false;
     try {
+      this.#streams?.finish();
       this.#giveBack(next[0], next[1].rangeBytes);
       return true;
     } catch {
@@ -229,6 +234,7 @@ export class Seat {
   // What follows a native call must not end with the stack: it would leave memory that is in no book.
 
   #nativeAlloc(bytes: number, alignment?: number): DevicePtr {
+    this.#noteDevice();
     checkStackRoom();
     const ptr = this.#options.natives.nativeAlloc(bytes, alignment);
     if (ptr === NULL_PTR) return ptr;
@@ -265,6 +271,10 @@ export class Seat {
     this.#noteNative(ptr, -bytes);
   }
 
+  #noteDevice(): void {
+    this.#streams?.noteDevice(this.manager.deviceInterface.getActiveDeviceId());
+  }
+
   get #hasEnded(): boolean {
     return this.manager.lifecycle.state === 'stopped';
   }
@@ -275,6 +285,7 @@ export class Seat {
     return {
       granularityBytes: virtual.granularityBytes,
       reserve: (bytes) => {
+        this.#noteDevice();
         checkStackRoom();
         const ptr = virtual.reserve(bytes);
         if (ptr !== NULL_PTR) ledger.add(ptr, 0, bytes);

@@ -147,8 +147,8 @@ export abstract class SlotSeats extends NativeCounters {
   }
 
   /**
-   * Shuts every manager down and frees all native memory, live blocks included. The slot serves nothing afterwards; what
-   * the device refused stays in {@link usage}, and {@link signalMemoryCleanup} tries it again.
+   * Shuts every manager down and frees all native memory, live blocks included, once the streams that may work on it are
+   * done: the default ones, and those that managers were told of. The slot serves nothing afterwards; what the device refused stays in {@link usage}, and {@link signalMemoryCleanup} tries it again.
    *
    * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
    */

@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest';
-import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { describe, expect, test, vi } from 'vitest';
+import { type SimulatedCallName, SimulatedDevice } from '../../adapters/devices/simulated.js';
 import {
   ArenaMemoryManager,
   BuddyMemoryManager,
@@ -16,6 +16,9 @@ import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.
 import { KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 
+/** The calls that take memory. */
+const TAKING: ReadonlySet<SimulatedCallName> = new Set(['nativeFree', 'decommit', 'release']);
+
 const table = () => new MemoryManagerDeviceInterface();
 const MANAGERS: readonly [string, boolean, () => MemoryManagerAdapter][] = [
   ['caching', false, () => new CachingMemoryManager(2, table())],
@@ -29,7 +32,7 @@ const MANAGERS: readonly [string, boolean, () => MemoryManagerAdapter][] = [
   ['buddy', false, () => new BuddyMemoryManager(2, table())],
 ];
 
-/** A manager of two devices, and what stream 0 of the first has yet to do at each call that takes memory of it. */
+/** A manager of two devices, and what stream 0 of the first and another have yet to do at each call that takes memory. */
 function benchOf(virtual: boolean, create: () => MemoryManagerAdapter) {
   const device = new SimulatedDevice({ deviceCount: 2, virtual, streams: true });
   const streams = device.streams!;
@@ -37,11 +40,16 @@ function benchOf(virtual: boolean, create: () => MemoryManagerAdapter) {
   const manager = create();
   new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
   const own = streams.defaultStream(0);
+  const other = streams.create();
   const pending: number[] = [];
   const bench = {
     device,
     manager,
     slot: runtime.slot,
+    runtime,
+    streams,
+    own,
+    other,
     pending,
     /** What a call that takes memory does before it returns. */
     inside: () => {},
@@ -56,8 +64,8 @@ function benchOf(virtual: boolean, create: () => MemoryManagerAdapter) {
     },
   };
   device.failWhen(({ name }) => {
-    if (name !== 'nativeFree' && name !== 'decommit') return false;
-    pending.push(streams.pending(own));
+    if (!TAKING.has(name)) return false;
+    pending.push(streams.pending(own) + streams.pending(other));
     bench.inside();
     return false;
   });
@@ -79,6 +87,38 @@ describe.each(MANAGERS)('%s gives no memory back that stream 0 of its device wor
     expect(it.device.liveBytesOf(0)).toBe(0);
   });
 
+  test('when the runtime is closed, and live blocks go, too', () => {
+    const it = benchOf(virtual, create);
+    it.use([MiB]);
+    const live = it.slot.alloc(64 * KiB, true);
+    it.streams.submit(it.own, () => it.device.fill(live, 0, 64 * KiB));
+    it.device.activate(1);
+    it.runtime.close();
+    expect(it.pending.length).toBeGreaterThan(0);
+    expect(it.pending).toEqual(it.pending.map(() => 0));
+    expect([it.device.liveBytes, it.streams.liveEvents]).toEqual([0, 0]);
+  });
+
+  test('when the runtime is closed, the device refuses to take back live blocks, and takes them later', () => {
+    const it = benchOf(virtual, create);
+    it.slot.alloc(64 * KiB, true);
+    it.streams.submit(it.own);
+    let refuses = true;
+    it.device.failWhen(({ name }) => {
+      if (!TAKING.has(name)) return false;
+      it.pending.push(it.streams.pending(it.own));
+      return refuses && new Error('refused');
+    });
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    expect(it.runtime.close().refusedBytes).toBeGreaterThan(0);
+    refuses = false;
+    it.runtime.close();
+    warn.mockRestore();
+    expect(it.pending.length).toBeGreaterThan(1);
+    expect(it.pending).toEqual(it.pending.map(() => 0));
+    expect(it.device.liveBytes).toBe(0);
+  });
+
   test('when the device refuses memory', () => {
     const it = benchOf(virtual, create);
     const kept = it.slot.alloc(64 * KiB, true);
@@ -92,6 +132,25 @@ describe.each(MANAGERS)('%s gives no memory back that stream 0 of its device wor
 });
 
 describe.each(MANAGERS.slice(0, 4))('%s gives no memory back that stream 0 of its device works on', (_, virtual, create) => {
+  test('nor another stream that was named to it, when the runtime is closed; one that was closed does not hinder that', () => {
+    const it = benchOf(virtual, create);
+    const closed = it.device.createStream();
+    const blocks = [it.other, closed.id].map((stream) => it.slot.alloc(MiB, true, 0, stream));
+    const shared = it.slot.alloc(MiB, true);
+    it.slot.recordStream(shared, it.other);
+    let filled = 0;
+    for (const ptr of [...blocks, shared]) {
+      it.streams.submit(it.other, () => {
+        // Throws where no memory is.
+        it.device.fill(ptr, 0, MiB);
+        filled++;
+      });
+    }
+    closed[Symbol.dispose]();
+    it.runtime.close();
+    expect([filled, it.device.liveBytes, it.streams.liveEvents]).toEqual([3, 0, 0]);
+  });
+
   test('also when that work began inside of a call before', () => {
     const it = benchOf(virtual, create);
     it.use([MiB, 2 * MiB, 4 * MiB, 8 * MiB]);
