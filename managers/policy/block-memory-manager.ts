@@ -39,8 +39,9 @@ export interface ManagerOptions {
 /**
  * The base of all policies that hand out blocks of native segments.
  *
- * It keeps a heap for each device, the locks, the statistics, the retry after a failed native call, and `printInfo`. A policy says where a block comes from ({@link place}), where it goes when nobody holds it
- * ({@link reclaim}), and what it can give back ({@link trim}).
+ * It keeps a heap for each device, the locks, the statistics, the retry after a failed native call, and `printInfo`. A policy
+ * says where a block comes from ({@link place}), where it goes when nobody holds it ({@link reclaim}), and what it can give
+ * back ({@link trim}).
  *
  * Invariants, for each device: `reserved == sum(bytes of reserved blocks)`, `allocated == sum(bytes of live blocks)`,
  * and every block is found under its address. A heap is closed when its device is removed, and when the manager is shut down.

@@ -68,7 +68,7 @@ export class GrowthPlan {
 /**
  * Makes a native call that asks for memory.
  *
- * @returns what it answers, or `refusal` when it throws for want of memory
+ * @returns what it answers, or `refusal` when it throws out of memory
  * @throws a MemoryError with another code
  */
 export function askNative<T>(call: () => T, refusal: T, failure: { cause: unknown }): T {

@@ -18,7 +18,7 @@ export interface SlotObserver {
   nativeFree(manager: number, ptr: number, bytes: number): void;
   /** Another manager serves from now on. @param previous - 0 for none */
   swap(manager: number, previous: number): void;
-  /** The program, or the slot for want of memory, told a manager to give its cached memory back. */
+  /** The program, or the slot when it was out of memory, told a manager to give its cached memory back. */
   cleanup(manager: number): void;
   /** An allocation was refused after the whole out-of-memory ladder. */
   outOfMemory(manager: number, bytes: number, device: number, stream: number): void;

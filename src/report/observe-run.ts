@@ -37,7 +37,7 @@ export interface ObservedRun {
 }
 
 /**
- * Replays a trace and watches every block and every native call. A replay that fails, such as for want of memory, is
+ * Replays a trace and watches every block and every native call. A replay that fails, such as one that is out of memory, is
  * seen up to there. Cost: about 1 µs an event beside the manager's own.
  *
  * @throws what is no failure of the replay

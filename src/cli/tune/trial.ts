@@ -86,7 +86,7 @@ export function leastCapacity(least: number, enough: number, runs: (capacityByte
   return found;
 }
 
-/** @returns undefined when the trace does not come to its end for want of memory */
+/** @returns undefined when the trace runs out of memory */
 function replayOnce(
   events: TraceEvents,
   family: Family,
