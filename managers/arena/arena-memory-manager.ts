@@ -1,6 +1,7 @@
 import { BumpRegion } from '../../src/blocks/bump-region.js';
 import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { checkStackRoom } from '../../src/core/stack-room.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
 import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
@@ -66,6 +67,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
    * Frees every block on every device, held or not, and keeps the regions for what comes next. Cost: O(regions).
    */
   reset(): void {
+    checkStackRoom();
     const wasEmpty = this.liveBlockCount() === 0;
     for (const held of this.held()) {
       held.stats.freedAll();
@@ -94,6 +96,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
 
   /** Frees every block of that era and later ones, and uses their places again. Cost: O(blocks that go). */
   protected freeSince(era: number): void {
+    checkStackRoom();
     let freed = 0;
     for (const { stats, regions } of this.held()) {
       for (const region of regions) {

@@ -1,5 +1,6 @@
 import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { checkStackRoom } from '../../src/core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode } from './layout-cache.js';
 import { LruPolicy } from './lru-policy.js';
@@ -89,6 +90,7 @@ export class LruMemoryManager extends LruPolicy {
     checkAlignment(alignment);
     for (let i = 0; i < sizes.length; i++) checkBytes(sizes[i]!);
     const device = this.deviceInterface.getActiveDeviceId();
+    checkStackRoom();
     return this.placeAll(sizes, alignment, device).map((block, i) => {
       if (block === NONE) return NULL_PTR;
       this.setReferences(block, 1);
@@ -116,6 +118,7 @@ export class LruMemoryManager extends LruPolicy {
     if (ptr % (align || 1) !== 0) throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: align });
     this.statsOf(device);
     if (this.blocks.find(ptr) !== NONE) throw mismatch('pointer', ptr, 'one that heads no block of this manager');
+    checkStackRoom();
     const block = this.adoptInserted(ptr, size, align, device, release);
     this.handOut(block, size, REFERENCE_LOCK);
     this.setReferences(block, 1);

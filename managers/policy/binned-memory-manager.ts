@@ -4,6 +4,7 @@ import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import * as stackRoom from '../../src/core/stack-room.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.js';
@@ -12,6 +13,7 @@ import { StreamOrder } from './stream-order.js';
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
 const { alignUp, checkAlignment, NULL_PTR } = units;
+const { checkStackRoom } = stackRoom;
 
 /**
  * The base of policies that keep free blocks in bins, cut blocks out of them and join those that come back.
@@ -54,6 +56,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     if (alignment === 0 && stream === 0) {
+      checkStackRoom();
       const locks = userLock ? USER_LOCK : MANAGER_LOCK;
       // Two calls, of which V8 takes the heap of the first for constant.
       const ptr = this.#isAlone ? this.first.allocate(bytes, locks) : this.#activeHeap().allocate(bytes, locks);

@@ -9,7 +9,7 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { formatInfo, type MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
-import { checkStackRoom } from '../../src/core/stack-room.js';
+import * as stackRoom from '../../src/core/stack-room.js';
 import { MemoryStats } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
@@ -20,6 +20,7 @@ import { tryAll } from './try-all.js';
 const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
 const { FREED, HELD, NOT_LIVE } = kernelInterface;
 const { checkAlignment, checkBytes, devicePtr, NULL_PTR } = units;
+const { checkStackRoom, checkStackRoomHere } = stackRoom;
 
 /** What a manager keeps of one device beside its heap. */
 interface ManagedDevice {
@@ -115,6 +116,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const device = this.deviceInterface.getActiveDeviceId();
     const stats = this.statsOf(device);
     const nativeAllocs = stats.nativeAllocs;
+    checkStackRoom();
     this.#underway++;
     try {
       const block = this.place(bytes, alignment, stream, device);
@@ -148,6 +150,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
   }
 
   signalMemoryCleanup(): void {
+    checkStackRoom();
     this.#underway++;
     try {
       tryAll(this.blocks.all, ({ device }) => this.trim(device));
@@ -296,6 +299,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
 
   /** Clears a lock of a live block, and takes the block back when none is left. */
   protected unhold(ptr: DevicePtr, lock: number): void {
+    checkStackRoom();
     let outcome = this.first.release(ptr, lock);
     if (outcome === NOT_LIVE) outcome = this.blocks.release(ptr, lock);
     if (outcome === HELD) return;
@@ -339,7 +343,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(bytes)) continue;
       // What the device gives is entered without fail.
-      checkStackRoom();
+      checkStackRoomHere();
       managed.underway++;
       try {
         const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
@@ -393,7 +397,7 @@ export abstract class BlockMemoryManager extends MemoryManagerAdapter {
     const bytes = this.blocks.bytesOf(block);
     const device = this.blocks.deviceOf(block);
     const managed = this.#managed(device);
-    checkStackRoom();
+    checkStackRoomHere();
     const heap = this.blocks.of(device);
     heap.setHome(block, managed.leaving);
     managed.underway++;

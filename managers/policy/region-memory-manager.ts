@@ -6,12 +6,15 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { formatInfo, type MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
-import { checkStackRoom } from '../../src/core/stack-room.js';
+import * as stackRoom from '../../src/core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { ManagerOptions } from './block-memory-manager.js';
 import { RegionStats } from './region-stats.js';
 import { waitForDefaultStream } from './stream-order.js';
 import { tryAll } from './try-all.js';
+
+// A binding of its own: V8 looks an imported one up, and checks it, each time.
+const { checkStackRoom, checkStackRoomHere } = stackRoom;
 
 const MAX_DEVICES = 65_536;
 
@@ -90,6 +93,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
     if (bytes === 0) return NULL_PTR;
     const held = this.#devices[this.deviceInterface.getActiveDeviceId()] ?? this.#refuseDevice();
     const lock = userLock ? USER_LOCK : MANAGER_LOCK;
+    checkStackRoom();
     let region = held.current;
     let block = region === undefined ? NO_BLOCK : region.take(bytes, alignment, lock);
     if (block === NO_BLOCK) {
@@ -108,6 +112,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
     if (ptr === NULL_PTR) return;
+    checkStackRoom();
     const last = this.#lastFound;
     const region = last !== undefined && ptr >= last.base && ptr < last.base + last.bytes ? last : this.#search(ptr);
     const block = region === undefined ? NO_BLOCK : region.find(ptr);
@@ -311,7 +316,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(plan.bytes)) continue;
       // What the device gives is entered without fail.
-      checkStackRoom();
+      checkStackRoomHere();
       held.underway++;
       try {
         const base = devicePtr(this.deviceInterface.nativeAlloc(plan.bytes, plan.alignment));
@@ -376,7 +381,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Memory
 
   /** Gives a region back, once stream 0 does not work on it. It is in no book meanwhile, and in all of them again when that fails. */
   #release(held: RegionsOfDevice<R>, region: R): void {
-    checkStackRoom();
+    checkStackRoomHere();
     const { regions, current } = held;
     const at = regions.indexOf(region);
     regions.splice(at, 1);

@@ -5,7 +5,7 @@ import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from
 import { type NativeCounters, NativeLedger, type NativePiece } from './native-ledger.js';
 import { SeatStreams } from './seat-streams.js';
 import type { SlotObservers } from './slot-observer.js';
-import { checkStackRoom } from './stack-room.js';
+import { checkStackRoom, checkStackRoomHere } from './stack-room.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
 
 /** What a seat needs of its slot. */
@@ -129,6 +129,7 @@ export class Seat {
    */
   alloc(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     // Restored, not counted down: a stack that overflows below leaves no allocation under way.
+    checkStackRoom();
     const before = this.allocating;
     this.allocating = before + 1;
     let ptr = NULL_PTR;
@@ -235,7 +236,7 @@ export class Seat {
 
   #nativeAlloc(bytes: number, alignment?: number): DevicePtr {
     this.#noteDevice();
-    checkStackRoom();
+    checkStackRoomHere();
     const ptr = this.#options.natives.nativeAlloc(bytes, alignment);
     if (ptr === NULL_PTR) return ptr;
     this.ledger.add(ptr, bytes, 0);
@@ -252,7 +253,7 @@ export class Seat {
    */
   #giveBack(ptr: DevicePtr, rangeBytes: number): void {
     const { natives, counters } = this.#options;
-    checkStackRoom();
+    checkStackRoomHere();
     const piece = this.ledger.take(ptr);
     if (piece === undefined && this.#hasEnded) return;
     const bytes = piece === undefined ? 0 : piece.bytes;
@@ -286,14 +287,14 @@ export class Seat {
       granularityBytes: virtual.granularityBytes,
       reserve: (bytes) => {
         this.#noteDevice();
-        checkStackRoom();
+        checkStackRoomHere();
         const ptr = virtual.reserve(bytes);
         if (ptr !== NULL_PTR) ledger.add(ptr, 0, bytes);
         return ptr;
       },
       release: (ptr, bytes) => this.#giveBack(ptr, bytes),
       commit: (ptr, bytes) => {
-        checkStackRoom();
+        checkStackRoomHere();
         const range = ledger.rangeAt(ptr);
         if (!virtual.commit(ptr, bytes)) return false;
         if (range !== undefined) ledger.commit(range, bytes);
@@ -302,7 +303,7 @@ export class Seat {
         return true;
       },
       decommit: (ptr, bytes) => {
-        checkStackRoom();
+        checkStackRoomHere();
         const range = ledger.rangeAt(ptr);
         if (range === undefined && this.#hasEnded) return;
         if (range !== undefined) {
