@@ -12,15 +12,16 @@ export interface SegmentPlace {
 
 /** One allocation of the CPU device. */
 export class CpuSegment extends HostRange {
-  readonly pinned: boolean;
-  readonly place: SegmentPlace;
   /** Whether its pages are locked. */
   locked = false;
 
-  constructor(base: DevicePtr, bytes: number, place: SegmentPlace, pinned: boolean) {
+  constructor(
+    base: DevicePtr,
+    bytes: number,
+    readonly place: SegmentPlace,
+    readonly pinned: boolean,
+  ) {
     super(base, bytes);
-    this.place = place;
-    this.pinned = pinned;
   }
 
   /** Whether its pages hold nothing else. */

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import {
   discardPages,
@@ -14,7 +14,6 @@ import {
 import { mapEndingPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
 import { PagedMemory, PageStates } from './paged-memory.js';
-import { badArgument } from './range-checks.js';
 
 const SMALLEST_PAGE_BYTES = 4096;
 
@@ -116,6 +115,6 @@ function possible<T>(action: () => T): T | undefined {
 }
 
 function checkGranularity(value: number, page: number): void {
-  if (!Number.isSafeInteger(value) || value <= 0 || value % page !== 0)
-    throw badArgument('granularityBytes', value, `a positive multiple of ${page} bytes`);
+  const isMultiple = Number.isSafeInteger(value) && value > 0 && value % page === 0;
+  checkArgument(isMultiple, 'granularityBytes', value, `a positive multiple of ${page} bytes`);
 }

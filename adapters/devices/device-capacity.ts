@@ -1,13 +1,21 @@
+import { checkArgument } from '../../src/core/errors.js';
+
+/** Throws unless `bytes` can be a capacity. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkCapacity(name: string, bytes: number): void {
+  checkArgument(Number.isSafeInteger(bytes) && bytes >= 0, name, bytes, 'an integer from 0 to 2^53 - 1 bytes');
+}
+
 /** How much of its capacity a device has given out, where no driver keeps count. */
 export class DeviceCapacity {
-  readonly capacityBytes: number;
   readonly #total: DeviceCapacity | undefined;
   #liveBytes = 0;
   #peakBytes = 0;
 
   /** @param total - counts what this one and others give out together */
-  constructor(capacityBytes: number, total?: DeviceCapacity) {
-    this.capacityBytes = capacityBytes;
+  constructor(
+    readonly capacityBytes: number,
+    total?: DeviceCapacity,
+  ) {
     this.#total = total;
   }
 

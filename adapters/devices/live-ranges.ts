@@ -4,13 +4,10 @@ import { type AddressRange, AddressTree } from './address-tree.js';
 
 /** A range of a device's addresses that is in use. */
 export class LiveRange implements AddressRange {
-  readonly base: DevicePtr;
-  readonly bytes: number;
-
-  constructor(base: DevicePtr, bytes: number) {
-    this.base = base;
-    this.bytes = bytes;
-  }
+  constructor(
+    readonly base: DevicePtr,
+    readonly bytes: number,
+  ) {}
 
   /** Throws unless the bytes, which lie inside the range, can be used. */
   checkUsable(_offset: number, _bytes: number): void {}

@@ -1,5 +1,5 @@
 import type { StreamOperations } from '../../src/core/device-interface.js';
-import { badArgument } from './range-checks.js';
+import { checkArgument } from '../../src/core/errors.js';
 
 // Of all devices of this process, so that none is taken for one of another.
 let lastNumber = 0;
@@ -65,7 +65,7 @@ export abstract class NativeStreams<Handle> implements StreamOperations {
     if (stream === 0) return this.defaultOf();
     const device = this.#defaults.indexOf(stream);
     const found = device === -1 ? this.#streams.get(stream) : this.defaultOf(device);
-    if (found === undefined) throw badArgument('stream', stream, '0, or a stream of this device that is not closed');
+    checkArgument(found !== undefined, 'stream', stream, '0, or a stream of this device that is not closed');
     return found;
   }
 
@@ -94,7 +94,7 @@ export abstract class NativeStreams<Handle> implements StreamOperations {
 
   #event(event: number): Handle {
     const found = this.#events.get(event);
-    if (found === undefined) throw badArgument('event', event, 'an event of this device that was recorded and not destroyed');
+    checkArgument(found !== undefined, 'event', event, 'an event of this device that was recorded and not destroyed');
     return found;
   }
 }

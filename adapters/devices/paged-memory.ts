@@ -1,7 +1,6 @@
 import type { VirtualMemory } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { badArgument, MemoryError } from '../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../src/core/units.js';
-import { badArgument } from './range-checks.js';
 
 /** An address range that was reserved, and which of its pages are backed. */
 export interface Reservation {
@@ -12,12 +11,9 @@ export interface Reservation {
 
 /** Reserve and commit of a device: checks each call, and leaves to the device what it does about it. */
 export abstract class PagedMemory<R extends Reservation> implements VirtualMemory {
-  readonly granularityBytes: number;
   #committedBytes = 0;
 
-  constructor(granularityBytes: number) {
-    this.granularityBytes = granularityBytes;
-  }
+  constructor(readonly granularityBytes: number) {}
 
   /** Reserves addresses on the active device. @param bytes - granular @returns 0 when none are left, and for 0 bytes */
   protected abstract reserveRange(bytes: number): DevicePtr;

@@ -1,11 +1,9 @@
-import { badArgument } from '../../src/core/errors.js';
+import { badArgument, checkArgument } from '../../src/core/errors.js';
 import { checkBytes } from '../../src/core/units.js';
-
-export { badArgument };
 
 /** Throws unless `value` is a byte's. @throws ERR_MEM_INVALID_ARGUMENT */
 export function checkFillValue(value: number): void {
-  if (!Number.isInteger(value) || value < 0 || value > 255) throw badArgument('value', value, 'an integer from 0 to 255');
+  checkArgument(Number.isInteger(value) && value >= 0 && value <= 255, 'value', value, 'an integer from 0 to 255');
 }
 
 /** Checks what a fill is told. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT */

@@ -1,5 +1,5 @@
+import { checkArgument } from '../../src/core/errors.js';
 import { MiB } from '../../src/core/units.js';
-import { badArgument as bad } from './range-checks.js';
 
 /** The names of the native calls of a simulated device. */
 export const SIMULATED_CALL_NAMES = [
@@ -77,7 +77,7 @@ export class SimulatedCalls {
 
   /** Lets the next calls that ask for memory fail. @throws ERR_MEM_INVALID_ARGUMENT when `count` is no non-negative integer */
   failNext(count: number, error: Error | undefined): void {
-    if (!Number.isSafeInteger(count) || count < 0) throw bad('count', count, 'a non-negative integer');
+    checkArgument(Number.isSafeInteger(count) && count >= 0, 'count', count, 'a non-negative integer');
     this.#failures = count;
     this.#error = error;
   }
@@ -111,13 +111,12 @@ export class SimulatedCalls {
 
 function checkCosts(costs: SimulatedCosts): void {
   for (const [name, cost] of Object.entries(costs) as [string, SimulatedCost | undefined][]) {
-    if (!(SIMULATED_CALL_NAMES as readonly string[]).includes(name))
-      throw bad('costs', name, `one of ${SIMULATED_CALL_NAMES.join(', ')}`);
+    const isCall = (SIMULATED_CALL_NAMES as readonly string[]).includes(name);
+    checkArgument(isCall, 'costs', name, `one of ${SIMULATED_CALL_NAMES.join(', ')}`);
     for (const [part, value] of Object.entries(cost ?? {}) as [string, unknown][]) {
-      if (part !== 'callNs' && part !== 'mibNs') throw bad(`costs.${name}`, part, 'callNs or mibNs');
-      if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-        throw bad(`costs.${name}.${part}`, value, 'a non-negative number of nanoseconds');
-      }
+      checkArgument(part === 'callNs' || part === 'mibNs', `costs.${name}`, part, 'callNs or mibNs');
+      const isTime = typeof value === 'number' && Number.isFinite(value) && value >= 0;
+      checkArgument(isTime, `costs.${name}.${part}`, value, 'a non-negative number of nanoseconds');
     }
   }
 }

@@ -10,9 +10,6 @@ const SLACK = 1024;
  * so that the columns are in order of address by themselves.
  */
 export class SimulatedSpace {
-  readonly start: number;
-  readonly end: number;
-  readonly capacity: DeviceCapacity;
   #next: number;
   #bases = new Float64Array(SLACK);
   // The bytes of a segment, or FREED.
@@ -21,10 +18,11 @@ export class SimulatedSpace {
   #live = 0;
 
   /** @param end - the first address behind this part */
-  constructor(start: number, end: number, capacity: DeviceCapacity) {
-    this.start = start;
-    this.end = end;
-    this.capacity = capacity;
+  constructor(
+    readonly start: number,
+    readonly end: number,
+    readonly capacity: DeviceCapacity,
+  ) {
     this.#next = start;
   }
 

@@ -1,5 +1,5 @@
 import type { StreamOperations } from '../../src/core/device-interface.js';
-import { badArgument as bad } from './range-checks.js';
+import { checkArgument } from '../../src/core/errors.js';
 
 /** A place in a stream: the end of its first `position` items. */
 interface Mark {
@@ -79,9 +79,8 @@ export class SimulatedStreams implements StreamOperations {
    * @throws ERR_MEM_INVALID_ARGUMENT, and what a piece of work throws: it counts as done
    */
   advance(stream: number, count = 1): number {
-    if (count !== Number.POSITIVE_INFINITY && (!Number.isSafeInteger(count) || count < 0)) {
-      throw bad('count', count, 'a non-negative integer');
-    }
+    const isCount = count === Number.POSITIVE_INFINITY || (Number.isSafeInteger(count) && count >= 0);
+    checkArgument(isCount, 'count', count, 'a non-negative integer');
     const state = this.#stream(stream);
     let worked = 0;
     while (worked < count && this.#passWaits(state)) {
@@ -151,7 +150,7 @@ export class SimulatedStreams implements StreamOperations {
     const number = id === 0 ? this.defaultStream(this.#activeDevice()) : id;
     let stream = this.#streams.get(number);
     if (stream === undefined) {
-      if (!Number.isSafeInteger(id) || id < 0) throw bad('stream', id, 'a non-negative integer');
+      checkArgument(Number.isSafeInteger(id) && id >= 0, 'stream', id, 'a non-negative integer');
       stream = new SimulatedStream();
       this.#streams.set(id, stream);
     }
@@ -160,7 +159,7 @@ export class SimulatedStreams implements StreamOperations {
 
   #event(event: number): Mark {
     const mark = this.#events.get(event);
-    if (mark === undefined) throw bad('event', event, 'an event that was recorded and not destroyed');
+    checkArgument(mark !== undefined, 'event', event, 'an event that was recorded and not destroyed');
     return mark;
   }
 }

@@ -1,7 +1,7 @@
+import { checkArgument } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr, isPowerOfTwo, NULL_PTR } from '../../src/core/units.js';
 import type { DeviceCapacity } from './device-capacity.js';
 import { PagedMemory, PageStates, type Reservation } from './paged-memory.js';
-import { badArgument } from './range-checks.js';
 import type { SimulatedCalls } from './simulated-calls.js';
 import type { SimulatedSpace } from './simulated-space.js';
 
@@ -32,7 +32,7 @@ export class SimulatedVirtualMemory extends PagedMemory<SimulatedReservation> {
   /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no power of two */
   constructor(parts: SimulatedVirtualParts) {
     super(parts.granularityBytes);
-    if (!isPowerOfTwo(parts.granularityBytes)) throw badArgument('granularityBytes', parts.granularityBytes, 'a power of two');
+    checkArgument(isPowerOfTwo(parts.granularityBytes), 'granularityBytes', parts.granularityBytes, 'a power of two');
     this.#parts = parts;
   }
 

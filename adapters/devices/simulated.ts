@@ -1,9 +1,9 @@
 import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { DeviceCapacity } from './device-capacity.js';
-import { badArgument as bad, checkDisjoint, checkFill } from './range-checks.js';
+import { checkCapacity, DeviceCapacity } from './device-capacity.js';
+import { checkDisjoint, checkFill } from './range-checks.js';
 import { type FailureHook, type SimulatedCallName, SimulatedCalls, type SimulatedCosts } from './simulated-calls.js';
 import { SimulatedSpace } from './simulated-space.js';
 import { SimulatedStreams } from './simulated-streams.js';
@@ -66,16 +66,15 @@ export class SimulatedDevice extends Device {
   constructor(options: SimulatedDeviceOptions = {}) {
     super();
     const { deviceCount = 1, capacityBytes = DEFAULT_CAPACITY_BYTES, pinnedCapacityBytes = DEFAULT_CAPACITY_BYTES } = options;
-    if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > MAX_DEVICES) {
-      throw bad('deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
-    }
+    const isCount = Number.isInteger(deviceCount) && deviceCount >= 1 && deviceCount <= MAX_DEVICES;
+    checkArgument(isCount, 'deviceCount', deviceCount, `an integer from 1 to ${MAX_DEVICES}`);
     this.deviceCount = deviceCount;
     this.#spaces = capacitiesOf(capacityBytes, deviceCount).map((bytes, id) => {
       const end = id + 1 < deviceCount ? startOf(id + 1) : PINNED_START;
       return new SimulatedSpace(startOf(id), end, new DeviceCapacity(bytes, this.#total));
     });
-    const pinned = new DeviceCapacity(checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes));
-    this.#pinned = new SimulatedSpace(PINNED_START, RESERVED_START, pinned);
+    checkCapacity('pinnedCapacityBytes', pinnedCapacityBytes);
+    this.#pinned = new SimulatedSpace(PINNED_START, RESERVED_START, new DeviceCapacity(pinnedCapacityBytes));
     this.#calls = new SimulatedCalls(options.costs);
     this.streams = options.streams === true ? new SimulatedStreams(() => this.#active) : undefined;
     this.virtual = this.#makeVirtual(options.virtual ?? false);
@@ -342,13 +341,8 @@ function startOf(id: number): number {
 
 function capacitiesOf(capacityBytes: number | readonly number[], deviceCount: number): readonly number[] {
   const list = typeof capacityBytes === 'number' ? new Array<number>(deviceCount).fill(capacityBytes) : capacityBytes;
-  if (!Array.isArray(list) || list.length !== deviceCount) {
-    throw bad('capacityBytes', capacityBytes, `a number of bytes, or ${deviceCount} of them`);
-  }
-  return list.map((bytes: number) => checkCapacity('capacityBytes', bytes));
-}
-
-function checkCapacity(name: string, bytes: number): number {
-  if (!Number.isSafeInteger(bytes) || bytes < 0) throw bad(name, bytes, 'an integer from 0 to 2^53 - 1 bytes');
-  return bytes;
+  const fits = Array.isArray(list) && list.length === deviceCount;
+  checkArgument(fits, 'capacityBytes', capacityBytes, `a number of bytes, or ${deviceCount} of them`);
+  for (const bytes of list) checkCapacity('capacityBytes', bytes);
+  return list;
 }

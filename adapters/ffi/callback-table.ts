@@ -1,6 +1,6 @@
 import '../../src/core/disposable.js';
 import { shown, warn } from '../../src/core/attempt.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { functionPointerType } from './c-types.js';
 import { type Callback, MAX_PARAMETERS } from './callback.js';
 import { koffi, outsideOfScopes, reasonOf } from './koffi.js';
@@ -27,8 +27,6 @@ const MAX_KEPT_ERRORS = 16;
  * long as every synchronous native call that may call back is made by {@link call}.
  */
 export class CallbackTable {
-  /** The host, for messages. */
-  readonly name: string;
   readonly #groups = new Map<string, Readonly<Record<string, number>>>();
   readonly #registered: bigint[] = [];
   #errors: unknown[] = [];
@@ -39,9 +37,10 @@ export class CallbackTable {
   #foreignCalls = 0;
   #disposed = false;
 
-  constructor(name: string) {
-    this.name = name;
-  }
+  constructor(
+    /** The host, for messages. */
+    readonly name: string,
+  ) {}
 
   /** Runs of a body while no {@link call} was under way: a foreign thread or an asynchronous call made them. */
   get foreignCalls(): number {
@@ -173,13 +172,8 @@ export class CallbackTable {
   }
 
   #registerOne(functionName: string, { result, parameters, guarded }: Callback): bigint {
-    if (parameters.length > MAX_PARAMETERS) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: `the parameters of ${functionName}`,
-        value: `${parameters.length}`,
-        expected: `at most ${MAX_PARAMETERS}`,
-      });
-    }
+    const count = parameters.length;
+    checkArgument(count <= MAX_PARAMETERS, `the parameters of ${functionName}`, count, `at most ${MAX_PARAMETERS}`);
     const watch = {
       entered: () => {
         if (this.#calls === 0) this.#foreignCalls++;

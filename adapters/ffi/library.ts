@@ -13,13 +13,15 @@ export interface LibraryOptions {
 
 /** A loaded native library. */
 export class NativeLibrary {
-  /** The name or path under which it was found. */
-  readonly path: string;
   readonly #device: string;
   readonly #handle: LibraryHandle;
 
-  constructor(path: string, device: string, handle: LibraryHandle) {
-    this.path = path;
+  constructor(
+    /** The name or path under which it was found. */
+    readonly path: string,
+    device: string,
+    handle: LibraryHandle,
+  ) {
     this.#device = device;
     this.#handle = handle;
   }

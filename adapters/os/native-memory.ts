@@ -25,14 +25,16 @@ export interface NativeMemoryEnd {
  */
 export class NativeMemory {
   readonly base: DevicePtr;
-  readonly bytes: number;
   readonly #end: NativeMemoryEnd;
   readonly #addresses = new HeldAddresses();
   #retired = false;
 
-  constructor(base: number, bytes: number, end: NativeMemoryEnd) {
+  constructor(
+    base: number,
+    readonly bytes: number,
+    end: NativeMemoryEnd,
+  ) {
     this.base = devicePtr(base);
-    this.bytes = bytes;
     this.#end = end;
     processState().droppedHandles.register(this, droppedMemory(base, bytes, end, this.#addresses), this);
   }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument } from '../../src/core/errors.js';
 import { GiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
 
@@ -14,12 +14,6 @@ export const MAX_VIEW_BYTES = 4 * GiB;
  * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
  */
 export function nativeView(address: number, bytes: number): ArrayBuffer {
-  if (bytes > MAX_VIEW_BYTES) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: 'bytes',
-      value: `${bytes}`,
-      expected: 'at most 4 GiB in one view',
-    });
-  }
+  checkArgument(bytes <= MAX_VIEW_BYTES, 'bytes', bytes, 'at most 4 GiB in one view');
   return koffi().view(address, bytes);
 }

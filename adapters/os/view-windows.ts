@@ -1,4 +1,4 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument } from '../../src/core/errors.js';
 import { MAX_VIEW_BYTES } from './native-view.js';
 
 // Windows overlap by half: a range of up to 2 GiB lies in one of them wherever it starts.
@@ -25,10 +25,7 @@ export class ViewWindows {
    * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
   at(offset: number, bytes: number): Uint8Array {
-    if (bytes > MAX_VIEW_BYTES) {
-      const expected = 'at most 4 GiB in one view';
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'bytes', value: `${bytes}`, expected });
-    }
+    checkArgument(bytes <= MAX_VIEW_BYTES, 'bytes', bytes, 'at most 4 GiB in one view');
     const window = this.#bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
     const start = window * WINDOW_STEP_BYTES;
     const end = Math.min(start + MAX_VIEW_BYTES, this.#bytes);

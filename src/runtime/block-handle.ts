@@ -1,6 +1,6 @@
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
-import { MemoryError } from '../core/errors.js';
+import { badArgument, MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
 import type { DevicePtr } from '../core/units.js';
 import type { OwnedBlock } from './owned-block.js';
@@ -66,11 +66,7 @@ export abstract class BlockHandle {
     if (count === 0) return new type(new ArrayBuffer(0), 0, 0);
     const seen = device.view((ptr + offsetBytes) as DevicePtr, count * elementBytes);
     if (seen.byteOffset % elementBytes !== 0) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'offsetBytes',
-        value: String(offsetBytes),
-        expected: `a multiple of ${elementBytes} bytes in memory`,
-      });
+      throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
     }
     return new type(seen.buffer, seen.byteOffset, count);
   }
@@ -104,11 +100,7 @@ export abstract class BlockHandle {
     checkRange(0, bytes, source.bytes);
     const { device } = this.block;
     if (source.deviceName !== device.name) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'source',
-        value: `a block of ${source.deviceName}`,
-        expected: `one of ${device.name}`,
-      });
+      throw badArgument('source', `a block of ${source.deviceName}`, `one of ${device.name}`);
     }
     if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
   }

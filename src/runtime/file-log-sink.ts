@@ -21,7 +21,6 @@ const REASONS: ReadonlyMap<string, string> = new Map([
  * Lines that a log still buffers are handed over when it is flushed, disabled or shut down.
  */
 export class FileLogSink implements LogSink {
-  readonly path: string;
   #file: number | undefined;
 
   /**
@@ -30,8 +29,10 @@ export class FileLogSink implements LogSink {
    * @param options - `exclusive` refuses a path at which there is something, be it a link
    * @throws ERR_MEM_BAD_INPUT when the path cannot be written
    */
-  constructor(path: string, { exclusive = false }: { readonly exclusive?: boolean } = {}) {
-    this.path = path;
+  constructor(
+    readonly path: string,
+    { exclusive = false }: { readonly exclusive?: boolean } = {},
+  ) {
     try {
       this.#file = openSync(path, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {

@@ -51,14 +51,15 @@ export interface AllocateOptions {
  * At exit (or {@link close}) it reports what is still live and frees everything.
  */
 export class MemoryRuntime extends MemoryHost {
-  readonly device: Device;
   readonly #exitSink: LogSink | false;
   #closing = false;
 
   /** @param device - the memory to hand out */
-  constructor(device: Device, options: MemoryRuntimeOptions = {}) {
+  constructor(
+    readonly device: Device,
+    options: MemoryRuntimeOptions = {},
+  ) {
     super(deviceHost(device, options));
-    this.device = device;
     this.#exitSink = options.exitReport ?? process.stderr;
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);

@@ -1,9 +1,9 @@
-import { MemoryError } from '../../../src/core/errors.js';
+import { badArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import type { HostRanges } from '../host-ranges.js';
 import { copyEnds, type LiveRange, type LiveRanges } from '../live-ranges.js';
-import { badArgument, checkDisjoint, checkFill, overlap } from '../range-checks.js';
+import { checkDisjoint, checkFill, overlap } from '../range-checks.js';
 import { untilDone } from '../until-done.js';
 import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';

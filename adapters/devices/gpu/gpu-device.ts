@@ -1,13 +1,12 @@
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/thread-memory.js';
 import { placeKey, type SegmentPlace } from '../cpu-segment.js';
 import { HostSegments } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';
-import { badArgument } from '../range-checks.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
 import type { GpuDialect } from './gpu-dialect.js';
 import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment } from './gpu-ranges.js';
@@ -52,7 +51,7 @@ export class GpuDevice extends Device {
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(dialect: GpuDialect, { library }: GpuDeviceOptions = {}) {
     super();
-    if (library === '') throw badArgument('library', "''", 'a file name or a path');
+    checkArgument(library !== '', 'library', "''", 'a file name or a path');
     this.name = dialect.name;
     this.#dialect = dialect;
     this.#libraries = library === undefined ? dialect.libraries : [library];
@@ -213,9 +212,8 @@ export class GpuDevice extends Device {
     checkBytes(bytes);
     devicePtr(ptr);
     const known = [this.#registered, this.#ranges, this.#host.ranges].some((ranges) => ranges.overlapping(ptr, bytes));
-    if (ptr === 0 || bytes === 0 || known) {
-      throw badArgument('range', `${bytes} bytes at ${ptr}`, 'memory of the caller, in no part registered or allocated here');
-    }
+    const expected = 'memory of the caller, in no part registered or allocated here';
+    checkArgument(ptr !== 0 && bytes !== 0 && !known, 'range', `${bytes} bytes at ${ptr}`, expected);
     this.#onActive((runtime) => runtime.hostRegister(ptr, bytes));
     this.#registered.add(new LiveRange(ptr, bytes));
   }

@@ -14,53 +14,56 @@ export interface GpuRange extends LiveRange {
 
 /** Device memory that was allocated here. */
 export class GpuSegment extends LiveRange implements GpuRange {
-  /** What the runtime gave: the base, or up to an alignment below. */
-  readonly nativeAddress: number;
-  readonly device: number;
-
-  constructor(nativeAddress: number, bytes: number, place: SegmentPlace, device: number) {
+  constructor(
+    /** What the runtime gave: the base, or up to an alignment below. */
+    readonly nativeAddress: number,
+    bytes: number,
+    place: SegmentPlace,
+    readonly device: number,
+  ) {
     super(alignUp(nativeAddress, place.alignment) as DevicePtr, bytes);
-    this.nativeAddress = nativeAddress;
-    this.device = device;
   }
 }
 
 /** Managed memory: one address for host and devices. */
 export class ManagedSegment extends HostRange implements GpuRange {
-  readonly nativeAddress: number;
-  readonly place: SegmentPlace;
-  readonly device: number;
-
-  constructor(nativeAddress: number, bytes: number, place: SegmentPlace, device: number) {
+  constructor(
+    readonly nativeAddress: number,
+    bytes: number,
+    readonly place: SegmentPlace,
+    readonly device: number,
+  ) {
     super(alignUp(nativeAddress, place.alignment) as DevicePtr, bytes);
-    this.nativeAddress = nativeAddress;
-    this.place = place;
-    this.device = device;
   }
 }
 
 /** Memory of another process that was opened here. */
 export class ImportedSegment extends LiveRange implements GpuRange {
-  readonly device: number;
   /** How often it was opened: the runtime gives the same address each time. */
   opened = 1;
 
-  constructor(base: DevicePtr, bytes: number, device: number) {
+  constructor(
+    base: DevicePtr,
+    bytes: number,
+    readonly device: number,
+  ) {
     super(base, bytes);
-    this.device = device;
   }
 }
 
 /** Addresses that were reserved; pages of them are backed. */
 export class GpuReservation extends LiveRange implements GpuRange {
-  readonly device: number;
   readonly pages: PageStates;
   /** Offsets of pages that the driver refused to unmap, though they are not committed. */
   readonly stuck = new Set<number>();
 
-  constructor(base: DevicePtr, bytes: number, device: number, granularityBytes: number) {
+  constructor(
+    base: DevicePtr,
+    bytes: number,
+    readonly device: number,
+    granularityBytes: number,
+  ) {
     super(base, bytes);
-    this.device = device;
     this.pages = new PageStates(bytes, granularityBytes);
   }
 

@@ -1,7 +1,6 @@
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
 import type { LiveRanges } from '../live-ranges.js';
-import { badArgument } from '../range-checks.js';
 import { type GpuRange, GpuSegment, ImportedSegment } from './gpu-ranges.js';
 import { type GpuRuntime, IPC_HANDLE_BYTES } from './gpu-runtime.js';
 
@@ -31,9 +30,8 @@ export function exportMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
  */
 export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, memory: IpcMemory): DevicePtr {
   const { handle, offsetBytes, segmentBytes } = memory;
-  if (!(handle instanceof Uint8Array) || handle.length !== IPC_HANDLE_BYTES) {
-    throw badArgument('handle', `${typeof handle} of length ${handle?.length}`, `a Uint8Array of ${IPC_HANDLE_BYTES} bytes`);
-  }
+  const isHandle = handle instanceof Uint8Array && handle.length === IPC_HANDLE_BYTES;
+  checkArgument(isHandle, 'handle', `${typeof handle} of length ${handle?.length}`, `a Uint8Array of ${IPC_HANDLE_BYTES} bytes`);
   checkBytes(segmentBytes);
   checkBytes(offsetBytes);
   if (offsetBytes >= segmentBytes) {

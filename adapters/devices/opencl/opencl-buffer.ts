@@ -1,8 +1,8 @@
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
-import { badArgument, checkFillValue } from '../range-checks.js';
+import { checkFillValue } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
 import { call, make, words } from './opencl-functions.js';
 import { type MapAccess, mapFlags, OpenClMapping, type RangePart, type RangeUser } from './opencl-mapping.js';
@@ -104,7 +104,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
     const { sourceOffset = 0, targetOffset = 0, bytes = this.bytes - sourceOffset } = options;
     const context = this.#use(sourceOffset, bytes);
     const other = target.#use(targetOffset, bytes);
-    if (other !== context) throw badArgument('target', `a buffer of device ${other.id}`, `one of device ${context.id}`);
+    checkArgument(other === context, 'target', `a buffer of device ${other.id}`, `one of device ${context.id}`);
     if (bytes === 0) return;
     const { cl, queue } = context;
     call(cl, 'clEnqueueCopyBuffer', queue, this.handle, target.handle, sourceOffset, targetOffset, bytes, 0, null, null);
@@ -131,7 +131,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
   subBuffer(offset: number, bytes: number): OpenClBuffer {
     const context = this.#use(offset, bytes);
     const { subBufferAlignment } = context.facts;
-    if (offset % subBufferAlignment !== 0) throw badArgument('offset', offset, `a multiple of ${subBufferAlignment} bytes`);
+    checkArgument(offset % subBufferAlignment === 0, 'offset', offset, `a multiple of ${subBufferAlignment} bytes`);
     const { cl } = context;
     const region = words(offset, bytes);
     const handle = make(cl, 'clCreateSubBuffer', this.handle, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, region);
@@ -155,7 +155,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
         platform: 'opencl',
       });
     }
-    if (this.#mapping?.disposed === false) throw badArgument('buffer', 'mapped already', 'one that is not mapped');
+    checkArgument(this.#mapping?.disposed !== false, 'buffer', 'mapped already', 'one that is not mapped');
     const flags = mapFlags(access);
     const { cl, queue } = context;
     let address = 0;

@@ -6,10 +6,6 @@ const CL_CONTEXT_PLATFORM = 0x1084;
 
 /** One device in use: its cl_context, its in-order queues, and what its memory may still give. */
 export class OpenClContext {
-  readonly cl: OpenClFunctions;
-  /** The device's id in this process's list. */
-  readonly id: number;
-  readonly facts: OpenClFacts;
   /** The cl_context, as a number. */
   readonly handle: number;
   /** The default queue's cl_command_queue, as a number. */
@@ -20,10 +16,12 @@ export class OpenClContext {
   readonly #queues = new Set<number>();
 
   /** Makes the context of a device, and its default queue. @throws ERR_MEM_NATIVE */
-  constructor(cl: OpenClFunctions, id: number, facts: OpenClFacts) {
-    this.cl = cl;
-    this.id = id;
-    this.facts = facts;
+  constructor(
+    readonly cl: OpenClFunctions,
+    /** The device's id in this process's list. */
+    readonly id: number,
+    readonly facts: OpenClFacts,
+  ) {
     this.capacity = new DeviceCapacity(facts.capacityBytes);
     this.handle = make(cl, 'clCreateContext', words(CL_CONTEXT_PLATFORM, facts.platform, 0), 1, words(facts.device), 0, 0);
     try {

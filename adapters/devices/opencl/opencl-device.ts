@@ -2,6 +2,7 @@ import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
+import { checkArgument } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import { lockPages, unlockPages } from '../../os/mapping.js';
@@ -10,7 +11,7 @@ import { CpuSegment } from '../cpu-segment.js';
 import type { HostRange } from '../host-ranges.js';
 import { HostSegments } from '../host-segments.js';
 import { copyEnds } from '../live-ranges.js';
-import { badArgument, checkDisjoint, checkFill } from '../range-checks.js';
+import { checkDisjoint, checkFill } from '../range-checks.js';
 import { OpenClBuffer } from './opencl-buffer.js';
 import type { OpenClContext } from './opencl-context.js';
 import type { OpenClFacts } from './opencl-facts.js';
@@ -209,9 +210,8 @@ export class OpenClDevice extends Device implements Releasable {
     const [to, from] = this.#ends(target, source, bytes);
     checkDisjoint(target, source, bytes);
     const context = to ?? from ?? this.streams.find(stream).context;
-    if (from !== undefined && from !== context) {
-      throw badArgument('source', `memory of device ${from.id}`, `memory of device ${context.id} or of the host`);
-    }
+    const isOwn = from === undefined || from === context;
+    checkArgument(isOwn, 'source', `memory of device ${from?.id}`, `memory of device ${context.id} or of the host`);
     const queue = this.streams.queueFor(stream, context);
     await whenDone(context, queue, (event) => enqueueCopy(context, queue, { target, source, bytes }, event));
   }
@@ -359,7 +359,7 @@ export class OpenClDevice extends Device implements Releasable {
 
   #part(ptr: DevicePtr, bytes: number): RangePart {
     checkBytes(bytes);
-    if (bytes === 0) throw badArgument('bytes', bytes, 'at least 1');
+    checkArgument(bytes > 0, 'bytes', bytes, 'at least 1');
     return { range: this.#host.ranges.locate(ptr, bytes), ptr, bytes, users: this.#users };
   }
 }

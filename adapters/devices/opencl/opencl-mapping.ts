@@ -1,9 +1,8 @@
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import type { DevicePtr } from '../../../src/core/units.js';
 import type { HostRange } from '../host-ranges.js';
-import { badArgument } from '../range-checks.js';
 import { SvmSegment } from './svm-memory.js';
 
 /** What the host does with mapped memory. `overwrite` means that what was there is not needed. */
@@ -14,7 +13,7 @@ const MAP_FLAGS: Readonly<Record<MapAccess, number>> = { read: 1, write: 2, 'rea
 
 /** The bits of an access. @throws ERR_MEM_INVALID_ARGUMENT */
 export function mapFlags(access: MapAccess): number {
-  if (!Object.hasOwn(MAP_FLAGS, access)) throw badArgument('access', access, `one of ${Object.keys(MAP_FLAGS).join(', ')}`);
+  checkArgument(Object.hasOwn(MAP_FLAGS, access), 'access', access, `one of ${Object.keys(MAP_FLAGS).join(', ')}`);
   return MAP_FLAGS[access];
 }
 
@@ -85,11 +84,9 @@ export class OpenClMapping implements Releasable, RangeUser {
     this.#part = part;
     this.#calls = calls;
     // OpenCL does not define two mappings of one byte.
-    if (
-      range instanceof SvmSegment &&
-      users.mappings(range).some((other) => ptr < other.ptr + other.bytes && other.ptr < ptr + bytes)
-    )
-      throw badArgument('ptr', `${ptr}, mapped already in part`, 'memory that is not mapped');
+    const overlaps = (other: OpenClMapping) => ptr < other.ptr + other.bytes && other.ptr < ptr + bytes;
+    const isMapped = range instanceof SvmSegment && users.mappings(range).some(overlaps);
+    checkArgument(!isMapped, 'ptr', `${ptr}, mapped already in part`, 'memory that is not mapped');
     calls.map();
     users.of(range).add(this);
   }

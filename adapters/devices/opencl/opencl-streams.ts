@@ -1,5 +1,5 @@
+import { checkArgument } from '../../../src/core/errors.js';
 import { NativeStreams } from '../native-streams.js';
-import { badArgument } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
 import { call, eventOf, words } from './opencl-functions.js';
 import { statusError } from './opencl-status.js';
@@ -83,7 +83,7 @@ export class OpenClStreams extends NativeStreams<OpenClHandle> {
 }
 
 function checkOwner(name: 'stream' | 'event', { context }: OpenClHandle, expected: OpenClContext): void {
-  if (context !== expected) throw badArgument(name, `one of device ${context.id}`, `one of device ${expected.id}`);
+  checkArgument(context === expected, name, `one of device ${context.id}`, `one of device ${expected.id}`);
 }
 
 /** Tells whether an event has come to pass. @param handle - a cl_event. @throws ERR_MEM_NATIVE also when its work failed */

@@ -1,5 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import { badArgument } from '../range-checks.js';
+import { checkCapacity } from '../device-capacity.js';
 import { OpenClContext } from './opencl-context.js';
 import { findDevices, type OpenClFacts } from './opencl-facts.js';
 import { loadOpenCl, type OpenClFunctions } from './opencl-functions.js';
@@ -34,9 +34,7 @@ export class OpenedDevices {
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: OpenClDeviceOptions) {
     const { capacityBytes = 0 } = options;
-    if (!Number.isSafeInteger(capacityBytes) || capacityBytes < 0) {
-      throw badArgument('capacityBytes', capacityBytes, 'an integer from 0 to 2^53 - 1 bytes');
-    }
+    checkCapacity('capacityBytes', capacityBytes);
     this.#options = options;
   }
 

@@ -15,16 +15,14 @@ export const SVM_ALIGNMENT = 128;
 
 /** One allocation of shared virtual memory. */
 export class SvmSegment extends HostRange {
-  readonly memory: SvmMemory;
-  /** What clSVMAlloc gave: the segment begins at the first address in it that is aligned as wished. */
-  readonly address: number;
-  readonly allocatedBytes: number;
-
-  constructor(memory: SvmMemory, address: number, allocatedBytes: number, place: { base: DevicePtr; bytes: number }) {
+  constructor(
+    readonly memory: SvmMemory,
+    /** What clSVMAlloc gave: the segment begins at the first address in it that is aligned as wished. */
+    readonly address: number,
+    readonly allocatedBytes: number,
+    place: { base: DevicePtr; bytes: number },
+  ) {
     super(place.base, place.bytes);
-    this.memory = memory;
-    this.address = address;
-    this.allocatedBytes = allocatedBytes;
   }
 }
 
@@ -36,16 +34,14 @@ export class SvmSegment extends HostRange {
  * `capacity.liveBytes == sum(segment.allocatedBytes) + sum(kept) + buffers`.
  */
 export class SvmMemory {
-  readonly context: OpenClContext;
-  /** Whether the host may touch the memory at any time, or only what is mapped. */
-  readonly fineGrain: boolean;
   readonly #kept = new RetiredRanges(0);
   #liveSegments = 0;
 
-  constructor(context: OpenClContext, fineGrain: boolean) {
-    this.context = context;
-    this.fineGrain = fineGrain;
-  }
+  constructor(
+    readonly context: OpenClContext,
+    /** Whether the host may touch the memory at any time, or only what is mapped. */
+    readonly fineGrain: boolean,
+  ) {}
 
   get liveSegments(): number {
     return this.#liveSegments;

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import { bytesOf, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type Callback, type CNumber, callback } from '../../ffi/callback.js';
@@ -48,9 +48,7 @@ export function arrayFireCallbacks(context: CallbackContext): Record<CallbackNam
   };
   const allocate = (userLock: boolean, dimCount: number, dimsAddress: CNumber, elementBytes: number): DevicePtr => {
     const extents = dims[dimCount];
-    if (extents === undefined) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'ndims', value: `${dimCount}`, expected: `0 to ${MAX_DIMS}` });
-    }
+    checkArgument(extents !== undefined, 'ndims', dimCount, `0 to ${MAX_DIMS}`);
     readInt64s(Number(dimsAddress), extents);
     return slot.alloc(bytesOf(extents, elementBytes), userLock);
   };

@@ -43,7 +43,6 @@ const lost: Segment[] = [];
  * crashes ArrayFire: {@link isSet} guards both.
  */
 export class ArrayFireHandle {
-  readonly kind: SlotKind;
   readonly address: number;
   readonly #library: ArrayFireLibrary;
   /** By the address that the manager got. */
@@ -54,10 +53,12 @@ export class ArrayFireHandle {
   #state: 'created' | 'setting' | 'set' | 'unsetting' | 'replaced' | 'unset' | 'released' = 'created';
 
   /** @throws ERR_MEM_NATIVE */
-  constructor(library: ArrayFireLibrary, kind: SlotKind) {
+  constructor(
+    library: ArrayFireLibrary,
+    readonly kind: SlotKind,
+  ) {
     library.call('af_create_memory_manager', this.#out);
     this.#library = library;
-    this.kind = kind;
     this.address = Number(this.#out[0]);
   }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import { libc } from '../../os/libc.js';
 import { isLibraryLoaded } from '../../os/loaded-library.js';
@@ -70,14 +70,15 @@ export interface ArrayFireLibraryOptions {
 
 /** ArrayFire's C functions. Every status that is no success becomes an error. */
 export class ArrayFireLibrary {
-  readonly native: NativeLibrary;
   readonly version: string;
   readonly deviceCount: number;
   readonly #functions: Readonly<Record<AfFunction, Status>>;
   readonly #errorName: (status: number) => string;
 
-  private constructor(native: NativeLibrary, synchronousCalls: boolean) {
-    this.native = native;
+  private constructor(
+    readonly native: NativeLibrary,
+    synchronousCalls: boolean,
+  ) {
     const functions = Object.entries(FUNCTIONS).map(([name, parameters]) => [name, native.func<Status>(name, 'int', parameters)]);
     this.#functions = Object.fromEntries(functions) as Record<AfFunction, Status>;
     this.#errorName = native.func<(status: number) => string>('af_err_to_string', 'const char *', ['int']);
@@ -89,13 +90,9 @@ export class ArrayFireLibrary {
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'arrayfire', reason });
     }
     this.deviceCount = this.#int('af_get_device_count');
-    if (!synchronousCalls && this.#int('af_get_active_backend') === AF_BACKEND_CPU) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'synchronousCalls',
-        value: 'false',
-        expected: "true for ArrayFire's CPU backend, whose queue thread would wait for this one for ever",
-      });
-    }
+    const isSafe = synchronousCalls || this.#int('af_get_active_backend') !== AF_BACKEND_CPU;
+    const expected = "true for ArrayFire's CPU backend, whose queue thread would wait for this one for ever";
+    checkArgument(isSafe, 'synchronousCalls', synchronousCalls, expected);
   }
 
   /**

@@ -36,7 +36,6 @@ const functionsOf = (native: NativeLibrary) => ({
 
 /** ggml's C functions, and what of its structs the host has to know. */
 export class GgmlLibrary {
-  readonly native: NativeLibrary;
   /** The shared `ggml_backend_buffer_type_t` of CPU memory. */
   readonly cpuBufferType: number;
   /** What ggml asks of buffers, in bytes. */
@@ -45,8 +44,7 @@ export class GgmlLibrary {
   readonly typeWord: number;
   readonly functions: ReturnType<typeof functionsOf>;
 
-  private constructor(native: NativeLibrary) {
-    this.native = native;
+  private constructor(readonly native: NativeLibrary) {
     this.functions = functionsOf(native);
     this.cpuBufferType = this.functions.cpuBufferType();
     const name = readCString(this.functions.typeName(this.cpuBufferType));

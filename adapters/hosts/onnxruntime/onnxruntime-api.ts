@@ -32,7 +32,6 @@ type Make = (...values: unknown[]) => Status;
 
 /** The part of ONNX Runtime's C API that registers allocators. One for each loaded library. */
 export class OnnxRuntimeApi {
-  readonly path: string;
   /** Such as `1.30.0`. */
   readonly version: string;
   readonly #table: Address;
@@ -43,8 +42,7 @@ export class OnnxRuntimeApi {
   };
 
   /** @throws ERR_MEM_DEVICE_ABSENT when the library cannot be loaded, is too old, or is something else */
-  constructor(path: string) {
-    this.path = path;
+  constructor(readonly path: string) {
     const library = openLibrary([path], { device: ENGINE });
     const base = library.func<() => Address>('OrtGetApiBase', 'uintptr_t', [])();
     this.version = functionAt<() => string>(addressIn(base, 1), 'const char *', [])();

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { EnvironmentAllocator, TENSOR_ALIGNMENT } from './environment-allocator.js';
 import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-library.js';
@@ -75,13 +75,8 @@ export class OnnxRuntimeHost extends EngineHost {
    */
   sessionOptions<O extends object>(options?: O): O & HostedSessionOptions {
     const { executionMode, extra } = (options ?? {}) as { executionMode?: unknown; extra?: { session?: object } };
-    if (executionMode === 'parallel') {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'executionMode',
-        value: 'parallel',
-        expected: 'sequential: the threads of the parallel mode would wait for ever for the event loop to allocate',
-      });
-    }
+    const expected = 'sequential: the threads of the parallel mode would wait for ever for the event loop to allocate';
+    checkArgument(executionMode !== 'parallel', 'executionMode', executionMode, expected);
     return { ...options, extra: { ...extra, session: { ...extra?.session, use_env_allocators: '1' } } } as O &
       HostedSessionOptions;
   }
