@@ -1,4 +1,4 @@
-import { badArgument } from './bad-argument.js';
+import { checkArgument } from '../core/errors.js';
 
 /** The name of an element type: ggml's own (`f32`, `q4_K`), or in the same manner for those that ggml lacks. */
 export type DTypeName =
@@ -165,7 +165,7 @@ const BY_SAFETENSORS = new Map(Object.values(DTYPES).map((dtype) => [dtype.safet
 /** The element type of that name; a DType is given back. @throws ERR_MEM_INVALID_ARGUMENT for a name that is none */
 export function dtype(type: DTypeName | DType): DType {
   if (typeof type !== 'string') return type;
-  if (!Object.hasOwn(DTYPES, type)) throw badArgument('dtype', type, 'the name of an element type');
+  checkArgument(Object.hasOwn(DTYPES, type), 'dtype', type, 'the name of an element type');
   return DTYPES[type];
 }
 

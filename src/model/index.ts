@@ -31,10 +31,9 @@ export { type FitProposal, type FitSettings, type FitStep, fitToMemory } from '.
 export { type DescribedModel, hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
 export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
-export { MemoryPart } from './tensors/memory-part.js';
 export { analyzeMemoryUsage, type DTypeUsage, formatMemoryUsage, type MemoryUsage } from './tensors/memory-usage.js';
 export { SharedTensor, Tensor, TensorView } from './tensors/tensor.js';
-export { TensorBase, type TensorMemory } from './tensors/tensor-base.js';
+export { MemoryPart, TensorBase, type TensorMemory } from './tensors/tensor-base.js';
 export { TensorLayout } from './tensors/tensor-layout.js';
 export { TensorManager } from './tensors/tensor-manager.js';
 export { TensorPool, type TensorPoolOptions } from './tensors/tensor-pool.js';

@@ -1,4 +1,4 @@
-import { badArgument } from './bad-argument.js';
+import { checkArgument } from '../core/errors.js';
 import type { DType } from './dtypes.js';
 
 /**
@@ -14,24 +14,18 @@ export function shapeOfGgml(ne: ArrayLike<number>): number[] {
 
 /** How many elements a tensor of that shape has. @throws ERR_MEM_INVALID_ARGUMENT for a shape that is none */
 export function elementsOf(shape: Shape): number {
-  let elements = 1;
-  let isEmpty = false;
-  for (const length of shape) {
-    if (!Number.isSafeInteger(length) || length < 0) throw badShape(shape, 'lengths from 0 to 2^53 - 1');
-    // A dimension of none must not hide that the others are too many.
-    if (length === 0) isEmpty = true;
-    else elements *= length;
-    if (elements > Number.MAX_SAFE_INTEGER) throw badShape(shape, 'at most 2^53 - 1 elements');
-  }
-  return isEmpty ? 0 : elements;
+  for (const length of shape) checkShape(Number.isSafeInteger(length) && length >= 0, shape, 'lengths from 0 to 2^53 - 1');
+  // A dimension of none must not hide that the others are too many.
+  const elements = shape.reduce((product, length) => product * (length || 1), 1);
+  checkShape(elements <= Number.MAX_SAFE_INTEGER, shape, 'at most 2^53 - 1 elements');
+  return shape.includes(0) ? 0 : elements;
 }
 
 /** The bytes of `elements` neighbours. @throws ERR_MEM_INVALID_ARGUMENT unless these are whole blocks */
 export function rowBytes(dtype: DType, elements: number): number {
   const blocks = elements / dtype.blockElements;
-  if (!Number.isSafeInteger(elements) || elements < 0 || !Number.isInteger(blocks)) {
-    throw badArgument('innermost dimension', elements, `a multiple of ${dtype.blockElements} for ${dtype.name}`);
-  }
+  const isWhole = Number.isSafeInteger(elements) && elements >= 0 && Number.isInteger(blocks);
+  checkArgument(isWhole, 'innermost dimension', elements, `a multiple of ${dtype.blockElements} for ${dtype.name}`);
   return blocks * dtype.blockBytes;
 }
 
@@ -45,7 +39,7 @@ export function tensorBytes(dtype: DType, shape: Shape): number {
   rowBytes(dtype, shape.at(-1) ?? 1);
   // Whole blocks: the quotient is exact, the product may not be.
   const bytes = (elements / dtype.blockElements) * dtype.blockBytes;
-  if (!Number.isSafeInteger(bytes)) throw badShape(shape, `at most 2^53 - 1 bytes of ${dtype.name}`);
+  checkShape(Number.isSafeInteger(bytes), shape, `at most 2^53 - 1 bytes of ${dtype.name}`);
   return bytes;
 }
 
@@ -68,6 +62,6 @@ export function contiguousStrides(dtype: DType, shape: Shape): number[] {
   return strides;
 }
 
-function badShape(shape: Shape, expected: string): Error {
-  return badArgument('shape', `[${shape.join(', ')}]`, expected);
+function checkShape(ok: boolean, shape: Shape, expected: string): void {
+  checkArgument(ok, 'shape', `[${shape.join(', ')}]`, expected);
 }

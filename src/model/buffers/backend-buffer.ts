@@ -1,13 +1,11 @@
-import { badArgument } from '../bad-argument.js';
 import '../../core/disposable.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, MemoryError } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import { checkRange } from '../../runtime/block-handle.js';
 import type { ContextTensor } from '../context/context-tensor.js';
 import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../tensors/device-copy.js';
-import { MemoryPart } from '../tensors/memory-part.js';
-import type { TensorBase } from '../tensors/tensor-base.js';
+import { MemoryPart, type TensorBase } from '../tensors/tensor-base.js';
 
 /** What a buffer needs to know of its type. */
 export interface BufferTraits {

@@ -1,7 +1,6 @@
-import { MemoryError } from '../../core/errors.js';
-import { badArgument } from '../bad-argument.js';
+import { checkArgument, MemoryError } from '../../core/errors.js';
 import type { GraphNode } from '../graph/graph-plan.js';
-import type { MemoryPart } from '../tensors/memory-part.js';
+import type { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
 import { checkRoom } from './object-list.js';
 
@@ -61,7 +60,7 @@ export class ContextGraph {
   add(tensor: ContextTensor, options: GraphNodeOptions = {}): number {
     this.#checkOpen();
     const number = this.#tensors.length;
-    if (this.#numbers.has(tensor)) throw badArgument('tensor', tensor.name, 'one that is not in the graph yet');
+    checkArgument(!this.#numbers.has(tensor), 'tensor', tensor.name, 'one that is not in the graph yet');
     const { viewSource } = tensor;
     const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
     const source = viewSource === undefined ? undefined : this.#placedNumberOf(viewSource);
@@ -88,8 +87,7 @@ export class ContextGraph {
   #numberOf(tensor: ContextTensor): number | undefined {
     const number = this.#numbers.get(tensor);
     const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
-    if (number === undefined && !isElsewhere)
-      throw badArgument('input', tensor.name, 'in the graph already, or with data elsewhere');
+    checkArgument(number !== undefined || isElsewhere, 'input', tensor.name, 'in the graph already, or with data elsewhere');
     return number;
   }
 

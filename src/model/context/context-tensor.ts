@@ -1,6 +1,5 @@
 import { MemoryError } from '../../core/errors.js';
-import type { MemoryPart } from '../tensors/memory-part.js';
-import { TensorBase } from '../tensors/tensor-base.js';
+import { type MemoryPart, TensorBase } from '../tensors/tensor-base.js';
 import type { TensorLayout } from '../tensors/tensor-layout.js';
 
 /** What a tensor is made of. */

@@ -1,7 +1,7 @@
+import { checkArgument } from '../../core/errors.js';
 import { alignUp } from '../../core/units.js';
 import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
-import { badArgument } from '../bad-argument.js';
-import { MemoryPart } from '../tensors/memory-part.js';
+import { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';
 
@@ -78,5 +78,5 @@ function checkScratch({ data, size, offs = 0 }: Scratch): void {
 
 /** @throws ERR_MEM_INVALID_ARGUMENT unless the memory begins where objects may begin */
 export function checkContextMemory(name: string, { ptr }: BlockHandle): void {
-  if (ptr % CONTEXT_ALIGNMENT !== 0) throw badArgument(name, `memory at ${ptr}`, `aligned to ${CONTEXT_ALIGNMENT} bytes`);
+  checkArgument(ptr % CONTEXT_ALIGNMENT === 0, name, `memory at ${ptr}`, `aligned to ${CONTEXT_ALIGNMENT} bytes`);
 }

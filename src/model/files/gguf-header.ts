@@ -1,4 +1,4 @@
-import { badModel } from './model-description.js';
+import { badModel, checkModel } from './model-description.js';
 
 /** Bytes of each type of value; 0 for strings and arrays, which say themselves. @see Source: the GGUF specification */
 const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8] as const;
@@ -32,30 +32,27 @@ const GGUF = 0x46554747;
  */
 export function checkGgufHeader(bytes: Uint8Array, path: string): number {
   const cursor = new Cursor(bytes, path);
-  if (cursor.uint32('the magic number') !== GGUF) throw cursor.bad('it is no GGUF file: it does not begin with "GGUF"');
+  cursor.check(cursor.uint32('the magic number') === GGUF, 'it is no GGUF file: it does not begin with "GGUF"');
   const version = cursor.uint32('version');
-  if (!KNOWN_VERSIONS.includes(version)) {
-    const isSwapped = version % 65_536 === 0 && version > 0;
-    throw cursor.bad(
-      isSwapped ? 'it is big-endian, this machine is not' : `version ${version} is none of ${KNOWN_VERSIONS.join(', ')}`,
-    );
-  }
+  const isSwapped = version % 65_536 === 0 && version > 0;
+  cursor.check(!isSwapped, 'it is big-endian, this machine is not');
+  cursor.check(KNOWN_VERSIONS.includes(version), `version ${version} is none of ${KNOWN_VERSIONS.join(', ')}`);
   const tensorCount = cursor.count('tensor_count', LEAST_TENSOR_BYTES);
   const metadataCount = cursor.count('metadata_kv_count', LEAST_METADATA_BYTES);
-  if (metadataCount > MAX_METADATA) throw cursor.bad(`metadata_kv_count is ${metadataCount}, at most ${MAX_METADATA} are read`);
+  cursor.check(metadataCount <= MAX_METADATA, `metadata_kv_count is ${metadataCount}, at most ${MAX_METADATA} are read`);
   const keys = new Set<string>();
   for (let i = 0; i < metadataCount; i++) {
     const key = cursor.string(`the key of metadata entry ${i}`, MAX_KEY_BYTES);
-    if (keys.has(key)) throw cursor.bad(`metadata ${JSON.stringify(key)} is there twice`);
-    keys.add(key);
     const what = `metadata ${JSON.stringify(key)}`;
+    cursor.check(!keys.has(key), `${what} is there twice`);
+    keys.add(key);
     cursor.skipValue(what, cursor.uint32(`the type of ${what}`), 0);
   }
   for (let i = 0; i < tensorCount; i++) {
     const what = `tensor ${JSON.stringify(cursor.string(`the name of tensor ${i}`, MAX_KEY_BYTES))}`;
     const dimensions = cursor.uint32(`the number of dimensions of ${what}`);
-    if (dimensions > MAX_DIMENSIONS)
-      throw cursor.bad(`${what} has ${dimensions} dimensions, at most ${MAX_DIMENSIONS} are possible`);
+    const most = `at most ${MAX_DIMENSIONS} are possible`;
+    cursor.check(dimensions <= MAX_DIMENSIONS, `${what} has ${dimensions} dimensions, ${most}`);
     // The lengths of its dimensions, its type and its offset.
     cursor.skip(`the entry of ${what}`, dimensions * 8 + 4 + 8);
   }
@@ -65,24 +62,28 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): number {
 /** Reads forward, and nothing that is not there. */
 class Cursor {
   place = 0;
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #path: string;
   #elementsBefore = 0;
 
-  constructor(bytes: Uint8Array, path: string) {
-    this.#bytes = bytes;
+  constructor(
+    bytes: Uint8Array,
+    readonly path: string,
+  ) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#path = path;
   }
 
-  bad(reason: string): Error {
-    return badModel(this.#path, reason);
+  check(ok: boolean, reason: string): void {
+    checkModel(ok, this.path, reason);
+  }
+
+  /** The error of what is read for every element of an array, where {@link check} would make its text each time. */
+  #bad(reason: string): Error {
+    return badModel(this.path, reason);
   }
 
   skip(what: string, bytes: number): number {
     const at = this.place;
-    if (bytes > this.#bytes.length - at) throw this.bad(`${what} ends beyond the file, or beyond what a header may have`);
+    if (bytes > this.#view.byteLength - at) throw this.#bad(`${what} ends beyond the file, or beyond what a header may have`);
     this.place += bytes;
     return at;
   }
@@ -94,19 +95,19 @@ class Cursor {
   /** A 64-bit number of things, each of which takes so many bytes of what is left at least. */
   count(what: string, leastBytes: number): number {
     const value = this.#view.getBigUint64(this.skip(what, 8), true);
-    const most = Math.floor((this.#bytes.length - this.place) / leastBytes);
-    if (value > most) throw this.bad(`${what} is ${value}, but the rest of the header has room for ${most} at most`);
+    const most = Math.floor((this.#view.byteLength - this.place) / leastBytes);
+    if (value > most) throw this.#bad(`${what} is ${value}, but the rest of the header has room for ${most} at most`);
     return Number(value);
   }
 
   string(what: string, maxBytes: number): string {
     const at = this.skipString(what, maxBytes);
-    return Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset + at, this.place - at).toString('utf8');
+    return Buffer.from(this.#view.buffer, this.#view.byteOffset + at, this.place - at).toString('utf8');
   }
 
   skipString(what: string, maxBytes: number): number {
     const bytes = this.count(`the length of ${what}`, 1);
-    if (bytes > maxBytes) throw this.bad(`the length of ${what} is ${bytes}, at most ${maxBytes} are possible`);
+    if (bytes > maxBytes) throw this.#bad(`the length of ${what} is ${bytes}, at most ${maxBytes} are possible`);
     return this.skip(what, bytes);
   }
 
@@ -114,7 +115,7 @@ class Cursor {
     if (type === STRING) {
       this.skipString(what, MAX_STRING_BYTES);
     } else if (type === ARRAY) {
-      if (depth === MAX_ARRAY_DEPTH) throw this.bad(`${what} has arrays in arrays, ${MAX_ARRAY_DEPTH} deep`);
+      if (depth === MAX_ARRAY_DEPTH) throw this.#bad(`${what} has arrays in arrays, ${MAX_ARRAY_DEPTH} deep`);
       this.#skipArray(what, depth);
     } else {
       this.skip(what, this.#sizeOf(what, type));
@@ -137,12 +138,12 @@ class Cursor {
     const length = this.count(`the length of ${what}`, leastBytes);
     this.#elementsBefore += length;
     if (this.#elementsBefore <= MAX_ELEMENTS) return length;
-    throw this.bad(`${what} has ${length} elements, at most ${MAX_ELEMENTS} are read in all arrays together`);
+    throw this.#bad(`${what} has ${length} elements, at most ${MAX_ELEMENTS} are read in all arrays together`);
   }
 
   #sizeOf(what: string, type: number): number {
     const size = VALUE_BYTES[type];
-    if (size === undefined) throw this.bad(`the type of ${what} is ${type}, none that GGUF has`);
+    if (size === undefined) throw this.#bad(`the type of ${what} is ${type}, none that GGUF has`);
     return size;
   }
 }

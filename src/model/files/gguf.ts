@@ -5,8 +5,15 @@ import { dtypeOfGgml } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
 import { shapeOfGgml } from '../shapes.js';
 import { checkGgufHeader } from './gguf-header.js';
-import { badModel, checkLayout, type DeclaredTensor, type MetadataValue, type ModelDescription } from './model-description.js';
-import { partByMetadata } from './model-part.js';
+import {
+  badModel,
+  checkLayout,
+  checkModel,
+  type DeclaredTensor,
+  type MetadataValue,
+  type ModelDescription,
+  partByMetadata,
+} from './model-description.js';
 
 type Parser = typeof import('@huggingface/gguf');
 type Parsed = Awaited<ReturnType<Parser['gguf']>>;
@@ -43,7 +50,7 @@ async function parse(file: MappedFile, headerBytes: number): Promise<Parsed> {
   const { gguf } = await loadParser();
   try {
     const parsed = await gguf(MAPPED, { fetch: rangesOf(file) });
-    if (parsed.tensorInfoByteRange[1] !== headerBytes) throw badModel(file.path, 'its header cannot be read');
+    checkModel(parsed.tensorInfoByteRange[1] === headerBytes, file.path, 'its header cannot be read');
     return parsed;
   } catch (error) {
     if (MemoryError.is(error)) throw error;
@@ -81,15 +88,16 @@ function metadataOf(parsed: Parsed): Map<string, MetadataValue> {
 
 function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, path: string): number {
   const value = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
-  if (typeof value === 'number' && isPowerOfTwo(value)) return value;
-  throw badModel(path, `metadata "general.alignment" is ${String(value)}, it must be a power of two`);
+  const isAlignment = typeof value === 'number' && isPowerOfTwo(value);
+  checkModel(isAlignment, path, `metadata "general.alignment" is ${String(value)}, it must be a power of two`);
+  return value;
 }
 
 function declare(tensor: Parsed['tensorInfos'][number], dataOffset: number, path: string): DeclaredTensor {
   const what = `tensor ${JSON.stringify(tensor.name)}`;
   const dtype = dtypeOfGgml(tensor.dtype);
-  if (dtype === undefined) throw badModel(path, `${what}: its type ${tensor.dtype} is none that ggml has`);
+  checkModel(dtype !== undefined, path, `${what}: its type ${tensor.dtype} is none that ggml has`);
   const offset = dataOffset + Number(tensor.offset);
-  if (!Number.isSafeInteger(offset)) throw badModel(path, `${what}: its offset ${tensor.offset} lies beyond the file`);
+  checkModel(Number.isSafeInteger(offset), path, `${what}: its offset ${tensor.offset} lies beyond the file`);
   return { name: tensor.name, dtype, shape: shapeOfGgml(tensor.shape.map(Number)), offset };
 }

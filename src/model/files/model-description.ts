@@ -1,3 +1,4 @@
+import { basename, dirname, join } from 'node:path';
 import { MemoryError } from '../../core/errors.js';
 import type { DType } from '../dtypes.js';
 import { type Shape, tensorBytes } from '../shapes.js';
@@ -60,28 +61,28 @@ export function checkLayout(declared: readonly DeclaredTensor[], rules: LayoutRu
   const names = new Set<string>();
   const tensors = declared.map((tensor) => {
     const what = `tensor ${JSON.stringify(tensor.name)}`;
-    if (names.has(tensor.name)) throw badModel(path, `${what} is there twice`);
+    checkModel(!names.has(tensor.name), path, `${what} is there twice`);
     names.add(tensor.name);
     const bytes = sizeOf(tensor, path, what);
     const place = tensor.offset - dataOffset;
-    if (place % alignment !== 0) throw badModel(path, `${what}: its offset ${place} is no multiple of ${alignment}`);
-    if (place < 0 || tensor.offset + bytes > fileBytes) {
-      const end = `ends at byte ${tensor.offset + bytes}`;
-      throw badModel(path, `${what}: its data of ${bytes} bytes at offset ${place} ${end}, the file has ${fileBytes}`);
-    }
+    const end = tensor.offset + bytes;
+    checkModel(place % alignment === 0, path, `${what}: its offset ${place} is no multiple of ${alignment}`);
+    const reach = `its data of ${bytes} bytes at offset ${place} ends at byte ${end}`;
+    checkModel(place >= 0 && end <= fileBytes, path, `${what}: ${reach}, the file has ${fileBytes}`);
     return { ...tensor, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
-  for (const [i, tensor] of tensors.entries()) {
-    const next = tensors[i + 1];
-    if (next !== undefined && tensor.offset + tensor.bytes > next.offset) {
-      throw badModel(
-        path,
-        `tensor ${JSON.stringify(next.name)}: its data overlaps that of tensor ${JSON.stringify(tensor.name)}`,
-      );
-    }
+  for (const [i, { name, offset }] of tensors.slice(1).entries()) {
+    const before = tensors[i]!;
+    const overlap = `its data overlaps that of tensor ${JSON.stringify(before.name)}`;
+    checkModel(before.offset + before.bytes <= offset, path, `tensor ${JSON.stringify(name)}: ${overlap}`);
   }
   return tensors;
+}
+
+/** @throws ERR_MEM_BAD_INPUT unless `ok` */
+export function checkModel(ok: boolean, file: string, reason: string): asserts ok {
+  if (!ok) throw badModel(file, reason);
 }
 
 /** Makes the error of a model file that cannot be used. */
@@ -96,4 +97,36 @@ function sizeOf(tensor: DeclaredTensor, path: string, what: string): number {
     if (!MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) throw error;
     throw badModel(path, `${what}: ${error.message}`, error);
   }
+}
+
+/** How split files are named: `model-00001-of-00003.gguf`. @see Source: llama.cpp, llama_split_path; huggingface_hub */
+const NAME = /^(.*-)(\d{5,})-of-(\d{5,})(\.\w+)$/;
+
+/** Tells by the metadata of a GGUF file which part it is. */
+export function partByMetadata(metadata: ReadonlyMap<string, MetadataValue>): ModelPart | undefined {
+  return partOf(Number(metadata.get('split.no') ?? 0) + 1, Number(metadata.get('split.count') ?? 1));
+}
+
+/** Tells by its name which part a file is. */
+export function partByName(path: string): ModelPart | undefined {
+  const [, , number, count] = NAME.exec(basename(path)) ?? [];
+  return partOf(Number(number), Number(count));
+}
+
+/** Where the parts of a model are, by number; undefined when the name of one does not tell. */
+export function partPaths(path: string, { number, count }: ModelPart): string[] | undefined {
+  const [, before, own, all, end] = NAME.exec(basename(path)) ?? [];
+  if (before === undefined || own === undefined || all === undefined || Number(own) !== number || Number(all) !== count)
+    return undefined;
+  return Array.from({ length: count }, (_, i) =>
+    join(dirname(path), `${before}${String(i + 1).padStart(own.length, '0')}-of-${all}${end}`),
+  );
+}
+
+/** More files than this are no set. */
+const MAX_PARTS = 10_000;
+
+function partOf(number: number, count: number): ModelPart | undefined {
+  const isPart = Number.isInteger(number) && Number.isInteger(count) && number >= 1 && number <= count && count <= MAX_PARTS;
+  return isPart && count > 1 ? { number, count } : undefined;
 }

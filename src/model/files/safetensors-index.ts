@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { checkNesting } from './json-nesting.js';
-import { badModel } from './model-description.js';
+import { isRecord, parseJson } from './json.js';
+import { badModel, checkModel } from './model-description.js';
 
 const MAX_BYTES = 100_000_000;
 
@@ -17,28 +17,20 @@ export function isSafetensorsIndex(path: string): boolean {
  * @throws ERR_MEM_BAD_INPUT that names the tensor
  */
 export function readSafetensorsIndex(path: string): Map<string, string[]> {
-  const text = contentOf(path);
-  checkNesting(text, (reason) => badModel(path, `it ${reason}`));
-  let index: unknown;
-  try {
-    index = JSON.parse(text.toString('utf8'));
-  } catch (error) {
-    throw badModel(path, `it is no JSON: ${(error as Error).message}`, error);
-  }
-  const places = (index as { readonly weight_map?: unknown } | null)?.weight_map;
-  if (typeof places !== 'object' || places === null || Array.isArray(places)) throw badModel(path, 'it has no "weight_map"');
+  const index = parseJson(contentOf(path), path, 'it');
+  const places = isRecord(index) ? index.weight_map : undefined;
+  checkModel(isRecord(places), path, 'it has no "weight_map"');
   const files = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(places)) {
-    const what = `weight_map ${JSON.stringify(tensor)}`;
     // A file elsewhere is none of the set's.
-    if (typeof file !== 'string' || file === '' || basename(file) !== file)
-      throw badModel(path, `${what} names no file beside it`);
+    const isBeside = typeof file === 'string' && file !== '' && basename(file) === file;
+    checkModel(isBeside, path, `weight_map ${JSON.stringify(tensor)} names no file beside it`);
     const at = join(dirname(path), file);
-    const names = files.get(at);
-    if (names === undefined) files.set(at, [tensor]);
-    else names.push(tensor);
+    const names = files.get(at) ?? [];
+    names.push(tensor);
+    files.set(at, names);
   }
-  if (files.size === 0) throw badModel(path, 'its "weight_map" is empty');
+  checkModel(files.size > 0, path, 'its "weight_map" is empty');
   return files;
 }
 

@@ -1,9 +1,15 @@
 import { MiB } from '../../core/units.js';
 import { type DType, dtypeOfSafetensors, unknownDType } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
-import { checkNesting } from './json-nesting.js';
-import { badModel, checkLayout, type DeclaredTensor, type ModelDescription, type ModelTensor } from './model-description.js';
-import { partByName } from './model-part.js';
+import { isRecord, parseJson } from './json.js';
+import {
+  checkLayout,
+  checkModel,
+  type DeclaredTensor,
+  type ModelDescription,
+  type ModelTensor,
+  partByName,
+} from './model-description.js';
 
 /** @see Source: safetensors, MAX_HEADER_SIZE */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -39,33 +45,25 @@ interface Declared extends DeclaredTensor {
 
 function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOffset: number } {
   const { path, bytes: fileBytes } = file;
-  if (fileBytes < LENGTH_BYTES) throw badModel(path, 'it is too short for the length of a header');
+  checkModel(fileBytes >= LENGTH_BYTES, path, 'it is too short for the length of a header');
   const start = file.bytesAt(0, LENGTH_BYTES);
   const length = new DataView(start.buffer, start.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
-  if (length > MAX_HEADER_BYTES) {
-    throw badModel(path, `the length of its header is ${length}, at most ${Math.round(MAX_HEADER_BYTES / MiB)} MiB are possible`);
-  }
+  const most = `at most ${Math.round(MAX_HEADER_BYTES / MiB)} MiB are possible`;
+  checkModel(length <= MAX_HEADER_BYTES, path, `the length of its header is ${length}, ${most}`);
   const dataOffset = LENGTH_BYTES + Number(length);
-  if (dataOffset > fileBytes) throw badModel(path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
-  const bytes = file.bytesAt(LENGTH_BYTES, Number(length));
-  checkNesting(bytes, (reason) => badModel(path, `its header ${reason}`));
-  let header: unknown;
-  try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice()));
-  } catch (error) {
-    throw badModel(path, `its header is no JSON: ${(error as Error).message}`, error);
-  }
-  if (!isRecord(header)) throw badModel(path, 'its header is no JSON object');
+  checkModel(dataOffset <= fileBytes, path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
+  const header = parseJson(file.bytesAt(LENGTH_BYTES, Number(length)), path, 'its header');
+  checkModel(isRecord(header), path, 'its header is no JSON object');
   return { header, dataOffset };
 }
 
 function readMetadata(entry: unknown, path: string): Map<string, string> {
   // It is optional, and null is none.
-  if (entry === null) return new Map();
-  if (!isRecord(entry)) throw badModel(path, `${METADATA} is no JSON object`);
+  const record = entry ?? {};
+  checkModel(isRecord(record), path, `${METADATA} is no JSON object`);
   const metadata = new Map<string, string>();
-  for (const [key, value] of Object.entries(entry)) {
-    if (typeof value !== 'string') throw badModel(path, `${METADATA} ${JSON.stringify(key)} is no string`);
+  for (const [key, value] of Object.entries(record)) {
+    checkModel(typeof value === 'string', path, `${METADATA} ${JSON.stringify(key)} is no string`);
     metadata.set(key, value);
   }
   return metadata;
@@ -80,16 +78,16 @@ interface Rules {
 
 function declare(name: string, entry: unknown, { dataOffset, path, unknown }: Rules): Declared {
   const what = `tensor ${JSON.stringify(name)}`;
-  if (!isRecord(entry)) throw badModel(path, `${what} is no JSON object`);
+  checkModel(isRecord(entry), path, `${what} is no JSON object`);
   const { dtype: type, shape, data_offsets: range } = entry;
-  if (typeof type !== 'string') throw badModel(path, `${what}: its dtype is no text`);
-  if (!isSizes(shape)) throw badModel(path, `${what}: its shape is no list of sizes`);
-  if (!isSizes(range) || range.length !== 2) throw badModel(path, `${what}: its data_offsets are no two places`);
+  checkModel(typeof type === 'string', path, `${what}: its dtype is no text`);
+  checkModel(isSizes(shape), path, `${what}: its shape is no list of sizes`);
+  checkModel(isSizes(range) && range.length === 2, path, `${what}: its data_offsets are no two places`);
   const [start, end] = range as [number, number];
   let dtype = dtypeOfSafetensors(type) ?? unknown.get(type);
   if (dtype === undefined) {
     const elements = shape.reduce((product, length) => product * length, 1);
-    if (end < start || !Number.isSafeInteger(elements)) throw badModel(path, `${what}: its data has no size`);
+    checkModel(start <= end && Number.isSafeInteger(elements), path, `${what}: its data has no size`);
     dtype = unknownDType(type, elements, end - start);
     if (elements > 0) unknown.set(type, dtype);
   }
@@ -107,15 +105,11 @@ function checkCover(
   for (const { name, offset, bytes } of tensors) {
     const what = `tensor ${JSON.stringify(name)}`;
     const said = ends.get(name)! - offset;
-    if (said !== bytes) throw badModel(path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
-    if (offset !== place) throw badModel(path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
+    checkModel(said === bytes, path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
+    checkModel(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
     place = offset + bytes;
   }
-  if (place !== fileBytes) throw badModel(path, `its last ${fileBytes - place} bytes belong to no tensor`);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  checkModel(place === fileBytes, path, `its last ${fileBytes - place} bytes belong to no tensor`);
 }
 
 function isSizes(value: unknown): value is number[] {

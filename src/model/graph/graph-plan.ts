@@ -1,6 +1,6 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { checkBytes } from '../../core/units.js';
-import { badArgument } from '../bad-argument.js';
+import { checkRange } from '../../runtime/block-handle.js';
 import { type Placement, type PlacementOptions, placeLifetimes } from './place-lifetimes.js';
 
 /**
@@ -135,17 +135,13 @@ function readsOf(node: GraphNode): readonly number[] {
 function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): void {
   checkBytes(node.bytes);
   const reads = readsOf(node);
-  if (node.isInput === true && reads.length > 0)
-    throw badArgument(`node ${step}`, 'an input that reads others', 'one or the other');
+  checkArgument(!node.isInput || reads.length === 0, `node ${step}`, 'an input that reads others', 'one or the other');
   for (const read of reads) {
-    if (!Number.isInteger(read) || read < 0 || read >= step)
-      throw badArgument(`an input of node ${step}`, `${read}`, 'a node before it');
+    const isBefore = Number.isInteger(read) && read >= 0 && read < step;
+    checkArgument(isBefore, `an input of node ${step}`, read, 'a node before it');
   }
   if (node.viewOf === undefined) return;
   const { viewOffsetBytes = 0 } = node;
   checkBytes(viewOffsetBytes);
-  const { bytes } = nodes[node.viewOf]!;
-  if (viewOffsetBytes + node.bytes > bytes) {
-    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: viewOffsetBytes, bytes: node.bytes, blockBytes: bytes });
-  }
+  checkRange(viewOffsetBytes, node.bytes, nodes[node.viewOf]!.bytes);
 }

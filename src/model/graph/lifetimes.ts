@@ -1,6 +1,5 @@
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, checkArgument, MemoryError } from '../../core/errors.js';
 import { alignUp, checkAlignment, checkBytes } from '../../core/units.js';
-import { badArgument } from '../bad-argument.js';
 
 /** When each of some tensors is needed, and its size; number i of each list is tensor i. */
 export interface LifetimeList {
@@ -119,9 +118,9 @@ export class Lifetimes {
 }
 
 function checkList({ bytes, from, until }: LifetimeList): void {
-  if (from.length !== bytes.length || until.length !== bytes.length) {
-    throw badArgument('lifetimes', `${bytes.length}, ${from.length} and ${until.length} entries`, 'lists of one length');
-  }
+  const isList = from.length === bytes.length && until.length === bytes.length;
+  const lengths = `${bytes.length}, ${from.length} and ${until.length} entries`;
+  checkArgument(isList, 'lifetimes', lengths, 'lists of one length');
   for (let i = 0; i < bytes.length; i++) {
     checkBytes(bytes[i]!);
     if (!(Number.isSafeInteger(from[i]) && Number.isSafeInteger(until[i]) && until[i]! > from[i]!)) {

@@ -1,6 +1,5 @@
-import { badArgument } from '../bad-argument.js';
 import '../../core/disposable.js';
-import { MemoryError } from '../../core/errors.js';
+import { checkArgument, MemoryError } from '../../core/errors.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ModelDescription, ModelTensor } from '../files/model-description.js';
@@ -205,7 +204,7 @@ export class ModelLoader {
 
   #placeOf(name: string): number {
     const at = this.#places.get(name);
-    if (at === undefined) throw badArgument('tensor', JSON.stringify(name), 'the name of a tensor in the file');
+    checkArgument(at !== undefined, 'tensor', JSON.stringify(name), 'the name of a tensor in the file');
     return at;
   }
 

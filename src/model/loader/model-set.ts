@@ -1,9 +1,15 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import '../../core/disposable.js';
-import type { ModelPart } from '../files/model-description.js';
-import { badModel, type MetadataValue, type ModelFormat, type ModelTensor } from '../files/model-description.js';
-import { partPaths } from '../files/model-part.js';
+import {
+  badModel,
+  checkModel,
+  type MetadataValue,
+  type ModelFormat,
+  type ModelPart,
+  type ModelTensor,
+  partPaths,
+} from '../files/model-description.js';
 import { isSafetensorsIndex, readSafetensorsIndex } from '../files/safetensors-index.js';
 import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
 import { analyzeLayers, type LayerUsage } from './model-layers.js';
@@ -32,24 +38,24 @@ export class ModelSet {
    */
   static async open(path: string, options: ModelLoaderOptions = {}): Promise<ModelSet> {
     if (isSafetensorsIndex(path)) return await ModelSet.#openIndex(path, options);
-    const [named] = await openAll([path], options);
-    const { part } = named!.model;
-    if (part === undefined) return new ModelSet([named!], [], undefined);
+    const named = await ModelLoader.open(path, options);
+    const { part } = named.model;
+    if (part === undefined) return new ModelSet([named], [], undefined);
     const paths = partPaths(path, part);
     const missing = paths?.filter((one) => !existsSync(one)).map((one) => basename(one));
-    if (paths === undefined || missing === undefined || missing.length > 0) return new ModelSet([named!], missing ?? [], part);
+    if (paths === undefined || missing === undefined || missing.length > 0) return new ModelSet([named], missing ?? [], part);
     // It shares its mapping with the loader that comes.
-    named!.dispose();
+    named.dispose();
     const set = new ModelSet(await openAll(paths, options), [], undefined);
     return set.#checked(() => {
       set.loaders.forEach(({ model }, i) => {
         const { number = 1, count = 1 } = model.part ?? {};
-        if (number === i + 1 && count === part.count) return;
-        throw badModel(model.path, `it is part ${number} of ${count}, where part ${i + 1} of ${part.count} should be`);
+        const isExpected = number === i + 1 && count === part.count;
+        checkModel(isExpected, model.path, `it is part ${number} of ${count}, where part ${i + 1} of ${part.count} should be`);
       });
-      const count = set.metadata.get('split.tensors.count');
-      if (count === undefined || Number(count) === set.tensors.length) return;
-      throw badModel(path, `its parts have ${set.tensors.length} tensors, "split.tensors.count" says ${String(count)}`);
+      const { length } = set.tensors;
+      const count = set.metadata.get('split.tensors.count') ?? length;
+      checkModel(Number(count) === length, path, `its parts have ${length} tensors, "split.tensors.count" says ${String(count)}`);
     });
   }
 
@@ -60,7 +66,7 @@ export class ModelSet {
       for (const { model } of set.loaders) {
         const there = new Set(model.tensors.map(({ name }) => name));
         const lacking = files.get(model.path)?.find((name) => !there.has(name));
-        if (lacking !== undefined) throw badModel(path, `tensor ${JSON.stringify(lacking)} is not in ${basename(model.path)}`);
+        checkModel(lacking === undefined, path, `tensor ${JSON.stringify(lacking)} is not in ${basename(model.path)}`);
       }
     });
   }

@@ -1,4 +1,4 @@
-import { badArgument } from '../bad-argument.js';
+import { checkArgument } from '../../core/errors.js';
 import type { ModelHparams } from './model-hparams.js';
 
 /** What a run of a model needs beside its weights. */
@@ -81,6 +81,6 @@ export function estimateLayers(hparams: ModelHparams, settings: RunSettings = {}
 
 function checkPositive(numbers: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(numbers)) {
-    if (!(Number.isFinite(value) && value > 0)) throw badArgument(name, value, 'a number above 0');
+    checkArgument(Number.isFinite(value) && value > 0, name, value, 'a number above 0');
   }
 }

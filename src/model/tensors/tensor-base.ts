@@ -1,7 +1,7 @@
 import type { Device } from '../../core/device.js';
+import { checkArgument } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
-import type { TypedArrayClass } from '../../runtime/block-handle.js';
-import { badArgument } from '../bad-argument.js';
+import { checkRange, type TypedArrayClass } from '../../runtime/block-handle.js';
 import type { DType, ElementArray } from '../dtypes.js';
 import type { Shape } from '../shapes.js';
 import { copyBetweenDevices, copyFromDevice, copyToDevice } from './device-copy.js';
@@ -14,6 +14,32 @@ export interface TensorMemory {
   readonly ptr: DevicePtr;
   readonly bytes: number;
   view<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number): T;
+}
+
+/** A part of a block that several things lie in: memory that ends with the block. */
+export class MemoryPart implements TensorMemory {
+  /** @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_DISPOSED */
+  constructor(
+    /** What it is a part of. */
+    readonly whole: TensorMemory,
+    readonly offsetBytes: number,
+    readonly bytes: number,
+  ) {
+    checkRange(offsetBytes, bytes, whole.bytes);
+  }
+
+  get device(): Device {
+    return this.whole.device;
+  }
+
+  get ptr(): DevicePtr {
+    return (this.whole.ptr + this.offsetBytes) as DevicePtr;
+  }
+
+  view<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number): T {
+    checkRange(offsetBytes, length * type.BYTES_PER_ELEMENT, this.bytes);
+    return this.whole.view(type, this.offsetBytes + offsetBytes, length);
+  }
 }
 
 /**
@@ -74,8 +100,8 @@ export abstract class TensorBase<View = unknown> {
     const { dtype, bytes, isPacked, offsetBytes } = this.layout;
     const isOwn = (dtype.arrayClass as unknown) === type || (type as unknown) === Uint8Array;
     const classes = dtype.arrayClass === undefined ? 'Uint8Array' : `${dtype.arrayClass.name} or Uint8Array for ${dtype.name}`;
-    if (!isOwn) throw badArgument('type', type.name, classes);
-    if (!isPacked) throw badArgument('layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be viewed');
+    checkArgument(isOwn, 'type', type.name, classes);
+    checkArgument(isPacked, 'layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be viewed');
     return this.memory.view(type, offsetBytes, bytes / type.BYTES_PER_ELEMENT);
   }
 
@@ -105,9 +131,8 @@ export abstract class TensorBase<View = unknown> {
   toFloat32(): Float32Array {
     const { name } = this.dtype;
     const numbers = this.dtype.arrayClass === undefined || name.startsWith('f8') ? undefined : this.toArray();
-    if (numbers === undefined || numbers instanceof BigInt64Array || numbers instanceof BigUint64Array) {
-      throw badArgument('dtype', name, 'one with numbers of 32 bits');
-    }
+    const isWide = numbers instanceof BigInt64Array || numbers instanceof BigUint64Array;
+    checkArgument(numbers !== undefined && !isWide, 'dtype', name, 'one with numbers of 32 bits');
     if (name === 'f16') return Float32Array.from(numbers, float16Value);
     if (name === 'bf16') return Float32Array.from(numbers, bfloat16Value);
     return numbers instanceof Float32Array ? numbers : Float32Array.from(numbers);
@@ -121,7 +146,7 @@ export abstract class TensorBase<View = unknown> {
    */
   write(data: ArrayBufferView): void {
     const { layout } = this;
-    if (data.byteLength !== layout.bytes) throw badArgument('data', `${data.byteLength} bytes`, `${layout.bytes} bytes`);
+    checkArgument(data.byteLength === layout.bytes, 'data', `${data.byteLength} bytes`, `${layout.bytes} bytes`);
     const packed = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     // What lies between the elements is read first and written as it was.
     const span = layout.isPacked ? packed : this.#span();
@@ -136,7 +161,7 @@ export abstract class TensorBase<View = unknown> {
    */
   copyFrom(source: TensorBase): void {
     const [own, other] = [this, source].map(({ dtype, shape }) => `${dtype.name} [${shape.join(', ')}]`) as [string, string];
-    if (own !== other) throw badArgument('source', other, own);
+    checkArgument(own === other, 'source', other, own);
     if (this.layout.isPacked && source.layout.isPacked) copyBetweenDevices(this, source, this.bytes);
     else this.write(source.toBytes());
   }

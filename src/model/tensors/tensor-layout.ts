@@ -1,4 +1,4 @@
-import { badArgument } from '../bad-argument.js';
+import { checkArgument } from '../../core/errors.js';
 import type { DType } from '../dtypes.js';
 import { contiguousStrides, elementsOf, type Shape, tensorBytes } from '../shapes.js';
 
@@ -55,9 +55,8 @@ export class TensorLayout {
     const length = this.shape[dimension]!;
     const isRange = Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to <= length;
     const unit = this.#isBlocked(dimension) ? this.dtype.blockElements : 1;
-    if (!isRange || from % unit !== 0 || to % unit !== 0) {
-      throw badArgument('slice', `${from} to ${to}`, `inside 0 to ${length}${unit === 1 ? '' : `, in blocks of ${unit}`}`);
-    }
+    const expected = `inside 0 to ${length}${unit === 1 ? '' : `, in blocks of ${unit}`}`;
+    checkArgument(isRange && from % unit === 0 && to % unit === 0, 'slice', `${from} to ${to}`, expected);
     const offset = this.offsetBytes + (from / unit) * this.stridesBytes[dimension]!;
     return new TensorLayout(this.dtype, this.shape.with(dimension, to - from), this.stridesBytes, offset);
   }
@@ -68,9 +67,8 @@ export class TensorLayout {
    * @throws ERR_MEM_INVALID_ARGUMENT unless it is packed and has as many elements
    */
   reshape(shape: Shape): TensorLayout {
-    if (!this.isPacked) throw badArgument('layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be reshaped');
-    if (elementsOf(shape) !== this.elements)
-      throw badArgument('shape', `[${shape.join(', ')}]`, `one of ${this.elements} elements`);
+    checkArgument(this.isPacked, 'layout', `strides of ${this.stridesBytes.join(', ')} bytes`, 'packed, to be reshaped');
+    checkArgument(elementsOf(shape) === this.elements, 'shape', `[${shape.join(', ')}]`, `one of ${this.elements} elements`);
     return TensorLayout.packed(this.dtype, shape, this.offsetBytes);
   }
 
@@ -83,10 +81,10 @@ export class TensorLayout {
     const last = this.shape.length - 1;
     for (const dimension of order) this.#checkDimension(dimension);
     const isOrder = order.length === this.shape.length && new Set(order).size === order.length;
-    if (!isOrder || (last >= 0 && this.#isBlocked(last) && order[last] !== last)) {
-      const blocks = isOrder ? `the last dimension in its place: it has the blocks of ${this.dtype.name}` : '';
-      throw badArgument('order', `[${order.join(', ')}]`, blocks || `each of ${this.shape.length} dimensions once`);
-    }
+    checkArgument(isOrder, 'order', `[${order.join(', ')}]`, `each of ${this.shape.length} dimensions once`);
+    const keepsBlocks = last < 0 || !this.#isBlocked(last) || order[last] === last;
+    const blocks = `the last dimension in its place: it has the blocks of ${this.dtype.name}`;
+    checkArgument(keepsBlocks, 'order', `[${order.join(', ')}]`, blocks);
     const pick = (list: readonly number[]) => Object.freeze(order.map((dimension) => list[dimension]!));
     return new TensorLayout(this.dtype, pick(this.shape), pick(this.stridesBytes), this.offsetBytes);
   }
@@ -146,8 +144,7 @@ export class TensorLayout {
   }
 
   #checkDimension(dimension: number): void {
-    if (!Number.isInteger(dimension) || dimension < 0 || dimension >= this.shape.length) {
-      throw badArgument('dimension', `${dimension}`, `from 0 to ${this.shape.length - 1}`);
-    }
+    const isDimension = Number.isInteger(dimension) && dimension >= 0 && dimension < this.shape.length;
+    checkArgument(isDimension, 'dimension', dimension, `from 0 to ${this.shape.length - 1}`);
   }
 }

@@ -1,4 +1,4 @@
-import { badArgument } from '../bad-argument.js';
+import { checkArgument } from '../../core/errors.js';
 import '../../core/disposable.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { SharedTensor, type Tensor } from './tensor.js';
@@ -33,9 +33,7 @@ export class TensorManager {
    * @throws ERR_MEM_INVALID_ARGUMENT for a name that is taken, ERR_MEM_DISPOSED for a tensor without memory
    */
   add<T extends Tensor | SharedTensor>(name: string, tensor: T): T {
-    if (this.#tensors.has(name)) {
-      throw badArgument('name', name, 'one that no tensor here has');
-    }
+    checkArgument(!this.#tensors.has(name), 'name', name, 'one that no tensor here has');
     const held = tensor instanceof SharedTensor ? tensor.share() : tensor.move();
     this.#tensors.set(name, held);
     return held as T;
@@ -48,9 +46,7 @@ export class TensorManager {
   /** A tensor that stays here: it is not the caller's to dispose. @throws ERR_MEM_INVALID_ARGUMENT for a name that none has */
   get(name: string): Tensor | SharedTensor {
     const tensor = this.#tensors.get(name);
-    if (tensor === undefined) {
-      throw badArgument('name', name, 'the name of a tensor here');
-    }
+    checkArgument(tensor !== undefined, 'name', name, 'the name of a tensor here');
     return tensor;
   }
 
