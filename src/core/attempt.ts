@@ -17,6 +17,16 @@ export function attempt(action: () => unknown): void {
   }
 }
 
+/** Does `work`; when it throws, `undo` takes back what came before it. @throws what `work` throws */
+export function orUndo<T>(work: () => T, undo: () => void): T {
+  try {
+    return work();
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
 /** Turns what was thrown into a process warning, whatever it is. */
 export function warn(error: unknown): void {
   process.emitWarning(shown(error));

@@ -1,7 +1,6 @@
 export type { AccessPattern } from '../../adapters/os/access-advice.js';
 export type { ByteRange } from '../blocks/byte-ranges.js';
-export { BackendBuffer, type BufferTraits } from './buffers/backend-buffer.js';
-export { BackendBufferType, type BackendBufferTypeOptions } from './buffers/backend-buffer-type.js';
+export { BackendBuffer, BackendBufferType, type BackendBufferTypeOptions, type BufferTraits } from './buffers/backend-buffer.js';
 export { ContextGraph, type GraphNodeOptions } from './context/context-graph.js';
 export { ContextTensor } from './context/context-tensor.js';
 export { MemoryContext, type MemoryContextOptions } from './context/memory-context.js';

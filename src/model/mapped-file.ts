@@ -7,9 +7,11 @@ import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memor
 import { ViewWindows } from '../../adapters/os/view-windows.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import '../core/disposable.js';
-import { badArgument, MemoryError } from '../core/errors.js';
+import { orUndo } from '../core/attempt.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
-import type { TypedArrayClass } from '../runtime/block-handle.js';
+import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
+import { badFile, checkFile } from './files/model-description.js';
 import { MemoryLock } from './memory-lock.js';
 
 /** How a file is mapped. */
@@ -72,20 +74,23 @@ export class MappedFile {
     const { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' } = options;
     if (typeof prefetch === 'number') checkPlace('prefetch', prefetch);
     const file = new OpenFile(path);
-    let mapped: MappedFile | undefined;
-    try {
-      const bytes = file.size();
-      if (bytes === 0) throw badFile(path, 'it is empty');
-      if (access === 'sequential') adviseSequentialFile(file.fd);
-      mapped = new MappedFile(path, bytes, map(file, bytes));
-      mapped.advise(access);
-      if (!numa && prefetch !== false) mapped.prefetch(0, prefetch === true ? bytes : Math.min(prefetch, bytes));
-      return mapped;
-    } catch (error) {
-      mapped?.dispose();
-      file.close();
-      throw error;
-    }
+    const mapped = orUndo(
+      () => {
+        const bytes = file.size();
+        checkFile(bytes > 0, path, 'it is empty');
+        if (access === 'sequential') adviseSequentialFile(file.fd);
+        return new MappedFile(path, bytes, map(file, bytes));
+      },
+      () => file.close(),
+    );
+    orUndo(
+      () => {
+        mapped.advise(access);
+        if (!numa && prefetch !== false) mapped.prefetch(0, prefetch === true ? mapped.bytes : Math.min(prefetch, mapped.bytes));
+      },
+      () => mapped.dispose(),
+    );
+    return mapped;
   }
 
   /** Where it begins in memory. */
@@ -129,7 +134,7 @@ export class MappedFile {
    */
   view<T>(type: TypedArrayClass<T>, offset: number, length: number): T {
     const { BYTES_PER_ELEMENT } = type;
-    if (offset % BYTES_PER_ELEMENT !== 0) throw badArgument('offset', offset, `a multiple of ${BYTES_PER_ELEMENT} bytes`);
+    checkArgument(offset % BYTES_PER_ELEMENT === 0, 'offset', offset, `a multiple of ${BYTES_PER_ELEMENT} bytes`);
     const bytes = this.bytesAt(offset, length * BYTES_PER_ELEMENT);
     return new type(bytes.buffer, bytes.byteOffset, length);
   }
@@ -180,18 +185,12 @@ export class MappedFile {
    * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE
    */
   unmapFragment(first: number, last: number): number {
-    const { memory, mapped } = this.#live;
-    checkRange(first, last - first, this.bytes);
-    const page = pageBytes();
-    const start = alignUp(first, page);
+    const mapping = this.#live;
+    checkPart(first, last - first, this.bytes);
+    const before = mapping.mapped.bytes;
     // The file's last page holds nothing else.
-    const end = last === this.bytes ? last : Math.floor(last / page) * page;
-    const before = mapped.bytes;
-    for (const part of mapped.within(start, end)) {
-      replacePages(memory.base + part.first, alignUp(part.last, page) - part.first);
-      mapped.remove(part.first, part.last);
-    }
-    return before - mapped.bytes;
+    unmap(mapping, alignUp(first, pageBytes()), last === this.bytes ? last : Math.floor(last / pageBytes()) * pageBytes());
+    return before - mapping.mapped.bytes;
   }
 
   /**
@@ -250,7 +249,7 @@ export class MappedFile {
   /** Finds out before bytes are touched whether they are there. */
   #checked(offset: number, bytes: number, whole = true): Mapping {
     const mapping = this.#live;
-    checkRange(offset, bytes, this.bytes);
+    checkPart(offset, bytes, this.bytes);
     this.#checkSize(mapping, offset + bytes);
     if (whole && !mapping.mapped.covers(offset, offset + bytes)) {
       throw new MemoryError('ERR_MEM_DISPOSED', { what: `part of ${this.path}` });
@@ -258,24 +257,20 @@ export class MappedFile {
     return mapping;
   }
 
-  #checkSize({ memory, file, mapped }: Mapping, needed: number): void {
-    const size = file.size();
+  #checkSize(mapping: Mapping, needed: number): void {
+    const size = mapping.file.size();
     if (size >= this.bytes) return;
     // Pages that lost their file would end the process: zeros take their place, for good.
-    for (const part of mapped.within(alignUp(size, pageBytes()), this.bytes)) {
-      replacePages(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
-      mapped.remove(part.first, part.last);
-    }
-    if (size < needed) throw badFile(this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
+    unmap(mapping, alignUp(size, pageBytes()), this.bytes);
+    checkFile(size >= needed, this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
   }
 
   /** Calls `act` for the pages that a range touches and that are still mapped. */
   #eachPage(first: number, last: number, act: (address: number, bytes: number) => void): void {
     const { memory, mapped } = this.#live;
-    checkRange(first, last - first, this.bytes);
-    const page = pageBytes();
-    for (const part of mapped.within(Math.floor(first / page) * page, last)) {
-      act(memory.base + part.first, alignUp(part.last, page) - part.first);
+    checkPart(first, last - first, this.bytes);
+    for (const part of mapped.within(Math.floor(first / pageBytes()) * pageBytes(), last)) {
+      act(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
     }
   }
 }
@@ -283,11 +278,9 @@ export class MappedFile {
 /** An open file that is closed once. */
 class OpenFile {
   readonly fd: number;
-  readonly #path: string;
   #open = true;
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(readonly path: string) {
     try {
       this.fd = openSync(path, 'r');
     } catch (error) {
@@ -297,7 +290,7 @@ class OpenFile {
 
   size(): number {
     const stats = fstatSync(this.fd);
-    if (!stats.isFile()) throw badFile(this.#path, 'it is no regular file');
+    checkFile(stats.isFile(), this.path, 'it is no regular file');
     return stats.size;
   }
 
@@ -317,6 +310,14 @@ function map(file: OpenFile, bytes: number): Mapping {
   return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
 }
 
+/** Gives pages of the mapping back; zeros take their place. */
+function unmap({ memory, mapped }: Mapping, first: number, last: number): void {
+  for (const part of mapped.within(first, last)) {
+    replacePages(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
+    mapped.remove(part.first, part.last);
+  }
+}
+
 /** A function of its own, whose closures hold the file alone: what leads to the memory would never be collected. */
 function endOf(file: OpenFile): NativeMemoryEnd {
   return {
@@ -330,17 +331,11 @@ function endOf(file: OpenFile): NativeMemoryEnd {
   };
 }
 
-function checkRange(offset: number, bytes: number, size: number): void {
+function checkPart(offset: number, bytes: number, size: number): void {
   checkPlace('offset', offset);
-  if (!Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > size) {
-    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: size });
-  }
+  checkRange(offset, bytes, size);
 }
 
 function checkPlace(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) throw badArgument(name, value, 'a number of bytes from 0 on');
-}
-
-function badFile(file: string, reason: string, cause?: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
-  return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason }, cause);
+  checkArgument(Number.isSafeInteger(value) && value >= 0, name, value, 'a number of bytes from 0 on');
 }

@@ -14,23 +14,19 @@ import { alignUp, formatBytes } from '../core/units.js';
  * @see Source: llama.cpp, llama_mlock
  */
 export class MemoryLock {
-  readonly #base: number;
-  readonly #mapped: ByteRanges;
   #end = 0;
   #refused = false;
 
-  /**
-   * @param base - the address of the mapping
-   * @param mapped - which parts of it are still the file's
-   */
-  constructor(base: number, mapped: ByteRanges) {
-    this.#base = base;
-    this.#mapped = mapped;
-  }
+  constructor(
+    /** The address of the mapping. */
+    readonly base: number,
+    /** Which parts of it are still the file's. */
+    readonly mapped: ByteRanges,
+  ) {}
 
   /** Bytes that are locked: those of the file that are still mapped, up to where the lock has grown. */
   get lockedBytes(): number {
-    return this.#mapped.within(0, this.#end).reduce((sum, { first, last }) => sum + last - first, 0);
+    return this.mapped.within(0, this.#end).reduce((sum, { first, last }) => sum + last - first, 0);
   }
 
   /**
@@ -42,16 +38,16 @@ export class MemoryLock {
   growTo(bytes: number): boolean {
     if (this.#refused) return false;
     const end = alignUp(bytes, pageBytes());
-    for (const { first, last } of this.#mapped.within(this.#end, end)) {
+    for (const { first, last } of this.mapped.within(this.#end, end)) {
       try {
-        lockTouchedPages(this.#base + first, alignUp(last, pageBytes()) - first);
+        lockTouchedPages(this.base + first, alignUp(last, pageBytes()) - first);
       } catch (error) {
         if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
         this.#refuse(last - first, error.message);
         return false;
       }
       // Where this cannot be done at once, pages are locked as they are read.
-      populate(this.#base + first, alignUp(last, pageBytes()) - first);
+      populate(this.base + first, alignUp(last, pageBytes()) - first);
       this.#end = last;
     }
     this.#end = Math.max(this.#end, end);

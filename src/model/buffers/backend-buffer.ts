@@ -1,18 +1,12 @@
 import '../../core/disposable.js';
-import { badArgument, MemoryError } from '../../core/errors.js';
-import type { DevicePtr } from '../../core/units.js';
+import { checkArgument, MemoryError } from '../../core/errors.js';
+import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import { checkRange } from '../../runtime/block-handle.js';
+import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ContextTensor } from '../context/context-tensor.js';
 import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../tensors/device-copy.js';
 import { MemoryPart, type TensorBase } from '../tensors/tensor-base.js';
-
-/** What a buffer needs to know of its type. */
-export interface BufferTraits {
-  readonly name: string;
-  /** Tensors begin at multiples of it. */
-  readonly alignment: number;
-}
 
 /**
  * Memory of a device that tensors of contexts lie in: ggml's interface, over any device. After {@link freeBuffer} every method,
@@ -70,13 +64,12 @@ export class BackendBuffer {
    * @throws ERR_MEM_OUT_OF_RANGE
    */
   initTensor(tensor: ContextTensor, offsetBytes: number): void {
-    if (tensor.viewSource !== undefined) throw badArgument('tensor', `${tensor.name}, a view`, 'what it is a view of');
-    if (tensor.isFixed) throw badArgument('tensor', tensor.name, 'one of a context with noAlloc');
+    checkArgument(tensor.viewSource === undefined, 'tensor', `${tensor.name}, a view`, 'what it is a view of');
+    checkArgument(!tensor.isFixed, 'tensor', tensor.name, 'one of a context with noAlloc');
     if (tensor.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
     const part = new MemoryPart(this.#handle, offsetBytes, tensor.bytes);
-    if (offsetBytes % this.type.alignment !== 0) {
-      throw badArgument('offsetBytes', `${offsetBytes}`, `a multiple of ${this.type.alignment}`);
-    }
+    const { alignment } = this.type;
+    checkArgument(offsetBytes % alignment === 0, 'offsetBytes', offsetBytes, `a multiple of ${alignment}`);
     tensor.setPart(part);
   }
 
@@ -106,10 +99,9 @@ export class BackendBuffer {
   cpyTensor(source: TensorBase, target: ContextTensor): boolean {
     const place = this.#place(target, 0, target.bytes);
     const isSame = source.dtype === target.dtype && String(source.shape) === String(target.shape);
-    if (!isSame || !source.layout.isPacked || !target.layout.isPacked) {
-      const value = `${source.dtype.name} [${source.shape.join(', ')}]`;
-      throw badArgument('source', value, `packed, as the target: ${target.dtype.name} [${target.shape.join(', ')}]`);
-    }
+    const [value, expected] = [source, target].map(({ dtype, shape }) => `${dtype.name} [${shape.join(', ')}]`);
+    const isPacked = source.layout.isPacked && target.layout.isPacked;
+    checkArgument(isSame && isPacked, 'source', value, `packed, as the target: ${expected}`);
     return copyDirectly(place, source, target.bytes);
   }
 
@@ -120,9 +112,76 @@ export class BackendBuffer {
 
   #place(tensor: ContextTensor, offset: number, size: number): MemoryPart {
     const { memory, layout } = tensor;
-    if (memory.whole !== this.#handle) throw badArgument('tensor', tensor.name, 'one in this buffer');
+    checkArgument(memory.whole === this.#handle, 'tensor', tensor.name, 'one in this buffer');
     checkRange(offset, size, layout.spanBytes);
     return new MemoryPart(memory, layout.offsetBytes + offset, size);
+  }
+}
+
+/** What a buffer needs to know of its type. */
+export type BufferTraits = Pick<BackendBufferType, 'name' | 'alignment'>;
+
+/** Where a type's buffers are. */
+export interface BackendBufferTypeOptions {
+  /** The id of the device. @defaultValue 0 */
+  readonly device?: number;
+  /** What tensors begin at multiples of: a power of two. @defaultValue 128, the most that ggml's CPU and CUDA backends ask for */
+  readonly alignment?: number;
+  /** @defaultValue the device's kind, with its id: `cpu0`, `cuda1` */
+  readonly name?: string;
+}
+
+/** Makes buffers in one device's memory, by whatever manager is installed in the runtime. */
+export class BackendBufferType {
+  readonly name: string;
+  /** What tensors begin at multiples of. */
+  readonly alignment: number;
+  readonly device: number;
+  readonly #runtime: MemoryRuntime;
+
+  /** @throws ERR_MEM_INVALID_ALIGNMENT */
+  constructor(runtime: MemoryRuntime, options: BackendBufferTypeOptions = {}) {
+    const { device = 0, alignment = 128, name = `${runtime.device.name}${device}` } = options;
+    checkAlignment(alignment);
+    this.#runtime = runtime;
+    this.device = device;
+    this.alignment = Math.max(1, alignment);
+    this.name = name;
+  }
+
+  /** The most that a buffer can have: the device's memory. @throws ERR_MEM_INVALID_DEVICE */
+  getMaxSize(): number {
+    return this.#runtime.device.getMaxMemorySize(this.device);
+  }
+
+  /** Makes a buffer; its content is undefined. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_DEVICE */
+  allocBuffer(bytes: number): BackendBuffer {
+    const { alignment } = this;
+    return new BackendBuffer(
+      this,
+      this.#runtime.withDevice(this.device, () => this.#runtime.allocate(bytes, { alignment })),
+    );
+  }
+
+  /**
+   * Makes a buffer for all tensors of a context that have no data, and places them one behind the other.
+   *
+   * @param context - made with `noAlloc`
+   * @throws ERR_MEM_OUT_OF_MEMORY; no tensor has been placed then
+   */
+  allocContextTensors(context: { readonly tensors: readonly ContextTensor[] }): BackendBuffer {
+    const tensors = context.tensors.filter((tensor) => tensor.viewSource === undefined && tensor.part === undefined);
+    const offsets: number[] = [];
+    let bytes = 0;
+    for (const tensor of tensors) {
+      offsets.push(bytes);
+      bytes = alignUp(bytes + tensor.bytes, this.alignment);
+    }
+    const buffer = this.allocBuffer(bytes);
+    tensors.forEach((tensor, at) => {
+      buffer.initTensor(tensor, offsets[at]!);
+    });
+    return buffer;
   }
 }
 

@@ -23,6 +23,10 @@ export class ContextGraph {
   readonly #nodes: GraphNode[] = [];
   readonly #numbers = new Map<ContextTensor, number>();
   readonly #toPlace: { readonly tensor: ContextTensor; readonly node: number }[] = [];
+  /** Its tensors in order. */
+  readonly tensors: readonly ContextTensor[] = this.#tensors;
+  /** The tensors that need a place, with their numbers. */
+  readonly toPlace: readonly { readonly tensor: ContextTensor; readonly node: number }[] = this.#toPlace;
   #ended = false;
 
   /** @internal */
@@ -34,20 +38,10 @@ export class ContextGraph {
     this.#part = part;
   }
 
-  /** Its tensors in order. */
-  get tensors(): readonly ContextTensor[] {
-    return this.#tensors;
-  }
-
   /** What a plan needs to know of them. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
   get nodes(): readonly GraphNode[] {
     this.#checkOpen();
     return this.#nodes;
-  }
-
-  /** The tensors that need a place, with their numbers. */
-  get toPlace(): readonly { readonly tensor: ContextTensor; readonly node: number }[] {
-    return this.#toPlace;
   }
 
   /**

@@ -64,15 +64,10 @@ export class ContextTensor extends TensorBase<ContextTensor> {
     return this.dataSource.#isFixed;
   }
 
-  /** Gives it its data for good. @internal */
-  fixPart(part: MemoryPart): void {
+  /** Gives it its data: for good, or until it gets another place. @internal */
+  setPart(part: MemoryPart, isFixed = false): void {
     this.#part = part;
-    this.#isFixed = true;
-  }
-
-  /** Gives it its data until it gets another place. @internal */
-  setPart(part: MemoryPart): void {
-    this.#part = part;
+    this.#isFixed = isFixed;
   }
 
   /** @internal */

@@ -101,9 +101,9 @@ export class MemoryContext {
     const object = this.#list.add('tensor', isHere ? layout.bytes : 0);
     const tensor = this.#tensor(layout, object, name);
     if (scratch !== undefined) {
-      tensor.fixPart(scratch);
+      tensor.setPart(scratch, true);
       this.#scratch.take(tensor, scratch);
-    } else if (isHere) tensor.fixPart(new MemoryPart(this.#memory!, object.offsetBytes, layout.bytes));
+    } else if (isHere) tensor.setPart(new MemoryPart(this.#memory!, object.offsetBytes, layout.bytes), true);
     return tensor;
   }
 

@@ -33,53 +33,45 @@ const MARK = 0x53544f57n;
  * `used == sum(32 + object.bytes)`
  */
 export class ObjectList {
-  readonly #memory: TensorMemory | undefined;
-  readonly #limitBytes: number;
-  readonly #objects: ContextObject[] = [];
-  #used = 0;
+  readonly objects: ContextObject[] = [];
 
-  constructor(memory: TensorMemory | undefined, limitBytes: number) {
-    this.#memory = memory;
-    this.#limitBytes = limitBytes;
-  }
+  constructor(
+    readonly memory: TensorMemory | undefined,
+    readonly limitBytes: number,
+  ) {}
 
   get used(): number {
-    return this.#used;
-  }
-
-  get objects(): readonly ContextObject[] {
-    return this.#objects;
+    const last = this.objects.at(-1);
+    return last === undefined ? 0 : last.offsetBytes + last.bytes;
   }
 
   /** Adds an object at the end. @throws ERR_MEM_OUT_OF_MEMORY with the bytes that are missing; nothing has changed then */
   add(type: ObjectType, bytes: number): ContextObject {
     const padded = alignUp(bytes, CONTEXT_ALIGNMENT);
-    const requestedBytes = OBJECT_HEADER_BYTES + padded;
-    checkRoom('the context', requestedBytes, this.#used, this.#limitBytes);
-    const object = { type, offsetBytes: this.#used + OBJECT_HEADER_BYTES, bytes: padded };
-    const last = this.#objects.at(-1);
-    if (this.#memory !== undefined) {
+    const { used } = this;
+    checkRoom('the context', OBJECT_HEADER_BYTES + padded, used, this.limitBytes);
+    const object = { type, offsetBytes: used + OBJECT_HEADER_BYTES, bytes: padded };
+    const last = this.objects.at(-1);
+    if (this.memory !== undefined) {
       this.#header(object).set(headerOf(object, undefined));
       if (last !== undefined) this.#header(last).set(headerOf(last, object));
     }
-    this.#objects.push(object);
-    this.#used += requestedBytes;
+    this.objects.push(object);
     return object;
   }
 
   /** Forgets all objects. */
   reset(): void {
-    this.#objects.length = 0;
-    this.#used = 0;
+    this.objects.length = 0;
   }
 
   /** Compares every header with what was written there. Cost: O(objects). @throws ERR_MEM_CORRUPTED for the first that differs */
   verify(): void {
-    const memory = this.#memory;
+    const { memory } = this;
     if (memory === undefined) return;
-    this.#objects.forEach((object, at) => {
+    this.objects.forEach((object, at) => {
       const found = new Uint8Array(this.#header(object).slice().buffer);
-      const expected = new Uint8Array(headerOf(object, this.#objects[at + 1]).buffer);
+      const expected = new Uint8Array(headerOf(object, this.objects[at + 1]).buffer);
       const damaged = Array.from(found.keys()).filter((i) => found[i] !== expected[i]);
       if (damaged.length === 0) return;
       throw new MemoryError('ERR_MEM_CORRUPTED', {
@@ -93,7 +85,7 @@ export class ObjectList {
   }
 
   #header({ offsetBytes }: ContextObject): BigUint64Array {
-    return this.#memory!.view(BigUint64Array, offsetBytes - OBJECT_HEADER_BYTES, HEADER_WORDS);
+    return this.memory!.view(BigUint64Array, offsetBytes - OBJECT_HEADER_BYTES, HEADER_WORDS);
   }
 }
 

@@ -16,29 +16,25 @@ export interface Scratch {
 
 /** The scratch memory of a context: the present one, the saved one, and which tensors lie where. */
 export class ScratchMemory {
-  #present: Scratch | undefined;
+  present: Scratch | undefined;
   #saved: Scratch | undefined;
   #tensors: { readonly tensor: ContextTensor; readonly data: BlockHandle; readonly end: number }[] = [];
 
-  get present(): Scratch | undefined {
-    return this.#present;
-  }
-
   /** Uses other memory, or a place further on or back in the same, or none. Tensors that lie behind that place end. */
   set(scratch: Scratch | undefined): void {
-    if (scratch !== undefined) checkScratch(scratch);
-    this.#present = scratch;
-    if (scratch === undefined) return;
-    const { data, offs = 0 } = scratch;
-    this.#tensors = this.#tensors.filter((one) => {
-      const stays = one.data !== data || one.end <= offs;
-      if (!stays) one.tensor.end();
-      return stays;
-    });
+    if (scratch !== undefined) {
+      const { data, size, offs = 0 } = scratch;
+      checkRange(offs, size - offs, size);
+      checkRange(0, size, data.bytes);
+      checkContextMemory('scratch.data', data);
+      for (const one of this.#tensors) if (one.data === data && one.end > offs) one.tensor.end();
+      this.#tensors = this.#tensors.filter(({ tensor }) => !tensor.ended);
+    }
+    this.present = scratch;
   }
 
   save(): void {
-    this.#saved = this.#present;
+    this.#saved = this.present;
   }
 
   load(): void {
@@ -47,8 +43,8 @@ export class ScratchMemory {
 
   /** Where a tensor of so many bytes would lie; undefined without scratch. @throws ERR_MEM_OUT_OF_MEMORY */
   partFor(bytes: number): MemoryPart | undefined {
-    if (this.#present === undefined) return undefined;
-    const { data, size, offs = 0 } = this.#present;
+    if (this.present === undefined) return undefined;
+    const { data, size, offs = 0 } = this.present;
     const start = alignUp(offs, CONTEXT_ALIGNMENT);
     checkRoom('the scratch memory', bytes, start, size);
     return new MemoryPart(data, start, bytes);
@@ -56,24 +52,18 @@ export class ScratchMemory {
 
   /** Takes the bytes that {@link partFor} gave. */
   take(tensor: ContextTensor, part: MemoryPart): void {
-    const { data } = this.#present!;
+    const { data } = this.present!;
     const end = part.offsetBytes + part.bytes;
-    this.#present = { ...this.#present!, offs: end };
+    this.present = { ...this.present!, offs: end };
     this.#tensors.push({ tensor, data, end });
   }
 
   /** As in the beginning. */
   reset(): void {
-    this.#present = undefined;
+    this.present = undefined;
     this.#saved = undefined;
     this.#tensors = [];
   }
-}
-
-function checkScratch({ data, size, offs = 0 }: Scratch): void {
-  checkRange(offs, size - offs, size);
-  checkRange(0, size, data.bytes);
-  checkContextMemory('scratch.data', data);
 }
 
 /** @throws ERR_MEM_INVALID_ARGUMENT unless the memory begins where objects may begin */

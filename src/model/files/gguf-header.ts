@@ -1,4 +1,4 @@
-import { badModel, checkModel } from './model-description.js';
+import { badFile, checkFile } from './model-description.js';
 
 /** Bytes of each type of value; 0 for strings and arrays, which say themselves. @see Source: the GGUF specification */
 const VALUE_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8] as const;
@@ -73,12 +73,12 @@ class Cursor {
   }
 
   check(ok: boolean, reason: string): void {
-    checkModel(ok, this.path, reason);
+    checkFile(ok, this.path, reason);
   }
 
   /** The error of what is read for every element of an array, where {@link check} would make its text each time. */
   #bad(reason: string): Error {
-    return badModel(this.path, reason);
+    return badFile(this.path, reason);
   }
 
   skip(what: string, bytes: number): number {

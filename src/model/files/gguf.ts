@@ -6,9 +6,9 @@ import type { MappedFile } from '../mapped-file.js';
 import { shapeOfGgml } from '../shapes.js';
 import { checkGgufHeader } from './gguf-header.js';
 import {
-  badModel,
+  badFile,
+  checkFile,
   checkLayout,
-  checkModel,
   type DeclaredTensor,
   type MetadataValue,
   type ModelDescription,
@@ -50,11 +50,11 @@ async function parse(file: MappedFile, headerBytes: number): Promise<Parsed> {
   const { gguf } = await loadParser();
   try {
     const parsed = await gguf(MAPPED, { fetch: rangesOf(file) });
-    checkModel(parsed.tensorInfoByteRange[1] === headerBytes, file.path, 'its header cannot be read');
+    checkFile(parsed.tensorInfoByteRange[1] === headerBytes, file.path, 'its header cannot be read');
     return parsed;
   } catch (error) {
     if (MemoryError.is(error)) throw error;
-    throw badModel(file.path, `its header cannot be read: ${error instanceof Error ? error.message : String(error)}`, error);
+    throw badFile(file.path, `its header cannot be read: ${error instanceof Error ? error.message : String(error)}`, error);
   }
 }
 
@@ -89,15 +89,15 @@ function metadataOf(parsed: Parsed): Map<string, MetadataValue> {
 function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, path: string): number {
   const value = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
   const isAlignment = typeof value === 'number' && isPowerOfTwo(value);
-  checkModel(isAlignment, path, `metadata "general.alignment" is ${String(value)}, it must be a power of two`);
+  checkFile(isAlignment, path, `metadata "general.alignment" is ${String(value)}, it must be a power of two`);
   return value;
 }
 
 function declare(tensor: Parsed['tensorInfos'][number], dataOffset: number, path: string): DeclaredTensor {
   const what = `tensor ${JSON.stringify(tensor.name)}`;
   const dtype = dtypeOfGgml(tensor.dtype);
-  checkModel(dtype !== undefined, path, `${what}: its type ${tensor.dtype} is none that ggml has`);
+  checkFile(dtype !== undefined, path, `${what}: its type ${tensor.dtype} is none that ggml has`);
   const offset = dataOffset + Number(tensor.offset);
-  checkModel(Number.isSafeInteger(offset), path, `${what}: its offset ${tensor.offset} lies beyond the file`);
+  checkFile(Number.isSafeInteger(offset), path, `${what}: its offset ${tensor.offset} lies beyond the file`);
   return { name: tensor.name, dtype, shape: shapeOfGgml(tensor.shape.map(Number)), offset };
 }

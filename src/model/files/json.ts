@@ -1,4 +1,4 @@
-import { badModel } from './model-description.js';
+import { badFile } from './model-description.js';
 
 /** A tensor's entry has one object and two lists in some 50 bytes. */
 const LEAST_CONTAINER_BYTES = 12;
@@ -17,7 +17,7 @@ export function parseJson(text: Uint8Array, path: string, what: string): unknown
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(text.slice()));
   } catch (error) {
-    throw badModel(path, `${what} is no JSON: ${(error as Error).message}`, error);
+    throw badFile(path, `${what} is no JSON: ${(error as Error).message}`, error);
   }
 }
 
@@ -43,8 +43,8 @@ function checkNesting(text: Uint8Array, path: string, what: string): void {
     } else if (byte === QUOTE) {
       inText = true;
     } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-      if (++depth > MAX_DEPTH) throw badModel(path, `${what} nests lists and objects more than ${MAX_DEPTH} deep at byte ${at}`);
-      if (++containers > most) throw badModel(path, `${what} has too many lists and objects for its size at byte ${at}`);
+      if (++depth > MAX_DEPTH) throw badFile(path, `${what} nests lists and objects more than ${MAX_DEPTH} deep at byte ${at}`);
+      if (++containers > most) throw badFile(path, `${what} has too many lists and objects for its size at byte ${at}`);
     } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
       depth--;
     }

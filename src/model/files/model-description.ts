@@ -61,32 +61,32 @@ export function checkLayout(declared: readonly DeclaredTensor[], rules: LayoutRu
   const names = new Set<string>();
   const tensors = declared.map((tensor) => {
     const what = `tensor ${JSON.stringify(tensor.name)}`;
-    checkModel(!names.has(tensor.name), path, `${what} is there twice`);
+    checkFile(!names.has(tensor.name), path, `${what} is there twice`);
     names.add(tensor.name);
     const bytes = sizeOf(tensor, path, what);
     const place = tensor.offset - dataOffset;
     const end = tensor.offset + bytes;
-    checkModel(place % alignment === 0, path, `${what}: its offset ${place} is no multiple of ${alignment}`);
+    checkFile(place % alignment === 0, path, `${what}: its offset ${place} is no multiple of ${alignment}`);
     const reach = `its data of ${bytes} bytes at offset ${place} ends at byte ${end}`;
-    checkModel(place >= 0 && end <= fileBytes, path, `${what}: ${reach}, the file has ${fileBytes}`);
+    checkFile(place >= 0 && end <= fileBytes, path, `${what}: ${reach}, the file has ${fileBytes}`);
     return { ...tensor, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   for (const [i, { name, offset }] of tensors.slice(1).entries()) {
     const before = tensors[i]!;
     const overlap = `its data overlaps that of tensor ${JSON.stringify(before.name)}`;
-    checkModel(before.offset + before.bytes <= offset, path, `tensor ${JSON.stringify(name)}: ${overlap}`);
+    checkFile(before.offset + before.bytes <= offset, path, `tensor ${JSON.stringify(name)}: ${overlap}`);
   }
   return tensors;
 }
 
 /** @throws ERR_MEM_BAD_INPUT unless `ok` */
-export function checkModel(ok: boolean, file: string, reason: string): asserts ok {
-  if (!ok) throw badModel(file, reason);
+export function checkFile(ok: boolean, file: string, reason: string): asserts ok {
+  if (!ok) throw badFile(file, reason);
 }
 
 /** Makes the error of a model file that cannot be used. */
-export function badModel(file: string, reason: string, cause?: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
+export function badFile(file: string, reason: string, cause?: unknown): MemoryError<'ERR_MEM_BAD_INPUT'> {
   return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason }, cause);
 }
 
@@ -95,7 +95,7 @@ function sizeOf(tensor: DeclaredTensor, path: string, what: string): number {
     return tensorBytes(tensor.dtype, tensor.shape);
   } catch (error) {
     if (!MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) throw error;
-    throw badModel(path, `${what}: ${error.message}`, error);
+    throw badFile(path, `${what}: ${error.message}`, error);
   }
 }
 

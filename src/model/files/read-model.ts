@@ -1,7 +1,7 @@
 import { foreignFile } from '../../core/foreign-file.js';
 import type { MappedFile } from '../mapped-file.js';
 import { readGguf } from './gguf.js';
-import { badModel, type ModelDescription } from './model-description.js';
+import { badFile, type ModelDescription } from './model-description.js';
 import { readSafetensors } from './safetensors.js';
 
 const GGUF = 'GGUF';
@@ -23,6 +23,6 @@ export async function readModel(file: MappedFile): Promise<ModelDescription> {
   } catch (error) {
     // Only then: the length of a good header can begin as other files do.
     const foreign = foreignFile(head) ?? (/^\s*\{\s*"/.test(head.toString('latin1')) ? JSON_TEXT : undefined);
-    throw foreign === undefined ? error : badModel(file.path, foreign, error);
+    throw foreign === undefined ? error : badFile(file.path, foreign, error);
   }
 }

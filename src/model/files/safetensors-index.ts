@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isRecord, parseJson } from './json.js';
-import { badModel, checkModel } from './model-description.js';
+import { badFile, checkFile } from './model-description.js';
 
 const MAX_BYTES = 100_000_000;
 
@@ -19,18 +19,18 @@ export function isSafetensorsIndex(path: string): boolean {
 export function readSafetensorsIndex(path: string): Map<string, string[]> {
   const index = parseJson(contentOf(path), path, 'it');
   const places = isRecord(index) ? index.weight_map : undefined;
-  checkModel(isRecord(places), path, 'it has no "weight_map"');
+  checkFile(isRecord(places), path, 'it has no "weight_map"');
   const files = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(places)) {
     // A file elsewhere is none of the set's.
     const isBeside = typeof file === 'string' && file !== '' && basename(file) === file;
-    checkModel(isBeside, path, `weight_map ${JSON.stringify(tensor)} names no file beside it`);
+    checkFile(isBeside, path, `weight_map ${JSON.stringify(tensor)} names no file beside it`);
     const at = join(dirname(path), file);
     const names = files.get(at) ?? [];
     names.push(tensor);
     files.set(at, names);
   }
-  checkModel(files.size > 0, path, 'its "weight_map" is empty');
+  checkFile(files.size > 0, path, 'its "weight_map" is empty');
   return files;
 }
 
@@ -40,6 +40,6 @@ function contentOf(path: string): Buffer {
     if (size > MAX_BYTES) throw new Error(`${size} bytes are too many for an index`);
     return readFileSync(path);
   } catch (error) {
-    throw badModel(path, `it cannot be read: ${(error as Error).message}`, error);
+    throw badFile(path, `it cannot be read: ${(error as Error).message}`, error);
   }
 }

@@ -3,8 +3,8 @@ import { type DType, dtypeOfSafetensors, unknownDType } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
 import { isRecord, parseJson } from './json.js';
 import {
+  checkFile,
   checkLayout,
-  checkModel,
   type DeclaredTensor,
   type ModelDescription,
   type ModelTensor,
@@ -45,25 +45,25 @@ interface Declared extends DeclaredTensor {
 
 function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOffset: number } {
   const { path, bytes: fileBytes } = file;
-  checkModel(fileBytes >= LENGTH_BYTES, path, 'it is too short for the length of a header');
+  checkFile(fileBytes >= LENGTH_BYTES, path, 'it is too short for the length of a header');
   const start = file.bytesAt(0, LENGTH_BYTES);
   const length = new DataView(start.buffer, start.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   const most = `at most ${Math.round(MAX_HEADER_BYTES / MiB)} MiB are possible`;
-  checkModel(length <= MAX_HEADER_BYTES, path, `the length of its header is ${length}, ${most}`);
+  checkFile(length <= MAX_HEADER_BYTES, path, `the length of its header is ${length}, ${most}`);
   const dataOffset = LENGTH_BYTES + Number(length);
-  checkModel(dataOffset <= fileBytes, path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
+  checkFile(dataOffset <= fileBytes, path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
   const header = parseJson(file.bytesAt(LENGTH_BYTES, Number(length)), path, 'its header');
-  checkModel(isRecord(header), path, 'its header is no JSON object');
+  checkFile(isRecord(header), path, 'its header is no JSON object');
   return { header, dataOffset };
 }
 
 function readMetadata(entry: unknown, path: string): Map<string, string> {
   // It is optional, and null is none.
   const record = entry ?? {};
-  checkModel(isRecord(record), path, `${METADATA} is no JSON object`);
+  checkFile(isRecord(record), path, `${METADATA} is no JSON object`);
   const metadata = new Map<string, string>();
   for (const [key, value] of Object.entries(record)) {
-    checkModel(typeof value === 'string', path, `${METADATA} ${JSON.stringify(key)} is no string`);
+    checkFile(typeof value === 'string', path, `${METADATA} ${JSON.stringify(key)} is no string`);
     metadata.set(key, value);
   }
   return metadata;
@@ -78,16 +78,16 @@ interface Rules {
 
 function declare(name: string, entry: unknown, { dataOffset, path, unknown }: Rules): Declared {
   const what = `tensor ${JSON.stringify(name)}`;
-  checkModel(isRecord(entry), path, `${what} is no JSON object`);
+  checkFile(isRecord(entry), path, `${what} is no JSON object`);
   const { dtype: type, shape, data_offsets: range } = entry;
-  checkModel(typeof type === 'string', path, `${what}: its dtype is no text`);
-  checkModel(isSizes(shape), path, `${what}: its shape is no list of sizes`);
-  checkModel(isSizes(range) && range.length === 2, path, `${what}: its data_offsets are no two places`);
+  checkFile(typeof type === 'string', path, `${what}: its dtype is no text`);
+  checkFile(isSizes(shape), path, `${what}: its shape is no list of sizes`);
+  checkFile(isSizes(range) && range.length === 2, path, `${what}: its data_offsets are no two places`);
   const [start, end] = range as [number, number];
   let dtype = dtypeOfSafetensors(type) ?? unknown.get(type);
   if (dtype === undefined) {
     const elements = shape.reduce((product, length) => product * length, 1);
-    checkModel(start <= end && Number.isSafeInteger(elements), path, `${what}: its data has no size`);
+    checkFile(start <= end && Number.isSafeInteger(elements), path, `${what}: its data has no size`);
     dtype = unknownDType(type, elements, end - start);
     if (elements > 0) unknown.set(type, dtype);
   }
@@ -105,11 +105,11 @@ function checkCover(
   for (const { name, offset, bytes } of tensors) {
     const what = `tensor ${JSON.stringify(name)}`;
     const said = ends.get(name)! - offset;
-    checkModel(said === bytes, path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
-    checkModel(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
+    checkFile(said === bytes, path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
+    checkFile(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
     place = offset + bytes;
   }
-  checkModel(place === fileBytes, path, `its last ${fileBytes - place} bytes belong to no tensor`);
+  checkFile(place === fileBytes, path, `its last ${fileBytes - place} bytes belong to no tensor`);
 }
 
 function isSizes(value: unknown): value is number[] {

@@ -1,7 +1,6 @@
 import { attempt } from '../../core/attempt.js';
 import '../../core/disposable.js';
-import type { BackendBuffer } from '../buffers/backend-buffer.js';
-import type { BackendBufferType } from '../buffers/backend-buffer-type.js';
+import type { BackendBuffer, BackendBufferType } from '../buffers/backend-buffer.js';
 import type { ContextGraph } from '../context/context-graph.js';
 import { type GraphPlan, planGraph } from './graph-plan.js';
 import type { PlacementOptions } from './place-lifetimes.js';

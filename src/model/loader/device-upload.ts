@@ -1,4 +1,3 @@
-import type { Device } from '../../core/device.js';
 import { MemoryError } from '../../core/errors.js';
 import { type DevicePtr, MiB } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
@@ -21,14 +20,10 @@ interface Staging {
  * page-locked staging buffers, so that reading the file and copying to the device go on at the same time.
  */
 export class DeviceUpload {
-  readonly #runtime: MemoryRuntime;
-  readonly #device: Device;
-  #staging: readonly [Staging, Staging] | undefined;
+  /** Each is made when it is first needed. */
+  readonly #staging: Staging[] = [];
 
-  constructor(runtime: MemoryRuntime) {
-    this.#runtime = runtime;
-    this.#device = runtime.device;
-  }
+  constructor(readonly runtime: MemoryRuntime) {}
 
   /**
    * Copies a tensor's data. Between parts the event loop turns.
@@ -39,15 +34,16 @@ export class DeviceUpload {
   async copy(target: DevicePtr, tensor: MappedTensor, onPart: (bytes: number) => void): Promise<void> {
     const { bytes } = tensor;
     if (bytes === 0) return;
-    const direct = isHostVisible({ device: this.#device, ptr: target });
+    const { device } = this.runtime;
+    const direct = isHostVisible({ device, ptr: target });
     try {
       for (let done = 0, turn = 0; done < bytes; done += STAGING_BYTES, turn ^= 1) {
         const part = Math.min(STAGING_BYTES, bytes - done);
         const to = (target + done) as DevicePtr;
         // Asked anew for each part: that is what finds a truncated file out.
         const from = (tensor.ptr + done) as DevicePtr;
-        if (direct) this.#device.copy(to, from, part);
-        else await this.#stage(turn as 0 | 1, { to, part }, tensor.device.view(from, part));
+        if (direct) device.copy(to, from, part);
+        else await this.#stage(turn, to, tensor.device.view(from, part));
         onPart(part);
         await nextTurn();
       }
@@ -58,46 +54,34 @@ export class DeviceUpload {
 
   /** Gives the staging buffers back. */
   dispose(): void {
-    for (const { memory } of this.#staging ?? []) memory.dispose();
-    this.#staging = undefined;
+    for (const { memory } of this.#staging.splice(0)) memory.dispose();
   }
 
-  async #stage(turn: 0 | 1, { to, part }: { readonly to: DevicePtr; readonly part: number }, data: Uint8Array): Promise<void> {
-    this.#staging ??= this.#makeStaging();
-    const staging = this.#staging[turn];
+  async #stage(turn: number, to: DevicePtr, data: Uint8Array): Promise<void> {
+    const staging = (this.#staging[turn] ??= this.#makeStaging());
     await staging.inFlight;
     staging.bytes.set(data);
-    staging.inFlight = this.#device.copyAsync(to, staging.memory.ptr, part);
+    staging.inFlight = this.runtime.device.copyAsync(to, staging.memory.ptr, data.length);
     // It is awaited later, by the next user of the buffer or at the end: until then it is nobody's unhandled rejection.
     staging.inFlight.catch(() => undefined);
   }
 
   /** Waits for all copies under way: a buffer must not be given back before. */
   async #settle(): Promise<void> {
-    const pending = this.#staging?.map((staging) => staging.inFlight) ?? [];
-    for (const staging of this.#staging ?? []) staging.inFlight = Promise.resolve();
+    const pending = this.#staging.map((staging) => staging.inFlight);
+    for (const staging of this.#staging) staging.inFlight = Promise.resolve();
     const failed = (await Promise.allSettled(pending)).find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
 
-  #makeStaging(): readonly [Staging, Staging] {
-    const first = this.#makeOne();
-    try {
-      return [first, this.#makeOne()];
-    } catch (error) {
-      first.memory.dispose();
-      throw error;
-    }
-  }
-
-  #makeOne(): Staging {
-    const memory = this.#runtime.allocate(STAGING_BYTES, { pinned: true, tag: 'staging' });
+  #makeStaging(): Staging {
+    const memory = this.runtime.allocate(STAGING_BYTES, { pinned: true, tag: 'staging' });
     try {
       return { memory, bytes: memory.view(Uint8Array), inFlight: Promise.resolve() };
     } catch (error) {
       memory.dispose();
       throw MemoryError.is(error, 'ERR_MEM_UNSUPPORTED_PLATFORM')
-        ? new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'loading a model', platform: this.#device.name }, error)
+        ? new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'loading a model', platform: this.runtime.device.name }, error)
         : error;
     }
   }

@@ -1,8 +1,7 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { Device } from '../../core/device.js';
-import { MemoryError } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
-import type { TypedArrayClass } from '../../runtime/block-handle.js';
+import { checkRange, type TypedArrayClass } from '../../runtime/block-handle.js';
 import type { ModelTensor } from '../files/model-description.js';
 import type { MappedFile } from '../mapped-file.js';
 import { TensorView } from '../tensors/tensor.js';
@@ -115,10 +114,7 @@ export class MappedPart implements TensorMemory {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT where the file does not align its data to the elements: `toArray()` copies them */
   view<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number): T {
-    if (length * type.BYTES_PER_ELEMENT > this.bytes - offsetBytes) {
-      const facts = { offsetBytes, bytes: length * type.BYTES_PER_ELEMENT, blockBytes: this.bytes };
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', facts);
-    }
+    checkRange(offsetBytes, length * type.BYTES_PER_ELEMENT, this.bytes);
     return this.#file.view(type, this.#offset + offsetBytes, length);
   }
 }

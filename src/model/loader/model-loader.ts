@@ -1,4 +1,5 @@
 import '../../core/disposable.js';
+import { orUndo } from '../../core/attempt.js';
 import { checkArgument, MemoryError } from '../../core/errors.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
@@ -67,12 +68,10 @@ export class ModelLoader {
     const { lock = false, ...mapping } = options;
     const open = await OpenModel.use(path, mapping);
     const loader = new ModelLoader(open);
-    try {
-      if (lock) open.file.lock();
-    } catch (error) {
-      loader.dispose();
-      throw error;
-    }
+    orUndo(
+      () => lock && open.file.lock(),
+      () => loader.dispose(),
+    );
     return loader;
   }
 
@@ -224,23 +223,21 @@ class Share implements Reclaimable {
   /** The places of the tensors that were not unloaded. */
   readonly loaded: Set<number>;
   ended = false;
-  readonly #open: OpenModel;
 
-  constructor(open: OpenModel) {
-    this.#open = open;
+  constructor(readonly open: OpenModel) {
     this.loaded = new Set(open.model.tensors.keys());
   }
 
   end(): void {
     // Whoever leaves last unmaps the whole file at once.
-    if (this.#open.loaders > 1) this.#open.release(this.loaded);
-    this.#open.leave();
+    if (this.open.loaders > 1) this.open.release(this.loaded);
+    this.open.leave();
     this.loaded.clear();
     this.ended = true;
   }
 
   reclaim(): void {
-    process.emitWarning(`a model loader of ${this.#open.model.path} was dropped without dispose()`);
+    process.emitWarning(`a model loader of ${this.open.model.path} was dropped without dispose()`);
     this.end();
   }
 }

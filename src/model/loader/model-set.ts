@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
+import { orUndo } from '../../core/attempt.js';
 import '../../core/disposable.js';
 import {
-  badModel,
-  checkModel,
+  badFile,
+  checkFile,
   type MetadataValue,
   type ModelFormat,
   type ModelPart,
@@ -51,11 +52,11 @@ export class ModelSet {
       set.loaders.forEach(({ model }, i) => {
         const { number = 1, count = 1 } = model.part ?? {};
         const isExpected = number === i + 1 && count === part.count;
-        checkModel(isExpected, model.path, `it is part ${number} of ${count}, where part ${i + 1} of ${part.count} should be`);
+        checkFile(isExpected, model.path, `it is part ${number} of ${count}, where part ${i + 1} of ${part.count} should be`);
       });
       const { length } = set.tensors;
       const count = set.metadata.get('split.tensors.count') ?? length;
-      checkModel(Number(count) === length, path, `its parts have ${length} tensors, "split.tensors.count" says ${String(count)}`);
+      checkFile(Number(count) === length, path, `its parts have ${length} tensors, "split.tensors.count" says ${String(count)}`);
     });
   }
 
@@ -66,7 +67,7 @@ export class ModelSet {
       for (const { model } of set.loaders) {
         const there = new Set(model.tensors.map(({ name }) => name));
         const lacking = files.get(model.path)?.find((name) => !there.has(name));
-        checkModel(lacking === undefined, path, `tensor ${JSON.stringify(lacking)} is not in ${basename(model.path)}`);
+        checkFile(lacking === undefined, path, `tensor ${JSON.stringify(lacking)} is not in ${basename(model.path)}`);
       }
     });
   }
@@ -111,21 +112,19 @@ export class ModelSet {
 
   /** Gives itself when a check passes and no two files have a tensor of one name; else it is disposed. */
   #checked(check: () => void): this {
-    try {
+    const work = () => {
       check();
       const paths = new Map<string, string>();
       for (const { model } of this.loaders) {
         for (const { name } of model.tensors) {
           const other = paths.get(name);
-          if (other !== undefined) throw badModel(model.path, `tensor ${JSON.stringify(name)} is in ${basename(other)}, too`);
+          if (other !== undefined) throw badFile(model.path, `tensor ${JSON.stringify(name)} is in ${basename(other)}, too`);
           paths.set(name, model.path);
         }
       }
-      return this;
-    } catch (error) {
-      this.dispose();
-      throw error;
-    }
+    };
+    orUndo(work, () => this.dispose());
+    return this;
   }
 }
 

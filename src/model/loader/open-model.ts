@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs';
-import { MemoryError } from '../../core/errors.js';
-import type { ModelDescription } from '../files/model-description.js';
+import { badFile, type ModelDescription } from '../files/model-description.js';
 import { readModel } from '../files/read-model.js';
 import { MappedFile, type MappedFileOptions } from '../mapped-file.js';
 import { MappedFileDevice } from './mapped-tensor.js';
@@ -11,18 +10,18 @@ const openModels = new Map<string, Promise<OpenModel>>();
 /** A model file that is mapped once, however many loaders use it, and which of its tensors they still need. */
 export class OpenModel {
   readonly device: MappedFileDevice;
-  readonly #key: string;
+  /** How many loaders use it. */
+  loaders = 0;
   /** How many loaders need each tensor, in the order of the file. */
-  readonly #uses: Int32Array;
-  #loaders = 0;
+  #uses: Int32Array;
 
   private constructor(
     readonly file: MappedFile,
     readonly model: ModelDescription,
-    key: string,
+    /** What it is found by among the models that are mapped. */
+    readonly key: string,
   ) {
     this.device = new MappedFileDevice(file);
-    this.#key = key;
     this.#uses = new Int32Array(model.tensors.length);
   }
 
@@ -44,17 +43,12 @@ export class OpenModel {
       const open = await opening;
       // It may have ended, or given parts back, while this one waited.
       if (open.#isWhole()) {
-        open.#loaders++;
-        for (let at = 0; at < open.#uses.length; at++) open.#uses[at]!++;
+        open.loaders++;
+        open.#uses = open.#uses.map((uses) => uses + 1);
         return open;
       }
       if (openModels.get(key) === opening) openModels.delete(key);
     }
-  }
-
-  /** How many loaders use it. */
-  get loaders(): number {
-    return this.#loaders;
   }
 
   /**
@@ -70,11 +64,11 @@ export class OpenModel {
 
   /** One loader less uses it; with the last one the file is unmapped. */
   leave(): void {
-    if (this.#loaders === 1) {
+    if (this.loaders === 1) {
       this.file.dispose();
-      openModels.delete(this.#key);
+      openModels.delete(this.key);
     }
-    this.#loaders--;
+    this.loaders--;
   }
 
   static async #open(path: string, key: string, options: MappedFileOptions): Promise<OpenModel> {
@@ -109,7 +103,6 @@ function identityOf(path: string): string {
     const { dev, ino, size, mtimeMs } = statSync(path);
     return `${dev}:${ino}:${size}:${mtimeMs}`;
   } catch (error) {
-    const reason = `it cannot be opened: ${(error as Error).message}`;
-    throw new MemoryError('ERR_MEM_BAD_INPUT', { file: path, line: 0, reason }, error);
+    throw badFile(path, `it cannot be opened: ${(error as Error).message}`, error);
   }
 }

@@ -1,3 +1,4 @@
+import { orUndo } from '../../core/attempt.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import type { Shape } from '../shapes.js';
@@ -54,12 +55,10 @@ export class TensorPool {
    */
   from(type: DTypeName | DType, shape: Shape, data: ArrayBufferView): Tensor {
     const tensor = this.allocate(type, shape);
-    try {
-      tensor.write(data);
-    } catch (error) {
-      tensor.dispose();
-      throw error;
-    }
+    orUndo(
+      () => tensor.write(data),
+      () => tensor.dispose(),
+    );
     return tensor;
   }
 

@@ -3,7 +3,7 @@ import { CpuDevice } from '../../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../../adapters/devices/simulated.js';
 import { type Device, KiB, MemoryRuntime } from '../../../src/index.js';
 import type { BackendBuffer } from '../../../src/model/buffers/backend-buffer.js';
-import { BackendBufferType } from '../../../src/model/buffers/backend-buffer-type.js';
+import { BackendBufferType } from '../../../src/model/buffers/backend-buffer.js';
 import type { ContextTensor } from '../../../src/model/context/context-tensor.js';
 import { MemoryContext } from '../../../src/model/context/memory-context.js';
 import { TensorPool } from '../../../src/model/tensors/tensor-pool.js';

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../../adapters/devices/simulated.js';
 import { MemoryRuntime } from '../../../src/index.js';
-import { BackendBufferType } from '../../../src/model/buffers/backend-buffer-type.js';
+import { BackendBufferType } from '../../../src/model/buffers/backend-buffer.js';
 import type { ContextGraph } from '../../../src/model/context/context-graph.js';
 import { MemoryContext } from '../../../src/model/context/memory-context.js';
 import { GraphAllocator } from '../../../src/model/graph/graph-allocator.js';
