@@ -1,8 +1,8 @@
 import type { Device } from '../../src/core/device.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import type { NativeHeap } from '../os/aligned-memory.js';
 import { pageBytes } from '../os/mapping.js';
-import type { NativeHeap } from '../os/thread-memory.js';
 import { CpuSegment, placeKey, segmentPlace } from './cpu-segment.js';
 import { HostRanges } from './host-ranges.js';
 import { RetiredRanges } from './retired-ranges.js';

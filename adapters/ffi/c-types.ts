@@ -1,6 +1,36 @@
 import type { TypeObject } from 'koffi';
 import { koffi } from './koffi.js';
 
+/** The C types of what a native function takes, as koffi writes them, and what each is in JavaScript. */
+export interface CValues {
+  int: number;
+  long: number;
+  uint32_t: number;
+  size_t: number;
+  int64_t: number;
+  uintptr_t: number;
+  uint64_t: number | bigint;
+  'const char *': string;
+  'uint8_t *': Uint8Array | null;
+  'int32_t *': Int32Array;
+  'uint32_t *': Uint32Array | null;
+  'uint64_t *': BigUint64Array | null;
+}
+
+/** The parameters of a native function, in order. */
+export type CParameters = readonly (keyof CValues)[];
+
+/** What a native function gives. */
+export type CResult = keyof CValues | 'void';
+
+/** What a native function with such parameters takes, in order. */
+export type CValuesOf<P extends CParameters> = { [I in keyof P]: CValues[P[I]] };
+
+/** A native function of that type. One without a result gives undefined. */
+export type CFunction<R extends CResult, P extends CParameters> = (
+  ...values: CValuesOf<P>
+) => R extends keyof CValues ? CValues[R] : undefined;
+
 /** By their text in C, more or less. koffi keeps each type that it makes, some 2.5 KB, until the process ends. */
 const types = new Map<string, TypeObject>();
 
@@ -20,10 +50,7 @@ export function structType(fields: Readonly<Record<string, string>>): TypeObject
 }
 
 function once(text: string, make: () => TypeObject): TypeObject {
-  let type = types.get(text);
-  if (type === undefined) {
-    type = make();
-    types.set(text, type);
-  }
+  const type = types.get(text) ?? make();
+  types.set(text, type);
   return type;
 }

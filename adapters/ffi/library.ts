@@ -1,6 +1,7 @@
 import { getSystemErrorName } from 'node:util';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
+import { type CFunction, type CParameters, type CResult, functionType } from './c-types.js';
 import { koffi, reasonOf } from './koffi.js';
 
 /** What a library is looked for under. */
@@ -78,6 +79,32 @@ export function openLibrary(names: readonly string[], options: LibraryOptions = 
   throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason });
 }
 
+/** Declares a function whose JavaScript type follows from its C types. @throws as {@link NativeLibrary.func} */
+export function cFunction<R extends CResult, const P extends CParameters>(
+  library: NativeLibrary,
+  name: string,
+  result: R,
+  parameters: P,
+): CFunction<R, P> {
+  return library.func(name, result, parameters);
+}
+
+/**
+ * Declares a C function by its address, as a library's function table gives it.
+ *
+ * @param result - a C type as koffi writes it
+ * @param parameters - C types as koffi writes them
+ */
+export function functionAt<F extends (...values: never[]) => unknown>(
+  address: number,
+  result: string,
+  parameters: readonly string[],
+): F {
+  const type = functionType(result, parameters);
+  const pointer = BigInt(address);
+  return ((...values: unknown[]) => koffi().call(pointer, type, ...values)) as unknown as F;
+}
+
 /** The `errno` of the last native call. */
 export function errno(): number {
   return koffi().errno();
@@ -91,4 +118,9 @@ export function errnoName(value: number): string {
 /** Makes the error of a C function that has just set `errno`. */
 export function errnoError(functionName: string, status = errno()): MemoryError<'ERR_MEM_NATIVE'> {
   return new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName: errnoName(status) });
+}
+
+/** Throws unless a C function that sets `errno` has answered 0. @throws ERR_MEM_NATIVE */
+export function checkErrno(functionName: string, answer: number): void {
+  if (answer !== 0) throw errnoError(functionName);
 }

@@ -1,3 +1,4 @@
+import type { CFunction } from '../ffi/c-types.js';
 import { lazy, libc } from './libc.js';
 import { advisePages } from './mapping.js';
 
@@ -12,13 +13,9 @@ const MADV_POPULATE_READ = 22;
 /** @see Source: linux/fadvise.h */
 const POSIX_FADV_SEQUENTIAL = 2;
 
+const FADVISE_PARAMETERS = ['int', 'int64_t', 'int64_t', 'int'] as const;
 const fileAdviceFunction = lazy(() =>
-  libc().optional<(fd: number, offset: number, bytes: number, advice: number) => number>('posix_fadvise', 'int', [
-    'int',
-    'int64_t',
-    'int64_t',
-    'int',
-  ]),
+  libc().optional<CFunction<'int', typeof FADVISE_PARAMETERS>>('posix_fadvise', 'int', FADVISE_PARAMETERS),
 );
 
 /** Tells the system how pages will be used. @param address - the start of a page @throws ERR_MEM_NATIVE */

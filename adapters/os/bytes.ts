@@ -1,18 +1,74 @@
-import { lazy, libc } from './libc.js';
+import { cFunction } from '../ffi/library.js';
+import { lazy, libc, libcFunction } from './libc.js';
 
-const moveFunction = lazy(() =>
-  libc().func<(target: number, source: number, bytes: number) => void>('memmove', 'void', ['uintptr_t', 'uintptr_t', 'size_t']),
-);
-const setFunction = lazy(() =>
-  libc().func<(address: number, value: number, bytes: number) => void>('memset', 'void', ['uintptr_t', 'int', 'size_t']),
-);
+const WORD = 2 ** 32;
+const MAX_WORDS = 16;
+
+// Called often: by way of libcFunction, whose one function body calls all functions, each call costs 20 ns more.
+const move = lazy(() => cFunction(libc(), 'memmove', 'void', ['uintptr_t', 'uintptr_t', 'size_t']));
+const set = lazy(() => cFunction(libc(), 'memset', 'void', ['uintptr_t', 'int', 'size_t']));
+const read = lazy(() => cFunction(libc(), 'memmove', 'void', ['uint32_t *', 'uintptr_t', 'size_t']));
+const write = lazy(() => cFunction(libc(), 'memmove', 'void', ['uintptr_t', 'uint32_t *', 'size_t']));
+
+const readBytes = libcFunction('memmove', 'void', ['uint8_t *', 'uintptr_t', 'size_t']);
+const stringLength = libcFunction('strlen', 'size_t', ['uintptr_t']);
 
 /** Copies native memory; the ranges may overlap. Nothing is checked. */
 export function moveBytes(target: number, source: number, bytes: number): void {
-  moveFunction()(target, source, bytes);
+  move()(target, source, bytes);
 }
 
 /** Sets native memory to one byte value, 0 to 255. Nothing is checked. */
 export function fillBytes(address: number, value: number, bytes: number): void {
-  setFunction()(address, value, bytes);
+  set()(address, value, bytes);
+}
+
+/** Copies native memory into an array. Nothing is checked. */
+export function readWords(target: Uint32Array, source: number, bytes: number): void {
+  read()(target, source, bytes);
+}
+
+/** Copies an array into native memory. Nothing is checked. */
+export function writeWords(target: number, source: Uint32Array, bytes: number): void {
+  write()(target, source, bytes);
+}
+
+const words = new Uint32Array(MAX_WORDS);
+const floats = new Float32Array(words.buffer);
+
+/**
+ * Reads 64-bit signed numbers at an address that C gave. Nothing is checked. Cost: a call of the C library.
+ *
+ * @param out - takes as many as it has room for, at most 8; one beyond 2^53 loses its low bits
+ */
+export function readInt64s(address: number, out: Float64Array): void {
+  readWords(words, address, 8 * out.length);
+  for (let i = 0; i < out.length; i++) out[i] = (words[2 * i] as number) + ((words[2 * i + 1] as number) | 0) * WORD;
+}
+
+/** Writes an address or a size to where C wants it. Nothing is checked. */
+export function writeUint64(address: number, value: number): void {
+  words[0] = value % WORD;
+  words[1] = value / WORD;
+  writeWords(address, words, 8);
+}
+
+/** Writes a C int, 0 to 2^31 - 1, to where C wants it. Nothing is checked. */
+export function writeInt32(address: number, value: number): void {
+  words[0] = value;
+  writeWords(address, words, 4);
+}
+
+/** Writes a C float to where C wants it. Nothing is checked. */
+export function writeFloat(address: number, value: number): void {
+  floats[0] = value;
+  writeWords(address, words, 4);
+}
+
+/** Reads a C string; null is the empty one. Nothing is checked. */
+export function readCString(address: number): string {
+  if (address === 0) return '';
+  const bytes = new Uint8Array(stringLength(address));
+  if (bytes.length > 0) readBytes(bytes, address, bytes.length);
+  return new TextDecoder().decode(bytes);
 }

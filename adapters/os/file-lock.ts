@@ -1,8 +1,9 @@
-import { fstatSync, readFileSync } from 'node:fs';
+import { fstatSync } from 'node:fs';
 import { constants } from 'node:os';
 import { MemoryError } from '../../src/core/errors.js';
 import { errno, errnoError } from '../ffi/library.js';
-import { lazy, libc } from './libc.js';
+import { libcFunction } from './libc.js';
+import { systemText } from './system-text.js';
 
 /** The same numbers on Linux and macOS. @see Source: sys/file.h */
 const LOCK_EX = 2;
@@ -14,7 +15,7 @@ const LONGEST_SLEEP_MS = 20;
 const LOCK_LINE = /^\d+: FLOCK +\S+ +\S+ +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) /;
 
 const { EWOULDBLOCK, EINTR } = constants.errno;
-const flockFunction = lazy(() => libc().func<(fd: number, operation: number) => number>('flock', 'int', ['int', 'int']));
+const flock = libcFunction('flock', 'int', ['int', 'int']);
 const idle = new Int32Array(new SharedArrayBuffer(4));
 
 /**
@@ -29,17 +30,13 @@ export function withFileLock<T>(fd: number, timeoutMs: number, work: () => T): T
   try {
     return work();
   } finally {
-    flockFunction()(fd, LOCK_UN);
+    flock(fd, LOCK_UN);
   }
 }
 
 function acquire(fd: number, timeoutMs: number): void {
   const start = performance.now();
-  for (
-    let sleepMs = FIRST_SLEEP_MS;
-    flockFunction()(fd, LOCK_EX | LOCK_NB) !== 0;
-    sleepMs = Math.min(2 * sleepMs, LONGEST_SLEEP_MS)
-  ) {
+  for (let sleepMs = FIRST_SLEEP_MS; flock(fd, LOCK_EX | LOCK_NB) !== 0; sleepMs = Math.min(2 * sleepMs, LONGEST_SLEEP_MS)) {
     const status = errno();
     if (status !== EWOULDBLOCK && status !== EINTR) throw errnoError('flock', status);
     const waitedMs = Math.round(performance.now() - start);
@@ -54,18 +51,9 @@ function lockOwner(fd: number): number {
   // As the C library's major() and minor(). @see Source: sys/sysmacros.h
   const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
   const minor = (dev & 0xffn) | ((dev >> 12n) & ~0xffn);
-  for (const line of locks().split('\n')) {
+  for (const line of systemText('/proc/locks').split('\n')) {
     const [, pid, lineMajor, lineMinor, number] = LOCK_LINE.exec(line) ?? [];
     if (number === `${ino}` && BigInt(`0x${lineMajor}`) === major && BigInt(`0x${lineMinor}`) === minor) return Number(pid);
   }
   return 0;
-}
-
-function locks(): string {
-  try {
-    return readFileSync('/proc/locks', 'utf8');
-  } catch {
-    // No /proc here.
-    return '';
-  }
 }

@@ -1,4 +1,5 @@
-import { type NativeLibrary, openLibrary } from '../ffi/library.js';
+import type { CFunction, CParameters, CResult } from '../ffi/c-types.js';
+import { cFunction, type NativeLibrary, openLibrary } from '../ffi/library.js';
 
 const POSIX_NAMES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
   darwin: ['libSystem.B.dylib', '/usr/lib/libSystem.B.dylib'],
@@ -7,27 +8,33 @@ const POSIX_NAMES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
 // glibc first; musl names its loader, which is the C library too, after the machine.
 const LINUX_NAMES = ['libc.so.6', 'libc.so', `libc.musl-${muslMachine()}.so.1`, `/lib/ld-musl-${muslMachine()}.so.1`];
 
-let library: NativeLibrary | undefined;
-let system: NativeLibrary | undefined;
-
 /** The names that the C library may have on a platform, the best first. */
 export function libcNames(platform: NodeJS.Platform = process.platform): readonly string[] {
   return POSIX_NAMES[platform] ?? LINUX_NAMES;
 }
 
 /** The C library of this platform. @throws ERR_MEM_DEVICE_ABSENT */
-export function libc(): NativeLibrary {
-  library ??= openLibrary(libcNames(), { device: 'libc' });
-  return library;
-}
+export const libc: () => NativeLibrary = lazy(() => openLibrary(libcNames(), { device: 'libc' }));
 
 /** The Windows system library. @throws ERR_MEM_DEVICE_ABSENT anywhere else */
-export function kernel32(): NativeLibrary {
-  system ??= openLibrary(['kernel32.dll'], { device: 'kernel32' });
-  return system;
+export const kernel32: () => NativeLibrary = lazy(() => openLibrary(['kernel32.dll'], { device: 'kernel32' }));
+
+/**
+ * A function of the C library that is declared when it is first called: a module that has one loads no native code.
+ *
+ * @param result - a C type as koffi writes it
+ * @param parameters - C types as koffi writes them
+ */
+export function libcFunction<R extends CResult, const P extends CParameters>(
+  name: string,
+  result: R,
+  parameters: P,
+): CFunction<R, P> {
+  const declared = lazy(() => cFunction(libc(), name, result, parameters));
+  return (...values) => declared()(...values);
 }
 
-/** Declares a function when it is first called, and keeps it: a module that does so loads no native code. */
+/** Makes something when it is first asked for, and keeps it. */
 export function lazy<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
+import { systemText } from './system-text.js';
 
 /**
  * Finds which processes have mapped files whose paths begin with `prefix`. It sees those that this user may look into,
@@ -12,9 +13,7 @@ export function processesMapping(prefix: string): Map<string, number[]> {
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     for (const path of mappedPaths(entry, prefix)) {
-      const pids = users.get(path);
-      if (pids === undefined) users.set(path, [Number(entry)]);
-      else pids.push(Number(entry));
+      users.set(path, [...(users.get(path) ?? []), Number(entry)]);
     }
   }
   return users;
@@ -22,19 +21,11 @@ export function processesMapping(prefix: string): Map<string, number[]> {
 
 function mappedPaths(pid: string, prefix: string): Set<string> {
   const paths = new Set<string>();
-  for (const line of mapsOf(pid).split('\n')) {
+  // Empty for another user's process, or one that has just ended.
+  for (const line of systemText(`/proc/${pid}/maps`).split('\n')) {
     // Range, rights, offset, device and number come before the path.
     const start = line.indexOf(prefix);
     if (start > 0 && line[start - 1] === ' ' && !line.endsWith(' (deleted)')) paths.add(line.slice(start));
   }
   return paths;
-}
-
-function mapsOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'utf8');
-  } catch {
-    // Another user's, or it has just ended.
-    return '';
-  }
 }

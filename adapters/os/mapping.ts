@@ -1,17 +1,6 @@
 import { MemoryError } from '../../src/core/errors.js';
-import { errnoError } from '../ffi/library.js';
+import { cFunction, checkErrno, errnoError } from '../ffi/library.js';
 import { kernel32, lazy, libc } from './libc.js';
-
-type Range = (address: number, bytes: number) => number;
-type RangeAndFlags = (address: number, bytes: number, flags: number) => number;
-type MapFunction = (
-  address: number,
-  bytes: number,
-  protection: number,
-  flags: number,
-  fd: number,
-  offset: number,
-) => number | bigint;
 
 /** Protection of pages; the same numbers on Linux and macOS. */
 export const PROT_NONE = 0;
@@ -31,32 +20,29 @@ export const MAP_NORESERVE = IS_DARWIN || process.arch === ('ppc64' as string) ?
 export const MADV_DONTNEED = 4;
 
 const WINDOWS_PAGE_BYTES = 4096;
+const IS_WINDOWS = process.platform === 'win32';
+const RANGE = ['uintptr_t', 'size_t'] as const;
 
 // All at once: the garbage collector, or the end of a worker, must not be what declares the one that gives pages back.
 const paging = lazy(() => {
   checkPosix('mmap');
   return {
-    pageBytes: libc().func<() => number>('getpagesize', 'int', [])(),
-    mmap: libc().func<MapFunction>('mmap', 'uintptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
-    munmap: libc().func<Range>('munmap', 'int', ['uintptr_t', 'size_t']),
-    mprotect: libc().func<RangeAndFlags>('mprotect', 'int', ['uintptr_t', 'size_t', 'int']),
-    madvise: libc().func<RangeAndFlags>('madvise', 'int', ['uintptr_t', 'size_t', 'int']),
+    pageBytes: cFunction(libc(), 'getpagesize', 'int', [])(),
+    mmap: cFunction(libc(), 'mmap', 'uintptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
+    munmap: cFunction(libc(), 'munmap', 'int', RANGE),
+    mprotect: cFunction(libc(), 'mprotect', 'int', [...RANGE, 'int']),
+    madvise: cFunction(libc(), 'madvise', 'int', [...RANGE, 'int']),
   };
 });
+const [LOCK, UNLOCK] = IS_WINDOWS ? ['VirtualLock', 'VirtualUnlock'] : ['mlock', 'munlock'];
 const locking = lazy(() => {
-  if (process.platform !== 'win32') {
-    const lock = libc().func<Range>('mlock', 'int', ['uintptr_t', 'size_t']);
-    return { lock, unlock: libc().func<Range>('munlock', 'int', ['uintptr_t', 'size_t']) };
-  }
-  const lock = kernel32().func<Range>('VirtualLock', 'int', ['uintptr_t', 'size_t']);
-  const unlock = kernel32().func<Range>('VirtualUnlock', 'int', ['uintptr_t', 'size_t']);
-  const statusOf = (call: Range) => (address: number, bytes: number) => (call(address, bytes) !== 0 ? 0 : -1);
-  return { lock: statusOf(lock), unlock: statusOf(unlock) };
+  const library = IS_WINDOWS ? kernel32() : libc();
+  return { lock: cFunction(library, LOCK, 'int', RANGE), unlock: cFunction(library, UNLOCK, 'int', RANGE) };
 });
 
 /** The size of a page in bytes. */
 export function pageBytes(): number {
-  return process.platform === 'win32' ? WINDOWS_PAGE_BYTES : paging().pageBytes;
+  return IS_WINDOWS ? WINDOWS_PAGE_BYTES : paging().pageBytes;
 }
 
 /** What {@link mapPages} maps. */
@@ -87,7 +73,7 @@ export function mapPages(bytes: number, options: MapOptions = {}): number {
     fd = -1,
     offsetBytes = 0,
   } = options;
-  const mapped = paging().mmap(address, bytes, protection, flags, fd, offsetBytes);
+  const mapped: number | bigint = paging().mmap(address, bytes, protection, flags, fd, offsetBytes);
   // MAP_FAILED is 2^64 - 1, which does not fit a number.
   if (typeof mapped === 'bigint') throw errnoError('mmap');
   return mapped;
@@ -95,17 +81,17 @@ export function mapPages(bytes: number, options: MapOptions = {}): number {
 
 /** Unmaps pages. @throws ERR_MEM_NATIVE */
 export function unmapPages(address: number, bytes: number): void {
-  if (paging().munmap(address, bytes) !== 0) throw errnoError('munmap');
+  checkErrno('munmap', paging().munmap(address, bytes));
 }
 
 /** Changes the protection of pages. @throws ERR_MEM_NATIVE */
 export function protectPages(address: number, bytes: number, protection: number): void {
-  if (paging().mprotect(address, bytes, protection) !== 0) throw errnoError('mprotect');
+  checkErrno('mprotect', paging().mprotect(address, bytes, protection));
 }
 
 /** Tells the system how pages will be used. @throws ERR_MEM_NATIVE */
 export function advisePages(address: number, bytes: number, advice: number): void {
-  if (paging().madvise(address, bytes, advice) !== 0) throw errnoError('madvise');
+  checkErrno('madvise', paging().madvise(address, bytes, advice));
 }
 
 /**
@@ -125,14 +111,16 @@ export function discardPages(address: number, bytes: number): void {
 
 /** Keeps pages in physical memory. @throws ERR_MEM_NATIVE when the system refuses */
 export function lockPages(address: number, bytes: number): void {
-  if (locking().lock(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualLock' : 'mlock');
+  checkLocking(LOCK, locking().lock(address, bytes));
 }
 
 /** Pages are locked when they come into memory, not at once. @see Source: linux/mman.h */
 const MLOCK_ONFAULT = 1;
 
-const lockOnFaultFunction = lazy(() =>
-  process.platform === 'linux' ? libc().optional<RangeAndFlags>('mlock2', 'int', ['uintptr_t', 'size_t', 'int']) : undefined,
+const lockOnFault = lazy(() =>
+  process.platform === 'linux'
+    ? libc().optional<(address: number, bytes: number, flags: number) => number>('mlock2', 'int', [...RANGE, 'int'])
+    : undefined,
 );
 
 /**
@@ -142,16 +130,21 @@ const lockOnFaultFunction = lazy(() =>
  * @throws ERR_MEM_NATIVE when the system refuses
  */
 export function lockTouchedPages(address: number, bytes: number): void {
-  const lock = lockOnFaultFunction();
+  const lock = lockOnFault();
   if (lock === undefined) lockPages(address, bytes);
-  else if (lock(address, bytes, MLOCK_ONFAULT) !== 0) throw errnoError('mlock2');
+  else checkErrno('mlock2', lock(address, bytes, MLOCK_ONFAULT));
 }
 
 /** Undoes {@link lockPages}. @throws ERR_MEM_NATIVE */
 export function unlockPages(address: number, bytes: number): void {
-  if (locking().unlock(address, bytes) !== 0) throw errnoError(process.platform === 'win32' ? 'VirtualUnlock' : 'munlock');
+  checkLocking(UNLOCK, locking().unlock(address, bytes));
+}
+
+/** POSIX answers 0 for success, Windows anything else. */
+function checkLocking(functionName: string, answer: number): void {
+  checkErrno(functionName, IS_WINDOWS ? Number(answer === 0) : answer);
 }
 
 function checkPosix(what: string): void {
-  if (process.platform === 'win32') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
+  if (IS_WINDOWS) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
 }

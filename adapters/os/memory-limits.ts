@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { posix } from 'node:path';
+import { systemText } from './system-text.js';
 
 /** Where {@link maxMemoryBytes} looks. */
 export interface MemoryLimitOptions {
@@ -24,7 +24,7 @@ const V1_MOUNT = '/sys/fs/cgroup/memory';
 export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
   const { physicalBytes = totalmem(), root = '/' } = options;
   let limit = physicalBytes;
-  for (const line of read(root, '/proc/self/cgroup').split('\n')) {
+  for (const line of systemText(posix.join(root, '/proc/self/cgroup')).split('\n')) {
     // "0::/path" is version 2, "4:memory:/path" names version 1's controllers.
     const [id, controllers, ...rest] = line.split(':');
     const group = rest.join(':');
@@ -41,17 +41,9 @@ export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
 function lowest(root: string, mount: string, group: string, file: string): number {
   let limit = Number.POSITIVE_INFINITY;
   for (let path = posix.join('/', group); ; path = posix.dirname(path)) {
-    const text = read(root, posix.join(mount, path, file)).trim();
+    const text = systemText(posix.join(root, mount, path, file)).trim();
     // "max" is no limit; a version 1 group without one says about 2^63.
     if (/^\d+$/.test(text)) limit = Math.min(limit, Number(text));
     if (path === '/') return limit;
-  }
-}
-
-function read(root: string, path: string): string {
-  try {
-    return readFileSync(posix.join(root, path), 'utf8');
-  } catch {
-    return '';
   }
 }

@@ -1,14 +1,12 @@
 import { GiB } from '../../src/core/units.js';
-import { errnoError } from '../ffi/library.js';
-import { lazy, libc } from './libc.js';
+import { checkErrno } from '../ffi/library.js';
+import { libcFunction } from './libc.js';
 import { pageBytes } from './mapping.js';
-
-type Mincore = (address: number, bytes: number, states: Uint8Array) => number;
 
 const RESIDENT = 1;
 const STEP_BYTES = GiB;
 
-const mincoreFunction = lazy(() => libc().func<Mincore>('mincore', 'int', ['uintptr_t', 'size_t', 'uint8_t *']));
+const mincore = libcFunction('mincore', 'int', ['uintptr_t', 'size_t', 'uint8_t *']);
 
 /**
  * Counts the pages of a range that are in physical memory. Of a shared mapping that is what any process has touched.
@@ -24,7 +22,7 @@ export function residentBytes(address: number, bytes: number): number {
   let pages = 0;
   for (let offset = 0; offset < bytes; offset += STEP_BYTES) {
     const step = Math.min(STEP_BYTES, bytes - offset);
-    if (mincoreFunction()(address + offset, step, states) !== 0) throw errnoError('mincore');
+    checkErrno('mincore', mincore(address + offset, step, states));
     const count = Math.ceil(step / page);
     for (let i = 0; i < count; i++) pages += (states[i] as number) & RESIDENT;
   }

@@ -1,14 +1,12 @@
-import { errnoError } from '../ffi/library.js';
-import { lazy, libc } from './libc.js';
+import { checkErrno } from '../ffi/library.js';
+import { libcFunction } from './libc.js';
 import { MAP_SHARED } from './mapping.js';
 import { mapThreadPages } from './thread-memory.js';
 
 /** Waits until the pages are written. The same number on Linux; macOS has its own. @see Source: sys/mman.h */
 const MS_SYNC = process.platform === 'darwin' ? 0x10 : 4;
 
-const syncFunction = lazy(() =>
-  libc().func<(address: number, bytes: number, flags: number) => number>('msync', 'int', ['uintptr_t', 'size_t', 'int']),
-);
+const msync = libcFunction('msync', 'int', ['uintptr_t', 'size_t', 'int']);
 
 /**
  * Maps an open file, or shared memory object, for reading and writing; every process that maps it sees the same bytes.
@@ -23,5 +21,5 @@ export function mapShared(fd: number, bytes: number): number {
 
 /** Writes the changed pages of a mapped file to the disk, and waits for it. @throws ERR_MEM_NATIVE */
 export function syncPages(address: number, bytes: number): void {
-  if (syncFunction()(address, bytes, MS_SYNC) !== 0) throw errnoError('msync');
+  checkErrno('msync', msync(address, bytes, MS_SYNC));
 }

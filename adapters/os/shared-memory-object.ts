@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { MemoryError } from '../../src/core/errors.js';
-import { errnoError } from '../ffi/library.js';
-import { lazy, libc } from './libc.js';
+import { checkErrno, errnoError } from '../ffi/library.js';
+import { lazy, libc, libcFunction } from './libc.js';
 
 type Open = (name: string, flags: number, type: 'int', mode: number) => number;
 
@@ -15,8 +15,8 @@ const openFunction = lazy(() => {
   // The mode is a variadic argument on macOS; where it is not, the call is the same.
   return libc().func<Open>('shm_open', 'int', ['str', 'int', '...']);
 });
-const closeFunction = lazy(() => libc().func<(fd: number) => number>('close', 'int', ['int']));
-const unlinkFunction = lazy(() => libc().func<(name: string) => number>('shm_unlink', 'int', ['str']));
+const close = libcFunction('close', 'int', ['int']);
+const unlink = libcFunction('shm_unlink', 'int', ['const char *']);
 
 /**
  * Creates a POSIX shared memory object of 0 bytes, mode 0600. Its size is set with `ftruncateSync`.
@@ -40,12 +40,12 @@ export function openSharedMemoryObject(name: string): number {
  * @throws ERR_MEM_NATIVE
  */
 export function closeSharedMemoryObject(fd: number): void {
-  if (closeFunction()(fd) !== 0) throw errnoError('close');
+  checkErrno('close', close(fd));
 }
 
 /** Removes the name; the memory goes with its last mapping. @throws ERR_MEM_NATIVE: ENOENT when there is none */
 export function unlinkSharedMemoryObject(name: string): void {
-  if (unlinkFunction()(name) !== 0) throw errnoError('shm_unlink');
+  checkErrno('shm_unlink', unlink(name));
 }
 
 function open(name: string, flags: number): number {

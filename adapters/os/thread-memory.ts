@@ -1,30 +1,18 @@
 import { isMainThread } from 'node:worker_threads';
 import { MiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
-import { alignedAlloc, alignedFree } from './aligned-memory.js';
-import { readInt64s, writeUint64 } from './foreign-memory.js';
+import { cFunction } from '../ffi/library.js';
+import { type NativeHeap, PROCESS_HEAP } from './aligned-memory.js';
+import { readInt64s, writeUint64 } from './bytes.js';
 import { lazy, libc, libcNames } from './libc.js';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, type MapOptions, mapPages, pageBytes, unmapPages } from './mapping.js';
 
-/** Where native memory comes from. */
-export interface NativeHeap {
-  /** @param alone - asks for pages that the heap gives back to the system when it is freed @returns 0 when there is no room */
-  allocate(bytes: number, alignment: number, alone?: boolean): number;
-  free(address: number): void;
-}
-
-/** The C library's heap: what nobody frees stays until the process ends. */
-export const PROCESS_HEAP: NativeHeap = { allocate: alignedAlloc, free: alignedFree };
-
-type Words3 = (a: number, b: number, c: number) => number;
-type Words2 = (a: number, b: number) => number;
-
 /** Functions of glibc, declared before there is memory: the garbage collector must not be what declares one. */
-interface HeapFunctions {
-  readonly allocate: Words3;
-  readonly newNode: Words2;
-  readonly release: (address: number) => void;
-}
+const heapFunctions = lazy(() => ({
+  allocate: cFunction(libc(), 'posix_memalign', 'int', ['uintptr_t', 'size_t', 'size_t']),
+  newNode: cFunction(libc(), 'calloc', 'uintptr_t', ['size_t', 'size_t']),
+  release: cFunction(libc(), 'free', 'void', ['uintptr_t']),
+}));
 
 // The fields of glibc's `struct addrinfo` on 64-bit machines. @see Source: netdb.h
 const NODE_BYTES = 48;
@@ -46,14 +34,13 @@ const OWN_MAPPING_BYTES = 32 * MiB;
  * @see Source: glibc's sysdeps/posix/getaddrinfo.c and stdlib/cxa_thread_atexit_impl.c
  */
 class ThreadHeap implements NativeHeap {
-  readonly #functions: HeapFunctions;
   readonly #nodes = new Map<number, number>();
   readonly #empty: number[] = [];
   readonly #read = new Float64Array(1);
   #last: number;
 
-  constructor(functions: HeapFunctions, head: number) {
-    this.#functions = functions;
+  /** @param head - the first node, which holds no block */
+  constructor(head: number) {
     this.#last = head;
   }
 
@@ -64,7 +51,7 @@ class ThreadHeap implements NativeHeap {
   allocate(bytes: number, alignment: number, alone = false): number {
     const node = this.#empty.pop() ?? this.#append();
     if (node === 0) return 0;
-    if (this.#functions.allocate(node + PAYLOAD, alignment, alone ? bytes + OWN_MAPPING_BYTES : bytes) !== 0) {
+    if (heapFunctions().allocate(node + PAYLOAD, alignment, alone ? bytes + OWN_MAPPING_BYTES : bytes) !== 0) {
       this.#empty.push(node);
       return 0;
     }
@@ -78,12 +65,12 @@ class ThreadHeap implements NativeHeap {
     const node = this.#nodes.get(address) as number;
     writeUint64(node + PAYLOAD, 0);
     this.#nodes.delete(address);
-    this.#functions.release(address);
+    heapFunctions().release(address);
     this.#empty.push(node);
   }
 
   #append(): number {
-    const node = this.#functions.newNode(1, NODE_BYTES);
+    const node = heapFunctions().newNode(1, NODE_BYTES);
     if (node === 0) return 0;
     writeUint64(this.#last + NEXT, node);
     this.#last = node;
@@ -156,15 +143,10 @@ function openThreadHeap(): ThreadHeap | undefined {
   const addressOf = (library: typeof own, name: string) => Number(koffi().address(library.symbol(name)));
   // Not of `free` itself: Node has a stub of it.
   if (addressOf(own, 'posix_memalign') !== addressOf(koffi().load(null), 'posix_memalign')) return undefined;
-  const functions: HeapFunctions = {
-    allocate: libc().func('posix_memalign', 'int', ['uintptr_t', 'size_t', 'size_t']),
-    newNode: libc().func('calloc', 'uintptr_t', ['size_t', 'size_t']),
-    release: libc().func('free', 'void', ['uintptr_t']),
-  };
-  const atThreadExit = libc().func<Words3>('__cxa_thread_atexit_impl', 'int', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
-  const head = functions.newNode(1, NODE_BYTES);
+  const atThreadExit = cFunction(libc(), '__cxa_thread_atexit_impl', 'int', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
+  const head = heapFunctions().newNode(1, NODE_BYTES);
   const release = addressOf(own, 'freeaddrinfo');
   // The last argument is any address of the library that the function is of.
   if (head === 0 || atThreadExit(release, head, release) !== 0) return undefined;
-  return new ThreadHeap(functions, head);
+  return new ThreadHeap(head);
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
-import { functionAt } from '../../adapters/ffi/function-at.js';
 import { koffi } from '../../adapters/ffi/koffi.js';
+import { functionAt } from '../../adapters/ffi/library.js';
 import { CAllocatorHost, type CFunctions } from '../../adapters/hosts/c-allocator/index.js';
 import { type DevicePtr, KiB, MemoryError, MemoryManagerInstaller, MiB } from '../../src/core/index.js';
 import '../../src/index.js';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { alignedAlloc, alignedFree } from '../../adapters/os/aligned-memory.js';
+import { PROCESS_HEAP } from '../../adapters/os/aligned-memory.js';
 import { residentBytes } from '../../adapters/os/residency.js';
 import { devicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
@@ -133,11 +133,11 @@ describe('ArrayBackend', () => {
   });
 
   test('takes a range of addresses', () => {
-    const ptr = alignedAlloc(MiB, 4096);
+    const ptr = PROCESS_HEAP.allocate(MiB, 4096);
     const backend = ArrayBackend.create(1, { ptr: devicePtr(ptr), bytes: MiB });
     expect(backend.region.base).toBe(ptr + 4096);
     backend.destroy();
-    alignedFree(ptr);
+    PROCESS_HEAP.free(ptr);
   });
 
   test('refuses memory that is too small or starts at an odd place', () => {

@@ -3,7 +3,7 @@ import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
-import { PROCESS_HEAP } from '../../os/thread-memory.js';
+import { PROCESS_HEAP } from '../../os/aligned-memory.js';
 import { placeKey, type SegmentPlace } from '../cpu-segment.js';
 import { HostSegments } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';

@@ -1,6 +1,5 @@
-import type { CValuesOf } from '../../ffi/c-values.js';
-import { functionAt } from '../../ffi/function-at.js';
-import type { NativeLibrary } from '../../ffi/library.js';
+import type { CValuesOf } from '../../ffi/c-types.js';
+import { functionAt, type NativeLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { type GpuStatus, OUT_OF_MEMORY } from './gpu-status.js';
 

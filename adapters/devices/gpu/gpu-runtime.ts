@@ -1,8 +1,7 @@
 import { attempt } from '../../../src/core/attempt.js';
 import type { MemoryInfo } from '../../../src/core/device.js';
 import { MemoryError } from '../../../src/core/errors.js';
-import { structType } from '../../ffi/c-types.js';
-import type { CValuesOf } from '../../ffi/c-values.js';
+import { type CValuesOf, structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';

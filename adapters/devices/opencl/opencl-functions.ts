@@ -1,4 +1,4 @@
-import type { CValuesOf } from '../../ffi/c-values.js';
+import type { CValuesOf } from '../../ffi/c-types.js';
 import { openLibrary } from '../../ffi/library.js';
 import { checkStatus } from './opencl-status.js';
 

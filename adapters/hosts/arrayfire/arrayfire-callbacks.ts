@@ -2,7 +2,7 @@ import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import { bytesOf, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type Callback, type CNumber, callback } from '../../ffi/callback.js';
-import { readCString, readInt64s, writeFloat, writeInt32, writeUint64 } from '../../os/foreign-memory.js';
+import { readCString, readInt64s, writeFloat, writeInt32, writeUint64 } from '../../os/bytes.js';
 import type { ArrayFireHandle, CallbackName } from './arrayfire-handle.js';
 import { AF_ERR_NO_MEM, AF_ERR_UNKNOWN, AF_SUCCESS } from './arrayfire-library.js';
 import type { ForeignPointers } from './foreign-pointers.js';

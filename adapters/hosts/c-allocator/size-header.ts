@@ -1,5 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import { lazy, libc } from '../../os/libc.js';
+import { readWords, writeWords } from '../../os/bytes.js';
 
 /** Bytes before each C block: as many as its alignment, so that what follows is aligned, too. */
 export const HEADER_BYTES = 16;
@@ -10,20 +10,6 @@ const MARK = 0x574f5453;
 
 // An array instead of a view: a viewed segment of the device would never go back to the C library.
 const words = new Uint32Array(HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
-const writeWords = lazy(() =>
-  libc().func<(target: number, source: Uint32Array, bytes: number) => void>('memmove', 'void', [
-    'uintptr_t',
-    'uint32_t *',
-    'size_t',
-  ]),
-);
-const readWords = lazy(() =>
-  libc().func<(target: Uint32Array, source: number, bytes: number) => void>('memmove', 'void', [
-    'uint32_t *',
-    'uintptr_t',
-    'size_t',
-  ]),
-);
 
 /** Writes the requested size of a block: a 64-bit integer, its low word inverted, and a mark. Cost: one native call. */
 export function writeHeader(base: number, bytes: number): void {
@@ -31,7 +17,7 @@ export function writeHeader(base: number, bytes: number): void {
   words[1] = bytes / WORD;
   words[2] = ~bytes;
   words[3] = MARK;
-  writeWords()(base, words, HEADER_BYTES);
+  writeWords(base, words, HEADER_BYTES);
 }
 
 /**
@@ -41,7 +27,7 @@ export function writeHeader(base: number, bytes: number): void {
  * @throws ERR_MEM_CORRUPTED when something wrote over the header: this block's user before its start, or another's behind its end
  */
 export function readHeader(base: number, capacity: number): number {
-  readWords()(words, base, HEADER_BYTES);
+  readWords(words, base, HEADER_BYTES);
   const [low = 0, high = 0, inverted = 0, mark = 0] = words;
   const size = high * WORD + low;
   if (mark === MARK && inverted === ~low >>> 0 && size <= capacity) return size;

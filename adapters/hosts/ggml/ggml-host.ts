@@ -3,7 +3,7 @@ import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
-import { writeUint64 } from '../../os/foreign-memory.js';
+import { writeUint64 } from '../../os/bytes.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { GgmlContext } from './ggml-context.js';
 import { BUFFER_TYPE_WORDS, GgmlLibrary, noObject, WORD_BYTES } from './ggml-library.js';

@@ -4,8 +4,8 @@ import '../../../src/core/disposable.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
-import { alignedAlloc, alignedFree } from '../../os/aligned-memory.js';
-import { readCString, readInt64s } from '../../os/foreign-memory.js';
+import { PROCESS_HEAP } from '../../os/aligned-memory.js';
+import { readCString, readInt64s } from '../../os/bytes.js';
 
 export const WORD_BYTES = 8;
 /** A buffer type is a table of functions, a device and a context; what follows belongs to others. @see Source: ggml-backend-impl.h */
@@ -78,7 +78,7 @@ export class GgmlLibrary {
 
   /** Makes a buffer over some memory and looks where it names its type. */
   #findTypeWord(): number {
-    const memory = alignedAlloc(MIN_ALIGNMENT, this.alignment);
+    const memory = PROCESS_HEAP.allocate(MIN_ALIGNMENT, this.alignment);
     const buffer = this.functions.bufferOver(memory, MIN_ALIGNMENT);
     try {
       const [low, high] = [new Float64Array(BUFFER_WORDS / 2), new Float64Array(BUFFER_WORDS / 2 - 1)];
@@ -91,7 +91,7 @@ export class GgmlLibrary {
       throw this.#unknownBuild('its buffers look different');
     } finally {
       this.functions.release(buffer);
-      alignedFree(memory);
+      PROCESS_HEAP.free(memory);
     }
   }
 

@@ -3,8 +3,8 @@ import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { CpuDevice } from '../../devices/cpu.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { CallbackTable } from '../../ffi/callback-table.js';
-import { alignedAlloc } from '../../os/aligned-memory.js';
-import { writeUint64 } from '../../os/foreign-memory.js';
+import { PROCESS_HEAP } from '../../os/aligned-memory.js';
+import { writeUint64 } from '../../os/bytes.js';
 import { FallbackMemory } from '../fallback-memory.js';
 import { API_VERSION, OnnxRuntimeApi } from './onnxruntime-api.js';
 import { ENGINE } from './onnxruntime-library.js';
@@ -70,7 +70,7 @@ export class EnvironmentAllocator {
       }),
       info: callback({ result: 'uintptr_t', parameters: ['uintptr_t'], onError: 0, body: () => this.#memoryInfo }),
     }));
-    this.#struct = alignedAlloc(STRUCT_BYTES, TENSOR_ALIGNMENT);
+    this.#struct = PROCESS_HEAP.allocate(STRUCT_BYTES, TENSOR_ALIGNMENT);
     // struct OrtAllocator { uint32_t version; void *(*Alloc)(…); void (*Free)(…); const OrtMemoryInfo *(*Info)(…); }
     const words = [API_VERSION, functions.alloc, functions.free, functions.info];
     for (const [i, word] of words.entries()) writeUint64(this.#struct + i * WORD_BYTES, word);

@@ -1,7 +1,6 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import { functionAt } from '../../ffi/function-at.js';
-import { openLibrary } from '../../ffi/library.js';
-import { readInt64s } from '../../os/foreign-memory.js';
+import { functionAt, openLibrary } from '../../ffi/library.js';
+import { readInt64s } from '../../os/bytes.js';
 import { absent, ENGINE } from './onnxruntime-library.js';
 
 /** The oldest API with every slot below; asking an older library for it would print to standard error. */
