@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { convertTrace } from '../trace/convert-trace.js';
-import { TRACE_WRITERS } from '../trace/trace-writers.js';
+import { TRACE_WRITERS } from '../trace/formats/formats.js';
 import { byName } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';

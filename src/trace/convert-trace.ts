@@ -1,8 +1,13 @@
 import { counted } from '../core/counted.js';
-import { ALL_COLUMNS, type ByteSink, type ColumnName, type TraceWriter } from './formats/trace-writer.js';
+import {
+  ALL_COLUMNS,
+  type ByteSink,
+  type ColumnName,
+  type TraceWriter,
+  type TraceWriterFactory,
+} from './formats/trace-writer.js';
 import type { EventBatch, TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
 import { type ReadOptions, TraceStream } from './trace-reader.js';
-import type { TraceWriterFactory } from './trace-writers.js';
 
 const NAMES_OF_KINDS = ['allocation', 'free', 'native allocation', 'native free', 'swap', 'cleanup', 'refusal'];
 const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {

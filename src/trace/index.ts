@@ -1,5 +1,6 @@
 export { type Conversion, convertTrace } from './convert-trace.js';
-export type { ByteSink, ColumnName, TraceWriter } from './formats/trace-writer.js';
+export { TRACE_WRITERS } from './formats/formats.js';
+export type { ByteSink, ColumnName, TraceWriter, TraceWriterFactory } from './formats/trace-writer.js';
 export { recordTrace } from './recording/record-trace.js';
 export { type RecordOptions, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
@@ -19,4 +20,3 @@ export {
 } from './trace-events.js';
 export { loadTrace, parseTrace, type ReadOptions, readTrace, TraceStream } from './trace-reader.js';
 export { type LiveGroup, summariseTrace, type TraceSummary } from './trace-summary.js';
-export { TRACE_WRITERS, type TraceWriterFactory } from './trace-writers.js';

@@ -47,6 +47,8 @@ export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
 /** How many kinds there are. */
 export const TRACE_KINDS = 7;
 
+export const NS_PER_US = 1000;
+
 /** Device ids lie below this. */
 export const MAX_DEVICES = 1024;
 

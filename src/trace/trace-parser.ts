@@ -3,7 +3,7 @@ import { MemoryError } from '../core/errors.js';
 import { EventBuilder } from './event-builder.js';
 import { FormatFault } from './formats/format-fault.js';
 import type { FormatParser } from './formats/format-parser.js';
-import { recognise } from './formats/recognise.js';
+import { recognise } from './formats/formats.js';
 import type { TraceFormat, TraceOrigin } from './trace-events.js';
 
 // The name is shown on terminals.

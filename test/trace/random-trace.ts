@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { EventBuilder } from '../../src/trace/event-builder.js';
-import type { TraceWriter } from '../../src/trace/formats/trace-writer.js';
+import type { TraceWriter, TraceWriterFactory } from '../../src/trace/formats/trace-writer.js';
 import { TraceEvents, TraceKind } from '../../src/trace/trace-events.js';
-import type { TraceWriterFactory } from '../../src/trace/trace-writers.js';
 
 /** One step of a random recording. */
 interface Step {

@@ -1,3 +1,5 @@
+const SHOWN_CHARACTERS = 60;
+
 /** Why a file is bad. Its reader adds the file's name. */
 export class FormatFault extends Error {
   /** @param line - where, from 1; 0 stands for the line that is being read, if the format has lines */
@@ -7,4 +9,10 @@ export class FormatFault extends Error {
   ) {
     super(reason);
   }
+}
+
+/** Shows untrusted text inside one line of a message: short, and without control characters. */
+export function quote(text: string): string {
+  const short = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
+  return JSON.stringify(short).replace(/[\u007f-\u009f\u2028\u2029]/g, '?');
 }

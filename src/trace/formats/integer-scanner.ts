@@ -1,6 +1,7 @@
+import { quote } from './format-fault.js';
+
 const ZERO = 0x30;
 const MAX_DIGITS = 16;
-const SHOWN_CHARACTERS = 60;
 
 /** Reads decimal integers out of bytes, without an object for each. */
 export class IntegerScanner {
@@ -35,10 +36,4 @@ export function integerFault(what: string, token: string): string | undefined {
   if (!/^\d+$/.test(token)) return `${what} ${shown} is not an integer`;
   if (!Number.isSafeInteger(Number(token)) || token.length > MAX_DIGITS) return `${what} ${shown} is above 2^53 - 1`;
   return undefined;
-}
-
-/** Shows untrusted text inside one line of a message: short, and without control characters. */
-export function quote(text: string): string {
-  const short = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
-  return JSON.stringify(short).replace(/[\u007f-\u009f\u2028\u2029]/g, '?');
 }

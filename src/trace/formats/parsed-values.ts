@@ -1,5 +1,4 @@
-import { FormatFault } from './format-fault.js';
-import { quote } from './integer-scanner.js';
+import { FormatFault, quote } from './format-fault.js';
 
 /** An object with keys as a file holds it, whatever its values are. */
 export interface ParsedObject {

@@ -1,5 +1,6 @@
+import { TraceKind } from '../trace-events.js';
 import { AddressRanges } from './address-ranges.js';
-import type { HistoryEntry, StateBlock, StateSegment } from './pytorch-snapshot.js';
+import { type HistoryEntry, KIND_OF_ACTION, type StateBlock, type StateSegment } from './pytorch-snapshot.js';
 
 type EarlierBlock = StateBlock & Pick<StateSegment, 'stream'>;
 
@@ -35,36 +36,20 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
   }
   for (let i = history.length - 1; i >= 0; i--) {
     const { action, address, bytes, stream } = history[i]!;
-    switch (action) {
-      case 'alloc':
-        blocks.delete(address);
-        break;
-      // A free that was requested before the history began has its completion alone in it.
-      case 'free_requested':
-      case 'free_completed':
-        blocks.set(address, { address, bytes, stream, frames: undefined });
-        break;
-      case 'segment_alloc':
-      case 'segment_map':
-        reserved.remove(address, address + bytes);
-        borders.delete(address);
-        break;
-      case 'segment_free':
-      case 'segment_unmap':
-        if (action === 'segment_free') borders.add(address);
-        add(address, bytes, stream);
-        break;
+    const kind = KIND_OF_ACTION.get(action);
+    if (kind === TraceKind.alloc) blocks.delete(address);
+    // A free that was requested before the history began has its completion alone in it.
+    else if (kind === TraceKind.free) blocks.set(address, { address, bytes, stream, frames: undefined });
+    else if (kind === TraceKind.nativeAlloc) {
+      reserved.remove(address, address + bytes);
+      borders.delete(address);
+    } else if (kind === TraceKind.nativeFree) {
+      if (action === 'segment_free') borders.add(address);
+      add(address, bytes, stream);
     }
   }
-  const starts = [...borders].sort((a, b) => a - b);
-  const pieces = [...reserved].flatMap(([start, end]) => {
-    const next = starts.findIndex((border) => border >= end);
-    const cuts = [start, ...starts.splice(0, next < 0 ? starts.length : next).filter((border) => border > start)];
-    return cuts.map((address, i) => ({
-      address,
-      bytes: (cuts[i + 1] ?? end) - address,
-      stream: streams.get(address) ?? 0,
-    }));
-  });
+  const pieces = reserved
+    .piecesAt(borders)
+    .map(([address, end]) => ({ address, bytes: end - address, stream: streams.get(address) ?? 0 }));
   return { reserved: pieces, blocks: [...blocks.values()].sort((a, b) => a.address - b.address) };
 }

@@ -1,56 +1,46 @@
-import type { EventBuilder } from '../event-builder.js';
-import { TraceKind } from '../trace-events.js';
+import { NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
 import { FormatFault } from './format-fault.js';
-import type { FormatParser } from './format-parser.js';
+import { FormatParser } from './format-parser.js';
 import { textIn } from './parsed-values.js';
 import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
 import { stateBefore } from './pytorch-earlier.js';
-import { type Frame, siteOfFrames } from './pytorch-frames.js';
-import { type HistoryEntry, type PyTorchSnapshot, readSnapshot, type StateSegment } from './pytorch-snapshot.js';
+import {
+  type Frame,
+  type HistoryEntry,
+  KIND_OF_ACTION,
+  type PyTorchSnapshot,
+  readSnapshot,
+  type StateSegment,
+  siteOfFrames,
+} from './pytorch-snapshot.js';
 
-/** The first byte of a pickle of protocol 2 or later. */
-export const PICKLE_MARK = 0x80;
-const NS_PER_US = 1000;
+/** How a pickle of protocol 2 or later begins. */
+export const PICKLE_MAGIC = Uint8Array.of(0x80);
 const MAX_BYTES = 2 ** 29;
 const MAX_FRAMES = 128;
 const MAX_FRAME_CHARACTERS = 512;
-/** The kinds of the entries that neither allocate nor free a block. */
-const OTHER_KINDS: { readonly [action: string]: Parameters<EventBuilder['other']>[0] | undefined } = {
-  segment_alloc: TraceKind.nativeAlloc,
-  segment_map: TraceKind.nativeAlloc,
-  segment_free: TraceKind.nativeFree,
-  segment_unmap: TraceKind.nativeFree,
-  oom: TraceKind.outOfMemory,
-};
 const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 
 /**
  * Reads PyTorch's memory snapshot. It is held as a whole. Entries of several devices are put in order by their times.
  * What was allocated or reserved before the history began comes first.
  */
-export class PyTorchParser implements FormatParser {
-  readonly format = 'pytorch';
-  readonly line = 0;
-  readonly #events: EventBuilder;
-  readonly #tracker: BlockTracker;
+export class PyTorchParser extends FormatParser {
+  override readonly format = 'pytorch';
+  readonly #tracker = new BlockTracker(this.events);
   readonly #chunks: Buffer[] = [];
   readonly #sites = new Map<PickleValue, number>();
   #bytes = 0;
 
-  constructor(events: EventBuilder) {
-    this.#events = events;
-    this.#tracker = new BlockTracker(events);
-  }
-
-  push(chunk: Buffer): void {
+  override push(chunk: Buffer): void {
     this.#bytes += chunk.length;
     if (this.#bytes > MAX_BYTES) throw new FormatFault(`byte ${MAX_BYTES}: the snapshot is larger than ${MAX_BYTES} bytes`);
     // The chunk may be overwritten by its source.
     this.#chunks.push(Buffer.from(chunk));
   }
 
-  end(): void {
+  override end(): void {
     const bytes = Buffer.concat(this.#chunks.splice(0));
     const snapshot = readSnapshot(new PickleReader(bytes).read(), bytes.length);
     const { segments, histories } = snapshot;
@@ -58,7 +48,7 @@ export class PyTorchParser implements FormatParser {
     const entries = histories.length === 1 ? histories[0]! : histories.flat().sort((a, b) => a.timeUs - b.timeUs);
     const first = entries[0]?.timeUs ?? 0;
     for (const entry of entries) this.#add(entry, (entry.timeUs - first) * NS_PER_US);
-    if (this.#events.allocations > 0) return;
+    if (this.events.allocations > 0) return;
     throw new FormatFault(`there are no allocations in its ${segments.length} segments and ${entries.length} entries`);
   }
 
@@ -75,35 +65,27 @@ export class PyTorchParser implements FormatParser {
   }
 
   #add(entry: HistoryEntry, timeNs: number): void {
-    const events = this.#events;
+    const { events } = this;
     events.device = entry.device;
     events.stream = entry.stream;
     // Devices may have the same addresses.
     this.#tracker.keepApart(entry.device);
     if (Number.isSafeInteger(timeNs)) events.time = Math.max(events.time, timeNs);
-    switch (entry.action) {
-      case 'alloc':
-        events.tag = events.strings.idOf(entry.tag);
-        events.site = this.#siteOf(entry.frames);
-        this.#tracker.alloc(entry.address, entry.bytes, 0);
-        break;
-      case 'free_requested':
-        this.#tracker.free(entry.address, 0);
-        break;
-      case 'free_completed':
-        // The request may not have been recorded.
-        if (this.#tracker.slotOf(entry.address) !== undefined) this.#tracker.free(entry.address, 0);
-        break;
-      default: {
-        const kind = OTHER_KINDS[entry.action];
-        if (kind !== undefined) events.other(kind, 0, entry.bytes, entry.action === 'oom' ? 0 : entry.address);
-      }
-    }
+    const kind = KIND_OF_ACTION.get(entry.action);
+    if (kind === TraceKind.alloc) {
+      events.tag = events.strings.idOf(entry.tag);
+      events.site = this.#siteOf(entry.frames);
+      this.#tracker.alloc(entry.address, entry.bytes, 0);
+    } else if (kind === TraceKind.free) {
+      // A completion frees the block only if its request was not recorded.
+      const isRequest = entry.action === 'free_requested';
+      if (isRequest || this.#tracker.slotOf(entry.address) !== undefined) this.#tracker.free(entry.address, 0);
+    } else if (kind !== undefined) events.other(kind, 0, entry.bytes, kind === TraceKind.outOfMemory ? 0 : entry.address);
   }
 
   #siteOf(frames: PickleValue | undefined): number {
     if (!Array.isArray(frames) || frames.length === 0) return 0;
-    const site = this.#sites.get(frames) ?? this.#events.strings.idOf(siteOfFrames(frames.slice(0, MAX_FRAMES).map(frameOf)));
+    const site = this.#sites.get(frames) ?? this.events.strings.idOf(siteOfFrames(frames.slice(0, MAX_FRAMES).map(frameOf)));
     this.#sites.set(frames, site);
     return site;
   }

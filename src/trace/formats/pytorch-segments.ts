@@ -1,6 +1,6 @@
-import { AddressRanges } from './address-ranges.js';
+import { AddressRanges, lowerBound } from './address-ranges.js';
 
-/** A live block of a snapshot. */
+/** A part of a segment: a live block, or what lies between two. */
 export interface SnapshotBlock {
   readonly address: number;
   readonly bytes: number;
@@ -10,9 +10,7 @@ export interface SnapshotBlock {
 }
 
 /** A segment of a snapshot; its blocks tile it. */
-export interface SnapshotSegment {
-  readonly address: number;
-  readonly bytes: number;
+export interface SnapshotSegment extends Pick<SnapshotBlock, 'address' | 'bytes'> {
   readonly allocatedBytes: number;
   readonly stream: number;
   /** True for addresses that blocks had while no native call of the trace covered them. */
@@ -20,23 +18,22 @@ export interface SnapshotSegment {
   readonly blocks: readonly SnapshotBlock[];
 }
 
-interface LiveBlock {
-  readonly bytes: number;
+interface LiveBlock extends Omit<SnapshotBlock, 'free'> {
   readonly stream: number;
-  readonly site: string;
 }
 
 /** Follows the native memory and the blocks of one device, for the segments that a snapshot ends with. */
 export class SnapshotSegments {
   readonly #native = new AddressRanges();
-  readonly #starts = new Map<number, number>();
+  /** The bytes of each native call, by its address. */
+  readonly #calls = new Map<number, number>();
   /** Where blocks were that lay in no native memory: a trace without native calls, or from before it began. */
   readonly #bare = new AddressRanges();
   readonly #live = new Map<number, LiveBlock>();
 
-  alloc(address: number, block: LiveBlock): void {
-    this.#live.set(address, block);
-    if (!this.#native.has(address, address + block.bytes)) this.#bare.add(address, address + block.bytes);
+  alloc(block: LiveBlock): void {
+    this.#live.set(block.address, block);
+    if (!this.#native.has(block.address, endOf(block))) this.#bare.add(block.address, endOf(block));
   }
 
   free(address: number): void {
@@ -45,67 +42,63 @@ export class SnapshotSegments {
 
   nativeAlloc(address: number, bytes: number): void {
     this.#native.add(address, address + bytes);
-    this.#starts.set(address, bytes);
+    this.#calls.set(address, bytes);
   }
 
   /** @returns whether that is all that one native call got */
   nativeFree(address: number, bytes: number): boolean {
     this.#native.remove(address, address + bytes);
-    const whole = this.#starts.get(address) === bytes;
-    this.#starts.delete(address);
+    const whole = this.#calls.get(address) === bytes;
+    this.#calls.delete(address);
     return whole;
   }
 
-  /** The segments at the end, by address. Cost: O(n log n). */
-  segments(): SnapshotSegment[] {
-    const native = new AddressRanges();
-    for (const [start, end] of this.#native) native.add(start, end);
-    for (const [start, end] of this.#bare) native.remove(start, end);
-    const live = [...this.#live].sort(([a], [b]) => a - b);
-    for (const [address, { bytes }] of live) {
-      if (native.has(address, address + bytes)) continue;
-      this.#bare.add(address, address + bytes);
-      native.remove(address, address + bytes);
+  /** Ends the device. @returns its segments, by address. Cost: O(n log n) */
+  end(): SnapshotSegment[] {
+    const live = [...this.#live.values()].sort((a, b) => a.address - b.address);
+    for (const [start, end] of this.#bare) this.#native.remove(start, end);
+    for (const block of live) {
+      if (this.#native.has(block.address, endOf(block))) continue;
+      this.#bare.add(block.address, endOf(block));
+      this.#native.remove(block.address, endOf(block));
     }
-    const borders = [...this.#starts.keys()].sort((a, b) => a - b);
-    const whole = [
-      ...[...native].map(([start, end]) => ({ start, end, madeUp: false })),
-      ...[...this.#bare].map(([start, end]) => ({ start, end, madeUp: true })),
-    ].sort((a, b) => a.start - b.start);
-    const segments: SnapshotSegment[] = [];
-    let nextBorder = 0;
-    let nextBlock = 0;
-    for (const { start, end, madeUp } of whole) {
-      let from = start;
-      let blocks: SnapshotBlock[] = [];
-      let at = start;
-      let stream = 0;
-      const close = (to: number) => {
-        if (at < to) blocks.push({ address: at, bytes: to - at, free: true, site: '' });
-        const allocatedBytes = blocks.reduce((sum, block) => sum + (block.free ? 0 : block.bytes), 0);
-        if (to > from) segments.push({ address: from, bytes: to - from, allocatedBytes, stream, madeUp, blocks });
-        [from, at, blocks, stream] = [to, to, [], 0];
-      };
-      // Cuts where a native call's memory begins, unless a block lies across.
-      const cutUpTo = (address: number) => {
-        while (nextBorder < borders.length && borders[nextBorder]! <= address) {
-          const border = borders[nextBorder++]!;
-          if (!madeUp && border > from && border >= at && border < end) close(border);
-        }
-      };
-      for (; nextBlock < live.length && live[nextBlock]![0] < end; nextBlock++) {
-        const [address, block] = live[nextBlock]!;
-        // Blocks that overlap are in no true trace: the later one is left out.
-        if (address < at) continue;
-        cutUpTo(address);
-        if (at < address) blocks.push({ address: at, bytes: address - at, free: true, site: '' });
-        if (blocks.every((other) => other.free)) stream = block.stream;
-        blocks.push({ address, bytes: block.bytes, free: false, site: block.site });
-        at = address + block.bytes;
-      }
-      cutUpTo(end);
-      close(end);
-    }
-    return segments;
+    // Blocks that overlap are in no true trace: the later one is left out.
+    let occupied = 0;
+    const blocks = live.filter((block) => block.address >= occupied && (occupied = endOf(block)));
+    const starts = blocks.map(({ address }) => address);
+    const ends = blocks.map(endOf);
+    const isInBlock = (border: number) => {
+      const block = lowerBound(ends, border);
+      return starts[block]! < border && border < ends[block]!;
+    };
+    // Native calls whose memory touches are told apart, unless a block lies across.
+    const borders = [...this.#calls.keys()].filter((border) => !isInBlock(border));
+    const segmentOf = (start: number, end: number, madeUp: boolean) =>
+      tiled(start, end, madeUp, blocks.slice(lowerBound(starts, start), lowerBound(starts, end)));
+    return [
+      ...this.#native.piecesAt(borders).map(([start, end]) => segmentOf(start, end, false)),
+      ...Array.from(this.#bare, ([start, end]) => segmentOf(start, end, true)),
+    ].sort((a, b) => a.address - b.address);
   }
+}
+
+/** Makes a segment of the live blocks in it, and of free ones between them. */
+function tiled(start: number, end: number, madeUp: boolean, live: readonly LiveBlock[]): SnapshotSegment {
+  const blocks: SnapshotBlock[] = [];
+  let at = start;
+  const fillUpTo = (address: number) => {
+    if (at < address) blocks.push({ address: at, bytes: address - at, free: true, site: '' });
+  };
+  for (const { address, bytes, site } of live) {
+    fillUpTo(address);
+    blocks.push({ address, bytes, free: false, site });
+    at = address + bytes;
+  }
+  fillUpTo(end);
+  const allocatedBytes = live.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { address: start, bytes: end - start, allocatedBytes, stream: live[0]?.stream ?? 0, madeUp, blocks };
+}
+
+function endOf({ address, bytes }: LiveBlock): number {
+  return address + bytes;
 }

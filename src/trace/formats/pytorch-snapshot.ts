@@ -1,4 +1,4 @@
-import { MAX_DEVICES } from '../trace-events.js';
+import { MAX_DEVICES, TraceKind } from '../trace-events.js';
 import { FormatFault } from './format-fault.js';
 import { isMissing, isSize, textIn } from './parsed-values.js';
 import { isDictionary, type PickleDictionary, type PickleValue } from './pickle-reader.js';
@@ -6,10 +6,22 @@ import { isDictionary, type PickleDictionary, type PickleValue } from './pickle-
 /** Marks a segment that stands for no native call: a reader of this library makes no event of it. */
 export const MADE_UP_KEY = 'stowage_made_up';
 
+/** What the actions of a history are; those that are not here change nothing. */
+export const KIND_OF_ACTION: ReadonlyMap<string, TraceKind> = new Map([
+  ['alloc', TraceKind.alloc],
+  ['free_requested', TraceKind.free],
+  ['free_completed', TraceKind.free],
+  ['segment_alloc', TraceKind.nativeAlloc],
+  ['segment_map', TraceKind.nativeAlloc],
+  ['segment_free', TraceKind.nativeFree],
+  ['segment_unmap', TraceKind.nativeFree],
+  ['oom', TraceKind.outOfMemory],
+]);
+
 /** An entry of a device's history. */
 export interface HistoryEntry {
   readonly device: number;
-  /** `alloc`, `free_requested`, `free_completed`, `segment_alloc`, `segment_free`, `segment_map`, `segment_unmap`, `oom`, … */
+  /** One of {@link KIND_OF_ACTION}, or another. */
   readonly action: string;
   readonly address: number;
   /** Of blocks the bytes that the program asked for, not those that the allocator rounded them up to. */
@@ -133,4 +145,31 @@ function sizeIn(dictionary: PickleDictionary, key: string, place: string, missin
   const value = dictionary[key] ?? missing;
   if (!isSize(value)) throw new FormatFault(`${place}: "${key}" is no integer below 2^53`);
   return value;
+}
+
+/** A line of a program, as PyTorch's snapshots have it. */
+export interface Frame {
+  readonly name: string;
+  readonly filename: string;
+  readonly line: number;
+}
+
+const LINE = /^(?:at )?(?:(.*) \()?(.*?):(\d+)(?::\d+)?\)?$/;
+
+/** The frames of a site: V8's stack lines, or what {@link siteOfFrames} made. */
+export function framesOfSite(site: string): Frame[] {
+  if (site === '') return [];
+  return site.split('\n').map((text) => {
+    const [, name = '', filename, line] = LINE.exec(text.trim()) ?? [];
+    return filename === undefined ? { name: text, filename: '', line: 0 } : { name, filename, line: Number(line) };
+  });
+}
+
+/** A site of frames, in the form of V8's stack lines. */
+export function siteOfFrames(frames: readonly Frame[]): string {
+  return frames
+    .map(({ name, filename, line }) =>
+      filename === '' ? name : name === '' ? `at ${filename}:${line}` : `at ${name} (${filename}:${line})`,
+    )
+    .join('\n');
 }

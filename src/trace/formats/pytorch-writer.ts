@@ -1,12 +1,10 @@
-import { type EventBatch, TraceKind } from '../trace-events.js';
+import { type EventBatch, NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
 import { MAX_BATCH, PickleWriter } from './pickle-writer.js';
-import { framesOfSite } from './pytorch-frames.js';
 import { type SnapshotBlock, type SnapshotSegment, SnapshotSegments } from './pytorch-segments.js';
-import { type HistoryEntry, MADE_UP_KEY } from './pytorch-snapshot.js';
-import { type ByteSink, type ColumnName, EventWriter } from './trace-writer.js';
+import { framesOfSite, type HistoryEntry, MADE_UP_KEY } from './pytorch-snapshot.js';
+import { type ByteSink, type ColumnName, type EventRows, EventWriter } from './trace-writer.js';
 
-const NS_PER_US = 1000;
 const SMALL_SEGMENT_BYTES = 2 * 2 ** 20;
 const TRACE_KEY = 'stowage_parts';
 
@@ -28,13 +26,29 @@ interface DeviceTrace {
  */
 export class PyTorchWriter extends EventWriter {
   override readonly format = 'pytorch';
-  override readonly kinds = [TraceKind.alloc, TraceKind.free, TraceKind.nativeAlloc, TraceKind.nativeFree, TraceKind.outOfMemory];
   override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'devices', 'streams', 'tags', 'sites'];
+  protected override readonly rows: EventRows<void> = {
+    [TraceKind.alloc]: (batch, i) => this.#alloc(batch, i),
+    [TraceKind.free]: (batch, i) => this.#free(batch, i),
+    [TraceKind.nativeAlloc]: (batch, i) => {
+      const address = batch.pointers?.[i] ?? 0;
+      this.#current.segments.nativeAlloc(address, batch.bytes[i]!);
+      this.#enter(batch, i, 'segment_alloc', address);
+    },
+    [TraceKind.nativeFree]: (batch, i) => {
+      const address = batch.pointers?.[i] ?? 0;
+      const whole = this.#current.segments.nativeFree(address, batch.bytes[i]!);
+      this.#enter(batch, i, whole ? 'segment_free' : 'segment_unmap', address);
+    },
+    [TraceKind.outOfMemory]: (batch, i) => this.#enter(batch, i, 'oom', 0),
+  };
   readonly #pickle: PickleWriter;
   readonly #addresses = new BlockAddresses(false);
   readonly #devices: DeviceTrace[] = [];
   readonly #frames = new Map<string, number>();
   #parts = 0;
+  /** The device of the event that is written. */
+  #current: DeviceTrace;
 
   constructor(sink: ByteSink) {
     super();
@@ -45,28 +59,17 @@ export class PyTorchWriter extends EventWriter {
     pickle.key(TRACE_KEY);
     pickle.emptyList();
     pickle.mark();
-    this.#device(0);
+    this.#current = this.#device(0);
   }
 
   protected override event(batch: EventBatch, i: number, kind: TraceKind): void {
-    const device = this.#device(batch.devices?.[i] ?? 0);
-    const bytes = batch.bytes[i]!;
-    const address = batch.pointers?.[i] ?? 0;
-    if (kind === TraceKind.alloc) this.#alloc(device, batch, i);
-    else if (kind === TraceKind.free) this.#free(device, batch, i);
-    else if (kind === TraceKind.outOfMemory) this.#enter(device, batch, i, 'oom', 0);
-    else if (kind === TraceKind.nativeAlloc) {
-      device.segments.nativeAlloc(address, bytes);
-      this.#enter(device, batch, i, 'segment_alloc', address);
-    } else if (kind === TraceKind.nativeFree) {
-      const whole = device.segments.nativeFree(address, bytes);
-      this.#enter(device, batch, i, whole ? 'segment_free' : 'segment_unmap', address);
-    }
+    this.#current = this.#device(batch.devices?.[i] ?? 0);
+    super.event(batch, i, kind);
   }
 
-  end(): void {
+  override end(): void {
     const pickle = this.#pickle;
-    const segments = this.#devices.flatMap((device, id) => device.segments.segments().map((segment) => ({ id, segment })));
+    const segments = this.#devices.flatMap((device, id) => device.segments.end().map((segment) => ({ id, segment })));
     for (const device of this.#devices) this.#append(device);
     pickle.appends();
     pickle.fields({
@@ -80,27 +83,25 @@ export class PyTorchWriter extends EventWriter {
   }
 
   /** Blocks of 0 bytes share their address, and a snapshot cannot tell them apart. */
-  #alloc(device: DeviceTrace, batch: EventBatch, i: number): void {
+  #alloc(batch: EventBatch, i: number): void {
     const bytes = batch.bytes[i]!;
     const address = this.#addresses.take(batch, i);
-    if (bytes === 0) {
-      this.drop('empty block');
-      return;
-    }
     const site = batch.strings.get(batch.sites?.[i] ?? 0);
-    device.segments.alloc(address, { bytes, stream: batch.streams?.[i] ?? 0, site });
-    this.#enter(device, batch, i, 'alloc', address, site);
+    if (bytes === 0) this.drop('empty block');
+    else {
+      this.#current.segments.alloc({ address, bytes, stream: batch.streams?.[i] ?? 0, site });
+      this.#enter(batch, i, 'alloc', address, site);
+    }
   }
 
-  #free(device: DeviceTrace, batch: EventBatch, i: number): void {
+  #free(batch: EventBatch, i: number): void {
     const address = this.#addresses.give(batch, i);
     if (batch.bytes[i] === 0) return;
-    device.segments.free(address);
-    this.#enter(device, batch, i, 'free_requested', address);
-    this.#enter(device, batch, i, 'free_completed', address);
+    this.#current.segments.free(address);
+    for (const action of ['free_requested', 'free_completed']) this.#enter(batch, i, action, address);
   }
 
-  #enter(device: DeviceTrace, batch: EventBatch, i: number, action: string, address: number, site = ''): void {
+  #enter(batch: EventBatch, i: number, action: string, address: number, site = ''): void {
     const entry = {
       action,
       address,
@@ -110,7 +111,7 @@ export class PyTorchWriter extends EventWriter {
       tag: batch.strings.get(batch.tags?.[i] ?? 0),
       site,
     };
-    if (device.waiting.push(entry) === MAX_BATCH) this.#append(device);
+    if (this.#current.waiting.push(entry) === MAX_BATCH) this.#append(this.#current);
   }
 
   /** The trace of a device; those of the devices before it come into being, too. */

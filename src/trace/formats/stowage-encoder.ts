@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { TraceKind } from '../trace-events.js';
+import { type EventBatch, TraceKind } from '../trace-events.js';
+import { BlockAddresses } from './block-addresses.js';
 import {
   BLOCK_HEADER_BYTES,
   BLOCK_MARK,
@@ -12,7 +13,9 @@ import {
   RECORD,
   type StowageHeader,
   VERSION,
+  WIDE_RECORDS,
 } from './stowage-format.js';
+import { ALL_COLUMNS, type ByteSink, type EventRows, EventWriter } from './trace-writer.js';
 
 const PAYLOAD_BYTES = 64 * 1024;
 /** The longest record but for texts. */
@@ -31,14 +34,13 @@ export class StowageEncoder {
   readonly #buffer = new Uint8Array(BLOCK_HEADER_BYTES + PAYLOAD_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #strings = new Map<string, number>();
+  /** By code, the number that holds now. */
+  readonly #numbers = new Float64Array(RECORD.end);
   /** By code, the name that holds now. */
   readonly #names: string[] = new Array<string>(RECORD.end).fill('');
   #at = BLOCK_HEADER_BYTES;
   #blockEvents = 0;
   #pointer = 0;
-  #time = 0;
-  #device = 0;
-  #stream = 0;
 
   /** @param out - gets the file's bytes in order; they are overwritten when it returns */
   constructor(header: StowageHeader, out: (bytes: Uint8Array) => void) {
@@ -54,20 +56,12 @@ export class StowageEncoder {
     out(file);
   }
 
-  /** Sets the time of the events that follow, in nanoseconds since the recording began. */
-  setTime(nanoseconds: number): void {
-    if (nanoseconds !== this.#time) this.#double(RECORD.clock, nanoseconds);
-    this.#time = nanoseconds;
-  }
-
-  setDevice(device: number): void {
-    if (device !== this.#device) this.#uint32(RECORD.device, device);
-    this.#device = device;
-  }
-
-  setStream(stream: number): void {
-    if (stream !== this.#stream) this.#double(RECORD.stream, stream);
-    this.#stream = stream;
+  /** Sets the time (nanoseconds since the recording began), the device or the stream of the events that follow. */
+  setNumber(code: typeof RECORD.clock | typeof RECORD.device | typeof RECORD.stream, value: number): void {
+    if (value === this.#numbers[code]) return;
+    this.#numbers[code] = value;
+    if (WIDE_RECORDS.has(code)) this.#double(code, value);
+    else this.#uint32(code, value);
   }
 
   /** Sets the manager or the space of the events that follow, or the tag or the site of the allocations. */
@@ -206,5 +200,47 @@ export class StowageEncoder {
 
   #room(): void {
     if (this.#at > LIMIT) this.flush();
+  }
+}
+
+/** Writes this library's binary trace, which holds everything. */
+export class StowageWriter extends EventWriter {
+  override readonly format = 'stowage';
+  override readonly columns = ALL_COLUMNS;
+  protected override readonly rows: EventRows<void> = {
+    [TraceKind.alloc]: (batch, i) => {
+      const { tags, sites, strings, bytes } = batch;
+      this.#encoder.setName(RECORD.tag, strings.get(tags?.[i] ?? 0));
+      this.#encoder.setName(RECORD.site, strings.get(sites?.[i] ?? 0));
+      this.#encoder.sized(TraceKind.alloc, this.#addresses.take(batch, i), bytes[i]!);
+    },
+    [TraceKind.free]: (batch, i) => this.#encoder.free(this.#addresses.give(batch, i)),
+    [TraceKind.nativeAlloc]: ({ pointers, bytes }, i) =>
+      this.#encoder.sized(TraceKind.nativeAlloc, pointers?.[i] ?? 0, bytes[i]!),
+    [TraceKind.nativeFree]: ({ pointers, bytes }, i) => this.#encoder.sized(TraceKind.nativeFree, pointers?.[i] ?? 0, bytes[i]!),
+    [TraceKind.swap]: () => this.#encoder.mark(TraceKind.swap),
+    [TraceKind.cleanup]: () => this.#encoder.mark(TraceKind.cleanup),
+    [TraceKind.outOfMemory]: ({ bytes }, i) => this.#encoder.outOfMemory(bytes[i]!),
+  };
+  readonly #encoder: StowageEncoder;
+  readonly #addresses = new BlockAddresses(true);
+
+  constructor(sink: ByteSink, name: string) {
+    super();
+    this.#encoder = new StowageEncoder({ name }, (bytes) => sink.write(bytes));
+  }
+
+  override end(): void {
+    this.#encoder.end();
+  }
+
+  protected override event(batch: EventBatch, i: number, kind: TraceKind): void {
+    const { times, devices, streams, managers, spaces, strings } = batch;
+    this.#encoder.setNumber(RECORD.clock, times?.[i] ?? 0);
+    this.#encoder.setName(RECORD.manager, strings.get(managers?.[i] ?? 0));
+    this.#encoder.setName(RECORD.space, strings.get(spaces?.[i] ?? 0));
+    this.#encoder.setNumber(RECORD.device, devices?.[i] ?? 0);
+    this.#encoder.setNumber(RECORD.stream, streams?.[i] ?? 0);
+    super.event(batch, i, kind);
   }
 }

@@ -36,6 +36,8 @@ export const RECORD = {
   /** The recording ended in order; the number of events in the file. */
   end: 15,
 } as const;
+/** Records whose numbers take 8 bytes, not 4. */
+export const WIDE_RECORDS: ReadonlySet<number> = new Set([RECORD.clock, RECORD.stream, RECORD.string, RECORD.end]);
 
 /** Texts that a writer numbers before it begins anew, so that its memory stays bounded. */
 export const MAX_STRINGS = 32_768;

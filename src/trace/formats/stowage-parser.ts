@@ -1,11 +1,10 @@
 import { crc32 } from 'node:zlib';
 import { counted } from '../../core/counted.js';
-import type { EventBuilder } from '../event-builder.js';
 import { idsColumn } from '../event-column.js';
 import { MAX_DEVICES, TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
 import { FormatFault } from './format-fault.js';
-import type { FormatParser } from './format-parser.js';
+import { FormatParser } from './format-parser.js';
 import { isSize } from './parsed-values.js';
 import {
   BLOCK_HEADER_BYTES,
@@ -21,22 +20,24 @@ import {
   MAX_STRINGS,
   RECORD,
   VERSION,
+  WIDE_RECORDS,
 } from './stowage-format.js';
 
 const NOTHING = Buffer.alloc(0);
-/** Records whose numbers take 8 bytes, not 4. */
-const WIDE_RECORDS: ReadonlySet<number> = new Set([RECORD.clock, RECORD.stream, RECORD.string, RECORD.end]);
+/** The property that a record with a name's number sets. */
+const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
+  [RECORD.manager]: 'manager',
+  [RECORD.tag]: 'tag',
+  [RECORD.site]: 'site',
+};
 
 /**
  * Reads this library's binary trace, block by block; it holds one block. A file whose writer was killed ends inside a block,
  * or without the record that ends a recording: its events up to the last whole block are read, and `cutOff` says so.
  */
-export class StowageParser implements FormatParser {
-  readonly format = 'stowage';
-  readonly line = 0;
-  name: string | undefined;
-  readonly #events: EventBuilder;
-  readonly #tracker: BlockTracker;
+export class StowageParser extends FormatParser {
+  override readonly format = 'stowage';
+  readonly #tracker = new BlockTracker(this.events);
   /** The id in the events' table of each text of the file. */
   readonly #ids = idsColumn();
   #rest: Buffer = NOTHING;
@@ -46,23 +47,15 @@ export class StowageParser implements FormatParser {
   #pointer = 0;
   #count = 0;
 
-  constructor(events: EventBuilder) {
-    this.#events = events;
-    this.#tracker = new BlockTracker(events);
-  }
-
-  get cutOff(): string | undefined {
-    return this.#ended ? undefined : `the recording was cut off after ${counted(this.#count, 'event')}`;
-  }
-
-  push(chunk: Buffer): void {
+  override push(chunk: Buffer): void {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     if (this.name === undefined && !this.#readHeader()) return;
     while (this.#readBlock());
   }
 
-  end(): void {
+  override end(): void {
     if (this.name === undefined) throw new FormatFault(`byte ${this.#offset + this.#rest.length}: the file's header is cut off`);
+    if (!this.#ended) this.cutOff = `the recording was cut off after ${counted(this.#count, 'event')}`;
   }
 
   #readHeader(): boolean {
@@ -113,38 +106,22 @@ export class StowageParser implements FormatParser {
 
   /** @returns where the next record begins */
   #readSetting(block: Buffer, start: number, end: number, code: number): number {
-    const events = this.#events;
+    const { events } = this;
     const at = start + 1;
     const next = at + (WIDE_RECORDS.has(code) ? 8 : 4);
     if (next > end) throw this.#fault(start, 'the record goes beyond its block');
-    switch (code) {
-      case RECORD.clock:
-        events.time = Math.max(events.time, this.#size(block, at, 'a time'));
-        break;
-      case RECORD.stream:
-        events.stream = this.#size(block, at, 'a stream');
-        break;
-      case RECORD.device:
-        events.device = block.readUInt32LE(at);
-        if (events.device >= MAX_DEVICES) throw this.#fault(start, `${block.readInt32LE(at)} is no device`);
-        break;
-      case RECORD.manager:
-        events.manager = this.#id(block, at);
-        break;
-      case RECORD.tag:
-        events.tag = this.#id(block, at);
-        break;
-      case RECORD.site:
-        events.site = this.#id(block, at);
-        break;
-      case RECORD.space:
-        this.#tracker.space = this.#id(block, at);
-        break;
-      case RECORD.string:
-        return this.#readString(block, at, end);
-      default:
-        if (this.#size(block, at, 'a count') !== this.#count) throw this.#fault(at, `there are ${this.#count} events`);
-        this.#ended = true;
+    if (code === RECORD.string) return this.#readString(block, at, end);
+    const named = NAMED[code];
+    if (named !== undefined) events[named] = this.#id(block, at);
+    else if (code === RECORD.clock) events.time = Math.max(events.time, this.#size(block, at, 'a time'));
+    else if (code === RECORD.stream) events.stream = this.#size(block, at, 'a stream');
+    else if (code === RECORD.space) this.#tracker.space = this.#id(block, at);
+    else if (code === RECORD.device) {
+      events.device = block.readUInt32LE(at);
+      if (events.device >= MAX_DEVICES) throw this.#fault(start, `${block.readInt32LE(at)} is no device`);
+    } else {
+      if (this.#size(block, at, 'a count') !== this.#count) throw this.#fault(at, `there are ${this.#count} events`);
+      this.#ended = true;
     }
     return next;
   }
@@ -167,7 +144,7 @@ export class StowageParser implements FormatParser {
     this.#count++;
     if (kind === TraceKind.alloc) this.#tracker.alloc(this.#pointer, bytes, 0);
     else if (kind === TraceKind.free) this.#tracker.free(this.#pointer, 0);
-    else this.#events.other(kind, 0, bytes, hasPointer ? this.#pointer : 0);
+    else this.events.other(kind, 0, bytes, hasPointer ? this.#pointer : 0);
     return next;
   }
 
@@ -177,7 +154,7 @@ export class StowageParser implements FormatParser {
     const textEnd = at + 8 + block.readUInt32LE(at + 4);
     if (id === 0 || id > MAX_STRINGS) throw this.#fault(at, `${id} is no number of a text`);
     if (textEnd > end) throw this.#fault(at, 'the text goes beyond its block');
-    this.#ids.set(id, this.#events.strings.idOf(block.toString('utf8', at + 8, textEnd)));
+    this.#ids.set(id, this.events.strings.idOf(block.toString('utf8', at + 8, textEnd)));
     return textEnd;
   }
 

@@ -1,12 +1,16 @@
 import { type EventBatch, type OptionalColumns, type TraceFormat, TraceKind } from '../trace-events.js';
 
 /**
- * Where a writer's output goes, in order. A chunk is overwritten when the call returns, so that the sink writes or copies it
- * before; what it answers is not looked at. A sink that copies for a slow reader grows without bound: `FileLogSink` waits instead.
+ * Where a writer's output goes, in order. A chunk is overwritten when the call returns, so the sink writes or copies it
+ * before that; what it returns is not looked at. A sink that copies for a slow reader grows without bound: `FileLogSink` waits
+ * instead.
  */
 export interface ByteSink {
   write(chunk: string | Uint8Array): unknown;
 }
+
+/** Makes a writer. @param name - of the recorded program */
+export type TraceWriterFactory = (sink: ByteSink, name: string) => TraceWriter;
 
 /** The columns that a format may lack. */
 export type ColumnName = keyof OptionalColumns;
@@ -18,14 +22,14 @@ export interface TraceWriter {
   readonly kinds: readonly TraceKind[];
   /** The optional columns that it holds. */
   readonly columns: readonly ColumnName[];
-  /** Events of kinds that it holds, but that it could not write; by what they are. */
+  /** Events of kinds that the format holds, but that could not be written; by what they are. */
   readonly dropped?: ReadonlyMap<string, number>;
   write(batch: EventBatch): void;
   /** Writes what comes last. */
   end(): void;
 }
 
-export const ALL_KINDS: readonly TraceKind[] = Object.values(TraceKind);
+const KINDS: readonly TraceKind[] = Object.values(TraceKind);
 export const ALL_COLUMNS: readonly ColumnName[] = [
   'times',
   'pointers',
@@ -37,19 +41,29 @@ export const ALL_COLUMNS: readonly ColumnName[] = [
   'spaces',
 ];
 
+/** How a format writes event `i` of a batch, by the kind of the event; a kind that the format lacks is left out. */
+export type EventRows<T> = { readonly [K in TraceKind]?: (batch: EventBatch, i: number) => T };
+
 /** A writer that takes its events one by one. */
-export abstract class EventWriter implements TraceWriter {
+export abstract class EventWriter<T = void> implements TraceWriter {
   abstract readonly format: TraceFormat;
-  abstract readonly kinds: readonly TraceKind[];
   abstract readonly columns: readonly ColumnName[];
   readonly dropped = new Map<string, number>();
+  protected abstract readonly rows: EventRows<T>;
 
   abstract end(): void;
-  /** Writes event `i` of a batch; one of a kind that the format lacks is passed over. */
-  protected abstract event(batch: EventBatch, i: number, kind: TraceKind): void;
+
+  get kinds(): readonly TraceKind[] {
+    return KINDS.filter((kind) => this.rows[kind] !== undefined);
+  }
 
   write(batch: EventBatch): void {
     for (let i = 0; i < batch.length; i++) this.event(batch, i, batch.kinds[i] as TraceKind);
+  }
+
+  /** Writes event `i` of a batch. */
+  protected event(batch: EventBatch, i: number, kind: TraceKind): T | undefined {
+    return this.rows[kind]?.(batch, i);
   }
 
   /** Counts an event that could not be written. @returns no text */
@@ -61,8 +75,8 @@ export abstract class EventWriter implements TraceWriter {
 
 const CHUNK_CHARACTERS = 64 * 1024;
 
-/** A writer of text: it joins many short texts into few long ones. */
-export abstract class TextWriter extends EventWriter {
+/** A writer whose rows are texts. It joins many short texts into few long ones. */
+export abstract class TextWriter extends EventWriter<string> {
   readonly #sink: ByteSink;
   #text = '';
 
@@ -71,15 +85,12 @@ export abstract class TextWriter extends EventWriter {
     this.#sink = sink;
   }
 
-  /** The text of event `i` of a batch; '' for one of a kind that the format lacks. */
-  protected abstract textOf(batch: EventBatch, i: number, kind: TraceKind): string;
-
-  end(): void {
+  override end(): void {
     this.#flush();
   }
 
-  protected override event(batch: EventBatch, i: number, kind: TraceKind): void {
-    this.add(this.textOf(batch, i, kind));
+  protected override event(batch: EventBatch, i: number, kind: TraceKind): undefined {
+    this.add(super.event(batch, i, kind) ?? '');
   }
 
   protected add(text: string): void {

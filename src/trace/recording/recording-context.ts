@@ -42,7 +42,7 @@ export class RecordingContext {
   readClock(): void {
     const now = performance.now();
     this.untilClock = CLOCK_EVENTS - 1;
-    this.encoder.setTime(Math.round((now - this.#startMs) * NS_PER_MS));
+    this.encoder.setNumber(RECORD.clock, Math.round((now - this.#startMs) * NS_PER_MS));
     this.#onClock(now);
   }
 
@@ -62,8 +62,8 @@ export class RecordingContext {
     this.device = this.frames > 0 ? NO_DEVICE : device;
     this.stream = stream;
     this.tag = this.process.allocationTag;
-    this.encoder.setDevice(device);
-    this.encoder.setStream(stream);
+    this.encoder.setNumber(RECORD.device, device);
+    this.encoder.setNumber(RECORD.stream, stream);
     this.encoder.setName(RECORD.tag, this.tag ?? '');
     if (this.frames > 0) this.encoder.setName(RECORD.site, formatSite(captureSite(this.frames), this.frames));
   }

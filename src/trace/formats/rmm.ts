@@ -1,11 +1,11 @@
-import { TraceKind } from '../trace-events.js';
+import { type EventBatch, NS_PER_US, TraceKind } from '../trace-events.js';
+import { BlockAddresses } from './block-addresses.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault } from './format-fault.js';
-import { quote } from './integer-scanner.js';
-import { LineReader } from './line-reader.js';
+import { FormatFault, quote } from './format-fault.js';
+import { LineReader } from './format-parser.js';
+import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
 
-export const RMM_HEADER = 'Thread,Time,Action,Pointer,Size,Stream';
-const NS_PER_US = 1000;
+const RMM_HEADER = 'Thread,Time,Action,Pointer,Size,Stream';
 const US_PER_DAY = 86_400e6;
 const TIME = /^(\d{1,2}):([0-5]\d):([0-5]\d)(?:[.:](\d{1,6}))?$/;
 const EXPECTED = 'a line reads "<thread>,<hh:mm:ss.us>,allocate|free|allocate failure,<pointer>,<bytes>,<stream>"';
@@ -60,4 +60,35 @@ function numberOf(text: string, base: 10 | 16, what: string, wrong: string): num
   const value = isNumber ? Number.parseInt(text, base) : Number.NaN;
   if (!Number.isSafeInteger(value)) throw new FormatFault(`${what} ${quote(text)} is ${wrong}`);
   return value;
+}
+
+/** Writes the CSV log of RMM's logging adaptor, all of it by thread 1; its time of day is midnight at the first event. */
+export class RmmWriter extends TextWriter {
+  override readonly format = 'rmm';
+  override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'streams'];
+  protected override readonly rows: EventRows<string> = {
+    [TraceKind.alloc]: (batch, i) => row(batch, i, 'allocate', this.#addresses.take(batch, i)),
+    [TraceKind.free]: (batch, i) => row(batch, i, 'free', this.#addresses.give(batch, i)),
+    [TraceKind.outOfMemory]: (batch, i) => row(batch, i, 'allocate failure', 0),
+  };
+  readonly #addresses = new BlockAddresses(false);
+
+  constructor(sink: ByteSink) {
+    super(sink);
+    this.add(`${RMM_HEADER}\n`);
+  }
+}
+
+function row(batch: EventBatch, i: number, action: string, pointer: number): string {
+  const address = pointer === 0 ? '(nil)' : `0x${pointer.toString(16)}`;
+  const stream = `0x${(batch.streams?.[i] ?? 0).toString(16)}`;
+  return `1,${timeOfDay(batch.times?.[i] ?? 0)},${action},${address},${batch.bytes[i]},${stream}\n`;
+}
+
+function timeOfDay(nanoseconds: number): string {
+  const us = Math.floor(nanoseconds / NS_PER_US);
+  const seconds = Math.floor(us / 1e6);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const clock = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60].map(two).join(':');
+  return `${clock}.${String(us % 1e6).padStart(6, '0')}`;
 }

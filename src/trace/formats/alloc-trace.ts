@@ -1,7 +1,9 @@
 import { idsColumn } from '../event-column.js';
-import { FormatFault } from './format-fault.js';
-import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
-import { LineReader } from './line-reader.js';
+import { TraceKind } from '../trace-events.js';
+import { FormatFault, quote } from './format-fault.js';
+import { LineReader } from './format-parser.js';
+import { IntegerScanner, integerFault } from './integer-scanner.js';
+import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
 
 const A = 0x61;
 const F = 0x66;
@@ -70,4 +72,24 @@ function reasonFor(line: string): string {
   const id = allocId ?? freeId;
   const reason = (id && integerFault('id', id)) ?? (bytes && integerFault('size', bytes));
   return reason || `${quote(line)} is no event: a line reads "a <id> <bytes>" or "f <id>"`;
+}
+
+/** Writes an allocation trace. */
+export class AllocTraceWriter extends TextWriter {
+  override readonly format = 'alloctrace';
+  override readonly columns: readonly ColumnName[] = [];
+  protected override readonly rows: EventRows<string> = {
+    [TraceKind.alloc]: ({ slots, bytes }, i) => {
+      this.#idOfSlot.set(slots[i]!, this.#nextId);
+      return `a ${this.#nextId++} ${bytes[i]}\n`;
+    },
+    [TraceKind.free]: ({ slots }, i) => `f ${this.#idOfSlot.get(~slots[i]!)}\n`,
+  };
+  readonly #idOfSlot = idsColumn();
+  #nextId = 0;
+
+  constructor(sink: ByteSink, name: string) {
+    super(sink);
+    this.add(`#alloctrace v1 ${name.replace(/\s+/g, ' ').trim() || 'trace'}\n`);
+  }
 }

@@ -1,8 +1,10 @@
-import { TraceKind } from '../trace-events.js';
+import { type EventBatch, TraceKind } from '../trace-events.js';
+import { BlockAddresses } from './block-addresses.js';
 import { BlockTracker } from './block-tracker.js';
 import { FormatFault } from './format-fault.js';
-import { LineReader } from './line-reader.js';
+import { LineReader } from './format-parser.js';
 import { addressIn, isMissing, jsonObject, objectIn, type ParsedObject, sizeIn, textIn } from './parsed-values.js';
+import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
 
 /** Reallocations of one allocator that run at once, each on a thread; older ones have failed. */
 const MAX_BEGUN = 64;
@@ -12,6 +14,14 @@ const MAX_ALLOCATORS = 2 ** 16;
 export function isUmpireLine(line: string): boolean {
   return line.startsWith('{') && line.includes('"category"') && line.includes('"name"');
 }
+
+/** What the arguments of an event say. */
+interface UmpireEvent extends Readonly<Record<'texts' | 'numbers' | 'tags', ParsedObject>> {
+  readonly allocator: string;
+  readonly line: number;
+}
+
+type ReadEvent = (replay: UmpireParser, event: UmpireEvent) => void;
 
 /** A `reallocate` that has begun: its second line tells the new address. */
 interface Reallocation {
@@ -33,6 +43,17 @@ interface Reallocation {
  * @see Source: Umpire, ResourceManager.cpp and event/json_file_store.cpp
  */
 export class UmpireParser extends LineReader {
+  /** How the events that matter are read, by name. */
+  static readonly #READERS = new Map<string, ReadEvent>([
+    ['allocate', (replay, event) => replay.#allocate(event)],
+    ['named_allocate', (replay, event) => replay.#allocate(event)],
+    ['deallocate', (replay, event) => replay.#deallocate(event)],
+    ['reallocate', (replay, event) => replay.#reallocate(event)],
+    ['release', (replay, { allocator, line }) => replay.#release(allocator, line)],
+    ['make_allocator', (replay, event) => replay.#nameAllocator(event)],
+    ['make_memory_resource', (replay, event) => replay.#nameAllocator(event)],
+    ['program', (replay, { texts }) => (replay.name = textIn(texts, 'program') || undefined)],
+  ]);
   override readonly format = 'umpire';
   protected override readonly maxLineBytes = 64 * 1024;
   readonly #tracker = new BlockTracker(this.events);
@@ -45,36 +66,17 @@ export class UmpireParser extends LineReader {
   protected override parse(text: Buffer, start: number, end: number, line: number): void {
     const event = jsonObject(text.toString('utf8', start, end));
     const texts = objectIn(event, 'string_args');
-    const numbers = objectIn(event, 'numeric_args');
-    const allocator = textIn(texts, 'allocator_ref');
     this.#tick(event['timestamp']);
-    switch (textIn(event, 'name')) {
-      case 'allocate':
-      case 'named_allocate':
-        this.#allocate(allocator, numbers, texts, line);
-        break;
-      case 'deallocate':
-        this.#deallocate(allocator, texts, line);
-        break;
-      case 'reallocate':
-        if (isMissing(texts, 'new_ptr')) this.#beginReallocation(allocator, numbers, texts);
-        else this.#endReallocation(allocator, texts, line);
-        break;
-      case 'release':
-        this.#enter(allocator);
-        this.events.other(TraceKind.cleanup, line);
-        break;
-      case 'make_allocator':
-      case 'make_memory_resource':
-        // Older files of this library have the name among the arguments.
-        this.#name(allocator, textIn(objectIn(event, 'tags'), 'allocator_name') || textIn(texts, 'allocator_name'));
-        break;
-      case 'program':
-        this.name = textIn(texts, 'program') || undefined;
-    }
+    UmpireParser.#READERS.get(textIn(event, 'name'))?.(this, {
+      allocator: textIn(texts, 'allocator_ref'),
+      texts,
+      numbers: objectIn(event, 'numeric_args'),
+      tags: objectIn(event, 'tags'),
+      line,
+    });
   }
 
-  #allocate(allocator: string, numbers: ParsedObject, texts: ParsedObject, line: number): void {
+  #allocate({ allocator, numbers, texts, line }: UmpireEvent): void {
     const bytes = sizeIn(numbers, 'size', 'the size of the allocation');
     const pointer = addressIn(texts, 'pointer', 'the pointer of the allocation');
     if (pointer === 0 && bytes > 0) throw new FormatFault(`an allocation of ${bytes} bytes has no pointer`);
@@ -84,7 +86,7 @@ export class UmpireParser extends LineReader {
     this.#tracker.alloc(pointer, bytes, line);
   }
 
-  #deallocate(allocator: string, texts: ParsedObject, line: number): void {
+  #deallocate({ allocator, texts, line }: UmpireEvent): void {
     const pointer = addressIn(texts, 'pointer', 'the pointer of the free');
     this.#enter(allocator);
     // The allocator makes the new block itself, and has logged that.
@@ -92,12 +94,24 @@ export class UmpireParser extends LineReader {
     this.#tracker.free(pointer, line);
   }
 
-  #name(allocator: string, manager: string): void {
+  #release(allocator: string, line: number): void {
+    this.#enter(allocator);
+    this.events.other(TraceKind.cleanup, line);
+  }
+
+  #nameAllocator({ allocator, texts, tags }: UmpireEvent): void {
+    // Older files of this library have the name among the arguments.
+    const manager = textIn(tags, 'allocator_name') || textIn(texts, 'allocator_name');
     this.#managers.set(allocator, this.events.strings.idOf(manager));
     checkCount(this.#managers);
   }
 
-  #beginReallocation(allocator: string, numbers: ParsedObject, texts: ParsedObject): void {
+  #reallocate(event: UmpireEvent): void {
+    if (isMissing(event.texts, 'new_ptr')) this.#beginReallocation(event);
+    else this.#endReallocation(event);
+  }
+
+  #beginReallocation({ allocator, numbers, texts }: UmpireEvent): void {
     const bytes = sizeIn(numbers, 'size', 'the size of the reallocation');
     const pointer = addressIn(texts, 'current_ptr', 'the pointer of the reallocation');
     // Without a block before it, it is an allocation, which is logged as one.
@@ -107,7 +121,7 @@ export class UmpireParser extends LineReader {
     this.#reallocations.set(allocator, begun);
   }
 
-  #endReallocation(allocator: string, texts: ParsedObject, line: number): void {
+  #endReallocation({ allocator, texts, line }: UmpireEvent): void {
     const pointer = addressIn(texts, 'new_ptr', 'the new pointer of the reallocation');
     const begun =
       this.#takeReallocation(allocator, (one) => one.pointer === pointer) ?? this.#takeReallocation(allocator, () => true);
@@ -146,4 +160,65 @@ export class UmpireParser extends LineReader {
 
 function checkCount({ size }: ReadonlyMap<string, number>): void {
   if (size > MAX_ALLOCATORS) throw new FormatFault(`there are more than ${MAX_ALLOCATORS} allocators`);
+}
+
+type Texts = Readonly<Record<string, string>>;
+
+/** Writes Umpire's replay: one JSON object a line, an allocator for each manager and space. */
+export class UmpireWriter extends TextWriter {
+  override readonly format = 'umpire';
+  override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'managers', 'tags'];
+  protected override readonly rows: EventRows<string> = {
+    [TraceKind.alloc]: (batch, i) => {
+      const allocator_ref = this.#allocator(batch, i);
+      const tag = batch.strings.get(batch.tags?.[i] ?? 0);
+      const pointer = hex(this.#addresses.take(batch, i));
+      this.#allocatorOfSlot[batch.slots[i]!] = allocator_ref;
+      const texts = { allocator_ref, pointer, ...(tag === '' ? {} : { allocation_name: tag }) };
+      return operation(tag === '' ? 'allocate' : 'named_allocate', batch, i, texts, { size: batch.bytes[i]! });
+    },
+    [TraceKind.free]: (batch, i) => {
+      const allocator_ref = this.#allocatorOfSlot[~batch.slots[i]!] ?? '';
+      return operation('deallocate', batch, i, { allocator_ref, pointer: hex(this.#addresses.give(batch, i)) });
+    },
+    [TraceKind.cleanup]: (batch, i) => operation('release', batch, i, { allocator_ref: this.#allocator(batch, i) }),
+  };
+  readonly #addresses = new BlockAddresses(false);
+  /** The reference of the allocator of each pair of manager and space. */
+  readonly #allocators = new Map<string, string>();
+  readonly #allocatorOfSlot: string[] = [];
+
+  constructor(sink: ByteSink, name: string) {
+    super(sink);
+    this.add(lineOf({ category: 'metadata', name: 'program', string_args: { program: name }, tags: REPLAY, timestamp: 0 }));
+  }
+
+  #allocator(batch: EventBatch, i: number): string {
+    const manager = batch.managers?.[i] ?? 0;
+    const key = `${manager} ${batch.spaces?.[i] ?? 0}`;
+    const known = this.#allocators.get(key);
+    if (known !== undefined) return known;
+    const allocator_ref = hex(this.#allocators.size + 1);
+    const tags = { allocator_name: batch.strings.get(manager) };
+    this.#allocators.set(key, allocator_ref);
+    this.add(operation('make_allocator', batch, i, { allocator_ref }, undefined, tags));
+    return allocator_ref;
+  }
+}
+
+const REPLAY = { replay: 'true' };
+
+/** A line about event `i` of a batch. */
+function operation(name: string, batch: EventBatch, i: number, string_args: Texts, numeric_args?: object, tags?: Texts): string {
+  const numbers = numeric_args && { numeric_args };
+  const timestamp = batch.times?.[i] ?? 0;
+  return lineOf({ category: 'operation', name, ...numbers, string_args, tags: { ...tags, ...REPLAY }, timestamp });
+}
+
+function lineOf(event: object): string {
+  return `${JSON.stringify(event)}\n`;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
 }

@@ -1,11 +1,13 @@
 import { MAX_LIVE } from '../event-builder.js';
 import { idsColumn } from '../event-column.js';
 import { TraceKind } from '../trace-events.js';
+import { BlockAddresses } from './block-addresses.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault } from './format-fault.js';
-import { IntegerScanner, integerFault, quote } from './integer-scanner.js';
-import { LineReader } from './line-reader.js';
+import { FormatFault, quote } from './format-fault.js';
+import { LineReader } from './format-parser.js';
+import { IntegerScanner, integerFault } from './integer-scanner.js';
 import { LivePointers } from './live-pointers.js';
+import { type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
 
 /** A name and integers, each of them followed by one blank. */
 const CALL = /^[A-Za-z_$][\w$]* (?:-?\d+ )*$/;
@@ -13,9 +15,9 @@ const BLANK = 0x20;
 const USER = 1;
 const MANAGER = 2;
 
-/** Tells whether a line could stand in a call log. */
-export function isCallLine(line: string): boolean {
-  return CALL.test(line);
+/** Tells whether a line could be a call log's first. @param cut - whether the line lacks its end */
+export function isCallLogBeginning(line: string, cut: boolean): boolean {
+  return CALL.test(line) || (cut && /^[A-Za-z]+ [\d ]*$/.test(line));
 }
 
 /**
@@ -131,10 +133,36 @@ function lockOf(userLock: number): number {
 
 /** @throws FormatFault with what is wrong, unless the line is a call under a name of its own */
 function checkOwnCall(line: string, name: string, integers: number | undefined): void {
-  if (integers === undefined && isCallLine(line)) return;
+  if (integers === undefined && CALL.test(line)) return;
   const tokens = line.split(' ');
   const values = integers !== undefined && tokens.length === integers + 2 && tokens.at(-1) === '' ? tokens.slice(1, -1) : [];
   const reason = values.map((token) => integerFault(`${name}: the value`, token)).find((fault) => fault !== undefined);
   const expected = integers === undefined ? 'a name and integers' : `${quote(name)} and ${integers} integers`;
   throw new FormatFault(reason ?? `${quote(line)} is no logged call: a line reads ${expected}, each followed by one blank`);
+}
+
+/** Writes a call log as the slot does, every block with the user's lock. */
+export class CallLogWriter extends TextWriter {
+  override readonly format = 'call log';
+  override readonly columns: readonly ColumnName[] = ['pointers'];
+  protected override readonly rows: EventRows<string> = {
+    [TraceKind.alloc]: (batch, i) => `alloc ${batch.bytes[i]} 1 ${this.#addresses.take(batch, i)} \n`,
+    [TraceKind.free]: (batch, i) => `unlock ${this.#addresses.give(batch, i)} 1 \n`,
+    [TraceKind.nativeAlloc]: ({ bytes, pointers }, i) => {
+      const pointer = pointers?.[i] ?? 0;
+      this.#segments.add(pointer, bytes[i]!);
+      return `nativeAlloc ${bytes[i]} ${pointer} \n`;
+    },
+    [TraceKind.nativeFree]: ({ bytes, pointers }, i) => {
+      const pointer = pointers?.[i] ?? 0;
+      // A line has no size: what is given back must be what was got.
+      if (this.#segments.slotOf(pointer) !== bytes[i]) return this.drop('partial native free');
+      this.#segments.free(pointer);
+      return `nativeFree ${pointer} \n`;
+    },
+    [TraceKind.cleanup]: () => 'signalMemoryCleanup \n',
+    [TraceKind.outOfMemory]: ({ bytes }, i) => `alloc ${bytes[i]} 1 0 \n`,
+  };
+  readonly #addresses = new BlockAddresses(false);
+  readonly #segments = new LivePointers();
 }

@@ -1,0 +1,229 @@
+import { idsColumn } from '../event-column.js';
+import { type EventBatch, MAX_DEVICES, NS_PER_US, TraceKind } from '../trace-events.js';
+import { BlockAddresses } from './block-addresses.js';
+import { FormatFault } from './format-fault.js';
+import { LineReader } from './format-parser.js';
+import { LivePointers } from './live-pointers.js';
+import { isMissing, isSize, jsonObject, objectIn, type ParsedObject, shown, sizeIn, textIn } from './parsed-values.js';
+import { ALL_COLUMNS, type ByteSink, type EventRows, TextWriter } from './trace-writer.js';
+
+/** What the events are called that are instants. */
+const INSTANT_NAMES: readonly string[] = ['', '', 'native alloc', 'native free', 'swap', 'cleanup', 'out of memory'];
+const HEADER = /^\{"displayTimeUnit":"ns","otherData":(\{.*\}),"traceEvents":\[$/;
+const LAST_LINE = ']}';
+const COMMA = 0x2c;
+
+/** Tells whether a line is the first of a Perfetto trace that this library wrote. */
+export function isPerfettoHeader(line: string): boolean {
+  return HEADER.test(line);
+}
+
+/** Reads a Perfetto trace of this library: an event a line, as its writer does. Other programs' traces hold no such events. */
+export class PerfettoParser extends LineReader {
+  override readonly format = 'perfetto';
+  protected override readonly maxLineBytes = 64 * 1024;
+  protected override closed = false;
+  readonly #slotOfId = new LivePointers();
+  #timed = true;
+
+  protected override parse(text: Buffer, start: number, end: number, line: number): void {
+    const row = text.toString('utf8', start, text[end - 1] === COMMA ? end - 1 : end);
+    if (this.closed) throw new FormatFault('there is something behind the end of the trace');
+    this.closed = row === LAST_LINE;
+    if (line === 1) this.#header(row);
+    else if (!this.closed) this.#event(jsonObject(row), line);
+  }
+
+  #event(event: ParsedObject, line: number): void {
+    const args = objectIn(event, 'args');
+    const what = `${textIn(event, 'ph')} ${textIn(event, 'cat')}`;
+    if (what === 'b block') this.#alloc(event, args, line);
+    else if (what === 'e block') this.#free(event, args, line);
+    else if (what === 'i memory') this.#instant(event, args, line);
+  }
+
+  #header(row: string): void {
+    const json = HEADER.exec(row)?.[1];
+    const about = json === undefined ? {} : jsonObject(json);
+    if (textIn(about, 'format') !== 'stowage 1') throw new FormatFault('this Perfetto trace was not written by this library');
+    this.name = textIn(about, 'name') || undefined;
+    this.#timed = textIn(about, 'clock') !== 'events';
+  }
+
+  #alloc(event: ParsedObject, args: ParsedObject, line: number): void {
+    const { id } = event;
+    if (!isSize(id) || this.#slotOfId.slotOf(id) !== undefined)
+      throw new FormatFault(`the id ${shown(event, 'id')} is no new integer`);
+    const [bytes, pointer] = placeIn(args);
+    this.#enter(event, args);
+    this.events.tag = this.#idIn(args, 'tag');
+    this.events.site = this.#idIn(args, 'site');
+    this.#slotOfId.add(id, this.events.alloc(bytes, line, pointer));
+  }
+
+  #free(event: ParsedObject, args: ParsedObject, line: number): void {
+    const id = event['id'] as number;
+    const slot = this.#slotOfId.slotOf(id);
+    if (slot === undefined) throw new FormatFault(`the id ${shown(event, 'id')} is that of no live block`);
+    this.#enter(event, args);
+    this.#slotOfId.free(id);
+    this.events.free(slot, line);
+  }
+
+  #instant(event: ParsedObject, args: ParsedObject, line: number): void {
+    const kind = INSTANT_NAMES.indexOf(textIn(event, 'name'), TraceKind.nativeAlloc);
+    if (kind < 0) throw new FormatFault(`the event ${shown(event, 'name')} is not known`);
+    const [bytes, pointer] = placeIn(args);
+    this.#enter(event, args);
+    this.events.other(kind as typeof TraceKind.swap, line, bytes, pointer);
+  }
+
+  /** Sets what events have in common. */
+  #enter(event: ParsedObject, args: ParsedObject): void {
+    const { events } = this;
+    const us = event['ts'];
+    const ns = typeof us === 'number' ? Math.round(us * NS_PER_US) : undefined;
+    const device = isMissing(event, 'tid') ? 0 : event['tid'];
+    if (!isSize(ns)) throw new FormatFault(`the time is ${shown(event, 'ts')}, no number of microseconds`);
+    if (!isSize(device) || device >= MAX_DEVICES) {
+      throw new FormatFault(`the device is ${shown(event, 'tid')}, no integer below ${MAX_DEVICES}`);
+    }
+    if (this.#timed) events.time = Math.max(events.time, ns);
+    events.device = device;
+    events.stream = isMissing(args, 'stream') ? 0 : sizeIn(args, 'stream', 'the stream');
+    events.manager = this.#idIn(args, 'manager');
+    events.space = this.#idIn(args, 'space');
+  }
+
+  #idIn(args: ParsedObject, key: string): number {
+    return this.events.strings.idOf(textIn(args, key));
+  }
+}
+
+function placeIn(args: ParsedObject): [bytes: number, pointer: number] {
+  return [sizeIn(args, 'bytes', 'the size'), sizeIn(args, 'pointer', 'the pointer')];
+}
+
+/**
+ * Writes the JSON trace format of Chrome and Perfetto: each block an async slice, the rest instants, and counters of live,
+ * reserved and cached bytes. An event a line. A trace without times gets a microsecond for each event.
+ */
+export class PerfettoWriter extends TextWriter {
+  override readonly format = 'perfetto';
+  override readonly columns = ALL_COLUMNS;
+  protected override readonly rows: EventRows<string> = {
+    [TraceKind.alloc]: (batch, i) => this.#begun(batch, i),
+    [TraceKind.free]: (batch, i) => this.#ended(batch, i),
+    [TraceKind.nativeAlloc]: (batch, i) => {
+      this.#reserved += batch.bytes[i]!;
+      return this.#instant(batch, i, TraceKind.nativeAlloc);
+    },
+    [TraceKind.nativeFree]: (batch, i) => {
+      this.#reserved -= batch.bytes[i]!;
+      return this.#instant(batch, i, TraceKind.nativeFree);
+    },
+    [TraceKind.swap]: (batch, i) => this.#instant(batch, i, TraceKind.swap),
+    [TraceKind.cleanup]: (batch, i) => this.#instant(batch, i, TraceKind.cleanup),
+    [TraceKind.outOfMemory]: (batch, i) => this.#instant(batch, i, TraceKind.outOfMemory),
+  };
+  readonly #name: string;
+  readonly #addresses = new BlockAddresses(true);
+  readonly #idOfSlot = idsColumn();
+  readonly #tagOfSlot = idsColumn();
+  #timed: boolean | undefined;
+  #events = 0;
+  #nextId = 1;
+  #live = 0;
+  #reserved = 0;
+  /** The time of the event that is written; -1 before the first. */
+  #ns = -1;
+
+  constructor(sink: ByteSink, name: string) {
+    super(sink);
+    this.#name = name;
+  }
+
+  override end(): void {
+    if (this.#timed === undefined) this.#begin(true);
+    this.#writeCounters();
+    this.add('\n]}\n');
+    super.end();
+  }
+
+  protected override event(batch: EventBatch, i: number, kind: TraceKind): undefined {
+    if (this.#timed === undefined) this.#begin(batch.times !== undefined);
+    // A trace whose first events are at 0 may have its times from the second batch on: 0 is right for those.
+    const ns = this.#timed ? (batch.times?.[i] ?? 0) : this.#events * NS_PER_US;
+    this.#events++;
+    if (ns !== this.#ns) this.#writeCounters();
+    this.#ns = ns;
+    super.event(batch, i, kind);
+  }
+
+  #begin(timed: boolean): void {
+    this.#timed = timed;
+    const about = { format: 'stowage 1', name: this.#name, clock: timed ? 'ns' : 'events' };
+    this.add(`{"displayTimeUnit":"ns","otherData":${JSON.stringify(about)},"traceEvents":[\n`);
+    this.add(JSON.stringify({ ph: 'M', pid: 1, name: 'process_name', args: { name: this.#name } }));
+  }
+
+  #begun(batch: EventBatch, i: number): string {
+    const slot = batch.slots[i]!;
+    const bytes = batch.bytes[i]!;
+    const tag = batch.tags?.[i] ?? 0;
+    const id = this.#nextId++;
+    this.#idOfSlot.set(slot, id);
+    this.#tagOfSlot.set(slot, tag);
+    this.#live += bytes;
+    const head = { ph: 'b', cat: 'block', id, name: blockName(batch, tag) };
+    return this.#row(batch, i, head, { pointer: this.#addresses.take(batch, i), bytes });
+  }
+
+  #ended(batch: EventBatch, i: number): string {
+    const slot = ~batch.slots[i]!;
+    this.#live -= batch.bytes[i]!;
+    this.#addresses.give(batch, i);
+    const name = blockName(batch, this.#tagOfSlot.get(slot));
+    return this.#row(batch, i, { ph: 'e', cat: 'block', id: this.#idOfSlot.get(slot), name }, {});
+  }
+
+  #instant(batch: EventBatch, i: number, kind: TraceKind): string {
+    const args = { pointer: batch.pointers?.[i] ?? 0, bytes: batch.bytes[i]! };
+    return this.#row(batch, i, { ph: 'i', s: 'p', cat: 'memory', name: INSTANT_NAMES[kind] }, args);
+  }
+
+  #row(batch: EventBatch, i: number, head: object, args: object): string {
+    const place = { pid: 1, tid: batch.devices?.[i] ?? 0, ts: this.#ns / NS_PER_US };
+    return rowOf({ ...head, ...place, args: { ...args, ...namesOf(batch, i) } });
+  }
+
+  /** Writes what the counters are after all events of one time, before the first of another. */
+  #writeCounters(): void {
+    if (this.#ns < 0) return;
+    const cached = Math.max(0, this.#reserved - this.#live);
+    const counters = this.#reserved > 0 ? { live: this.#live, cached, reserved: this.#reserved } : { live: this.#live };
+    for (const [name, bytes] of Object.entries(counters)) {
+      this.add(rowOf({ ph: 'C', pid: 1, name: `${name} bytes`, ts: this.#ns / NS_PER_US, args: { bytes } }));
+    }
+  }
+}
+
+/** What an event belongs to; what is 0 or '' is left out. */
+function namesOf(batch: EventBatch, i: number): { readonly [key: string]: string | number } {
+  const named = (key: string, id: number | undefined) => (id ? { [key]: batch.strings.get(id) } : {});
+  return {
+    ...(batch.streams?.[i] ? { stream: batch.streams[i] } : {}),
+    ...named('manager', batch.managers?.[i]),
+    ...named('tag', batch.tags?.[i]),
+    ...named('site', batch.sites?.[i]),
+    ...named('space', batch.spaces?.[i]),
+  };
+}
+
+function rowOf(event: object): string {
+  return `,\n${JSON.stringify(event)}`;
+}
+
+function blockName(batch: EventBatch, tag: number): string {
+  return batch.strings.get(tag) || 'block';
+}
