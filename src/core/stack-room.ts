@@ -1,8 +1,13 @@
 // A stack may end at any call, and what was half done then would stay half done. Operations ask for room before they begin.
 // V8 lets a call fail that has no room for its arguments, 8 B each: so there are many of them here.
 
-// The number of the last call, and one that no call has. In an array, whose elements V8 takes for no constants.
-const calls = Int32Array.of(0, -1);
+// What is in an array is no constant for V8.
+let index = 0;
+const never = new Int32Array(1);
+
+function stop(): never {
+  throw new RangeError('the stack is full');
+}
 
 /**
  * Throws the RangeError of a full stack now unless some 3 KiB of it are left: what follows in the caller then runs to its
@@ -32,8 +37,8 @@ export const checkStackRoom: (...none: undefined[]) => void = (
     _9x, _9y, _9z, _a0, _a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9, _aa, _ab, _ac, _ad, _ae, _af, _ag, _ah, _ai, _aj, _ak, _al,
     _am, _an, _ao, _ap, _aq, _ar, _as, _at, _au, _av, _aw, _ax, _ay, _az, _b0, _b1, _b2, _b3,
 ) => {
-  calls[0] = (calls[0]! + 1) & 0xffff;
-  if (calls[0] === calls[1]) throw new RangeError('there is no such call');
+  index = 0;
+  if (never[index]) stop();
 };
 
 const nothing = (..._numbers: number[]): void => {};
