@@ -1,15 +1,8 @@
-import {
-  type Attributes,
-  type BatchObservableCallback,
-  type BatchObservableResult,
-  type Meter,
-  metrics,
-  type Observable,
-} from '@opentelemetry/api';
+import { type Attributes, type BatchObservableCallback, type Meter, metrics } from '@opentelemetry/api';
 import '../core/disposable.js';
-import { type ManagerReading, managerReadings } from '../core/manager-readings.js';
+import type { Releasable } from '../core/disposable.js';
+import { managerReadings } from '../core/manager-readings.js';
 import type { MemoryHost } from '../core/memory-host.js';
-import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { MEMORY_STATISTICS } from '../core/memory-statistics.js';
 
 const BYTES = 'By';
@@ -23,15 +16,9 @@ export interface OpenTelemetryOptions {
 }
 
 /** Statistics that are being published; disposing it ends that. */
-export interface PublishedStats {
+export interface PublishedStats extends Releasable {
   /** Takes the callback off the meter. Does nothing the second time. */
   dispose(): void;
-  [Symbol.dispose](): void;
-}
-
-interface Instrument {
-  readonly instrument: Observable;
-  readonly read: (stats: MemoryStatsSnapshot) => number;
 }
 
 /**
@@ -43,19 +30,8 @@ interface Instrument {
  * counter is the counter `stowage.<name>`.
  */
 export function publishMemoryStats(host: MemoryHost, options: OpenTelemetryOptions = {}): PublishedStats {
-  const meter = options.meter ?? metrics.getMeter('stowage');
-  const instruments = makeInstruments(meter);
-  const observe: BatchObservableCallback = (result) => {
-    for (const reading of managerReadings(host)) observeManager(result, reading, instruments, options.attributes);
-  };
-  const observables = instruments.map(({ instrument }) => instrument);
-  meter.addBatchObservableCallback(observe, observables);
-  const dispose = (): void => meter.removeBatchObservableCallback(observe, observables);
-  return { dispose, [Symbol.dispose]: dispose };
-}
-
-function makeInstruments(meter: Meter): Instrument[] {
-  return MEMORY_STATISTICS.map(({ name, unit, kind, help, read }) => {
+  const { meter = metrics.getMeter('stowage'), attributes } = options;
+  const instruments = MEMORY_STATISTICS.map(({ name, unit, kind, help, read }) => {
     const description = help.replace(/\.$/, '');
     if (kind === 'counter') return { instrument: meter.createObservableCounter(`stowage.${name}`, { description }), read };
     const instrument =
@@ -64,16 +40,16 @@ function makeInstruments(meter: Meter): Instrument[] {
         : meter.createObservableGauge(`stowage.${name}`, { description });
     return { instrument, read };
   });
-}
-
-function observeManager(
-  result: BatchObservableResult,
-  reading: ManagerReading,
-  instruments: readonly Instrument[],
-  attributes: Attributes | undefined,
-): void {
-  for (const { device, stats } of reading.devices) {
-    const named = { ...attributes, manager: reading.name, 'manager.id': reading.handle, slot: reading.slot, device };
-    for (const { instrument, read } of instruments) result.observe(instrument, read(stats), named);
-  }
+  const observe: BatchObservableCallback = (result) => {
+    for (const { name, handle, slot, devices } of managerReadings(host)) {
+      for (const { device, stats } of devices) {
+        const named = { ...attributes, manager: name, 'manager.id': handle, slot, device };
+        for (const { instrument, read } of instruments) result.observe(instrument, read(stats), named);
+      }
+    }
+  };
+  const observables = instruments.map(({ instrument }) => instrument);
+  meter.addBatchObservableCallback(observe, observables);
+  const dispose = (): void => meter.removeBatchObservableCallback(observe, observables);
+  return { dispose, [Symbol.dispose]: dispose };
 }

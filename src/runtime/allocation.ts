@@ -1,5 +1,4 @@
 import { BlockHandle } from './block-handle.js';
-import { SharedHandle } from './shared-handle.js';
 
 /**
  * The one owner of a block: `using block = runtime.allocate(bytes)`.
@@ -8,15 +7,25 @@ import { SharedHandle } from './shared-handle.js';
 export class Allocation extends BlockHandle {
   /** Passes the block on to a new handle, which belongs to no scope. */
   move(): Allocation {
-    const { block } = this;
-    this.detach();
-    return new Allocation(block);
+    return new Allocation(this.detach());
   }
 
   /** Passes the block on to a counted handle, which belongs to no scope. */
   share(): SharedHandle {
-    const { block } = this;
-    this.detach();
-    return new SharedHandle(block);
+    return new SharedHandle(this.detach());
+  }
+}
+
+/** One of the owners of a block: the last one that is disposed frees it. */
+export class SharedHandle extends BlockHandle {
+  /** Makes one more owner. */
+  share(): SharedHandle {
+    this.block.holders++;
+    return new SharedHandle(this.block);
+  }
+
+  /** How many owners the block has. */
+  get owners(): number {
+    return this.block.holders;
   }
 }

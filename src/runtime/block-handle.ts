@@ -130,7 +130,7 @@ export abstract class BlockHandle {
       this.#owned = owned;
       throw error;
     }
-    this.detach();
+    processState().droppedHandles.unregister(this);
     if (isFreed) owned.onFreed?.();
   }
 
@@ -144,10 +144,12 @@ export abstract class BlockHandle {
     return this.#owned;
   }
 
-  /** Leaves this handle without its block. */
-  protected detach(): void {
+  /** Leaves this handle without its block. @returns the block @throws ERR_MEM_DISPOSED */
+  protected detach(): OwnedBlock {
+    const { block } = this;
     processState().droppedHandles.unregister(this);
     this.#owned = undefined;
+    return block;
   }
 }
 

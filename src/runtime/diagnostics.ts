@@ -1,7 +1,6 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Releasable } from '../core/disposable.js';
 import type { SlotKind } from '../core/events.js';
-import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import { processState } from '../core/process-state.js';
 import type { SlotObserver } from '../core/slot-observer.js';
@@ -51,7 +50,7 @@ const swapChannel = channel('stowage:swap');
  * listens to costs some nanoseconds and makes no message.
  */
 export function publishDiagnostics(host: MemoryHost): Releasable {
-  const published = [host.slot, host.pinnedSlot].map((slot) => ({ slot, publisher: new Publisher(slot) }));
+  const published = [host.slot, host.pinnedSlot].map((slot) => ({ slot, publisher: publisherOf(slot.kind) }));
   for (const { slot, publisher } of published) slot.observe(publisher);
   return {
     [Symbol.dispose]: () => {
@@ -61,47 +60,29 @@ export function publishDiagnostics(host: MemoryHost): Releasable {
 }
 
 /** Makes messages of what happens in one slot, for channels that somebody listens to. */
-class Publisher implements SlotObserver {
-  readonly #slot: SlotKind;
-
-  constructor(slot: ManagerSlot) {
-    this.#slot = slot.kind;
-  }
-
-  alloc(manager: number, ptr: number, bytes: number, device: number, stream: number): void {
-    if (!allocChannel.hasSubscribers) return;
-    const tag = processState().allocationTag;
-    const message: AllocMessage = { slot: this.#slot, manager: nameOf(manager), ptr, bytes, device, stream, tag };
-    allocChannel.publish(message);
-  }
-
-  free(manager: number, ptr: number): void {
-    if (!freeChannel.hasSubscribers) return;
-    const message: FreeMessage = { slot: this.#slot, manager: nameOf(manager), ptr };
-    freeChannel.publish(message);
-  }
-
-  nativeAlloc(): void {}
-
-  nativeFree(): void {}
-
-  cleanup(): void {}
-
-  swap(manager: number, previous: number): void {
-    if (!swapChannel.hasSubscribers) return;
-    const message: SwapMessage = {
-      slot: this.#slot,
-      current: nameOf(manager),
-      previous: previous === 0 ? undefined : nameOf(previous),
-    };
-    swapChannel.publish(message);
-  }
-
-  outOfMemory(manager: number, bytes: number, device: number): void {
-    if (!oomChannel.hasSubscribers) return;
-    const message: OomMessage = { slot: this.#slot, manager: nameOf(manager), requestedBytes: bytes, device };
-    oomChannel.publish(message);
-  }
+function publisherOf(slot: SlotKind): SlotObserver {
+  return {
+    alloc: (manager, ptr, bytes, device, stream) => {
+      if (!allocChannel.hasSubscribers) return;
+      const tag = processState().allocationTag;
+      allocChannel.publish({ slot, manager: nameOf(manager), ptr, bytes, device, stream, tag } satisfies AllocMessage);
+    },
+    free: (manager, ptr) => {
+      if (freeChannel.hasSubscribers) freeChannel.publish({ slot, manager: nameOf(manager), ptr } satisfies FreeMessage);
+    },
+    nativeAlloc: () => {},
+    nativeFree: () => {},
+    cleanup: () => {},
+    swap: (manager, before) => {
+      if (!swapChannel.hasSubscribers) return;
+      const previous = before === 0 ? undefined : nameOf(before);
+      swapChannel.publish({ slot, current: nameOf(manager), previous } satisfies SwapMessage);
+    },
+    outOfMemory: (manager, requestedBytes, device) => {
+      if (!oomChannel.hasSubscribers) return;
+      oomChannel.publish({ slot, manager: nameOf(manager), requestedBytes, device } satisfies OomMessage);
+    },
+  };
 }
 
 function nameOf(handle: number): string {

@@ -60,10 +60,8 @@ function bytesText(bytes: number): string {
 }
 
 function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number | undefined {
-  let sum: number | undefined;
-  for (let device = 0; device < deviceCount; device++) {
-    const stats = statsOf(manager, device);
-    if (stats !== undefined) sum = (sum ?? 0) + stats.allocatedBytes.current;
-  }
-  return sum;
+  const known = Array.from({ length: deviceCount }, (_, device) => statsOf(manager, device)).filter(
+    (stats) => stats !== undefined,
+  );
+  return known.length === 0 ? undefined : known.reduce((sum, { allocatedBytes }) => sum + allocatedBytes.current, 0);
 }

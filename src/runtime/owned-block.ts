@@ -7,7 +7,8 @@ import type { DevicePtr } from '../core/units.js';
 
 /** The block that one handle owns, or that several share. It outlives handles that are dropped, and then frees itself. */
 export class OwnedBlock implements Reclaimable {
-  #holders = 1;
+  /** How many handles have it. */
+  holders = 1;
   readonly #ticket: number;
 
   constructor(
@@ -26,15 +27,6 @@ export class OwnedBlock implements Reclaimable {
     return this.slot.closed || this.slot.ticketOf(this.ptr) !== this.#ticket;
   }
 
-  get holders(): number {
-    return this.#holders;
-  }
-
-  /** Counts one more handle. */
-  hold(): void {
-    this.#holders++;
-  }
-
   /**
    * Counts one handle less; the last one frees the block. The handle is empty by then, and has its block again when this
    * throws: the free may call back, and {@link onFreed} does.
@@ -42,14 +34,14 @@ export class OwnedBlock implements Reclaimable {
    * @returns whether that was the last one: the caller calls {@link onFreed} once its handle is gone
    */
   release(): boolean {
-    this.#holders--;
+    this.holders--;
     try {
-      if (this.#holders === 0 && !this.gone) this.slot.unlock(this.ptr, true);
+      if (this.holders === 0 && !this.gone) this.slot.unlock(this.ptr, true);
     } catch (error) {
-      this.#holders++;
+      this.holders++;
       throw error;
     }
-    return this.#holders === 0;
+    return this.holders === 0;
   }
 
   /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */

@@ -122,24 +122,22 @@ export class Scope {
   }
 
   #closeAfter<T>(fn: (scope: Scope) => T): T {
-    let result: T;
+    let goesOn = false;
     try {
-      result = fn(this);
-    } catch (error) {
-      this.dispose();
-      throw error;
+      const result = fn(this);
+      goesOn = isThenable(result);
+      return goesOn ? (closingAfter(result, this) as T) : result;
+    } finally {
+      if (!goesOn) this.dispose();
     }
-    if (isThenable(result)) return closingAfter(result, this) as T;
-    this.dispose();
-    return result;
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+function isThenable(value: unknown): boolean {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }
 
-async function closingAfter(result: PromiseLike<unknown>, scope: Scope): Promise<unknown> {
+async function closingAfter(result: unknown, scope: Scope): Promise<unknown> {
   try {
     return await result;
   } finally {

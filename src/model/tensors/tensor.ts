@@ -1,8 +1,7 @@
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
-import type { Allocation } from '../../runtime/allocation.js';
+import type { Allocation, SharedHandle } from '../../runtime/allocation.js';
 import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
-import type { SharedHandle } from '../../runtime/shared-handle.js';
 import { TensorBase, type TensorMemory } from './tensor-base.js';
 import type { TensorLayout } from './tensor-layout.js';
 
