@@ -93,65 +93,60 @@ export interface DType {
   readonly arrayClass: ElementArrayClass | undefined;
 }
 
-interface Row {
-  readonly elements: number;
-  readonly bytes: number;
-  readonly ggml?: number;
-  readonly safetensors?: string;
-  readonly array?: ElementArrayClass;
-}
+/** Elements and bytes of a block, the number in ggml, the name in safetensors files, and what shows the elements. */
+type Row = readonly [elements: number, bytes: number, ggml?: number | undefined, safetensors?: string, array?: ElementArrayClass];
 
 // Source: ggml_blck_size and ggml_type_size, which a test compares; the safetensors format's own list of types.
 const ROWS: Readonly<Record<DTypeName, Row>> = {
-  f32: { elements: 1, bytes: 4, ggml: 0, safetensors: 'F32', array: Float32Array },
-  f16: { elements: 1, bytes: 2, ggml: 1, safetensors: 'F16', array: Uint16Array },
-  q4_0: { elements: 32, bytes: 18, ggml: 2 },
-  q4_1: { elements: 32, bytes: 20, ggml: 3 },
-  q5_0: { elements: 32, bytes: 22, ggml: 6 },
-  q5_1: { elements: 32, bytes: 24, ggml: 7 },
-  q8_0: { elements: 32, bytes: 34, ggml: 8 },
-  q8_1: { elements: 32, bytes: 36, ggml: 9 },
-  q2_K: { elements: 256, bytes: 84, ggml: 10 },
-  q3_K: { elements: 256, bytes: 110, ggml: 11 },
-  q4_K: { elements: 256, bytes: 144, ggml: 12 },
-  q5_K: { elements: 256, bytes: 176, ggml: 13 },
-  q6_K: { elements: 256, bytes: 210, ggml: 14 },
-  q8_K: { elements: 256, bytes: 292, ggml: 15 },
-  iq2_xxs: { elements: 256, bytes: 66, ggml: 16 },
-  iq2_xs: { elements: 256, bytes: 74, ggml: 17 },
-  iq3_xxs: { elements: 256, bytes: 98, ggml: 18 },
-  iq1_s: { elements: 256, bytes: 50, ggml: 19 },
-  iq4_nl: { elements: 32, bytes: 18, ggml: 20 },
-  iq3_s: { elements: 256, bytes: 110, ggml: 21 },
-  iq2_s: { elements: 256, bytes: 82, ggml: 22 },
-  iq4_xs: { elements: 256, bytes: 136, ggml: 23 },
-  i8: { elements: 1, bytes: 1, ggml: 24, safetensors: 'I8', array: Int8Array },
-  i16: { elements: 1, bytes: 2, ggml: 25, safetensors: 'I16', array: Int16Array },
-  i32: { elements: 1, bytes: 4, ggml: 26, safetensors: 'I32', array: Int32Array },
-  i64: { elements: 1, bytes: 8, ggml: 27, safetensors: 'I64', array: BigInt64Array },
-  f64: { elements: 1, bytes: 8, ggml: 28, safetensors: 'F64', array: Float64Array },
-  iq1_m: { elements: 256, bytes: 56, ggml: 29 },
-  bf16: { elements: 1, bytes: 2, ggml: 30, safetensors: 'BF16', array: Uint16Array },
-  tq1_0: { elements: 256, bytes: 54, ggml: 34 },
-  tq2_0: { elements: 256, bytes: 66, ggml: 35 },
-  mxfp4: { elements: 32, bytes: 17, ggml: 39 },
-  nvfp4: { elements: 64, bytes: 36, ggml: 40 },
-  q1_0: { elements: 128, bytes: 18, ggml: 41 },
-  q2_0: { elements: 64, bytes: 18, ggml: 42 },
-  bool: { elements: 1, bytes: 1, safetensors: 'BOOL', array: Uint8Array },
-  u8: { elements: 1, bytes: 1, safetensors: 'U8', array: Uint8Array },
-  u16: { elements: 1, bytes: 2, safetensors: 'U16', array: Uint16Array },
-  u32: { elements: 1, bytes: 4, safetensors: 'U32', array: Uint32Array },
-  u64: { elements: 1, bytes: 8, safetensors: 'U64', array: BigUint64Array },
-  f8_e4m3: { elements: 1, bytes: 1, safetensors: 'F8_E4M3', array: Uint8Array },
-  f8_e5m2: { elements: 1, bytes: 1, safetensors: 'F8_E5M2', array: Uint8Array },
-  f8_e8m0: { elements: 1, bytes: 1, safetensors: 'F8_E8M0', array: Uint8Array },
-  f8_e4m3fnuz: { elements: 1, bytes: 1, safetensors: 'F8_E4M3FNUZ', array: Uint8Array },
-  f8_e5m2fnuz: { elements: 1, bytes: 1, safetensors: 'F8_E5M2FNUZ', array: Uint8Array },
-  f6_e2m3: { elements: 4, bytes: 3, safetensors: 'F6_E2M3' },
-  f6_e3m2: { elements: 4, bytes: 3, safetensors: 'F6_E3M2' },
-  f4: { elements: 2, bytes: 1, safetensors: 'F4' },
-  c64: { elements: 1, bytes: 8, safetensors: 'C64' },
+  f32: [1, 4, 0, 'F32', Float32Array],
+  f16: [1, 2, 1, 'F16', Uint16Array],
+  q4_0: [32, 18, 2],
+  q4_1: [32, 20, 3],
+  q5_0: [32, 22, 6],
+  q5_1: [32, 24, 7],
+  q8_0: [32, 34, 8],
+  q8_1: [32, 36, 9],
+  q2_K: [256, 84, 10],
+  q3_K: [256, 110, 11],
+  q4_K: [256, 144, 12],
+  q5_K: [256, 176, 13],
+  q6_K: [256, 210, 14],
+  q8_K: [256, 292, 15],
+  iq2_xxs: [256, 66, 16],
+  iq2_xs: [256, 74, 17],
+  iq3_xxs: [256, 98, 18],
+  iq1_s: [256, 50, 19],
+  iq4_nl: [32, 18, 20],
+  iq3_s: [256, 110, 21],
+  iq2_s: [256, 82, 22],
+  iq4_xs: [256, 136, 23],
+  i8: [1, 1, 24, 'I8', Int8Array],
+  i16: [1, 2, 25, 'I16', Int16Array],
+  i32: [1, 4, 26, 'I32', Int32Array],
+  i64: [1, 8, 27, 'I64', BigInt64Array],
+  f64: [1, 8, 28, 'F64', Float64Array],
+  iq1_m: [256, 56, 29],
+  bf16: [1, 2, 30, 'BF16', Uint16Array],
+  tq1_0: [256, 54, 34],
+  tq2_0: [256, 66, 35],
+  mxfp4: [32, 17, 39],
+  nvfp4: [64, 36, 40],
+  q1_0: [128, 18, 41],
+  q2_0: [64, 18, 42],
+  bool: [1, 1, undefined, 'BOOL', Uint8Array],
+  u8: [1, 1, undefined, 'U8', Uint8Array],
+  u16: [1, 2, undefined, 'U16', Uint16Array],
+  u32: [1, 4, undefined, 'U32', Uint32Array],
+  u64: [1, 8, undefined, 'U64', BigUint64Array],
+  f8_e4m3: [1, 1, undefined, 'F8_E4M3', Uint8Array],
+  f8_e5m2: [1, 1, undefined, 'F8_E5M2', Uint8Array],
+  f8_e8m0: [1, 1, undefined, 'F8_E8M0', Uint8Array],
+  f8_e4m3fnuz: [1, 1, undefined, 'F8_E4M3FNUZ', Uint8Array],
+  f8_e5m2fnuz: [1, 1, undefined, 'F8_E5M2FNUZ', Uint8Array],
+  f6_e2m3: [4, 3, undefined, 'F6_E2M3'],
+  f6_e3m2: [4, 3, undefined, 'F6_E3M2'],
+  f4: [2, 1, undefined, 'F4'],
+  c64: [1, 8, undefined, 'C64'],
 };
 
 /** Every element type by its name. */
@@ -187,25 +182,15 @@ export function dtypeOfSafetensors(name: string): DType | undefined {
 export function unknownDType(safetensorsName: string, elements: number, bytes: number): DType {
   // Without elements, or with no whole number of bytes for one, the fewest that go together are a block.
   const parts = greatestCommonDivisor(elements, bytes);
-  return dtypeOf(safetensorsName, {
-    elements: Math.max(1, elements / parts || 1),
-    bytes: Math.max(1, bytes / parts || 1),
-    safetensors: safetensorsName,
-  });
+  const block = [elements, bytes].map((count) => Math.max(1, count / parts || 1)) as [number, number];
+  return dtypeOf(safetensorsName, [...block, undefined, safetensorsName]);
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-function dtypeOf(name: string, row: Row): DType {
-  return Object.freeze({
-    name,
-    blockElements: row.elements,
-    blockBytes: row.bytes,
-    ggmlType: row.ggml,
-    ggufName: row.ggml === undefined ? undefined : name.toUpperCase(),
-    safetensorsName: row.safetensors,
-    arrayClass: row.array,
-  });
+function dtypeOf(name: string, [blockElements, blockBytes, ggmlType, safetensorsName, arrayClass]: Row): DType {
+  const ggufName = ggmlType === undefined ? undefined : name.toUpperCase();
+  return Object.freeze({ name, blockElements, blockBytes, ggmlType, ggufName, safetensorsName, arrayClass });
 }

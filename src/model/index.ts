@@ -14,7 +14,6 @@ export { type GraphNode, type GraphPlan, planGraph } from './graph/graph-plan.js
 export type { LifetimeList } from './graph/lifetimes.js';
 export { type Placement, type PlacementOptions, placeLifetimes } from './graph/place-lifetimes.js';
 export { MappedFileDevice, MappedPart, MappedTensor } from './loader/mapped-tensor.js';
-export { analyzeLayers, type LayerUsage, layerOf, type ModelLayer } from './loader/model-layers.js';
 export { type LoadOptions, type LoadProgress, ModelLoader, type ModelLoaderOptions } from './loader/model-loader.js';
 export { ModelSet } from './loader/model-set.js';
 export { MappedFile, type MappedFileOptions } from './mapped-file.js';
@@ -30,7 +29,16 @@ export { type FitProposal, type FitSettings, type FitStep, fitToMemory } from '.
 export { type DescribedModel, hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
 export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
-export { analyzeMemoryUsage, type DTypeUsage, formatMemoryUsage, type MemoryUsage } from './tensors/memory-usage.js';
+export {
+  analyzeLayers,
+  analyzeMemoryUsage,
+  type DTypeUsage,
+  formatMemoryUsage,
+  type LayerUsage,
+  layerOf,
+  type MemoryUsage,
+  type ModelLayer,
+} from './tensors/memory-usage.js';
 export { SharedTensor, Tensor, TensorView } from './tensors/tensor.js';
 export { MemoryPart, TensorBase, type TensorMemory } from './tensors/tensor-base.js';
 export { TensorLayout } from './tensors/tensor-layout.js';

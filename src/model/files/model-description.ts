@@ -56,7 +56,7 @@ export interface LayoutRules extends Pick<ModelDescription, 'path' | 'fileBytes'
  * @returns them by their place in the file
  * @throws ERR_MEM_BAD_INPUT that names the tensor
  */
-export function checkLayout(declared: readonly DeclaredTensor[], rules: LayoutRules): ModelTensor[] {
+export function checkLayout<T extends DeclaredTensor>(declared: readonly T[], rules: LayoutRules): (T & ModelTensor)[] {
   const { path, fileBytes, dataOffset, alignment } = rules;
   const names = new Set<string>();
   const tensors = declared.map((tensor) => {

@@ -34,7 +34,7 @@ export function readSafetensors(file: MappedFile): ModelDescription {
     else declared.push(declare(name, entry, { dataOffset, path, unknown }));
   }
   const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment: 1 });
-  checkCover(tensors, declared, { path, fileBytes, dataOffset });
+  checkCover(tensors, { path, fileBytes, dataOffset });
   return { format: 'safetensors', path, fileBytes, metadata, part: partByName(path), tensors, dataOffset };
 }
 
@@ -96,15 +96,13 @@ function declare(name: string, entry: unknown, { dataOffset, path, unknown }: Ru
 
 /** The data belongs to the tensors from its first to its last byte, and to each what its shape says. */
 function checkCover(
-  tensors: readonly ModelTensor[],
-  declared: readonly Declared[],
+  tensors: readonly (Declared & ModelTensor)[],
   { path, fileBytes, dataOffset }: Pick<ModelDescription, 'path' | 'fileBytes' | 'dataOffset'>,
 ): void {
-  const ends = new Map(declared.map(({ name, end }) => [name, end]));
   let place = dataOffset;
-  for (const { name, offset, bytes } of tensors) {
+  for (const { name, offset, end, bytes } of tensors) {
     const what = `tensor ${JSON.stringify(name)}`;
-    const said = ends.get(name)! - offset;
+    const said = end - offset;
     checkFile(said === bytes, path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
     checkFile(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
     place = offset + bytes;

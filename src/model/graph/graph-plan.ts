@@ -58,26 +58,25 @@ export function planGraph(nodes: readonly GraphNode[], options: PlacementOptions
     },
     options,
   );
-  const offsets = new Float64Array(nodes.length);
+  const { offsets, inPlaceNodes } = planner;
   storages.forEach((storage, at) => {
-    for (const node of storage.nodes) offsets[node] = placement.offsets[at]! + planner.offsetOf(node);
+    for (const node of storage.nodes) offsets[node]! += placement.offsets[at]!;
   });
-  return { ...placement, offsets, inPlaceNodes: planner.inPlaceNodes };
+  return { ...placement, offsets, inPlaceNodes };
 }
 
 /** Gives each node its storage, node by node. */
 class StoragePlanner {
   readonly storages: Storage[] = [];
   inPlaceNodes = 0;
-  readonly #nodes: readonly GraphNode[];
+  /** Where in its storage each node begins. */
+  readonly offsets: Float64Array;
   readonly #storageOf: Storage[] = [];
-  readonly #offsets: Float64Array;
   /** The last step that reads a node itself; its own where there is none. */
   readonly #lastRead: Float64Array;
 
-  constructor(nodes: readonly GraphNode[]) {
-    this.#nodes = nodes;
-    this.#offsets = new Float64Array(nodes.length);
+  constructor(readonly nodes: readonly GraphNode[]) {
+    this.offsets = new Float64Array(nodes.length);
     this.#lastRead = Float64Array.from(nodes, (_, step) => step);
     nodes.forEach((node, step) => {
       checkNode(nodes, node, step);
@@ -86,11 +85,6 @@ class StoragePlanner {
     nodes.forEach((node, step) => {
       this.#assign(node, step);
     });
-  }
-
-  /** Where in its storage a node begins. */
-  offsetOf(node: number): number {
-    return this.#offsets[node]!;
   }
 
   #assign(node: GraphNode, step: number): void {
@@ -102,7 +96,7 @@ class StoragePlanner {
     } else {
       if (node.viewOf === undefined) this.inPlaceNodes++;
       this.#storageOf[step] = this.#storageOf[source]!;
-      this.#offsets[step] = this.#offsets[source]! + (node.viewOf === undefined ? 0 : (node.viewOffsetBytes ?? 0));
+      this.offsets[step] = this.offsets[source]! + (node.viewOf === undefined ? 0 : (node.viewOffsetBytes ?? 0));
     }
     const storage = this.#storageOf[step]!;
     storage.nodes.push(step);
@@ -115,14 +109,14 @@ class StoragePlanner {
     if (node.inPlace !== true || node.bytes === 0) return undefined;
     return node.inputs?.find((input) => {
       const storage = this.#storageOf[input]!;
-      if (storage.isOutput || storage.until > step + 1 || node.bytes > this.#nodes[input]!.bytes) return false;
+      if (storage.isOutput || storage.until > step + 1 || node.bytes > this.nodes[input]!.bytes) return false;
       // Another input in the same memory would be overwritten while it is read, unless it is the very same bytes.
       return node.inputs!.every((other) => this.#storageOf[other] !== storage || this.#isSamePlace(other, input));
     });
   }
 
   #isSamePlace(a: number, b: number): boolean {
-    return this.#offsets[a] === this.#offsets[b] && this.#nodes[a]!.bytes === this.#nodes[b]!.bytes;
+    return this.offsets[a] === this.offsets[b] && this.nodes[a]!.bytes === this.nodes[b]!.bytes;
   }
 }
 

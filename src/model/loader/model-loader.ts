@@ -5,13 +5,19 @@ import { processState, type Reclaimable } from '../../core/process-state.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ModelDescription, ModelTensor } from '../files/model-description.js';
 import type { MappedFile, MappedFileOptions } from '../mapped-file.js';
-import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
+import {
+  analyzeLayers,
+  analyzeMemoryUsage,
+  byLayer,
+  type LayerUsage,
+  type MemoryUsage,
+  type ModelLayer,
+} from '../tensors/memory-usage.js';
 import type { Tensor } from '../tensors/tensor.js';
 import { TensorManager } from '../tensors/tensor-manager.js';
 import { TensorPool } from '../tensors/tensor-pool.js';
 import { DeviceUpload } from './device-upload.js';
 import { MappedPart, MappedTensor } from './mapped-tensor.js';
-import { analyzeLayers, byLayer, type LayerUsage, type ModelLayer } from './model-layers.js';
 import { OpenModel } from './open-model.js';
 
 /** How a model file is opened. */
@@ -46,13 +52,11 @@ export interface LoadOptions {
  * of the file, without a copy, or as copies on a device. Loaders of one file share its mapping.
  */
 export class ModelLoader {
-  readonly #open: OpenModel;
   /** By name, the place among the file's tensors. */
   readonly #places: ReadonlyMap<string, number>;
   readonly #share: Share;
 
   private constructor(open: OpenModel) {
-    this.#open = open;
     this.#places = new Map(open.model.tensors.map(({ name }, at) => [name, at]));
     this.#share = new Share(open);
     processState().droppedHandles.register(this, this.#share, this);
@@ -77,18 +81,18 @@ export class ModelLoader {
 
   /** What the file says of itself. */
   get model(): ModelDescription {
-    return this.#open.model;
+    return this.#share.open.model;
   }
 
   /** The mapping, which other loaders of the file may use, too: it is not the caller's to dispose. @throws ERR_MEM_DISPOSED */
   get file(): MappedFile {
     this.#checkUsable();
-    return this.#open.file;
+    return this.#share.open.file;
   }
 
   /** How many loaders use the mapping. */
   get sharedBy(): number {
-    return this.#open.loaders;
+    return this.#share.open.loaders;
   }
 
   /** The names of the tensors that were not unloaded, in the order of the file. */
@@ -104,7 +108,7 @@ export class ModelLoader {
   tensor(name: string): MappedTensor {
     const at = this.#placeOf(name);
     const tensor = this.model.tensors[at]!;
-    const part = new MappedPart(this.#open.device, this.#open.file, tensor);
+    const part = new MappedPart(this.#share.open.device, this.#share.open.file, tensor);
     const memory = () => {
       this.#checkLoaded(at);
       return part;
@@ -173,7 +177,7 @@ export class ModelLoader {
     this.#checkUsable();
     const places = new Set(names.map((name) => this.#placeOf(name)).filter((at) => this.#share.loaded.has(at)));
     for (const at of places) this.#share.loaded.delete(at);
-    return this.#open.release(places);
+    return this.#share.open.release(places);
   }
 
   /** What the tensors that were not unloaded take, by type. */

@@ -12,8 +12,7 @@ import {
   partPaths,
 } from '../files/model-description.js';
 import { isSafetensorsIndex, readSafetensorsIndex } from '../files/safetensors-index.js';
-import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
-import { analyzeLayers, type LayerUsage } from './model-layers.js';
+import { analyzeLayers, analyzeMemoryUsage, type LayerUsage, type MemoryUsage } from '../tensors/memory-usage.js';
 import { ModelLoader, type ModelLoaderOptions } from './model-loader.js';
 
 /**
