@@ -1,8 +1,6 @@
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
-export { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
-export { PageAllocator } from './allocators/page-allocator.js';
-export { ScalablePageAllocator } from './allocators/scalable-page-allocator.js';
+export { PageAllocator, ScalablePageAllocator } from './allocators/page-allocator.js';
 export {
   DEFAULT_MEM_CONTEXT,
   type MemContext,
@@ -28,11 +26,11 @@ export {
 export { MallocBackend, PosixMmapBackend } from './backends/process-backends.js';
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-file.js';
-export { MemoryRegistry, memoryRegistry } from './memory-registry.js';
+export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';
 export * from './offset-pointer.js';
 export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';
 export type { ThreadWatch } from './pages/participants.js';
-export { type CountedReference, type ReferenceHost, RegionReferences } from './pages/region-references.js';
+export { type CountedReference, RegionReferences } from './pages/region-references.js';
 export { type ListedSegment, listSegments, removeListed, type SegmentUsage } from './segment-list.js';
 export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } from './shared-allocation.js';
 export { SharedMemoryDevice } from './shared-memory-device.js';

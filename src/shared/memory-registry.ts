@@ -1,11 +1,30 @@
 import { checkArgument } from '../core/errors.js';
-import { ALLOCATOR_TYPES, type SharedAllocatorType } from './allocators/index.js';
+import { MallocAllocator } from './allocators/malloc-allocator.js';
+import { ScalablePageAllocator } from './allocators/page-allocator.js';
 import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 import { checkSegment } from './backends/backend-errors.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
 import type { BackendType } from './backends/backend-header.js';
 import type { MemoryBackend } from './backends/memory-backend.js';
 import type { AllocatorId } from './offset-pointer.js';
+import type { PageAllocatorInit } from './pages/format.js';
+import type { SharedRegion } from './shared-region.js';
+
+/** A type of allocator: how one is made in an empty region, and how another thread opens it. */
+export interface SharedAllocatorType {
+  /** Its name in headers and tables. */
+  readonly type: string;
+  shmInit(region: SharedRegion, init: PageAllocatorInit): SharedAllocator;
+  shmDeserialize(region: SharedRegion, options?: SharedAllocatorOptions): SharedAllocator;
+}
+
+/** The types of allocators that come with the library, by name. */
+export const ALLOCATOR_TYPES: Readonly<Record<string, SharedAllocatorType>> = Object.freeze({
+  [MallocAllocator.type]: MallocAllocator,
+  [ScalablePageAllocator.type]: ScalablePageAllocator,
+  [ThreadLocalAllocator.type]: ThreadLocalAllocator,
+});
 
 /**
  * The backends and allocators that this thread knows, by their ids. An id means the same in every process: whoever
@@ -163,7 +182,8 @@ export function memoryRegistry(): MemoryRegistry {
   return registry;
 }
 
-function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
+/** The type of allocator of that name; undefined for one that is unknown here. */
+export function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
   return Object.hasOwn(ALLOCATOR_TYPES, type) ? ALLOCATOR_TYPES[type] : undefined;
 }
 

@@ -1,11 +1,11 @@
 import { readdirSync } from 'node:fs';
 import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
-import { ALLOCATOR_TYPES } from './allocators/index.js';
 import { memoryErrorOf } from './backends/backend-errors.js';
 import { PosixShmBackend } from './backends/named-backends.js';
 import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
 import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
+import { allocatorTypeNamed } from './memory-registry.js';
 
 /** How full the region of a segment is. */
 export interface SegmentUsage {
@@ -116,11 +116,11 @@ function shmFolder(): string {
  */
 function usageOf(url: string, { state, allocator }: SegmentInspection): SegmentUsage | string | undefined {
   if (state !== 'ready' || allocator === undefined) return undefined;
-  if (!Object.hasOwn(ALLOCATOR_TYPES, allocator.type))
-    return `its allocator is of a type that is unknown here: ${allocator.type}`;
+  const type = allocatorTypeNamed(allocator.type);
+  if (type === undefined) return `its allocator is of a type that is unknown here: ${allocator.type}`;
   try {
     using backend = PosixShmBackend.attach(url);
-    const { capacityBytes, allocatedBytes } = ALLOCATOR_TYPES[allocator.type]!.shmDeserialize(backend.region);
+    const { capacityBytes, allocatedBytes } = type.shmDeserialize(backend.region);
     return capacityBytes === undefined ? undefined : { usedBytes: allocatedBytes, freeBytes: capacityBytes - allocatedBytes };
   } catch (error) {
     // One that keeps nothing in the region cannot be asked by others.

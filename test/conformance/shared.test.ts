@@ -1,7 +1,7 @@
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { type DevicePtr, GiB } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
-import { ScalablePageAllocator } from '../../src/shared/allocators/scalable-page-allocator.js';
+import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { PosixMmapBackend } from '../../src/shared/backends/process-backends.js';
 import { SharedMemoryDevice } from '../../src/shared/shared-memory-device.js';
 import { SharedMemoryManager } from '../../src/shared/shared-memory-manager.js';

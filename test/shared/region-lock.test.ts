@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
 import type { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { ScalablePageAllocator } from '../../src/shared/allocators/scalable-page-allocator.js';
+import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { Control } from '../../src/shared/pages/layout.js';

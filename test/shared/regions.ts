@@ -1,6 +1,6 @@
 import { addressOf } from '../../adapters/os/buffer-address.js';
 import type { DevicePtr } from '../../src/core/units.js';
-import { ScalablePageAllocator } from '../../src/shared/allocators/scalable-page-allocator.js';
+import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
 import type { ThreadWatch } from '../../src/shared/pages/participants.js';
 import { SharedRegion } from '../../src/shared/shared-region.js';

@@ -1,9 +1,10 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
+import { orUndo } from '../../core/attempt.js';
 import { MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
-import type { PageAllocatorOptions } from '../pages/format.js';
+import { formatRegion, type PageAllocatorInit, type PageAllocatorOptions } from '../pages/format.js';
 import { Control, GRANULE_BYTES, Kind } from '../pages/layout.js';
 import { PageRegion } from '../pages/page-region.js';
 import { RegionReferences } from '../pages/region-references.js';
@@ -17,6 +18,12 @@ import {
   type SharedAllocator,
 } from './shared-allocator.js';
 
+/** A type of page allocator. */
+interface PageAllocatorClass {
+  readonly typeCode: number;
+  new (region: SharedRegion, options: PageAllocatorOptions): PageAllocator;
+}
+
 /**
  * An allocator whose whole state lies in its region: pages in lists by size class behind one lock, and the threads that use
  * them. Every thread has an object of its own for it.
@@ -26,9 +33,10 @@ import {
  * that ends without {@link detach} is like one that was killed.
  */
 export abstract class PageAllocator implements SharedAllocator {
+  /** What a region's control words call this type of allocator. @internal */
+  static readonly typeCode: number;
   abstract readonly type: string;
   readonly id: AllocatorId;
-  readonly region: SharedRegion;
   /** Counts references on blocks that several threads use. */
   readonly references: RegionReferences;
   protected readonly pages: PageRegion;
@@ -36,15 +44,30 @@ export abstract class PageAllocator implements SharedAllocator {
   readonly #storages = new Set<number>();
   #detached = false;
 
-  /** Opens a region that was formatted for this type. @throws ERR_MEM_REGION_DAMAGED */
-  protected constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
-    this.region = region;
-    this.pages = new PageRegion(region, typeCode, options);
+  /** Opens a region that was formatted for this type. @throws ERR_MEM_REGION_DAMAGED @internal */
+  constructor(
+    readonly region: SharedRegion,
+    options: PageAllocatorOptions,
+  ) {
+    this.pages = new PageRegion(region, new.target.typeCode, options);
     this.id = { major: region.int32[Control.idMajor]!, minor: region.int32[Control.idMinor]! };
-    this.references = new RegionReferences(this.pages, {
-      enter: () => this.enter(DEFAULT_MEM_CONTEXT),
-      makeRoom: (holder) => this.makeRoom(holder),
-    });
+    this.references = new RegionReferences(this.pages, () => this.enter(DEFAULT_MEM_CONTEXT));
+  }
+
+  /** Makes an allocator in a region that holds none. @throws ERR_MEM_INVALID_ARGUMENT */
+  static shmInit<C extends PageAllocatorClass>(this: C, region: SharedRegion, init: PageAllocatorInit): InstanceType<C> {
+    // biome-ignore lint/complexity/noThisInStatic: it is the subclass that was asked
+    formatRegion(region, this.typeCode, init);
+    return new this(region, init) as InstanceType<C>;
+  }
+
+  /** Opens the allocator that another thread has made in the region. @throws ERR_MEM_REGION_DAMAGED when there is none such */
+  static shmDeserialize<C extends PageAllocatorClass>(
+    this: C,
+    region: SharedRegion,
+    options: PageAllocatorOptions = {},
+  ): InstanceType<C> {
+    return new this(region, options) as InstanceType<C>;
   }
 
   get capacityBytes(): number {
@@ -111,12 +134,10 @@ export abstract class PageAllocator implements SharedAllocator {
     if (bytes <= had && (2 * bytes >= had || had <= 4 * GRANULE_BYTES)) return offset;
     const moved = this.allocateOffset(ctx, bytes);
     moveBytes(this.region.base + moved, this.region.base + offset, Math.min(had, bytes));
-    try {
-      this.freeOffset(ctx, offset);
-    } catch (error) {
-      this.freeOffset(ctx, moved);
-      throw error;
-    }
+    orUndo(
+      () => this.freeOffset(ctx, offset),
+      () => this.freeOffset(ctx, moved),
+    );
     return moved;
   }
 
@@ -205,14 +226,9 @@ export abstract class PageAllocator implements SharedAllocator {
   protected fromHeap(holder: number, bytes: number, payload: number, alignment: number): OffsetPointer {
     if (payload === 0) return NULL_OFFSET;
     let page = this.pages.allocate(holder, payload, alignment);
-    if (page === 0 && this.makeRoom(holder)) page = this.pages.allocate(holder, payload, alignment);
+    if (page === 0 && this.pages.makeRoom(holder)) page = this.pages.allocate(holder, payload, alignment);
     if (page === 0) throw this.pages.outOfMemory(bytes);
     return this.pages.headers.offsetOf(page) as OffsetPointer;
-  }
-
-  /** Makes room after a failed allocation. @returns whether it is worth another try */
-  protected makeRoom(holder: number): boolean {
-    return this.pages.sweep(holder);
   }
 
   #leave(tid: number): void {
@@ -235,4 +251,15 @@ export abstract class PageAllocator implements SharedAllocator {
     this.region.checkOpen();
     if (this.#detached) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.constructor.name });
   }
+}
+
+/**
+ * One table of page lists for all threads, behind the region's lock. What is freed is there for everybody at once and joins
+ * its neighbours; every call takes the lock.
+ */
+export class ScalablePageAllocator extends PageAllocator {
+  static readonly type = 'scalable-page';
+  /** @internal */
+  static override readonly typeCode = 1;
+  readonly type = ScalablePageAllocator.type;
 }

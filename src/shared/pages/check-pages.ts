@@ -1,7 +1,6 @@
 import { ensure } from '../../blocks/ensure.js';
-import { Control, Header, KIND_SHIFT, Kind } from './layout.js';
+import { BIN_COUNT, binOf, Control, Header, KIND_SHIFT, Kind } from './layout.js';
 import type { PageRegion } from './page-region.js';
-import { BIN_COUNT, binOf } from './size-classes.js';
 
 /**
  * Checks all pages and lists of a region, in O(pages). The lock must be held.

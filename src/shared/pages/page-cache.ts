@@ -1,7 +1,6 @@
-import { Control, Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js';
+import { binOf, Control, classOf, Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
 import type { Participants } from './participants.js';
-import { binOf, classOf } from './size-classes.js';
 
 /** Larger payloads are not cached: 32 KiB, in granules. */
 export const MAX_CACHED_PAYLOAD = 1024;
@@ -26,19 +25,18 @@ export const NOBODYS = 3;
 export class PageCache {
   /** The most granules that a cache keeps. */
   readonly limitGranules: number;
-  readonly #headers: PageHeaders;
-  readonly #participants: Participants;
 
-  constructor(headers: PageHeaders, participants: Participants) {
-    this.#headers = headers;
-    this.#participants = participants;
+  constructor(
+    readonly headers: PageHeaders,
+    readonly participants: Participants,
+  ) {
     this.limitGranules = headers.near[Control.cacheGranules]!;
   }
 
   /** Takes a page of at least `payload` granules from the holder's cache. @returns 0 when it has none */
   take(holder: number, record: number, payload: number): number {
-    const headers = this.#headers;
-    const near = headers.near;
+    const { headers } = this;
+    const { near } = headers;
     const head = record + Participant.cacheHeads + binOf(classOf(payload));
     let page = near[head]!;
     if (page === 0) {
@@ -61,8 +59,8 @@ export class PageCache {
 
   /** Puts a page into the holder's cache whose state says already that it is there. */
   put(record: number, page: number): void {
-    const headers = this.#headers;
-    const near = headers.near;
+    const { headers } = this;
+    const { near } = headers;
     const granules = headers.granulesOf(page);
     const head = record + Participant.cacheHeads + binOf(granules - 1);
     headers.store(page, Header.next, near[head]!);
@@ -78,8 +76,8 @@ export class PageCache {
    * @returns what became of it
    */
   free(holder: number, record: number, page: number, state: number): number {
-    const headers = this.#headers;
-    const near = headers.near;
+    const { headers } = this;
+    const { near } = headers;
     const owner = state & HOLDER_MASK;
     if (state >>> KIND_SHIFT !== Kind.live) return WAS_FREE;
     if (owner === holder) {
@@ -96,8 +94,8 @@ export class PageCache {
 
   /** Moves what others have freed for the holder into its cache. O(pages) */
   drain(holder: number, record: number): void {
-    const headers = this.#headers;
-    const near = headers.near;
+    const { headers } = this;
+    const { near } = headers;
     Atomics.store(near, record + Participant.draining, 1);
     try {
       let page = Atomics.exchange(near, record + Participant.remoteHead, 0);
@@ -118,28 +116,28 @@ export class PageCache {
    */
   stealRemote(record: number): ReadonlySet<number> {
     const pages = new Set<number>();
-    let page = Atomics.exchange(this.#headers.near, record + Participant.remoteHead, 0);
+    let page = Atomics.exchange(this.headers.near, record + Participant.remoteHead, 0);
     for (; page !== 0; page = this.#remoteAfter(page)) this.#addOnce(pages, page);
     return pages;
   }
 
   /** Takes one of the largest pages out of a cache that has some. The caller holds the lock and frees it. @throws ERR_MEM_REGION_DAMAGED */
   takeLargest(record: number): number {
-    const near = this.#headers.near;
+    const near = this.headers.near;
     for (let bin = CACHE_BINS - 1; bin >= 0; bin--) {
       const page = near[record + Participant.cacheHeads + bin]!;
       if (page === 0) continue;
-      this.#headers.checkKind(page, Kind.cached);
-      near[record + Participant.cacheHeads + bin] = this.#headers.load(page, Header.next);
-      near[record + Participant.cachedGranules]! -= this.#headers.granulesOf(page);
+      this.headers.checkKind(page, Kind.cached);
+      near[record + Participant.cacheHeads + bin] = this.headers.load(page, Header.next);
+      near[record + Participant.cachedGranules]! -= this.headers.granulesOf(page);
       return page;
     }
-    return this.#headers.refuse(0, `a cache that holds ${near[record + Participant.cachedGranules]} granules has no page`);
+    return this.headers.refuse(0, `a cache that holds ${near[record + Participant.cachedGranules]} granules has no page`);
   }
 
   /** Granules in a record's cache. */
   cachedGranules(record: number): number {
-    return this.#headers.near[record + Participant.cachedGranules]!;
+    return this.headers.near[record + Participant.cachedGranules]!;
   }
 
   /** The pages in a record's cache. Only its own thread may ask. */
@@ -147,9 +145,9 @@ export class PageCache {
     const seen = new Set<number>();
     for (let bin = 0; bin < CACHE_BINS; bin++) {
       for (
-        let page = this.#headers.near[record + Participant.cacheHeads + bin]!;
+        let page = this.headers.near[record + Participant.cacheHeads + bin]!;
         page !== 0;
-        page = this.#headers.load(page, Header.next)
+        page = this.headers.load(page, Header.next)
       ) {
         this.#addOnce(seen, page);
         yield page;
@@ -159,31 +157,31 @@ export class PageCache {
 
   /** Tells whether an allocation has failed somewhere since the record's thread gave its cache back last. */
   isPressed(record: number): boolean {
-    return this.#headers.near[Control.pressure] !== this.#headers.near[record + Participant.seenPressure];
+    return this.headers.near[Control.pressure] !== this.headers.near[record + Participant.seenPressure];
   }
 
   /** Says that the record's thread has given its cache back. */
   answerPressure(record: number): void {
-    this.#headers.near[record + Participant.seenPressure] = this.#headers.near[Control.pressure]!;
+    this.headers.near[record + Participant.seenPressure] = this.headers.near[Control.pressure]!;
   }
 
   /** Asks every thread for its cache. */
   raisePressure(): void {
-    Atomics.add(this.#headers.near, Control.pressure, 1);
+    Atomics.add(this.headers.near, Control.pressure, 1);
   }
 
   /** Forgets the lists of a record: its pages are elsewhere. */
   forget(record: number): void {
-    this.#headers.near.fill(0, record + Participant.cacheHeads, record + Participant.cacheHeads + CACHE_BINS);
-    this.#headers.near[record + Participant.cachedGranules] = 0;
-    this.#headers.near[record + Participant.draining] = 0;
+    this.headers.near.fill(0, record + Participant.cacheHeads, record + Participant.cacheHeads + CACHE_BINS);
+    this.headers.near[record + Participant.cachedGranules] = 0;
+    this.headers.near[record + Participant.draining] = 0;
   }
 
   #freeRemotely(page: number, state: number, owner: number): number {
-    const headers = this.#headers;
-    if (!this.#participants.isCurrent(owner)) return NOBODYS;
+    const { headers } = this;
+    if (!this.participants.isCurrent(owner)) return NOBODYS;
     if (!headers.replace(page, Header.state, state, (Kind.remote << KIND_SHIFT) | owner)) return WAS_FREE;
-    const head = this.#participants.recordOf(this.#participants.slotOf(owner)) + Participant.remoteHead;
+    const head = this.participants.recordOf(this.participants.slotOf(owner)) + Participant.remoteHead;
     for (;;) {
       const next = Atomics.load(headers.near, head);
       headers.store(page, Header.next, next);
@@ -192,14 +190,14 @@ export class PageCache {
   }
 
   #remoteAfter(page: number): number {
-    this.#headers.checkKind(page, Kind.remote);
-    return this.#headers.load(page, Header.next);
+    this.headers.checkKind(page, Kind.remote);
+    return this.headers.load(page, Header.next);
   }
 
   /** @throws ERR_MEM_REGION_DAMAGED when a list comes back to a page: it would have no end */
   #addOnce(pages: Set<number>, page: number): void {
-    this.#headers.check(page);
-    this.#headers.require(!pages.has(page), page, 'it is in a list twice');
+    this.headers.check(page);
+    this.headers.require(!pages.has(page), page, 'it is in a list twice');
     pages.add(page);
   }
 }

@@ -1,6 +1,5 @@
-import { Control, Header, KIND_SHIFT, Kind, MIN_PAGE_GRANULES } from './layout.js';
+import { binOf, Control, classOf, Header, KIND_SHIFT, Kind, LARGE_BIN, MIN_PAGE_GRANULES } from './layout.js';
 import type { PageHeaders } from './page-headers.js';
-import { binOf, classOf, LARGE_BIN } from './size-classes.js';
 
 const BIT_WORDS = 5;
 // Pages behind a list's first one that are looked at.
@@ -15,15 +14,11 @@ const FREE_STATE = Kind.free << KIND_SHIFT;
  * Cost: O(1), but O(large pages) for what only a page above 16 MiB, or the class below, can serve.
  */
 export class PageHeap {
-  readonly #headers: PageHeaders;
-
-  constructor(headers: PageHeaders) {
-    this.#headers = headers;
-  }
+  constructor(readonly headers: PageHeaders) {}
 
   /** Makes one free page of all memory: for a new region. */
   format(): void {
-    const { first, end } = this.#headers;
+    const { first, end } = this.headers;
     this.#writeFresh(first, end - first, 0);
     this.#insert(first);
   }
@@ -40,8 +35,7 @@ export class PageHeap {
     const page = this.#find(payload);
     if (page === 0) return 0;
     this.#remove(page);
-    this.#take(page, Math.min(classOf(payload), this.#headers.granulesOf(page) - 1), state);
-    return page;
+    return this.#take(page, payload, state);
   }
 
   /**
@@ -59,14 +53,13 @@ export class PageHeap {
     while (gap > 0 && gap < MIN_PAGE_GRANULES) gap += alignment;
     const page = found + gap;
     if (gap > 0) {
-      const rest = this.#headers.granulesOf(found) - gap;
+      const rest = this.headers.granulesOf(found) - gap;
       this.#resize(found, gap);
       this.#insert(found);
       this.#writeFresh(page, rest, gap);
       this.#tellNext(page, rest);
     }
-    this.#take(page, Math.min(classOf(payload), this.#headers.granulesOf(page) - 1), state);
-    return page;
+    return this.#take(page, payload, state);
   }
 
   /**
@@ -77,7 +70,7 @@ export class PageHeap {
    * @throws ERR_MEM_REGION_DAMAGED
    */
   free(page: number): number {
-    const headers = this.#headers;
+    const { headers } = this;
     let granules = headers.granulesOf(page);
     let merged = page;
     headers.write(0, Control.usedGranules, headers.near[Control.usedGranules]! - granules);
@@ -111,22 +104,22 @@ export class PageHeap {
 
   /** The first page of a bin, or 0. */
   headOf(bin: number): number {
-    return this.#headers.near[Control.binHeads + bin]!;
+    return this.headers.near[Control.binHeads + bin]!;
   }
 
   /** The next page in a bin, or 0. */
   nextInBin(page: number): number {
-    return this.#headers.load(page, Header.next);
+    return this.headers.load(page, Header.next);
   }
 
   /** The first bin from `bin` on that is not empty, or -1. */
   filledBin(bin: number): number {
     let word = bin >>> 5;
-    let bits = this.#headers.near[Control.binBits + word]! & (-1 << (bin & 31));
+    let bits = this.headers.near[Control.binBits + word]! & (-1 << (bin & 31));
     while (bits === 0) {
       word++;
       if (word === BIT_WORDS) return -1;
-      bits = this.#headers.near[Control.binBits + word]!;
+      bits = this.headers.near[Control.binBits + word]!;
     }
     return (word << 5) + 31 - Math.clz32(bits & -bits);
   }
@@ -140,7 +133,7 @@ export class PageHeap {
     else if (filled !== -1) page = this.#lowestOf(filled);
     // All that is left may be a page of the class below that is larger than its class.
     if (page === 0 && wanted > payload) page = this.#bestFit(binOf(payload), payload);
-    if (page !== 0) this.#headers.checkKind(page, Kind.free);
+    if (page !== 0) this.headers.checkKind(page, Kind.free);
     return page;
   }
 
@@ -152,7 +145,7 @@ export class PageHeap {
     let lowest = this.headOf(bin);
     let page = this.nextInBin(lowest);
     for (let n = 0; n < LOOK_AHEAD && page !== 0; n++) {
-      this.#headers.checkKind(page, Kind.free);
+      this.headers.checkKind(page, Kind.free);
       if (page < lowest) lowest = page;
       page = this.nextInBin(page);
     }
@@ -164,15 +157,15 @@ export class PageHeap {
     let bestGranules = Number.POSITIVE_INFINITY;
     let previous = 0;
     for (let page = this.headOf(bin); page !== 0; page = this.nextInBin(page)) {
-      this.#headers.checkKind(page, Kind.free);
+      this.headers.checkKind(page, Kind.free);
       // A damaged list might be a ring.
-      this.#headers.require(
-        this.#headers.load(page, Header.previous) === previous,
+      this.headers.require(
+        this.headers.load(page, Header.previous) === previous,
         page,
         'it does not know the page before it in its list',
       );
       previous = page;
-      const granules = this.#headers.granulesOf(page);
+      const granules = this.headers.granulesOf(page);
       if (granules > payload && granules < bestGranules) {
         best = page;
         bestGranules = granules;
@@ -181,10 +174,10 @@ export class PageHeap {
     return best;
   }
 
-  /** Cuts a page that is in no list to its payload and gives it its state. */
-  #take(page: number, payload: number, state: number): void {
-    const whole = this.#headers.granulesOf(page);
-    let granules = payload + 1;
+  /** Cuts a page that is in no list to the class of a payload and gives it its state. @returns the page */
+  #take(page: number, payload: number, state: number): number {
+    const whole = this.headers.granulesOf(page);
+    let granules = Math.min(classOf(payload) + 1, whole);
     const rest = whole - granules;
     if (rest < MIN_PAGE_GRANULES) granules = whole;
     else {
@@ -193,53 +186,54 @@ export class PageHeap {
       this.#tellNext(page + granules, rest);
       this.#insert(page + granules);
     }
-    const episode = (this.#headers.near[Control.lastEpisode]! + 1) | 0;
-    this.#headers.write(0, Control.lastEpisode, episode);
-    this.#headers.write(0, Control.usedGranules, this.#headers.near[Control.usedGranules]! + granules);
-    this.#headers.write(page, Header.episode, episode);
-    this.#headers.write(page, Header.generation, 0);
-    this.#headers.write(page, Header.references, 0);
-    this.#headers.write(page, Header.state, state);
+    const episode = (this.headers.near[Control.lastEpisode]! + 1) | 0;
+    this.headers.write(0, Control.lastEpisode, episode);
+    this.headers.write(0, Control.usedGranules, this.headers.near[Control.usedGranules]! + granules);
+    this.headers.write(page, Header.episode, episode);
+    this.headers.write(page, Header.generation, 0);
+    this.headers.write(page, Header.references, 0);
+    this.headers.write(page, Header.state, state);
+    return page;
   }
 
   /** Writes the header of a free page where none was. What it overwrites is free memory: the check alone is undone. */
   #writeFresh(page: number, granules: number, previousGranules: number): void {
-    this.#headers.store(page, Header.state, FREE_STATE);
-    this.#headers.store(page, Header.granules, granules);
-    this.#headers.store(page, Header.previousGranules, previousGranules);
-    this.#headers.write(page, Header.check, this.#headers.checkOf(page, granules));
+    this.headers.store(page, Header.state, FREE_STATE);
+    this.headers.store(page, Header.granules, granules);
+    this.headers.store(page, Header.previousGranules, previousGranules);
+    this.headers.write(page, Header.check, this.headers.checkOf(page, granules));
   }
 
   #resize(page: number, granules: number): void {
-    this.#headers.write(page, Header.granules, granules);
-    this.#headers.write(page, Header.check, this.#headers.checkOf(page, granules));
+    this.headers.write(page, Header.granules, granules);
+    this.headers.write(page, Header.check, this.headers.checkOf(page, granules));
   }
 
   /** Tells the page behind how large the one in front of it is. */
   #tellNext(page: number, granules: number): void {
     const next = page + granules;
-    if (next >= this.#headers.end) return;
-    this.#headers.check(next);
-    this.#headers.write(next, Header.previousGranules, granules);
+    if (next >= this.headers.end) return;
+    this.headers.check(next);
+    this.headers.write(next, Header.previousGranules, granules);
   }
 
   #insert(page: number): void {
-    const bin = binOf(this.#headers.granulesOf(page) - 1);
-    const head = this.#headers.near[Control.binHeads + bin]!;
-    this.#headers.write(page, Header.next, head);
-    this.#headers.write(page, Header.previous, 0);
+    const bin = binOf(this.headers.granulesOf(page) - 1);
+    const head = this.headers.near[Control.binHeads + bin]!;
+    this.headers.write(page, Header.next, head);
+    this.headers.write(page, Header.previous, 0);
     if (head !== 0) {
-      this.#headers.checkKind(head, Kind.free);
-      this.#headers.write(head, Header.previous, page);
+      this.headers.checkKind(head, Kind.free);
+      this.headers.write(head, Header.previous, page);
     } else {
       const word = Control.binBits + (bin >>> 5);
-      this.#headers.write(0, word, this.#headers.near[word]! | (1 << (bin & 31)));
+      this.headers.write(0, word, this.headers.near[word]! | (1 << (bin & 31)));
     }
-    this.#headers.write(0, Control.binHeads + bin, page);
+    this.headers.write(0, Control.binHeads + bin, page);
   }
 
   #remove(page: number): void {
-    const headers = this.#headers;
+    const { headers } = this;
     const bin = binOf(headers.granulesOf(page) - 1);
     const next = headers.load(page, Header.next);
     const previous = headers.load(page, Header.previous);

@@ -17,13 +17,10 @@ const NOBODY = -1;
  * has seen the last push.
  */
 export class PageReclaimer {
-  readonly #pages: PageRegion;
-  readonly #timeoutMs: number;
-
-  constructor(pages: PageRegion, timeoutMs: number) {
-    this.#pages = pages;
-    this.#timeoutMs = timeoutMs;
-  }
+  constructor(
+    readonly pages: PageRegion,
+    readonly timeoutMs: number,
+  ) {}
 
   /**
    * Closes a slot and gives its cached pages back. It can be taken again when the caller lets it go: `participants.leave`.
@@ -33,7 +30,7 @@ export class PageReclaimer {
    * @throws ERR_MEM_LOCK_TIMEOUT when another thread is stopped in the middle of a free; done again later, it goes on
    */
   retire(slot: number, freeHeld: boolean): number {
-    const { participants, cache, headers } = this.#pages;
+    const { participants, cache, headers } = this.pages;
     const holder = participants.close(slot);
     const record = participants.recordOf(slot);
     let bytes = freeHeld ? this.#dropReferences(holder) : 0;
@@ -50,7 +47,7 @@ export class PageReclaimer {
    * the lists of remote pages, and pages that a thread was moving when it died.
    */
   sweep(): void {
-    const { participants, headers } = this.#pages;
+    const { participants, headers } = this.pages;
     const dead = new Set(participants.taken().filter((slot) => !participants.isSlotAlive(slot)));
     // Of a live owner, a remote page is lost if it is seen twice in the same episode, while no thread is about to push it
     // and the owner's list, and what it was just draining, did not have it in between.
@@ -75,14 +72,14 @@ export class PageReclaimer {
 
   /** Tells whether {@link sweep} may find something. Cost: a file read for each other thread. */
   canSweep(): boolean {
-    const { participants, headers } = this.#pages;
+    const { participants, headers } = this.pages;
     const hasRemote = (slot: number) => headers.near[participants.recordOf(slot) + Participant.remoteHead] !== 0;
     return participants.taken().some((slot) => hasRemote(slot) || !participants.isSlotAlive(slot));
   }
 
   /** Frees every page of a closed holder; with `freeHeld` also its blocks. @returns the bytes of those */
   #takePages(holder: number, freeHeld: boolean): number {
-    const { headers } = this.#pages;
+    const { headers } = this.pages;
     let bytes = 0;
     for (let page = headers.first; page < headers.end; page += headers.granulesOf(page)) {
       headers.check(page);
@@ -105,11 +102,11 @@ export class PageReclaimer {
 
   /** Drops every reference that the holder counts. @returns the bytes of the blocks whose last one it was */
   #dropReferences(holder: number): number {
-    const { headers } = this.#pages;
+    const { headers } = this.pages;
     const own = [...headers].filter((page) => headers.load(page, Header.state) === ((Kind.reference << KIND_SHIFT) | holder));
     let bytes = 0;
     for (const page of own) {
-      bytes += dropReference(this.#pages, page, holder);
+      bytes += dropReference(this.pages, page, holder);
       headers.commit();
     }
     return bytes;
@@ -117,7 +114,7 @@ export class PageReclaimer {
 
   /** Takes a live thread's list of remote pages and waits until it has moved those that it is draining. */
   #emptyRemote(slot: number): void {
-    const { participants, cache, headers } = this.#pages;
+    const { participants, cache, headers } = this.pages;
     const record = participants.recordOf(slot);
     for (const page of cache.stealRemote(record)) this.#free(page);
     const start = performance.now();
@@ -126,14 +123,14 @@ export class PageReclaimer {
   }
 
   #free(page: number): number {
-    const merged = this.#pages.heap.free(page);
-    this.#pages.headers.commit();
+    const merged = this.pages.heap.free(page);
+    this.pages.headers.commit();
     return merged;
   }
 
   /** Waits for the live threads that are about to push a page to the closed holder's list. @returns whether there were any */
   #isPushedTo(holder: number): boolean {
-    const { participants, headers } = this.#pages;
+    const { participants, headers } = this.pages;
     const pushed = this.#announced().filter(
       ({ slot, page }) =>
         headers.isPage(page) && (headers.load(page, Header.state) & HOLDER_MASK) === holder && participants.isSlotAlive(slot),
@@ -150,7 +147,7 @@ export class PageReclaimer {
 
   /** The slot of a live thread that has announced the page, or NOBODY. Makes no object: it is asked for every page. */
   #announcerOf(page: number): number {
-    const { participants } = this.#pages;
+    const { participants } = this.pages;
     for (let slot = 0; slot < participants.used; slot++) {
       if (this.#freeing(slot) === page && participants.isSlotAlive(slot)) return slot;
     }
@@ -159,20 +156,20 @@ export class PageReclaimer {
 
   /** The pages that threads are freeing to another's list. A dead thread's stays there for ever. */
   #announced() {
-    const slots = Array.from({ length: this.#pages.participants.used }, (_, slot) => ({ slot, page: this.#freeing(slot) }));
+    const slots = Array.from({ length: this.pages.participants.used }, (_, slot) => ({ slot, page: this.#freeing(slot) }));
     return slots.filter(({ page }) => page !== 0);
   }
 
   #freeing(slot: number): number {
-    const { participants, headers } = this.#pages;
+    const { participants, headers } = this.pages;
     return Atomics.load(headers.near, participants.recordOf(slot) + Participant.freeing);
   }
 
   /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */
   #pause(start: number, slot: number): void {
     const waitedMs = performance.now() - start;
-    if (waitedMs > this.#timeoutMs) {
-      const ownerPid = this.#pages.participants.pidOf(slot);
+    if (waitedMs > this.timeoutMs) {
+      const ownerPid = this.pages.participants.pidOf(slot);
       throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
     }
     yieldThread();

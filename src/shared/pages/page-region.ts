@@ -73,9 +73,6 @@ export class PageRegion {
       const page = this.allocateHeld(holder, payload, alignment);
       this.headers.commit();
       return page;
-    } catch (error) {
-      this.headers.rollback();
-      throw error;
     } finally {
       this.#lock.release();
     }
@@ -94,9 +91,6 @@ export class PageRegion {
     try {
       this.heap.free(this.headers.blockAt(offset));
       this.headers.commit();
-    } catch (error) {
-      this.headers.rollback();
-      throw error;
     } finally {
       this.#lock.release();
     }
@@ -139,6 +133,28 @@ export class PageRegion {
     if (!this.#reclaimer.canSweep()) return false;
     this.locked(holder, () => this.#reclaimer.sweep());
     return true;
+  }
+
+  /**
+   * Makes room after a failed allocation: gives the holder's cache back, asks the other threads for theirs, and collects what
+   * ended threads have left.
+   *
+   * @returns whether it is worth another try
+   */
+  makeRoom(holder: number): boolean {
+    this.cache.raisePressure();
+    const had = this.giveBack(holder);
+    return this.sweep(holder) || had;
+  }
+
+  /** Gives the holder's whole cache back, which answers a request for it. @returns whether there was anything in it */
+  giveBack(holder: number): boolean {
+    const record = this.recordOf(holder);
+    this.cache.answerPressure(record);
+    this.cache.drain(holder, record);
+    const had = this.cache.cachedGranules(record) > 0;
+    this.flush(holder, 0);
+    return had;
   }
 
   /** Takes a slot for this thread; where there is none left, those of threads that have ended are emptied first. @throws ERR_MEM_OUT_OF_MEMORY */
@@ -190,9 +206,6 @@ export class PageRegion {
       const result = work();
       this.headers.commit();
       return result;
-    } catch (error) {
-      this.headers.rollback();
-      throw error;
     } finally {
       this.#lock.release();
     }

@@ -34,15 +34,16 @@ export const MAX_PARTICIPANTS = SLOT_MASK;
 export class Participants {
   /** How many there can be. */
   readonly count: number;
-  readonly watch: ThreadWatch;
   readonly #near: Int32Array;
   readonly #identities: BigInt64Array;
 
-  constructor(words: RegionWords, watch: ThreadWatch) {
+  constructor(
+    words: RegionWords,
+    readonly watch: ThreadWatch,
+  ) {
     this.#near = words.near;
     this.#identities = new BigInt64Array(words.near.buffer, words.near.byteOffset, Math.floor(words.near.length / 2));
     this.count = words.near[Control.participants]!;
-    this.watch = watch;
   }
 
   /** The index of a slot's first word. */

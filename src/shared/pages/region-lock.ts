@@ -1,4 +1,5 @@
 import { futexWait, futexWaitAsync, futexWake } from '../../../adapters/os/futex.js';
+import { orUndo } from '../../core/attempt.js';
 import { MemoryError } from '../../core/errors.js';
 import { Control, HOLDER_MASK } from './layout.js';
 import type { Participants } from './participants.js';
@@ -18,16 +19,15 @@ const LONGEST_SLEEP_MS = 20;
  * that the region is sound whenever the lock is held.
  */
 export class RegionLock {
-  readonly #words: RegionWords;
   readonly #near: Int32Array;
   readonly #address: number;
-  readonly #participants: Participants;
 
-  constructor(words: RegionWords, participants: Participants) {
-    this.#words = words;
+  constructor(
+    readonly words: RegionWords,
+    readonly participants: Participants,
+  ) {
     this.#near = words.near;
     this.#address = words.region.base + Control.lock * 4;
-    this.#participants = participants;
   }
 
   /**
@@ -38,7 +38,7 @@ export class RegionLock {
    */
   acquire(holder: number, timeoutMs: number): void {
     if (Atomics.compareExchange(this.#near, Control.lock, 0, holder) !== 0) this.#wait(holder, timeoutMs);
-    if (this.#words.pending) this.#repair();
+    if (this.words.pending) this.#repair();
   }
 
   /**
@@ -49,13 +49,17 @@ export class RegionLock {
    */
   async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
     for (const [word, ms] of this.#waits(holder, timeoutMs)) await futexWaitAsync(this.#address, word, ms);
-    if (this.#words.pending) this.#repair();
+    if (this.words.pending) this.#repair();
     return work();
   }
 
-  /** Gives the lock back. */
+  /** Takes back what was not committed, and gives the lock back. @throws ERR_MEM_REGION_DAMAGED */
   release(): void {
-    if ((Atomics.exchange(this.#near, Control.lock, 0) & WAITERS) !== 0) futexWake(this.#address, 1);
+    try {
+      if (this.words.pending) this.words.rollback();
+    } finally {
+      if ((Atomics.exchange(this.#near, Control.lock, 0) & WAITERS) !== 0) futexWake(this.#address, 1);
+    }
   }
 
   #wait(holder: number, timeoutMs: number): void {
@@ -80,7 +84,7 @@ export class RegionLock {
   #try(holder: number, sleepMs: number): boolean {
     const word = Atomics.load(this.#near, Control.lock);
     // Others may sleep: whoever has waited wakes the next one.
-    if (word !== 0 && (sleepMs === FIRST_SLEEP_MS || this.#participants.isAlive(word & HOLDER_MASK))) return false;
+    if (word !== 0 && (sleepMs === FIRST_SLEEP_MS || this.participants.isAlive(word & HOLDER_MASK))) return false;
     return Atomics.compareExchange(this.#near, Control.lock, word, holder | WAITERS) === word;
   }
 
@@ -99,16 +103,15 @@ export class RegionLock {
     if (waitedMs < timeoutMs) return timeoutMs - waitedMs;
     const holder = word & HOLDER_MASK;
     // 0 for one that nobody knows any more.
-    const ownerPid = this.#participants.isCurrent(holder) ? this.#participants.pidOf(this.#participants.slotOf(holder)) : 0;
+    const ownerPid = this.participants.isCurrent(holder) ? this.participants.pidOf(this.participants.slotOf(holder)) : 0;
     throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
   }
 
+  /** Takes back what the former owner left undone. */
   #repair(): void {
-    try {
-      this.#words.rollback();
-    } catch (error) {
-      this.release();
-      throw error;
-    }
+    orUndo(
+      () => this.words.rollback(),
+      () => this.release(),
+    );
   }
 }

@@ -13,14 +13,6 @@ export interface CountedReference {
   readonly generation: number;
 }
 
-/** What references need of the allocator that they belong to. */
-export interface ReferenceHost {
-  /** The holder of this thread. */
-  enter(): number;
-  /** Makes room after a failed allocation. */
-  makeRoom(holder: number): boolean;
-}
-
 /**
  * Counts references of this thread on blocks that several threads use; the last one frees the block.
  *
@@ -29,16 +21,17 @@ export interface ReferenceHost {
  */
 export class RegionReferences {
   readonly #pages: PageRegion;
-  readonly #host: ReferenceHost;
+  readonly #enter: () => number;
 
-  constructor(pages: PageRegion, host: ReferenceHost) {
+  /** @param enter - gives the holder of this thread @internal */
+  constructor(pages: PageRegion, enter: () => number) {
     this.#pages = pages;
-    this.#host = host;
+    this.#enter = enter;
   }
 
   /** The number by which this thread holds its references. */
   get holder(): number {
-    return this.#host.enter();
+    return this.#enter();
   }
 
   /**
@@ -113,7 +106,7 @@ export class RegionReferences {
         headers.write(page, Header.references, headers.load(page, Header.references) + 1);
         return { reference: headers.offsetOf(reference) as OffsetPointer, generation };
       });
-    const counted = attempt() ?? (this.#host.makeRoom(holder) ? attempt() : undefined);
+    const counted = attempt() ?? (pages.makeRoom(holder) ? attempt() : undefined);
     if (counted === undefined) throw pages.outOfMemory(2 * GRANULE_BYTES);
     return counted;
   }

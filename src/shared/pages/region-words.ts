@@ -16,12 +16,10 @@ const ENTRY_WORDS = 3;
  * has not happened. That holds without barriers: a process that was killed has done a prefix of its stores.
  */
 export class RegionWords {
-  readonly region: SharedRegion;
   /** The words of the first 4 GiB. */
   readonly near: Int32Array;
 
-  constructor(region: SharedRegion) {
-    this.region = region;
+  constructor(readonly region: SharedRegion) {
     this.near = region.int32;
   }
 
