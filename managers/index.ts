@@ -4,9 +4,13 @@ export { BumpRegion } from '../src/blocks/bump-region.js';
 export type { CarvedRegion } from '../src/blocks/carved-region.js';
 export { DeviceHeap } from '../src/blocks/device-heap.js';
 export { DeviceHeaps } from '../src/blocks/device-heaps.js';
+export { DeviceMemoryManager, type ManagerOptions } from '../src/blocks/device-memory-manager.js';
+export type { DeviceStorage, LeavingMemory, ManagedDevice } from '../src/blocks/device-storage.js';
 export { FreeBlocks, type FreeBlocksOptions } from '../src/blocks/free-blocks.js';
 export { HeapCounters } from '../src/blocks/heap-counters.js';
 export { Holes } from '../src/blocks/holes.js';
+export { RegionStats } from '../src/blocks/region-stats.js';
+export { Regions, RegionsOfDevice } from '../src/blocks/regions.js';
 export { SlabCells } from '../src/blocks/slab-cells.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';
@@ -35,9 +39,8 @@ export {
   type MemoryLayout,
 } from './lru/lru-memory-manager.js';
 export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lru-policy.js';
-export { BlockMemoryManager, type ManagerOptions } from './policy/block-memory-manager.js';
-export { RegionMemoryManager, type RegionPlan, type RegionsOfDevice } from './policy/region-memory-manager.js';
-export { RegionStats } from './policy/region-stats.js';
+export { BlockMemoryManager } from './policy/block-memory-manager.js';
+export { RegionMemoryManager, type RegionPlan } from './policy/region-memory-manager.js';
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
 export { type ScratchMark, ScratchMemoryManager } from './scratch/scratch-memory-manager.js';
 export { SlabMemoryManager, type SlabMemoryManagerOptions } from './slab/slab-memory-manager.js';

@@ -1,9 +1,9 @@
 import { BumpRegion } from '../../src/blocks/bump-region.js';
 import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
 
@@ -49,12 +49,12 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
 
   /** Bytes of the active device's regions that blocks took since the last reset, gaps for alignment included. */
   get used(): number {
-    return this.#regions.reduce((sum, region) => sum + region.used, 0);
+    return this.#activeRegions.reduce((sum, region) => sum + region.used, 0);
   }
 
   /** Bytes of the active device's regions that are left. */
   get available(): number {
-    return this.#regions.reduce((sum, region) => sum + region.bytes - region.used, 0);
+    return this.#activeRegions.reduce((sum, region) => sum + region.bytes - region.used, 0);
   }
 
   /** How much of the active device's regions is used, in percent; 0 before the first allocation. */
@@ -69,7 +69,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   reset(): void {
     checkStackRoom();
     const wasEmpty = this.liveBlockCount() === 0;
-    for (const held of this.held()) {
+    for (const held of this.regions.all) {
       held.stats.freedAll();
       for (const region of held.regions) region.clear();
       held.current = held.regions[0];
@@ -84,7 +84,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
 
   /** The era in which a live block was made: no other block of that address is of the same. */
   override ticketOf(ptr: DevicePtr): number {
-    const region = this.regionOf(ptr);
+    const region = this.regions.at(ptr);
     const block = region === undefined ? NO_BLOCK : region.find(ptr);
     return block === NO_BLOCK || region!.locksOf(block) === 0 ? 0 : region!.eraOf(block);
   }
@@ -98,7 +98,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   protected freeSince(era: number): void {
     checkStackRoom();
     let freed = 0;
-    for (const { stats, regions } of this.held()) {
+    for (const { stats, regions } of this.regions.all) {
       for (const region of regions) {
         region.cut(era, (block) => {
           stats.freed(region.requestedOf(block), region.bytesOf(block));
@@ -107,21 +107,22 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
       }
     }
     this.enterEra();
-    for (const held of this.held()) held.current = held.regions[0];
+    for (const held of this.regions.all) held.current = held.regions[0];
     if (freed > 0) this.#tellReset();
   }
 
   protected plan(bytes: number, alignment: number, device: number): RegionPlan {
-    const { regions, underway } = this.heldOn(device);
+    const held = this.managedDevice(device);
+    const { regions, underway } = held;
     if (regions.length + underway >= this.#maxRegions) {
       const room = `the arena has ${formatBytes(this.available)} left of ${formatBytes(this.used + this.available)}`;
-      throw this.outOfMemory(bytes, device, bytes, undefined, room);
+      throw this.outOfMemory(held, bytes, bytes, { quota: room });
     }
     const usual = roundUp(this.#regionBytes * Math.min(2 ** regions.length, MAX_GROWTH), this.#unit);
     const least = Math.max(alignment, this.#unit);
     // A region of fixed size has that size.
     const needed = this.#maxRegions === 1 ? usual : Math.max(usual, roundUp(bytes, this.#unit));
-    if (needed < bytes) throw this.outOfMemory(bytes, device, bytes, undefined, `the arena has ${formatBytes(needed)}`);
+    if (needed < bytes) throw this.outOfMemory(held, bytes, bytes, { quota: `the arena has ${formatBytes(needed)}` });
     return { bytes: needed, alignment: least };
   }
 
@@ -139,7 +140,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
     this.lifecycle.onFree?.();
   }
 
-  get #regions(): readonly BumpRegion[] {
-    return this.heldOn(this.deviceInterface.getActiveDeviceId()).regions;
+  get #activeRegions(): readonly BumpRegion[] {
+    return this.managedDevice(this.deviceInterface.getActiveDeviceId()).regions;
   }
 }

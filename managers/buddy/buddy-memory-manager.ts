@@ -1,7 +1,7 @@
 import { BuddyTree, buddyRegionBytes } from '../../src/blocks/buddy-tree.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { KiB, MiB } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { checkPowerOfTwo } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
 

@@ -1,10 +1,10 @@
 import { NONE } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, MiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
 export interface CachingMemoryManagerOptions extends ManagerOptions {

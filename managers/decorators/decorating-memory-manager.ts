@@ -1,9 +1,9 @@
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import type { DevicePtr } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 
 /**
  * A manager around another one: the base of all decorators, which forwards every call.

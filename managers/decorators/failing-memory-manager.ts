@@ -1,8 +1,8 @@
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 
 /** Which allocations fail: those that any of these says. */

@@ -1,5 +1,6 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { counted } from '../../src/core/counted.js';
@@ -7,7 +8,6 @@ import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 import { type Damage, DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
 import { GuardedBlocks } from './guarded-blocks.js';

@@ -1,9 +1,9 @@
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 
 export interface LimitingOptions extends ManagerOptions {

@@ -1,4 +1,5 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
@@ -6,7 +7,6 @@ import type { LogSink } from '../../src/core/call-log.js';
 import { counted } from '../../src/core/counted.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { AddressOrder } from './address-order.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { NumberColumn } from './number-column.js';

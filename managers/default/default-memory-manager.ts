@@ -1,10 +1,11 @@
 import { NONE } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { tryAll } from '../../src/core/try-all.js';
 import { alignUp, checkBytes, GiB, KiB } from '../../src/core/units.js';
-import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
+import { BlockMemoryManager } from '../policy/block-memory-manager.js';
 import { checkSize } from '../policy/check-options.js';
-import { tryAll } from '../policy/try-all.js';
 
 /** Buffers kept before a collection. @see Source: ArrayFire, MAX_BUFFERS */
 export const DEFAULT_MAX_BUFFERS = 1000;

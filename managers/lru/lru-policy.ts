@@ -1,13 +1,14 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
 import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { widened } from '../../src/blocks/widened.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { tryAll } from '../../src/core/try-all.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
-import { BlockMemoryManager, type ManagerOptions } from '../policy/block-memory-manager.js';
-import { tryAll } from '../policy/try-all.js';
+import { BlockMemoryManager } from '../policy/block-memory-manager.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode, LayoutCache } from './layout-cache.js';
 
 /** Layouts that are kept on a device. @see Source: hpt, CPU cache */

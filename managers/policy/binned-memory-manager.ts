@@ -1,5 +1,6 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
@@ -7,7 +8,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import * as stackRoom from '../../src/core/stack-room.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
-import { BlockMemoryManager, type ManagerOptions } from './block-memory-manager.js';
+import { BlockMemoryManager } from './block-memory-manager.js';
 import { StreamOrder } from './stream-order.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
@@ -123,15 +124,19 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
       part.flush();
       for (const block of part.toArray()) {
         // A native call before may have come back with an allocation.
-        if (!part.has(block) || !this.blocks.isWholeSegment(block)) continue;
-        part.takeOut(block);
-        try {
-          this.nativeRelease(block);
-        } catch (error) {
-          part.putIn(block);
-          throw error;
-        }
+        if (part.has(block) && this.blocks.isWholeSegment(block)) this.releaseFrom(part, block);
       }
+    }
+  }
+
+  /** Gives a block of these bins back to the device; it is there again when that fails. */
+  protected releaseFrom(bins: FreeBlocks, block: number): void {
+    bins.takeOut(block);
+    try {
+      this.nativeRelease(block);
+    } catch (error) {
+      bins.putIn(block);
+      throw error;
     }
   }
 
@@ -189,13 +194,13 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
    * first allocation of another stream.
    */
   #giveHome(block: number, stream: number, order: StreamOrder, device: number): number {
-    this.blocks.of(device).setHome(block, order.binsOf(stream));
+    this.managedDevice(device).setHome(block, order.binsOf(stream));
     return block;
   }
 
   /** Lets the hot path take from stream 0's free blocks of a device. */
   #serveFrom(bins: FreeBlocks, device: number): void {
-    this.blocks.of(device).serveFrom(bins);
+    this.managedDevice(device).serveFrom(bins);
     this.#isAlone = this.deviceInterface.deviceCount === 1 && this.blocks.get(0) === this.first;
   }
 
@@ -203,7 +208,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     const device = this.deviceInterface.getActiveDeviceId();
     const recent = this.#recent;
     if (recent !== undefined && recent.device === device) return recent;
-    const heap = this.blocks.of(device);
+    const heap = this.managedDevice(device);
     this.#recent = heap;
     return heap;
   }
@@ -233,7 +238,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     let order = this.#orders[device];
     if (order === undefined) {
       order = new StreamOrder(
-        this.blocks.of(device),
+        this.managedDevice(device),
         (group) => this.createBins(device, group),
         () => this.deviceInterface.streams,
       );

@@ -2,7 +2,7 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { StreamOperations } from '../../src/core/device-interface.js';
-import { waitForStream } from '../../src/core/device-stream.js';
+import { waitForDefaultStream } from '../../src/core/device-stream.js';
 import { MemoryError } from '../../src/core/errors.js';
 
 /** The free blocks of a stream: it may use all of them, others those before `event` once that is done. */
@@ -285,11 +285,6 @@ export class StreamOrder {
     for (const { stream, fresh } of this.#bins.values()) if (fresh.group === group) return stream;
     return 0;
   }
-}
-
-/** Waits for the work so far on the default stream of a device, where it has streams. Before memory goes back that no other used. */
-export function waitForDefaultStream(streams: StreamOperations | undefined, device: number): void {
-  if (streams !== undefined) waitForStream(streams, streams.defaultStream(device));
 }
 
 function isFilled(bins: FreeBlocks): boolean {

@@ -2,7 +2,6 @@ import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import type { MemoryStats } from '../../src/core/stats.js';
 
 /** Where a pool's memory comes from. */
 export interface Backing {
@@ -26,10 +25,11 @@ export interface BackingParts {
   readonly heap: DeviceHeap;
   /** The pool's free blocks that no stream works on. */
   readonly idle: FreeBlocks;
-  readonly stats: MemoryStats;
   readonly deviceInterface: MemoryManagerDeviceInterface;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** Gives an idle block that is a whole segment back to the device. */
+  readonly release: (block: number) => void;
   /** Waits until no stream works on idle blocks. Before each call that gives memory back: what came before may have come back with work. */
   readonly settle: () => void;
   /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */
@@ -50,7 +50,8 @@ export class GrowthPlan {
   readonly #slack: number;
 
   /** @param bytes - of the block */
-  constructor({ stats, slack, deviceInterface, heap }: BackingParts, bytes: number) {
+  constructor({ slack, deviceInterface, heap }: BackingParts, bytes: number) {
+    const { stats } = heap;
     this.#slack = slack;
     this.capacityBytes = deviceInterface.getMaxMemorySize(heap.device);
     this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);

@@ -54,7 +54,7 @@ export class PageBacking implements Backing {
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
-    const { stats } = this.#parts;
+    const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
     let hole = this.#findSpot(bytes, plan, failure);
     if (hole === NONE) return NONE;
@@ -119,13 +119,13 @@ export class PageBacking implements Backing {
 
   /** Bytes that the pool holds once the spot has what it needs. */
   #holdsWithSpot(): number {
-    return this.#parts.stats.reservedBytes + this.#holes.spotBytes;
+    return this.#parts.heap.stats.reservedBytes + this.#holes.spotBytes;
   }
 
   /** How many bytes to commit at the spot. */
   #step(plan: GrowthPlan): number {
     const { spotBytes, spotRoom } = this.#holes;
-    const { reservedBytes } = this.#parts.stats;
+    const { reservedBytes } = this.#parts.heap.stats;
     const least = Math.min(MIN_STEP_BYTES, plan.capacityBytes - reservedBytes);
     const step = Math.max(plan.stepFor(spotBytes, reservedBytes), least);
     const pages = Math.floor(step / this.#pageBytes) * this.#pageBytes;
@@ -134,7 +134,10 @@ export class PageBacking implements Backing {
 
   /** Commits `bytes` at the spot. @returns the free block that holds them, or NONE */
   #commit(hole: number, bytes: number, plan: GrowthPlan, failure: { cause: unknown }): number {
-    const { idle, stats } = this.#parts;
+    const {
+      idle,
+      heap: { stats },
+    } = this.#parts;
     const address = this.#holes.spotAddress;
     // The call may come back with an allocation, which must not find this hole.
     this.#holes.give(hole);
@@ -153,7 +156,7 @@ export class PageBacking implements Backing {
   }
 
   get #isShredded(): boolean {
-    const { allocatedBytes, reservedBytes } = this.#parts.stats;
+    const { allocatedBytes, reservedBytes } = this.#parts.heap.stats;
     return this.#holes.count > this.#mostHoles && allocatedBytes < SHREDDED_SHARE * reservedBytes;
   }
 
@@ -186,7 +189,7 @@ export class PageBacking implements Backing {
       throw error;
     }
     this.#holes.punch(block);
-    this.#parts.stats.released(bytes);
+    this.#parts.heap.stats.released(bytes);
     return bytes;
   }
 

@@ -1,10 +1,10 @@
 import { NONE } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import type { Backing, BackingParts } from './backing.js';
 import { PageBacking } from './page-backing.js';
 import { SegmentBacking } from './segment-backing.js';
@@ -83,25 +83,13 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     const failure = { cause: undefined as unknown };
     const block = backing.grow(bytes, failure);
     if (block !== NONE) return block;
-    const stats = this.statsOf(device);
-    stats.ooms++;
-    const { allocatedBytes, reservedBytes } = stats;
-    const capacityBytes = this.deviceInterface.getMaxMemorySize(device);
-    throw new MemoryError(
-      'ERR_MEM_OUT_OF_MEMORY',
-      { requestedBytes: bytes, allocatedBytes, reservedBytes, capacityBytes, device },
-      failure.cause,
-    );
+    throw this.outOfMemory(this.managedDevice(device), bytes, bytes, failure);
   }
 
   protected override trimIdle(idle: FreeBlocks, device: number): void {
     idle.flush();
     this.#backings[device]?.trim();
     this.#backings[device]?.close();
-  }
-
-  protected override isReserved(block: number): boolean {
-    return !this.blocks.isHole(block);
   }
 
   #pageBytes(): number {
@@ -116,11 +104,11 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     const { deviceInterface } = this;
     const { virtual } = deviceInterface;
     const parts: BackingParts = {
-      heap: this.blocks.of(device),
+      heap: this.managedDevice(device),
       idle,
-      stats: this.statsOf(device),
       deviceInterface,
       slack: this.#slack,
+      release: (block) => this.releaseFrom(idle, block),
       settle: () => this.settle(device),
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };

@@ -1,5 +1,5 @@
 import { NONE } from '../../src/blocks/block-rows.js';
-import { alignUp, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { alignUp, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
@@ -31,7 +31,7 @@ export class SegmentBacking implements Backing {
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
-    const { stats } = this.#parts;
+    const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
     let size = segmentBytes(bytes, plan.peakBytes * SEGMENT_SHARE);
     if (stats.reservedBytes + size > plan.limitBytes) {
@@ -55,7 +55,8 @@ export class SegmentBacking implements Backing {
 
   /** Gets a segment. @returns it as a free block, or NONE */
   #allocate(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
-    const { heap, idle, stats, deviceInterface } = this.#parts;
+    const { heap, idle, deviceInterface } = this.#parts;
+    const { stats } = heap;
     if (!Number.isSafeInteger(bytes)) return NONE;
     const ptr = askNative(() => devicePtr(deviceInterface.nativeAlloc(bytes, SEGMENT_ALIGNMENT)), NULL_PTR, failure);
     if (ptr === NULL_PTR) return NONE;
@@ -69,23 +70,13 @@ export class SegmentBacking implements Backing {
 
   /** Gives whole segments back until `bytes` were: the smallest that suffices first, else the largest. */
   #reclaim(bytes: number, leastBytes: number): void {
-    const { heap, idle, stats, deviceInterface } = this.#parts;
+    const { heap, release } = this.#parts;
     for (let left = bytes; left > 0; ) {
       const block = this.#findWhole(left);
       if (block === NONE) return;
       const size = heap.bytesOf(block);
       if (size < leastBytes) return;
-      // The call may come back with an allocation, which must not get this block.
-      idle.takeOut(block);
-      try {
-        this.#parts.settle();
-        deviceInterface.nativeFree(heap.addressOf(block) as DevicePtr);
-      } catch (error) {
-        idle.putIn(block);
-        throw error;
-      }
-      heap.remove(block);
-      stats.released(size);
+      release(block);
       left -= size;
     }
   }

@@ -1,8 +1,8 @@
 import { roundUp } from '../../src/blocks/carved-region.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { powerIn, SlabCells } from '../../src/blocks/slab-cells.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { KiB } from '../../src/core/units.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
 
@@ -53,7 +53,7 @@ export class SlabMemoryManager extends RegionMemoryManager<SlabCells> {
     if (bytes > this.#cellBytes || alignment > cellAlignment) {
       return { bytes: roundUp(bytes, this.#unit), alignment: Math.max(alignment, this.#unit), forOne: true };
     }
-    const slabs = this.heldOn(device).regions.filter((region) => !this.isForOne(region)).length;
+    const slabs = this.managedDevice(device).regions.filter((region) => !this.regions.isForOne(region)).length;
     const wanted = this.#slabBytes * Math.min(2 ** slabs, MAX_GROWTH);
     return { bytes: Math.ceil(wanted / this.#cellBytes) * this.#cellBytes, alignment: cellAlignment };
   }

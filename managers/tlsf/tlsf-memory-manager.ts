@@ -1,9 +1,9 @@
 import { NONE } from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
-import type { ManagerOptions } from '../policy/block-memory-manager.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 

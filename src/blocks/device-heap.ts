@@ -1,4 +1,6 @@
+import { MemoryStats } from '../core/stats.js';
 import { BlockRows, Lifetime, NONE } from './block-rows.js';
+import type { LeavingMemory, ManagedDevice } from './device-storage.js';
 import { ensure } from './ensure.js';
 import { FreeBlocks, type FreeBlocksOptions } from './free-blocks.js';
 import { HeapCounters } from './heap-counters.js';
@@ -20,11 +22,15 @@ let empty = 0;
  * a number each, which nobody else knows and which the end of the heap replaces: {@link release} looks into a heap that never
  * has a block, {@link allocate} asks for a block of no free blocks. What finds nothing ends in a call that throws.
  */
-export class DeviceHeap extends BlockRows {
+export class DeviceHeap extends BlockRows implements ManagedDevice {
   readonly device: number;
   readonly counters: HeapCounters;
+  readonly stats: MemoryStats;
+  underway = 0;
   /** Where blocks belong that their policy keeps by itself: every block that comes back is left to it. */
   readonly home: FreeBlocks;
+  /** Where a block belongs while it goes back to the device: it is not found by its address, which the device may hand out again. */
+  readonly #leaving: FreeBlocks;
   #place: number;
   /** What {@link allocate} takes from. */
   #source = 0;
@@ -39,8 +45,10 @@ export class DeviceHeap extends BlockRows {
     // For a heap that nobody closed: its end is when nothing is left that could use it, free blocks and counters included.
     remains.register(this.lifetime, this.#place, this.lifetime);
     this.counters = new HeapCounters(this.lifetime, this.#place);
+    this.stats = new MemoryStats(this.counters);
     this.home = this.createFreeBlocks({});
     kernel.setManual(this.home.placeIn(this.lifetime));
+    this.#leaving = this.createFreeBlocks({});
   }
 
   get isClosed(): boolean {
@@ -133,6 +141,21 @@ export class DeviceHeap extends BlockRows {
   /** Makes a block that is in no bins belong to other free blocks: it goes there when it comes back. */
   setHome(block: number, home: FreeBlocks): void {
     this.lifetime.kernel.setHome(block, home.placeIn(this.lifetime));
+  }
+
+  /** Takes a free block that is a whole segment, and that is in no bins, out of the books: it is about to go back to the device. */
+  leave(block: number): LeavingMemory {
+    const address = this.addressOf(block);
+    const bytes = this.bytesOf(block);
+    this.setHome(block, this.#leaving);
+    return {
+      address,
+      putBack: () => this.setHome(block, this.home),
+      end: () => {
+        this.remove(block);
+        this.stats.released(bytes);
+      },
+    };
   }
 
   /** Every block, in no particular order; O(blocks) in all. */

@@ -1,10 +1,10 @@
-import { MemoryError } from '../core/errors.js';
 import { BlockRows, Lifetime, NONE } from './block-rows.js';
 import { DeviceHeap } from './device-heap.js';
+import type { DeviceStorage } from './device-storage.js';
 import { NOT_LIVE } from './kernel-interface.js';
 
 /** The heaps of a manager, one a device. A block is found in whichever it lies. */
-export class DeviceHeaps extends BlockRows {
+export class DeviceHeaps extends BlockRows implements DeviceStorage<DeviceHeap> {
   readonly #heaps: (DeviceHeap | undefined)[] = [];
   #open: readonly DeviceHeap[] = [];
   /** The heap that a block was found in last: most programs use one for a time. */
@@ -28,7 +28,6 @@ export class DeviceHeaps extends BlockRows {
     return heap;
   }
 
-  /** Closes the heap of a device; does nothing where there is none. */
   close(device: number): void {
     const heap = this.#heaps[device];
     if (heap === undefined) return;
@@ -37,25 +36,18 @@ export class DeviceHeaps extends BlockRows {
     this.#listOpen();
   }
 
-  /** Closes all heaps for good. */
+  /** Closes all heaps for good. They can still be had by their devices, for their statistics. */
   closeAll(): void {
-    for (const { device } of this.#open) this.close(device);
+    for (const heap of this.#open) heap.close();
+    this.#open = [];
+    this.#recent = undefined;
     this.lifetime.end();
   }
 
-  /** The heap of a device, or undefined. */
   get(device: number): DeviceHeap | undefined {
     return this.#heaps[device];
   }
 
-  /** The heap of a device. @throws ERR_MEM_INVALID_DEVICE when there is none */
-  of(device: number): DeviceHeap {
-    const heap = this.#heaps[device];
-    if (heap !== undefined) return heap;
-    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#heaps.length });
-  }
-
-  /** Bytes of all heaps in the kernel. */
   get metadataBytes(): number {
     return this.#open.reduce((sum, heap) => sum + heap.metadataBytes, 0);
   }
@@ -67,6 +59,25 @@ export class DeviceHeaps extends BlockRows {
       if (block !== NONE) return block;
     }
     return NONE;
+  }
+
+  liveBytesAt(address: number): number {
+    const block = this.findLive(address);
+    return block === NONE ? 0 : this.bytesOf(block);
+  }
+
+  locksAt(address: number): number {
+    const block = this.findLive(address);
+    return block === NONE ? 0 : this.locksOf(block);
+  }
+
+  setLocksAt(address: number, locks: number): void {
+    this.setLocks(this.findLive(address), locks);
+  }
+
+  /** O(blocks). */
+  isFreeAt(address: number): boolean {
+    return this.#open.some((heap) => heap.isFreeAt(address));
   }
 
   /** As {@link DeviceHeap.findLive}. O(1), O(devices) where the block is on another device than the last one was. */
@@ -89,7 +100,6 @@ export class DeviceHeaps extends BlockRows {
     for (const heap of this.#open) yield* heap;
   }
 
-  /** Checks every heap, in O(blocks). @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
     for (const heap of this.#open) heap.checkInvariants();
   }

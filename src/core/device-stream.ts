@@ -103,3 +103,8 @@ export class DeviceEvent implements Releasable {
     this.#isDisposed = true;
   }
 }
+
+/** Waits for the work so far on the default stream of a device, where it has streams. Before memory goes back that no other used. */
+export function waitForDefaultStream(streams: StreamOperations | undefined, device: number): void {
+  if (streams !== undefined) waitForStream(streams, streams.defaultStream(device));
+}

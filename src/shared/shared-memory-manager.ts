@@ -1,27 +1,22 @@
 import { MANAGER_LOCK, NONE, USER_LOCK } from '../blocks/block-rows.js';
+import type { DeviceHeap } from '../blocks/device-heap.js';
 import { DeviceHeaps } from '../blocks/device-heaps.js';
+import { DeviceMemoryManager, type ManagerOptions } from '../blocks/device-memory-manager.js';
 import { ensure } from '../blocks/ensure.js';
 import { HELD, NOT_LIVE } from '../blocks/kernel-interface.js';
 import { attempt } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
-import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
-import { MemoryStats } from '../core/stats.js';
-import { checkAlignment, checkBytes, type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
+import { type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
 import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
 import { NULL_OFFSET, type OffsetPointer } from './offset-pointer.js';
 import { SharedAllocation } from './shared-allocation.js';
 
-const MAX_DEVICE = 65535;
-
 /** What a {@link SharedMemoryManager} works with. */
-export interface SharedMemoryManagerOptions {
+export interface SharedMemoryManagerOptions extends ManagerOptions {
   /** Where its blocks come from. */
   readonly allocator: SharedAllocator;
-  /** Where logged calls go; giving one turns logging on. */
-  readonly logStream?: LogSink | undefined;
 }
 
 /**
@@ -30,42 +25,37 @@ export interface SharedMemoryManagerOptions {
  * Its blocks lie in the region whatever device its host has; a `SharedMemoryDevice` lets the runtime show them. It keeps a count
  * for each device, but all have the one region. It caches nothing: the allocator does that.
  */
-export class SharedMemoryManager extends MemoryManagerAdapter {
+export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
   readonly allocator: SharedAllocator;
-  readonly #blocks = new DeviceHeaps();
-  readonly #stats: (MemoryStats | undefined)[] = [];
+  readonly #blocks: DeviceHeaps;
 
   /**
    * @param deviceCount - devices served from the start, ids 0 to deviceCount - 1
-   * @throws ERR_MEM_INVALID_DEVICE for a count that is none
+   * @throws ERR_MEM_INVALID_ARGUMENT for a count that is no positive integer
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: SharedMemoryManagerOptions) {
-    super(deviceInterface, options.logStream);
+    const blocks = new DeviceHeaps();
+    super(deviceCount, deviceInterface, options, blocks);
+    this.#blocks = blocks;
     this.allocator = options.allocator;
-    for (let device = 0; device < deviceCount; device++) this.addMemoryManagement(device);
   }
 
-  initialize(): void {}
-
   /** Frees what is left of its blocks: nobody else can. Those that were shared stay with whoever uses them. */
-  shutdown(): void {
+  override shutdown(): void {
     for (const block of [...this.#blocks]) {
       const ptr = this.#blocks.addressOf(block) as DevicePtr;
-      attempt(() => this.#unhold(ptr, this.#blocks.locksOf(block)));
+      attempt(() => this.unhold(ptr, this.#blocks.locksOf(block)));
     }
     if (this.liveBlockCount() === 0) this.#blocks.closeAll();
-    this.callLog.flush();
+    super.shutdown();
   }
 
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    checkBytes(bytes);
-    checkAlignment(alignment);
-    if (stream !== 0) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
+    this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
-    const device = this.deviceInterface.getActiveDeviceId();
-    const stats = this.#statsOf(device);
-    const heap = this.#blocks.of(device);
-    const offset = this.#allocate(bytes, alignment, device);
+    const heap = this.managedDevice(this.deviceInterface.getActiveDeviceId());
+    const { stats } = heap;
+    const offset = this.#allocate(bytes, alignment, heap);
     const ptr = this.allocator.addressOf(offset);
     const size = this.allocator.sizeOf(offset);
     stats.reserved(size);
@@ -74,36 +64,8 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     return ptr;
   }
 
-  allocated(ptr: DevicePtr): number {
-    const block = this.#blocks.findLive(ptr);
-    return block === NONE ? 0 : this.#blocks.bytesOf(block);
-  }
-
-  unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    if (ptr === NULL_PTR) return;
-    this.#unhold(ptr, userUnlock ? USER_LOCK : MANAGER_LOCK);
-  }
-
-  userLock(ptr: DevicePtr): void {
-    if (ptr === NULL_PTR) return;
-    const block = this.#held(ptr);
-    this.#blocks.setLocks(block, this.#blocks.locksOf(block) | USER_LOCK);
-  }
-
-  userUnlock(ptr: DevicePtr): void {
-    this.unlock(ptr, true);
-  }
-
-  isUserLocked(ptr: DevicePtr): boolean {
-    const block = this.#blocks.findLive(ptr);
-    return block !== NONE && (this.#blocks.locksOf(block) & USER_LOCK) !== 0;
-  }
-
-  /** Does nothing: a block that is free is in the region already. */
-  signalMemoryCleanup(): void {}
-
-  printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
-    const stats = this.#statsOf(device);
+  override printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
+    const { stats } = this.managedDevice(device);
     const { allocator } = this;
     const capacity = allocator.capacityBytes === undefined ? 'no bound' : formatBytes(allocator.capacityBytes);
     sink.write(
@@ -112,32 +74,6 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
         `Allocated: ${formatBytes(stats.allocatedBytes)} here, ${formatBytes(allocator.allocatedBytes)} by all\n` +
         `Live blocks: ${stats.liveBlocks}\n`,
     );
-  }
-
-  /** Starts to count for one more device; does nothing for one that is known. @throws ERR_MEM_INVALID_DEVICE */
-  override addMemoryManagement(device: number): void {
-    if (!Number.isInteger(device) || device < 0 || device > MAX_DEVICE) {
-      throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
-    }
-    if (this.#blocks.get(device) === undefined) this.#stats[device] = new MemoryStats(this.#blocks.open(device).counters);
-  }
-
-  /** @throws ERR_MEM_DEVICE_BUSY when blocks of the device are live */
-  override removeMemoryManagement(device: number): void {
-    if (this.#blocks.get(device) === undefined) return;
-    const { liveBlocks } = this.#statsOf(device);
-    if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks });
-    this.#blocks.close(device);
-    this.#stats[device] = undefined;
-  }
-
-  /** @throws ERR_MEM_INVALID_DEVICE */
-  override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
-    return this.#statsOf(device).snapshot();
-  }
-
-  override liveBlockCount(): number {
-    return this.#stats.reduce((sum, stats) => sum + (stats?.liveBlocks ?? 0), 0);
   }
 
   /** The offset of a live block in the region; null for other pointers. */
@@ -159,51 +95,42 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   /** Checks the table against the allocator, in O(blocks). @throws ERR_MEM_INVARIANT */
-  checkInvariants(): void {
-    this.#blocks.checkInvariants();
-    const bytes = new Map<number, number>();
-    for (const block of this.#blocks) {
-      const ptr = this.#blocks.addressOf(block) as DevicePtr;
-      const device = this.#blocks.deviceOf(block);
-      bytes.set(device, (bytes.get(device) ?? 0) + this.#blocks.bytesOf(block));
-      ensure(
-        this.allocator.sizeOf(this.allocator.offsetOf(ptr)) === this.#blocks.bytesOf(block),
-        `block ${block} is the allocator's`,
-      );
-    }
-    for (const { device } of this.#blocks.all) {
-      const sum = bytes.get(device) ?? 0;
-      const stats = this.#statsOf(device);
-      ensure(
-        sum === stats.allocatedBytes && sum === stats.reservedBytes,
-        `reserved == allocated == sum(block.bytes) on ${device}`,
-      );
+  override checkInvariants(): void {
+    super.checkInvariants();
+    for (const heap of this.#blocks.all) {
+      let sum = 0;
+      for (const block of heap) {
+        const bytes = heap.bytesOf(block);
+        const offset = this.allocator.offsetOf(heap.addressOf(block) as DevicePtr);
+        ensure(this.allocator.sizeOf(offset) === bytes, `block ${block} is the allocator's`);
+        sum += bytes;
+      }
+      const { device, stats } = heap;
+      const isSum = sum === stats.allocatedBytes && sum === stats.reservedBytes;
+      ensure(isSum, `reserved == allocated == sum(block.bytes) on ${device}`);
     }
   }
 
-  #allocate(bytes: number, alignment: number, device: number): OffsetPointer {
-    const stats = this.#statsOf(device);
+  /** Does nothing: a block that is free is in the region already. */
+  protected trim(): void {}
+
+  protected override capacityOf(device: number): number {
+    return this.allocator.capacityBytes ?? super.capacityOf(device);
+  }
+
+  #allocate(bytes: number, alignment: number, heap: DeviceHeap): OffsetPointer {
     try {
       return this.allocator.alignedAllocateOffset(DEFAULT_MEM_CONTEXT, bytes, alignment);
     } catch (error) {
       if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
-      stats.ooms++;
-      const facts = {
-        requestedBytes: bytes,
-        allocatedBytes: stats.allocatedBytes,
-        reservedBytes: stats.reservedBytes,
-        capacityBytes: this.allocator.capacityBytes ?? this.deviceInterface.getMaxMemorySize(device),
-        device,
-      };
-      throw new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, error);
+      throw this.outOfMemory(heap, bytes, bytes, { cause: error });
     }
   }
 
-  /** Clears locks of a block and frees it when none is left; when that fails nothing has changed. */
-  #unhold(ptr: DevicePtr, locks: number): void {
+  protected override unhold(ptr: DevicePtr, locks: number): void {
     const block = this.#blocks.release(ptr, locks);
     if (block === HELD) return;
-    if (block === NOT_LIVE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    if (block === NOT_LIVE) this.refuse(ptr);
     try {
       this.allocator.freeOffset(DEFAULT_MEM_CONTEXT, this.allocator.offsetOf(ptr));
     } catch (error) {
@@ -214,7 +141,7 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
   }
 
   #forget(block: number): void {
-    this.#statsOf(this.#blocks.deviceOf(block)).released(this.#blocks.bytesOf(block));
+    this.managedDevice(this.#blocks.deviceOf(block)).stats.released(this.#blocks.bytesOf(block));
     this.#blocks.remove(block);
     this.lifecycle.onFree?.();
   }
@@ -224,11 +151,5 @@ export class SharedMemoryManager extends MemoryManagerAdapter {
     const block = this.#blocks.findLive(ptr);
     if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     return block;
-  }
-
-  #statsOf(device: number): MemoryStats {
-    const stats = this.#stats[device];
-    if (stats !== undefined) return stats;
-    throw new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#stats.length });
   }
 }

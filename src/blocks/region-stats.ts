@@ -1,4 +1,4 @@
-import { DeviceStats, type MemoryStat } from '../../src/core/memory-statistics.js';
+import { DeviceStats, type MemoryStat } from '../core/memory-statistics.js';
 
 // Of each quantity: current, peak, and what is gone again (total == current + gone).
 const REQUESTED = 0;
@@ -88,13 +88,6 @@ export class RegionStats extends DeviceStats {
     this.nativeFrees++;
     this.#values[RESERVED]! -= bytes;
     this.#values[RESERVED + 2]! += bytes;
-  }
-
-  /** Undoes {@link released} of a region that the device did not take. */
-  reservedAgain(bytes: number): void {
-    this.nativeFrees--;
-    this.#values[RESERVED]! += bytes;
-    this.#values[RESERVED + 2]! -= bytes;
   }
 
   #notePeaks(): void {

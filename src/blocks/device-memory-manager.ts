@@ -1,0 +1,305 @@
+import type { LogSink } from '../core/call-log.js';
+import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
+import { waitForDefaultStream } from '../core/device-stream.js';
+import { MemoryError } from '../core/errors.js';
+import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import { formatInfo, type MemoryStatsSnapshot } from '../core/memory-statistics.js';
+import * as stackRoom from '../core/stack-room.js';
+import { tryAll } from '../core/try-all.js';
+import type { DevicePtr } from '../core/units.js';
+import * as units from '../core/units.js';
+import { MANAGER_LOCK, USER_LOCK } from './block-rows.js';
+import type { DeviceStorage, LeavingMemory, ManagedDevice } from './device-storage.js';
+
+// Bindings of their own: V8 looks imported ones up, and checks them, each time.
+const { checkAlignment, checkBytes, devicePtr, NULL_PTR } = units;
+const { checkStackRoom, checkStackRoomHere } = stackRoom;
+
+const MAX_DEVICES = 65_536;
+
+/** Options that every manager takes. */
+export interface ManagerOptions {
+  /** Where logged calls go; giving one turns logging on. */
+  readonly logStream?: LogSink | undefined;
+}
+
+/**
+ * The base of all managers that hand out parts of native memory.
+ *
+ * It keeps the devices, the locks, the statistics, the retry after a failed native call, the one rule of giving memory back,
+ * and `printInfo`. Where the memory and its blocks are is the storage's business: there is one of heaps and one of regions.
+ */
+export abstract class DeviceMemoryManager<D extends ManagedDevice> extends MemoryManagerAdapter {
+  readonly #storage: DeviceStorage<D>;
+
+  /**
+   * @param deviceCount - devices managed from the start, ids 0 to deviceCount - 1
+   * @throws ERR_MEM_INVALID_ARGUMENT for a count that is no positive integer
+   */
+  constructor(
+    deviceCount: number,
+    deviceInterface: MemoryManagerDeviceInterface,
+    options: ManagerOptions,
+    storage: DeviceStorage<D>,
+  ) {
+    super(deviceInterface, options.logStream);
+    this.#storage = storage;
+    if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > MAX_DEVICES) {
+      const expected = `an integer from 1 to ${MAX_DEVICES}`;
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'deviceCount', value: String(deviceCount), expected });
+    }
+    for (let device = 0; device < deviceCount; device++) storage.open(device);
+  }
+
+  /** Clears a lock of a live block, and takes the block back when none is left. @throws as {@link unlock} */
+  protected abstract unhold(ptr: DevicePtr, lock: number): void;
+
+  /** Gives the cached memory of a device back with {@link giveBack}. */
+  protected abstract trim(device: number): void;
+
+  /** Drops what the policy keeps of a device that is about to be closed. Here: nothing. */
+  protected forget(_device: number): void {}
+
+  initialize(): void {}
+
+  shutdown(): void {
+    try {
+      this.signalMemoryCleanup();
+    } finally {
+      this.callLog.flush();
+    }
+  }
+
+  allocated(ptr: DevicePtr): number {
+    return this.#storage.liveBytesAt(ptr);
+  }
+
+  unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    if (ptr !== NULL_PTR) this.unhold(ptr, userUnlock ? USER_LOCK : MANAGER_LOCK);
+  }
+
+  userLock(ptr: DevicePtr): void {
+    if (ptr !== NULL_PTR) this.hold(ptr, USER_LOCK);
+  }
+
+  userUnlock(ptr: DevicePtr): void {
+    this.unlock(ptr, true);
+  }
+
+  isUserLocked(ptr: DevicePtr): boolean {
+    return (this.#storage.locksAt(ptr) & USER_LOCK) !== 0;
+  }
+
+  signalMemoryCleanup(): void {
+    checkStackRoom();
+    tryAll(this.#storage.all, ({ device }) => this.trim(device));
+  }
+
+  /** Starts to manage one more device; does nothing for one that is managed. */
+  override addMemoryManagement(device: number): void {
+    if (!Number.isInteger(device) || device < 0 || device >= MAX_DEVICES) throw this.#notManaged(device);
+    if (this.#storage.get(device) === undefined) this.#storage.open(device);
+  }
+
+  /**
+   * Gives a device's cached memory back and stops managing it; does nothing for one that is not managed.
+   *
+   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a call on it
+   */
+  override removeMemoryManagement(device: number): void {
+    const held = this.#storage.get(device);
+    if (held === undefined) return;
+    let nativeAllocs: number;
+    do {
+      nativeAllocs = held.stats.nativeAllocs;
+      this.#checkIdle(held);
+      this.trim(device);
+      // A native call may have come back with an allocation, and with its free.
+    } while (held.stats.nativeAllocs !== nativeAllocs);
+    this.#checkIdle(held);
+    this.forget(device);
+    this.#storage.close(device);
+  }
+
+  override liveBlockCount(): number {
+    return this.#storage.all.reduce((sum, { stats }) => sum + stats.liveBlocks, 0);
+  }
+
+  /** @throws ERR_MEM_INVALID_DEVICE */
+  override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
+    return this.managedDevice(device).stats.snapshot();
+  }
+
+  /** @throws ERR_MEM_INVALID_DEVICE */
+  printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
+    const stats = this.getMemoryStats(device);
+    const capacityBytes = this.capacityOf(device);
+    sink.write(formatInfo({ message, name: this.name, device, capacityBytes, stats }));
+  }
+
+  /** Bytes of the manager's own tables. */
+  get metadataBytes(): number {
+    return this.#storage.metadataBytes;
+  }
+
+  /**
+   * Checks the invariants of the whole manager, in O(blocks). For tests.
+   *
+   * @throws ERR_MEM_INVARIANT
+   */
+  checkInvariants(): void {
+    this.#storage.checkInvariants();
+  }
+
+  /** What is kept of a device. @throws ERR_MEM_INVALID_DEVICE */
+  protected managedDevice(device: number): D {
+    const held = this.#storage.get(device);
+    if (held !== undefined) return held;
+    throw this.#notManaged(device);
+  }
+
+  /** The bytes that there are for this manager on a device. */
+  protected capacityOf(device: number): number {
+    return this.deviceInterface.getMaxMemorySize(device);
+  }
+
+  /** Calls of the manager that use a device again when a native call has come back. Here: native calls alone. */
+  protected callsUnderway({ underway }: D): number {
+    return underway;
+  }
+
+  /** Checks what an allocation asks for. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT; as {@link checkStream} */
+  protected checkRequest(bytes: number, alignment: number, stream: number): void {
+    checkBytes(bytes);
+    if (alignment !== 0) checkAlignment(alignment);
+    if (stream !== 0) this.checkStream(stream);
+  }
+
+  /**
+   * Tells whether this manager keeps the order of a device's streams.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM unless a subclass says otherwise: a block must not be reused as if it did
+   */
+  protected checkStream(_stream: number): void {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
+  }
+
+  /** Adds a lock to a live block. @throws ERR_MEM_UNKNOWN_POINTER */
+  protected hold(ptr: DevicePtr, lock: number): void {
+    const locks = this.#storage.locksAt(ptr);
+    if (locks === 0) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    this.#storage.setLocksAt(ptr, locks | lock);
+  }
+
+  /** Throws for a pointer that heads no live block. */
+  protected refuse(ptr: DevicePtr): never {
+    const isFree = this.#storage.isFreeAt(ptr);
+    throw new MemoryError(isFree ? 'ERR_MEM_DOUBLE_FREE' : 'ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+  }
+
+  /**
+   * Gets native memory from the device: tries, gives cached memory back, and tries once more. The caller is to enter it in
+   * its books before anything else.
+   *
+   * @param requestedBytes - what the caller of the manager asked for
+   * @returns it, or null when {@link makeRoom} made room inside the manager
+   * @throws ERR_MEM_OUT_OF_MEMORY, or what the device throws with another code
+   */
+  protected askDevice(held: D, bytes: number, alignment: number, requestedBytes: number): DevicePtr {
+    let cause: unknown;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      if (attempt === 1) {
+        held.stats.retries++;
+        if (this.makeRoom(held.device, requestedBytes)) return NULL_PTR;
+      }
+      // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
+      if (!Number.isSafeInteger(bytes)) continue;
+      // What the device gives is entered without fail.
+      checkStackRoomHere();
+      held.underway++;
+      try {
+        const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
+        if (ptr !== NULL_PTR) return ptr;
+      } catch (error) {
+        if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
+        cause = error;
+      } finally {
+        held.underway--;
+      }
+    }
+    throw this.outOfMemory(held, requestedBytes, bytes, { cause });
+  }
+
+  /**
+   * Makes room on a device that has none left. Here: gives cached memory back.
+   *
+   * @returns true when the manager has room for `requestedBytes` now, so that no native memory is needed
+   */
+  protected makeRoom(device: number, _requestedBytes: number): boolean {
+    this.trim(device);
+    return false;
+  }
+
+  /** Counts a refusal and makes its error. @param quota - what refused, when it was not the device */
+  protected outOfMemory(
+    { device, stats }: D,
+    requestedBytes: number,
+    segmentBytes: number,
+    { cause, quota }: { readonly cause?: unknown; readonly quota?: string } = {},
+  ): MemoryError {
+    stats.ooms++;
+    return new MemoryError(
+      'ERR_MEM_OUT_OF_MEMORY',
+      {
+        requestedBytes,
+        allocatedBytes: stats.allocatedBytes,
+        reservedBytes: stats.reservedBytes,
+        capacityBytes: this.capacityOf(device),
+        device,
+        ...(segmentBytes === requestedBytes ? {} : { segmentBytes }),
+        ...(quota === undefined ? {} : { quota }),
+      },
+      cause,
+    );
+  }
+
+  /** Waits until no stream works on free memory of a device that may go back. Here: for stream 0, the only one there is. */
+  protected settle(device: number): void {
+    waitForDefaultStream(this.deviceInterface.streams, device);
+  }
+
+  /**
+   * Gives native memory back to the device once no stream works on it. It is in no book while the device is called, which may
+   * call back, and in all of them again when that fails.
+   *
+   * @param take - takes it out of the books
+   * @param release - what gives it back
+   * @defaultValue release is the table's nativeFree
+   */
+  protected giveBack(held: D, take: () => LeavingMemory, release?: (ptr: DevicePtr) => void): void {
+    checkStackRoomHere();
+    const leaving = take();
+    held.underway++;
+    try {
+      this.settle(held.device);
+      if (release === undefined) this.deviceInterface.nativeFree(leaving.address as DevicePtr);
+      else release(leaving.address as DevicePtr);
+    } catch (error) {
+      leaving.putBack();
+      throw error;
+    } finally {
+      held.underway--;
+    }
+    leaving.end();
+  }
+
+  #checkIdle(held: D): void {
+    const { liveBlocks } = held.stats;
+    if (liveBlocks + this.callsUnderway(held) === 0) return;
+    throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: held.device, liveBlocks });
+  }
+
+  #notManaged(device: number): MemoryError {
+    return new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#storage.all.length });
+  }
+}
