@@ -14,6 +14,7 @@ import {
 import { mapEndingPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
 import { PagedMemory, PageStates } from './paged-memory.js';
+import { unlessRefused } from './refusals.js';
 
 const SMALLEST_PAGE_BYTES = 4096;
 
@@ -87,7 +88,8 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
   protected override commitPages(range: ReservedRange, offset: number, bytes: number): boolean {
     // Pages that were decommitted, and all of a range that was viewed, are writable already.
     if (range.viewed || !range.pages.any(PageStates.fresh, offset, bytes)) return true;
-    return possible(() => protectPages(range.base + offset, bytes, PROT_READ | PROT_WRITE) ?? true) ?? false;
+    const protect = () => protectPages(range.base + offset, bytes, PROT_READ | PROT_WRITE) ?? true;
+    return unlessRefused(isNative, protect) ?? false;
   }
 
   protected override decommitPages(range: ReservedRange, offset: number, bytes: number): void {
@@ -100,19 +102,11 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
 
   #map(bytes: number): DevicePtr {
     const options = { protection: PROT_NONE, flags: MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
-    return (possible(() => mapEndingPages(bytes, options, this.granularityBytes)) ?? NULL_PTR) as DevicePtr;
+    return (unlessRefused(isNative, () => mapEndingPages(bytes, options, this.granularityBytes)) ?? NULL_PTR) as DevicePtr;
   }
 }
 
-/** @returns undefined when the system refuses */
-function possible<T>(action: () => T): T | undefined {
-  try {
-    return action();
-  } catch (error) {
-    if (MemoryError.is(error, 'ERR_MEM_NATIVE')) return undefined;
-    throw error;
-  }
-}
+const isNative = (error: unknown) => MemoryError.is(error, 'ERR_MEM_NATIVE');
 
 function checkGranularity(value: number, page: number): void {
   const isMultiple = Number.isSafeInteger(value) && value > 0 && value % page === 0;

@@ -1,6 +1,7 @@
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
 import { type AddressRange, AddressTree } from './address-tree.js';
+import { checkInside } from './range-checks.js';
 
 /** A range of a device's addresses that is in use. */
 export class LiveRange implements AddressRange {
@@ -66,9 +67,7 @@ export class LiveRanges<R extends LiveRange> {
     const range = this.overlapping(devicePtr(ptr), bytes);
     if (range === undefined) return undefined;
     const offset = ptr - range.base;
-    if (offset < 0 || offset + bytes > range.bytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: range.bytes });
-    }
+    checkInside(offset, bytes, range.bytes);
     range.checkUsable(offset, bytes);
     return range;
   }

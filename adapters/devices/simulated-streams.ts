@@ -1,5 +1,5 @@
-import type { StreamOperations } from '../../src/core/device-interface.js';
 import { checkArgument } from '../../src/core/errors.js';
+import { StreamEvents } from './stream-events.js';
 
 /** A place in a stream: the end of its first `position` items. */
 interface Mark {
@@ -34,39 +34,33 @@ class SimulatedStream {
  * Work of one stream is done in order; a wait holds its stream up until the event is done.
  * Each device has a default stream; the others are every device's.
  */
-export class SimulatedStreams implements StreamOperations {
+export class SimulatedStreams extends StreamEvents<SimulatedStream, Mark> {
   readonly #activeDevice: () => number;
   /** Default streams are below 0. */
   readonly #streams = new Map<number, SimulatedStream>();
-  readonly #events = new Map<number, Mark>();
-  #lastEvent = 0;
 
   /** @defaultValue activeDevice is always 0 */
   constructor(activeDevice: () => number = () => 0) {
+    super();
     this.#activeDevice = activeDevice;
-  }
-
-  /** Events that were recorded and not destroyed. */
-  get liveEvents(): number {
-    return this.#events.size;
   }
 
   /** The id of a stream that was not used before. */
   create(): number {
     const id = Math.max(0, ...this.#streams.keys()) + 1;
-    this.#stream(id);
+    this.find(id);
     return id;
   }
 
   /** How much a stream has yet to do: pieces of work, and waits that it has not passed. @throws ERR_MEM_INVALID_ARGUMENT */
   pending(stream: number): number {
-    const state = this.#stream(stream);
+    const state = this.find(stream);
     return state.submitted - state.done;
   }
 
   /** Enqueues a piece of work; `work` runs when it is done. @throws ERR_MEM_INVALID_ARGUMENT */
   submit(stream: number, work?: () => void): void {
-    this.#stream(stream).push({ work });
+    this.find(stream).push({ work });
   }
 
   /**
@@ -81,7 +75,7 @@ export class SimulatedStreams implements StreamOperations {
   advance(stream: number, count = 1): number {
     const isCount = count === Number.POSITIVE_INFINITY || (Number.isSafeInteger(count) && count >= 0);
     checkArgument(isCount, 'count', count, 'a non-negative integer');
-    const state = this.#stream(stream);
+    const state = this.find(stream);
     let worked = 0;
     while (worked < count && this.#passWaits(state)) {
       perform(state);
@@ -102,51 +96,14 @@ export class SimulatedStreams implements StreamOperations {
     for (const [id, stream] of this.#streams) if (id > 0 || id === own) finish(stream);
   }
 
-  defaultStream(device: number): number {
+  override defaultStream(device: number): number {
     const id = -1 - device;
     if (!this.#streams.has(id)) this.#streams.set(id, new SimulatedStream());
     return id;
   }
 
-  record(stream: number): number {
-    const state = this.#stream(stream);
-    this.#events.set(++this.#lastEvent, { stream: state, position: state.submitted });
-    return this.#lastEvent;
-  }
-
-  /** @throws ERR_MEM_INVALID_ARGUMENT when the event was destroyed or never recorded */
-  query(event: number): boolean {
-    return reach(this.#event(event), false);
-  }
-
-  /** @throws ERR_MEM_INVALID_ARGUMENT */
-  wait(stream: number, event: number): void {
-    const mark = this.#event(event);
-    this.#stream(stream).push(mark);
-  }
-
-  /** Does what the event stands for, in its stream and in those that it waits for, and no more. @throws ERR_MEM_INVALID_ARGUMENT */
-  synchronize(event: number): void {
-    reach(this.#event(event), true);
-  }
-
-  /** @throws ERR_MEM_INVALID_ARGUMENT when the event was destroyed or never recorded */
-  destroy(event: number): void {
-    this.#event(event);
-    this.#events.delete(event);
-  }
-
-  /** Passes waits that are over. @returns whether a piece of work comes next */
-  #passWaits(stream: SimulatedStream): boolean {
-    for (let item = stream.next; item !== undefined; item = stream.next) {
-      if (!('position' in item)) return true;
-      if (!reach(item, false)) return false;
-      stream.pass();
-    }
-    return false;
-  }
-
-  #stream(id: number): SimulatedStream {
+  /** A stream by its number, which need not have been made; 0 is the default one of the active device. */
+  override find(id: number): SimulatedStream {
     const number = id === 0 ? this.defaultStream(this.#activeDevice()) : id;
     let stream = this.#streams.get(number);
     if (stream === undefined) {
@@ -157,10 +114,33 @@ export class SimulatedStreams implements StreamOperations {
     return stream;
   }
 
-  #event(event: number): Mark {
-    const mark = this.#events.get(event);
-    checkArgument(mark !== undefined, 'event', event, 'an event that was recorded and not destroyed');
-    return mark;
+  protected override recordEvent(stream: SimulatedStream): Mark {
+    return { stream, position: stream.submitted };
+  }
+
+  protected override isDone(event: Mark): boolean {
+    return reach(event, false);
+  }
+
+  protected override waitFor(stream: SimulatedStream, event: Mark): void {
+    stream.push(event);
+  }
+
+  /** Does what the event stands for, in its stream and in those that it waits for, and no more. */
+  protected override finish(event: Mark): void {
+    reach(event, true);
+  }
+
+  protected override destroyEvent(): void {}
+
+  /** Passes waits that are over. @returns whether a piece of work comes next */
+  #passWaits(stream: SimulatedStream): boolean {
+    for (let item = stream.next; item !== undefined; item = stream.next) {
+      if (!('position' in item)) return true;
+      if (!reach(item, false)) return false;
+      stream.pass();
+    }
+    return false;
   }
 }
 

@@ -1,18 +1,19 @@
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
-import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
 import { placeKey, type SegmentPlace } from '../cpu-segment.js';
 import { HostSegments } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';
+import { unlessRefused } from '../refusals.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
 import type { GpuDialect } from './gpu-dialect.js';
 import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment } from './gpu-ranges.js';
 import { GpuRuntime } from './gpu-runtime.js';
 import { closeMemory, exportMemory, type IpcMemory, importMemory } from './gpu-sharing.js';
-import { NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
+import { hasStatus, NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
 import { GpuStreams } from './gpu-streams.js';
 import { GpuVirtualMemory } from './gpu-virtual.js';
 
@@ -330,16 +331,11 @@ export class GpuDevice extends Device {
   #makeVirtual(): GpuVirtualMemory | undefined {
     const { runtime, deviceCount } = this.#open();
     if (!runtime.driver.hasVirtualMemory) return undefined;
-    let granularityBytes = 0;
-    try {
-      // Makes no device the current one: that would set each of them up, at hundreds of MiB.
-      for (let id = 0; id < deviceCount; id++) granularityBytes = Math.max(granularityBytes, runtime.driver.granularity(id));
-    } catch (error) {
-      // 801: this card or its driver's mode has none.
-      if (MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === NOT_SUPPORTED) return undefined;
-      throw error;
-    }
-    return new GpuVirtualMemory(runtime, this.#ranges, granularityBytes);
+    // Makes no device the current one: that would set each of them up, at hundreds of MiB.
+    const granularities = unlessRefused(hasStatus(NOT_SUPPORTED), () =>
+      Array.from({ length: deviceCount }, (_, id) => runtime.driver.granularity(id)),
+    );
+    return granularities && new GpuVirtualMemory(runtime, this.#ranges, Math.max(...granularities));
   }
 
   /** @param make - asks for memory, and gives undefined when there is no room */
@@ -363,12 +359,7 @@ export class GpuDevice extends Device {
 
   /** Asks the active device for memory. @returns 0 when there is no room, be it for what the runtime needs itself */
   #ask(allocate: (runtime: GpuRuntime) => number): number {
-    try {
-      return this.#onActive(allocate);
-    } catch (error) {
-      if (MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === OUT_OF_MEMORY) return 0;
-      throw error;
-    }
+    return unlessRefused(hasStatus(OUT_OF_MEMORY), () => this.#onActive(allocate)) ?? 0;
   }
 
   #unregister(base: DevicePtr): void {

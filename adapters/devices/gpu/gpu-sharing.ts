@@ -1,6 +1,7 @@
-import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
 import type { LiveRanges } from '../live-ranges.js';
+import { checkInside } from '../range-checks.js';
 import { type GpuRange, GpuSegment, ImportedSegment } from './gpu-ranges.js';
 import { type GpuRuntime, IPC_HANDLE_BYTES } from './gpu-runtime.js';
 
@@ -34,16 +35,17 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
   checkArgument(isHandle, 'handle', `${typeof handle} of length ${handle?.length}`, `a Uint8Array of ${IPC_HANDLE_BYTES} bytes`);
   checkBytes(segmentBytes);
   checkBytes(offsetBytes);
-  if (offsetBytes >= segmentBytes) {
-    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes: 1, blockBytes: segmentBytes });
-  }
+  checkInside(offsetBytes, 1, segmentBytes);
   const device = runtime.activeDevice;
   return runtime.on(device, () => {
     const base = runtime.ipcOpen(handle) as DevicePtr;
     try {
       const known = ranges.at(base);
       if (known instanceof ImportedSegment) known.opened++;
-      else ranges.add(new ImportedSegment(base, checkedBytes(runtime, base, segmentBytes), device));
+      else {
+        checkInside(0, segmentBytes, allocatedBytes(runtime, base));
+        ranges.add(new ImportedSegment(base, segmentBytes, device));
+      }
     } catch (error) {
       runtime.leftovers.drop(() => runtime.call('IpcCloseMemHandle', base));
       throw error;
@@ -63,10 +65,8 @@ export function closeMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, p
   if (segment.opened === 0) ranges.remove(segment);
 }
 
-/** The size that another process told, if the driver's own allocation is that large. */
-function checkedBytes(runtime: GpuRuntime, base: number, segmentBytes: number): number {
-  const range = runtime.driver.addressRange(base);
-  const blockBytes = range === undefined ? 0 : range.base + range.bytes - base;
-  if (segmentBytes <= blockBytes) return segmentBytes;
-  throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes: segmentBytes, blockBytes });
+/** The bytes from an address to the end of the driver's allocation that it lies in; 0 where the driver cannot tell. */
+function allocatedBytes(runtime: GpuRuntime, address: number): number {
+  const range = runtime.driver.addressRange(address);
+  return range === undefined ? 0 : range.base + range.bytes - address;
 }

@@ -3,14 +3,20 @@ import type { NativeLibrary } from '../../ffi/library.js';
 import type { GpuDialect } from './gpu-dialect.js';
 
 /** Statuses that mean something of their own; the same numbers in CUDA and HIP. */
-export const SUCCESS = 0;
+const SUCCESS = 0;
 export const INVALID_VALUE = 1;
 export const OUT_OF_MEMORY = 2;
 export const NOT_READY = 600;
+/** The card, or its driver's mode, has no such thing. */
 export const NOT_SUPPORTED = 801;
 
 // 34 is the toolkit's stub in the place of the driver, 35 a driver that is missing or too old, 100 no card.
 const ABSENT: readonly number[] = [34, 35, 100];
+
+/** Tells the errors of calls that were answered with a status from all others. */
+export function hasStatus(status: number): (error: unknown) => boolean {
+  return (error) => MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === status;
+}
 
 /** Turns the statuses of a GPU runtime into errors. */
 export class GpuStatus {

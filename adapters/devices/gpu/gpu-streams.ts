@@ -24,7 +24,7 @@ export class GpuStreams extends NativeStreams<GpuHandle> {
     return this.add({ handle: this.#runtime.on(device, () => this.#runtime.streamCreate()), device });
   }
 
-  /** Gives a stream of the active device that someone else made a number. */
+  /** Gives a number to a stream of the active device that someone else made and will destroy. */
   adopt(handle: number): number {
     return this.add({ handle, device: this.#runtime.activeDevice, isAdopted: true });
   }

@@ -2,7 +2,7 @@ import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
-import { checkFillValue } from '../range-checks.js';
+import { checkFillValue, checkInside } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
 import { call, make, words } from './opencl-functions.js';
 import { type MapAccess, mapFlags, OpenClMapping, type RangePart, type RangeUser } from './opencl-mapping.js';
@@ -189,8 +189,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
   /** The device that this is on, when the bytes lie inside and it can be used. */
   #use(offset: number, bytes: number): OpenClContext {
     if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'buffer' });
-    if (!Number.isSafeInteger(offset) || offset < 0 || !Number.isSafeInteger(bytes) || bytes < 0 || offset + bytes > this.bytes)
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.bytes });
+    checkInside(offset, bytes, this.bytes);
     return this.#parts.context;
   }
 }

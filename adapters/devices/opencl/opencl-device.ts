@@ -12,6 +12,7 @@ import type { HostRange } from '../host-ranges.js';
 import { HostSegments } from '../host-segments.js';
 import { copyEnds } from '../live-ranges.js';
 import { checkDisjoint, checkFill } from '../range-checks.js';
+import { unlessRefused } from '../refusals.js';
 import { OpenClBuffer } from './opencl-buffer.js';
 import type { OpenClContext } from './opencl-context.js';
 import type { OpenClFacts } from './opencl-facts.js';
@@ -342,13 +343,8 @@ export class OpenClDevice extends Device implements Releasable {
 
   #allocate(bytes: number, alignment: number): SvmSegment | undefined {
     this.checkId(this.#active);
-    try {
-      return this.#devices.memory(this.#active).allocate(bytes, alignment);
-    } catch (error) {
-      // Where there is no memory for a context, there is none for a segment.
-      if (isOutOfMemory(error)) return undefined;
-      throw error;
-    }
+    // Where there is no memory for a context, there is none for a segment.
+    return unlessRefused(isOutOfMemory, () => this.#devices.memory(this.#active).allocate(bytes, alignment));
   }
 
   /** The devices whose memory the ranges of a copy lie in; undefined for the host's. */

@@ -24,7 +24,7 @@ export class OpenClStreams extends NativeStreams<OpenClHandle> {
     this.#contextOf = contextOf;
   }
 
-  /** Makes a queue on the active device. @returns its stream's number. @throws ERR_MEM_NATIVE */
+  /** Makes a queue on the active device. @returns its stream's number @throws ERR_MEM_NATIVE */
   create(): number {
     const context = this.#contextOf();
     return this.add({ context, handle: context.createQueue() });
