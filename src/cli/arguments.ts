@@ -1,4 +1,4 @@
-import { MemoryError } from '../core/errors.js';
+import { badArgument, checkArgument } from '../core/errors.js';
 import { GiB, KiB, MiB } from '../core/units.js';
 
 const BYTES_OF_UNIT: { readonly [unit: string]: number } = { '': 1, b: 1, kib: KiB, mib: MiB, gib: GiB, tib: 1024 * GiB };
@@ -14,12 +14,28 @@ const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*)$/;
 export function parseSize(name: string, text: string): number {
   const [, amount = '', unit = ''] = SIZE.exec(text.trim().toLowerCase()) ?? [];
   const bytes = Math.floor(Number(amount) * (BYTES_OF_UNIT[unit] ?? Number.NaN));
-  if (amount !== '' && bytes > 0 && Number.isSafeInteger(bytes)) return bytes;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name,
-    value: JSON.stringify(text),
-    expected: 'a size above 0 such as 512MiB, 1.5GiB or 1024 (units: B, KiB, MiB, GiB, TiB)',
-  });
+  const expected = 'a size above 0 such as 512MiB, 1.5GiB or 1024 (units: B, KiB, MiB, GiB, TiB)';
+  checkArgument(amount !== '' && bytes > 0 && Number.isSafeInteger(bytes), name, JSON.stringify(text), expected);
+  return bytes;
+}
+
+/**
+ * Reads a number that a person wrote.
+ *
+ * @param name - the option, for messages
+ * @param accepted - how it is written, and its least and greatest value
+ * @param expected - says that in words
+ * @throws ERR_MEM_INVALID_ARGUMENT
+ */
+export function parseNumber(
+  name: string,
+  text: string,
+  accepted: { readonly form: RegExp; readonly from: number; readonly to: number },
+  expected: string,
+): number {
+  const value = Number(text);
+  checkArgument(accepted.form.test(text) && value >= accepted.from && value <= accepted.to, name, `"${text}"`, expected);
+  return value;
 }
 
 /**
@@ -33,25 +49,17 @@ export function byName<T>(what: string, name: string, values: ReadonlyMap<string
   if (value !== undefined) return value;
   const names = [...values.keys()];
   const near = nearest(name, names);
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name: what,
-    value: JSON.stringify(name),
-    expected: `one of ${names.join(', ')}${near === undefined ? '' : ` (did you mean ${near}?)`}`,
-  });
+  const hint = near === undefined ? '' : ` (did you mean ${near}?)`;
+  throw badArgument(what, JSON.stringify(name), `one of ${names.join(', ')}${hint}`);
 }
 
 /** The candidate that the fewest edits turn `name` into; undefined when all are far. */
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let fewest = Math.max(2, Math.floor(name.length * 0.4)) + 1;
-  for (const candidate of candidates) {
-    const edits = editsBetween(name.toLowerCase(), candidate);
-    if (edits < fewest && edits < candidate.length) {
-      fewest = edits;
-      best = candidate;
-    }
-  }
-  return best;
+  const most = Math.max(2, Math.floor(name.length * 0.4));
+  return candidates
+    .map((candidate) => ({ candidate, edits: editsBetween(name.toLowerCase(), candidate) }))
+    .filter(({ candidate, edits }) => edits <= most && edits < candidate.length)
+    .sort((a, b) => a.edits - b.edits)[0]?.candidate;
 }
 
 /** Levenshtein's distance. Cost: O(length x length). */

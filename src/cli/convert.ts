@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
-import { convertTrace } from '../trace/convert-trace.js';
-import { TRACE_WRITERS } from '../trace/formats/formats.js';
+import { type Conversion, convertTrace, TRACE_WRITERS, type TraceWriterFactory } from '../trace/index.js';
 import { byName } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
-import { complain, count, unknownFrees } from './text.js';
+import { complain, complainOfGaps, count } from './text.js';
 
 /** Adds what `stowage convert` takes. */
 export function addConvertCommand(command: Command): void {
@@ -24,21 +23,20 @@ export function addConvertCommand(command: Command): void {
     .action(async (path: string, out: string, { to }: { to: string }) => {
       const create = byName('--to', to, TRACE_WRITERS);
       const input = inputPath(path);
-      const progress = createProgress('converting', 'bytes');
       using output = new OutputFile(out, { input });
-      try {
-        const { origin, totals, lost } = await convertTrace(input, output, create, { onProgress: progress.report });
-        output.finish();
-        progress.stop();
-        const events = totals.counts.reduce((sum, events) => sum + events, 0);
-        messageStream(output).write(
-          `${out}: ${count(events, 'event')} of ${origin.name} (${origin.format}) as ${to}, ${formatBytes(output.writtenBytes)}\n`,
-        );
-        if (origin.cutOff !== undefined) complain(`${path}: ${origin.cutOff}`);
-        if (totals.unknownFrees > 0) complain(`${path}: ${unknownFrees(totals.unknownFrees)}`);
-        if (lost.length > 0) complain(`${out}: ${to} cannot hold ${lost.join(', ')}`);
-      } finally {
-        progress.stop();
-      }
+      const { origin, totals, lost } = await converted(input, output, create);
+      const events = totals.counts.reduce((sum, events) => sum + events, 0);
+      messageStream(output).write(
+        `${out}: ${count(events, 'event')} of ${origin.name} (${origin.format}) as ${to}, ${formatBytes(output.writtenBytes)}\n`,
+      );
+      complainOfGaps(path, origin.cutOff, totals.unknownFrees);
+      if (lost.length > 0) complain(`${out}: ${to} cannot hold ${lost.join(', ')}`);
     });
+}
+
+async function converted(input: string, output: OutputFile, create: TraceWriterFactory): Promise<Conversion> {
+  using progress = createProgress('converting', 'bytes');
+  const conversion = await convertTrace(input, output, create, { onProgress: progress.report });
+  output.finish();
+  return conversion;
 }

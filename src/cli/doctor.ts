@@ -8,7 +8,7 @@ import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { formatBytes, KiB, MiB } from '../core/units.js';
-import { count, layOut, machine, packageVersion } from './text.js';
+import { count, jsonText, layOut, machine, packageVersion } from './text.js';
 import '../defaults.js';
 import { openLibrary } from '../../adapters/ffi/library.js';
 import { ArrayFireHost } from '../../adapters/hosts/arrayfire/index.js';
@@ -30,12 +30,7 @@ export interface Check {
 }
 
 /** What a check found. */
-export interface Finding {
-  readonly kind: Check['kind'];
-  readonly name: string;
-  readonly works: boolean;
-  readonly detail: string;
-}
+export type Finding = Pick<Check, 'kind' | 'name'> & { readonly works: boolean; readonly detail: string };
 
 /** Adds what `stowage doctor` takes. */
 export function addDoctorCommand(command: Command): void {
@@ -53,8 +48,8 @@ export function addDoctorCommand(command: Command): void {
 }
 
 function json(findings: readonly Finding[]): string {
-  const facts = { version: 1, stowage: packageVersion(), node: process.version, platform: `${process.platform}-${process.arch}` };
-  return `${JSON.stringify({ ...facts, findings }, null, 2)}\n`;
+  const platform = `${process.platform}-${process.arch}`;
+  return jsonText({ stowage: packageVersion(), node: process.version, platform, findings });
 }
 
 function text(findings: readonly Finding[]): string {
@@ -96,7 +91,7 @@ function useCpu(): string {
   using block = runtime.allocate(MiB, { zero: true });
   const bytes = block.view(Uint8Array);
   bytes[MiB - 1] = 42;
-  if (bytes[0] !== 0 || bytes[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == written' });
+  checkHolds(bytes[0] === 0 && bytes[MiB - 1] === 42, 'bytes read == written');
   return `${formatBytes(runtime.device.getMaxMemorySize(0))} in reach`;
 }
 
@@ -122,9 +117,7 @@ function useVirtual(device: Device): string {
   const bytes = 16 * virtual.granularityBytes;
   const range = virtual.reserve(bytes);
   try {
-    if (!virtual.commit(range, virtual.granularityBytes)) {
-      throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'commit', status: 0, statusName: 'no memory' });
-    }
+    checkGot(virtual.commit(range, virtual.granularityBytes), 'commit', 'no memory');
     virtual.decommit(range, virtual.granularityBytes);
   } finally {
     virtual.release(range, bytes);
@@ -133,15 +126,16 @@ function useVirtual(device: Device): string {
 }
 
 function useGpu(device: GpuDevice): string {
-  const cards = Array.from({ length: device.deviceCount }, (_, id) => {
-    return `${device.deviceName(id)}, ${formatBytes(device.memoryInfo(id).totalBytes)}`;
-  });
+  const cards = Array.from(
+    { length: device.deviceCount },
+    (_, id) => `${device.deviceName(id)}, ${formatBytes(device.memoryInfo(id).totalBytes)}`,
+  );
   using runtime = new MemoryRuntime(device);
   using block = runtime.allocate(MiB);
   using pinned = runtime.allocate(MiB, { pinned: true });
   device.fill(block.ptr, 42, MiB);
   device.copy(pinned.ptr, block.ptr, MiB);
-  if (pinned.view(Uint8Array)[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == written' });
+  checkHolds(pinned.view(Uint8Array)[MiB - 1] === 42, 'bytes read == written');
   return cards.join('; ');
 }
 
@@ -160,7 +154,7 @@ function useOpenCl(): string {
     try {
       device.fill(ptr, 42, MiB);
       using mapping = device.map(ptr, MiB, 'read');
-      if (mapping.view()[MiB - 1] !== 42) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'bytes read == filled' });
+      checkHolds(mapping.view()[MiB - 1] === 42, 'bytes read == filled');
     } finally {
       device.nativeFree(ptr);
     }
@@ -174,9 +168,7 @@ function useSharedMemory(): string {
   using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
   using attached = PosixShmBackend.attach(created.url);
   Atomics.store(created.region.int32, 0, 42);
-  if (Atomics.load(attached.region.int32, 0) !== 42) {
-    throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'words read == written' });
-  }
+  checkHolds(Atomics.load(attached.region.int32, 0) === 42, 'words read == written');
   if (SHM_FOLDER === undefined) return 'segments can be shared';
   const { bavail, bsize } = statfsSync(SHM_FOLDER);
   const stale = listSegments().filter(({ abandoned }) => abandoned).length;
@@ -187,7 +179,7 @@ function useCAllocator(): string {
   using host = new CAllocatorHost();
   const { malloc } = host.functions;
   const ptr = host.call(() => host.malloc(64));
-  if (malloc === 0 || ptr === 0) throw noMemory('malloc');
+  checkGot(malloc !== 0 && ptr !== 0, 'malloc');
   host.call(() => host.free(ptr));
   return 'callbacks for C libraries can be registered';
 }
@@ -206,7 +198,7 @@ function useSqlite(): string {
   const malloc = library.func<(bytes: number) => number>('sqlite3_malloc', 'uintptr_t', ['int']);
   const free = library.func<(ptr: number) => void>('sqlite3_free', 'void', ['uintptr_t']);
   const ptr = host.call(() => malloc(64));
-  if (ptr === 0 || host.slot.liveBlocks === 0) throw noMemory('sqlite3_malloc');
+  checkGot(ptr !== 0 && host.slot.liveBlocks > 0, 'sqlite3_malloc');
   host.call(() => free(ptr));
   return `SQLite ${version} (${path}) allocates from its manager`;
 }
@@ -224,6 +216,10 @@ function useArrayFire(): string {
   return `ArrayFire ${host.version} with ${count(host.deviceCount, 'device')} takes a memory manager`;
 }
 
-function noMemory(functionName: string): MemoryError {
-  return new MemoryError('ERR_MEM_NATIVE', { functionName, status: 0, statusName: 'null' });
+function checkHolds(holds: boolean, invariant: string): void {
+  if (!holds) throw new MemoryError('ERR_MEM_INVARIANT', { invariant });
+}
+
+function checkGot(got: boolean, functionName: string, statusName = 'null'): void {
+  if (!got) throw new MemoryError('ERR_MEM_NATIVE', { functionName, status: 0, statusName });
 }

@@ -2,19 +2,17 @@ import type { Command } from 'commander';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
 import { formatBytes } from '../core/units.js';
-import type { ModelPart } from '../model/files/model-description.js';
 import type { LoadProgress } from '../model/loader/model-loader.js';
 import { ModelSet } from '../model/loader/model-set.js';
 import { estimateModelMemory, type MemoryEstimate } from '../model/sizing/estimate-model-memory.js';
 import { type FitProposal, fitToMemory } from '../model/sizing/fit-to-memory.js';
 import { hparamsOf } from '../model/sizing/model-hparams.js';
-import type { LayerUsage, MemoryUsage } from '../model/tensors/memory-usage.js';
 import type { TensorManager } from '../model/tensors/tensor-manager.js';
 import '../defaults.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { parseSize } from './arguments.js';
 import { createProgress } from './progress.js';
-import { layOut } from './text.js';
+import { jsonText, layOut } from './text.js';
 
 interface Flags {
   readonly memory?: string;
@@ -23,24 +21,7 @@ interface Flags {
 }
 
 /** What is said of a model. */
-interface Report {
-  readonly path: string;
-  readonly format: string;
-  readonly fileBytes: number;
-  /** How many files that is. */
-  readonly files: number;
-  /** Which part of a model the file is, when others are missing; null for a whole one. */
-  readonly part: ModelPart | null;
-  /** The names of the other parts that are not there. */
-  readonly missing: readonly string[];
-  readonly usage: MemoryUsage;
-  readonly layers: readonly LayerUsage[];
-  /** Null when the file does not tell its hyper-parameters, or is not all of the model. */
-  readonly estimate: MemoryEstimate | null;
-  readonly fit: FitProposal | null;
-  /** Null unless it was asked for. */
-  readonly loadMs: number | null;
-}
+type Report = Awaited<ReturnType<typeof examine>>;
 
 /** Adds what `stowage model` takes. */
 export function addModelCommand(command: Command): void {
@@ -57,31 +38,36 @@ export function addModelCommand(command: Command): void {
     .action(async (path: string, flags: Flags) => {
       const memoryBytes = flags.memory === undefined ? availableBytes() : parseSize('--memory', flags.memory);
       const report = await examine(path, memoryBytes, flags.load === true);
-      process.stdout.write(flags.json === true ? `${JSON.stringify({ version: 1, ...report }, null, 2)}\n` : text(report));
+      process.stdout.write(flags.json === true ? jsonText(report) : text(report));
     });
 }
 
-async function examine(path: string, memoryBytes: number, load: boolean): Promise<Report> {
+async function examine(path: string, memoryBytes: number, load: boolean) {
   using set = await ModelSet.open(path);
   const hparams = hparamsOf(set);
   return {
     path,
     format: set.format,
     fileBytes: set.fileBytes,
+    /** How many files that is. */
     files: set.loaders.length,
+    /** Which part of a model the file is, when others are missing; null for a whole one. */
     part: set.part ?? null,
+    /** The names of the other parts that are not there. */
     missing: set.missing,
     usage: set.usage(),
     layers: set.usageByLayer(),
+    /** Null when the file does not tell its hyper-parameters, or is not all of the model. */
     estimate: hparams === undefined ? null : estimateModelMemory(hparams),
     fit: hparams === undefined ? null : fitToMemory(hparams, memoryBytes),
+    /** Null unless it was asked for. */
     loadMs: load ? await timeLoad(set) : null,
   };
 }
 
 async function timeLoad(set: ModelSet): Promise<number> {
   using runtime = new MemoryRuntime(new CpuDevice());
-  const progress = createProgress('loading', 'bytes');
+  using progress = createProgress('loading', 'bytes');
   const total = set.usage().bytes;
   const start = performance.now();
   const loaded: TensorManager[] = [];
@@ -94,7 +80,6 @@ async function timeLoad(set: ModelSet): Promise<number> {
     }
     return performance.now() - start;
   } finally {
-    progress.stop();
     for (const tensors of loaded) tensors.dispose();
   }
 }

@@ -1,16 +1,15 @@
 import { SingleBar } from 'cli-progress';
+import '../core/disposable.js';
+import { isStyled } from './text.js';
 
-/** Shows how far a run is. */
-export interface Progress {
-  report(done: number, total: number): void;
-  stop(): void;
+/** Shows how far a run is, until it is disposed. */
+export interface Progress extends Disposable {
+  readonly report: (done: number, total: number) => void;
 }
-
-const SILENT: Progress = { report: () => undefined, stop: () => undefined };
 
 /** A bar on stderr, for a total that is above 0, when that is a terminal that may be drawn on, and nothing otherwise. */
 export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' = 'events'): Progress {
-  if (!process.stderr.isTTY || process.env['NO_COLOR'] !== undefined) return SILENT;
+  if (!isStyled(process.stderr)) return { report: () => undefined, [Symbol.dispose]: () => undefined };
   const bar = new SingleBar({
     stream: process.stderr,
     format: `${label} [{bar}] {percentage} % of {total} ${unit}`,
@@ -28,9 +27,8 @@ export function createProgress(label: string, unit: 'events' | 'bytes' | 'settin
       // Draws at once when a frame is due: the replay leaves no turn to a timer.
       bar.update(done);
     },
-    stop: () => {
+    [Symbol.dispose]: () => {
       if (started) bar.stop();
-      started = false;
     },
   };
 }

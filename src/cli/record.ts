@@ -1,7 +1,7 @@
 import { lstatSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import { formatBytes } from '../core/units.js';
 import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
 import { TraceKind } from '../trace/trace-events.js';
@@ -40,13 +40,7 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
   const { [OWNER_VARIABLE]: _owner, ...inherited } = process.env;
   const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
   const file = new OutputFile(out);
-  if (file.isStandardOutput) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-      name: '--out',
-      value: JSON.stringify(out),
-      expected: "a file: standard output is the program's",
-    });
-  }
+  checkArgument(!file.isStandardOutput, '--out', JSON.stringify(out), "a file: standard output is the program's");
   // A file of a run before must not be taken for this one's.
   if (file.isRegularFile) emptyOld(out);
   const exitCode = await runProgram(command, env);
@@ -55,30 +49,26 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
     complain(`${out}: nothing was recorded: the program used no memory of stowage`);
     return exitCode;
   }
-  const progress = createProgress('reading', 'bytes');
   try {
-    const summary = await summariseTrace(out, { onProgress: progress.report });
-    progress.stop();
-    process.stderr.write(summaryText(out, summary));
+    process.stderr.write(summaryText(out, await summarised(out)));
   } catch (error) {
     if (!MemoryError.is(error)) throw error;
     // The program has run: its exit code is what its caller waits for.
     complain(error.message);
-  } finally {
-    progress.stop();
   }
   return exitCode;
+}
+
+async function summarised(file: string): Promise<TraceSummary> {
+  using progress = createProgress('reading', 'bytes');
+  return await summariseTrace(file, { onProgress: progress.report });
 }
 
 function sitesSetting(sites: true | string | undefined): string {
   if (sites === undefined) return '0';
   if (sites === true) return '1';
-  if (/^[1-9]\d{0,2}$/.test(sites)) return sites;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name: '--sites',
-    value: JSON.stringify(sites),
-    expected: 'a number of frames from 1 to 999',
-  });
+  checkArgument(/^[1-9]\d{0,2}$/.test(sites), '--sites', JSON.stringify(sites), 'a number of frames from 1 to 999');
+  return sites;
 }
 
 /** Removes the file, or empties what a link leads to. */

@@ -1,25 +1,24 @@
 import type { Command } from 'commander';
 import type { LogSink } from '../core/call-log.js';
+import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
 import type { ManagerFactory } from '../core/memory-host.js';
-import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { formatBytes } from '../core/units.js';
 import '../defaults.js';
 import { buildReport } from '../report/build-report.js';
 import { observeRecording } from '../report/observe-recording.js';
 import { type ObservedRun, observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
-import type { Fact } from '../report/report-data.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-import { type ReplayResult, replayTrace } from '../trace/replay.js';
+import { installManager, type ReplayResult, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, parseSize } from './arguments.js';
-import { DEVICES, type DeviceChoice, limited, MANAGERS } from './choices.js';
+import { DEVICES, limited, MANAGERS } from './choices.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
-import { BOLD, type Column, complain, count, grouped, layOut, madeBy, PLAIN, unknownFrees } from './text.js';
+import { type Column, complain, complainOfGaps, count, grouped, jsonText, layOut, madeBy } from './text.js';
 
 /** The options as commander gives them. */
 interface ReplayFlags {
@@ -58,39 +57,81 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
   command.action(async (path: string, flags: ReplayFlags) => done(await replay(command, path, flags)));
 }
 
+/** One replay of the trace. */
+interface Run {
+  /** Its manager, and the one that takes over. */
+  readonly label: string;
+  readonly create: ManagerFactory;
+  readonly swaps: readonly ReplaySwap[];
+}
+
 /** @returns whether the run failed */
 async function replay(command: Command, path: string, flags: ReplayFlags): Promise<boolean> {
   // All that can be wrong with the input is found before anything is written.
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
-  const managers = flags.manager
-    .split(',')
-    .map((name) => ({ name: name.trim(), create: limited(byName('--manager', name.trim(), MANAGERS), limitBytes) }));
+  const names = flags.manager.split(',').map((name) => name.trim());
+  const managers = names.map((name) => ({ name, create: limited(byName('--manager', name, MANAGERS), limitBytes) }));
   const device = byName('--device', flags.device, DEVICES);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {
     command.error(`--capacity does not go with --device ${flags.device}, whose capacity is the machine's`);
   }
-  if (flags.verify && !device.hasBytes) {
+  const { verify = false } = flags;
+  if (verify && !device.hasBytes) {
     command.error(`--verify does not go with --device ${flags.device}, which has no bytes: use --device cpu`);
   }
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');
-  checkSettings(managers, device, capacityBytes);
+  const newDevice = () => device.create(capacityBytes);
+  // What is bad about a device or a manager, or a setting in the environment, shows when it is made.
+  const { deviceCount } = newDevice();
+  for (const { create } of managers) create(deviceCount, new MemoryManagerDeviceInterface());
   const input = inputPath(path);
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
   using log = flags.log === undefined ? undefined : new CallLogFile(flags.log, { input, inPlace: true });
   log?.checkOther(page);
   const events = await load(path);
-  const settings: ReplaySettings = { device, capacityBytes, verify: flags.verify === true, log };
-  const swap = flags.swap === true;
-  const results = replayAll(managers, swap, (manager, next) => replayUnder(events, manager, next, settings));
-  page?.write(replayPage(events, { managers, settings, swap, results, limitBytes }));
-  page?.finish();
+  complainOfGaps(path, events.cutOff, events.unknownFrees);
+  const swapAt = flags.swap ? Math.floor(events.length / 2) : undefined;
+  const runs = managers.map(({ name, create }, i): Run => {
+    if (swapAt === undefined) return { label: name, create, swaps: [] };
+    // The next manager takes over, or the first after the last.
+    const next = managers[(i + 1) % managers.length]!;
+    return { label: `${name} -> ${next.name}`, create, swaps: [{ atEvent: swapAt, createManager: next.create }] };
+  });
+  const results = runs.flatMap((run, i) => {
+    try {
+      return [measured(events, run, newDevice(), { verify, log })];
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
+      complain(`${names[i]}: ${error.message}`);
+      return [];
+    }
+  });
+  if (page !== undefined) {
+    const probe = newDevice();
+    const settings = [
+      { label: 'trace', value: events.file },
+      { label: 'managers', value: names.join(', ') },
+      { label: 'device', value: probe.name },
+      { label: 'capacity', value: formatBytes(probe.getMaxMemorySize(0)) },
+      { label: 'limit of live bytes', value: limitBytes === undefined ? 'none' : formatBytes(limitBytes) },
+      { label: 'swap', value: swapAt === undefined ? 'none' : `before event ${grouped(swapAt)}` },
+      ...madeBy(),
+    ];
+    const replays = runs.map((run) => observed(events, run, newDevice(), results));
+    // The recorded run itself, where the trace has one, stands beside them.
+    const recorded = observeRecording(events);
+    page.write(renderPage(buildReport(events, recorded === undefined ? replays : [...replays, recorded], { settings })));
+    page.finish();
+  }
   const out = messageStream(page, log);
   if (flags.json) out.write(reportJson(results));
   else if (results.length > 0) {
-    const styled = out.isTTY && process.env['NO_COLOR'] === undefined;
-    out.write(reportText({ events, results, verify: settings.verify, swap, log, report: flags.report }, styled));
+    const notes = results.flatMap((result) => notesOn(result, results.length > 1 ? `${result.manager}: ` : '', verify, swapAt));
+    if (log !== undefined) notes.push(`call log  ${log.path} (${formatBytes(log.writtenBytes)})`);
+    if (page !== undefined) notes.push(`report    ${page.path}`);
+    out.write(reportText(events, results, notes, out));
   }
   if (log?.failure !== undefined) complain(log.failure);
   return results.length < managers.length || log?.failure !== undefined;
@@ -118,103 +159,30 @@ class CallLogFile extends OutputFile {
 }
 
 async function load(path: string): Promise<TraceEvents> {
-  const progress = createProgress('reading', 'bytes');
-  try {
-    const events = await loadTrace(inputPath(path), { onProgress: progress.report });
-    progress.stop();
-    if (events.cutOff !== undefined) complain(`${path}: ${events.cutOff}`);
-    if (events.unknownFrees > 0) complain(`${path}: ${unknownFrees(events.unknownFrees)}`);
-    return events;
-  } finally {
-    progress.stop();
-  }
+  using progress = createProgress('reading', 'bytes');
+  return await loadTrace(inputPath(path), { onProgress: progress.report });
 }
 
-/** Replays under one manager after the other; one that fails is reported on stderr and left out. */
-function replayAll(
-  managers: readonly NamedManager[],
-  swap: boolean,
-  run: (manager: NamedManager, next: NamedManager | undefined) => ReplayResult,
-): ReplayResult[] {
-  const results: ReplayResult[] = [];
-  managers.forEach((manager, i) => {
-    try {
-      results.push(run(manager, swap ? nextOf(managers, i) : undefined));
-    } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
-      complain(`${manager.name}: ${error.message}`);
-    }
-  });
-  return results;
-}
-
-/** One manager of a run, by its name on the command line. */
-export interface NamedManager {
-  readonly name: string;
-  readonly create: ManagerFactory;
-}
-
-/** How each manager is replayed. */
-export interface ReplaySettings {
-  readonly device: DeviceChoice;
-  readonly capacityBytes: number | undefined;
-  readonly verify: boolean;
-  readonly log: LogSink | undefined;
-}
-
-/**
- * Makes the device and each manager once, so that what is bad about them shows before a run writes anything.
- *
- * @throws ERR_MEM_INVALID_ARGUMENT, also for a bad setting in the environment
- */
-export function checkSettings(managers: readonly NamedManager[], device: DeviceChoice, capacityBytes: number | undefined): void {
-  const { deviceCount } = device.create(capacityBytes);
-  for (const manager of managers) manager.create(deviceCount, new MemoryManagerDeviceInterface());
-}
-
-/**
- * Replays a trace under one manager, on a device and in a runtime of its own.
- *
- * @param next - the manager that takes over at half of the events, if one does
- * @throws as {@link replayTrace}; all memory has been given back
- */
-export function replayUnder(
+/** Replays a trace once, in a runtime of its own, and measures it. @throws as {@link replayTrace}; all memory has been given back */
+function measured(
   events: TraceEvents,
-  manager: NamedManager,
-  next: NamedManager | undefined,
-  settings: ReplaySettings,
+  { label, create, swaps }: Run,
+  device: Device,
+  { verify, log }: { readonly verify: boolean; readonly log: LogSink | undefined },
 ): ReplayResult {
-  const label = labelOf(manager, next);
-  const runtime = new MemoryRuntime(settings.device.create(settings.capacityBytes));
-  const progress = createProgress(label);
+  const runtime = new MemoryRuntime(device);
   try {
-    const first = logged(manager.create, settings.log)(runtime.deviceCount, new MemoryManagerDeviceInterface());
-    new MemoryManagerInstaller(first, runtime).setAsMemoryManager();
+    using progress = createProgress(label);
+    installManager(runtime, logged(create, log));
     return replayTrace(events, runtime, {
       label,
-      verify: settings.verify,
-      swaps: next === undefined ? [] : [{ atEvent: swapEvent(events), createManager: logged(next.create, settings.log) }],
+      verify,
+      swaps: swaps.map(({ atEvent, createManager }) => ({ atEvent, createManager: logged(createManager, log) })),
       onProgress: progress.report,
     });
   } finally {
-    progress.stop();
     runtime.close();
   }
-}
-
-/** The manager that takes over from the one at `place`, at half of a run: the next one, or the first after the last. */
-export function nextOf(managers: readonly NamedManager[], place: number): NamedManager | undefined {
-  return managers[(place + 1) % managers.length];
-}
-
-/** How many events come before a swap: half of them. */
-export function swapEvent(events: TraceEvents): number {
-  return Math.floor(events.length / 2);
-}
-
-/** What a run is called: its manager, and the one that takes over. */
-export function labelOf(manager: NamedManager, next: NamedManager | undefined): string {
-  return next === undefined ? manager.name : `${manager.name} -> ${next.name}`;
 }
 
 function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactory {
@@ -227,54 +195,12 @@ function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactor
   };
 }
 
-/** What a page of replays is made of. */
-export interface ReplayPage {
-  readonly managers: readonly NamedManager[];
-  readonly settings: Pick<ReplaySettings, 'device' | 'capacityBytes'>;
-  readonly swap: boolean;
-  /** Of the runs that nobody watched: the page has their times. */
-  readonly results: readonly ReplayResult[];
-  readonly limitBytes: number | undefined;
-}
-
-/** Replays once more under each manager, watching, and makes the page; it shows the recorded run itself, too, where the trace has one. */
-export function replayPage(events: TraceEvents, page: ReplayPage): string {
-  const recorded = observeRecording(events);
-  const replays = page.managers.map((manager, place) => observe(events, page, manager, place));
-  const runs = recorded === undefined ? replays : [...replays, recorded];
-  return renderPage(buildReport(events, runs, { settings: settingsOf(events, page) }));
-}
-
-function observe(events: TraceEvents, page: ReplayPage, manager: NamedManager, place: number): ObservedRun {
-  const next = page.swap ? nextOf(page.managers, place) : undefined;
-  const name = labelOf(manager, next);
-  const progress = createProgress(`report: ${name}`);
-  try {
-    return observeRun(events, {
-      name,
-      device: page.settings.device.create(page.settings.capacityBytes),
-      createManager: manager.create,
-      swaps: next === undefined ? [] : [{ atEvent: swapEvent(events), createManager: next.create }],
-      nsPerEvent: page.results.find((result) => result.manager === name)?.nsPerEvent,
-      onProgress: progress.report,
-    });
-  } finally {
-    progress.stop();
-  }
-}
-
-function settingsOf(events: TraceEvents, { managers, settings, swap, limitBytes }: ReplayPage): Fact[] {
-  const { capacityBytes, device } = settings;
-  const probe = device.create(capacityBytes);
-  return [
-    { label: 'trace', value: events.file },
-    { label: 'managers', value: managers.map(({ name }) => name).join(', ') },
-    { label: 'device', value: probe.name },
-    { label: 'capacity', value: formatBytes(probe.getMaxMemorySize(0)) },
-    { label: 'limit of live bytes', value: limitBytes === undefined ? 'none' : formatBytes(limitBytes) },
-    { label: 'swap', value: swap ? `before event ${swapEvent(events).toLocaleString('en-US')}` : 'none' },
-    ...madeBy(),
-  ];
+/** Replays a trace once more and watches. @param results - of the replays that nobody watched: the page has their times */
+function observed(events: TraceEvents, run: Run, device: Device, results: readonly ReplayResult[]): ObservedRun {
+  using progress = createProgress(`report: ${run.label}`);
+  const { label: name, create: createManager, swaps } = run;
+  const nsPerEvent = results.find(({ manager }) => manager === name)?.nsPerEvent;
+  return observeRun(events, { name, device, createManager, swaps, nsPerEvent, onProgress: progress.report });
 }
 
 const COLUMNS: readonly Column[] = [
@@ -288,30 +214,21 @@ const COLUMNS: readonly Column[] = [
   { heading: 'utilisation', align: 'right' },
 ];
 
-/** What a run did, for people. */
-export interface ReplayRun {
-  readonly events: TraceEvents;
-  readonly results: readonly ReplayResult[];
-  readonly verify: boolean;
-  readonly swap: boolean;
-  readonly log: CallLogFile | undefined;
-  /** The page that was written. */
-  readonly report: string | undefined;
-}
-
-/** Writes the report for people. @param styled - true to set the headings in bold, for a terminal */
-export function reportText(run: ReplayRun, styled: boolean): string {
-  const { events, results } = run;
+/** Writes the report for people. */
+function reportText(
+  events: TraceEvents,
+  results: readonly ReplayResult[],
+  notes: readonly string[],
+  out: NodeJS.WriteStream,
+): string {
   const title =
     `${events.name} (${events.format}): ${count(events.length, 'event')}, ${count(events.allocations, 'allocation')}, ` +
     `${count(events.liveBlocks, 'block')} live at the end`;
-  const [heading = '', ...rows] = layOut(COLUMNS, results.map(cells));
-  const lines = [title, '', styled ? `${BOLD}${heading}${PLAIN}` : heading, ...rows, '', ...notes(run)];
-  return `${lines.join('\n').trimEnd()}\n`;
+  return `${[title, '', ...layOut(COLUMNS, results.map(cells), out), '', ...notes].join('\n').trimEnd()}\n`;
 }
 
 /** Writes the report for programs: version 1 of the shape that docs describe. */
-export function reportJson(results: readonly ReplayResult[]): string {
+function reportJson(results: readonly ReplayResult[]): string {
   const shaped = results.map((result) => ({
     manager: result.manager,
     device: result.device,
@@ -325,7 +242,7 @@ export function reportJson(results: readonly ReplayResult[]): string {
     peakReservedBytes: result.peakReservedBytes,
     utilisation: result.utilisation,
   }));
-  return `${JSON.stringify({ version: 1, results: shaped }, null, 2)}\n`;
+  return jsonText({ results: shaped });
 }
 
 function cells(result: ReplayResult): string[] {
@@ -341,17 +258,10 @@ function cells(result: ReplayResult): string[] {
   ];
 }
 
-function notes({ events, results, verify, swap, log, report }: ReplayRun): string[] {
-  const lines: string[] = [];
-  for (const result of results) {
-    const who = results.length > 1 ? `${result.manager}: ` : '';
-    if (verify) lines.push(`verified  ${who}the first and last byte of ${count(result.verifiedBlocks, 'block')}`);
-    if (swap)
-      lines.push(
-        `swapped   ${who}before event ${grouped(swapEvent(events))}, with ${count(result.blocksAcrossSwaps, 'live block')}`,
-      );
-  }
-  if (log !== undefined) lines.push(`call log  ${log.path} (${formatBytes(log.writtenBytes)})`);
-  if (report !== undefined) lines.push(`report    ${report}`);
-  return lines;
+function notesOn(result: ReplayResult, who: string, verify: boolean, swapAt: number | undefined): string[] {
+  const blocks = count(result.blocksAcrossSwaps, 'live block');
+  return [
+    ...(verify ? [`verified  ${who}the first and last byte of ${count(result.verifiedBlocks, 'block')}`] : []),
+    ...(swapAt === undefined ? [] : [`swapped   ${who}before event ${grouped(swapAt)}, with ${blocks}`]),
+  ];
 }

@@ -1,13 +1,12 @@
 import type { Command } from 'commander';
-import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
-import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { serveDashboard } from '../report/live/serve-dashboard.js';
 import { SERVE_VARIABLE } from '../report/live/serve-from-environment.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import '../defaults.js';
+import { installManager } from '../trace/replay.js';
 import { ReplayBlocks } from '../trace/replay-blocks.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { byName } from './arguments.js';
+import { byName, parseNumber } from './arguments.js';
 import { DEVICES, MANAGERS } from './choices.js';
 import { inputPath } from './output-file.js';
 import { runProgram } from './run-program.js';
@@ -37,12 +36,11 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
         '\nExamples:\n  stowage serve --port 8080 -- node app.js\n  stowage serve --trace app.trace.gz --manager pool',
     );
   command.action(async (words: string[], flags: ServeFlags) => {
-    const port = /^\d{1,5}$/.test(flags.port) ? Number(flags.port) : Number.NaN;
-    if (!(port <= 65535)) command.error(`--port is "${flags.port}", but must be an integer from 0 to 65535`);
+    const port = parseNumber('--port', flags.port, { form: /^\d{1,5}$/, from: 0, to: 65_535 }, 'an integer from 0 to 65535');
     if (flags.trace !== undefined) {
       if (words.length > 0) command.error('--trace does not go with a program');
-      const rate = /^\d+$/.test(flags.rate) ? Number(flags.rate) : 0;
-      if (!(rate > 0)) command.error(`--rate is "${flags.rate}", but must be a positive integer`);
+      const accepted = { form: /^\d+$/, from: 1, to: Number.POSITIVE_INFINITY };
+      const rate = parseNumber('--rate', flags.rate, accepted, 'a positive integer');
       await serveTrace(flags.trace, { port, manager: flags.manager, rate });
       return;
     }
@@ -60,7 +58,7 @@ async function serveTrace(path: string, how: { port: number; manager: string; ra
   const events = await loadTrace(inputPath(path));
   const device = byName('--device', 'simulated', DEVICES).create(undefined);
   using runtime = new MemoryRuntime(device);
-  new MemoryManagerInstaller(create(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
+  installManager(runtime, create);
   await using dashboard = await serveDashboard(runtime, { port: how.port, title: events.name });
   process.stderr.write(`stowage: the dashboard is at ${dashboard.url}; end it with Ctrl-C\n`);
   let blocks = new ReplayBlocks(events, runtime.slot, undefined);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { type ListedSegment, listSegments, removeListed } from '../shared/segment-list.js';
-import { complain, layOut } from './text.js';
+import { complain, jsonText, layOut } from './text.js';
 
 /** Adds what `stowage shm` takes. @param done - told at the end whether the run failed */
 export function addShmCommand(shm: Command, done: (failed: boolean) => void): void {
@@ -41,14 +41,13 @@ function staleNames(prefix: string): string[] {
 
 /** @returns whether all of them were removed */
 function removeAll(names: readonly string[], force: boolean): boolean {
-  let all = true;
-  for (const name of names) {
+  const refusals = names.map((name) => {
     const refusal = removeListed(name, force);
     if (refusal === undefined) process.stdout.write(`removed ${name}\n`);
     else complain(`${name} was not removed: ${refusal}`);
-    all &&= refusal === undefined;
-  }
-  return all;
+    return refusal;
+  });
+  return refusals.every((refusal) => refusal === undefined);
 }
 
 /** Says what a segment is in one word. */
@@ -95,22 +94,19 @@ function row(segment: ListedSegment): string[] {
 }
 
 function json(segments: readonly ListedSegment[]): string {
-  const entries = segments.map((segment) => {
-    const { name, inspection, users, usage, reason } = segment;
-    return {
-      name,
-      state: stateOf(segment),
-      reason,
-      type: inspection?.facts?.type ?? null,
-      bytes: inspection?.bytes ?? null,
-      residentBytes: inspection?.residentBytes ?? null,
-      creatorPid: inspection?.facts?.creator.id ?? null,
-      creator: inspection?.creator ?? 'unknown',
-      users,
-      allocator: inspection?.allocator?.type ?? null,
-      usedBytes: usage?.usedBytes ?? null,
-      freeBytes: usage?.freeBytes ?? null,
-    };
-  });
-  return `${JSON.stringify({ version: 1, segments: entries }, null, 2)}\n`;
+  const entries = segments.map((segment) => ({
+    name: segment.name,
+    state: stateOf(segment),
+    reason: segment.reason,
+    type: segment.inspection?.facts?.type ?? null,
+    bytes: segment.inspection?.bytes ?? null,
+    residentBytes: segment.inspection?.residentBytes ?? null,
+    creatorPid: segment.inspection?.facts?.creator.id ?? null,
+    creator: segment.inspection?.creator ?? 'unknown',
+    users: segment.users,
+    allocator: segment.inspection?.allocator?.type ?? null,
+    usedBytes: segment.usage?.usedBytes ?? null,
+    freeBytes: segment.usage?.freeBytes ?? null,
+  }));
+  return jsonText({ segments: entries });
 }

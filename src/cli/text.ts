@@ -1,7 +1,12 @@
 import { createRequire } from 'node:module';
 
-export const BOLD = '\u001b[1m';
-export const PLAIN = '\u001b[22m';
+const BOLD = '\u001b[1m';
+const PLAIN = '\u001b[22m';
+
+/** Whether a stream is a terminal that may be drawn on. */
+export function isStyled(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY && process.env['NO_COLOR'] === undefined;
+}
 
 /** Says on stderr what is wrong, in one line. */
 export function complain(message: string): void {
@@ -24,15 +29,33 @@ export interface Column {
   readonly align: 'left' | 'right';
 }
 
-/** Lays rows out under their headings, two blanks between columns. @returns lines; the first one holds the headings */
-export function layOut(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+/**
+ * Lays rows out under their headings, two blanks between columns.
+ *
+ * @param out - where the lines go: on a terminal the headings are bold
+ * @returns lines; the first one holds the headings
+ */
+export function layOut(columns: readonly Column[], rows: readonly (readonly string[])[], out?: NodeJS.WriteStream): string[] {
   const widths = columns.map((column, i) => Math.max(column.heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  return [columns.map((column) => column.heading), ...rows].map((row) =>
+  const [headings = '', ...lines] = [columns.map((column) => column.heading), ...rows].map((row) =>
     columns
       .map(({ align }, i) => (align === 'left' ? (row[i] ?? '').padEnd(widths[i]!) : (row[i] ?? '').padStart(widths[i]!)))
       .join('  ')
       .trimEnd(),
   );
+  return [out !== undefined && isStyled(out) ? `${BOLD}${headings}${PLAIN}` : headings, ...lines];
+}
+
+/** Writes facts for programs: version 1 of the shape that docs describe. */
+export function jsonText(facts: object): string {
+  return `${JSON.stringify({ version: 1, ...facts }, null, 2)}\n`;
+}
+
+/** Says on stderr what of a file was not read. @param unknownFrees - frees that are no events */
+export function complainOfGaps(path: string, cutOff: string | undefined, unknownFrees: number): void {
+  if (cutOff !== undefined) complain(`${path}: ${cutOff}`);
+  if (unknownFrees > 0)
+    complain(`${path}: ${count(unknownFrees, 'free')} of blocks whose allocation is not in the file are left out`);
 }
 
 /** What made a page, and when. */
@@ -51,9 +74,4 @@ export function machine(): string {
 /** The version of this package. */
 export function packageVersion(): string {
   return (createRequire(import.meta.url)('stowage/package.json') as { version: string }).version;
-}
-
-/** What is said of frees that are no events. */
-export function unknownFrees(frees: number): string {
-  return `${count(frees, 'free')} of blocks whose allocation is not in the file are left out`;
 }

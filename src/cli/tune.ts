@@ -5,24 +5,24 @@ import { buildReport } from '../report/build-report.js';
 import { observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
 import type { Fact, TuneData, TuneGoal } from '../report/report-data.js';
-import type { TraceEvents } from '../trace/trace-events.js';
+import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { byName, parseSize } from './arguments.js';
+import { byName, parseNumber, parseSize } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
-import { BOLD, type Column, complain, count, layOut, madeBy, PLAIN } from './text.js';
-import { describeSettings, FAMILIES, type Family } from './tune/candidates.js';
-import { frontierOf } from './tune/frontier.js';
-import { isBetter, search } from './tune/search.js';
+import { type Column, complain, count, jsonText, layOut, madeBy } from './text.js';
+import { describeSettings, FAMILIES, type Family, type Settings } from './tune/candidates.js';
+import { frontierOf, isBetter, search } from './tune/search.js';
 import { type TrialOptions, type TuneTrial, tryOut } from './tune/trial.js';
 
-const GOALS: ReadonlyMap<string, TuneGoal> = new Map<string, TuneGoal>([
-  ['reserved', 'reserved'],
-  ['time', 'time'],
-  ['capacity', 'capacity'],
-]);
+/** By what rule the best settings are chosen. */
+const RULES: Readonly<Record<TuneGoal, string>> = {
+  reserved: 'the least peak of reserved memory of all settings that were tried',
+  time: 'the least time of all settings that were tried',
+  capacity: 'the least capacity of all settings that were tried',
+};
+const GOALS = new Map(Object.keys(RULES).map((goal) => [goal, goal as TuneGoal]));
 const DEFAULT_BUDGET = 150;
-const NS_PER_US = 1000;
 
 interface TuneFlags {
   readonly for: string;
@@ -60,40 +60,24 @@ export function addTuneCommand(command: Command, done: (failed: boolean) => void
         'peakReservedBytes, nsPerEvent, nativeCalls, leastCapacityBytes, frontier }] }.\n' +
         '\nExamples:\n  stowage tune app.trace.gz --for reserved --report app.html\n  stowage tune app.trace.gz --for capacity --manager pool,caching',
     );
-  command.action(async (path: string, flags: TuneFlags) => done(await tune(command, path, flags)));
+  command.action(async (path: string, flags: TuneFlags) => done(await tune(path, flags)));
 }
 
 /** @returns whether the run failed */
-async function tune(command: Command, path: string, flags: TuneFlags): Promise<boolean> {
+async function tune(path: string, flags: TuneFlags): Promise<boolean> {
   const goal = byName('--for', flags.for, GOALS);
   const byManager = new Map<string, Family>(FAMILIES.map((family) => [family.manager, family]));
   const families = flags.manager.split(',').map((name) => byName('--manager', name.trim(), byManager));
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
-  const nativeCallUs = /^\d+(?:\.\d+)?$/.test(flags.nativeCall) ? Number(flags.nativeCall) : Number.NaN;
-  if (!Number.isFinite(nativeCallUs)) command.error(`--native-call is "${flags.nativeCall}", but must be a number from 0 on`);
-  const budget = /^\d+$/.test(flags.budget) ? Number(flags.budget) : 0;
-  if (!(Number.isSafeInteger(budget) && budget > 0))
-    command.error(`--budget is "${flags.budget}", but must be a positive integer`);
+  const time = { form: /^\d+(?:\.\d+)?$/, from: 0, to: Number.MAX_VALUE };
+  const nativeCallUs = parseNumber('--native-call', flags.nativeCall, time, 'a number from 0 on');
+  const positive = { form: /^\d+$/, from: 1, to: Number.MAX_SAFE_INTEGER };
+  const budget = parseNumber('--budget', flags.budget, positive, 'a positive integer');
   const input = inputPath(path);
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
   const events = await loadTrace(input);
   const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
-  const progress = createProgress('settings', 'settings');
-  let tried = 0;
-  let trials: ReturnType<typeof tryOut>[];
-  try {
-    trials = search(
-      families,
-      (family, settings) => {
-        const trial = tryOut(events, family, settings, options);
-        progress.report(++tried, Math.max(tried, budget));
-        return trial;
-      },
-      budget,
-    );
-  } finally {
-    progress.stop();
-  }
+  const trials = searched(events, families, budget, options);
   const result = tuneResult(goal, trials);
   if (result === undefined) {
     complain(`${path}: the trace comes to its end in this capacity under none of the settings (${trials.length} tried)`);
@@ -101,23 +85,28 @@ async function tune(command: Command, path: string, flags: TuneFlags): Promise<b
   }
   page?.write(tunePage(events, result, { trials, options }));
   page?.finish();
-  const styled = messageStream(page).isTTY && process.env['NO_COLOR'] === undefined;
-  messageStream(page).write(
-    flags.json ? tuneJson(result, trials) : tuneText(events, result, { trials, report: flags.report, styled }),
-  );
+  const out = messageStream(page);
+  out.write(flags.json ? tuneJson(result, trials) : tuneText(events, result, { trials, report: flags.report, out }));
   return false;
 }
 
-const RULES: Readonly<Record<TuneGoal, string>> = {
-  reserved: 'the least peak of reserved memory of all settings that were tried',
-  time: 'the least time of all settings that were tried',
-  capacity: 'the least capacity of all settings that were tried',
-};
+/** Tries settings of each family, at most so many. */
+function searched(events: TraceEvents, families: readonly Family[], budget: number, options: TrialOptions): TuneTrial[] {
+  using progress = createProgress('settings', 'settings');
+  let tried = 0;
+  const tryNext = (family: Family, settings: Settings) => {
+    const trial = tryOut(events, family, settings, options);
+    progress.report(++tried, Math.max(tried, budget));
+    return trial;
+  };
+  return search(families, tryNext, budget);
+}
+
 /** More curves than that cannot be told apart. */
 const MAX_RUNS = 8;
 
 /** Makes the page of a search: the frontier, and the runs of the settings on it, the best one first. */
-export function tunePage(
+function tunePage(
   events: TraceEvents,
   result: TuneData,
   how: { readonly trials: readonly TuneTrial[]; readonly options: TrialOptions },
@@ -139,14 +128,14 @@ export function tunePage(
     { label: 'searched for', value: result.goal },
     { label: 'settings tried', value: String(how.trials.length) },
     { label: 'capacity', value: capacityBytes === undefined ? 'plenty' : formatBytes(capacityBytes) },
-    { label: 'a native call is taken to cost', value: `${nativeCallNs / 1000} µs` },
+    { label: 'a native call is taken to cost', value: `${nativeCallNs / NS_PER_US} µs` },
     ...madeBy(),
   ];
   return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule: RULES[result.goal] } }));
 }
 
 /** Finds the best of the trials that came to their end, and their frontier; undefined when there is none. */
-export function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | undefined {
+function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | undefined {
   const done = trials.filter((trial) => trial.done);
   if (done.length === 0) return undefined;
   const marks = frontierOf(done.map((trial) => [trial.leastCapacityBytes ?? trial.peakReservedBytes, trial.nsPerEvent]));
@@ -164,17 +153,17 @@ export function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneDa
 }
 
 /** Writes what a search found for programs: version 1 of the shape that docs describe. */
-export function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
+function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
   const calls = trials.filter((trial) => trial.done).map((trial) => trial.nativeCalls);
   const points = result.points.map((point, i) => ({ ...point, nativeCalls: calls[i] }));
-  return `${JSON.stringify({ version: 1, goal: result.goal, best: result.best, points }, null, 2)}\n`;
+  return jsonText({ goal: result.goal, best: result.best, points });
 }
 
 /** Writes what a search found for people: the frontier as a table, and the code of the best settings as the last line. */
-export function tuneText(
+function tuneText(
   events: TraceEvents,
   result: TuneData,
-  how: { readonly trials: readonly TuneTrial[]; readonly report: string | undefined; readonly styled: boolean },
+  how: { readonly trials: readonly TuneTrial[]; readonly report: string | undefined; readonly out: NodeJS.WriteStream },
 ): string {
   const byCapacity = result.goal === 'capacity';
   const memoryOf = (point: TuneData['points'][number]) => point.leastCapacityBytes ?? point.peakReservedBytes;
@@ -188,7 +177,7 @@ export function tuneText(
     .map((point, place) => ({ point, place }))
     .filter(({ point, place }) => point.frontier || place === result.best)
     .sort((a, b) => memoryOf(a.point) - memoryOf(b.point));
-  const [heading = '', ...rows] = layOut(
+  const table = layOut(
     columns,
     frontier.map(({ point, place }) => [
       place === result.best ? `* ${point.manager}` : `  ${point.manager}`,
@@ -196,14 +185,14 @@ export function tuneText(
       String(Math.round(point.nsPerEvent)),
       point.settings,
     ]),
+    how.out,
   );
   const unfinished = how.trials.length - result.points.length;
   const lines = [
     `${events.name}: ${count(how.trials.length, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
     'Those that no other one beats in memory and time at once (* is the best):',
     '',
-    how.styled ? `${BOLD}${heading}${PLAIN}` : heading,
-    ...rows,
+    ...table,
     '',
     ...(how.report === undefined ? [] : [`report    ${how.report}`, '']),
     result.points[result.best]!.code,

@@ -1,11 +1,9 @@
 import type { Device } from '../core/device.js';
-import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import type { ManagerFactory } from '../core/memory-host.js';
 import { MemoryHost } from '../core/memory-host.js';
-import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
-import { type ReplaySwap, replayTrace } from '../trace/replay.js';
+import { installManager, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { ObservedDevice } from './observed-device.js';
 import { RunObserver } from './run-observer.js';
@@ -47,8 +45,7 @@ export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun
   const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
   const host: ObservedHost = new ObservedHost(new ObservedDevice(device, observer));
   try {
-    const manager = createManager(host.deviceCount, new MemoryManagerDeviceInterface());
-    new MemoryManagerInstaller(manager, host).setAsMemoryManager();
+    installManager(host, createManager);
     let failure: string | undefined;
     try {
       replayTrace(trace, host, { label: name, watcher: observer, swaps, onProgress });

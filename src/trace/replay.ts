@@ -128,6 +128,12 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
   }
 }
 
+/** Makes a manager and installs it in the ordinary slot of a host. @throws as the factory, or the slot, does */
+export function installManager(host: MemoryHost, createManager: ManagerFactory): void {
+  const manager = createManager(host.deviceCount, new MemoryManagerDeviceInterface());
+  new MemoryManagerInstaller(manager, host).setAsMemoryManager();
+}
+
 /** @returns how many live blocks the swaps left to draining managers */
 function run(
   blocks: ReplayBlocks,
@@ -140,9 +146,9 @@ function run(
   let nextSwap = 0;
   for (;;) {
     for (let swap = swaps[nextSwap]; swap?.atEvent === blocks.event; swap = swaps[++nextSwap]) {
-      const manager = swap.createManager(host.deviceCount, new MemoryManagerDeviceInterface());
-      blocksAcrossSwaps += blocks.live;
-      new MemoryManagerInstaller(manager, host).setAsMemoryManager();
+      const { live } = blocks;
+      installManager(host, swap.createManager);
+      blocksAcrossSwaps += live;
     }
     if (blocks.event === total) return blocksAcrossSwaps;
     blocks.run(Math.min(blocks.event + EVENTS_BETWEEN_REPORTS, swaps[nextSwap]?.atEvent ?? total, total));

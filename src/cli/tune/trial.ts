@@ -1,12 +1,10 @@
 import { SimulatedDevice, type SimulatedDeviceOptions } from '../../../adapters/devices/simulated.js';
-import { MemoryManagerDeviceInterface } from '../../core/device-interface.js';
 import { MemoryError } from '../../core/errors.js';
-import { MemoryManagerInstaller } from '../../core/memory-manager-installer.js';
 import { KiB } from '../../core/units.js';
-import type { TuneGoal } from '../../report/report-data.js';
+import type { TuneGoal, TunePoint } from '../../report/report-data.js';
 import '../../defaults.js';
 import { MemoryRuntime } from '../../runtime/memory-runtime.js';
-import { type ReplayResult, replayTrace } from '../../trace/replay.js';
+import { installManager, type ReplayResult, replayTrace } from '../../trace/replay.js';
 import type { TraceEvents } from '../../trace/trace-events.js';
 import type { Family, Settings } from './candidates.js';
 import type { Trial } from './search.js';
@@ -25,15 +23,9 @@ export interface TrialOptions {
   readonly nativeCallNs: number;
 }
 
-/** What a replay under one setting measured. */
-export interface TuneTrial extends Trial {
-  readonly code: string;
-  readonly peakReservedBytes: number;
-  /** Measured time of the manager, and the native calls at what one is taken to cost. */
-  readonly nsPerEvent: number;
+/** What a replay under one setting measured. The time is that of the manager, and the native calls at what one is taken to cost. */
+export interface TuneTrial extends Trial, Pick<TunePoint, 'code' | 'peakReservedBytes' | 'nsPerEvent' | 'leastCapacityBytes'> {
   readonly nativeCalls: number;
-  /** Of goal `capacity`. */
-  readonly leastCapacityBytes: number | null;
 }
 
 /** Replays a trace under one setting, for the goal of a search. */
@@ -94,20 +86,13 @@ function replayOnce(
   capacityBytes: number | undefined,
 ): ReplayResult | undefined {
   const device: SimulatedDeviceOptions = { virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) };
-  const runtime = new MemoryRuntime(new SimulatedDevice(device));
+  using runtime = new MemoryRuntime(new SimulatedDevice(device));
   try {
-    const manager = family.create(settings)(1, new MemoryManagerDeviceInterface());
-    new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+    installManager(runtime, family.create(settings));
     return replayTrace(events, runtime);
   } catch (error) {
-    if (MemoryError.is(error, 'ERR_MEM_REPLAY') && isOutOfMemory(error.cause)) return undefined;
+    // Also when freeing what was live failed as well.
+    if (MemoryError.is(error, 'ERR_MEM_REPLAY') && MemoryError.is(error.cause, 'ERR_MEM_OUT_OF_MEMORY')) return undefined;
     throw error;
-  } finally {
-    runtime.close();
   }
-}
-
-/** Also when freeing what was live failed as well. */
-function isOutOfMemory(cause: unknown): boolean {
-  return MemoryError.is(cause, 'ERR_MEM_OUT_OF_MEMORY');
 }
