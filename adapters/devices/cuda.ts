@@ -1,5 +1,5 @@
 import { GpuDevice, type GpuDeviceOptions } from './gpu/gpu-device.js';
-import { CUDA } from './gpu/gpu-dialect.js';
+import { CUDA } from './gpu/gpu-status.js';
 
 export type { GpuDevice, GpuDeviceOptions } from './gpu/gpu-device.js';
 export type { IpcMemory } from './gpu/gpu-sharing.js';

@@ -1,11 +1,53 @@
 import type { Device } from '../../src/core/device.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { NativeHeap } from '../os/aligned-memory.js';
 import { pageBytes } from '../os/mapping.js';
-import { CpuSegment, placeKey, segmentPlace } from './cpu-segment.js';
-import { HostRanges } from './host-ranges.js';
-import { RetiredRanges } from './retired-ranges.js';
+import { HostRange, HostRanges, RetiredRanges } from './host-ranges.js';
+
+const CACHE_LINE_BYTES = 64;
+
+/** How large a segment really is, and where it may start. */
+export interface SegmentPlace {
+  readonly mappedBytes: number;
+  readonly alignment: number;
+}
+
+/** One allocation of the CPU device. */
+export class CpuSegment extends HostRange {
+  /** Whether its pages are locked. */
+  locked = false;
+
+  constructor(
+    base: DevicePtr,
+    bytes: number,
+    readonly place: SegmentPlace,
+    readonly pinned: boolean,
+  ) {
+    super(base, bytes);
+  }
+
+  /** Whether its pages hold nothing else. */
+  get ownsPages(): boolean {
+    return this.place.alignment >= pageBytes();
+  }
+}
+
+/**
+ * Decides the place of a segment. From one page on it gets whole pages, so that they can be locked and given back alone.
+ *
+ * @param least - bytes, the least alignment
+ */
+export function segmentPlace(bytes: number, least: number): SegmentPlace {
+  const page = pageBytes();
+  if (bytes >= page || least >= page) return { mappedBytes: alignUp(bytes, page), alignment: Math.max(page, least) };
+  return { mappedBytes: alignUp(bytes, CACHE_LINE_BYTES), alignment: Math.max(CACHE_LINE_BYTES, least) };
+}
+
+/** Segments with the same key can stand for one another. */
+export function placeKey(place: SegmentPlace): string {
+  return `${place.mappedBytes}/${place.alignment}`;
+}
 
 /** How a device locks pages in memory. */
 export interface PageLock {

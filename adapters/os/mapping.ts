@@ -1,6 +1,8 @@
 import { MemoryError } from '../../src/core/errors.js';
+import { GiB } from '../../src/core/units.js';
+import type { CFunction } from '../ffi/c-types.js';
 import { cFunction, checkErrno, errnoError } from '../ffi/library.js';
-import { kernel32, lazy, libc } from './libc.js';
+import { kernel32, lazy, libc, libcFunction } from './libc.js';
 
 /** Protection of pages; the same numbers on Linux and macOS. */
 export const PROT_NONE = 0;
@@ -17,7 +19,7 @@ export const MAP_ANONYMOUS = IS_DARWIN ? 0x1000 : 0x20;
 /** No swap is set aside. @see Source: asm-generic/mman.h; powerpc's asm/mman.h; sys/mman.h of macOS */
 export const MAP_NORESERVE = IS_DARWIN || process.arch === ('ppc64' as string) ? 0x40 : 0x4000;
 /** Linux gives the pages back and they read as zero; macOS only hints, so {@link discardPages} remaps there. */
-export const MADV_DONTNEED = 4;
+const MADV_DONTNEED = 4;
 
 const WINDOWS_PAGE_BYTES = 4096;
 const IS_WINDOWS = process.platform === 'win32';
@@ -147,4 +149,84 @@ function checkLocking(functionName: string, answer: number): void {
 
 function checkPosix(what: string): void {
   if (IS_WINDOWS) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
+}
+
+/** How a program will use pages: `normal` takes an advice back. */
+export type AccessPattern = 'normal' | 'sequential' | 'random';
+
+/** The same numbers on Linux and macOS. @see Source: asm-generic/mman-common.h; sys/mman.h of macOS */
+const MADV: Readonly<Record<AccessPattern, number>> = { normal: 0, random: 1, sequential: 2 };
+const MADV_WILLNEED = 3;
+/** Maps pages that are in memory, or reads them, without copying private ones. Linux from 5.14 on. @see Source: asm-generic/mman-common.h */
+const MADV_POPULATE_READ = 22;
+/** @see Source: linux/fadvise.h */
+const POSIX_FADV_SEQUENTIAL = 2;
+
+const FADVISE_PARAMETERS = ['int', 'int64_t', 'int64_t', 'int'] as const;
+const fileAdviceFunction = lazy(() =>
+  libc().optional<CFunction<'int', typeof FADVISE_PARAMETERS>>('posix_fadvise', 'int', FADVISE_PARAMETERS),
+);
+
+/** Tells the system how pages will be used. @param address - the start of a page @throws ERR_MEM_NATIVE */
+export function adviseAccess(address: number, bytes: number, pattern: AccessPattern): void {
+  advisePages(address, bytes, MADV[pattern]);
+}
+
+/**
+ * Has the system read pages of a file ahead, without waiting for them.
+ *
+ * @param address - the start of a page
+ * @throws ERR_MEM_NATIVE
+ */
+export function readAhead(address: number, bytes: number): void {
+  advisePages(address, bytes, MADV_WILLNEED);
+}
+
+/**
+ * Reads pages of a file and maps them, so that the first touch costs nothing. Waits for the disk.
+ *
+ * @param address - the start of a page
+ * @returns false where the system has no such call (macOS, Linux before 5.14)
+ */
+export function populate(address: number, bytes: number): boolean {
+  if (process.platform !== 'linux') return false;
+  try {
+    advisePages(address, bytes, MADV_POPULATE_READ);
+    return true;
+  } catch {
+    // EINVAL of an old kernel; anything else shows when the pages are touched.
+    return false;
+  }
+}
+
+/** Tells the system that an open file will be read from front to back: it then reads further ahead. Does nothing where there is no such call. */
+export function adviseSequentialFile(fd: number): void {
+  // A hint: what it answers changes nothing.
+  fileAdviceFunction()?.(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+const RESIDENT = 1;
+const STEP_BYTES = GiB;
+
+const mincore = libcFunction('mincore', 'int', ['uintptr_t', 'size_t', 'uint8_t *']);
+
+/**
+ * Counts the pages of a range that are in physical memory. Of a shared mapping that is what any process has touched.
+ * Cost: O(pages), about 10 us a MiB.
+ *
+ * @param address - the start of a page
+ * @returns bytes, whole pages
+ * @throws ERR_MEM_NATIVE: ENOMEM for a range that is not mapped
+ */
+export function residentBytes(address: number, bytes: number): number {
+  const page = pageBytes();
+  const states = new Uint8Array(Math.ceil(Math.min(bytes, STEP_BYTES) / page));
+  let pages = 0;
+  for (let offset = 0; offset < bytes; offset += STEP_BYTES) {
+    const step = Math.min(STEP_BYTES, bytes - offset);
+    checkErrno('mincore', mincore(address + offset, step, states));
+    const count = Math.ceil(step / page);
+    for (let i = 0; i < count; i++) pages += (states[i] as number) & RESIDENT;
+  }
+  return pages * page;
 }

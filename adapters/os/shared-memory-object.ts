@@ -2,6 +2,8 @@ import { constants } from 'node:fs';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkErrno, errnoError } from '../ffi/library.js';
 import { lazy, libc, libcFunction } from './libc.js';
+import { MAP_SHARED } from './mapping.js';
+import { mapThreadPages } from './thread-memory.js';
 
 type Open = (name: string, flags: number, type: 'int', mode: number) => number;
 
@@ -52,4 +54,41 @@ function open(name: string, flags: number): number {
   const fd = openFunction()(name, flags, 'int', OWNER_ONLY);
   if (fd < 0) throw errnoError('shm_open');
   return fd;
+}
+
+/** Waits until the pages are written. The same number on Linux; macOS has its own. @see Source: sys/mman.h */
+const MS_SYNC = process.platform === 'darwin' ? 0x10 : 4;
+
+const msync = libcFunction('msync', 'int', ['uintptr_t', 'size_t', 'int']);
+
+/**
+ * Maps an open file, or shared memory object, for reading and writing; every process that maps it sees the same bytes.
+ * The descriptor can be closed afterwards. Touching a page beyond the file's end ends the process with SIGBUS. In
+ * a worker on glibc the mapping ends with its thread; undo it with `unmapThreadPages`.
+ *
+ * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
+ */
+export function mapShared(fd: number, bytes: number): number {
+  return mapThreadPages(bytes, { flags: MAP_SHARED, fd });
+}
+
+/** Writes the changed pages of a mapped file to the disk, and waits for it. @throws ERR_MEM_NATIVE */
+export function syncPages(address: number, bytes: number): void {
+  checkErrno('msync', msync(address, bytes, MS_SYNC));
+}
+
+const fallocate = libcFunction('posix_fallocate', 'int', ['int', 'int64_t', 'int64_t']);
+
+/**
+ * Gives the first `bytes` of an open file their room on the disk, or in memory for a shared memory object, so that
+ * touching them cannot fail later. Cost: O(bytes).
+ *
+ * @throws ERR_MEM_NATIVE: ENOSPC when there is no room; ERR_MEM_UNSUPPORTED_PLATFORM where there is no such call
+ */
+export function reserveFile(fd: number, bytes: number): void {
+  const what = 'posix_fallocate';
+  if (process.platform !== 'linux') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
+  // It answers with the status, and leaves errno alone.
+  const status = fallocate(fd, 0, bytes);
+  if (status !== 0) throw errnoError(what, status);
 }

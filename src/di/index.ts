@@ -1,2 +1,7 @@
-export { type StowageModuleOptions, stowageModule } from './stowage-module.js';
-export { type StowageSettings, StowageTokens, type StowageTokenTypes } from './tokens.js';
+export {
+  type StowageModuleOptions,
+  type StowageSettings,
+  StowageTokens,
+  type StowageTokenTypes,
+  stowageModule,
+} from './stowage-module.js';

@@ -1,5 +1,5 @@
 import '../defaults.js';
-import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext } from 'inversify';
+import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext, type ServiceIdentifier } from 'inversify';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CachingMemoryManager } from '../../managers/caching/caching-memory-manager.js';
 import type { LogSink } from '../core/call-log.js';
@@ -9,7 +9,40 @@ import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-import { type StowageSettings, StowageTokens } from './tokens.js';
+
+/** Settings of the module. */
+export interface StowageSettings {
+  /** Lines that a manager's log buffers before the sink gets them. @defaultValue 50 */
+  readonly logFlushInterval?: number;
+}
+
+/** What a container resolves, each with its type: `container.get(StowageTokens.host)` is a MemoryHost. */
+export interface StowageTokenTypes {
+  readonly settings: ServiceIdentifier<StowageSettings>;
+  /** The memory to hand out. @defaultValue a CpuDevice */
+  readonly device: ServiceIdentifier<Device>;
+  /** How many devices a manager serves; for a manager's constructor. */
+  readonly deviceCount: ServiceIdentifier<number>;
+  /** A fresh callback table each time; for a manager's constructor. */
+  readonly deviceInterface: ServiceIdentifier<MemoryManagerDeviceInterface>;
+  /** The manager to install. @defaultValue a CachingMemoryManager */
+  readonly manager: ServiceIdentifier<MemoryManagerAdapter>;
+  /** Who calls the manager; resolving it installs the manager. @defaultValue a MemoryRuntime */
+  readonly host: ServiceIdentifier<MemoryHost>;
+  /** Where logged calls go; binding one turns logging on. @defaultValue none */
+  readonly logSink: ServiceIdentifier<LogSink>;
+}
+
+/** The tokens of this package. `Symbol.for`, so that two copies of it mean the same. */
+export const StowageTokens: StowageTokenTypes = {
+  settings: Symbol.for('stowage:settings'),
+  device: Symbol.for('stowage:device'),
+  deviceCount: Symbol.for('stowage:deviceCount'),
+  deviceInterface: Symbol.for('stowage:deviceInterface'),
+  manager: Symbol.for('stowage:manager'),
+  host: Symbol.for('stowage:host'),
+  logSink: Symbol.for('stowage:logSink'),
+};
 
 /** What the module binds; what is left out gets the defaults of {@link StowageTokens}, unless the container has it bound. */
 export interface StowageModuleOptions extends StowageSettings {

@@ -1,4 +1,4 @@
-export type { AccessPattern } from '../../adapters/os/access-advice.js';
+export type { AccessPattern } from '../../adapters/os/mapping.js';
 export type { ByteRange } from '../blocks/byte-ranges.js';
 export { BackendBuffer, BackendBufferType, type BackendBufferTypeOptions, type BufferTraits } from './buffers/backend-buffer.js';
 export { ContextGraph, type GraphNodeOptions } from './context/context-graph.js';

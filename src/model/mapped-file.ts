@@ -1,10 +1,19 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { type AccessPattern, adviseAccess, adviseSequentialFile, populate, readAhead } from '../../adapters/os/access-advice.js';
-import { MAP_NORESERVE, MAP_PRIVATE, pageBytes, replacePages } from '../../adapters/os/mapping.js';
+import {
+  type AccessPattern,
+  adviseAccess,
+  adviseSequentialFile,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  pageBytes,
+  populate,
+  readAhead,
+  replacePages,
+  residentBytes,
+} from '../../adapters/os/mapping.js';
 import { NativeMemory, type NativeMemoryEnd } from '../../adapters/os/native-memory.js';
-import { residentBytes } from '../../adapters/os/residency.js';
+import { ViewWindows } from '../../adapters/os/native-view.js';
 import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
-import { ViewWindows } from '../../adapters/os/view-windows.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import '../core/disposable.js';
 import { orUndo } from '../core/attempt.js';

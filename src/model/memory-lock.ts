@@ -1,6 +1,5 @@
-import { populate } from '../../adapters/os/access-advice.js';
-import { lockLimitBytes } from '../../adapters/os/lock-limit.js';
-import { lockTouchedPages, pageBytes } from '../../adapters/os/mapping.js';
+import { lockTouchedPages, pageBytes, populate } from '../../adapters/os/mapping.js';
+import { lockLimitBytes } from '../../adapters/os/memory-limits.js';
 import type { ByteRanges } from '../blocks/byte-ranges.js';
 import { MemoryError } from '../core/errors.js';
 import { alignUp, formatBytes } from '../core/units.js';

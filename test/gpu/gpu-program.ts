@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { CudaDevice } from '../../adapters/devices/cuda.js';
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
-import { CUDA, type GpuDialect, HIP } from '../../adapters/devices/gpu/gpu-dialect.js';
+import { CUDA, type GpuDialect, HIP } from '../../adapters/devices/gpu/gpu-status.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
 import { parseSize } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';

@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CUDA, HIP } from '../../adapters/devices/gpu/gpu-dialect.js';
+import { CUDA, HIP } from '../../adapters/devices/gpu/gpu-status.js';
 import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { compiled } from '../fixtures/compiled.js';

@@ -1,4 +1,4 @@
-import type { GpuDialect } from '../../adapters/devices/gpu/gpu-dialect.js';
+import type { GpuDialect } from '../../adapters/devices/gpu/gpu-status.js';
 import { type NativeLibrary, openLibrary } from '../../adapters/ffi/library.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';

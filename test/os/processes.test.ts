@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
-import { addressOf } from '../../adapters/os/buffer-address.js';
+import { addressOf } from '../../adapters/os/bytes.js';
 import { futexWait, futexWaitAsync, futexWake } from '../../adapters/os/futex.js';
 import { isProcessAlive, processIdentity, processSpace, threadIdentity } from '../../adapters/os/process-identity.js';
 import { yieldThread } from '../../adapters/os/scheduling.js';

@@ -2,16 +2,16 @@ import { closeSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { addressOf } from '../../adapters/os/buffer-address.js';
+import { addressOf } from '../../adapters/os/bytes.js';
 import { withFileLock } from '../../adapters/os/file-lock.js';
-import { mapPages, pageBytes, replacePages, unmapPages } from '../../adapters/os/mapping.js';
+import { mapPages, pageBytes, replacePages, residentBytes, unmapPages } from '../../adapters/os/mapping.js';
 import { nativeView } from '../../adapters/os/native-view.js';
-import { residentBytes } from '../../adapters/os/residency.js';
-import { mapShared, syncPages } from '../../adapters/os/shared-mapping.js';
 import {
   closeSharedMemoryObject,
   createSharedMemoryObject,
+  mapShared,
   openSharedMemoryObject,
+  syncPages,
   unlinkSharedMemoryObject,
 } from '../../adapters/os/shared-memory-object.js';
 import { GiB } from '../../src/core/units.js';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PROCESS_HEAP } from '../../adapters/os/aligned-memory.js';
-import { residentBytes } from '../../adapters/os/residency.js';
+import { residentBytes } from '../../adapters/os/mapping.js';
 import { devicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
 import type { MemoryBackend } from '../../src/shared/backends/memory-backend.js';

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addressOf } from '../../adapters/os/buffer-address.js';
-import { moveBytes } from '../../adapters/os/bytes.js';
+import { addressOf, moveBytes } from '../../adapters/os/bytes.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
 import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/allocators/shared-allocator.js';

@@ -1,4 +1,4 @@
-import { addressOf } from '../../adapters/os/buffer-address.js';
+import { addressOf } from '../../adapters/os/bytes.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { residentBytes } from '../../adapters/os/residency.js';
+import { residentBytes } from '../../adapters/os/mapping.js';
 import { KiB, MiB } from '../../src/core/units.js';
 import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
 import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';

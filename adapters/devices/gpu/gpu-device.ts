@@ -4,16 +4,14 @@ import { DeviceStream } from '../../../src/core/device-stream.js';
 import { checkArgument } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
-import { placeKey, type SegmentPlace } from '../cpu-segment.js';
-import { HostSegments } from '../host-segments.js';
+import { HostSegments, placeKey, type SegmentPlace } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';
 import { unlessRefused } from '../refusals.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
-import type { GpuDialect } from './gpu-dialect.js';
 import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment } from './gpu-ranges.js';
 import { GpuRuntime } from './gpu-runtime.js';
 import { closeMemory, exportMemory, type IpcMemory, importMemory } from './gpu-sharing.js';
-import { hasStatus, NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
+import { type GpuDialect, hasStatus, NOT_SUPPORTED, OUT_OF_MEMORY } from './gpu-status.js';
 import { GpuStreams } from './gpu-streams.js';
 import { GpuVirtualMemory } from './gpu-virtual.js';
 

@@ -1,7 +1,6 @@
 import type { CValuesOf } from '../../ffi/c-types.js';
 import { functionAt, type NativeLibrary } from '../../ffi/library.js';
-import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
-import { type GpuStatus, OUT_OF_MEMORY } from './gpu-status.js';
+import { type GpuDialect, type GpuStatus, OUT_OF_MEMORY, type StatusFunction } from './gpu-status.js';
 
 // The same numbers in CUDA and HIP. @see Source: cuda.h, hip_runtime_api.h
 const PINNED = 1;

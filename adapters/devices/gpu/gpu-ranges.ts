@@ -1,11 +1,11 @@
 import { alignUp, type DevicePtr } from '../../../src/core/units.js';
-import type { SegmentPlace } from '../cpu-segment.js';
 import { HostRange } from '../host-ranges.js';
+import type { SegmentPlace } from '../host-segments.js';
 import { LiveRange } from '../live-ranges.js';
 import { PageStates } from '../paged-memory.js';
 
 /** What every address that the runtime gives is a multiple of. @see Source: CUDA C++ Programming Guide, "Device Memory" */
-export const NATURAL_ALIGNMENT = 256;
+const NATURAL_ALIGNMENT = 256;
 
 /** A range of a GPU's addresses that is in use. */
 export interface GpuRange extends LiveRange {

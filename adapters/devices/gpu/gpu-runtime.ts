@@ -3,10 +3,8 @@ import type { MemoryInfo } from '../../../src/core/device.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type CValuesOf, structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
-import type { GpuDialect, StatusFunction } from './gpu-dialect.js';
 import { GpuDriver } from './gpu-driver.js';
-import { GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY } from './gpu-status.js';
-import { Leftovers } from './leftovers.js';
+import { type GpuDialect, GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY, type StatusFunction } from './gpu-status.js';
 
 /** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
 export type CopyKind = 0 | 1 | 2 | 3;
@@ -212,5 +210,35 @@ export class GpuRuntime {
 
   #address(): number {
     return (this.#out[0] as number) + (this.#out[1] as number) * WORD;
+  }
+}
+
+/**
+ * What has to be given back after a call that has succeeded, or has failed for another reason. Where the runtime refuses,
+ * that becomes a process warning, and the thing is tried again later instead of being lost.
+ */
+export class Leftovers {
+  readonly #actions: (() => void)[] = [];
+
+  /** Gives something back now, or later. @param giveBack - throws when it is refused */
+  drop(giveBack: () => void): void {
+    this.#actions.push(giveBack);
+    this.retry();
+  }
+
+  /** Tries again what was refused. Cost: O(1) where nothing was. */
+  retry(): void {
+    // Taken out first: an action may come back here.
+    for (let action = this.#actions.pop(); action !== undefined; action = this.#actions.pop()) {
+      const giveBack = action;
+      let isGiven = false;
+      attempt(() => {
+        giveBack();
+        isGiven = true;
+      });
+      if (isGiven) continue;
+      this.#actions.push(action);
+      return;
+    }
   }
 }

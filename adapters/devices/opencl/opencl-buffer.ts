@@ -4,9 +4,8 @@ import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
 import { checkFillValue, checkInside } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
-import { call, make, words } from './opencl-functions.js';
+import { call, isOutOfMemory, make, words } from './opencl-functions.js';
 import { type MapAccess, mapFlags, OpenClMapping, type RangePart, type RangeUser } from './opencl-mapping.js';
-import { isOutOfMemory } from './opencl-status.js';
 import { CL_MEM_READ_WRITE } from './svm-memory.js';
 
 const CL_MEM_USE_HOST_PTR = 8;

@@ -1,7 +1,6 @@
 import { MemoryError } from '../../../src/core/errors.js';
 import { maxMemoryBytes } from '../../os/memory-limits.js';
-import { call, type OpenClFunctions } from './opencl-functions.js';
-import { CL_DEVICE_NOT_FOUND, checkStatus, statusNameOf } from './opencl-status.js';
+import { CL_DEVICE_NOT_FOUND, call, checkStatus, type OpenClFunctions, statusNameOf } from './opencl-functions.js';
 
 // What can be asked. @see Source: CL/cl.h
 const CL_PLATFORM_NAME = 0x0902;

@@ -1,8 +1,7 @@
 import { checkArgument } from '../../../src/core/errors.js';
 import { NativeStreams } from '../native-streams.js';
 import type { OpenClContext } from './opencl-context.js';
-import { call, eventOf, words } from './opencl-functions.js';
-import { statusError } from './opencl-status.js';
+import { call, eventOf, statusError, words } from './opencl-functions.js';
 
 const CL_EVENT_COMMAND_EXECUTION_STATUS = 0x11d3;
 const CL_COMPLETE = 0;

@@ -1,6 +1,5 @@
 import { alignUp, type DevicePtr } from '../../../src/core/units.js';
-import { HostRange } from '../host-ranges.js';
-import { RetiredRanges } from '../retired-ranges.js';
+import { HostRange, RetiredRanges } from '../host-ranges.js';
 import type { OpenClContext } from './opencl-context.js';
 
 /** Read and write: of shared virtual memory and of buffers. @see Source: CL/cl.h */
@@ -11,7 +10,7 @@ const CL_MEM_SVM_FINE_GRAIN_BUFFER = 0x400;
  * What every allocation is aligned to: the size of the largest type, a long16. An alignment above it is refused by
  * libraries (PoCL's, for one), so it is reached by allocating more.
  */
-export const SVM_ALIGNMENT = 128;
+const SVM_ALIGNMENT = 128;
 
 /** One allocation of shared virtual memory. */
 export class SvmSegment extends HostRange {

@@ -3,8 +3,7 @@ import { MiB } from '../../../src/core/units.js';
 import { overlap } from '../range-checks.js';
 import { untilDone } from '../until-done.js';
 import type { OpenClContext } from './opencl-context.js';
-import { call, eventOf } from './opencl-functions.js';
-import { CL_MEM_OBJECT_ALLOCATION_FAILURE, statusError } from './opencl-status.js';
+import { CL_MEM_OBJECT_ALLOCATION_FAILURE, call, eventOf, statusError } from './opencl-functions.js';
 import { isComplete } from './opencl-streams.js';
 import { CL_MEM_READ_WRITE } from './svm-memory.js';
 

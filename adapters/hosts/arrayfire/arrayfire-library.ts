@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
-import { libc } from '../../os/libc.js';
-import { isLibraryLoaded } from '../../os/loaded-library.js';
+import { isLibraryLoaded, libc } from '../../os/libc.js';
 
 /** ArrayFire's `af_err`. @see Source: af/defines.h */
 export const AF_SUCCESS = 0;

@@ -3,9 +3,8 @@ import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../../src/core/units.js';
 import type { CNumber } from '../../ffi/callback.js';
-import { fillBytes, moveBytes } from '../../os/bytes.js';
+import { fillBytes, moveBytes, readWords, writeWords } from '../../os/bytes.js';
 import { GivenUpBlocks } from '../given-up-blocks.js';
-import { HEADER_BYTES, readHeader, writeHeader } from './size-header.js';
 
 /** What `max_align_t` needs on every platform that Node runs on. */
 export const C_ALIGNMENT = 16;
@@ -168,4 +167,43 @@ function namingPointer(error: unknown, base: DevicePtr, pointer: number): unknow
     if (MemoryError.is(error, code) && error.facts.pointer === base) return new MemoryError(code, { pointer }, error);
   }
   return error;
+}
+
+/** Bytes before each C block: as many as its alignment, so that what follows is aligned, too. */
+export const HEADER_BYTES = 16;
+
+const WORD = 2 ** 32;
+/** "STOW". */
+const MARK = 0x574f5453;
+
+// An array instead of a view: a viewed segment of the device would never go back to the C library.
+const words = new Uint32Array(HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
+
+/** Writes the requested size of a block: a 64-bit integer, its low word inverted, and a mark. Cost: one native call. */
+export function writeHeader(base: number, bytes: number): void {
+  words[0] = bytes;
+  words[1] = bytes / WORD;
+  words[2] = ~bytes;
+  words[3] = MARK;
+  writeWords(base, words, HEADER_BYTES);
+}
+
+/**
+ * Reads the requested size of a live block. Cost: one native call.
+ *
+ * @param capacity - bytes behind the header, for the error
+ * @throws ERR_MEM_CORRUPTED when something wrote over the header: this block's user before its start, or another's behind its end
+ */
+export function readHeader(base: number, capacity: number): number {
+  readWords(words, base, HEADER_BYTES);
+  const [low = 0, high = 0, inverted = 0, mark = 0] = words;
+  const size = high * WORD + low;
+  if (mark === MARK && inverted === ~low >>> 0 && size <= capacity) return size;
+  throw new MemoryError('ERR_MEM_CORRUPTED', {
+    pointer: base + HEADER_BYTES,
+    bytes: capacity,
+    side: 'before',
+    offsetBytes: -HEADER_BYTES,
+    damagedBytes: HEADER_BYTES,
+  });
 }

@@ -5,8 +5,41 @@ import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { writeUint64 } from '../../os/bytes.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
-import { GgmlContext } from './ggml-context.js';
 import { BUFFER_TYPE_WORDS, GgmlLibrary, noObject, WORD_BYTES } from './ggml-library.js';
+
+/** A `ggml_context` over memory of a manager. Dispose of it before its host is closed. */
+export class GgmlContext {
+  readonly #library: GgmlLibrary;
+  readonly #giveBack: () => void;
+  #address: number;
+
+  /** @internal */
+  constructor(library: GgmlLibrary, address: number, giveBack: () => void) {
+    this.#library = library;
+    this.#address = address;
+    this.#giveBack = giveBack;
+  }
+
+  /** The `ggml_context *`. @throws ERR_MEM_DISPOSED */
+  get address(): number {
+    if (this.#address === 0) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'ggml context' });
+    return this.#address;
+  }
+
+  /** What ggml has used of the memory so far. @throws ERR_MEM_DISPOSED */
+  get usedBytes(): number {
+    return this.#library.functions.usedMemory(this.address);
+  }
+
+  /** Frees the context, then its memory. Does nothing the second time. */
+  [Symbol.dispose](): void {
+    const address = this.#address;
+    if (address === 0) return;
+    this.#address = 0;
+    this.#library.functions.free(address);
+    this.#giveBack();
+  }
+}
 
 /** Where a buffer type holds the function that makes a buffer. @see Source: ggml-backend-impl.h */
 const ALLOC_BUFFER = 1;

@@ -1,4 +1,3 @@
 import '../../../src/defaults.js';
 
-export { GgmlContext } from './ggml-context.js';
-export { GgmlHost, type GgmlHostOptions } from './ggml-host.js';
+export { GgmlContext, GgmlHost, type GgmlHostOptions } from './ggml-host.js';

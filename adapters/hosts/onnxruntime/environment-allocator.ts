@@ -6,8 +6,7 @@ import { CallbackTable } from '../../ffi/callback-table.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
 import { writeUint64 } from '../../os/bytes.js';
 import { FallbackMemory } from '../fallback-memory.js';
-import { API_VERSION, OnnxRuntimeApi } from './onnxruntime-api.js';
-import { ENGINE } from './onnxruntime-library.js';
+import { API_VERSION, ENGINE, OnnxRuntimeApi } from './onnxruntime-api.js';
 
 /** What ONNX Runtime aligns tensors to. @see Source: mlas.h, MlasGetPreferredBufferAlignment */
 export const TENSOR_ALIGNMENT = 64;

@@ -1,4 +1,4 @@
 import '../../../src/defaults.js';
 
+export { findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';
 export { type HostedSessionOptions, OnnxRuntimeHost, type OnnxRuntimeHostOptions } from './onnxruntime-host.js';
-export { findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-library.js';

@@ -1,7 +1,7 @@
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { EnvironmentAllocator, TENSOR_ALIGNMENT } from './environment-allocator.js';
-import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-library.js';
+import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';
 
 export interface OnnxRuntimeHostOptions extends EngineHostOptions, OnnxRuntimeLocation {}
 

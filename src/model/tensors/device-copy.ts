@@ -1,4 +1,4 @@
-import { addressOf } from '../../../adapters/os/buffer-address.js';
+import { addressOf } from '../../../adapters/os/bytes.js';
 import type { Device } from '../../core/device.js';
 import { MemoryError } from '../../core/errors.js';
 import { type DevicePtr, MiB } from '../../core/units.js';

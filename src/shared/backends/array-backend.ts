@@ -1,4 +1,4 @@
-import { addressOf } from '../../../adapters/os/buffer-address.js';
+import { addressOf } from '../../../adapters/os/bytes.js';
 import { nativeView } from '../../../adapters/os/native-view.js';
 import { checkArgument } from '../../core/errors.js';
 import { checkBytes, type DevicePtr, devicePtr, GiB } from '../../core/units.js';

@@ -1,4 +1,4 @@
-import { syncPages } from '../../../adapters/os/shared-mapping.js';
+import { syncPages } from '../../../adapters/os/shared-memory-object.js';
 import { atExit } from '../../core/exit-hook.js';
 import type { DevicePtr } from '../../core/units.js';
 import {

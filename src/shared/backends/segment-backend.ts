@@ -1,8 +1,7 @@
 import { ftruncateSync, statfsSync } from 'node:fs';
-import { reserveFile } from '../../../adapters/os/file-reserve.js';
 import { replacePages } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
-import { mapShared } from '../../../adapters/os/shared-mapping.js';
+import { mapShared, reserveFile } from '../../../adapters/os/shared-memory-object.js';
 import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { MemoryError } from '../../core/errors.js';
 import { formatBytes } from '../../core/units.js';

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CudaDevice } from '../../../adapters/devices/cuda.js';
-import { CUDA, HIP } from '../../../adapters/devices/gpu/gpu-dialect.js';
+import { CUDA, HIP } from '../../../adapters/devices/gpu/gpu-status.js';
 import { HipDevice } from '../../../adapters/devices/hip.js';
 import { openLibrary } from '../../../adapters/ffi/library.js';
 import { MemoryError } from '../../../src/core/errors.js';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CUDA, HIP } from '../../../adapters/devices/gpu/gpu-dialect.js';
+import { CUDA, HIP } from '../../../adapters/devices/gpu/gpu-status.js';
 import { type DevicePtr, KiB, MiB } from '../../../src/core/units.js';
 import { memoryError } from '../../core/fakes.js';
 import { GpuFixture } from '../../fixtures/gpu-fixture.js';
