@@ -1,10 +1,14 @@
+import type { StringTable } from '../trace/string-table.js';
 import type { TraceEvents } from '../trace/trace-events.js';
+import { bucketStride } from './bucket-curve.js';
+import type { LeakGroupData, LeakTable } from './report-data.js';
 
 /** When a block is not freed by its trace. */
 export const NEVER = 0xffffffff;
 
 const MAX_MOMENTS = 4096;
 const MAX_BLOCKS = 250_000;
+const MAX_LEAK_GROUPS = 200;
 
 /**
  * The blocks of a trace, one row an allocation: block `i` lives at moment `m` (a number of events done) when
@@ -46,8 +50,7 @@ export class BlockLifetimes {
    * moments, nor too many blocks that live at one of them.
    */
   chooseStride(): number {
-    let stride = 1;
-    while (this.events / stride > MAX_MOMENTS) stride *= 2;
+    let stride = bucketStride(this.events, MAX_MOMENTS);
     while (stride < this.events && this.#countAt(stride) > MAX_BLOCKS) stride *= 2;
     return stride;
   }
@@ -55,19 +58,12 @@ export class BlockLifetimes {
   /** The rows that live at a multiple of `stride`, at the end, or at one of `moments`. Cost: O(rows x moments given). */
   rowsAt(stride: number, moments: readonly number[]): Uint32Array {
     const seen = [...moments, this.events];
-    const rows: number[] = [];
-    for (let row = 0; row < this.length; row++) {
-      if (isSeen(this.born[row]!, this.died[row]!, stride, seen)) rows.push(row);
-    }
-    return Uint32Array.from(rows);
+    return this.born.map((_, row) => row).filter((row) => isSeen(this.born[row]!, this.died[row]!, stride, seen));
   }
 
   #countAt(stride: number): number {
-    let count = 0;
-    for (let row = 0; row < this.length; row++) {
-      if (Math.floor((this.died[row]! - 1) / stride) * stride >= this.born[row]!) count++;
-    }
-    return count;
+    const isAlive = (died: number, row: number) => Math.floor((died - 1) / stride) * stride >= this.born[row]!;
+    return this.died.filter(isAlive).length;
   }
 }
 
@@ -75,4 +71,29 @@ export class BlockLifetimes {
 export function isSeen(born: number, died: number, stride: number, moments: readonly number[]): boolean {
   if (Math.floor((died - 1) / stride) * stride >= born) return true;
   return moments.some((moment) => born <= moment && moment < died);
+}
+
+/** Groups what a trace never frees by tag and site, or by size where neither is known. Cost: O(allocations). */
+export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: StringTable, sites: StringTable): LeakTable {
+  const groups = new Map<string, { -readonly [K in keyof LeakGroupData]: LeakGroupData[K] }>();
+  let blocks = 0;
+  let bytes = 0;
+  for (let row = 0; row < lifetimes.length; row++) {
+    if (lifetimes.died[row] !== NEVER) continue;
+    const event = lifetimes.born[row]! - 1;
+    const size = lifetimes.bytes[row]!;
+    const tag = tags.idOf(trace.tagOf(event));
+    const site = sites.idOf(trace.siteOf(event));
+    blocks++;
+    bytes += size;
+    const key = tag + site === 0 ? `of ${size}` : `${tag} ${site}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { blocks: 1, bytes: size, event, tag, site });
+    else {
+      group.blocks++;
+      group.bytes += size;
+    }
+  }
+  const sorted = [...groups.values()].sort((a, b) => b.bytes - a.bytes);
+  return { blocks, bytes, groups: sorted.slice(0, MAX_LEAK_GROUPS), omittedGroups: Math.max(0, sorted.length - MAX_LEAK_GROUPS) };
 }

@@ -1,9 +1,8 @@
+import { StringTable } from '../trace/string-table.js';
 import type { TraceEvents } from '../trace/trace-events.js';
-import { BlockLifetimes, isSeen } from './block-lifetimes.js';
+import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
 import { ColumnPayload } from './column-payload.js';
-import { leakTable } from './leak-table.js';
-import { NameNumbers } from './name-numbers.js';
 import type { ObservedRun } from './observe-run.js';
 import type {
   BlockColumns,
@@ -48,8 +47,8 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
   const moments = namedMoments(live.peakMoment, runs);
   const places = moments.map(({ at }) => at);
   const rows = lifetimes.rowsAt(stride, places);
-  const tags = new NameNumbers();
-  const sites = new NameNumbers();
+  const tags = new StringTable();
+  const sites = new StringTable();
   const leaks = leakTable(trace, lifetimes, tags, sites);
   const data: ReportData = {
     version: 1,
@@ -67,8 +66,8 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     live: payload.add(live.curve.points),
     clock: clockOf(trace, stride, payload),
     blocks: blockColumns(trace, lifetimes, rows, { tags, sites, payload }),
-    tags: tags.names,
-    sites: sites.names,
+    tags: tags.texts.slice(1),
+    sites: sites.texts.slice(1),
     sizes: sizeClasses(trace),
     leaks,
     tune: options.tune ?? null,
@@ -119,16 +118,16 @@ function clockOf(trace: TraceEvents, stride: number, payload: ColumnPayload): Cl
 }
 
 interface NamedBlocks {
-  readonly tags: NameNumbers;
-  readonly sites: NameNumbers;
+  readonly tags: StringTable;
+  readonly sites: StringTable;
   readonly payload: ColumnPayload;
 }
 
 function blockColumns(trace: TraceEvents, lifetimes: BlockLifetimes, rows: Uint32Array, named: NamedBlocks): BlockColumns {
   const { tags, sites, payload } = named;
   const eventOf = (row: number) => lifetimes.born[row]! - 1;
-  const tagOf = (row: number) => tags.numberOf(trace.tagOf(eventOf(row)));
-  const siteOf = (row: number) => sites.numberOf(trace.siteOf(eventOf(row)));
+  const tagOf = (row: number) => tags.idOf(trace.tagOf(eventOf(row)));
+  const siteOf = (row: number) => sites.idOf(trace.siteOf(eventOf(row)));
   return {
     born: payload.add(rows.map((row) => lifetimes.born[row]!)),
     died: payload.add(rows.map((row) => lifetimes.died[row]!)),
@@ -173,10 +172,7 @@ function runData(run: ObservedRun, trace: TraceEvents, rows: Uint32Array, seen: 
 }
 
 function segmentColumns(history: SegmentHistory, { stride, moments, payload }: Seen): SegmentColumns {
-  const rows: number[] = [];
-  for (let row = 0; row < history.start.length; row++) {
-    if (isSeen(history.born[row]!, history.died[row]!, stride, moments)) rows.push(row);
-  }
+  const rows = [...history.start.keys()].filter((row) => isSeen(history.born[row]!, history.died[row]!, stride, moments));
   const pick = (values: readonly number[]) => rows.map((row) => values[row]!);
   return {
     start: payload.add(Float64Array.from(pick(history.start))),

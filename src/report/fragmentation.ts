@@ -4,6 +4,13 @@ export interface MemoryRange {
   readonly end: number;
 }
 
+/** Makes one range of those that touch. @param ranges - by address, without overlaps */
+export function joined(ranges: readonly MemoryRange[]): MemoryRange[] {
+  const starts = ranges.filter(({ start }, i) => ranges[i - 1]?.end !== start);
+  const ends = ranges.filter(({ end }, i) => ranges[i + 1]?.start !== end);
+  return starts.map(({ start }, i) => ({ start, end: ends[i]!.end }));
+}
+
 /**
  * The share of free bytes that lie outside the largest free range, 0 to 1: 0 when all free memory is in one piece.
  * Cost: O(n log n).

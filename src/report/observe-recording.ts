@@ -15,25 +15,13 @@ export function observeRecording(trace: TraceEvents): ObservedRun | undefined {
   for (let event = 0; event < trace.length; event++) {
     const ptr = trace.pointerOf(event) as DevicePtr;
     const bytes = trace.bytesOf(event);
-    switch (trace.kindOf(event)) {
-      case TraceKind.alloc:
-        observer.allocated(event, trace.slotOf(event), ptr, bytes);
-        break;
-      case TraceKind.free:
-        observer.freed(event, trace.slotOf(event));
-        break;
-      case TraceKind.nativeAlloc:
-        if (segmented) observer.nativeAllocated(ptr, bytes);
-        else observer.committed(ptr, bytes);
-        observer.passed(event);
-        break;
-      case TraceKind.nativeFree:
-        if (segmented) observer.nativeFreed(ptr);
-        else observer.decommitted(ptr, bytes);
-        observer.passed(event);
-        break;
-      default:
-        observer.passed(event);
+    const kind = trace.kindOf(event);
+    if (kind === TraceKind.alloc) observer.allocated(event, trace.slotOf(event), ptr, bytes);
+    else if (kind === TraceKind.free) observer.freed(event, trace.slotOf(event));
+    else {
+      if (kind === TraceKind.nativeAlloc) observer.nativeAllocated(ptr, bytes, !segmented);
+      else if (kind === TraceKind.nativeFree) observer.nativeFreed(ptr, segmented ? undefined : bytes);
+      observer.passed(event);
     }
   }
   return { name: `recorded: ${managersOf(trace)}`, device: 'as recorded', observer, failure: undefined, nsPerEvent: undefined };

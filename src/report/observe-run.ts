@@ -1,11 +1,11 @@
 import type { Device } from '../core/device.js';
+import type { NativeFunctions, VirtualMemory } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
-import type { ManagerFactory } from '../core/memory-host.js';
-import { MemoryHost } from '../core/memory-host.js';
+import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
+import { NULL_PTR } from '../core/units.js';
 import { installManager, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
-import { ObservedDevice } from './observed-device.js';
 import { RunObserver } from './run-observer.js';
 
 /** One replay that a report is to show. */
@@ -43,7 +43,7 @@ export interface ObservedRun {
 export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
   const { name, device, createManager, swaps, nsPerEvent, onProgress } = options;
   const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
-  const host: ObservedHost = new ObservedHost(new ObservedDevice(device, observer));
+  const host: ObservedHost = new ObservedHost(device, observer);
   try {
     installManager(host, createManager);
     let failure: string | undefined;
@@ -59,12 +59,13 @@ export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun
   }
 }
 
-/** The least host that a replay needs. */
+/** The least host that a replay needs. An observer sees the native memory that comes and goes. */
 class ObservedHost extends MemoryHost {
   readonly device: Device;
 
-  constructor(device: Device) {
-    super(deviceHost(device, {}));
+  constructor(device: Device, observer: RunObserver) {
+    const options = deviceHost(device, {});
+    super({ ...options, natives: watched(options.natives, observer) });
     this.device = device;
   }
 
@@ -75,4 +76,46 @@ class ObservedHost extends MemoryHost {
       this.pinnedSlot.close();
     }
   }
+}
+
+function watched(inner: NativeFunctions, observer: RunObserver): NativeFunctions {
+  return {
+    deviceCount: inner.deviceCount,
+    streams: inner.streams,
+    virtual: inner.virtual && watchedPages(inner.virtual, observer),
+    getActiveDeviceId: () => inner.getActiveDeviceId(),
+    getMaxMemorySize: (device) => inner.getMaxMemorySize(device),
+    getMemoryPressureThreshold: () => inner.getMemoryPressureThreshold(),
+    setMemoryPressureThreshold: (value) => inner.setMemoryPressureThreshold(value),
+    nativeAlloc: (bytes, alignment) => {
+      const ptr = inner.nativeAlloc(bytes, alignment);
+      if (ptr !== NULL_PTR) observer.nativeAllocated(ptr, bytes, false);
+      return ptr;
+    },
+    nativeFree: (ptr) => {
+      inner.nativeFree(ptr);
+      observer.nativeFreed(ptr);
+    },
+  };
+}
+
+function watchedPages(inner: VirtualMemory, observer: RunObserver): VirtualMemory {
+  return {
+    granularityBytes: inner.granularityBytes,
+    reserve: (bytes) => inner.reserve(bytes),
+    release: (ptr, bytes) => {
+      inner.release(ptr, bytes);
+      // What is still committed goes along.
+      observer.nativeFreed(ptr, bytes);
+    },
+    commit: (ptr, bytes) => {
+      const done = inner.commit(ptr, bytes);
+      if (done) observer.nativeAllocated(ptr, bytes, true);
+      return done;
+    },
+    decommit: (ptr, bytes) => {
+      inner.decommit(ptr, bytes);
+      observer.nativeFreed(ptr, bytes);
+    },
+  };
 }

@@ -36,11 +36,8 @@ export interface ReportData {
 }
 
 /** What the page begins with whose content comes by a stream. */
-export interface LivePageData {
-  readonly version: 1;
+export interface LivePageData extends Pick<ReportData, 'version' | 'title' | 'facts'> {
   readonly mode: 'live';
-  readonly title: string;
-  readonly facts: readonly Fact[];
 }
 
 /** A column in the binary payload. */

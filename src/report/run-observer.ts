@@ -3,7 +3,6 @@ import type { ReplayWatcher } from '../trace/replay-blocks.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { BucketCurve, bucketStride } from './bucket-curve.js';
 import { fragmentation } from './fragmentation.js';
-import type { NativeWatcher } from './observed-device.js';
 import { SegmentHistory } from './segment-history.js';
 
 // Each look at all live blocks costs a sort of them.
@@ -22,7 +21,7 @@ export function rateStride(events: number): number {
 export type BlockSizes = (ptr: DevicePtr, requestedBytes: number) => number;
 
 /** Watches one replay under one manager: curves, the address of every block, and the native memory. */
-export class RunObserver implements ReplayWatcher, NativeWatcher {
+export class RunObserver implements ReplayWatcher {
   readonly reserved: BucketCurve;
   readonly cached: BucketCurve;
   readonly fragmentation: number[] = [];
@@ -33,11 +32,12 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
   /** Of each allocation: how many bytes its block is larger than asked for. */
   readonly padding: Uint32Array;
   events = 0;
+  /** Native allocations and commits, up to the last event that is done: what follows, such as freeing the rest, is not the run's. */
+  nativeAllocs = 0;
+  /** Native frees and decommits, as well. */
+  nativeFrees = 0;
   #nativeAllocs = 0;
   #nativeFrees = 0;
-  // As they were when the last event was done: what follows, such as freeing the rest, is not the run's.
-  #nativeAllocsDone = 0;
-  #nativeFreesDone = 0;
   #nativeAllocsBefore = 0;
   #misses = 0;
   #looked = 0;
@@ -69,16 +69,6 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     this.#sizes = new Float64Array(trace.slotCount);
     const looks = Math.min(MAX_LOOKS, Math.max(MIN_LOOKS, Math.floor(LOOKED_AT_BLOCKS / Math.max(1, trace.peakBlocks))));
     this.#looks = Math.max(1, Math.ceil(length / looks));
-  }
-
-  /** Native allocations and commits. */
-  get nativeAllocs(): number {
-    return this.#nativeAllocsDone;
-  }
-
-  /** Native frees and decommits. */
-  get nativeFrees(): number {
-    return this.#nativeFreesDone;
   }
 
   /** The share of allocations that needed no native call, 0 to 1. */
@@ -134,8 +124,8 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
   /** Event `event` is over: what there is now is its outcome. */
   passed(event: number): void {
     this.events = event + 1;
-    this.#nativeAllocsDone = this.#nativeAllocs;
-    this.#nativeFreesDone = this.#nativeFrees;
+    this.nativeAllocs = this.#nativeAllocs;
+    this.nativeFrees = this.#nativeFrees;
     const { reservedBytes } = this.segments;
     this.reserved.add(event, reservedBytes);
     this.cached.add(event, reservedBytes - this.#allocatedBytes);
@@ -143,37 +133,23 @@ export class RunObserver implements ReplayWatcher, NativeWatcher {
     if (Math.floor(this.events / this.#looks) > this.#looked) this.#look();
   }
 
-  nativeAllocated(ptr: DevicePtr, bytes: number): void {
+  /** The run got native memory. @param paged - whether it is pages of a reserved range */
+  nativeAllocated(ptr: DevicePtr, bytes: number, paged: boolean): void {
     this.#nativeAllocs++;
-    this.segments.allocated(ptr, bytes, this.events + 1);
+    this.segments.add(ptr, bytes, this.events + 1, paged);
   }
 
-  nativeFreed(ptr: DevicePtr): void {
+  /** The run gave native memory back. @param bytes - of pages; left out for a segment */
+  nativeFreed(ptr: DevicePtr, bytes?: number): void {
     this.#nativeFrees++;
-    this.segments.freed(ptr, this.events + 1);
-  }
-
-  committed(ptr: DevicePtr, bytes: number): void {
-    this.#nativeAllocs++;
-    this.segments.committed(ptr, bytes, this.events + 1);
-  }
-
-  decommitted(ptr: DevicePtr, bytes: number): void {
-    this.#nativeFrees++;
-    this.segments.decommitted(ptr, bytes, this.events + 1);
+    if (bytes === undefined) this.segments.remove(ptr, this.events + 1);
+    else this.segments.removePages(ptr, bytes, this.events + 1);
   }
 
   #look(): void {
-    const live = this.#pointers.reduce((count, ptr) => (ptr === 0 ? count : count + 1), 0);
-    const starts = new Float64Array(live);
-    const ends = new Float64Array(live);
-    let block = 0;
-    for (let slot = 0; slot < this.#pointers.length; slot++) {
-      const ptr = this.#pointers[slot]!;
-      if (ptr === 0) continue;
-      starts[block] = ptr;
-      ends[block++] = ptr + this.#sizes[slot]!;
-    }
+    const isLive = (_: number, slot: number) => this.#pointers[slot] !== 0;
+    const starts = this.#pointers.filter(isLive);
+    const ends = this.#pointers.map((ptr, slot) => ptr + this.#sizes[slot]!).filter(isLive);
     this.#looked = Math.floor(this.events / this.#looks);
     this.fragmentationX.push(this.events);
     this.fragmentation.push(fragmentation(this.segments.ranges(), starts, ends));

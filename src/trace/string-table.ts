@@ -14,6 +14,11 @@ export class StringTable {
     this.#mostCharacters = mostCharacters;
   }
 
+  /** All texts, by id. */
+  get texts(): readonly string[] {
+    return this.#texts;
+  }
+
   /** How many texts there are, the empty one included. */
   get size(): number {
     return this.#texts.length;

@@ -61,10 +61,10 @@ describe('SegmentHistory', () => {
           const range = Array.from({ length: pages }, (_, n) => page + n);
           // A device commits only what is not committed.
           if (commit && range.every((one) => !model.has(one))) {
-            history.committed(page * 10, pages * 10, i + 1);
+            history.add(page * 10, pages * 10, i + 1, true);
             for (const one of range) model.add(one);
           } else if (!commit) {
-            history.decommitted(page * 10, pages * 10, i + 1);
+            history.removePages(page * 10, pages * 10, i + 1);
             for (const one of range) model.delete(one);
           }
           states.push([...model].sort((a, b) => a - b).join());
@@ -84,10 +84,10 @@ describe('SegmentHistory', () => {
 
   test('keeps the peak and when it was first reached', () => {
     const history = new SegmentHistory();
-    history.allocated(1000, 100, 3);
-    history.allocated(2000, 50, 7);
-    history.freed(1000, 9);
-    history.allocated(3000, 60, 11);
+    history.add(1000, 100, 3, false);
+    history.add(2000, 50, 7, false);
+    history.remove(1000, 9);
+    history.add(3000, 60, 11, false);
     expect([history.peakReservedBytes, history.peakMoment, history.reservedBytes]).toEqual([150, 7, 110]);
     expect(history.ranges()).toEqual([
       { start: 2000, end: 2050 },

@@ -1,4 +1,4 @@
-import type { MemoryRange } from '../fragmentation.js';
+import { joined, type MemoryRange } from '../fragmentation.js';
 
 /** The native memory that is there now. */
 export class LiveSegments {
@@ -25,15 +25,11 @@ export class LiveSegments {
     }
   }
 
-  /** By address; those that touch are one when `joined`. Cost: O(n log n). */
-  ranges(joined: boolean): MemoryRange[] {
-    const sorted = [...this.#bytesAt].sort((a, b) => a[0] - b[0]);
-    const ranges: { start: number; end: number }[] = [];
-    for (const [start, bytes] of sorted) {
-      const last = ranges.at(-1);
-      if (joined && last?.end === start) last.end += bytes;
-      else ranges.push({ start, end: start + bytes });
-    }
-    return ranges;
+  /** By address; those that touch are one when `paged`. Cost: O(n log n). */
+  ranges(paged: boolean): MemoryRange[] {
+    const ranges = Array.from(this.#bytesAt, ([start, bytes]) => ({ start, end: start + bytes })).sort(
+      (a, b) => a.start - b.start,
+    );
+    return paged ? joined(ranges) : ranges;
   }
 }

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import '../../core/disposable.js';
-import { MemoryError } from '../../core/errors.js';
+import { badArgument, checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { renderPage } from '../render-page.js';
 import type { Fact } from '../report-data.js';
@@ -52,10 +52,9 @@ export interface Dashboard {
  */
 export async function serveDashboard(host: MemoryHost, options: DashboardOptions = {}): Promise<Dashboard> {
   const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
-  if (!(Number.isInteger(port) && port >= 0 && port <= 65535)) throw bad('port', port, 'an integer from 0 to 65535');
-  if (!(intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31)) {
-    throw bad('intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);
-  }
+  checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');
+  const isInterval = intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31;
+  checkArgument(isInterval, 'intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);
   const title = options.title ?? process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node';
   const facts: Fact[] = [
     { label: 'process', value: String(process.pid) },
@@ -63,10 +62,9 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     { label: 'reading every', value: `${intervalMs} ms` },
   ];
   const page = renderPage({ data: { version: 1, mode: 'live', title, facts }, payload: '' });
-  const sockets = new Set<Socket>();
   const server = createServer((request, response) => answer(request, response));
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(bad('port', port, 'one that this process may listen on', error)));
+    server.once('error', (error) => reject(badArgument('port', port, 'one that this process may listen on', error)));
     server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
   });
   // Such as no file descriptor for one more connection.
@@ -86,12 +84,8 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
   }, intervalMs);
   sampler.take(false);
   const { port: bound } = server.address() as AddressInfo;
-  server.on('connection', (socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    if (!keepAlive) socket.unref();
-  });
   if (!keepAlive) {
+    server.on('connection', (socket) => socket.unref());
     server.unref();
     timer.unref();
   }
@@ -122,7 +116,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
       sampler.stop();
       clients.close();
       server.close(() => resolve());
-      for (const socket of sockets) socket.destroy();
+      server.closeAllConnections();
     });
     return closed;
   };
@@ -152,8 +146,4 @@ function sendMetrics(host: MemoryHost, response: ServerResponse): void {
 
 function refuse(response: ServerResponse, status: number, reason: string): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${reason}\n`);
-}
-
-function bad(name: string, value: unknown, expected: string, cause?: unknown): MemoryError {
-  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected }, cause);
 }

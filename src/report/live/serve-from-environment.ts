@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { processState } from '../../core/process-state.js';
 
@@ -30,12 +30,9 @@ export function serveFromEnvironment(): void {
 }
 
 function portOf(value: string): number {
-  if (/^\d{1,5}$/.test(value) && Number(value) <= 65535) return Number(value);
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name: SERVE_VARIABLE,
-    value: JSON.stringify(value),
-    expected: 'a port, 0 to 65535',
-  });
+  const isPort = /^\d{1,5}$/.test(value) && Number(value) <= 65535;
+  checkArgument(isPort, SERVE_VARIABLE, JSON.stringify(value), 'a port, 0 to 65535');
+  return Number(value);
 }
 
 async function serve(host: MemoryHost, port: number): Promise<void> {
