@@ -9,10 +9,15 @@ export {
   type SharedAllocatorOptions,
 } from './allocators/shared-allocator.js';
 export { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
-export { type AllocatorFacts, AllocatorRecord } from './backends/allocator-record.js';
-export { ArrayBackend, type CallersMemory } from './backends/array-backend.js';
 export type { BackendAttachOptions, BackendOptions } from './backends/backend-factory.js';
-export { BACKEND_TYPES, type BackendFacts, type BackendType, type Liveness } from './backends/backend-header.js';
+export {
+  type AllocatorFacts,
+  AllocatorRecord,
+  BACKEND_TYPES,
+  type BackendFacts,
+  type BackendType,
+  type Liveness,
+} from './backends/backend-header.js';
 export { MemoryBackend } from './backends/memory-backend.js';
 export {
   FileBackend,
@@ -23,7 +28,7 @@ export {
   type RegisteredType,
   ShmSegmentBackend,
 } from './backends/named-backends.js';
-export { MallocBackend, PosixMmapBackend } from './backends/process-backends.js';
+export { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } from './backends/nameless-backends.js';
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-file.js';
 export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';

@@ -1,3 +1,4 @@
+import { orUndo } from '../core/attempt.js';
 import { checkArgument } from '../core/errors.js';
 import { MallocAllocator } from './allocators/malloc-allocator.js';
 import { ScalablePageAllocator } from './allocators/page-allocator.js';
@@ -57,16 +58,16 @@ export class MemoryRegistry {
    */
   attachBackend(url: string, options?: BackendAttachOptions): MemoryBackend {
     const backend = attachBackendAt(url, options);
-    try {
+    const register = () => {
       this.#checkBackendIdIsFree(backend.id);
       this.#backends.set(backend.id, backend);
       if (backend.allocator.read() !== undefined) this.attachAllocator(backend.id);
-      return backend;
-    } catch (error) {
+    };
+    orUndo(register, () => {
       if (this.#backends.get(backend.id) === backend) this.#backends.delete(backend.id);
       backend.detach();
-      throw error;
-    }
+    });
+    return backend;
   }
 
   /** The backend of that id. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
@@ -99,15 +100,13 @@ export class MemoryRegistry {
     this.#checkAllocatorIdIsFree(allocatorId);
     const { major, minor } = allocatorId;
     backend.allocator.claim({ type, major, minor });
-    try {
-      const allocator = factory.shmInit(backend.region, { ...options, id: { major, minor } });
-      backend.allocator.complete();
-      this.#allocators.set(keyOf(allocatorId), { allocator, backendId });
-      return allocator;
-    } catch (error) {
-      backend.allocator.clear();
-      throw error;
-    }
+    const allocator = orUndo(
+      () => factory.shmInit(backend.region, { ...options, id: { major, minor } }),
+      () => backend.allocator.clear(),
+    );
+    backend.allocator.complete();
+    this.#allocators.set(keyOf(allocatorId), { allocator, backendId });
+    return allocator;
   }
 
   /**

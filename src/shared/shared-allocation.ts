@@ -1,13 +1,12 @@
-import { attempt } from '../core/attempt.js';
+import { attempt, orUndo } from '../core/attempt.js';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
 import { badArgument, checkArgument, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
-import type { TypedArrayClass } from '../runtime/block-handle.js';
+import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
-import type { SharedAllocator } from './allocators/shared-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
 import { memoryRegistry } from './memory-registry.js';
 import type { AllocatorId, OffsetPointer } from './offset-pointer.js';
 import type { CountedReference } from './pages/region-references.js';
@@ -63,12 +62,10 @@ export class SharedAllocation implements Releasable {
   static allocate(allocator: SharedAllocator, bytes: number): SharedAllocation {
     const pages = checkSharing(allocator);
     const offset = pages.allocateOffset(DEFAULT_MEM_CONTEXT, bytes);
-    try {
-      return SharedAllocation.share(pages, offset, bytes);
-    } catch (error) {
-      pages.freeOffset(DEFAULT_MEM_CONTEXT, offset);
-      throw error;
-    }
+    return orUndo(
+      () => SharedAllocation.share(pages, offset, bytes),
+      () => pages.freeOffset(DEFAULT_MEM_CONTEXT, offset),
+    );
   }
 
   /**
@@ -82,8 +79,7 @@ export class SharedAllocation implements Releasable {
     const pages = checkSharing(allocator);
     const blockBytes = pages.sizeOf(offset);
     checkBytes(bytes);
-    if (blockBytes > 0 && bytes > blockBytes)
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes, blockBytes });
+    if (blockBytes > 0) checkRange(0, bytes, blockBytes);
     return new SharedAllocation(pages, offset, bytes, pages.references.share(offset));
   }
 
@@ -105,11 +101,10 @@ export class SharedAllocation implements Releasable {
       reference === undefined || from === undefined
         ? references.retain(offset, generation)
         : references.adopt(offset, { reference: reference as OffsetPointer, generation }, from);
-    const blockBytes = allocator.sizeOf(offset);
-    if (token.bytes > blockBytes) {
-      references.drop(counted.reference);
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 0, bytes: token.bytes, blockBytes });
-    }
+    orUndo(
+      () => checkRange(0, token.bytes, allocator.sizeOf(offset)),
+      () => references.drop(counted.reference),
+    );
     return new SharedAllocation(allocator, offset, token.bytes, counted);
   }
 
@@ -140,12 +135,9 @@ export class SharedAllocation implements Releasable {
     this.#held.check();
     const elementBytes = type.BYTES_PER_ELEMENT;
     const count = length ?? Math.floor((this.bytes - offsetBytes) / elementBytes);
-    const end = offsetBytes + count * elementBytes;
-    if (
-      !(Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(count) && offsetBytes >= 0 && count >= 0 && end <= this.bytes)
-    ) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes: count * elementBytes, blockBytes: this.bytes });
-    }
+    // A number of elements, and whole.
+    checkRange(0, count, this.bytes);
+    checkRange(offsetBytes, count * elementBytes, this.bytes);
     checkArgument(offsetBytes % elementBytes === 0, 'offsetBytes', offsetBytes, `a multiple of ${elementBytes}`);
     const seen = this.allocator.region.view(this.offset + offsetBytes, count * elementBytes);
     return new type(seen.buffer, seen.byteOffset, count);
@@ -184,26 +176,24 @@ export class SharedAllocation implements Releasable {
 
 /** The reference of one handle. It outlives a handle that is dropped, and then releases itself. */
 class HeldReference implements Reclaimable {
-  readonly #allocator: PageAllocator;
-  readonly #counted: CountedReference;
   #released = false;
 
-  constructor(allocator: PageAllocator, counted: CountedReference) {
-    this.#allocator = allocator;
-    this.#counted = counted;
-  }
+  constructor(
+    readonly allocator: PageAllocator,
+    readonly counted: CountedReference,
+  ) {}
 
   get released(): boolean {
-    return this.#released || this.#allocator.detached || this.#allocator.region.closed;
+    return this.#released || this.allocator.detached || this.allocator.region.closed;
   }
 
   check(): CountedReference {
     if (this.released) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared allocation' });
-    return this.#counted;
+    return this.counted;
   }
 
   release(): void {
-    if (!this.released) this.#allocator.references.drop(this.#counted.reference);
+    if (!this.released) this.allocator.references.drop(this.counted.reference);
     this.#released = true;
   }
 

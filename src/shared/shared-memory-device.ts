@@ -1,8 +1,10 @@
 import { fillBytes, moveBytes } from '../../adapters/os/bytes.js';
 import { lockPages, pageBytes, unlockPages } from '../../adapters/os/mapping.js';
+import { orUndo } from '../core/attempt.js';
 import { Device } from '../core/device.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
+import { checkRange } from '../runtime/block-handle.js';
 import type { PageAllocator } from './allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
 import { NULL_OFFSET } from './offset-pointer.js';
@@ -127,19 +129,14 @@ export class SharedMemoryDevice extends Device {
     region.checkOpen();
     if (!Number.isSafeInteger(ptr) || this.allocator.offsetOf(ptr) === NULL_OFFSET)
       throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    const offsetBytes = ptr - region.base;
-    if (offsetBytes + bytes > region.bytes) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes: region.bytes });
-    }
+    checkRange(ptr - region.base, bytes, region.bytes);
   }
 
   #pinFailed(ptr: DevicePtr, bytes: number, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error);
-    try {
-      this.events.emit('pin-failed', { ptr, bytes, reason });
-    } catch (thrown) {
-      this.nativeFree(ptr);
-      throw thrown;
-    }
+    orUndo(
+      () => this.events.emit('pin-failed', { ptr, bytes, reason }),
+      () => this.nativeFree(ptr),
+    );
   }
 }

@@ -1,5 +1,6 @@
 import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, GiB } from '../core/units.js';
+import { checkRange } from '../runtime/block-handle.js';
 
 /** What one window of a region spans: a typed array over native memory cannot span more. */
 export const WINDOW_BYTES = 4 * GiB;
@@ -65,11 +66,7 @@ export class SharedRegion {
    */
   view(offset: number, bytes: number): Uint8Array {
     this.checkOpen();
-    if (
-      !(Number.isSafeInteger(offset) && Number.isSafeInteger(bytes) && offset >= 0 && bytes >= 0 && offset + bytes <= this.bytes)
-    ) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.bytes });
-    }
+    checkRange(offset, bytes, this.bytes);
     if (bytes === 0) return new Uint8Array(0);
     const first = Math.floor(offset / WINDOW_BYTES);
     if (Math.floor((offset + bytes - 1) / WINDOW_BYTES) !== first) return this.#memory.bytesAt(offset, bytes);

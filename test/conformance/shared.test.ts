@@ -2,7 +2,7 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { type DevicePtr, GiB } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
 import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { PosixMmapBackend } from '../../src/shared/backends/process-backends.js';
+import { PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
 import { SharedMemoryDevice } from '../../src/shared/shared-memory-device.js';
 import { SharedMemoryManager } from '../../src/shared/shared-memory-manager.js';
 import { CPU, type DeviceCase, SIMULATED } from './manager-bench.js';

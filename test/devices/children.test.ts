@@ -213,7 +213,7 @@ describe('what gives native memory back', () => {
       const source = \`
         import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
         import { NativeLibrary } from '${moduleUrl('adapters/ffi/library.js')}';
-        import { MallocBackend, PosixMmapBackend } from '${moduleUrl('src/shared/backends/process-backends.js')}';
+        import { MallocBackend, PosixMmapBackend } from '${moduleUrl('src/shared/backends/nameless-backends.js')}';
         const declared = [];
         for (const method of ['func', 'optional']) {
           const declare = NativeLibrary.prototype[method];
@@ -264,7 +264,7 @@ describe('native memory of a worker', () => {
           import { MemoryManagerDeviceInterface } from '${moduleUrl('src/core/device-interface.js')}';
           import { PoolMemoryManager } from '${moduleUrl('managers/pool/pool-memory-manager.js')}';
           import { MemoryRuntime } from '${moduleUrl('src/runtime/memory-runtime.js')}';
-          import { PosixMmapBackend } from '${moduleUrl('src/shared/backends/process-backends.js')}';
+          import { PosixMmapBackend } from '${moduleUrl('src/shared/backends/nameless-backends.js')}';
           const device = new CpuDevice();
           for (let i = 0; i < 10; i++) {
             device.fill(device.nativeAlloc(1 << 20), 1, 1 << 20);

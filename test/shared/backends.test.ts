@@ -5,10 +5,9 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { PROCESS_HEAP } from '../../adapters/os/aligned-memory.js';
 import { residentBytes } from '../../adapters/os/mapping.js';
 import { devicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
-import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
 import type { MemoryBackend } from '../../src/shared/backends/memory-backend.js';
 import { FileBackend, PosixShmBackend } from '../../src/shared/backends/named-backends.js';
-import { MallocBackend, PosixMmapBackend } from '../../src/shared/backends/process-backends.js';
+import { ArrayBackend, MallocBackend, PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from './names.js';
@@ -292,7 +291,7 @@ describe('NativeMemory', () => {
       kept = undefined;
       await settle();
       console.log(before, isMapped(base));`;
-    const { stdout, stderr, status } = runChild(source.replace('MMAP', moduleUrl('src/shared/backends/process-backends.js')), {
+    const { stdout, stderr, status } = runChild(source.replace('MMAP', moduleUrl('src/shared/backends/nameless-backends.js')), {
       nodeArguments: ['--expose-gc'],
     });
     expect({ stdout, stderr, status }).toEqual({ stdout: 'true false\n', stderr: '', status: 0 });

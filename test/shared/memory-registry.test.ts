@@ -3,8 +3,8 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
 import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
-import { ArrayBackend } from '../../src/shared/backends/array-backend.js';
 import type { BackendType } from '../../src/shared/backends/backend-header.js';
+import { ArrayBackend } from '../../src/shared/backends/nameless-backends.js';
 import { MemoryRegistry, memoryRegistry } from '../../src/shared/memory-registry.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
@@ -164,7 +164,7 @@ describe('AllocatorRecord', () => {
     using backend = ArrayBackend.create(0, buffer);
     const source = `
       import { workerData, parentPort } from 'node:worker_threads';
-      const { ArrayBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/array-backend.js'))});
+      const { ArrayBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/nameless-backends.js'))});
       const record = ArrayBackend.attach(workerData).allocator;
       record.claim({ type: 'first', major: 1, minor: 1 });
       parentPort.postMessage('claimed');

@@ -175,7 +175,7 @@ describe.skipIf(!onLinux)('creating', () => {
       const racer = \`
         import { existsSync } from 'node:fs';
         const { PosixShmBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/named-backends.js'))});
-        const { ArrayBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/array-backend.js'))});
+        const { ArrayBackend } = await import(${JSON.stringify(moduleUrl('src/shared/backends/nameless-backends.js'))});
         ArrayBackend.create(0, new ArrayBuffer(8192)); // loads the native code
         console.log('ready');
         const start = await new Promise((resolve) => process.stdin.once('data', (text) => resolve(Number(text))));

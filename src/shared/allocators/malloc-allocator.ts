@@ -1,7 +1,7 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { ensure } from '../../blocks/ensure.js';
-import { badArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { outOfRoom } from '../backends/backend-errors.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
@@ -108,7 +108,7 @@ export class MallocAllocator implements SharedAllocator {
 
   freeTls(ctx: MemContext): void {
     this.#enter(ctx);
-    if (!this.#storages.delete(ctx.tid)) throw badContext(ctx);
+    checkContext(this.#storages.delete(ctx.tid), ctx);
     ctx.tid = NULL_TID;
   }
 
@@ -144,7 +144,7 @@ export class MallocAllocator implements SharedAllocator {
 
   #enter(ctx: MemContext): void {
     this.#checkOpen();
-    if (ctx.tid !== NULL_TID && !this.#storages.has(ctx.tid)) throw badContext(ctx);
+    checkContext(ctx.tid === NULL_TID || this.#storages.has(ctx.tid), ctx);
   }
 
   #checkOpen(): void {
@@ -152,6 +152,6 @@ export class MallocAllocator implements SharedAllocator {
   }
 }
 
-function badContext(ctx: MemContext): MemoryError {
-  return badArgument('the context', `one with thread id ${ctx.tid}`, 'one that createTls gave to this thread');
+function checkContext(ok: boolean, ctx: MemContext): void {
+  checkArgument(ok, 'the context', `one with thread id ${ctx.tid}`, 'one that createTls gave to this thread');
 }

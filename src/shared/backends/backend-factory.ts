@@ -1,9 +1,8 @@
 import { checkArgument } from '../../core/errors.js';
-import { ArrayBackend, type CallersMemory } from './array-backend.js';
 import { BACKEND_TYPES, type BackendType, HEADER_BYTES } from './backend-header.js';
 import type { MemoryBackend } from './memory-backend.js';
 import { FileBackend, type HostRegistrar, PosixShmBackend, RegisteredShmBackend, type RegisteredType } from './named-backends.js';
-import { MallocBackend, PosixMmapBackend } from './process-backends.js';
+import { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } from './nameless-backends.js';
 import type { AttachOptions, NewSegment, SegmentOptions } from './segment-backend.js';
 import { inspectSegment, withSegment } from './segment-file.js';
 import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
@@ -12,15 +11,12 @@ import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
 export interface BackendOptions extends SegmentOptions {
   /** For `array`: the memory that the caller owns. */
   readonly memory?: CallersMemory;
-  /** For `cuda-shm` and `hip-shm`: the device that the memory is registered with. */
+  /** For `cuda-shm` and `hip-shm`: the device that the memory is registered with. Attached without it, it is plain shared memory. */
   readonly device?: HostRegistrar;
 }
 
 /** How a backend is attached whose type only its header tells. */
-export interface BackendAttachOptions extends AttachOptions {
-  /** What a segment for a GPU is registered with; without it that is plain shared memory. */
-  readonly device?: HostRegistrar;
-}
+export interface BackendAttachOptions extends AttachOptions, Pick<BackendOptions, 'device'> {}
 
 /** A backend that is to be created. */
 interface NewBackend extends NewSegment {

@@ -1,5 +1,13 @@
-import { isProcessAlive, type ProcessIdentity, type ProcessSpace } from '../../../adapters/os/process-identity.js';
+import {
+  isProcessAlive,
+  type ProcessIdentity,
+  type ProcessSpace,
+  threadIdentity,
+} from '../../../adapters/os/process-identity.js';
+import { checkArgument } from '../../core/errors.js';
+import type { AllocatorId } from '../offset-pointer.js';
 import { loadWide, storeWide } from '../shared-region.js';
+import { checkSegment } from './backend-errors.js';
 
 /** All kinds of memory that a region can lie in. A header holds a type as its place here, counted from 1: add new ones at the end. */
 export const BACKEND_TYPES = ['array', 'malloc', 'posix-mmap', 'posix-shm', 'file', 'cuda-shm', 'hip-shm'] as const;
@@ -51,8 +59,6 @@ const Word = {
   checksum: 13,
   state: 14,
 } as const;
-/** The first word of the allocator's record. */
-export const ALLOCATOR_RECORD = 16;
 
 /** Writes the header of a new backend, which {@link markReady} completes. */
 export function writeHeader(words: Int32Array, facts: BackendFacts): void {
@@ -122,4 +128,78 @@ function checksumOf(words: Int32Array): number {
 
 function damaged(reason: string): HeaderFinding {
   return { kind: 'damaged', reason };
+}
+
+/** Which allocator manages a backend's region. */
+export interface AllocatorFacts extends AllocatorId {
+  /** Its name in the table of allocator types. */
+  readonly type: string;
+}
+
+// What RecordWord.claim holds: no allocator, the thread that is creating one (a positive number), or one that can be used.
+const UNCLAIMED = 0;
+const CREATED = -1;
+
+/** The words of the allocator's record, behind those of the header. */
+const RecordWord = { claim: 16, claimStart: 17, major: 19, minor: 20, nameLength: 21, name: 22 } as const;
+const MAX_NAME_BYTES = 64;
+const NAME_PATTERN = /^[a-z][a-z0-9-]*$/;
+
+/** The place in a backend's header that says which allocator manages its region. Threads and processes race for it. */
+export class AllocatorRecord {
+  readonly #words: Int32Array;
+  readonly #url: string;
+
+  /** @param words - of the header, or of a copy, which can only be read */
+  constructor(words: Int32Array, url: string) {
+    this.#words = words;
+    this.#url = url;
+  }
+
+  /**
+   * Takes the right to create the allocator. One thread gets it; it goes over when that thread ends before
+   * {@link complete}.
+   *
+   * @throws ERR_MEM_BAD_SEGMENT when there is one, or another thread is creating one
+   */
+  claim(facts: AllocatorFacts): void {
+    const isName = facts.type.length <= MAX_NAME_BYTES && NAME_PATTERN.test(facts.type);
+    checkArgument(isName, 'the allocator type', JSON.stringify(facts.type), `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`);
+    const words = this.#words;
+    const { id, startTime } = threadIdentity();
+    const found = Atomics.load(words, RecordWord.claim);
+    const isLost = found !== UNCLAIMED && found !== CREATED && !isProcessAlive(found, loadWide(words, RecordWord.claimStart));
+    // The start time of the lost thread must not be taken for the next one's, who would look dead.
+    if (isLost) storeWide(words, RecordWord.claimStart, 0);
+    const isOurs = (found === UNCLAIMED || isLost) && Atomics.compareExchange(words, RecordWord.claim, found, id) === found;
+    const isReady = Atomics.load(words, RecordWord.claim) === CREATED;
+    checkSegment(isOurs, this.#url, isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
+    storeWide(words, RecordWord.claimStart, startTime);
+    words[RecordWord.major] = facts.major;
+    words[RecordWord.minor] = facts.minor;
+    words[RecordWord.nameLength] = facts.type.length;
+    new Uint8Array(words.buffer, words.byteOffset + RecordWord.name * 4, MAX_NAME_BYTES).set(Buffer.from(facts.type, 'latin1'));
+  }
+
+  /** Lets others use the allocator. */
+  complete(): void {
+    Atomics.store(this.#words, RecordWord.claim, CREATED);
+  }
+
+  /** Gives the right back: the allocator could not be created, or is gone. */
+  clear(): void {
+    storeWide(this.#words, RecordWord.claimStart, 0);
+    Atomics.store(this.#words, RecordWord.claim, UNCLAIMED);
+  }
+
+  /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that makes no sense */
+  read(): AllocatorFacts | undefined {
+    const words = this.#words;
+    if (Atomics.load(words, RecordWord.claim) !== CREATED) return undefined;
+    const length = words[RecordWord.nameLength] as number;
+    const valid = length > 0 && length <= MAX_NAME_BYTES;
+    const type = valid ? Buffer.from(words.buffer, words.byteOffset + RecordWord.name * 4, length).toString('latin1') : '';
+    checkSegment(NAME_PATTERN.test(type), this.#url, 'its header names no type of allocator');
+    return { type, major: words[RecordWord.major] as number, minor: words[RecordWord.minor] as number };
+  }
 }

@@ -7,8 +7,7 @@ import { checkArgument } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import { alignUp, checkBytes } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
-import { AllocatorRecord } from './allocator-record.js';
-import { type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
+import { AllocatorRecord, type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 
 /** Memory that is a backend's, and how this process lets go of it. */
 export interface BackendMemory extends RegionMemory {
@@ -103,12 +102,12 @@ export function mappedBytesFor(bytes: number): number {
   return alignUp(bytes + HEADER_BYTES, pageBytes());
 }
 
-/** Writes the header of new memory that only this process can see so far. @returns the header's words */
-export function headNewMemory(memory: RegionMemory, facts: BackendFacts): Int32Array {
+/** Writes the header of new memory that only this process can see. @returns the parts of its backend */
+export function headNewMemory(memory: BackendMemory, facts: BackendFacts, url: string): BackendParts {
   const header = headerOf(memory);
   writeHeader(header, facts);
   markReady(header);
-  return header;
+  return { memory, header, facts, url, isCreator: true };
 }
 
 /** The words of a memory's header. */

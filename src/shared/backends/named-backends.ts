@@ -1,6 +1,7 @@
 import { syncPages } from '../../../adapters/os/shared-memory-object.js';
+import { orUndo } from '../../core/attempt.js';
+import type { Device } from '../../core/device.js';
 import { atExit } from '../../core/exit-hook.js';
-import type { DevicePtr } from '../../core/units.js';
 import {
   type AttachOptions,
   attachSegment,
@@ -85,12 +86,7 @@ export class PosixShmBackend extends ShmSegmentBackend {
 }
 
 /** A device that can reach host memory directly once it was told of it. */
-export interface HostRegistrar {
-  /** Page-locks a range of host memory and makes it known to the device. */
-  registerHost(ptr: DevicePtr, bytes: number): void;
-  /** Undoes it. */
-  unregisterHost(ptr: DevicePtr): void;
-}
+export type HostRegistrar = Pick<Device, 'registerHost' | 'unregisterHost'>;
 
 /** The types of segments for devices: they differ in their names alone. */
 export type RegisteredType = 'cuda-shm' | 'hip-shm';
@@ -124,14 +120,14 @@ export class RegisteredShmBackend extends ShmSegmentBackend {
   private constructor(parts: SegmentParts, device: HostRegistrar) {
     super(parts);
     this.#device = device;
-    try {
-      device.registerHost(parts.memory.base, parts.memory.bytes);
-    } catch (error) {
-      // Without unregistering: it was not registered.
-      if (this.isCreator) this.unlink();
-      super.detach();
-      throw error;
-    }
+    orUndo(
+      () => device.registerHost(parts.memory.base, parts.memory.bytes),
+      () => {
+        if (this.isCreator) this.unlink();
+        // Without unregistering: it was not registered.
+        super.detach();
+      },
+    );
     registered.add(this);
   }
 
@@ -140,12 +136,10 @@ export class RegisteredShmBackend extends ShmSegmentBackend {
     if (this.detached) return;
     const { base, bytes } = this.segment.memory;
     this.#device.unregisterHost(base);
-    try {
-      super.detach();
-    } catch (error) {
-      this.#device.registerHost(base, bytes);
-      throw error;
-    }
+    orUndo(
+      () => super.detach(),
+      () => this.#device.registerHost(base, bytes),
+    );
     registered.delete(this);
   }
 }

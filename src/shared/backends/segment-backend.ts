@@ -3,6 +3,7 @@ import { replacePages } from '../../../adapters/os/mapping.js';
 import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { mapShared, reserveFile } from '../../../adapters/os/shared-memory-object.js';
 import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
+import { orUndo } from '../../core/attempt.js';
 import { MemoryError } from '../../core/errors.js';
 import { formatBytes } from '../../core/units.js';
 import { checkSegment, noRoomOr, outOfRoom } from './backend-errors.js';
@@ -88,16 +89,14 @@ export function createSegment(type: BackendType, store: SegmentStore, options: N
     checkRoom(store, mappedBytes);
     ftruncateSync(fd, mappedBytes);
     const memory = mapSegment(fd, mappedBytes);
-    try {
+    const complete = () => {
       const header = headerOf(memory);
       writeHeader(header, facts);
       if (reserve) reserveFile(fd, mappedBytes);
       markReady(header);
       return { memory, header, facts, store, number: segmentNumber(fd), url: store.url, isCreator: true };
-    } catch (error) {
-      memory.retire();
-      throw error;
-    }
+    };
+    return orUndo(complete, () => memory.retire());
   } catch (error) {
     const number = segmentNumber(fd);
     removeSegment(store, (found) => segmentNumber(found) === number);

@@ -2,9 +2,16 @@ import { fstatSync, readSync } from 'node:fs';
 import { withFileLock } from '../../../adapters/os/file-lock.js';
 import { processSpace } from '../../../adapters/os/process-identity.js';
 import { MemoryError } from '../../core/errors.js';
-import { type AllocatorFacts, AllocatorRecord } from './allocator-record.js';
 import { memoryErrorOf } from './backend-errors.js';
-import { type BackendFacts, creatorLiveness, HEADER_BYTES, type Liveness, readHeader } from './backend-header.js';
+import {
+  type AllocatorFacts,
+  AllocatorRecord,
+  type BackendFacts,
+  creatorLiveness,
+  HEADER_BYTES,
+  type Liveness,
+  readHeader,
+} from './backend-header.js';
 import type { SegmentStore } from './segment-store.js';
 
 /**

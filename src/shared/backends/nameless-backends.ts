@@ -1,10 +1,13 @@
-import { addressOf } from '../../../adapters/os/bytes.js';
+import { addressOf, fillBytes } from '../../../adapters/os/bytes.js';
+import { discardPages, pageBytes } from '../../../adapters/os/mapping.js';
+import { NativeMemory } from '../../../adapters/os/native-memory.js';
 import { nativeView } from '../../../adapters/os/native-view.js';
+import { mapThreadPages, THREAD_HEAP, unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { checkArgument } from '../../core/errors.js';
 import { checkBytes, type DevicePtr, devicePtr, GiB } from '../../core/units.js';
-import { checkSegment } from './backend-errors.js';
+import { checkSegment, noRoomOr, outOfRoom } from './backend-errors.js';
 import { HEADER_BYTES, readHeader } from './backend-header.js';
-import { type BackendMemory, headerOf, headNewMemory, MemoryBackend, newFacts } from './memory-backend.js';
+import { type BackendMemory, headerOf, headNewMemory, MemoryBackend, mappedBytesFor, newFacts } from './memory-backend.js';
 
 /** Memory that the caller owns. It has to outlive the backend and all arrays over its region. */
 export type CallersMemory = ArrayBufferLike | ArrayBufferView | { readonly ptr: DevicePtr; readonly bytes: number };
@@ -28,13 +31,7 @@ export class ArrayBackend extends MemoryBackend {
     for (let offset = 0; offset < callers.bytes; offset += CLEAR_STEP_BYTES) {
       callers.bytesAt(offset, Math.min(CLEAR_STEP_BYTES, callers.bytes - offset)).fill(0);
     }
-    return new ArrayBackend({
-      memory: callers,
-      header: headNewMemory(callers, facts),
-      facts,
-      url: `array:${id}`,
-      isCreator: true,
-    });
+    return new ArrayBackend(headNewMemory(callers, facts, `array:${id}`));
   }
 
   /**
@@ -84,4 +81,51 @@ function rangeMemory(ptr: DevicePtr, bytes: number): BackendMemory {
     bytesAt: (offset, length) => new Uint8Array(nativeView(ptr + offset, length)),
     retire: () => undefined,
   };
+}
+
+/** A region from the C library's heap, for one process. */
+export class MallocBackend extends MemoryBackend {
+  /**
+   * Allocates whole pages.
+   *
+   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT
+   */
+  static create(id: number, bytes: number): MallocBackend {
+    const mappedBytes = mappedBytesFor(bytes);
+    const facts = newFacts('malloc', id, mappedBytes);
+    const base = THREAD_HEAP.allocate(mappedBytes, pageBytes());
+    if (base === 0) throw outOfRoom(bytes, 'what the C library has');
+    const memory = new NativeMemory(base, mappedBytes, { empty, release: THREAD_HEAP.free });
+    // What the heap gave may hold old bytes.
+    empty(base, mappedBytes);
+    return new MallocBackend(headNewMemory(memory, facts, `malloc:${id}`));
+  }
+}
+
+/** A region of pages mapped for one process; a page takes memory when it is touched first. */
+export class PosixMmapBackend extends MemoryBackend {
+  /**
+   * Maps the pages.
+   *
+   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
+   */
+  static create(id: number, bytes: number): PosixMmapBackend {
+    const mappedBytes = mappedBytesFor(bytes);
+    const facts = newFacts('posix-mmap', id, mappedBytes);
+    const memory = new NativeMemory(map(mappedBytes), mappedBytes, { empty: discardPages, release: unmapThreadPages });
+    return new PosixMmapBackend(headNewMemory(memory, facts, `mmap:${id}`));
+  }
+}
+
+function empty(base: number, bytes: number): void {
+  if (process.platform === 'win32') fillBytes(base, 0, bytes);
+  else discardPages(base, bytes);
+}
+
+function map(bytes: number): number {
+  try {
+    return mapThreadPages(bytes);
+  } catch (error) {
+    throw noRoomOr(error, bytes, 'what the system promises');
+  }
 }
