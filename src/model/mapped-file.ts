@@ -15,7 +15,6 @@ import { NativeMemory, type NativeMemoryEnd } from '../../adapters/os/native-mem
 import { ViewWindows } from '../../adapters/os/native-view.js';
 import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
-import '../core/disposable.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import { alignUp, type DevicePtr } from '../core/units.js';

@@ -1,5 +1,4 @@
 import { attempt, orUndo } from '../core/attempt.js';
-import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
 import { badArgument, checkArgument, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';

@@ -1,4 +1,3 @@
-import '../../core/disposable.js';
 import { checkArgument, MemoryError } from '../../core/errors.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';

@@ -1,4 +1,3 @@
-import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
 import { checkBytes } from '../../core/units.js';

@@ -1,5 +1,4 @@
 import { attempt } from '../../core/attempt.js';
-import '../../core/disposable.js';
 import type { BackendBuffer, BackendBufferType } from '../buffers/backend-buffer.js';
 import type { ContextGraph } from '../context/context-graph.js';
 import { type GraphPlan, planGraph } from './graph-plan.js';

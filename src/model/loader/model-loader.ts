@@ -1,4 +1,3 @@
-import '../../core/disposable.js';
 import { orUndo } from '../../core/attempt.js';
 import { checkArgument, MemoryError } from '../../core/errors.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { orUndo } from '../../core/attempt.js';
-import '../../core/disposable.js';
 import {
   badFile,
   checkFile,

@@ -1,5 +1,4 @@
 import { checkArgument } from '../../core/errors.js';
-import '../../core/disposable.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { SharedTensor, type Tensor } from './tensor.js';
 

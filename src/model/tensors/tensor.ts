@@ -1,4 +1,3 @@
-import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import type { Allocation, SharedHandle } from '../../runtime/allocation.js';
 import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';

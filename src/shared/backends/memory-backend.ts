@@ -1,7 +1,6 @@
 import { isMainThread } from 'node:worker_threads';
 import { pageBytes } from '../../../adapters/os/mapping.js';
 import { processIdentity, processSpace } from '../../../adapters/os/process-identity.js';
-import '../../core/disposable.js';
 import type { Releasable } from '../../core/disposable.js';
 import { checkArgument } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
