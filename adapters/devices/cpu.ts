@@ -1,4 +1,4 @@
-import { Device, type MemoryInfo } from '../../src/core/device.js';
+import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkBytes, type DevicePtr, KiB } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
@@ -29,13 +29,10 @@ export interface CpuDeviceOptions {
  * and serves requests of the same size meanwhile. In a worker on glibc all memory is freed when its thread ends, also by
  * `terminate()`.
  */
-export class CpuDevice extends Device {
+export class CpuDevice extends HostDevice {
   readonly name = 'cpu';
-  readonly deviceCount = 1;
   /** Undefined on Windows. */
   override readonly virtual: VirtualMemory | undefined;
-  /** Every call is done when it returns. */
-  override readonly streams = undefined;
   readonly #segments = new HostSegments({ lock: lockPages, unlock: unlockPages }, THREAD_HEAP, this.events);
   #maxBytes = 0;
 
@@ -45,10 +42,6 @@ export class CpuDevice extends Device {
     const { granularityBytes = 64 * KiB } = options;
     const virtual = new CpuVirtualMemory(this.#segments.ranges, granularityBytes);
     this.virtual = process.platform === 'win32' ? undefined : virtual;
-  }
-
-  override get activeDeviceId(): number {
-    return 0;
   }
 
   /** How often the system refused to lock pages. */
@@ -71,14 +64,9 @@ export class CpuDevice extends Device {
     return this.#segments.keptBytes;
   }
 
-  override activate(id: number): void {
-    this.checkId(id);
-  }
-
-  /** The physical memory, or the lower limit of a control group; read once. @throws ERR_MEM_INVALID_DEVICE */
-  override getMaxMemorySize(id: number): number {
-    this.checkId(id);
-    if (this.#maxBytes === 0) this.#maxBytes = maxMemoryBytes();
+  /** The physical memory, or the lower limit of a control group; read once. */
+  protected override get capacityBytes(): number {
+    this.#maxBytes ||= maxMemoryBytes();
     return this.#maxBytes;
   }
 
@@ -150,9 +138,6 @@ export class CpuDevice extends Device {
     this.#segments.ranges.locate(ptr, bytes);
     fillBytes(ptr, value, bytes);
   }
-
-  /** Returns at once: every call of this device is done when it returns. */
-  override synchronize(): void {}
 
   /**
    * Gives a range as bytes, without a copy. Cost: O(log n), and up to 0.3 ms for the first view of a segment.

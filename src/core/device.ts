@@ -140,3 +140,25 @@ export abstract class Device {
     }
   }
 }
+
+/** A kind of this machine's memory: one device, without streams, each of whose calls is done when it returns. */
+export abstract class HostDevice extends Device {
+  readonly deviceCount = 1;
+  readonly activeDeviceId = 0;
+  override readonly streams = undefined;
+
+  /** How many bytes there are. */
+  protected abstract get capacityBytes(): number;
+
+  override activate(id: number): void {
+    this.checkId(id);
+  }
+
+  override getMaxMemorySize(id: number): number {
+    this.checkId(id);
+    return this.capacityBytes;
+  }
+
+  /** Returns at once. */
+  override synchronize(): void {}
+}

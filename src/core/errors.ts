@@ -184,6 +184,11 @@ export function checkArgument(ok: boolean, name: string, value: unknown, expecte
   if (!ok) throw badArgument(name, value, expected);
 }
 
+/** Throws unless something can still be used. @param what - names it @throws ERR_MEM_DISPOSED */
+export function checkUsable(ok: boolean, what: string): asserts ok {
+  if (!ok) throw new MemoryError('ERR_MEM_DISPOSED', { what });
+}
+
 /** Makes the error of an argument. @param value - what was given @param expected - what is taken */
 export function badArgument(
   name: string,

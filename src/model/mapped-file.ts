@@ -16,7 +16,7 @@ import { ViewWindows } from '../../adapters/os/native-view.js';
 import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import { orUndo } from '../core/attempt.js';
-import { checkArgument, MemoryError } from '../core/errors.js';
+import { checkArgument, checkUsable } from '../core/errors.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
 import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
 import { badFile, checkFile } from './files/model-description.js';
@@ -250,7 +250,7 @@ export class MappedFile {
   }
 
   get #live(): Mapping {
-    if (this.#mapping === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'mapped file' });
+    checkUsable(this.#mapping !== undefined, 'mapped file');
     return this.#mapping;
   }
 
@@ -259,9 +259,7 @@ export class MappedFile {
     const mapping = this.#live;
     checkPart(offset, bytes, this.bytes);
     this.#checkSize(mapping, offset + bytes);
-    if (whole && !mapping.mapped.covers(offset, offset + bytes)) {
-      throw new MemoryError('ERR_MEM_DISPOSED', { what: `part of ${this.path}` });
-    }
+    checkUsable(!whole || mapping.mapped.covers(offset, offset + bytes), `part of ${this.path}`);
     return mapping;
   }
 

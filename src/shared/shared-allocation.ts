@@ -1,6 +1,6 @@
 import { attempt, orUndo } from '../core/attempt.js';
 import type { Releasable } from '../core/disposable.js';
-import { badArgument, checkArgument, MemoryError } from '../core/errors.js';
+import { checkArgument, checkUsable, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
 import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
@@ -38,16 +38,15 @@ export interface SharedAllocationToken {
  * when it died goes back by `allocator.reclaim(pid)`.
  */
 export class SharedAllocation implements Releasable {
-  /** The bytes that were asked for. */
-  readonly bytes: number;
-  readonly offset: OffsetPointer;
-  readonly allocator: PageAllocator;
   readonly #held: HeldReference;
 
-  private constructor(allocator: PageAllocator, offset: OffsetPointer, bytes: number, counted: CountedReference) {
-    this.allocator = allocator;
-    this.offset = offset;
-    this.bytes = bytes;
+  private constructor(
+    readonly allocator: PageAllocator,
+    readonly offset: OffsetPointer,
+    /** The bytes that were asked for. */
+    readonly bytes: number,
+    counted: CountedReference,
+  ) {
     this.#held = new HeldReference(allocator, counted);
     processState().droppedHandles.register(this, this.#held, this);
   }
@@ -187,7 +186,7 @@ class HeldReference implements Reclaimable {
   }
 
   check(): CountedReference {
-    if (this.released) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared allocation' });
+    checkUsable(!this.released, 'shared allocation');
     return this.counted;
   }
 
@@ -213,6 +212,6 @@ function checkSharing(allocator: SharedAllocator): PageAllocator {
 function checkToken(token: SharedAllocationToken): void {
   const { offset, bytes, generation, allocator, reference = 0, from = 0 } = token ?? {};
   const numbers = [offset, bytes, generation, allocator?.major, allocator?.minor, reference, from];
-  if (numbers.every(Number.isSafeInteger) && token.bytes >= 0) return;
-  throw badArgument('the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
+  const isToken = numbers.every(Number.isSafeInteger) && token.bytes >= 0;
+  checkArgument(isToken, 'the token', JSON.stringify(token), 'what SharedAllocation.token() gave');
 }

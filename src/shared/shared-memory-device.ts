@@ -1,7 +1,7 @@
 import { fillBytes, moveBytes } from '../../adapters/os/bytes.js';
 import { lockPages, pageBytes, unlockPages } from '../../adapters/os/mapping.js';
 import { orUndo } from '../core/attempt.js';
-import { Device } from '../core/device.js';
+import { HostDevice } from '../core/device.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import { checkRange } from '../runtime/block-handle.js';
@@ -15,35 +15,22 @@ const ALIGNMENT_BYTES = 64;
  * The memory of a shared region as a device: a runtime over it allocates in the region, whichever manager it uses, and its
  * handles show every block of the region, whoever has allocated it.
  */
-export class SharedMemoryDevice extends Device {
+export class SharedMemoryDevice extends HostDevice {
   readonly name = 'shared';
-  readonly deviceCount = 1;
   override readonly virtual = undefined;
-  override readonly streams = undefined;
-  readonly allocator: PageAllocator;
   #liveBytes = 0;
 
-  constructor(allocator: PageAllocator) {
+  constructor(readonly allocator: PageAllocator) {
     super();
-    this.allocator = allocator;
   }
 
-  override get activeDeviceId(): number {
-    return 0;
+  protected override get capacityBytes(): number {
+    return this.allocator.capacityBytes;
   }
 
   /** Bytes of the segments that this device has handed out. */
   get liveBytes(): number {
     return this.#liveBytes;
-  }
-
-  override activate(id: number): void {
-    this.checkId(id);
-  }
-
-  override getMaxMemorySize(id: number): number {
-    this.checkId(id);
-    return this.allocator.capacityBytes;
   }
 
   /** @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_LOCK_TIMEOUT, ERR_MEM_DISPOSED */
@@ -112,9 +99,6 @@ export class SharedMemoryDevice extends Device {
     this.#checkRange(ptr, bytes);
     fillBytes(ptr, value, bytes);
   }
-
-  /** Returns at once: every call of this device is done when it returns. */
-  override synchronize(): void {}
 
   /** @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_DISPOSED */
   override view(ptr: DevicePtr, bytes: number): Uint8Array {

@@ -1,4 +1,4 @@
-import { MemoryError } from '../core/errors.js';
+import { checkUsable, MemoryError } from '../core/errors.js';
 import { type DevicePtr, GiB } from '../core/units.js';
 import { checkRange } from '../runtime/block-handle.js';
 
@@ -76,7 +76,7 @@ export class SharedRegion {
 
   /** Throws once the backend was detached. @throws ERR_MEM_DISPOSED */
   checkOpen(): void {
-    if (this.#closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared region' });
+    checkUsable(!this.#closed, 'shared region');
   }
 
   /** Marks it closed: for its backend. @internal */

@@ -1,4 +1,4 @@
-import { checkArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, checkUsable } from '../../core/errors.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import { checkRange } from '../../runtime/block-handle.js';
@@ -65,7 +65,7 @@ export class BackendBuffer {
   initTensor(tensor: ContextTensor, offsetBytes: number): void {
     checkArgument(tensor.viewSource === undefined, 'tensor', `${tensor.name}, a view`, 'what it is a view of');
     checkArgument(!tensor.isFixed, 'tensor', tensor.name, 'one of a context with noAlloc');
-    if (tensor.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
+    checkUsable(!tensor.ended, 'tensor');
     const part = new MemoryPart(this.#handle, offsetBytes, tensor.bytes);
     const { alignment } = this.type;
     checkArgument(offsetBytes % alignment === 0, 'offsetBytes', offsetBytes, `a multiple of ${alignment}`);

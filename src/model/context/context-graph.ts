@@ -1,4 +1,4 @@
-import { checkArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, checkUsable } from '../../core/errors.js';
 import type { GraphNode } from '../graph/graph-plan.js';
 import type { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
@@ -92,6 +92,6 @@ export class ContextGraph {
   }
 
   #checkOpen(): void {
-    if (this.#ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'graph' });
+    checkUsable(!this.#ended, 'graph');
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkUsable, MemoryError } from '../../core/errors.js';
 import { type MemoryPart, TensorBase } from '../tensors/tensor-base.js';
 import type { TensorLayout } from '../tensors/tensor-layout.js';
 
@@ -53,7 +53,7 @@ export class ContextTensor extends TensorBase<ContextTensor> {
 
   /** @throws ERR_MEM_DISPOSED when it has ended, ERR_MEM_NO_DATA when it was not placed yet */
   override get memory(): MemoryPart {
-    if (this.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
+    checkUsable(!this.ended, 'tensor');
     const { part } = this;
     if (part === undefined) throw new MemoryError('ERR_MEM_NO_DATA', { tensor: this.name });
     return part;
@@ -76,7 +76,7 @@ export class ContextTensor extends TensorBase<ContextTensor> {
   }
 
   protected override viewAs(layout: TensorLayout): ContextTensor {
-    if (this.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
+    checkUsable(!this.ended, 'tensor');
     return this.#makeView(this.dataSource, layout);
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkUsable } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
@@ -208,6 +208,6 @@ export class MemoryContext {
   }
 
   #checkOpen(): void {
-    if (this.#disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'context' });
+    checkUsable(!this.#disposed, 'context');
   }
 }

@@ -1,5 +1,5 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
-import { Device } from '../../core/device.js';
+import { HostDevice } from '../../core/device.js';
 import type { DevicePtr } from '../../core/units.js';
 import { checkRange, type TypedArrayClass } from '../../runtime/block-handle.js';
 import type { ModelTensor } from '../files/model-description.js';
@@ -11,11 +11,9 @@ import { TensorLayout } from '../tensors/tensor-layout.js';
 /**
  * The memory of a mapped file as a device: it can be seen and copied from, and nothing can be allocated or written.
  */
-export class MappedFileDevice extends Device {
+export class MappedFileDevice extends HostDevice {
   readonly name = 'mapped file';
-  readonly deviceCount = 1;
   override readonly virtual = undefined;
-  override readonly streams = undefined;
   readonly #file: MappedFile;
 
   constructor(file: MappedFile) {
@@ -23,16 +21,7 @@ export class MappedFileDevice extends Device {
     this.#file = file;
   }
 
-  override get activeDeviceId(): number {
-    return 0;
-  }
-
-  override activate(id: number): void {
-    this.checkId(id);
-  }
-
-  override getMaxMemorySize(id: number): number {
-    this.checkId(id);
+  protected override get capacityBytes(): number {
     return this.#file.bytes;
   }
 
@@ -62,8 +51,6 @@ export class MappedFileDevice extends Device {
   override fill(): void {
     throw this.unsupported('writing');
   }
-
-  override synchronize(): void {}
 
   override view(ptr: DevicePtr, bytes: number): Uint8Array {
     return this.#file.bytesAt(ptr - this.#file.base, bytes);

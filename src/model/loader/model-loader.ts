@@ -1,5 +1,5 @@
 import { orUndo } from '../../core/attempt.js';
-import { checkArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, checkUsable } from '../../core/errors.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ModelDescription, ModelTensor } from '../files/model-description.js';
@@ -211,13 +211,12 @@ export class ModelLoader {
   }
 
   #checkUsable(): void {
-    if (this.#share.ended) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'model loader' });
+    checkUsable(!this.#share.ended, 'model loader');
   }
 
   #checkLoaded(at: number): void {
     this.#checkUsable();
-    if (this.#share.loaded.has(at)) return;
-    throw new MemoryError('ERR_MEM_DISPOSED', { what: `tensor ${JSON.stringify(this.model.tensors[at]!.name)}` });
+    checkUsable(this.#share.loaded.has(at), `tensor ${JSON.stringify(this.model.tensors[at]!.name)}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkUsable } from '../../core/errors.js';
 import type { Allocation, SharedHandle } from '../../runtime/allocation.js';
 import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
 import { TensorBase, type TensorMemory } from './tensor-base.js';
@@ -35,7 +35,7 @@ abstract class OwningTensor<Handle extends BlockHandle> extends TensorBase<Tenso
   }
 
   override get memory(): TensorMemory {
-    if (this.handle.disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
+    checkUsable(!this.handle.disposed, 'tensor');
     return this.handle;
   }
 
@@ -74,7 +74,7 @@ export class Tensor extends OwningTensor<Allocation> {
   }
 
   #taken(): Allocation {
-    if (this.disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'tensor' });
+    checkUsable(!this.disposed, 'tensor');
     return this.handle.move();
   }
 }

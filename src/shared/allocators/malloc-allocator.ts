@@ -1,7 +1,7 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { ensure } from '../../blocks/ensure.js';
-import { checkArgument, MemoryError } from '../../core/errors.js';
+import { checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { outOfRoom } from '../backends/backend-errors.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
@@ -148,7 +148,7 @@ export class MallocAllocator implements SharedAllocator {
   }
 
   #checkOpen(): void {
-    if (this.#detached) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'MallocAllocator' });
+    checkUsable(!this.#detached, 'MallocAllocator');
   }
 }
 

@@ -1,6 +1,6 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { orUndo } from '../../core/attempt.js';
-import { MemoryError } from '../../core/errors.js';
+import { checkUsable, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
@@ -249,7 +249,7 @@ export abstract class PageAllocator implements SharedAllocator {
 
   #checkOpen(): void {
     this.region.checkOpen();
-    if (this.#detached) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.constructor.name });
+    checkUsable(!this.#detached, this.constructor.name);
   }
 }
 

@@ -59,12 +59,8 @@ export interface SegmentParts extends BackendParts {
 /** A backend that has a name, under which other processes attach to it. */
 export abstract class SegmentBackend extends MemoryBackend {
   /** @internal */
-  protected readonly segment: SegmentParts;
-
-  /** @internal */
-  protected constructor(parts: SegmentParts) {
-    super(parts);
-    this.segment = parts;
+  protected constructor(protected readonly segment: SegmentParts) {
+    super(segment);
   }
 
   /** Unlinks the name, unless it leads to another segment by now. Those who have attached go on. */

@@ -1,5 +1,5 @@
 import { isProcessAlive, type ProcessIdentity, threadIdentity } from '../../../adapters/os/process-identity.js';
-import { badArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { Control, Participant, RECORD_WORDS } from './layout.js';
 import type { RegionWords } from './region-words.js';
 
@@ -161,14 +161,14 @@ export class Participants {
     return this.#word(slot, Participant.processId) || this.#word(slot, Participant.threadId);
   }
 
-  /** The slot that `tid` names and this thread has taken. @throws ERR_MEM_INVALID_ARGUMENT for any other number */
-  checkOwn(tid: number): number {
+  /** Throws unless this thread has taken the slot that `tid` names. @throws ERR_MEM_INVALID_ARGUMENT */
+  checkOwn(tid: number): void {
     const slot = this.slotOf(tid);
     const { self, pid } = this.watch;
     const isKnown = Number.isInteger(tid) && tid > 0 && this.isCurrent(tid);
-    if (isKnown && this.#word(slot, Participant.threadId) >>> 0 === self.id && this.#word(slot, Participant.processId) === pid)
-      return slot;
-    throw badArgument('the context’s thread id', tid, 'one that createTls gave to this thread');
+    const isOwn =
+      isKnown && this.#word(slot, Participant.threadId) >>> 0 === self.id && this.#word(slot, Participant.processId) === pid;
+    checkArgument(isOwn, 'the context’s thread id', tid, 'one that createTls gave to this thread');
   }
 
   #word(slot: number, field: number): number {

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../core/errors.js';
+import { checkUsable, MemoryError } from '../../core/errors.js';
 import type { OffsetPointer } from '../offset-pointer.js';
 import { Control, GRANULE_BYTES, Header, KIND_SHIFT, Kind } from './layout.js';
 import type { PageRegion } from './page-region.js';
@@ -138,9 +138,8 @@ export class RegionReferences {
  */
 export function dropReference(pages: PageRegion, reference: number, holder: number): number {
   const { headers, heap } = pages;
-  if (!headers.isPage(reference) || headers.load(reference, Header.state) !== ((Kind.reference << KIND_SHIFT) | holder)) {
-    throw new MemoryError('ERR_MEM_DISPOSED', { what: 'shared reference' });
-  }
+  const isOwn = headers.isPage(reference) && headers.load(reference, Header.state) === ((Kind.reference << KIND_SHIFT) | holder);
+  checkUsable(isOwn, 'shared reference');
   const page = headers.load(reference, Header.target);
   const generation = headers.load(reference, Header.targetGeneration);
   heap.free(reference);
