@@ -46,13 +46,13 @@ class ReservedRange extends HostRange {
  * In a worker on glibc no range is larger than the machine's memory, mostly: it would outlive the worker's thread.
  */
 export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
-  readonly #ranges: HostRanges;
-
   /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no positive multiple of 4 KiB */
-  constructor(ranges: HostRanges, granularityBytes: number) {
+  constructor(
+    readonly ranges: HostRanges,
+    granularityBytes: number,
+  ) {
     super(granularityBytes);
     checkGranularity(granularityBytes, SMALLEST_PAGE_BYTES);
-    this.#ranges = ranges;
   }
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no multiple of this system's pages */
@@ -60,29 +60,29 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
     // Only the system knows its page size, and a constructor does not ask it.
     checkGranularity(this.granularityBytes, pageBytes());
     if (bytes === 0) return NULL_PTR;
-    const again = this.#ranges.retired.take(this.#keyOf(bytes), bytes);
+    const again = this.ranges.retired.take(this.#keyOf(bytes), bytes);
     const base = again?.base ?? this.#map(bytes);
     if (base === NULL_PTR) return NULL_PTR;
     const range = new ReservedRange(base, bytes, this.granularityBytes);
     if (again !== undefined) range.replace(again.held);
-    this.#ranges.add(range);
+    this.ranges.add(range);
     return base;
   }
 
   protected override releaseRange(range: ReservedRange): void {
     const { base, bytes } = range;
     const unmap = () => unmapThreadPages(base, bytes);
-    if (range.viewed) this.#ranges.retire(range, this.#keyOf(bytes), bytes, unmap);
+    if (range.viewed) this.ranges.retire(range, this.#keyOf(bytes), bytes, unmap);
     else unmap();
-    this.#ranges.remove(range);
+    this.ranges.remove(range);
   }
 
   protected override rangeAt(ptr: DevicePtr): ReservedRange {
-    return this.#ranges.startingAt(ptr, ReservedRange);
+    return this.ranges.startingAt(ptr, ReservedRange);
   }
 
   protected override rangeOf(ptr: DevicePtr): ReservedRange {
-    return this.#ranges.around(ptr, ReservedRange);
+    return this.ranges.around(ptr, ReservedRange);
   }
 
   protected override commitPages(range: ReservedRange, offset: number, bytes: number): boolean {

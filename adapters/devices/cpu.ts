@@ -2,6 +2,7 @@ import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkBytes, type DevicePtr, KiB } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
+import { lazy } from '../os/libc.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
 import { maxMemoryBytes } from '../os/memory-limits.js';
 import { THREAD_HEAP } from '../os/thread-memory.js';
@@ -34,7 +35,7 @@ export class CpuDevice extends HostDevice {
   /** Undefined on Windows. */
   override readonly virtual: VirtualMemory | undefined;
   readonly #segments = new HostSegments({ lock: lockPages, unlock: unlockPages }, THREAD_HEAP, this.events);
-  #maxBytes = 0;
+  readonly #maxBytes = lazy(maxMemoryBytes);
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: CpuDeviceOptions = {}) {
@@ -61,13 +62,12 @@ export class CpuDevice extends HostDevice {
 
   /** Bytes of freed segments that hold memory until no array over them is left, or serve a request of the same size. */
   get keptBytes(): number {
-    return this.#segments.keptBytes;
+    return this.#segments.kept.bytes;
   }
 
   /** The physical memory, or the lower limit of a control group; read once. */
   protected override get capacityBytes(): number {
-    this.#maxBytes ||= maxMemoryBytes();
-    return this.#maxBytes;
+    return this.#maxBytes();
   }
 
   /** What the system could still give this process, and {@link getMaxMemorySize}. @throws ERR_MEM_INVALID_DEVICE */

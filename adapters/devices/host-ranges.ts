@@ -16,18 +16,11 @@ interface RetiredRange {
  */
 export class RetiredRanges {
   readonly #byKey = new Map<string, Set<RetiredRange>>();
-  readonly #limitBytes: number;
-  #bytes = 0;
+  /** Bytes that wait. */
+  bytes = 0;
 
   /** @param limitBytes - above it waiting ranges are used again */
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
-  }
-
-  /** Bytes that wait. */
-  get bytes(): number {
-    return this.#bytes;
-  }
+  constructor(readonly limitBytes: number) {}
 
   /**
    * Takes a range in.
@@ -39,7 +32,7 @@ export class RetiredRanges {
     const range = { base, held };
     const ranges = this.#byKey.get(key) ?? new Set();
     this.#byKey.set(key, ranges.add(range));
-    this.#bytes += bytes;
+    this.bytes += bytes;
     held.end(() => {
       this.#remove(range, key, bytes);
       release(base);
@@ -48,7 +41,7 @@ export class RetiredRanges {
 
   /** Gives a range that can be used again, the oldest first. */
   take(key: string, bytes: number): RetiredRange | undefined {
-    if (this.#bytes <= this.#limitBytes) return undefined;
+    if (this.bytes <= this.limitBytes) return undefined;
     for (const range of this.#byKey.get(key) ?? []) {
       this.#remove(range, key, bytes);
       return range;
@@ -60,7 +53,7 @@ export class RetiredRanges {
     const ranges = this.#byKey.get(key) as Set<RetiredRange>;
     ranges.delete(range);
     if (ranges.size === 0) this.#byKey.delete(key);
-    this.#bytes -= bytes;
+    this.bytes -= bytes;
   }
 }
 

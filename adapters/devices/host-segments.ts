@@ -65,37 +65,22 @@ export interface PageLock {
  */
 export class HostSegments {
   readonly ranges = new HostRanges();
-  readonly #pages: PageLock;
-  readonly #heap: NativeHeap;
-  readonly #events: Device['events'];
-  readonly #kept = new RetiredRanges(0);
-  #liveBytes = 0;
-  #pinFailures = 0;
+  /** Freed segments that hold memory until no array over them is left. */
+  readonly kept = new RetiredRanges(0);
+  /** Bytes of the live segments, as they were asked for. */
+  liveBytes = 0;
+  /** How often the system refused to lock pages. */
+  pinFailures = 0;
 
   /**
    * @param heap - where segments come from
    * @param events - told the first time that a lock is refused
    */
-  constructor(pages: PageLock, heap: NativeHeap, events: Device['events']) {
-    this.#pages = pages;
-    this.#heap = heap;
-    this.#events = events;
-  }
-
-  /** Bytes of the live segments, as they were asked for. */
-  get liveBytes(): number {
-    return this.#liveBytes;
-  }
-
-  /** Bytes of freed segments that hold memory until no array over them is left. */
-  get keptBytes(): number {
-    return this.#kept.bytes;
-  }
-
-  /** How often the system refused to lock pages. */
-  get pinFailures(): number {
-    return this.#pinFailures;
-  }
+  constructor(
+    readonly pages: PageLock,
+    readonly heap: NativeHeap,
+    readonly events: Device['events'],
+  ) {}
 
   /**
    * Allocates a segment. Its content is undefined. Cost: O(log n) and a call of the C library.
@@ -110,13 +95,13 @@ export class HostSegments {
     if (bytes === 0) return NULL_PTR;
     const place = segmentPlace(bytes, pinned ? Math.max(alignment, pageBytes()) : alignment);
     const key = placeKey(place);
-    const again = this.#kept.take(key, place.mappedBytes) ?? this.ranges.retired.take(key, place.mappedBytes);
-    const base = again?.base ?? (this.#heap.allocate(place.mappedBytes, place.alignment, pinned) as DevicePtr);
+    const again = this.kept.take(key, place.mappedBytes) ?? this.ranges.retired.take(key, place.mappedBytes);
+    const base = again?.base ?? (this.heap.allocate(place.mappedBytes, place.alignment, pinned) as DevicePtr);
     if (base === NULL_PTR) return NULL_PTR;
     const segment = new CpuSegment(base, bytes, place, pinned);
     if (again !== undefined) segment.replace(again.held);
     this.ranges.add(segment);
-    this.#liveBytes += bytes;
+    this.liveBytes += bytes;
     if (pinned) this.#lock(segment);
     return base;
   }
@@ -130,27 +115,27 @@ export class HostSegments {
 
   #free(segment: CpuSegment): void {
     const { base, place } = segment;
-    const heap = this.#heap;
-    if (segment.locked) this.#pages.unlock(base, place.mappedBytes);
+    const heap = this.heap;
+    if (segment.locked) this.pages.unlock(base, place.mappedBytes);
     segment.locked = false;
     if (!segment.viewed) heap.free(base);
     else if (segment.ownsPages && process.platform !== 'win32')
       this.ranges.retire(segment, placeKey(place), place.mappedBytes, heap.free);
-    else this.#kept.put(segment, placeKey(place), place.mappedBytes, heap.free);
+    else this.kept.put(segment, placeKey(place), place.mappedBytes, heap.free);
     this.ranges.remove(segment);
-    this.#liveBytes -= segment.bytes;
+    this.liveBytes -= segment.bytes;
   }
 
   #lock(segment: CpuSegment): void {
     try {
-      this.#pages.lock(segment.base, segment.place.mappedBytes);
+      this.pages.lock(segment.base, segment.place.mappedBytes);
       segment.locked = true;
     } catch (error) {
-      this.#pinFailures++;
-      if (this.#pinFailures > 1) return;
+      this.pinFailures++;
+      if (this.pinFailures > 1) return;
       const reason = error instanceof Error ? error.message : String(error);
       try {
-        this.#events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason });
+        this.events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason });
       } catch (thrown) {
         this.#free(segment);
         throw thrown;

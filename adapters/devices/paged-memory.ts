@@ -123,15 +123,11 @@ export class PageStates {
 
   readonly #states: Uint8Array;
   readonly #granularityBytes: number;
-  #committedBytes = 0;
+  committedBytes = 0;
 
   constructor(bytes: number, granularityBytes: number) {
     this.#states = new Uint8Array(bytes / granularityBytes);
     this.#granularityBytes = granularityBytes;
-  }
-
-  get committedBytes(): number {
-    return this.#committedBytes;
   }
 
   /** Tells whether any page that the bytes touch is in this state. Cost: O(pages). */
@@ -165,12 +161,12 @@ export class PageStates {
 
   commit(offset: number, bytes: number): void {
     this.#pages(offset, bytes).fill(PageStates.committed);
-    this.#committedBytes += bytes;
+    this.committedBytes += bytes;
   }
 
   decommit(offset: number, bytes: number): void {
     this.#pages(offset, bytes).fill(PageStates.decommitted);
-    this.#committedBytes -= bytes;
+    this.committedBytes -= bytes;
   }
 
   #pages(offset: number, bytes: number): Uint8Array {

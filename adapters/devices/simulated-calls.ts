@@ -46,33 +46,20 @@ export type FailureHook = (call: SimulatedCall) => boolean | Error;
 
 /** Counts the native calls of a simulated device, adds up their costs, and lets chosen ones fail. */
 export class SimulatedCalls {
-  readonly counts: Readonly<Record<SimulatedCallName, number>>;
-  readonly #counts: Record<SimulatedCallName, number>;
+  readonly counts = Object.fromEntries(SIMULATED_CALL_NAMES.map((name) => [name, 0])) as Record<SimulatedCallName, number>;
+  /** How many calls were made, of any kind. */
+  total = 0;
+  timeNs = 0;
+  /** Asked about every call that {@link failNext} leaves over. */
+  hook: FailureHook | undefined;
   readonly #costs: SimulatedCosts | undefined;
-  #index = 0;
-  #timeNs = 0;
-  #hook: FailureHook | undefined;
   #failures = 0;
   #error: Error | undefined;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when a cost is unknown or no non-negative number */
   constructor(costs: SimulatedCosts | undefined) {
-    this.#counts = Object.fromEntries(SIMULATED_CALL_NAMES.map((name) => [name, 0])) as Record<SimulatedCallName, number>;
-    this.counts = this.#counts;
     if (costs !== undefined) checkCosts(costs);
     this.#costs = costs;
-  }
-
-  get total(): number {
-    return this.#index;
-  }
-
-  get timeNs(): number {
-    return this.#timeNs;
-  }
-
-  setHook(hook: FailureHook | undefined): void {
-    this.#hook = hook;
   }
 
   /** Lets the next calls that ask for memory fail. @throws ERR_MEM_INVALID_ARGUMENT when `count` is no non-negative integer */
@@ -90,22 +77,22 @@ export class SimulatedCalls {
    * @throws an injected error
    */
   enter(name: SimulatedCallName, bytes: number, asks: boolean): boolean {
-    const index = this.#index++;
-    this.#counts[name]++;
+    const index = this.total++;
+    this.counts[name]++;
     if (this.#costs !== undefined) this.#charge(this.#costs[name], bytes);
     if (asks && this.#failures > 0) {
       this.#failures--;
       if (this.#error !== undefined) throw this.#error;
       return true;
     }
-    if (this.#hook === undefined) return false;
-    const answer = this.#hook({ name, index, bytes });
+    if (this.hook === undefined) return false;
+    const answer = this.hook({ name, index, bytes });
     if (answer instanceof Error) throw answer;
     return asks && answer;
   }
 
   #charge(cost: SimulatedCost | undefined, bytes: number): void {
-    if (cost !== undefined) this.#timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
+    if (cost !== undefined) this.timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
   }
 }
 

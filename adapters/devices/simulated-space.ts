@@ -16,7 +16,8 @@ export class SimulatedSpace {
   // The bytes of a segment, or FREED.
   #sizes = new Float64Array(SLACK);
   #count = 0;
-  #live = 0;
+  /** How many segments are live. */
+  live = 0;
 
   /** @param end - the first address behind this part */
   constructor(
@@ -25,11 +26,6 @@ export class SimulatedSpace {
     readonly capacity: DeviceCapacity,
   ) {
     this.#next = start;
-  }
-
-  /** How many segments are live. */
-  get live(): number {
-    return this.#live;
   }
 
   /** Tells whether an address is in this part. */
@@ -45,7 +41,7 @@ export class SimulatedSpace {
     this.#bases[this.#count] = base;
     this.#sizes[this.#count] = bytes;
     this.#count++;
-    this.#live++;
+    this.live++;
     this.capacity.take(bytes);
     this.#next = base + bytes;
     return base as DevicePtr;
@@ -65,7 +61,7 @@ export class SimulatedSpace {
     const index = this.#headed(ptr);
     this.capacity.give(this.#sizes[index] as number);
     this.#sizes[index] = FREED;
-    this.#live--;
+    this.live--;
   }
 
   /**
@@ -110,7 +106,7 @@ export class SimulatedSpace {
 
   /** Drops the records of freed segments, and doubles the columns unless that has emptied half of them. */
   #makeRoom(): void {
-    const length = this.#live * 2 > this.#count ? this.#bases.length * 2 : this.#bases.length;
+    const length = this.live * 2 > this.#count ? this.#bases.length * 2 : this.#bases.length;
     const bases = new Float64Array(length);
     const sizes = new Float64Array(length);
     let kept = 0;

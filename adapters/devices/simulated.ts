@@ -156,7 +156,7 @@ export class SimulatedDevice extends Device {
 
   /** Asks `hook` about every native call from now on; undefined takes it back. It sees the calls that `failNext` leaves over. */
   failWhen(hook: FailureHook | undefined): void {
-    this.#calls.setHook(hook);
+    this.#calls.hook = hook;
   }
 
   /**

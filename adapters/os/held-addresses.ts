@@ -10,11 +10,6 @@ export class HeldAddresses implements Reclaimable {
   #buffers = 0;
   #release: (() => void) | undefined;
 
-  /** Whether JavaScript may still hold an array over the range. */
-  get viewed(): boolean {
-    return this.#buffers > 0;
-  }
-
   add(buffer: ArrayBuffer): void {
     this.#buffers++;
     processState().droppedHandles.register(buffer, this);
@@ -38,7 +33,7 @@ export class HeldAddresses implements Reclaimable {
   }
 
   #releaseUnheld(): void {
-    if (this.viewed || this.#release === undefined) return;
+    if (this.#buffers > 0 || this.#release === undefined) return;
     const release = this.#release;
     this.#release = undefined;
     release();

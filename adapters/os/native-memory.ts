@@ -25,27 +25,21 @@ export interface NativeMemoryEnd {
  */
 export class NativeMemory {
   readonly base: DevicePtr;
-  readonly #end: NativeMemoryEnd;
   readonly #addresses = new HeldAddresses();
-  #retired = false;
+  retired = false;
 
   constructor(
     base: number,
     readonly bytes: number,
-    end: NativeMemoryEnd,
+    readonly end: NativeMemoryEnd,
   ) {
     this.base = devicePtr(base);
-    this.#end = end;
     processState().droppedHandles.register(this, droppedMemory(base, bytes, end, this.#addresses), this);
-  }
-
-  get retired(): boolean {
-    return this.#retired;
   }
 
   /** @throws ERR_MEM_DISPOSED after {@link retire} */
   bytesAt(offset: number, bytes: number): Uint8Array {
-    if (this.#retired) throw new MemoryError('ERR_MEM_DISPOSED', { what: whatOf(this.#end) });
+    if (this.retired) throw new MemoryError('ERR_MEM_DISPOSED', { what: whatOf(this.end) });
     const buffer = nativeView(this.base + offset, bytes);
     this.#addresses.add(buffer);
     return new Uint8Array(buffer);
@@ -53,12 +47,12 @@ export class NativeMemory {
 
   /** Ends it. When that fails, nothing has changed. */
   retire(): void {
-    if (this.#retired) return;
+    if (this.retired) return;
     const { base, bytes } = this;
-    const end = this.#end;
+    const end = this.end;
     end.empty(base, bytes);
     processState().droppedHandles.unregister(this);
-    this.#retired = true;
+    this.retired = true;
     this.#addresses.end(() => end.release(base, bytes));
   }
 }

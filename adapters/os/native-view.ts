@@ -26,15 +26,13 @@ const WINDOW_STEP_BYTES = MAX_VIEW_BYTES / 2;
  * few large ones are made once and sliced.
  */
 export class ViewWindows {
-  readonly #bytes: number;
-  readonly #make: (offset: number, bytes: number) => ArrayBufferLike;
   readonly #windows: (ArrayBufferLike | undefined)[] = [];
 
   /** @param make - makes a buffer over a part, with {@link nativeView} */
-  constructor(bytes: number, make: (offset: number, bytes: number) => ArrayBufferLike) {
-    this.#bytes = bytes;
-    this.#make = make;
-  }
+  constructor(
+    readonly bytes: number,
+    readonly make: (offset: number, bytes: number) => ArrayBufferLike,
+  ) {}
 
   /**
    * Gives a part that lies in the range. Cost: that of a `Uint8Array`, once its window was made.
@@ -42,11 +40,11 @@ export class ViewWindows {
    * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
   at(offset: number, bytes: number): Uint8Array {
-    const window = this.#bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
+    const window = this.bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
     const start = window * WINDOW_STEP_BYTES;
-    const end = Math.min(start + MAX_VIEW_BYTES, this.#bytes);
-    if (offset + bytes > end) return new Uint8Array(this.#make(offset, bytes));
-    const buffer = (this.#windows[window] ??= this.#make(start, end - start));
+    const end = Math.min(start + MAX_VIEW_BYTES, this.bytes);
+    if (offset + bytes > end) return new Uint8Array(this.make(offset, bytes));
+    const buffer = (this.#windows[window] ??= this.make(start, end - start));
     return new Uint8Array(buffer, offset - start, bytes);
   }
 

@@ -31,14 +31,11 @@ const BETWEEN_DEVICES = 3;
 
 /** Copies and fills: tells the direction from the pointers, and checks both ranges before anything is done. */
 export class GpuCopies {
-  readonly #open: () => OpenedGpu;
-  readonly #known: KnownRanges;
-
   /** @param open - gives the runtime, or throws ERR_MEM_DEVICE_ABSENT */
-  constructor(open: () => OpenedGpu, known: KnownRanges) {
-    this.#open = open;
-    this.#known = known;
-  }
+  constructor(
+    readonly open: () => OpenedGpu,
+    readonly known: KnownRanges,
+  ) {}
 
   /** Copies, and returns when it is done. */
   copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
@@ -49,7 +46,7 @@ export class GpuCopies {
       moveBytes(target, source, bytes);
       return;
     }
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     const kind = kindOf(to, from);
     runtime.on(device, () => {
       if (overlap(target, source, bytes)) this.#moveWithin(target, source, bytes);
@@ -64,7 +61,7 @@ export class GpuCopies {
     const [to, from] = this.#ends(target, source, bytes);
     checkDisjoint(target, source, bytes);
     const on = this.#streamFor(stream, [to, from]);
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemcpyAsync', target, source, bytes, kindOf(to, from), on.handle));
   }
 
@@ -72,13 +69,13 @@ export class GpuCopies {
   fill(ptr: DevicePtr, value: number, bytes: number): void {
     checkFill(value, bytes);
     if (bytes === 0) return;
-    const range = this.#known.device.find(ptr, bytes);
+    const range = this.known.device.find(ptr, bytes);
     if (range === undefined) {
-      this.#known.host.locate(ptr, bytes);
+      this.known.host.locate(ptr, bytes);
       fillBytes(ptr, value, bytes);
       return;
     }
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     runtime.on(range.device, () => {
       runtime.call('Memset', ptr, value, bytes);
       runtime.call('StreamSynchronize', 0);
@@ -88,9 +85,9 @@ export class GpuCopies {
   /** Fills device memory on a stream. */
   async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream: number): Promise<void> {
     checkFill(value, bytes);
-    const range = bytes === 0 ? undefined : this.#known.device.locate(ptr, bytes);
+    const range = bytes === 0 ? undefined : this.known.device.locate(ptr, bytes);
     const on = this.#streamFor(stream, [range]);
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
   }
 
@@ -104,20 +101,20 @@ export class GpuCopies {
 
   /** What is known of these bytes; undefined where nothing is. */
   #find(ptr: DevicePtr, bytes: number): GpuRange | 'host' | undefined {
-    const range = this.#known.device.find(ptr, bytes);
+    const range = this.known.device.find(ptr, bytes);
     if (range !== undefined) return range;
-    if ((this.#known.host.find(ptr, bytes) ?? this.#known.registered.find(ptr, bytes)) !== undefined) return 'host';
+    if ((this.known.host.find(ptr, bytes) ?? this.known.registered.find(ptr, bytes)) !== undefined) return 'host';
     // What begins where device memory ends is a range that went too far, unless the runtime has put memory of the host there.
-    const ended = this.#known.device.containing((ptr - 1) as DevicePtr);
+    const ended = this.known.device.containing((ptr - 1) as DevicePtr);
     if (ended === undefined) return undefined;
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     if (runtime.isHostMemory(ptr) && runtime.isHostMemory(ptr + bytes - 1)) return undefined;
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: ptr - ended.base, bytes, blockBytes: ended.bytes });
   }
 
   /** The stream that works on these ranges. */
   #streamFor(stream: number, places: readonly End[]): GpuHandle {
-    const on = this.#open().streams.find(stream);
+    const on = this.open().streams.find(stream);
     const ends = places.filter((end) => end !== undefined);
     if (stream === 0) return { handle: 0, device: ends[0]?.device ?? on.device };
     // Managed memory is every device's.
@@ -128,7 +125,7 @@ export class GpuCopies {
 
   /** Copies between ranges that share bytes, by way of others: the runtime's own copy may not do that. */
   #moveWithin(target: number, source: number, bytes: number): void {
-    const { runtime } = this.#open();
+    const { runtime } = this.open();
     const scratch = runtime.malloc(Math.min(bytes, SCRATCH_BYTES));
     // Without room for that it goes in steps that share no bytes, however small these are.
     const step = Math.min(bytes, scratch === 0 ? Math.abs(target - source) : SCRATCH_BYTES);
@@ -146,7 +143,7 @@ export class GpuCopies {
   }
 
   async #enqueue(on: GpuHandle, work: () => void): Promise<void> {
-    const { runtime, streams } = this.#open();
+    const { runtime, streams } = this.open();
     const { handle: event } = streams.recordAfter(on, work);
     try {
       await untilDone(() => runtime.eventQuery(event));

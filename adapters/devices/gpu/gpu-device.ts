@@ -100,7 +100,7 @@ export class GpuDevice extends Device {
   /** Bytes of freed memory that was viewed and waits for a request of the same size: managed, and pinned on Windows. */
   get keptBytes(): number {
     const managed = [...this.#keptManaged.values()].flat();
-    return managed.reduce((bytes, { place }) => bytes + place.mappedBytes, this.#host.keptBytes);
+    return managed.reduce((bytes, { place }) => bytes + place.mappedBytes, this.#host.kept.bytes);
   }
 
   /** The versions of the runtime and of the interface that the driver has: 13000 is 13.0. @throws ERR_MEM_DEVICE_ABSENT */

@@ -40,17 +40,14 @@ const VIRTUAL: readonly FunctionName[] = [
 
 /** The driver's functions: virtual memory, and facts. Each is looked up when it is first needed. */
 export class GpuDriver {
-  readonly #library: NativeLibrary;
-  readonly #dialect: GpuDialect;
-  readonly #status: GpuStatus;
   readonly #functions = new Map<FunctionName, StatusFunction | undefined>();
   readonly #out = new BigUint64Array(1);
 
-  constructor(library: NativeLibrary, dialect: GpuDialect, status: GpuStatus) {
-    this.#library = library;
-    this.#dialect = dialect;
-    this.#status = status;
-  }
+  constructor(
+    readonly library: NativeLibrary,
+    readonly dialect: GpuDialect,
+    readonly status: GpuStatus,
+  ) {}
 
   /** Tells whether the driver has every function of virtual memory. */
   get hasVirtualMemory(): boolean {
@@ -96,19 +93,19 @@ export class GpuDriver {
 
   /** Makes a call by its name without prefix; the driver must have it. @throws ERR_MEM_NATIVE */
   call<F extends FunctionName>(name: F, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): void {
-    this.#status.check(this.#symbol(name), this.#find(name)!(...values));
+    this.status.check(this.#symbol(name), this.#find(name)!(...values));
   }
 
   #allocated<F extends FunctionName>(name: F, ...values: CValuesOf<(typeof FUNCTIONS)[F]>): boolean {
-    return this.#status.succeeded(this.#symbol(name), this.#find(name)!(...values), OUT_OF_MEMORY);
+    return this.status.succeeded(this.#symbol(name), this.#find(name)!(...values), OUT_OF_MEMORY);
   }
 
   #find(name: FunctionName): StatusFunction | undefined {
     if (!this.#functions.has(name)) {
       const symbol = this.#symbol(name);
-      const found = this.#dialect.hasEntryPoints
+      const found = this.dialect.hasEntryPoints
         ? this.#entryPoint(symbol, FUNCTIONS[name])
-        : this.#library.optional<StatusFunction>(symbol, 'int', [...FUNCTIONS[name]]);
+        : this.library.optional<StatusFunction>(symbol, 'int', [...FUNCTIONS[name]]);
       this.#functions.set(name, found);
     }
     return this.#functions.get(name);
@@ -117,7 +114,7 @@ export class GpuDriver {
   #entryPoint(symbol: string, parameters: readonly string[]): StatusFunction | undefined {
     const target = new BigUint64Array(1);
     const found = new Int32Array(1);
-    const byVersion = this.#library.optional<StatusFunction>('cudaGetDriverEntryPointByVersion', 'int', [
+    const byVersion = this.library.optional<StatusFunction>('cudaGetDriverEntryPointByVersion', 'int', [
       'str',
       'uint64_t *',
       'uint32_t',
@@ -128,18 +125,18 @@ export class GpuDriver {
       byVersion !== undefined
         ? byVersion(symbol, target, INTERFACE_VERSION, 0, found)
         : // Before 12.5 there is but this one.
-          this.#library.func<StatusFunction>('cudaGetDriverEntryPoint', 'int', ['str', 'uint64_t *', 'uint64_t', 'int32_t *'])(
+          this.library.func<StatusFunction>('cudaGetDriverEntryPoint', 'int', ['str', 'uint64_t *', 'uint64_t', 'int32_t *'])(
             symbol,
             target,
             0,
             found,
           );
-    const known = this.#status.succeeded('cudaGetDriverEntryPointByVersion', status, SYMBOL_NOT_FOUND);
+    const known = this.status.succeeded('cudaGetDriverEntryPointByVersion', status, SYMBOL_NOT_FOUND);
     return known && target[0] !== 0n ? functionAt(Number(target[0]), 'int', parameters) : undefined;
   }
 
   #symbol(name: FunctionName): string {
-    return `${this.#dialect.driverPrefix}${name}`;
+    return `${this.dialect.driverPrefix}${name}`;
   }
 }
 

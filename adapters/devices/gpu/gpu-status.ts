@@ -1,5 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import type { NativeLibrary } from '../../ffi/library.js';
+import { cFunction, type NativeLibrary } from '../../ffi/library.js';
 
 /** A native function that answers with a status. */
 export type StatusFunction = (...args: unknown[]) => number;
@@ -58,21 +58,23 @@ export function hasStatus(status: number): (error: unknown) => boolean {
   return (error) => MemoryError.is(error, 'ERR_MEM_NATIVE') && error.facts.status === status;
 }
 
+const functionsOf = (library: NativeLibrary, { prefix }: GpuDialect) => ({
+  name: cFunction(library, `${prefix}GetErrorName`, 'const char *', ['int']),
+  text: cFunction(library, `${prefix}GetErrorString`, 'const char *', ['int']),
+  /** Makes the runtime forget a status that was dealt with: other users of this thread would take it for their own. */
+  forget: cFunction(library, `${prefix}GetLastError`, 'int', []),
+});
+
 /** Turns the statuses of a GPU runtime into errors. */
 export class GpuStatus {
-  readonly #dialect: GpuDialect;
-  readonly #name: (status: number) => string;
-  readonly #text: (status: number) => string;
-  /** Makes the runtime forget a status that was dealt with: other users of this thread would take it for their own. */
-  readonly #forget: () => number;
+  readonly #functions: ReturnType<typeof functionsOf>;
 
   /** @throws ERR_MEM_DEVICE_ABSENT when the library is none of that kind */
-  constructor(library: NativeLibrary, dialect: GpuDialect) {
-    const { prefix } = dialect;
-    this.#dialect = dialect;
-    this.#name = library.func(`${prefix}GetErrorName`, 'str', ['int']);
-    this.#text = library.func(`${prefix}GetErrorString`, 'str', ['int']);
-    this.#forget = library.func(`${prefix}GetLastError`, 'int', []);
+  constructor(
+    library: NativeLibrary,
+    readonly dialect: GpuDialect,
+  ) {
+    this.#functions = functionsOf(library, dialect);
   }
 
   /** Throws unless a call has succeeded. @throws ERR_MEM_NATIVE, ERR_MEM_DEVICE_ABSENT */
@@ -83,17 +85,17 @@ export class GpuStatus {
   /** Tells whether a call has succeeded; `no` is the status that answers no. @throws ERR_MEM_NATIVE, ERR_MEM_DEVICE_ABSENT */
   succeeded(functionName: string, status: number, no: number): boolean {
     if (status !== no) this.check(functionName, status);
-    else this.#forget();
+    else this.#functions.forget();
     return status !== no;
   }
 
   #error(functionName: string, status: number): MemoryError {
-    this.#forget();
-    const statusName = this.#name(status);
-    const statusText = this.#text(status);
+    this.#functions.forget();
+    const statusName = this.#functions.name(status);
+    const statusText = this.#functions.text(status);
     if (ABSENT.includes(status)) {
       const reason = `${statusName} (${status}): ${statusText}`;
-      return new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.#dialect.name, reason });
+      return new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: this.dialect.name, reason });
     }
     return new MemoryError('ERR_MEM_NATIVE', { functionName, status, statusName, statusText });
   }

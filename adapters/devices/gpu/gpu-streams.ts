@@ -11,27 +11,24 @@ export interface GpuHandle {
 
 /** Streams and events of a GPU. */
 export class GpuStreams extends NativeStreams<GpuHandle> {
-  readonly #runtime: GpuRuntime;
-
-  constructor(runtime: GpuRuntime) {
+  constructor(readonly runtime: GpuRuntime) {
     super();
-    this.#runtime = runtime;
   }
 
   /** Makes a stream on the active device. @returns its number @throws ERR_MEM_NATIVE */
   create(): number {
-    const { activeDevice: device } = this.#runtime;
-    return this.add({ handle: this.#runtime.on(device, () => this.#runtime.streamCreate()), device });
+    const { activeDevice: device } = this.runtime;
+    return this.add({ handle: this.runtime.on(device, () => this.runtime.streamCreate()), device });
   }
 
   /** Gives a number to a stream of the active device that someone else made and will destroy. */
   adopt(handle: number): number {
-    return this.add({ handle, device: this.#runtime.activeDevice, isAdopted: true });
+    return this.add({ handle, device: this.runtime.activeDevice, isAdopted: true });
   }
 
   /** Enqueues work, and an event behind it. @returns the event, to be destroyed by the runtime @throws what `enqueue` throws */
   recordAfter({ handle, device }: GpuHandle, enqueue: () => void): GpuHandle {
-    const runtime = this.#runtime;
+    const runtime = this.runtime;
     return runtime.on(device, () => {
       const event = runtime.eventCreate();
       try {
@@ -45,14 +42,14 @@ export class GpuStreams extends NativeStreams<GpuHandle> {
     });
   }
 
-  protected override defaultOf(device: number = this.#runtime.activeDevice): GpuHandle {
+  protected override defaultOf(device: number = this.runtime.activeDevice): GpuHandle {
     return { handle: 0, device };
   }
 
   protected override closeStream({ handle, isAdopted = false }: GpuHandle): void {
     if (isAdopted) return;
-    this.#runtime.call('StreamSynchronize', handle);
-    this.#runtime.call('StreamDestroy', handle);
+    this.runtime.call('StreamSynchronize', handle);
+    this.runtime.call('StreamDestroy', handle);
   }
 
   protected override recordEvent(stream: GpuHandle): GpuHandle {
@@ -60,18 +57,18 @@ export class GpuStreams extends NativeStreams<GpuHandle> {
   }
 
   protected override isDone(event: GpuHandle): boolean {
-    return this.#runtime.eventQuery(event.handle);
+    return this.runtime.eventQuery(event.handle);
   }
 
   protected override waitFor(stream: GpuHandle, event: GpuHandle): void {
-    this.#runtime.on(stream.device, () => this.#runtime.call('StreamWaitEvent', stream.handle, event.handle, 0));
+    this.runtime.on(stream.device, () => this.runtime.call('StreamWaitEvent', stream.handle, event.handle, 0));
   }
 
   protected override finish(event: GpuHandle): void {
-    this.#runtime.call('EventSynchronize', event.handle);
+    this.runtime.call('EventSynchronize', event.handle);
   }
 
   protected override destroyEvent(event: GpuHandle): void {
-    this.#runtime.call('EventDestroy', event.handle);
+    this.runtime.call('EventDestroy', event.handle);
   }
 }

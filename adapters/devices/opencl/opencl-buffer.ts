@@ -14,8 +14,6 @@ const CL_BUFFER_CREATE_TYPE_REGION = 0x1220;
 /** What a buffer is made of. */
 interface BufferParts {
   readonly context: OpenClContext;
-  readonly handle: number;
-  readonly bytes: number;
   /** The memory that it lies over, where it has none of its own. */
   readonly over?: RangePart;
   /** Told when it was released. */
@@ -37,9 +35,6 @@ export interface BufferCopyOptions {
  * Its calls go to the default queue of its device and wait until they are done.
  */
 export class OpenClBuffer implements Releasable, RangeUser {
-  /** The cl_mem, as a number. */
-  readonly handle: number;
-  readonly bytes: number;
   /** The id of its device. */
   readonly device: number;
   readonly #parts: BufferParts;
@@ -47,9 +42,12 @@ export class OpenClBuffer implements Releasable, RangeUser {
   #mapping: OpenClMapping | undefined;
   #isDisposed = false;
 
-  private constructor(parts: BufferParts) {
-    this.handle = parts.handle;
-    this.bytes = parts.bytes;
+  private constructor(
+    /** The cl_mem, as a number. */
+    readonly handle: number,
+    readonly bytes: number,
+    parts: BufferParts,
+  ) {
     this.device = parts.context.id;
     this.#parts = parts;
     parts.context.liveBuffers++;
@@ -62,7 +60,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
     if (!capacity.admits(bytes) || bytes > facts.maxAllocBytes) throw outOfMemory(context, bytes);
     const handle = createHandle(context, bytes, 0);
     capacity.take(bytes);
-    return new OpenClBuffer({ context, handle, bytes, released: () => capacity.give(bytes) });
+    return new OpenClBuffer(handle, bytes, { context, released: () => capacity.give(bytes) });
   }
 
   /** Makes a buffer over memory that was handed out. @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE @internal */
@@ -70,7 +68,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
     const { ptr, bytes } = over;
     const handle = createHandle(context, bytes, ptr);
     const users = over.users.of(over.range);
-    const buffer = new OpenClBuffer({ context, handle, bytes, over, released: () => users.delete(buffer) });
+    const buffer = new OpenClBuffer(handle, bytes, { context, over, released: () => users.delete(buffer) });
     users.add(buffer);
     return buffer;
   }
@@ -134,7 +132,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
     const { cl } = context;
     const region = words(offset, bytes);
     const handle = make(cl, 'clCreateSubBuffer', this.handle, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, region);
-    const part: OpenClBuffer = new OpenClBuffer({ context, handle, bytes, released: () => this.#subBuffers.delete(part) });
+    const part: OpenClBuffer = new OpenClBuffer(handle, bytes, { context, released: () => this.#subBuffers.delete(part) });
     this.#subBuffers.add(part);
     return part;
   }

@@ -82,7 +82,7 @@ export class OpenClDevice extends Device implements Releasable {
 
   /** Bytes of freed segments that are not given back because an array over them still exists. */
   get keptBytes(): number {
-    return this.#devices.opened.reduce((sum, memory) => sum + memory.keptBytes, 0);
+    return this.#devices.opened.reduce((sum, memory) => sum + memory.kept.bytes, 0);
   }
 
   /** How often the system refused to lock pages. */

@@ -1,4 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
+import { lazy } from '../../os/libc.js';
 import { checkCapacity } from '../device-capacity.js';
 import { OpenClContext } from './opencl-context.js';
 import { findDevices, type OpenClFacts } from './opencl-facts.js';
@@ -29,7 +30,7 @@ export class OpenedDevices {
   readonly #memories: (SvmMemory | undefined)[] = [];
   /** Closed, but not given back yet: that may fail. */
   readonly #leaving = new Set<OpenClContext>();
-  #found: { readonly cl: OpenClFunctions; readonly facts: readonly OpenClFacts[] } | undefined;
+  readonly #found = lazy(() => this.#find());
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: OpenClDeviceOptions) {
@@ -40,7 +41,7 @@ export class OpenedDevices {
 
   /** What is known of each device. @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
   get facts(): readonly OpenClFacts[] {
-    return this.#find().facts;
+    return this.#found().facts;
   }
 
   /** The devices that were opened. */
@@ -50,7 +51,7 @@ export class OpenedDevices {
 
   /** The memory of a device. @param id - one of `facts` @throws ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
   memory(id: number): SvmMemory {
-    const { cl, facts } = this.#find();
+    const { cl, facts } = this.#found();
     return (this.#memories[id] ??= new SvmMemory(new OpenClContext(cl, id, facts[id]!), this.#options.fineGrain ?? false));
   }
 
@@ -72,7 +73,7 @@ export class OpenedDevices {
     for (const memory of this.opened) {
       const { context } = memory;
       before(context);
-      if (memory.keptBytes > 0) continue;
+      if (memory.kept.bytes > 0) continue;
       this.#memories[context.id] = undefined;
       this.#leaving.add(context);
     }
@@ -83,7 +84,6 @@ export class OpenedDevices {
   }
 
   #find(): { readonly cl: OpenClFunctions; readonly facts: readonly OpenClFacts[] } {
-    if (this.#found !== undefined) return this.#found;
     const { functions, libraryPath, select = () => true, capacityBytes, fineGrain = false } = this.#options;
     const cl = functions ?? loadOpenCl(libraryPath);
     const all = findDevices(cl);
@@ -94,7 +94,6 @@ export class OpenedDevices {
       const reason = `among these is none that was asked for: ${all.map(({ name }) => name).join(', ')}`;
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'OpenCL', reason });
     }
-    this.#found = { cl, facts };
-    return this.#found;
+    return { cl, facts };
   }
 }

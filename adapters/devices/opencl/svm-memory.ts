@@ -33,23 +33,15 @@ export class SvmSegment extends HostRange {
  * `capacity.liveBytes == sum(segment.allocatedBytes) + sum(kept) + buffers`.
  */
 export class SvmMemory {
-  readonly #kept = new RetiredRanges(0);
-  #liveSegments = 0;
+  /** Freed segments that wait for their arrays to be collected. */
+  readonly kept = new RetiredRanges(0);
+  liveSegments = 0;
 
   constructor(
     readonly context: OpenClContext,
     /** Whether the host may touch the memory at any time, or only what is mapped. */
     readonly fineGrain: boolean,
   ) {}
-
-  get liveSegments(): number {
-    return this.#liveSegments;
-  }
-
-  /** Bytes of freed segments that wait for their arrays to be collected. */
-  get keptBytes(): number {
-    return this.#kept.bytes;
-  }
 
   /**
    * Allocates a segment.
@@ -60,13 +52,13 @@ export class SvmMemory {
    */
   allocate(bytes: number, alignment: number): SvmSegment | undefined {
     const allocatedBytes = bytes + Math.max(0, alignment - SVM_ALIGNMENT);
-    const kept = this.#kept.take(`${allocatedBytes}`, allocatedBytes);
+    const kept = this.kept.take(`${allocatedBytes}`, allocatedBytes);
     const address = kept?.base ?? this.#allocate(allocatedBytes);
     if (address === 0) return undefined;
     const base = alignUp(address, Math.max(alignment, 1)) as DevicePtr;
     const segment = new SvmSegment(this, address, allocatedBytes, { base, bytes });
     if (kept !== undefined) segment.replace(kept.held);
-    this.#liveSegments++;
+    this.liveSegments++;
     return segment;
   }
 
@@ -77,8 +69,8 @@ export class SvmMemory {
       cl.clSVMFree(handle, address);
       capacity.give(allocatedBytes);
     };
-    this.#liveSegments--;
-    if (viewed) this.#kept.put({ base: address as DevicePtr, held }, `${allocatedBytes}`, allocatedBytes, release);
+    this.liveSegments--;
+    if (viewed) this.kept.put({ base: address as DevicePtr, held }, `${allocatedBytes}`, allocatedBytes, release);
     else release();
   }
 

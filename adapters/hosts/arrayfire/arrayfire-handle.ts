@@ -44,7 +44,6 @@ const lost: Segment[] = [];
  */
 export class ArrayFireHandle {
   readonly address: number;
-  readonly #library: ArrayFireLibrary;
   /** By the address that the manager got. */
   readonly #segments = new Map<number, Segment>();
   readonly #out = new BigUint64Array(1);
@@ -54,11 +53,10 @@ export class ArrayFireHandle {
 
   /** @throws ERR_MEM_NATIVE */
   constructor(
-    library: ArrayFireLibrary,
+    readonly library: ArrayFireLibrary,
     readonly kind: SlotKind,
   ) {
     library.call('af_create_memory_manager', this.#out);
-    this.#library = library;
     this.address = Number(this.#out[0]);
   }
 
@@ -75,28 +73,18 @@ export class ArrayFireHandle {
   /** What the managers of the slot get. */
   get natives(): NativeFunctions {
     return {
-      getActiveDeviceId: () => {
-        if (this.isSet) this.#call('af_memory_manager_get_active_device_id', this.#int);
-        return this.isSet ? this.#int[0]! : 0;
-      },
-      getMaxMemorySize: (device) => {
-        if (this.isSet) this.#call('af_memory_manager_get_max_memory_size', this.#out, device);
-        return this.isSet ? Number(this.#out[0]) : 0;
-      },
+      getActiveDeviceId: () => (this.isSet ? this.#read('af_memory_manager_get_active_device_id', this.#int) : 0),
+      getMaxMemorySize: (device) => (this.isSet ? this.#read('af_memory_manager_get_max_memory_size', this.#out, device) : 0),
       nativeAlloc: (bytes, alignment) => this.#allocate(bytes, Math.max(1, alignment ?? 1)),
       nativeFree: (ptr) => this.#free(ptr),
-      getMemoryPressureThreshold: () => {
-        this.#call('af_memory_manager_get_memory_pressure_threshold', this.#float);
-        return this.#float[0]!;
-      },
+      getMemoryPressureThreshold: () => this.#read('af_memory_manager_get_memory_pressure_threshold', this.#float),
       setMemoryPressureThreshold: (value) => this.#call('af_memory_manager_set_memory_pressure_threshold', value),
     };
   }
 
   /** What the handle carries for its owner: the handle of the active manager, 0 before the first. @throws ERR_MEM_NATIVE */
   get payload(): number {
-    this.#call('af_memory_manager_get_payload', this.#out);
-    return Number(this.#out[0]);
+    return this.#read('af_memory_manager_get_payload', this.#out);
   }
 
   set payload(value: number) {
@@ -128,7 +116,7 @@ export class ArrayFireHandle {
     if (!this.isSet) return;
     this.#state = 'unsetting';
     try {
-      this.#library.call(this.kind === 'pinned' ? 'af_unset_memory_manager_pinned' : 'af_unset_memory_manager');
+      this.library.call(this.kind === 'pinned' ? 'af_unset_memory_manager_pinned' : 'af_unset_memory_manager');
     } catch (error) {
       this.#state = 'set';
       throw error;
@@ -175,9 +163,9 @@ export class ArrayFireHandle {
 
   #allocateBase(bytes: number): DevicePtr {
     this.#out[0] = 0n;
-    const status = this.#library.status('af_memory_manager_native_alloc', this.address, this.#out, bytes);
+    const status = this.library.status('af_memory_manager_native_alloc', this.address, this.#out, bytes);
     if (status === AF_ERR_NO_MEM) return NULL_PTR;
-    this.#library.check('af_memory_manager_native_alloc', status);
+    this.library.check('af_memory_manager_native_alloc', status);
     return devicePtr(Number(this.#out[0]));
   }
 
@@ -194,8 +182,14 @@ export class ArrayFireHandle {
     }
   }
 
+  /** Makes a call that leaves a number in an array. */
+  #read(name: AfFunction, out: BigUint64Array | Int32Array | Float32Array, ...values: unknown[]): number {
+    this.#call(name, out, ...values);
+    return Number(out[0]);
+  }
+
   #call(name: AfFunction, ...values: unknown[]): void {
-    this.#library.call(name, this.address, ...values);
+    this.library.call(name, this.address, ...values);
   }
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
-import { isLibraryLoaded, libc } from '../../os/libc.js';
+import { isLibraryLoaded, libcFunction } from '../../os/libc.js';
 
 /** ArrayFire's `af_err`. @see Source: af/defines.h */
 export const AF_SUCCESS = 0;
@@ -141,7 +141,7 @@ export class ArrayFireLibrary {
 
 /** Has ArrayFire make its calls synchronously. @throws ERR_MEM_ENGINE_IN_USE where it may have begun otherwise */
 function requireSynchronousCalls(names: readonly string[]): void {
-  if (environment(SYNCHRONOUS) === '1') return;
+  if (getEnvironment(SYNCHRONOUS) === '1') return;
   const loaded = names.find(isLibraryLoaded);
   if (loaded !== undefined) {
     throw new MemoryError('ERR_MEM_ENGINE_IN_USE', {
@@ -149,28 +149,15 @@ function requireSynchronousCalls(names: readonly string[]): void {
       reason: `${loaded} was loaded without ${SYNCHRONOUS}=1: open the host first, or set that in the environment of the process`,
     });
   }
-  setEnvironment(SYNCHRONOUS, '1');
+  process.env[SYNCHRONOUS] = '1';
+  if (process.platform === 'win32') putEnvironment(SYNCHRONOUS, '1');
+  else setEnvironment(SYNCHRONOUS, '1', 1);
 }
 
-/** In the C library's environment, which in a worker is not `process.env`. */
-function environment(name: string): string | null {
-  return libc().func<(name: string) => string | null>('getenv', 'const char *', ['const char *'])(name);
-}
-
-/** As {@link environment}. */
-function setEnvironment(name: string, value: string): void {
-  process.env[name] = value;
-  if (process.platform === 'win32') {
-    libc().func<(name: string, value: string) => number>('_putenv_s', 'int', ['const char *', 'const char *'])(name, value);
-  } else {
-    const set = libc().func<(name: string, value: string, overwrite: number) => number>('setenv', 'int', [
-      'const char *',
-      'const char *',
-      'int',
-    ]);
-    set(name, value, 1);
-  }
-}
+// The C library's environment, which in a worker is not `process.env`.
+const getEnvironment = libcFunction('getenv', 'const char *', ['const char *']);
+const setEnvironment = libcFunction('setenv', 'int', ['const char *', 'const char *', 'int']);
+const putEnvironment = libcFunction('_putenv_s', 'int', ['const char *', 'const char *']);
 
 function libraryNames(): readonly string[] {
   if (process.platform === 'win32') return ['af.dll', 'afcpu.dll'];

@@ -10,25 +10,20 @@ import type { ArrayFireHandle } from './arrayfire-handle.js';
  * own manager does.
  */
 export class ForeignPointers {
-  readonly #slot: ManagerSlot;
-  readonly #handle: ArrayFireHandle;
   /** Arrays that ArrayFire has released. */
   readonly givenUp: GivenUpBlocks;
   /** Foreign pointers that have the user's lock, and whether the array below is gone already. */
   readonly #userLocked = new Map<number, { released: boolean }>();
   /** Addresses inside of blocks that have the user's lock: those of sub-arrays. ArrayFire allows it, and it keeps nothing alive. */
   readonly #lockedParts = new Set<number>();
-  #freed = 0;
-
-  constructor(slot: ManagerSlot, handle: ArrayFireHandle) {
-    this.#slot = slot;
-    this.givenUp = new GivenUpBlocks(slot);
-    this.#handle = handle;
-  }
-
   /** Foreign pointers that were freed natively. */
-  get freed(): number {
-    return this.#freed;
+  freed = 0;
+
+  constructor(
+    readonly slot: ManagerSlot,
+    readonly handle: ArrayFireHandle,
+  ) {
+    this.givenUp = new GivenUpBlocks(slot);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER for a pointer into a manager's memory, ERR_MEM_DOUBLE_FREE, ERR_MEM_NATIVE */
@@ -38,27 +33,27 @@ export class ForeignPointers {
 
   userLock(ptr: DevicePtr): void {
     // A pointer into native memory of ours is the slot's matter, and its error if no block begins there.
-    if (ptr === 0 || this.#handle.isOurs(ptr)) this.#lockOwned(ptr);
+    if (ptr === 0 || this.handle.isOurs(ptr)) this.#lockOwned(ptr);
     else if (!this.#userLocked.has(ptr)) this.#userLocked.set(ptr, { released: false });
   }
 
   /** @throws as {@link unlock} */
   userUnlock(ptr: DevicePtr): void {
-    if (!this.#unlockOther(ptr, true) && (ptr === 0 || this.#handle.isOurs(ptr))) this.#slot.userUnlock(ptr);
+    if (!this.#unlockOther(ptr, true) && (ptr === 0 || this.handle.isOurs(ptr))) this.slot.userUnlock(ptr);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
-    return this.#userLocked.has(ptr) || this.#isLockedPart(ptr) || this.#slot.isUserLocked(ptr);
+    return this.#userLocked.has(ptr) || this.#isLockedPart(ptr) || this.slot.isUserLocked(ptr);
   }
 
   /** A block may head a part's address by now: then it counts. */
   #isLockedPart(ptr: DevicePtr): boolean {
-    return this.#lockedParts.has(ptr) && this.#slot.allocated(ptr) === 0;
+    return this.#lockedParts.has(ptr) && this.slot.allocated(ptr) === 0;
   }
 
   #lockOwned(ptr: DevicePtr): void {
     try {
-      this.#slot.userLock(ptr);
+      this.slot.userLock(ptr);
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER')) throw error;
       this.#lockedParts.add(ptr);
@@ -70,7 +65,7 @@ export class ForeignPointers {
       this.givenUp.free(ptr, userUnlock);
     } catch (error) {
       // Inside of a segment it would free what is not the start of a native allocation: that crashes.
-      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#handle.isOurs(ptr)) throw error;
+      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.handle.isOurs(ptr)) throw error;
       this.#free(ptr);
     }
   }
@@ -88,7 +83,7 @@ export class ForeignPointers {
 
   #free(ptr: DevicePtr): void {
     if (ptr === 0) return;
-    this.#handle.freeForeign(ptr);
-    this.#freed++;
+    this.handle.freeForeign(ptr);
+    this.freed++;
   }
 }

@@ -10,6 +10,11 @@ import { API_VERSION, ENGINE, OnnxRuntimeApi } from './onnxruntime-api.js';
 
 /** What ONNX Runtime aligns tensors to. @see Source: mlas.h, MlasGetPreferredBufferAlignment */
 export const TENSOR_ALIGNMENT = 64;
+const WARNING_LEVEL = 2;
+/** OrtDeviceAllocator: one that ONNX Runtime puts no arena of its own around. */
+const DEVICE_ALLOCATOR = 0;
+/** OrtMemTypeDefault */
+const DEFAULT_MEMORY = 0;
 const WORD_BYTES = 8;
 const STRUCT_BYTES = 4 * WORD_BYTES;
 
@@ -37,22 +42,23 @@ export class EnvironmentAllocator {
   readonly #environment: number;
   readonly #memoryInfo: number;
   readonly #struct: number;
+  readonly #out = new BigUint64Array(1);
   #target: AllocatorTarget | undefined;
 
   /** The one allocator of the library in this file. @throws as the API's constructor, ERR_MEM_NATIVE */
   static of(path: string): EnvironmentAllocator {
-    let allocator = allocators.get(path);
-    if (allocator === undefined) {
-      allocator = new EnvironmentAllocator(path);
-      allocators.set(path, allocator);
-    }
+    const allocator = allocators.get(path) ?? new EnvironmentAllocator(path);
+    allocators.set(path, allocator);
     return allocator;
   }
 
   private constructor(path: string) {
     this.api = new OnnxRuntimeApi(path);
-    this.#memoryInfo = this.api.createCpuMemoryInfo();
-    this.#environment = this.api.acquireEnvironment();
+    this.api.call('CreateCpuMemoryInfo', DEVICE_ALLOCATOR, DEFAULT_MEMORY, this.#out);
+    this.#memoryInfo = Number(this.#out[0]);
+    // The process's one environment, which is made now unless a session has made it; it counts one more owner.
+    this.api.call('CreateEnv', WARNING_LEVEL, 'stowage', this.#out);
+    this.#environment = Number(this.#out[0]);
     const functions = this.#callbacks.register('allocator', () => ({
       // The first parameter of each is the struct.
       alloc: callback({
@@ -83,7 +89,7 @@ export class EnvironmentAllocator {
     }
     this.#target = target;
     try {
-      this.api.registerAllocator(this.#environment, this.#struct);
+      this.api.call('RegisterAllocator', this.#environment, this.#struct);
     } catch (error) {
       this.#target = undefined;
       throw error;
@@ -92,7 +98,7 @@ export class EnvironmentAllocator {
 
   /** Takes the allocator out of the environment: sessions from now on do not get it. */
   detach(): void {
-    this.api.unregisterAllocator(this.#environment, this.#memoryInfo);
+    this.api.call('UnregisterAllocator', this.#environment, this.#memoryInfo);
     this.#target = undefined;
   }
 

@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MemoryError } from '../../../src/core/errors.js';
-import { functionAt, openLibrary } from '../../ffi/library.js';
+import type { CFunction, CValuesOf } from '../../ffi/c-types.js';
+import { cFunction, functionAt, openLibrary } from '../../ffi/library.js';
 import { readInt64s } from '../../os/bytes.js';
 
 /** Where ONNX Runtime is looked for. */
@@ -79,47 +80,37 @@ export function absent(reason: string, cause?: unknown): MemoryError<'ERR_MEM_DE
   return new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: ENGINE, reason }, cause);
 }
 
-/** The oldest API with every slot below; asking an older library for it would print to standard error. */
+/** The oldest API with every function below; asking an older library for it would print to standard error. */
 export const API_VERSION = 17;
-/** Positions in the API's table, which only grows at its end. @see Source: onnxruntime_c_api.h, OrtApi */
-const SLOTS = {
-  CreateStatus: 0,
-  GetErrorCode: 1,
-  GetErrorMessage: 2,
-  CreateEnv: 3,
-  CreateCpuMemoryInfo: 69,
-  ReleaseStatus: 93,
-  RegisterAllocator: 176,
-  UnregisterAllocator: 177,
+/** The position of each function in the API's table, which only grows at its end, and its types. @see Source: onnxruntime_c_api.h, OrtApi */
+const FUNCTIONS = {
+  CreateStatus: [0, 'uintptr_t', ['int', 'const char *']],
+  GetErrorCode: [1, 'int', ['uintptr_t']],
+  GetErrorMessage: [2, 'const char *', ['uintptr_t']],
+  CreateEnv: [3, 'uintptr_t', ['int', 'const char *', 'uint64_t *']],
+  CreateCpuMemoryInfo: [69, 'uintptr_t', ['int', 'int', 'uint64_t *']],
+  ReleaseStatus: [93, 'void', ['uintptr_t']],
+  RegisterAllocator: [176, 'uintptr_t', ['uintptr_t', 'uintptr_t']],
+  UnregisterAllocator: [177, 'uintptr_t', ['uintptr_t', 'uintptr_t']],
 } as const;
-
-const WARNING_LEVEL = 2;
-/** OrtDeviceAllocator: one that ONNX Runtime puts no arena of its own around. */
-const DEVICE_ALLOCATOR = 0;
-/** OrtMemTypeDefault */
-const DEFAULT_MEMORY = 0;
 const PROBE = { code: 6, message: 'stowage was here' };
 
-type Slot = keyof typeof SLOTS;
-type Status = number;
+type Functions = typeof FUNCTIONS;
+type ApiFunction<N extends keyof Functions> = CFunction<Functions[N][1], Functions[N][2]>;
+/** The functions that answer with a status. */
+type Call = 'CreateEnv' | 'CreateCpuMemoryInfo' | 'RegisterAllocator' | 'UnregisterAllocator';
 type Address = number;
-type Make = (...values: unknown[]) => Status;
 
 /** The part of ONNX Runtime's C API that registers allocators. One for each loaded library. */
 export class OnnxRuntimeApi {
   /** Such as `1.30.0`. */
   readonly version: string;
   readonly #table: Address;
-  readonly #status: {
-    readonly code: (status: Status) => number;
-    readonly message: (status: Status) => string;
-    readonly release: (status: Status) => void;
-  };
 
   /** @throws ERR_MEM_DEVICE_ABSENT when the library cannot be loaded, is too old, or is something else */
   constructor(readonly path: string) {
     const library = openLibrary([path], { device: ENGINE });
-    const base = library.func<() => Address>('OrtGetApiBase', 'uintptr_t', [])();
+    const base = cFunction(library, 'OrtGetApiBase', 'uintptr_t', [])();
     this.version = functionAt<() => string>(addressIn(base, 1), 'const char *', [])();
     const [major = 0, minor = 0] = this.version.split('.').map(Number);
     const table =
@@ -128,58 +119,36 @@ export class OnnxRuntimeApi {
         : 0;
     if (table === 0) throw absent(`${path} is version ${this.version}; 1.${API_VERSION} or later is needed`);
     this.#table = table;
-    this.#status = {
-      code: this.#function('GetErrorCode', 'int', ['uintptr_t']),
-      message: this.#function('GetErrorMessage', 'const char *', ['uintptr_t']),
-      release: this.#function('ReleaseStatus', 'void', ['uintptr_t']),
-    };
     this.#probe();
   }
 
-  /** The process's one environment, which is made now unless a session has made it; counts one more owner of it. */
-  acquireEnvironment(): Address {
-    return this.#make('CreateEnv', ['int', 'const char *'], WARNING_LEVEL, 'stowage');
-  }
-
-  /** What names the CPU's memory when an allocator is registered. */
-  createCpuMemoryInfo(): Address {
-    return this.#make('CreateCpuMemoryInfo', ['int', 'int'], DEVICE_ALLOCATOR, DEFAULT_MEMORY);
-  }
-
-  /** Makes an allocator the environment's own for the memory that it names; one that was there before is replaced. */
-  registerAllocator(environment: Address, allocator: Address): void {
-    this.#call('RegisterAllocator', ['uintptr_t', 'uintptr_t'], environment, allocator);
-  }
-
-  /** Takes the environment's allocator for that memory away. Sessions that have it keep using it. */
-  unregisterAllocator(environment: Address, info: Address): void {
-    this.#call('UnregisterAllocator', ['uintptr_t', 'uintptr_t'], environment, info);
-  }
-
-  /** Has a status carry a code and a message there and back: were the slots others, they would come back wrong. */
-  #probe(): void {
-    const status = this.#function<Make>('CreateStatus', 'uintptr_t', ['int', 'const char *'])(PROBE.code, PROBE.message);
-    const fits = status !== 0 && this.#status.code(status) === PROBE.code && this.#status.message(status) === PROBE.message;
-    if (!fits) throw absent(`${this.path} (${this.version}) has another function table than expected`);
-    this.#status.release(status);
-  }
-
-  #make(slot: Slot, parameters: readonly string[], ...values: unknown[]): Address {
-    const out = new BigUint64Array(1);
-    this.#call(slot, [...parameters, 'uint64_t *'], ...values, out);
-    return Number(out[0]);
-  }
-
-  #call(slot: Slot, parameters: readonly string[], ...values: unknown[]): void {
-    const status = this.#function<Make>(slot, 'uintptr_t', parameters)(...values);
+  /** Makes a call. @throws ERR_MEM_NATIVE */
+  call<N extends Call>(name: N, ...values: CValuesOf<Functions[N][2]>): void {
+    const status = (this.#function(name) as unknown as (...values: unknown[]) => Address)(...values);
     if (status === 0) return;
-    const facts = { functionName: slot, status: this.#status.code(status), statusName: this.#status.message(status) };
-    this.#status.release(status);
+    const facts = {
+      functionName: name,
+      status: this.#function('GetErrorCode')(status),
+      statusName: this.#function('GetErrorMessage')(status),
+    };
+    this.#function('ReleaseStatus')(status);
     throw new MemoryError('ERR_MEM_NATIVE', facts);
   }
 
-  #function<F extends (...values: never[]) => unknown>(slot: Slot, result: string, parameters: readonly string[]): F {
-    return functionAt<F>(addressIn(this.#table, SLOTS[slot]), result, parameters);
+  /** Has a status carry a code and a message there and back: in another table of functions they would come back wrong. */
+  #probe(): void {
+    const status = this.#function('CreateStatus')(PROBE.code, PROBE.message);
+    const fits =
+      status !== 0 &&
+      this.#function('GetErrorCode')(status) === PROBE.code &&
+      this.#function('GetErrorMessage')(status) === PROBE.message;
+    if (!fits) throw absent(`${this.path} (${this.version}) has another function table than expected`);
+    this.#function('ReleaseStatus')(status);
+  }
+
+  #function<N extends keyof Functions>(name: N): ApiFunction<N> {
+    const [slot, result, parameters] = FUNCTIONS[name];
+    return functionAt<ApiFunction<N>>(addressIn(this.#table, slot), result, parameters);
   }
 }
 
