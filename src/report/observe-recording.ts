@@ -44,10 +44,7 @@ function hasWholeSegments(trace: TraceEvents): boolean {
 
 /** The managers that allocated, in their order. */
 function managersOf(trace: TraceEvents): string {
-  const ids = new Set<number>();
-  for (let event = 0; event < trace.length; event++) {
-    if (trace.isAlloc(event)) ids.add(trace.managers?.[event] ?? 0);
-  }
+  const ids = new Set(trace.managers?.filter((_, event) => trace.isAlloc(event)));
   const names = [...ids].map((id) => trace.strings.get(id)).filter((name) => name !== '');
   return names.length === 0 ? 'unknown manager' : names.join(' -> ');
 }

@@ -4,23 +4,19 @@ import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import { NULL_PTR } from '../core/units.js';
-import { installManager, type ReplaySwap, replayTrace } from '../trace/replay.js';
+import { installManager, type ReplayOptions, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { RunObserver } from './run-observer.js';
 
 /** One replay that a report is to show. */
-export interface RunOptions {
+export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'> {
   /** The manager's name on the page. */
   readonly name: string;
   /** A device of its own: what the run leaves behind is freed. */
   readonly device: Device;
   readonly createManager: ManagerFactory;
-  /** @defaultValue none */
-  readonly swaps?: readonly ReplaySwap[] | undefined;
   /** The time of an event in a replay that nobody watched. @defaultValue the page tells no time */
   readonly nsPerEvent?: number | undefined;
-  /** As in a replay. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** What was seen of a replay. */

@@ -111,8 +111,6 @@ export class RunObserver implements ReplayWatcher {
     this.passed(event);
   }
 
-  freeing(): void {}
-
   freed(event: number, slot: number): void {
     this.#allocatedBytes -= this.#sizes[slot]!;
     this.#pointers[slot] = 0;

@@ -1,7 +1,6 @@
 import type { Device } from '../core/device.js';
 import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
-import { BlockEnds } from './block-ends.js';
 import type { ReplayWatcher } from './replay-blocks.js';
 
 /** Marks the ends of blocks and checks that the marks are still there: blocks that overlap or move are found out. */
@@ -50,8 +49,6 @@ export class BlockVerifier implements ReplayWatcher {
     this.check(slot);
   }
 
-  freed(): void {}
-
   /** @throws ERR_MEM_INVARIANT when the first or the last byte is not what was written */
   check(slot: number): void {
     const ptr = this.#pointers[slot] as DevicePtr;
@@ -95,4 +92,46 @@ function changed(id: number, which: string, found: number | undefined, written: 
   return new MemoryError('ERR_MEM_INVARIANT', {
     invariant: `the ${which} byte of allocation ${id} is ${found}, but ${written} was written`,
   });
+}
+
+/** Reaches the first and the last byte of blocks that the host cannot see: by copies through two bytes of pinned memory. */
+class BlockEnds {
+  readonly #device: Device;
+  readonly #staging: DevicePtr;
+  readonly #view: Uint8Array;
+
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM for a device whose pinned memory has no bytes either */
+  constructor(device: Device) {
+    this.#device = device;
+    this.#staging = device.pinnedAlloc(2);
+    try {
+      this.#view = device.view(this.#staging, 2);
+    } catch (error) {
+      device.pinnedFree(this.#staging);
+      throw error;
+    }
+  }
+
+  /** Writes both; the first wins where they are one. Cost: two copies. */
+  write(ptr: DevicePtr, bytes: number, first: number, last: number): void {
+    this.#view[0] = first;
+    this.#view[1] = last;
+    this.#device.copy((ptr + bytes - 1) as DevicePtr, (this.#staging + 1) as DevicePtr, 1);
+    this.#device.copy(ptr, this.#staging, 1);
+  }
+
+  /** Reads both. Cost: two copies. @param first, last - what they should be @returns an array that the next call changes */
+  read(ptr: DevicePtr, bytes: number, first: number, last: number): Uint8Array {
+    // A copy that the device does not make must not find them there.
+    this.#view[0] = ~first;
+    this.#view[1] = ~last;
+    this.#device.copy(this.#staging, ptr, 1);
+    this.#device.copy((this.#staging + 1) as DevicePtr, (ptr + bytes - 1) as DevicePtr, 1);
+    return this.#view;
+  }
+
+  /** Gives the pinned memory back. */
+  dispose(): void {
+    this.#device.pinnedFree(this.#staging);
+  }
 }

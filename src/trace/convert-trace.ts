@@ -6,8 +6,9 @@ import {
   type TraceWriter,
   type TraceWriterFactory,
 } from './formats/trace-writer.js';
-import type { EventBatch, TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
-import { type ReadOptions, TraceStream } from './trace-reader.js';
+import type { TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
+import { TraceStream } from './trace-reader.js';
+import type { ReadOptions } from './trace-source.js';
 
 const NAMES_OF_KINDS = ['allocation', 'free', 'native allocation', 'native free', 'swap', 'cleanup', 'refusal'];
 const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
@@ -46,15 +47,11 @@ export async function convertTrace(
   const theWriter = () => (writer ??= createWriter(sink, stream.origin.name));
   for await (const batch of stream) {
     theWriter().write(batch);
-    for (const column of ALL_COLUMNS) if (isUsed(batch, column)) columns.add(column);
+    for (const column of ALL_COLUMNS) if (batch[column] !== undefined) columns.add(column);
   }
   theWriter().end();
   const { origin, totals } = stream;
   return { origin, totals, lost: lossOf(theWriter(), totals, columns) };
-}
-
-function isUsed(batch: EventBatch, column: ColumnName): boolean {
-  return batch[column] !== undefined;
 }
 
 function lossOf(writer: TraceWriter, totals: TraceTotals, columns: ReadonlySet<ColumnName>): string[] {

@@ -1,7 +1,15 @@
 import { grown, idsColumn, numbersColumn } from './event-column.js';
 import { FormatFault } from './formats/format-fault.js';
 import { StringTable } from './string-table.js';
-import { type EventBatch, type EventColumns, NO_SLOT, TRACE_KINDS, TraceKind, type TraceTotals } from './trace-events.js';
+import {
+  type EventBatch,
+  type EventColumns,
+  NO_SLOT,
+  type OptionalColumns,
+  TRACE_KINDS,
+  TraceKind,
+  type TraceTotals,
+} from './trace-events.js';
 
 const INITIAL_EVENTS = 16_384;
 /** What a Map by address can hold, freed ones included, which stay in it for a while. */
@@ -45,18 +53,18 @@ export class EventBuilder implements TraceTotals {
   #slots = new Int32Array(INITIAL_EVENTS);
   #bytes = new Float64Array(INITIAL_EVENTS);
   #lines = new Uint32Array(INITIAL_EVENTS);
-  readonly #times = numbersColumn();
-  readonly #pointers = numbersColumn();
-  readonly #devices = idsColumn();
-  readonly #streams = numbersColumn();
-  readonly #managers = idsColumn();
-  readonly #tags = idsColumn();
-  readonly #sites = idsColumn();
-  readonly #spaces = idsColumn();
-  readonly #sizeOfSlot = numbersColumn();
-  readonly #pointerOfSlot = numbersColumn();
-  readonly #deviceOfSlot = idsColumn();
-  readonly #spaceOfSlot = idsColumn();
+  readonly #optional = {
+    times: numbersColumn(),
+    pointers: numbersColumn(),
+    devices: idsColumn(),
+    streams: numbersColumn(),
+    managers: idsColumn(),
+    tags: idsColumn(),
+    sites: idsColumn(),
+    spaces: idsColumn(),
+  } satisfies Record<keyof OptionalColumns, unknown>;
+  /** What is known of the block in each slot. */
+  readonly #blocks = { bytes: numbersColumn(), pointer: numbersColumn(), device: idsColumn(), space: idsColumn() };
   readonly #freeSlots = idsColumn();
   #freeCount = 0;
 
@@ -69,12 +77,12 @@ export class EventBuilder implements TraceTotals {
     if (this.#freeCount === 0 && this.slotCount === MAX_LIVE)
       throw new FormatFault(`more than ${MAX_LIVE} blocks are live at once`);
     const slot = this.#freeCount > 0 ? this.#freeSlots.get(--this.#freeCount) : this.slotCount++;
-    this.#sizeOfSlot.set(slot, bytes);
-    this.#pointerOfSlot.set(slot, pointer);
-    this.#deviceOfSlot.set(slot, this.device);
-    this.#spaceOfSlot.set(slot, this.space);
-    this.#tags.set(this.length, this.tag);
-    this.#sites.set(this.length, this.site);
+    this.#blocks.bytes.set(slot, bytes);
+    this.#blocks.pointer.set(slot, pointer);
+    this.#blocks.device.set(slot, this.device);
+    this.#blocks.space.set(slot, this.space);
+    this.#optional.tags.set(this.length, this.tag);
+    this.#optional.sites.set(this.length, this.site);
     this.#append(TraceKind.alloc, slot, bytes, line, pointer, this.device, this.space);
     this.liveBytes += bytes;
     if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes;
@@ -85,9 +93,9 @@ export class EventBuilder implements TraceTotals {
 
   /** Adds the free of the live block in `slot`, with the address, device and space that it was allocated with. */
   free(slot: number, line: number): void {
-    const bytes = this.#sizeOfSlot.get(slot);
-    const [device, space] = [this.#deviceOfSlot.get(slot), this.#spaceOfSlot.get(slot)];
-    this.#addOther(TraceKind.free, ~slot, bytes, line, this.#pointerOfSlot.get(slot), device, space);
+    const block = this.#blocks;
+    const bytes = block.bytes.get(slot);
+    this.#addOther(TraceKind.free, ~slot, bytes, line, block.pointer.get(slot), block.device.get(slot), block.space.get(slot));
     this.liveBytes -= bytes;
     if (bytes > 0) this.liveBlocks--;
     this.#freeSlots.set(this.#freeCount++, slot);
@@ -114,26 +122,20 @@ export class EventBuilder implements TraceTotals {
   }
 
   #columns(length: number, how: 'subarray' | 'slice'): EventColumns & { strings: StringTable } {
+    const optional = Object.entries(this.#optional).map(([name, column]) => [name, column.first(length, how)]);
     return {
       strings: this.strings,
       kinds: this.#kinds[how](0, length),
       slots: this.#slots[how](0, length),
       bytes: this.#bytes[how](0, length),
       lines: this.#lines[how](0, length),
-      times: this.#times.first(length, how),
-      pointers: this.#pointers.first(length, how),
-      devices: this.#devices.first(length, how),
-      streams: this.#streams.first(length, how),
-      managers: this.#managers.first(length, how),
-      tags: this.#tags.first(length, how),
-      sites: this.#sites.first(length, how),
-      spaces: this.#spaces.first(length, how),
+      ...(Object.fromEntries(optional) as OptionalColumns),
     };
   }
 
   #addOther(kind: TraceKind, code: number, bytes: number, line: number, pointer: number, device: number, space: number): void {
-    this.#tags.set(this.length, 0);
-    this.#sites.set(this.length, 0);
+    this.#optional.tags.set(this.length, 0);
+    this.#optional.sites.set(this.length, 0);
     this.#append(kind, code, bytes, line, pointer, device, space);
   }
 
@@ -144,12 +146,12 @@ export class EventBuilder implements TraceTotals {
     this.#slots[at] = code;
     this.#bytes[at] = bytes;
     this.#lines[at] = line;
-    this.#times.set(at, this.time);
-    this.#pointers.set(at, pointer);
-    this.#devices.set(at, device);
-    this.#streams.set(at, this.stream);
-    this.#managers.set(at, this.manager);
-    this.#spaces.set(at, space);
+    this.#optional.times.set(at, this.time);
+    this.#optional.pointers.set(at, pointer);
+    this.#optional.devices.set(at, device);
+    this.#optional.streams.set(at, this.stream);
+    this.#optional.managers.set(at, this.manager);
+    this.#optional.spaces.set(at, space);
     this.counts[kind]!++;
   }
 

@@ -37,12 +37,11 @@ export class HitCounter {
 
 /** Undefined for a manager that keeps no statistics. */
 function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): { hits: number; served: number } | undefined {
-  let [hits, served] = [0, 0];
-  for (let device = 0; device < deviceCount; device++) {
-    const stats = manager.getMemoryStats(device);
-    if (stats === undefined) return undefined;
-    hits += stats.hits;
-    served += stats.blocks.total;
-  }
-  return { hits, served };
+  const stats = Array.from({ length: deviceCount }, (_, device) => manager.getMemoryStats(device));
+  const known = stats.filter((one) => one !== undefined);
+  if (known.length < deviceCount) return undefined;
+  return {
+    hits: known.reduce((sum, { hits }) => sum + hits, 0),
+    served: known.reduce((sum, { blocks }) => sum + blocks.total, 0),
+  };
 }

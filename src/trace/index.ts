@@ -1,8 +1,7 @@
 export { type Conversion, convertTrace } from './convert-trace.js';
 export { TRACE_WRITERS } from './formats/formats.js';
 export type { ByteSink, ColumnName, TraceWriter, TraceWriterFactory } from './formats/trace-writer.js';
-export { recordTrace } from './recording/record-trace.js';
-export { type RecordOptions, TraceRecorder } from './recording/trace-recorder.js';
+export { type RecordOptions, recordTrace, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
 export type { ReplayWatcher } from './replay-blocks.js';
 export { StringTable } from './string-table.js';
@@ -18,5 +17,6 @@ export {
   type TraceOrigin,
   type TraceTotals,
 } from './trace-events.js';
-export { loadTrace, parseTrace, type ReadOptions, readTrace, TraceStream } from './trace-reader.js';
+export { loadTrace, parseTrace, readTrace, TraceStream } from './trace-reader.js';
+export type { ReadOptions } from './trace-source.js';
 export { type LiveGroup, summariseTrace, type TraceSummary } from './trace-summary.js';

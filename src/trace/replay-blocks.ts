@@ -7,9 +7,9 @@ export interface ReplayWatcher {
   /** Event `event` has put a block into `slot` of the trace; `ptr` is null for one of 0 bytes. */
   allocated(event: number, slot: number, ptr: DevicePtr, bytes: number): void;
   /** Event `event` is about to free the block in `slot`. */
-  freeing(event: number, slot: number): void;
+  freeing?(event: number, slot: number): void;
   /** Event `event` has freed the block that was in `slot`. */
-  freed(event: number, slot: number): void;
+  freed?(event: number, slot: number): void;
 }
 
 /** The blocks of a running replay: which event comes next, and the pointer in each slot of the trace. */
@@ -44,29 +44,29 @@ export class ReplayBlocks {
 
   /** Frees what is live. @param verifier - checks each block before it goes */
   freeAll(verifier: { check(slot: number): void } | undefined): void {
-    for (let i = 0; i < this.#pointers.length; i++) {
-      const ptr = this.#pointers[i] as DevicePtr;
-      if (ptr === NULL_PTR) continue;
-      verifier?.check(i);
-      this.#pointers[i] = NULL_PTR;
-      this.#slot.unlock(ptr, true);
-    }
+    this.#pointers.forEach((ptr, slot) => {
+      if (ptr !== NULL_PTR) verifier?.check(slot);
+      this.#free(slot);
+    });
   }
 
   /** Frees what is live, unchecked, whatever fails. @returns the failures */
   abandon(): unknown[] {
     const failures: unknown[] = [];
-    for (let i = 0; i < this.#pointers.length; i++) {
-      const ptr = this.#pointers[i] as DevicePtr;
-      if (ptr === NULL_PTR) continue;
-      this.#pointers[i] = NULL_PTR;
+    for (const slot of this.#pointers.keys()) {
       try {
-        this.#slot.unlock(ptr, true);
+        this.#free(slot);
       } catch (error) {
         failures.push(error);
       }
     }
     return failures;
+  }
+
+  #free(slot: number): void {
+    const ptr = this.#pointers[slot] as DevicePtr;
+    this.#pointers[slot] = NULL_PTR;
+    if (ptr !== NULL_PTR) this.#slot.unlock(ptr, true);
   }
 
   // Two loops, so that the one whose time is measured asks nothing about watching.
@@ -104,11 +104,11 @@ export class ReplayBlocks {
           pointers[code] = ptr;
           watcher.allocated(i, code, ptr, bytes[i]!);
         } else if (code !== NO_SLOT) {
-          watcher.freeing(i, ~code);
+          watcher.freeing?.(i, ~code);
           const ptr = pointers[~code] as DevicePtr;
           pointers[~code] = NULL_PTR;
           slot.unlock(ptr, true);
-          watcher.freed(i, ~code);
+          watcher.freed?.(i, ~code);
         }
       }
     } finally {

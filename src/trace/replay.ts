@@ -1,6 +1,6 @@
 import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
-import { MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import type { SwapEvent } from '../core/events.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
@@ -86,11 +86,10 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
   const onSwap = (event: SwapEvent): void => {
     if (event.slot === slot.kind) hits.watch(event.current);
   };
-  if (options.verify === true && options.watcher !== undefined) {
-    throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'watcher', value: 'given', expected: 'absent when verifying' });
-  }
-  const verifier = options.verify === true ? new BlockVerifier(host.device, events.slotCount) : undefined;
-  const blocks = new ReplayBlocks(events, slot, verifier ?? options.watcher);
+  const { verify = false, watcher } = options;
+  checkArgument(!verify || watcher === undefined, 'watcher', 'given', 'absent when verifying');
+  const verifier = verify ? new BlockVerifier(host.device, events.slotCount) : undefined;
+  const blocks = new ReplayBlocks(events, slot, verifier ?? watcher);
   const [allocsBefore, freesBefore] = nativeCallsOf(slot);
   slot.resetPeak();
   host.events.on('swap', onSwap);
@@ -159,13 +158,8 @@ function run(
 function checkSwaps(swaps: readonly ReplaySwap[], total: number): void {
   let least = 0;
   for (const { atEvent } of swaps) {
-    if (!Number.isInteger(atEvent) || atEvent < least || atEvent > total) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'atEvent of a swap',
-        value: String(atEvent),
-        expected: `an integer from ${least} to ${total}`,
-      });
-    }
+    const inOrder = Number.isInteger(atEvent) && atEvent >= least && atEvent <= total;
+    checkArgument(inOrder, 'atEvent of a swap', atEvent, `an integer from ${least} to ${total}`);
     least = atEvent;
   }
 }

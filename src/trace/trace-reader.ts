@@ -2,16 +2,10 @@ import { MemoryError } from '../core/errors.js';
 import type { EventBuilder } from './event-builder.js';
 import { type EventBatch, TraceEvents, type TraceOrigin, type TraceTotals } from './trace-events.js';
 import { TraceParser } from './trace-parser.js';
-import { readChunks } from './trace-source.js';
+import { type ReadOptions, readChunks } from './trace-source.js';
 
 /** What {@link loadTrace} holds, at 17 to 69 bytes each. */
 const MAX_EVENTS = 100_000_000;
-
-/** How a trace is read. */
-export interface ReadOptions {
-  /** Called with the bytes of the file that were read so far, and its size: 0 when that is not known, as for a pipe. */
-  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
-}
 
 /** The events of one file as a stream, and what is known about the file so far. */
 export class TraceStream implements AsyncIterable<EventBatch> {

@@ -9,14 +9,18 @@ const CHUNK_BYTES = 256 * 1024;
 const PACKED_BYTES = 32 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
+/** How a trace is read. */
+export interface ReadOptions {
+  /** Called with the bytes of the file that were read so far, and its size: 0 when that is not known, as for a pipe. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+}
+
 /** What a reader says and hears. */
-export interface SourceOptions {
+interface SourceOptions extends ReadOptions {
   /** The line that the reader has come to, for messages. */
   readonly lineNow: () => number;
   /** Called when gzip data lacks its end: all that could be decompressed has been given out, or will be before the end. */
   readonly onCutOff: () => void;
-  /** Called with the bytes of the file so far and its size, 0 when that is not known. */
-  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
 
 /**

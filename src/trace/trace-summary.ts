@@ -1,6 +1,7 @@
 import { idsColumn, numbersColumn } from './event-column.js';
 import { TraceKind, type TraceOrigin, type TraceTotals } from './trace-events.js';
-import { type ReadOptions, TraceStream } from './trace-reader.js';
+import { TraceStream } from './trace-reader.js';
+import type { ReadOptions } from './trace-source.js';
 
 /** Blocks that a trace never frees, by where and for what they were allocated. */
 export interface LiveGroup {

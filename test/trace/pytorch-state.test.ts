@@ -3,6 +3,7 @@ import { basename, join, relative } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { OPCODE } from '../../src/trace/formats/pickle-format.js';
 import { PickleReader, type PickleValue } from '../../src/trace/formats/pickle-reader.js';
 import { PickleWriter } from '../../src/trace/formats/pickle-writer.js';
 import { loadTrace, parseTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
@@ -20,20 +21,20 @@ function pickled(value: unknown): Buffer {
     if (typeof one === 'string') pickle.text(one);
     // Inactive blocks of PyTorch have sizes of 2^64 - 1 that nobody asked for.
     else if (typeof one === 'number') pickle.integer(Number.isSafeInteger(one) ? one : 0);
-    else if (typeof one === 'boolean') pickle.boolean(one);
+    else if (typeof one === 'boolean') pickle.put(one ? OPCODE.newTrue : OPCODE.newFalse);
     else if (Array.isArray(one)) {
-      pickle.emptyList();
-      pickle.mark();
+      pickle.put(OPCODE.emptyList);
+      pickle.put(OPCODE.mark);
       one.forEach(put);
-      pickle.appends();
+      pickle.put(OPCODE.appends);
     } else {
-      pickle.emptyDictionary();
-      pickle.mark();
+      pickle.put(OPCODE.emptyDict);
+      pickle.put(OPCODE.mark);
       for (const [key, item] of Object.entries(one as object)) {
         pickle.key(key);
         put(item);
       }
-      pickle.setItems();
+      pickle.put(OPCODE.setItems);
     }
   };
   put(value);

@@ -25,6 +25,47 @@ const MAX_DEPTH = 256;
  * Memory: some 16 times the bytes at most, and 2 GiB; what would take more is refused.
  */
 export class PickleReader {
+  /** What the instructions do, by their first byte: each gives the value that it pushes, or undefined. */
+  static readonly #EXECUTE: { readonly [opcode: number]: Execute } = {
+    [OPCODE.proto]: (pickle) => void pickle.#take(1),
+    [OPCODE.frame]: (pickle) => void pickle.#take(8),
+    [OPCODE.mark]: (pickle, start) => pickle.#mark(start),
+    [OPCODE.pop]: (pickle) => void pickle.#pop(),
+    [OPCODE.popMark]: (pickle) => void pickle.#popToMark(),
+    [OPCODE.none]: () => null,
+    [OPCODE.newTrue]: () => true,
+    [OPCODE.newFalse]: () => false,
+    [OPCODE.binInt]: (pickle) => pickle.#take(4).readInt32LE(),
+    [OPCODE.binInt1]: (pickle) => pickle.#uint(1),
+    [OPCODE.binInt2]: (pickle) => pickle.#uint(2),
+    [OPCODE.long1]: (pickle) => pickle.#long(pickle.#uint(1)),
+    [OPCODE.long4]: (pickle) => pickle.#long(pickle.#uint(4)),
+    [OPCODE.binFloat]: (pickle) => pickle.#take(8).readDoubleBE(),
+    [OPCODE.shortBinUnicode]: (pickle) => pickle.#text(pickle.#uint(1)),
+    [OPCODE.binUnicode]: (pickle) => pickle.#text(pickle.#uint(4)),
+    // A length beyond that of any file is refused, however many of its digits are right.
+    [OPCODE.binUnicode8]: (pickle) => pickle.#text(Number(pickle.#take(8).readBigUInt64LE())),
+    [OPCODE.shortBinBytes]: (pickle) => pickle.#take(pickle.#uint(1)),
+    [OPCODE.binBytes]: (pickle) => pickle.#take(pickle.#uint(4)),
+    [OPCODE.emptyList]: (pickle, start) => pickle.#container([], start),
+    [OPCODE.emptyTuple]: (pickle, start) => pickle.#container([], start),
+    [OPCODE.list]: (pickle, start) => pickle.#container(pickle.#popToMark(), start),
+    [OPCODE.tuple]: (pickle, start) => pickle.#container(pickle.#popToMark(), start),
+    [OPCODE.tuple1]: (pickle, start) => pickle.#container(pickle.#popMany(1), start),
+    [OPCODE.tuple2]: (pickle, start) => pickle.#container(pickle.#popMany(2), start),
+    [OPCODE.tuple3]: (pickle, start) => pickle.#container(pickle.#popMany(3), start),
+    [OPCODE.append]: (pickle, start) => pickle.#append([pickle.#pop()], start),
+    [OPCODE.appends]: (pickle, start) => pickle.#append(pickle.#popToMark(), start),
+    [OPCODE.emptyDict]: (pickle, start) => pickle.#container({}, start),
+    [OPCODE.dict]: (pickle, start) => pickle.#setItems(pickle.#popToMark(), start, pickle.#container({}, start)),
+    [OPCODE.setItem]: (pickle, start) => void pickle.#setItems(pickle.#popMany(2), start),
+    [OPCODE.setItems]: (pickle, start) => void pickle.#setItems(pickle.#popToMark(), start),
+    [OPCODE.binPut]: (pickle, start) => pickle.#remember(pickle.#uint(1), start),
+    [OPCODE.longBinPut]: (pickle, start) => pickle.#remember(pickle.#uint(4), start),
+    [OPCODE.memoize]: (pickle, start) => pickle.#remember(pickle.#memo.length, start),
+    [OPCODE.binGet]: (pickle, start) => pickle.#recall(pickle.#uint(1), start),
+    [OPCODE.longBinGet]: (pickle, start) => pickle.#recall(pickle.#uint(4), start),
+  };
   readonly #bytes: Buffer;
   readonly #stack: PickleValue[] = [];
   readonly #marks: number[] = [];
@@ -46,87 +87,12 @@ export class PickleReader {
       const opcode = this.#uint(1);
       if (opcode === OPCODE.stop) return this.#pop();
       if (++this.#values > MAX_VALUES) throw this.#fault(start, `there are more than ${MAX_VALUES} values`);
-      const value = this.#step(opcode, start);
-      if (value !== undefined) this.#stack.push(value);
-    }
-  }
-
-  /** Executes an instruction. @returns the value that it pushes; undefined for one that pushes none */
-  #step(opcode: number, start: number): PickleValue | undefined {
-    switch (opcode) {
-      case OPCODE.proto:
-        return void this.#take(1);
-      case OPCODE.frame:
-        return void this.#take(8);
-      case OPCODE.mark:
-        return this.#mark(start);
-      case OPCODE.pop:
-        return void this.#pop();
-      case OPCODE.popMark:
-        return void this.#popToMark();
-      case OPCODE.none:
-        return null;
-      case OPCODE.newTrue:
-        return true;
-      case OPCODE.newFalse:
-        return false;
-      case OPCODE.binInt:
-        return this.#take(4).readInt32LE();
-      case OPCODE.binInt1:
-        return this.#uint(1);
-      case OPCODE.binInt2:
-        return this.#uint(2);
-      case OPCODE.long1:
-        return this.#long(this.#uint(1));
-      case OPCODE.long4:
-        return this.#long(this.#uint(4));
-      case OPCODE.binFloat:
-        return this.#take(8).readDoubleBE();
-      case OPCODE.shortBinUnicode:
-        return this.#text(this.#uint(1));
-      case OPCODE.binUnicode:
-        return this.#text(this.#uint(4));
-      case OPCODE.binUnicode8:
-        // More than a file can have is cut off, whatever it is.
-        return this.#text(Number(this.#take(8).readBigUInt64LE()));
-      case OPCODE.shortBinBytes:
-        return this.#take(this.#uint(1));
-      case OPCODE.binBytes:
-        return this.#take(this.#uint(4));
-      case OPCODE.emptyList:
-      case OPCODE.emptyTuple:
-        return this.#container([], start);
-      case OPCODE.list:
-      case OPCODE.tuple:
-        return this.#container(this.#popToMark(), start);
-      case OPCODE.append:
-        return this.#append([this.#pop()], start);
-      case OPCODE.appends:
-        return this.#append(this.#popToMark(), start);
-      case OPCODE.emptyDict:
-        return this.#container({}, start);
-      case OPCODE.dict:
-        return this.#setItems(this.#popToMark(), start, this.#container({}, start));
-      case OPCODE.setItem:
-        return void this.#setItems(this.#popMany(2), start);
-      case OPCODE.setItems:
-        return void this.#setItems(this.#popToMark(), start);
-      case OPCODE.tuple1:
-      case OPCODE.tuple2:
-      case OPCODE.tuple3:
-        return this.#container(this.#popMany(opcode - OPCODE.tuple1 + 1), start);
-      case OPCODE.binPut:
-        return this.#remember(this.#uint(1), start);
-      case OPCODE.longBinPut:
-        return this.#remember(this.#uint(4), start);
-      case OPCODE.memoize:
-        return this.#remember(this.#memo.length, start);
-      case OPCODE.binGet:
-        return this.#recall(this.#uint(1), start);
-      case OPCODE.longBinGet:
-        return this.#recall(this.#uint(4), start);
-      default:
+      const execute = PickleReader.#EXECUTE[opcode];
+      if (execute === undefined) {
         throw this.#fault(start, `the instruction 0x${opcode.toString(16)} builds no plain data, and is not executed`);
+      }
+      const value = execute(this, start);
+      if (value !== undefined) this.#stack.push(value);
     }
   }
 
@@ -222,6 +188,9 @@ export class PickleReader {
     return new FormatFault(`byte ${at}: ${reason}`);
   }
 }
+
+/** Executes an instruction that begins at byte `start`. @returns the value that it pushes; undefined for one that pushes none */
+type Execute = (pickle: PickleReader, start: number) => PickleValue | undefined;
 
 /** Tells whether a value is a dictionary. */
 export function isDictionary(value: PickleValue | undefined): value is PickleDictionary {

@@ -20,37 +20,21 @@ export class PickleWriter {
 
   constructor(sink: ByteSink) {
     this.#sink = sink;
-    this.#bytes(OPCODE.proto, 2);
+    this.put(OPCODE.proto, 2);
   }
 
-  mark(): void {
-    this.#bytes(OPCODE.mark);
-  }
-
-  emptyList(): void {
-    this.#bytes(OPCODE.emptyList);
-  }
-
-  emptyDictionary(): void {
-    this.#bytes(OPCODE.emptyDict);
-  }
-
-  /** Appends what stands behind the last mark to the list before it. At most {@link MAX_BATCH} values. */
-  appends(): void {
-    this.#bytes(OPCODE.appends);
-  }
-
-  /** Sets the keys and values behind the last mark in the dictionary before it. */
-  setItems(): void {
-    this.#bytes(OPCODE.setItems);
+  /** Writes an instruction, one of {@link OPCODE}, and the bytes that belong to it. */
+  put(...bytes: number[]): void {
+    this.#room(bytes.length);
+    for (const byte of bytes) this.#buffer[this.#at++] = byte;
   }
 
   /** Appends values to the list that was written last, in batches. */
   appendAll<T>(values: readonly T[], write: (value: T) => void): void {
     for (let start = 0; start < values.length; start += MAX_BATCH) {
-      this.mark();
+      this.put(OPCODE.mark);
       for (const value of values.slice(start, start + MAX_BATCH)) write(value);
-      this.appends();
+      this.put(OPCODE.appends);
     }
   }
 
@@ -61,34 +45,24 @@ export class PickleWriter {
       if (typeof value === 'function') value();
       else if (typeof value === 'string') this.key(value);
       else if (typeof value === 'number') this.integer(value);
-      else this.boolean(value);
+      else this.put(value ? OPCODE.newTrue : OPCODE.newFalse);
     }
   }
 
   dictionary(fields: PickleFields): void {
-    this.emptyDictionary();
-    this.mark();
+    this.put(OPCODE.emptyDict, OPCODE.mark);
     this.fields(fields);
-    this.setItems();
-  }
-
-  /** Makes a tuple of the last two values. */
-  pair(): void {
-    this.#bytes(OPCODE.tuple2);
-  }
-
-  boolean(value: boolean): void {
-    this.#bytes(value ? OPCODE.newTrue : OPCODE.newFalse);
+    this.put(OPCODE.setItems);
   }
 
   /** @param value - an integer */
   integer(value: number): void {
-    if (value >= 0 && value < 2 ** 8) this.#bytes(OPCODE.binInt1, value);
-    else if (value >= 0 && value < 2 ** 16) this.#bytes(OPCODE.binInt2, value & 0xff, value >> 8);
+    if (value >= 0 && value < 2 ** 8) this.put(OPCODE.binInt1, value);
+    else if (value >= 0 && value < 2 ** 16) this.put(OPCODE.binInt2, value & 0xff, value >> 8);
     else if (value === (value | 0)) this.#numbered(OPCODE.binInt, value);
     else {
       // Two's complement of eight bytes: every integer below 2^53 fits.
-      this.#bytes(OPCODE.long1, 8);
+      this.put(OPCODE.long1, 8);
       this.#room(8);
       this.#at = this.#buffer.writeBigInt64LE(BigInt(value), this.#at);
     }
@@ -115,40 +89,36 @@ export class PickleWriter {
   /** Gives the last value a number. */
   memoize(): number {
     const number = this.#memos++;
-    if (number < 2 ** 8) this.#bytes(OPCODE.binPut, number);
+    if (number < 2 ** 8) this.put(OPCODE.binPut, number);
     else this.#numbered(OPCODE.longBinPut, number);
     return number;
   }
 
   /** Writes a value that has a number. */
   recall(number: number): void {
-    if (number < 2 ** 8) this.#bytes(OPCODE.binGet, number);
+    if (number < 2 ** 8) this.put(OPCODE.binGet, number);
     else this.#numbered(OPCODE.longBinGet, number);
   }
 
+  /** Ends the pickle. */
   stop(): void {
-    this.#bytes(OPCODE.stop);
-    this.flush();
+    this.put(OPCODE.stop);
+    this.#flush();
   }
 
-  flush(): void {
+  #flush(): void {
     if (this.#at > 0) this.#sink.write(this.#buffer.subarray(0, this.#at));
     this.#at = 0;
   }
 
   /** Writes an instruction with a number of four bytes. */
   #numbered(opcode: number, number: number): void {
-    this.#bytes(opcode);
+    this.put(opcode);
     this.#room(4);
     this.#at = this.#buffer.writeInt32LE(number | 0, this.#at);
   }
 
-  #bytes(...bytes: number[]): void {
-    this.#room(bytes.length);
-    for (const byte of bytes) this.#buffer[this.#at++] = byte;
-  }
-
   #room(bytes: number): void {
-    if (this.#at + bytes > CHUNK_BYTES) this.flush();
+    if (this.#at + bytes > CHUNK_BYTES) this.#flush();
   }
 }

@@ -1,5 +1,6 @@
 import { type EventBatch, NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
+import { OPCODE } from './pickle-format.js';
 import { MAX_BATCH, PickleWriter } from './pickle-writer.js';
 import { type SnapshotBlock, type SnapshotSegment, SnapshotSegments } from './pytorch-segments.js';
 import { framesOfSite, type HistoryEntry, MADE_UP_KEY } from './pytorch-snapshot.js';
@@ -54,11 +55,9 @@ export class PyTorchWriter extends EventWriter {
     super();
     const pickle = new PickleWriter(sink);
     this.#pickle = pickle;
-    pickle.emptyDictionary();
-    pickle.mark();
+    pickle.put(OPCODE.emptyDict, OPCODE.mark);
     pickle.key(TRACE_KEY);
-    pickle.emptyList();
-    pickle.mark();
+    pickle.put(OPCODE.emptyList, OPCODE.mark);
     this.#current = this.#device(0);
   }
 
@@ -71,14 +70,14 @@ export class PyTorchWriter extends EventWriter {
     const pickle = this.#pickle;
     const segments = this.#devices.flatMap((device, id) => device.segments.end().map((segment) => ({ id, segment })));
     for (const device of this.#devices) this.#append(device);
-    pickle.appends();
+    pickle.put(OPCODE.appends);
     pickle.fields({
       device_traces: () => this.#list(this.#devices, (device) => pickle.recall(device.memo)),
       segments: () => this.#list(segments, ({ id, segment }) => this.#segment(id, segment)),
-      allocator_settings: () => pickle.emptyDictionary(),
-      external_annotations: () => pickle.emptyList(),
+      allocator_settings: () => pickle.put(OPCODE.emptyDict),
+      external_annotations: () => pickle.put(OPCODE.emptyList),
     });
-    pickle.setItems();
+    pickle.put(OPCODE.setItems);
     pickle.stop();
   }
 
@@ -118,7 +117,7 @@ export class PyTorchWriter extends EventWriter {
   #device(id: number): DeviceTrace {
     while (this.#devices.length <= id) {
       this.#nextPart();
-      this.#pickle.emptyList();
+      this.#pickle.put(OPCODE.emptyList);
       this.#devices.push({ memo: this.#pickle.memoize(), segments: new SnapshotSegments(), waiting: [] });
     }
     return this.#devices[id]!;
@@ -136,8 +135,7 @@ export class PyTorchWriter extends EventWriter {
   /** A part is a list that entries are appended to; they are appended themselves, in batches. */
   #nextPart(): void {
     if (this.#parts++ % MAX_BATCH !== 0 || this.#parts === 1) return;
-    this.#pickle.appends();
-    this.#pickle.mark();
+    this.#pickle.put(OPCODE.appends, OPCODE.mark);
   }
 
   #entry({ action, address, bytes, stream, timeUs, tag, site }: Entry): void {
@@ -163,18 +161,12 @@ export class PyTorchWriter extends EventWriter {
       requested_size: allocatedBytes,
       stream,
       segment_type: bytes <= SMALL_SEGMENT_BYTES ? 'small' : 'large',
-      segment_pool_id: () => this.#poolId(),
+      segment_pool_id: () => this.#pickle.put(OPCODE.binInt1, 0, OPCODE.binInt1, 0, OPCODE.tuple2),
       is_expandable: false,
       ...(madeUp ? { [MADE_UP_KEY]: true } : {}),
       frames: () => this.#framesOf(''),
       blocks: () => this.#list(blocks, (block) => this.#block(block)),
     });
-  }
-
-  #poolId(): void {
-    this.#pickle.integer(0);
-    this.#pickle.integer(0);
-    this.#pickle.pair();
   }
 
   #block({ address, bytes, free, site }: SnapshotBlock): void {
@@ -192,14 +184,14 @@ export class PyTorchWriter extends EventWriter {
     const known = this.#frames.get(site);
     if (known !== undefined) this.#pickle.recall(known);
     else {
-      this.#pickle.emptyList();
+      this.#pickle.put(OPCODE.emptyList);
       this.#frames.set(site, this.#pickle.memoize());
       this.#pickle.appendAll(framesOfSite(site), ({ filename, line, name }) => this.#pickle.dictionary({ filename, line, name }));
     }
   }
 
   #list<T>(values: readonly T[], write: (value: T) => void): void {
-    this.#pickle.emptyList();
+    this.#pickle.put(OPCODE.emptyList);
     this.#pickle.appendAll(values, write);
   }
 }

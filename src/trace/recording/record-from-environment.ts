@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { MemoryError } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import { processState } from '../../core/process-state.js';
 import { TraceRecorder } from './trace-recorder.js';
 
@@ -46,10 +46,7 @@ function record(path: string, sites: boolean | number): TraceRecorder {
 function sitesOf(value: string | undefined): boolean | number {
   if (value === undefined || value === '' || value === '0') return false;
   if (value === '1') return true;
-  if (/^\d{1,3}$/.test(value)) return Number(value);
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name: SITES_VARIABLE,
-    value: JSON.stringify(value),
-    expected: '1 for allocation sites, a number of frames up to 999, or 0 for none',
-  });
+  const expected = '1 for allocation sites, a number of frames up to 999, or 0 for none';
+  checkArgument(/^\d{1,3}$/.test(value), SITES_VARIABLE, JSON.stringify(value), expected);
+  return Number(value);
 }

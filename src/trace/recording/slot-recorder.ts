@@ -1,6 +1,87 @@
+import { captureSite, formatSite } from '../../core/allocation-site.js';
+import { processState } from '../../core/process-state.js';
 import type { SlotObserver } from '../../core/slot-observer.js';
+import type { StowageEncoder } from '../formats/stowage-encoder.js';
+import { RECORD } from '../formats/stowage-format.js';
 import { TraceKind } from '../trace-events.js';
-import type { RecordingContext } from './recording-context.js';
+
+/** The most allocations and frees between two readings of the clock: one costs as much as two events. */
+export const CLOCK_EVENTS = 64;
+const NO_DEVICE = -1;
+const NS_PER_MS = 1e6;
+
+/** What the events of one recording have in common, so that only what differs from the event before is written. */
+export class RecordingContext {
+  /** Shared by all copies of this package: the tag of the allocation that is being made. */
+  readonly process = processState();
+  /** Events until the clock is read; 0 reads it at the next one. */
+  untilClock = 0;
+  manager = 0;
+  /** The slot that the last event was of. Numbers compare faster than the names of spaces. */
+  slot = 0;
+  /** That of the last allocation; {@link NO_DEVICE} when the next one has to be entered in any case. */
+  device = 0;
+  stream = 0;
+  tag: string | undefined;
+  readonly #startMs = performance.now();
+  readonly #onClock: (nowMs: number) => void;
+  readonly #names = new Map<number, string>();
+  readonly #timesUsed = new Map<string, number>();
+
+  /**
+   * @param frames - how many of the program's frames an allocation site has; 0 for no sites
+   * @param onClock - called when the clock was read
+   */
+  constructor(
+    readonly encoder: StowageEncoder,
+    readonly frames: number,
+    onClock: (nowMs: number) => void,
+  ) {
+    this.#onClock = onClock;
+  }
+
+  /** Reads the clock, and writes the time. */
+  readClock(): void {
+    const now = performance.now();
+    this.untilClock = CLOCK_EVENTS - 1;
+    this.encoder.setNumber(RECORD.clock, Math.round((now - this.#startMs) * NS_PER_MS));
+    this.#onClock(now);
+  }
+
+  /** Writes who the next event is of. */
+  enter(manager: number, slot: number, space: string): void {
+    this.manager = manager;
+    this.slot = slot;
+    this.encoder.setName(RECORD.manager, this.#nameOf(manager));
+    this.encoder.setName(RECORD.space, space);
+  }
+
+  /** Writes what the next allocation is for, and where it is made. */
+  enterAllocation(device: number, stream: number): void {
+    // A site takes longer than the clock.
+    if (this.frames > 0 && this.untilClock < CLOCK_EVENTS - 1) this.readClock();
+    // Every allocation has a site of its own.
+    this.device = this.frames > 0 ? NO_DEVICE : device;
+    this.stream = stream;
+    this.tag = this.process.allocationTag;
+    this.encoder.setNumber(RECORD.device, device);
+    this.encoder.setNumber(RECORD.stream, stream);
+    this.encoder.setName(RECORD.tag, this.tag ?? '');
+    if (this.frames > 0) this.encoder.setName(RECORD.site, formatSite(captureSite(this.frames), this.frames));
+  }
+
+  /** The name of a manager; a second one of the same name is `Name #2`. */
+  #nameOf(handle: number): string {
+    const known = this.#names.get(handle);
+    if (known !== undefined) return known;
+    const plain = this.process.managers.get(handle)?.deref()?.name ?? '';
+    const times = (this.#timesUsed.get(plain) ?? 0) + 1;
+    const name = times === 1 ? plain : `${plain} #${times}`;
+    this.#timesUsed.set(plain, times);
+    this.#names.set(handle, name);
+    return name;
+  }
+}
 
 /**
  * Writes what happens in one slot, at some nanoseconds an event. Allocations and frees read the clock now and then, all else

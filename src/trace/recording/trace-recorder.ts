@@ -8,8 +8,7 @@ import type { ManagerSlot } from '../../core/manager-slot.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { FileLogSink } from '../../runtime/file-log-sink.js';
 import { StowageEncoder } from '../formats/stowage-encoder.js';
-import { CLOCK_EVENTS, RecordingContext } from './recording-context.js';
-import { SlotRecorder } from './slot-recorder.js';
+import { CLOCK_EVENTS, RecordingContext, SlotRecorder } from './slot-recorder.js';
 
 /** How long events wait for their block to be full, as long as the program's event loop turns or it allocates. */
 const FLUSH_MS = 1000;
@@ -136,6 +135,19 @@ export class TraceRecorder {
     for (const { slot, recorder } of this.#slots) slot.unobserve(recorder);
     file?.close();
   }
+}
+
+/**
+ * Records what happens in both slots of a host from now on: `using recorder = recordTrace(runtime, 'app.stowtrace')`.
+ * The recording ends with the recorder, or with the process.
+ *
+ * @param file - created, or emptied; `stowage replay`, `convert` and `report` read it
+ * @throws ERR_MEM_BAD_INPUT when the file cannot be written, ERR_MEM_INVALID_ARGUMENT for bad options
+ */
+export function recordTrace(host: MemoryHost, file: string, options: RecordOptions = {}): TraceRecorder {
+  const recorder = new TraceRecorder(file, options);
+  recorder.add(host);
+  return recorder;
 }
 
 function programName(): string {
