@@ -4,8 +4,12 @@ import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
 import { formatBytes } from '../core/units.js';
 import type { LoadProgress } from '../model/loader/model-loader.js';
 import { ModelSet } from '../model/loader/model-set.js';
-import { estimateModelMemory, type MemoryEstimate } from '../model/sizing/estimate-model-memory.js';
-import { type FitProposal, fitToMemory } from '../model/sizing/fit-to-memory.js';
+import {
+  estimateModelMemory,
+  type FitProposal,
+  fitToMemory,
+  type MemoryEstimate,
+} from '../model/sizing/estimate-model-memory.js';
 import { hparamsOf } from '../model/sizing/model-hparams.js';
 import type { TensorManager } from '../model/tensors/tensor-manager.js';
 import '../defaults.js';

@@ -1,3 +1,5 @@
+import { tryAll } from './try-all.js';
+
 /** Something that has work to do when the process ends. */
 export interface EndsWithProcess {
   endWithProcess(): void;
@@ -84,14 +86,6 @@ function endAll(): void {
   const ending = [...open, ...watching];
   open.clear();
   watching.clear();
-  let failure: { readonly error: unknown } | undefined;
-  for (const host of ending) {
-    try {
-      host.endWithProcess();
-    } catch (error) {
-      // A report that cannot be written must not keep the other hosts from ending.
-      failure ??= { error };
-    }
-  }
-  if (failure !== undefined) throw failure.error;
+  // A report that cannot be written must not keep the other hosts from ending.
+  tryAll(ending, (host) => host.endWithProcess());
 }

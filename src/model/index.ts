@@ -22,10 +22,13 @@ export {
   DEFAULT_BATCH_SIZE,
   DEFAULT_CONTEXT_LENGTH,
   estimateModelMemory,
+  type FitProposal,
+  type FitSettings,
+  type FitStep,
+  fitToMemory,
   type MemoryEstimate,
   type RunSettings,
 } from './sizing/estimate-model-memory.js';
-export { type FitProposal, type FitSettings, type FitStep, fitToMemory } from './sizing/fit-to-memory.js';
 export { type DescribedModel, hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
 export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';

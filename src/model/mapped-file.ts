@@ -128,8 +128,7 @@ export class MappedFile {
    * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
   bytesAt(offset: number, bytes: number): Uint8Array {
-    const { windows } = this.#checked(offset, bytes);
-    return windows.at(offset, bytes);
+    return this.#checked(offset, bytes).windows.at(offset, bytes);
   }
 
   /**

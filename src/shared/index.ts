@@ -41,11 +41,11 @@ export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } fr
 export { SharedMemoryDevice } from './shared-memory-device.js';
 export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
-export { StreamThreadModel } from './threads/stream-thread-model.js';
 export { HostThreadModel, MainThreadModel, type ThreadLocalKey, ThreadModel, WorkerThreadModel } from './threads/thread-model.js';
 export {
   registerDeviceThreads,
   registerThreadModel,
+  StreamThreadModel,
   type ThreadModelFactory,
   threadModel,
   threadModelNames,

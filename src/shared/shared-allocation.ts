@@ -6,14 +6,12 @@ import { checkBytes, type DevicePtr } from '../core/units.js';
 import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
-import { memoryRegistry } from './memory-registry.js';
+import { type MemoryRegistry, memoryRegistry } from './memory-registry.js';
 import type { AllocatorId, OffsetPointer } from './offset-pointer.js';
 import type { CountedReference } from './pages/region-references.js';
 
 /** Finds allocators by id: a registry. */
-export interface AllocatorLookup {
-  getAllocator(id: AllocatorId): SharedAllocator;
-}
+export type AllocatorLookup = Pick<MemoryRegistry, 'getAllocator'>;
 
 /**
  * Names a shared block in a message to a worker or another process: a plain object that `postMessage` and

@@ -64,7 +64,11 @@ export class SharedMemoryDevice extends HostDevice {
     try {
       lockPages(ptr, alignUp(bytes, pageBytes()));
     } catch (error) {
-      this.#pinFailed(ptr, bytes, error);
+      const reason = error instanceof Error ? error.message : String(error);
+      orUndo(
+        () => this.events.emit('pin-failed', { ptr, bytes, reason }),
+        () => this.nativeFree(ptr),
+      );
     }
     return ptr;
   }
@@ -114,13 +118,5 @@ export class SharedMemoryDevice extends HostDevice {
     if (!Number.isSafeInteger(ptr) || this.allocator.offsetOf(ptr) === NULL_OFFSET)
       throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     checkRange(ptr - region.base, bytes, region.bytes);
-  }
-
-  #pinFailed(ptr: DevicePtr, bytes: number, error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error);
-    orUndo(
-      () => this.events.emit('pin-failed', { ptr, bytes, reason }),
-      () => this.nativeFree(ptr),
-    );
   }
 }

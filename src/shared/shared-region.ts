@@ -1,4 +1,4 @@
-import { checkUsable, MemoryError } from '../core/errors.js';
+import { checkUsable } from '../core/errors.js';
 import { type DevicePtr, GiB } from '../core/units.js';
 import { checkRange } from '../runtime/block-handle.js';
 
@@ -86,9 +86,7 @@ export class SharedRegion {
 
   #openWindow(index: number): Int32Array {
     const start = index * WINDOW_BYTES;
-    if (!(start >= 0 && start < this.bytes)) {
-      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: start, bytes: WORD_BYTES, blockBytes: this.bytes });
-    }
+    checkRange(start, WORD_BYTES, this.bytes);
     this.checkOpen();
     const window = wordsOf(this.#memory.bytesAt(start, Math.min(this.bytes - start, WINDOW_BYTES)));
     this.#windows[index] = window;

@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { GiB } from '../../src/core/units.js';
 import { DTYPES } from '../../src/model/dtypes.js';
 import type { MetadataValue, ModelDescription } from '../../src/model/files/model-description.js';
-import { estimateModelMemory } from '../../src/model/sizing/estimate-model-memory.js';
-import { type FitProposal, fitToMemory } from '../../src/model/sizing/fit-to-memory.js';
+import { estimateModelMemory, type FitProposal, fitToMemory } from '../../src/model/sizing/estimate-model-memory.js';
 import { hparamsOf, type ModelHparams } from '../../src/model/sizing/model-hparams.js';
 import { codeOf } from '../fixtures/code-of.js';
 

@@ -57,7 +57,9 @@ export class ContextGraph {
     checkArgument(!this.#numbers.has(tensor), 'tensor', tensor.name, 'one that is not in the graph yet');
     const { viewSource } = tensor;
     const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
-    const source = viewSource === undefined ? undefined : this.#placedNumberOf(viewSource);
+    const sourceNumber = viewSource === undefined ? undefined : this.#numberOf(viewSource);
+    // A source in the graph that takes nothing here has data elsewhere.
+    const source = sourceNumber !== undefined && this.#nodes[sourceNumber]!.bytes > 0 ? sourceNumber : undefined;
     const view = source === undefined ? {} : { viewOf: source, viewOffsetBytes: tensor.layout.offsetBytes };
     const isPlacedHere = viewSource === undefined && tensor.part === undefined;
     // What lies elsewhere takes nothing here, and so does a view of it.
@@ -83,12 +85,6 @@ export class ContextGraph {
     const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
     checkArgument(number !== undefined || isElsewhere, 'input', tensor.name, 'in the graph already, or with data elsewhere');
     return number;
-  }
-
-  /** The same, and undefined for one in the graph that has data elsewhere. */
-  #placedNumberOf(tensor: ContextTensor): number | undefined {
-    const number = this.#numberOf(tensor);
-    return number === undefined || this.#nodes[number]!.bytes === 0 ? undefined : number;
   }
 
   #checkOpen(): void {

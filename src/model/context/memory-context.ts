@@ -36,7 +36,6 @@ export class MemoryContext {
   /** The bytes that its objects may take. */
   readonly memSize: number;
   readonly noAlloc: boolean;
-  readonly #memory: BlockHandle | undefined;
   readonly #owned: Allocation | undefined;
   readonly #list: ObjectList;
   readonly #scratch = new ScratchMemory();
@@ -55,14 +54,12 @@ export class MemoryContext {
       checkRange(0, memSize, memBuffer.bytes);
       checkContextMemory('memBuffer', memBuffer);
     } else if (!noAlloc) {
-      const from = runtime ?? (defaultHost() as MemoryRuntime);
-      this.#owned = from.allocate(memSize, { alignment: CONTEXT_ALIGNMENT });
+      this.#owned = (runtime ?? (defaultHost() as MemoryRuntime)).allocate(memSize, { alignment: CONTEXT_ALIGNMENT });
     }
-    this.#memory = memBuffer ?? this.#owned;
+    const memory = memBuffer ?? this.#owned;
     this.memSize = memSize;
     this.noAlloc = noAlloc;
-    const isUnlimited = this.#memory === undefined && memSize === 0;
-    this.#list = new ObjectList(this.#memory, isUnlimited ? Number.MAX_SAFE_INTEGER : memSize);
+    this.#list = new ObjectList(memory, memory === undefined && memSize === 0 ? Number.MAX_SAFE_INTEGER : memSize);
   }
 
   /** The bytes of all objects with their headers. In a context without memory: what they would take. */
@@ -102,7 +99,7 @@ export class MemoryContext {
     if (scratch !== undefined) {
       tensor.setPart(scratch, true);
       this.#scratch.take(tensor, scratch);
-    } else if (isHere) tensor.setPart(new MemoryPart(this.#memory!, object.offsetBytes, layout.bytes), true);
+    } else if (isHere) tensor.setPart(new MemoryPart(this.#list.memory!, object.offsetBytes, layout.bytes), true);
     return tensor;
   }
 
@@ -191,7 +188,8 @@ export class MemoryContext {
     this.#checkOpen();
     checkBytes(bytes);
     const { offsetBytes } = this.#list.add(type, bytes);
-    return this.#memory === undefined ? undefined : new MemoryPart(this.#memory, offsetBytes, bytes);
+    const { memory } = this.#list;
+    return memory === undefined ? undefined : new MemoryPart(memory, offsetBytes, bytes);
   }
 
   #tensor(layout: TensorLayout, object: ContextObject, name?: string, viewSource?: ContextTensor): ContextTensor {

@@ -38,7 +38,8 @@ export async function readGguf(file: MappedFile): Promise<ModelDescription> {
   if (endianness() !== 'LE') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'GGUF', platform: process.arch });
   const headerBytes = checkGgufHeader(file.bytesAt(0, Math.min(fileBytes, MAX_HEADER_BYTES)), path);
   const parsed = await parse(file, headerBytes);
-  const metadata = metadataOf(parsed);
+  const entries = Object.entries(parsed.metadata as Record<string, MetadataValue>);
+  const metadata = new Map(entries.filter(([key]) => !PARSERS_OWN.includes(key)));
   const alignment = alignmentOf(metadata, path);
   const dataOffset = alignUp(headerBytes, alignment);
   const declared = parsed.tensorInfos.map((tensor) => declare(tensor, dataOffset, path));
@@ -79,11 +80,6 @@ function rangesOf(file: MappedFile): typeof fetch {
       headers: { 'content-range': `bytes ${first}-${last - 1}/${file.bytes}` },
     });
   };
-}
-
-function metadataOf(parsed: Parsed): Map<string, MetadataValue> {
-  const entries = Object.entries(parsed.metadata as Record<string, MetadataValue>);
-  return new Map(entries.filter(([key]) => !PARSERS_OWN.includes(key)));
 }
 
 function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, path: string): number {

@@ -48,9 +48,10 @@ export class GraphAllocator {
    */
   allocGraph(graph: ContextGraph): BackendBuffer {
     const plan = this.reserve(graph);
-    const buffer = this.#bufferFor(plan.bytes);
-    for (const { tensor, node } of graph.toPlace) buffer.initTensor(tensor, plan.offsets[node]!);
     const before = this.#buffer;
+    const isLarge = before !== undefined && !before.disposed && before.bytes >= plan.bytes;
+    const buffer = isLarge ? before : this.#type.allocBuffer(plan.bytes);
+    for (const { tensor, node } of graph.toPlace) buffer.initTensor(tensor, plan.offsets[node]!);
     this.#buffer = buffer;
     if (before !== buffer) attempt(() => before?.freeBuffer());
     return buffer;
@@ -64,10 +65,5 @@ export class GraphAllocator {
 
   [Symbol.dispose](): void {
     this.dispose();
-  }
-
-  #bufferFor(bytes: number): BackendBuffer {
-    const buffer = this.#buffer;
-    return buffer !== undefined && !buffer.disposed && buffer.bytes >= bytes ? buffer : this.#type.allocBuffer(bytes);
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { MemoryError } from '../../core/errors.js';
 import { type DevicePtr, MiB } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
@@ -45,7 +46,7 @@ export class DeviceUpload {
         if (direct) device.copy(to, from, part);
         else await this.#stage(turn, to, tensor.device.view(from, part));
         onPart(part);
-        await nextTurn();
+        await setImmediate();
       }
     } finally {
       await this.#settle();
@@ -85,8 +86,4 @@ export class DeviceUpload {
         : error;
     }
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -109,7 +109,8 @@ export class ModelLoader {
     const tensor = this.model.tensors[at]!;
     const part = new MappedPart(this.#share.open.device, this.#share.open.file, tensor);
     const memory = () => {
-      this.#checkLoaded(at);
+      this.#checkUsable();
+      checkUsable(this.#share.loaded.has(at), `tensor ${JSON.stringify(name)}`);
       return part;
     };
     memory();
@@ -212,11 +213,6 @@ export class ModelLoader {
 
   #checkUsable(): void {
     checkUsable(!this.#share.ended, 'model loader');
-  }
-
-  #checkLoaded(at: number): void {
-    this.#checkUsable();
-    checkUsable(this.#share.loaded.has(at), `tensor ${JSON.stringify(this.model.tensors[at]!.name)}`);
   }
 }
 

@@ -10,7 +10,7 @@ import {
   type ModelTensor,
   partPaths,
 } from '../files/model-description.js';
-import { isSafetensorsIndex, readSafetensorsIndex } from '../files/safetensors-index.js';
+import { isSafetensorsIndex, readSafetensorsIndex } from '../files/safetensors.js';
 import { analyzeLayers, analyzeMemoryUsage, type LayerUsage, type MemoryUsage } from '../tensors/memory-usage.js';
 import { ModelLoader, type ModelLoaderOptions } from './model-loader.js';
 

@@ -1,4 +1,5 @@
 import { checkArgument } from '../../core/errors.js';
+import { tryAll } from '../../core/try-all.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { SharedTensor, type Tensor } from './tensor.js';
 
@@ -73,15 +74,7 @@ export class TensorManager {
 
   /** Frees all. Where that fails it goes on, holds on to those that are left, and throws the first error at the end. */
   dispose(): void {
-    let failure: { readonly error: unknown } | undefined;
-    for (const name of this.names) {
-      try {
-        this.free(name);
-      } catch (error) {
-        failure ??= { error };
-      }
-    }
-    if (failure !== undefined) throw failure.error;
+    tryAll(this.names, (name) => this.free(name));
   }
 
   [Symbol.dispose](): void {

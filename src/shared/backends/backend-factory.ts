@@ -67,8 +67,10 @@ export function attachBackendAt(url: string, options: BackendAttachOptions = {})
 }
 
 function createRegistered(type: RegisteredType, backend: NewBackend): RegisteredShmBackend {
-  const device = given('device', backend.options.device);
-  return RegisteredShmBackend.create(type, given('url', backend.url), { ...backend, device });
+  return RegisteredShmBackend.create(type, given('url', backend.url), {
+    ...backend,
+    device: given('device', backend.options.device),
+  });
 }
 
 function given<T>(name: string, value: T | undefined): T {

@@ -76,16 +76,12 @@ export function formatRegion(
 /** Checks that a region holds an allocator of that type. @throws ERR_MEM_REGION_DAMAGED */
 export function attachRegion(region: SharedRegion, typeCode: number): void {
   region.checkOpen();
-  const reason = faultOf(region, typeCode);
-  if (reason !== undefined) throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: 0, reason });
-}
-
-function faultOf(region: SharedRegion, typeCode: number): string | undefined {
   const near = region.int32;
-  if (region.bytes < MIN_REGION_BYTES || Atomics.load(near, Control.magic) !== MAGIC_VALUE)
-    return 'it holds no allocator of pages';
-  if (near[Control.version] !== LAYOUT_VERSION) return `its layout is version ${near[Control.version]}, not ${LAYOUT_VERSION}`;
-  if (near[Control.type] !== typeCode) return `its allocator is of type ${near[Control.type]}, not ${typeCode}`;
+  const isFormatted = region.bytes >= MIN_REGION_BYTES && Atomics.load(near, Control.magic) === MAGIC_VALUE;
+  checkRegion(isFormatted, 'it holds no allocator of pages');
+  const [version, type] = [near[Control.version], near[Control.type]];
+  checkRegion(version === LAYOUT_VERSION, `its layout is version ${version}, not ${LAYOUT_VERSION}`);
+  checkRegion(type === typeCode, `its allocator is of type ${type}, not ${typeCode}`);
   const count = near[Control.participants]!;
   const end = near[Control.endPage]!;
   const isSound =
@@ -94,7 +90,11 @@ function faultOf(region: SharedRegion, typeCode: number): string | undefined {
     near[Control.firstPage] === firstPageOf(count) &&
     end >= firstPageOf(count) + MIN_PAGE_GRANULES &&
     end * GRANULE_BYTES <= region.bytes;
-  return isSound ? undefined : 'its sizes make no sense';
+  checkRegion(isSound, 'its sizes make no sense');
+}
+
+function checkRegion(ok: boolean, reason: string): void {
+  if (!ok) throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: 0, reason });
 }
 
 function firstPageOf(participants: number): number {

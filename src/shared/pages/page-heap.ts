@@ -126,8 +126,7 @@ export class PageHeap {
 
   #find(payload: number): number {
     const wanted = classOf(payload);
-    const bin = binOf(wanted);
-    const filled = this.filledBin(bin);
+    const filled = this.filledBin(binOf(wanted));
     let page = 0;
     if (filled === LARGE_BIN) page = this.#bestFit(LARGE_BIN, wanted);
     else if (filled !== -1) page = this.#lowestOf(filled);
