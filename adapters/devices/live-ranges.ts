@@ -1,6 +1,6 @@
+import { type AddressRange, AddressTree } from '../../src/core/address-tree.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
-import { type AddressRange, AddressTree } from './address-tree.js';
 import { checkInside } from './range-checks.js';
 
 /** A range of a device's addresses that is in use. */

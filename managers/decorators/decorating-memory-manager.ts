@@ -15,14 +15,15 @@ import type { DevicePtr } from '../../src/core/units.js';
  * A decorator overrides `allocBytes`, `unlock` and `userLock`; `userUnlock` is `unlock(ptr, true)` here.
  */
 export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
-  /** The manager that does the work. */
-  readonly inner: MemoryManagerAdapter;
   /** Live blocks of the inner manager that no caller got, and whether the user's lock holds them. */
   readonly #unclaimed = new Map<DevicePtr, boolean>();
 
-  constructor(inner: MemoryManagerAdapter, options: ManagerOptions = {}) {
+  constructor(
+    /** The manager that does the work. */
+    readonly inner: MemoryManagerAdapter,
+    options: ManagerOptions = {},
+  ) {
     super(inner.deviceInterface, options.logStream);
-    this.inner = inner;
   }
 
   /** @throws ERR_MEM_LIFECYCLE when the inner manager was used and shut down before */

@@ -1,6 +1,6 @@
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { counted } from '../../src/core/counted.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
@@ -39,15 +39,11 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
   constructor(inner: MemoryManagerAdapter, options: FailingOptions = {}) {
     super(inner, options);
     const { every = Number.POSITIVE_INFINITY, probability = 0, seed = 1, aboveBytes = Number.POSITIVE_INFINITY } = options;
-    check(
-      'every',
-      every,
-      every === Number.POSITIVE_INFINITY || (Number.isSafeInteger(every) && every >= 1),
-      'an integer of at least 1',
-    );
-    check('probability', probability, probability >= 0 && probability <= 1, 'a number from 0 to 1');
-    check('seed', seed, Number.isSafeInteger(seed), 'an integer');
-    check('aboveBytes', aboveBytes, aboveBytes >= 0, 'a size in bytes, or Infinity');
+    const isEvery = every === Number.POSITIVE_INFINITY || (Number.isSafeInteger(every) && every >= 1);
+    checkArgument(isEvery, 'every', every, 'an integer of at least 1');
+    checkArgument(probability >= 0 && probability <= 1, 'probability', probability, 'a number from 0 to 1');
+    checkArgument(Number.isSafeInteger(seed), 'seed', seed, 'an integer');
+    checkArgument(aboveBytes >= 0, 'aboveBytes', aboveBytes, 'a size in bytes, or Infinity');
     this.#every = every;
     this.#probability = probability;
     this.#random = seed | 0;
@@ -92,8 +88,4 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   }
-}
-
-function check(name: string, value: number, holds: boolean, expected: string): void {
-  if (!holds) throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: String(value), expected });
 }

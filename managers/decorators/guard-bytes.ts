@@ -1,5 +1,5 @@
 import type { Device } from '../../src/core/device.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument } from '../../src/core/errors.js';
 import { type DevicePtr, isPowerOfTwo } from '../../src/core/units.js';
 
 /** What a device must do so that guards can be written and read. */
@@ -25,27 +25,18 @@ const MIN_GUARD_BYTES = 16;
 
 /** Writes and reads the guards that lie directly before and behind blocks. */
 export class Guards {
-  readonly bytes: number;
   readonly #memory: GuardMemory;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
-  constructor(memory: GuardMemory, bytes: number) {
-    if (!isPowerOfTwo(bytes) || bytes < MIN_GUARD_BYTES) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'guardBytes',
-        value: String(bytes),
-        expected: `a power of two from ${MIN_GUARD_BYTES} on`,
-      });
-    }
-    if (typeof memory?.view !== 'function' || typeof memory.fill !== 'function') {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'memory',
-        value: String(memory),
-        expected: 'the device, or an object with view and fill',
-      });
-    }
+  constructor(
+    memory: GuardMemory,
+    readonly bytes: number,
+  ) {
+    const isSize = isPowerOfTwo(bytes) && bytes >= MIN_GUARD_BYTES;
+    checkArgument(isSize, 'guardBytes', bytes, `a power of two from ${MIN_GUARD_BYTES} on`);
+    const isMemory = typeof memory?.view === 'function' && typeof memory.fill === 'function';
+    checkArgument(isMemory, 'memory', memory, 'the device, or an object with view and fill');
     this.#memory = memory;
-    this.bytes = bytes;
   }
 
   /** Writes both guards. Cost: O(guard). */

@@ -2,15 +2,14 @@ import { ABSENT } from '../../src/blocks/address-hash.js';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
 import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
-import { type Damage, DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
-import { GuardedBlocks } from './guarded-blocks.js';
+import { DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
+import { GuardedBlocks, SiteColumn } from './live-blocks.js';
 
 export interface GuardedOptions extends ManagerOptions {
   /** The memory's device, or another object that writes and reads it. */
@@ -42,9 +41,8 @@ export type CorruptionError = MemoryError<'ERR_MEM_CORRUPTED'>;
 export class GuardedMemoryManager extends DecoratingMemoryManager {
   readonly #guards: Guards;
   readonly #poison: boolean;
-  readonly #frames: number;
   readonly #blocks = new GuardedBlocks();
-  readonly #sites: (CapturedSite | undefined)[] = [];
+  readonly #sites: SiteColumn;
   /** Bytes in live blocks by device; the inner manager counts the guards, too. */
   readonly #bytes: (MutableStat | undefined)[] = [];
   #largestFront: number;
@@ -54,7 +52,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     super(inner, options);
     this.#guards = new Guards(options.memory, options.guardBytes ?? DEFAULT_GUARD_BYTES);
     this.#poison = options.poison ?? true;
-    this.#frames = siteFrames(options.sites);
+    this.#sites = new SiteColumn(options.sites);
     this.#largestFront = this.#guards.bytes;
   }
 
@@ -74,7 +72,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
       throw error;
     }
     const row = this.#blocks.enter(base, bytes, front, userLock ? USER_LOCK : MANAGER_LOCK, device);
-    if (this.#frames > 0) this.#sites[row] = captureSite(this.#frames);
+    this.#sites.capture(row);
     this.#largestFront = Math.max(this.#largestFront, front);
     grow((this.#bytes[device] ??= newStat()), bytes);
     return (base + front) as DevicePtr;
@@ -94,25 +92,25 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const blocks = this.#blocks;
     const row = blocks.find(ptr);
     if (row === ABSENT) this.#refuse(ptr, userUnlock);
-    const rest = blocks.locksOf(row) & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
+    const rest = blocks.locks.get(row) & ~(userUnlock ? USER_LOCK : MANAGER_LOCK);
     if (rest === 0) {
       this.#free(row, userUnlock);
       return;
     }
     this.inner.unlock(blocks.baseOf(row), userUnlock);
-    blocks.setLocks(row, rest);
+    blocks.locks.set(row, rest);
   }
 
   override userLock(ptr: DevicePtr): void {
     if (ptr === NULL_PTR) return;
     const row = this.#rowOf(ptr);
     this.inner.userLock(this.#blocks.baseOf(row));
-    this.#blocks.setLocks(row, this.#blocks.locksOf(row) | USER_LOCK);
+    this.#blocks.locks.set(row, this.#blocks.locks.get(row) | USER_LOCK);
   }
 
   override isUserLocked(ptr: DevicePtr): boolean {
     const row = this.#blocks.find(ptr);
-    return row !== ABSENT && (this.#blocks.locksOf(row) & USER_LOCK) !== 0;
+    return row !== ABSENT && (this.#blocks.locks.get(row) & USER_LOCK) !== 0;
   }
 
   override ticketOf(ptr: DevicePtr): number {
@@ -149,12 +147,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   /** Every live block whose guard was overwritten, as the error that tells of it. Cost as {@link check}. */
   damages(): CorruptionError[] {
-    const found: CorruptionError[] = [];
-    for (const row of this.#blocks) {
-      const damage = this.#damageOf(row);
-      if (damage !== undefined) found.push(this.#corruption(row, damage));
-    }
-    return found;
+    return [...this.#blocks].flatMap((row) => this.#damageOf(row) ?? []);
   }
 
   /** Writes a live block's guards anew, so that it can be freed. @throws ERR_MEM_UNKNOWN_POINTER */
@@ -168,7 +161,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     this.#blocks.checkInvariants();
     const bytes: number[] = [];
     for (const row of this.#blocks) {
-      const device = this.#blocks.deviceOf(row);
+      const device = this.#blocks.devices.get(row);
       bytes[device] = (bytes[device] ?? 0) + this.#blocks.bytesOf(row);
       const base = this.#blocks.baseOf(row);
       const needed = this.#blocks.addressOf(row) + this.#blocks.bytesOf(row) + this.#guards.bytes - base;
@@ -214,43 +207,39 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const bytes = blocks.bytesOf(row);
     if (this.#poison) this.#guards.poison(ptr, bytes);
     const base = blocks.baseOf(row);
-    const locks = blocks.locksOf(row);
-    const device = blocks.deviceOf(row);
-    const site = this.#sites[row];
+    const locks = blocks.locks.get(row);
+    const device = blocks.devices.get(row);
+    const site = this.#sites.get(row);
     this.#drop(row);
     try {
       this.inner.unlock(base, userUnlock);
     } catch (error) {
       const again = blocks.enter(base, bytes, ptr - base, locks, device);
-      if (this.#frames > 0) this.#sites[again] = site;
+      this.#sites.set(again, site);
       this.#bytes[device]!.current += bytes;
       throw error;
     }
   }
 
   #drop(row: number): void {
-    this.#bytes[this.#blocks.deviceOf(row)]!.current -= this.#blocks.bytesOf(row);
-    if (this.#frames > 0) this.#sites[row] = undefined;
+    this.#bytes[this.#blocks.devices.get(row)]!.current -= this.#blocks.bytesOf(row);
+    this.#sites.set(row, undefined);
     this.#blocks.remove(row);
   }
 
   #checkGuards(row: number): void {
     const damage = this.#damageOf(row);
-    if (damage !== undefined) throw this.#corruption(row, damage);
+    if (damage !== undefined) throw damage;
   }
 
-  #damageOf(row: number): Damage | undefined {
-    return this.#guards.damageOf(this.#blocks.addressOf(row), this.#blocks.bytesOf(row));
-  }
-
-  #corruption(row: number, damage: Damage): CorruptionError {
-    const facts = { pointer: this.#blocks.addressOf(row), bytes: this.#blocks.bytesOf(row), ...damage };
-    return new MemoryError('ERR_MEM_CORRUPTED', { ...facts, site: this.#siteOfRow(row) });
+  #damageOf(row: number): CorruptionError | undefined {
+    const block = { pointer: this.#blocks.addressOf(row), bytes: this.#blocks.bytesOf(row) };
+    const damage = this.#guards.damageOf(block.pointer, block.bytes);
+    return damage && new MemoryError('ERR_MEM_CORRUPTED', { ...block, ...damage, site: this.#siteOfRow(row) });
   }
 
   #siteOfRow(row: number): string | undefined {
-    const site = this.#sites[row];
-    return site === undefined ? super.siteOf(this.#blocks.baseOf(row)) : formatSite(site, this.#frames);
+    return this.#sites.text(row) ?? super.siteOf(this.#blocks.baseOf(row));
   }
 
   /** Throws for a pointer that heads no live block: as a double free when a free inner block lies where its front was. */

@@ -1,7 +1,7 @@
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { counted } from '../../src/core/counted.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument, type MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
@@ -106,10 +106,7 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
 }
 
 function checkLimit(name: string, value = Number.POSITIVE_INFINITY): number {
-  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= 0)) return value;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-    name,
-    value: String(value),
-    expected: 'an integer of at least 0, or Infinity',
-  });
+  const isLimit = value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && value >= 0);
+  checkArgument(isLimit, name, value, 'an integer of at least 0, or Infinity');
+  return value;
 }

@@ -1,11 +1,11 @@
 import { ensure } from '../../src/blocks/ensure.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import { counted } from '../../src/core/counted.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { CounterFrame, type Counters } from './counter-frame.js';
-import { NumberColumn } from './number-column.js';
+import { NumberColumn } from './live-blocks.js';
 
 /** The tag number of all blocks together. */
 const ALL = 0;
@@ -57,9 +57,7 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
    * @throws ERR_MEM_INVALID_ARGUMENT when only the first level is left
    */
   popCounters(): Counters {
-    if (this.depth < 2) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'counter depth', value: '1', expected: 'at least 2 to pop one' });
-    }
+    checkArgument(this.depth >= 2, 'counter depth', this.depth, 'at least 2 to pop one');
     const ended = this.#top;
     this.#frames.pop();
     this.#top = this.#frames.at(-1)!;

@@ -1,15 +1,14 @@
 import { ABSENT } from '../../src/blocks/address-hash.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
-import { type CapturedSite, captureSite, formatSite, siteFrames } from '../../src/core/allocation-site.js';
+import { type AddressRange, AddressTree } from '../../src/core/address-tree.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import { counted } from '../../src/core/counted.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
-import { AddressOrder } from './address-order.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
-import { NumberColumn } from './number-column.js';
+import { NumberColumn, SiteColumn } from './live-blocks.js';
 
 export interface TrackingOptions extends ManagerOptions {
   /**
@@ -51,6 +50,11 @@ export interface LeakReport {
   readonly groups: readonly LeakGroup[];
 }
 
+/** A live block among those in order of their addresses. */
+interface OrderedBlock extends AddressRange {
+  readonly row: number;
+}
+
 /**
  * Knows every live block: where it was allocated, in which order, and which one an address lies in.
  *
@@ -60,18 +64,18 @@ export interface LeakReport {
  * @see Source: RMM, tracking_resource_adaptor
  */
 export class TrackingMemoryManager extends BookkeepingMemoryManager {
-  readonly #frames: number;
   readonly #serials = new NumberColumn();
   readonly #devices = new NumberColumn();
   readonly #tags: (string | undefined)[] = [];
-  readonly #sites: (CapturedSite | undefined)[] = [];
-  #order: AddressOrder | undefined;
+  readonly #sites: SiteColumn;
+  /** The live blocks by address, once an inner address was looked for. */
+  #order: AddressTree<OrderedBlock> | undefined;
   #serial = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when `sites` is a number but no positive integer */
   constructor(inner: MemoryManagerAdapter, options: TrackingOptions = {}) {
     super(inner, options);
-    this.#frames = siteFrames(options.sites);
+    this.#sites = new SiteColumn(options.sites);
   }
 
   /** Live blocks. */
@@ -89,17 +93,16 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
   find(ptr: DevicePtr): TrackedBlock | undefined {
     let row = this.live.find(ptr);
     if (row === ABSENT) {
-      const address = this.#ordered().floor(ptr);
-      row = address === ABSENT ? ABSENT : this.live.find(address);
-      if (row === ABSENT || !(ptr < address + this.live.bytesOf(row))) return undefined;
+      const block = this.#ordered().floor(ptr);
+      if (block === undefined || ptr >= block.base + block.bytes) return undefined;
+      row = block.row;
     }
     return this.allocated(this.live.addressOf(row) as DevicePtr) > 0 ? this.#blockOf(row) : undefined;
   }
 
   override siteOf(ptr: DevicePtr): string | undefined {
     const row = this.live.find(ptr);
-    const site = row === ABSENT ? undefined : this.#siteText(row);
-    return site ?? super.siteOf(ptr);
+    return this.#sites.text(row) ?? super.siteOf(ptr);
   }
 
   /** What is live now, by allocation site. Cost: O(n), and writing out each site once. */
@@ -132,20 +135,22 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
 
   override checkInvariants(): void {
     super.checkInvariants();
-    this.#order?.checkInvariants(Array.from(this.live, (row) => this.live.addressOf(row)));
     for (const row of this.live) ensure(this.#serials.get(row) > 0, `block in row ${row} has a serial`);
+    const ordered = [...(this.#order ?? [])];
+    ensure(this.#order === undefined || ordered.length === this.live.count, 'every live block is in order');
+    for (const { base, row } of ordered) ensure(this.live.find(base) === row, `block in row ${row} is ordered by its address`);
   }
 
   protected override entered(row: number): void {
     this.#serials.set(row, ++this.#serial);
     this.#tags[row] = allocationTag();
     this.#devices.set(row, this.deviceInterface.getActiveDeviceId());
-    if (this.#frames > 0) this.#sites[row] = captureSite(this.#frames);
-    this.#order?.add(this.live.addressOf(row));
+    this.#sites.capture(row);
+    this.#order?.insert(this.#orderedBlock(row));
   }
 
   protected override dropping(row: number): void {
-    if (this.#frames > 0) this.#sites[row] = undefined;
+    this.#sites.set(row, undefined);
     this.#order?.remove(this.live.addressOf(row));
   }
 
@@ -153,14 +158,16 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
     return `Tracked: ${counted(this.live.count, 'live block')} of ${counted(this.#serial, 'allocation')}`;
   }
 
-  #ordered(): AddressOrder {
+  #ordered(): AddressTree<OrderedBlock> {
     if (this.#order === undefined) {
-      const order = new AddressOrder();
-      const addresses = Float64Array.from(this.live, (row) => this.live.addressOf(row)).sort();
-      for (const address of addresses) order.add(address);
-      this.#order = order;
+      this.#order = new AddressTree();
+      for (const row of this.live) this.#order.insert(this.#orderedBlock(row));
     }
     return this.#order;
+  }
+
+  #orderedBlock(row: number): OrderedBlock {
+    return { base: this.live.addressOf(row), bytes: this.live.bytesOf(row), row };
   }
 
   #blockOf(row: number): TrackedBlock {
@@ -171,12 +178,7 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
       device: this.#devices.get(row),
       serial: this.#serials.get(row),
       tag: this.#tags[row],
-      site: this.#siteText(row),
+      site: this.#sites.text(row),
     };
-  }
-
-  #siteText(row: number): string | undefined {
-    const site = this.#sites[row];
-    return site === undefined ? undefined : formatSite(site, this.#frames);
   }
 }

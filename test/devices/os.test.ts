@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { AddressTree } from '../../adapters/devices/address-tree.js';
 import { errnoError, errnoName, openLibrary } from '../../adapters/ffi/library.js';
 import { libc, libcNames } from '../../adapters/os/libc.js';
 import { advisePages, lockPages, mapPages, pageBytes, protectPages, unlockPages, unmapPages } from '../../adapters/os/mapping.js';
 import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
+import { AddressTree } from '../../src/core/address-tree.js';
 import { codeOf } from '../fixtures/code-of.js';
 
 describe('openLibrary', () => {
