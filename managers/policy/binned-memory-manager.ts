@@ -55,16 +55,24 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     return this.#unitBytes;
   }
 
+  // V8 inlines so many bytes of code into a loop, and no more: these few lines are the hot path, the rest is elsewhere.
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    if (alignment === 0 && stream === 0) {
+    if (this.#isAlone && alignment === 0 && stream === 0) {
       checkStackRoom();
-      const locks = userLock ? USER_LOCK : MANAGER_LOCK;
-      // Two calls, of which V8 takes the heap of the first for constant.
-      const ptr = this.#isAlone ? this.first.allocate(bytes, locks) : this.#activeHeap().allocate(bytes, locks);
+      const ptr = this.first.allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
     // The plus tells V8 that this is a number, too, so that it need not box the one above.
-    return +super.allocBytes(bytes, userLock, alignment, stream) as DevicePtr;
+    return +this.#allocElsewhere(bytes, userLock, alignment, stream) as DevicePtr;
+  }
+
+  #allocElsewhere(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+    if (!this.#isAlone && alignment === 0 && stream === 0) {
+      checkStackRoom();
+      const ptr = this.#activeHeap().allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      if (ptr !== NULL_PTR) return ptr as DevicePtr;
+    }
+    return super.allocBytes(bytes, userLock, alignment, stream);
   }
 
   /** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams; ERR_MEM_INVALID_ARGUMENT for what is no stream */

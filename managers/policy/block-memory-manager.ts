@@ -140,15 +140,20 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
 
   protected override unhold(ptr: DevicePtr, lock: number): void {
     checkStackRoom();
-    let outcome = this.first.release(ptr, lock);
-    if (outcome === NOT_LIVE) outcome = this.blocks.release(ptr, lock);
+    const outcome = this.first.release(ptr, lock);
+    if (outcome !== FREED) this.#unholdElsewhere(outcome, ptr, lock);
+    else this.lifecycle.onFree?.();
+  }
+
+  #unholdElsewhere(outcomeOfFirst: number, ptr: DevicePtr, lock: number): void {
+    const outcome = outcomeOfFirst === NOT_LIVE ? this.blocks.release(ptr, lock) : outcomeOfFirst;
     if (outcome === HELD) return;
-    if (outcome !== FREED) this.#reclaimOrRefuse(outcome, ptr, lock);
+    if (outcome === NOT_LIVE) this.refuse(ptr);
+    if (outcome !== FREED) this.#reclaim(outcome, ptr, lock);
     this.lifecycle.onFree?.();
   }
 
-  #reclaimOrRefuse(outcome: number, ptr: DevicePtr, lock: number): void {
-    if (outcome === NOT_LIVE) this.refuse(ptr);
+  #reclaim(outcome: number, ptr: DevicePtr, lock: number): void {
     this.#underway++;
     try {
       this.reclaim(outcome);

@@ -1,10 +1,6 @@
 // A stack may end at any call, and what was half done then would stay half done. Operations ask for room before they begin.
 // V8 lets a call fail that has no room for its arguments, 8 B each: so there are many of them here.
 
-// What is in an array is no constant for V8.
-let index = 0;
-const never = new Int32Array(1);
-
 function stop(): never {
   throw new RangeError('the stack is full');
 }
@@ -15,11 +11,17 @@ function stop(): never {
  *
  * Where V8 inlines this function it has the caller check for as much when it is entered, since code that was optimised may
  * have to go on unoptimised inside of it. For that there must be a place inside where it could: the branch that is never
- * taken, behind a write, without which V8 would go back to before the call. Cost, measured: 0.2 ns where it is inlined, 0.3 us in
- * code that is not optimised yet.
+ * taken, behind a write, without which V8 would go back to before the call. Up to 27 bytes of bytecode V8 inlines always, and
+ * inlines no less beside it. Cost, measured: 0.2 ns where it is inlined, 0.3 us in code that is not optimised yet.
  */
-// biome-ignore format: one parameter a line would hide the rest
-export const checkStackRoom: (...none: undefined[]) => void = (
+export const checkStackRoom = guard(0, 1);
+
+/** @param never - what `mark` never is; it is written again, so that V8 does not take it for constant */
+function guard(mark: number, never: number): (...none: undefined[]) => void {
+  // biome-ignore lint/style/noParameterAssign: V8 asks a variable of one's own each time whether it has a value yet
+  never = 2;
+  // biome-ignore format: one parameter a line would hide the rest
+  return (
     _0, _1, _2, _3, _4, _5, _6, _7, _8, _9, _a, _b, _c, _d, _e, _f, _g, _h, _i, _j, _k, _l, _m, _n, _o, _p, _q, _r, _s, _t, _u,
     _v, _w, _x, _y, _z, _10, _11, _12, _13, _14, _15, _16, _17, _18, _19, _1a, _1b, _1c, _1d, _1e, _1f, _1g, _1h, _1i, _1j, _1k,
     _1l, _1m, _1n, _1o, _1p, _1q, _1r, _1s, _1t, _1u, _1v, _1w, _1x, _1y, _1z, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29,
@@ -36,10 +38,12 @@ export const checkStackRoom: (...none: undefined[]) => void = (
     _98, _99, _9a, _9b, _9c, _9d, _9e, _9f, _9g, _9h, _9i, _9j, _9k, _9l, _9m, _9n, _9o, _9p, _9q, _9r, _9s, _9t, _9u, _9v, _9w,
     _9x, _9y, _9z, _a0, _a1, _a2, _a3, _a4, _a5, _a6, _a7, _a8, _a9, _aa, _ab, _ac, _ad, _ae, _af, _ag, _ah, _ai, _aj, _ak, _al,
     _am, _an, _ao, _ap, _aq, _ar, _as, _at, _au, _av, _aw, _ax, _ay, _az, _b0, _b1, _b2, _b3,
-) => {
-  index = 0;
-  if (never[index]) stop();
-};
+  ) => {
+    // biome-ignore lint/style/noParameterAssign: as above
+    mark = 0;
+    if (mark === never) stop();
+  };
+}
 
 const nothing = (..._numbers: number[]): void => {};
 
