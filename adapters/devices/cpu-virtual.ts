@@ -1,3 +1,4 @@
+import { unlessRefused } from '../../src/core/attempt.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import {
@@ -14,7 +15,6 @@ import {
 import { mapEndingPages, unmapThreadPages } from '../os/thread-memory.js';
 import { HostRange, type HostRanges } from './host-ranges.js';
 import { PagedMemory, PageStates } from './paged-memory.js';
-import { unlessRefused } from './refusals.js';
 
 const SMALLEST_PAGE_BYTES = 4096;
 

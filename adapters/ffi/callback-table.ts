@@ -1,5 +1,5 @@
 import '../../src/core/disposable.js';
-import { shown, warn } from '../../src/core/attempt.js';
+import { orUndo, shown, warn } from '../../src/core/attempt.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { functionPointerType } from './c-types.js';
 import { type Callback, MAX_PARAMETERS } from './callback.js';
@@ -77,16 +77,14 @@ export class CallbackTable {
     if (known !== undefined) return known as Readonly<Record<K, number>>;
     const addresses: Record<string, number> = {};
     const registeredBefore = this.#registered.length;
-    try {
+    const registerAll = () => {
       for (const [name, callback] of Object.entries<Callback>(make())) {
         const pointer = this.#registerOne(`${this.name}.${name}`, callback);
         this.#registered.push(pointer);
         addresses[name] = Number(pointer);
       }
-    } catch (error) {
-      this.#unregisterFrom(registeredBefore);
-      throw error;
-    }
+    };
+    orUndo(registerAll, () => this.#unregisterFrom(registeredBefore));
     this.#groups.set(group, addresses);
     return addresses as Record<K, number>;
   }

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { orUndo } from '../../src/core/attempt.js';
 import type { Device } from '../../src/core/device.js';
 import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { CNumber } from '../ffi/callback.js';
@@ -86,11 +87,9 @@ export class FallbackMemory {
   #free(ptr: DevicePtr): void {
     const bytes = this.sizeOf(ptr);
     this.#blocks.delete(ptr);
-    try {
-      this.#device.nativeFree(ptr);
-    } catch (error) {
-      this.#blocks.set(ptr, bytes);
-      throw error;
-    }
+    orUndo(
+      () => this.#device.nativeFree(ptr),
+      () => this.#blocks.set(ptr, bytes),
+    );
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { checkUsable } from '../../src/core/errors.js';
 import { processState, type Reclaimable } from '../../src/core/process-state.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
 import { HeldAddresses } from './held-addresses.js';
@@ -39,7 +39,7 @@ export class NativeMemory {
 
   /** @throws ERR_MEM_DISPOSED after {@link retire} */
   bytesAt(offset: number, bytes: number): Uint8Array {
-    if (this.retired) throw new MemoryError('ERR_MEM_DISPOSED', { what: whatOf(this.end) });
+    checkUsable(!this.retired, whatOf(this.end));
     const buffer = nativeView(this.base + offset, bytes);
     this.#addresses.add(buffer);
     return new Uint8Array(buffer);

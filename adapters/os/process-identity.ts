@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { threadId } from 'node:worker_threads';
+import { unlessRefused } from '../../src/core/attempt.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { lazy } from './libc.js';
 import { SYS_GETTID, systemCall } from './system-call.js';
@@ -31,30 +32,23 @@ const DEAD_STATES = ['Z', 'X', 'x'];
 const THREADS_PER_PROCESS = 2 ** 14;
 const PROCESSES = 2 ** 17;
 
-const thisThread = lazy(() => {
+/** Identifies the thread that calls: the main thread's number on Linux is the process's. Cost: a property, after the first call. */
+export const threadIdentity: () => ProcessIdentity = lazy(() => {
   if (SYS_GETTID === undefined) {
     return { id: (process.pid % PROCESSES) * THREADS_PER_PROCESS + (threadId % THREADS_PER_PROCESS), startTime: 0 };
   }
   const id = systemCall()(SYS_GETTID, 0, 0, 0, null, 0, 0);
   return { id, startTime: startTimeOf(id) };
 });
-const thisProcess = lazy(() => ({ id: process.pid, startTime: process.platform === 'linux' ? startTimeOf(process.pid) : 0 }));
-const thisSpace = lazy(() => ({ boot: bootDigest(), namespace: pidNamespace() }));
-
-/** Identifies the thread that calls: the main thread's number on Linux is the process's. Cost: a property, after the first call. */
-export function threadIdentity(): ProcessIdentity {
-  return thisThread();
-}
 
 /** Identifies this process. Cost: a property, after the first call. */
-export function processIdentity(): ProcessIdentity {
-  return thisProcess();
-}
+export const processIdentity: () => ProcessIdentity = lazy(() => ({
+  id: process.pid,
+  startTime: process.platform === 'linux' ? startTimeOf(process.pid) : 0,
+}));
 
 /** Tells in which boot and pid namespace this process lives. */
-export function processSpace(): ProcessSpace {
-  return thisSpace();
-}
+export const processSpace: () => ProcessSpace = lazy(() => ({ boot: bootDigest(), namespace: pidNamespace() }));
 
 /**
  * Tells whether the process, or on Linux the thread, with this number and start time still runs. One that has ended but
@@ -77,14 +71,10 @@ function startTimeOf(id: number): number {
 
 /** The fields of `/proc/<id>/stat` behind the name; undefined when there is no such process or thread. */
 function statusFields(id: number): string[] | undefined {
-  try {
-    const text = readFileSync(`/proc/${id}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ');
-  } catch (error) {
-    // ESRCH: it ended between open and read.
-    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw error;
-  }
+  // ESRCH: it ended between open and read.
+  const isGone = (error: unknown) => ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '');
+  const text = unlessRefused(isGone, () => readFileSync(`/proc/${id}/stat`, 'utf8'));
+  return text?.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
 /** Of a process's number, or of a thread's as {@link threadIdentity} makes it. That a thread has ended cannot be told. */

@@ -1,4 +1,5 @@
 import { isMainThread } from 'node:worker_threads';
+import { orUndo } from '../../src/core/attempt.js';
 import { MiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
 import { cFunction } from '../ffi/library.js';
@@ -109,12 +110,10 @@ export function mapEndingPages(bytes: number, options: MapOptions, alignment: nu
   const address = heap.allocate(bytes, alignment, true);
   if (address === 0) return 0;
   const { flags = MAP_PRIVATE | MAP_ANONYMOUS } = options;
-  try {
-    return mapPages(bytes, { ...options, address, flags: flags | MAP_FIXED });
-  } catch (error) {
-    heap.free(address);
-    throw error;
-  }
+  return orUndo(
+    () => mapPages(bytes, { ...options, address, flags: flags | MAP_FIXED }),
+    () => heap.free(address),
+  );
 }
 
 /** Unmaps all that {@link mapThreadPages} or {@link mapEndingPages} mapped. @throws ERR_MEM_NATIVE */

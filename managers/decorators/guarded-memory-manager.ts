@@ -2,6 +2,7 @@ import { ABSENT } from '../../src/blocks/address-hash.js';
 import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
+import { orUndo } from '../../src/core/attempt.js';
 import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
@@ -65,12 +66,10 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const device = this.deviceInterface.getActiveDeviceId();
     const base = this.#allocInner(total, bytes, userLock, alignment, stream, device);
     if (base === NULL_PTR) return NULL_PTR;
-    try {
-      this.#guards.write(base + front, bytes);
-    } catch (error) {
-      this.takeBack(base, userLock);
-      throw error;
-    }
+    orUndo(
+      () => this.#guards.write(base + front, bytes),
+      () => this.takeBack(base, userLock),
+    );
     const row = this.#blocks.enter(base, bytes, front, userLock ? USER_LOCK : MANAGER_LOCK, device);
     this.#sites.capture(row);
     this.#largestFront = Math.max(this.#largestFront, front);
@@ -211,14 +210,12 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const device = blocks.devices.get(row);
     const site = this.#sites.get(row);
     this.#drop(row);
-    try {
-      this.inner.unlock(base, userUnlock);
-    } catch (error) {
+    const enterAgain = () => {
       const again = blocks.enter(base, bytes, ptr - base, locks, device);
       this.#sites.set(again, site);
       this.#bytes[device]!.current += bytes;
-      throw error;
-    }
+    };
+    orUndo(() => this.inner.unlock(base, userUnlock), enterAgain);
   }
 
   #drop(row: number): void {

@@ -1,5 +1,6 @@
 import { ensure } from '../../src/blocks/ensure.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
+import { orUndo } from '../../src/core/attempt.js';
 import { counted } from '../../src/core/counted.js';
 import { checkArgument } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
@@ -68,15 +69,12 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
   /** Counts what `fn` does in a level of its own, which ends when `fn` returns or throws. */
   measure<T>(fn: () => T): { result: T; counters: Counters } {
     const depth = this.depth;
+    const popTo = (level: number) => {
+      while (this.depth > level) this.popCounters();
+    };
     this.pushCounters();
-    let result: T;
-    try {
-      result = fn();
-    } catch (error) {
-      while (this.depth > depth) this.popCounters();
-      throw error;
-    }
-    while (this.depth > depth + 1) this.popCounters();
+    const result = orUndo(fn, () => popTo(depth));
+    popTo(depth + 1);
     return { result, counters: this.popCounters() };
   }
 

@@ -27,6 +27,21 @@ export function orUndo<T>(work: () => T, undo: () => void): T {
   }
 }
 
+/**
+ * Does what may be refused.
+ *
+ * @param isRefusal - tells the errors that are a refusal from all others, which are thrown
+ * @returns undefined when it was refused
+ */
+export function unlessRefused<T>(isRefusal: (error: unknown) => boolean, action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (isRefusal(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Turns what was thrown into a process warning, whatever it is. */
 export function warn(error: unknown): void {
   process.emitWarning(shown(error));

@@ -1,3 +1,4 @@
+import { orUndo } from '../core/attempt.js';
 import '../defaults.js';
 import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext, type ServiceIdentifier } from 'inversify';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
@@ -123,12 +124,7 @@ function bindHost(load: ContainerModuleLoadOptions, activation: Activation): voi
     activation.host = undefined;
   };
   load.onActivation(host, (context, activated) => {
-    try {
-      install(context, activated);
-    } catch (error) {
-      close();
-      throw error;
-    }
+    orUndo(() => install(context, activated), close);
     return activated;
   });
   load.onDeactivation(manager, uninstall);

@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
-import { MemoryError } from '../core/errors.js';
+import { checkUsable, MemoryError } from '../core/errors.js';
 
 const NO_PERMISSION = 'there is no permission to write it';
 /** Why a file cannot be written, by the system's code. */
@@ -52,7 +52,7 @@ export class FileLogSink implements LogSink {
 
   /** Appends the first `length` of `bytes`, and makes no garbage. @throws as {@link write} */
   writeBytes(bytes: Uint8Array, length: number): void {
-    if (this.#file === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'log file' });
+    checkUsable(this.#file !== undefined, 'log file');
     for (let done = 0; done < length; ) done += writeSync(this.#file, bytes, done, length - done);
   }
 

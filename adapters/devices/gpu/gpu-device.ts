@@ -1,3 +1,4 @@
+import { unlessRefused } from '../../../src/core/attempt.js';
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
@@ -6,7 +7,6 @@ import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from 
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
 import { HostSegments, placeKey, type SegmentPlace } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';
-import { unlessRefused } from '../refusals.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
 import { type GpuRange, GpuSegment, gpuPlace, ManagedSegment } from './gpu-ranges.js';
 import { GpuRuntime } from './gpu-runtime.js';

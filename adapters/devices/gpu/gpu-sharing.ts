@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import { checkArgument } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
 import type { LiveRanges } from '../live-ranges.js';
@@ -39,17 +40,15 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
   const device = runtime.activeDevice;
   return runtime.on(device, () => {
     const base = runtime.ipcOpen(handle) as DevicePtr;
-    try {
+    const enter = () => {
       const known = ranges.at(base);
       if (known instanceof ImportedSegment) known.opened++;
       else {
         checkInside(0, segmentBytes, allocatedBytes(runtime, base));
         ranges.add(new ImportedSegment(base, segmentBytes, device));
       }
-    } catch (error) {
-      runtime.leftovers.drop(() => runtime.call('IpcCloseMemHandle', base));
-      throw error;
-    }
+    };
+    orUndo(enter, () => runtime.leftovers.drop(() => runtime.call('IpcCloseMemHandle', base)));
     return (base + offsetBytes) as DevicePtr;
   });
 }

@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import { NativeStreams } from '../native-streams.js';
 import type { GpuRuntime } from './gpu-runtime.js';
 
@@ -31,13 +32,11 @@ export class GpuStreams extends NativeStreams<GpuHandle> {
     const runtime = this.runtime;
     return runtime.on(device, () => {
       const event = runtime.eventCreate();
-      try {
+      const record = () => {
         enqueue();
         runtime.call('EventRecord', event, handle);
-      } catch (error) {
-        runtime.leftovers.drop(() => runtime.call('EventDestroy', event));
-        throw error;
-      }
+      };
+      orUndo(record, () => runtime.leftovers.drop(() => runtime.call('EventDestroy', event)));
       return { handle: event, device };
     });
   }

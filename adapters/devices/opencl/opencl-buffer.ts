@@ -1,6 +1,6 @@
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
 import { checkFillValue, checkInside } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
@@ -185,7 +185,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
 
   /** The device that this is on, when the bytes lie inside and it can be used. */
   #use(offset: number, bytes: number): OpenClContext {
-    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'buffer' });
+    checkUsable(!this.#isDisposed, 'buffer');
     checkInside(offset, bytes, this.bytes);
     return this.#parts.context;
   }

@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import { DeviceCapacity } from '../device-capacity.js';
 import type { OpenClFacts } from './opencl-facts.js';
 import { call, make, type OpenClFunctions, words } from './opencl-functions.js';
@@ -24,12 +25,10 @@ export class OpenClContext {
   ) {
     this.capacity = new DeviceCapacity(facts.capacityBytes);
     this.handle = make(cl, 'clCreateContext', words(CL_CONTEXT_PLATFORM, facts.platform, 0), 1, words(facts.device), 0, 0);
-    try {
-      this.queue = this.createQueue();
-    } catch (error) {
-      cl.clReleaseContext(this.handle);
-      throw error;
-    }
+    this.queue = orUndo(
+      () => this.createQueue(),
+      () => cl.clReleaseContext(this.handle),
+    );
   }
 
   /** Makes a further queue, in order. @throws ERR_MEM_NATIVE */

@@ -1,3 +1,4 @@
+import { unlessRefused } from '../../../src/core/attempt.js';
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import '../../../src/core/disposable.js';
@@ -11,7 +12,6 @@ import type { HostRange } from '../host-ranges.js';
 import { CpuSegment, HostSegments } from '../host-segments.js';
 import { copyEnds } from '../live-ranges.js';
 import { checkDisjoint, checkFill } from '../range-checks.js';
-import { unlessRefused } from '../refusals.js';
 import { OpenClBuffer } from './opencl-buffer.js';
 import type { OpenClContext } from './opencl-context.js';
 import type { OpenClFacts } from './opencl-facts.js';

@@ -1,6 +1,6 @@
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, checkUsable } from '../../../src/core/errors.js';
 import type { DevicePtr } from '../../../src/core/units.js';
 import type { HostRange } from '../host-ranges.js';
 import { SvmSegment } from './svm-memory.js';
@@ -102,7 +102,7 @@ export class OpenClMapping implements Releasable, RangeUser {
    * @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
   view(): Uint8Array {
-    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'mapping' });
+    checkUsable(!this.#isDisposed, 'mapping');
     return this.#part.range.view(this.ptr - this.#part.range.base, this.bytes);
   }
 

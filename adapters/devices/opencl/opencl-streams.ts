@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import { checkArgument } from '../../../src/core/errors.js';
 import { NativeStreams } from '../native-streams.js';
 import type { OpenClContext } from './opencl-context.js';
@@ -53,13 +54,11 @@ export class OpenClStreams extends NativeStreams<OpenClHandle> {
   protected override recordEvent({ context, handle: queue }: OpenClHandle): OpenClHandle {
     const { cl } = context;
     const handle = eventOf((event) => call(cl, 'clEnqueueMarkerWithWaitList', queue, 0, null, event));
-    try {
-      // A queue that nobody flushes may never start, and a query would wait for ever.
-      call(cl, 'clFlush', queue);
-    } catch (error) {
-      cl.clReleaseEvent(handle);
-      throw error;
-    }
+    // A queue that nobody flushes may never start, and a query would wait for ever.
+    orUndo(
+      () => call(cl, 'clFlush', queue),
+      () => cl.clReleaseEvent(handle),
+    );
     return { context, handle };
   }
 

@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import type { NativeFunctions } from '../../../src/core/device-interface.js';
 import type { SlotKind } from '../../../src/core/events.js';
 import { alignUp, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
@@ -95,14 +96,14 @@ export class ArrayFireHandle {
   set(callbacks: Readonly<Record<CallbackName, number>>): void {
     for (const name of CALLBACK_NAMES) this.#call(`af_memory_manager_set_${name}_fn`, callbacks[name]);
     this.#state = 'setting';
-    try {
-      this.#call(this.kind === 'pinned' ? 'af_set_memory_manager_pinned' : 'af_set_memory_manager');
-    } catch (error) {
-      // Where ArrayFire has come as far as `initialize`, a failed call leaves the manager in its place.
-      if (this.isSet) this.unset();
-      this.#state = 'unset';
-      throw error;
-    }
+    orUndo(
+      () => this.#call(this.kind === 'pinned' ? 'af_set_memory_manager_pinned' : 'af_set_memory_manager'),
+      () => {
+        // Where ArrayFire has come as far as `initialize`, a failed call leaves the manager in its place.
+        if (this.isSet) this.unset();
+        this.#state = 'unset';
+      },
+    );
     this.#state = 'set';
   }
 
@@ -115,12 +116,10 @@ export class ArrayFireHandle {
   unset(): void {
     if (!this.isSet) return;
     this.#state = 'unsetting';
-    try {
-      this.library.call(this.kind === 'pinned' ? 'af_unset_memory_manager_pinned' : 'af_unset_memory_manager');
-    } catch (error) {
-      this.#state = 'set';
-      throw error;
-    }
+    orUndo(
+      () => this.library.call(this.kind === 'pinned' ? 'af_unset_memory_manager_pinned' : 'af_unset_memory_manager'),
+      () => this.taken(),
+    );
     this.#state = 'unset';
   }
 
@@ -174,12 +173,11 @@ export class ArrayFireHandle {
     const segment = this.#segments.get(ptr);
     if (segment === undefined) return;
     this.#segments.delete(ptr);
-    try {
-      if (this.isSet) this.#call('af_memory_manager_native_free', segment.base);
-    } catch (error) {
-      this.#segments.set(ptr, segment);
-      throw error;
-    }
+    if (!this.isSet) return;
+    orUndo(
+      () => this.#call('af_memory_manager_native_free', segment.base),
+      () => this.#segments.set(ptr, segment),
+    );
   }
 
   /** Makes a call that leaves a number in an array. */

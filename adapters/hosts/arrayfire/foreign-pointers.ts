@@ -1,8 +1,11 @@
+import { unlessRefused } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import type { DevicePtr } from '../../../src/core/units.js';
 import { GivenUpBlocks } from '../given-up-blocks.js';
 import type { ArrayFireHandle } from './arrayfire-handle.js';
+
+const isUnknown = (error: unknown) => MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER');
 
 /**
  * Locks and unlocks what ArrayFire names, also pointers that no manager of the slot knows: of the manager that was set
@@ -52,12 +55,8 @@ export class ForeignPointers {
   }
 
   #lockOwned(ptr: DevicePtr): void {
-    try {
-      this.slot.userLock(ptr);
-    } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER')) throw error;
-      this.#lockedParts.add(ptr);
-    }
+    const locked = unlessRefused(isUnknown, () => this.slot.userLock(ptr) ?? true);
+    if (locked === undefined) this.#lockedParts.add(ptr);
   }
 
   #unlockOwned(ptr: DevicePtr, userUnlock: boolean): void {
@@ -65,7 +64,7 @@ export class ForeignPointers {
       this.givenUp.free(ptr, userUnlock);
     } catch (error) {
       // Inside of a segment it would free what is not the start of a native allocation: that crashes.
-      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.handle.isOurs(ptr)) throw error;
+      if (!isUnknown(error) || this.handle.isOurs(ptr)) throw error;
       this.#free(ptr);
     }
   }

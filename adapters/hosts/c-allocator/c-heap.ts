@@ -1,4 +1,4 @@
-import { attempt } from '../../../src/core/attempt.js';
+import { attempt, orUndo, unlessRefused } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import { checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../../src/core/units.js';
@@ -81,11 +81,8 @@ export class CHeap {
     const size = this.#checkSize(bytes);
     if (size > capacity) return this.#move(ptr as DevicePtr, size, held);
     if (capacity - size > size && capacity - size >= WORTH_MOVING_BYTES) {
-      try {
-        return this.#move(ptr as DevicePtr, size, size);
-      } catch (error) {
-        if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-      }
+      const moved = unlessRefused(isOutOfMemory, () => this.#move(ptr as DevicePtr, size, size));
+      if (moved !== undefined) return moved;
     }
     if (this.#headerBytes > 0) writeHeader(Number(ptr) - this.#headerBytes, size);
     return ptr as DevicePtr;
@@ -123,13 +120,13 @@ export class CHeap {
   #move(ptr: DevicePtr, bytes: number, copiedBytes: number): DevicePtr {
     const moved = this.malloc(bytes);
     moveBytes(moved, ptr, Math.min(copiedBytes, bytes));
-    try {
-      this.free(ptr);
-    } catch (error) {
-      this.#givenUp.forget(this.#baseOf(ptr));
-      attempt(() => this.free(moved));
-      throw error;
-    }
+    orUndo(
+      () => this.free(ptr),
+      () => {
+        this.#givenUp.forget(this.#baseOf(ptr));
+        attempt(() => this.free(moved));
+      },
+    );
     return moved;
   }
 
@@ -160,6 +157,8 @@ export class CHeap {
     throw this.#outOfMemory(Number(bytes));
   }
 }
+
+const isOutOfMemory = (error: unknown) => MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY');
 
 /** Gives a manager's refusal the pointer that C knows, instead of the block's. */
 function namingPointer(error: unknown, base: DevicePtr, pointer: number): unknown {

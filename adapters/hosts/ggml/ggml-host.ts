@@ -1,5 +1,5 @@
-import { attempt } from '../../../src/core/attempt.js';
-import { MemoryError } from '../../../src/core/errors.js';
+import { attempt, orUndo } from '../../../src/core/attempt.js';
+import { checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
@@ -22,7 +22,7 @@ export class GgmlContext {
 
   /** The `ggml_context *`. @throws ERR_MEM_DISPOSED */
   get address(): number {
-    if (this.#address === 0) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'ggml context' });
+    checkUsable(this.#address !== 0, 'ggml context');
     return this.#address;
   }
 
@@ -147,13 +147,11 @@ export class GgmlHost extends EngineHost {
   createContext(bytes: number, options: { readonly noAlloc?: boolean } = {}): GgmlContext {
     this.startUse();
     const ptr = this.slot.alloc(bytes, false, this.#library.alignment);
-    try {
-      const address = this.#library.init(ptr, bytes, options.noAlloc ?? false);
-      return new GgmlContext(this.#library, address, () => this.givenUp.free(ptr));
-    } catch (error) {
-      attempt(() => this.givenUp.free(ptr));
-      throw error;
-    }
+    const address = orUndo(
+      () => this.#library.init(ptr, bytes, options.noAlloc ?? false),
+      () => attempt(() => this.givenUp.free(ptr)),
+    );
+    return new GgmlContext(this.#library, address, () => this.givenUp.free(ptr));
   }
 
   /** Leaves ggml nothing to call after Node's end. Buffers that still live stay. @internal */

@@ -1,3 +1,4 @@
+import { orUndo } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { CpuDevice } from '../../devices/cpu.js';
@@ -88,12 +89,12 @@ export class EnvironmentAllocator {
       throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: close it first' });
     }
     this.#target = target;
-    try {
-      this.api.call('RegisterAllocator', this.#environment, this.#struct);
-    } catch (error) {
-      this.#target = undefined;
-      throw error;
-    }
+    orUndo(
+      () => this.api.call('RegisterAllocator', this.#environment, this.#struct),
+      () => {
+        this.#target = undefined;
+      },
+    );
   }
 
   /** Takes the allocator out of the environment: sessions from now on do not get it. */

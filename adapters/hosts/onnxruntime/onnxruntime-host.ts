@@ -1,4 +1,4 @@
-import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, checkUsable } from '../../../src/core/errors.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { EnvironmentAllocator, TENSOR_ALIGNMENT } from './environment-allocator.js';
 import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';
@@ -50,7 +50,7 @@ export class OnnxRuntimeHost extends EngineHost {
    * @throws ERR_MEM_ENGINE_IN_USE while another host is attached, ERR_MEM_DISPOSED after close
    */
   attach(): void {
-    if (this.slot.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'OnnxRuntimeHost' });
+    checkUsable(!this.slot.closed, 'OnnxRuntimeHost');
     if (this.#allocator !== undefined) return;
     const allocator = EnvironmentAllocator.of(findOnnxRuntime(this.#location));
     allocator.attach({

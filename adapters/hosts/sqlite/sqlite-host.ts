@@ -1,4 +1,4 @@
-import { MemoryError } from '../../../src/core/errors.js';
+import { checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { alignUp } from '../../../src/core/units.js';
 import { callback } from '../../ffi/callback.js';
 import { CAllocatorHost, type CAllocatorHostOptions } from '../c-allocator/c-allocator-host.js';
@@ -65,7 +65,7 @@ export class SqliteHost extends CAllocatorHost {
    * @throws ERR_MEM_DEVICE_ABSENT when the library is not found, ERR_MEM_DISPOSED after close
    */
   attach(): void {
-    if (this.slot.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'SqliteHost' });
+    checkUsable(!this.slot.closed, 'SqliteHost');
     if (this.#attached !== undefined) return;
     const { library: name, memoryStatus = false } = this.#options;
     const library = new SqliteLibrary(name === undefined ? SQLITE_NAMES : [name]);
