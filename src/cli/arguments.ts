@@ -23,8 +23,8 @@ export function parseSize(name: string, text: string): number {
  * Reads a number that a person wrote.
  *
  * @param name - the option, for messages
- * @param accepted - how it is written, and its least and greatest value
- * @param expected - says that in words
+ * @param accepted - its form, and its least and greatest value
+ * @param expected - the same in words
  * @throws ERR_MEM_INVALID_ARGUMENT
  */
 export function parseNumber(

@@ -21,15 +21,15 @@ import { PosixShmBackend } from '../shared/backends/named-backends.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
 
-/** Something that works on this machine or does not. */
+/** A device or host that may or may not work on this machine. */
 export interface Check {
   readonly kind: 'device' | 'host';
   readonly name: string;
-  /** Uses the thing for real. @returns what it found; a throw says why the thing does not work here */
+  /** Uses it. @returns a description @throws an error that says why it does not work here */
   readonly run: () => string;
 }
 
-/** What a check found. */
+/** The result of a check. */
 export type Finding = Pick<Check, 'kind' | 'name'> & { readonly works: boolean; readonly detail: string };
 
 /** Adds what `stowage doctor` takes. */
@@ -58,7 +58,7 @@ function text(findings: readonly Finding[]): string {
   return `${[machine(), '', ...layOut(columns, rows)].join('\n')}\n`;
 }
 
-/** Every device and host of this package; each is used for real, as far as no model or file is needed. */
+/** Every device and host of this package. Each is used, as far as no model or file is needed. */
 export const CHECKS: readonly Check[] = [
   { kind: 'device', name: 'cpu', run: () => useCpu() },
   { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },

@@ -24,7 +24,7 @@ interface Flags {
   readonly json?: true;
 }
 
-/** What is said of a model. */
+/** The facts about a model. */
 type Report = Awaited<ReturnType<typeof examine>>;
 
 /** Adds what `stowage model` takes. */
@@ -88,7 +88,7 @@ async function timeLoad(set: ModelSet): Promise<number> {
   }
 }
 
-/** What a process could get now, without swapping, and may have. */
+/** The bytes that a process can allocate now, without swapping and within its limits. */
 function availableBytes(): number {
   return Math.floor(Math.min(process.availableMemory(), maxMemoryBytes()));
 }

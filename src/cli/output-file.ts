@@ -21,7 +21,7 @@ import { cannotWrite } from '../runtime/file-log-sink.js';
 import type { ByteSink } from '../trace/formats/trace-writer.js';
 import { behindLinks, isOpenFile } from './behind-links.js';
 
-/** What stands for standard output, and for standard input, in place of a file's name. */
+/** The name that means standard output or standard input. */
 const STANDARD = '-';
 const STDIN_PATH = '/dev/stdin';
 const STANDARD_OUTPUTS = [1, 2];
@@ -33,16 +33,17 @@ const idle = new Int32Array(new SharedArrayBuffer(4));
 
 /** How a file is written. */
 export interface OutputOptions {
-  /** The file that the run reads, which must not be written. */
+  /** The file that the run reads, which must not be overwritten. */
   readonly input?: string | undefined;
-  /** Whether it is written at its place from the first byte on, so that a run that fails leaves what it has written. */
+  /** Whether it is written in place from the first byte on: then a run that fails leaves what it has written. */
   readonly inPlace?: boolean;
 }
 
 /**
- * A file that a command makes. A bad path shows when it is made; nothing is opened before the first write.
+ * A file that a command writes. The constructor refuses a bad path; nothing is opened before the first write.
  *
- * It is written beside its place and moved there when it is whole: a run that fails, or is interrupted, leaves what was there.
+ * It is written under another name beside its place and renamed when it is complete: a run that fails, or is interrupted, leaves
+ * the old file.
  * Links are followed. What cannot be replaced without harm (no regular file, one with several names, or of another user) is
  * written in place. `-` is standard output.
  */
@@ -54,9 +55,9 @@ export class OutputFile implements ByteSink {
   readonly #found: Stats | undefined;
   readonly #inPlace: boolean;
   #file: number | undefined;
-  /** What is written beside the place. */
+  /** The file beside the place that is being written. */
   #part: string | undefined;
-  /** The reader of the pipe has seen enough. */
+  /** Whether the reader of the pipe has closed it. */
   #unread = false;
 
   /** @throws ERR_MEM_BAD_INPUT when the path cannot be written, or is the input's */
@@ -113,7 +114,7 @@ export class OutputFile implements ByteSink {
     this.writtenBytes += length;
   }
 
-  /** Puts the file in its place. */
+  /** Closes the file and moves it to its place. */
   finish(): void {
     if (this.#target === undefined) return;
     const part = this.#part;
@@ -122,7 +123,7 @@ export class OutputFile implements ByteSink {
     this.#forgetPart();
   }
 
-  /** Leaves nothing behind of a file that was not finished. */
+  /** Removes a file that was not finished. */
   [Symbol.dispose](): void {
     if (this.#target !== undefined && this.#file !== undefined) this.#close(this.#file);
     if (this.#part !== undefined) rmSync(this.#part, { force: true });
@@ -134,7 +135,7 @@ export class OutputFile implements ByteSink {
     try {
       if (this.#inPlace) return openInPlace(target, this.#found);
       const part = join(dirname(target), `.stowage-${randomBytes(8).toString('hex')}.part`);
-      // Exclusive: never what is there already, and never through a link.
+      // Exclusive: never an existing file, and never through a link.
       const file = openSync(part, 'wx', OWNER_ONLY);
       this.#part = part;
       startWatching(this);
@@ -168,12 +169,12 @@ export class OutputFile implements ByteSink {
   }
 }
 
-/** Where to read what a command line names: `-` is standard input. */
+/** The path of an input that a command line names: `-` is standard input. */
 export function inputPath(path: string): string {
   return path === STANDARD ? STDIN_PATH : path;
 }
 
-/** Where a command says what it did: not where an output of it goes. */
+/** The stream for a command's messages: standard output, unless an output of the command goes there. */
 export function messageStream(...outputs: readonly (OutputFile | undefined)[]): NodeJS.WriteStream {
   return outputs.some((output) => output?.isStandardOutput) ? process.stderr : process.stdout;
 }
@@ -181,19 +182,19 @@ export function messageStream(...outputs: readonly (OutputFile | undefined)[]): 
 /** @throws what the system says of a place that cannot be written */
 function checkWritable(path: string, place: string, found: Stats | undefined): void {
   if (path.endsWith('/') || found?.isDirectory() === true) throw Object.assign(new Error(path), { code: 'EISDIR' });
-  // With the dot it throws for a folder that is none.
+  // With the dot it throws if the folder is no folder.
   accessSync(found === undefined ? `${dirname(place)}/.` : place, constants.W_OK);
 }
 
-/** Whether another file can take its place: it has one name, and its owner stays. */
+/** Whether another file can replace it: it has one name, and the owner stays the same. */
 function isReplaceable(found: Stats): boolean {
   return found.isFile() && found.nlink === 1 && found.uid === (process.geteuid?.() ?? found.uid);
 }
 
-/** Opens, and empties, what was found at a place, or makes a file there: never through a link that came there since. */
+/** Opens and empties the file that was found at a place, or makes one: never through a link that was made since. */
 function openInPlace(place: string, found: Stats | undefined): number {
   if (found === undefined) return openSync(place, 'wx', OWNER_ONLY);
-  // To create is asked for, though it is there: only then the kernel looks after others' files in folders like /tmp.
+  // O_CREAT is set although the file exists: only then does the kernel protect others' files in folders like /tmp.
   const flags = isOpenFile(place) ? constants.O_WRONLY : constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
   const file = openSync(place, flags, OWNER_ONLY);
   try {
@@ -214,7 +215,7 @@ function refusal(file: string, reason: string): MemoryError {
   return new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason });
 }
 
-/** What has a part that must not stay when the process ends. */
+/** The files whose parts must be removed when the process ends. */
 const unfinished = new Set<OutputFile>();
 
 function startWatching(output: OutputFile): void {
@@ -235,7 +236,7 @@ function abandonAll(): void {
   for (const output of unfinished) output[Symbol.dispose]();
 }
 
-/** Ends the process as the signal would have, without this library's listeners. */
+/** Ends the process by the signal, as it would end without this library's listeners. */
 function endBySignal(signal: NodeJS.Signals): void {
   abandonAll();
   process.kill(process.pid, signal);

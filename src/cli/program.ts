@@ -12,7 +12,7 @@ export const EXIT_BAD_INPUT = 2;
 /** Told at the end of a run whether it failed, or the exit code of the program that was run. */
 type Done = (failed: boolean | number) => void;
 
-/** A command: its name, what it does, and the module that knows the rest, which is loaded when the command is named. */
+/** A command: its name, its description, and the module with the rest, which is loaded when the command is named. */
 type CommandEntry = readonly [name: string, description: string, load: () => Promise<(command: Command, done: Done) => void>];
 
 const COMMANDS: readonly CommandEntry[] = [
@@ -78,20 +78,20 @@ export async function runCli(args: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_BAD_INPUT;
-    // Anything else is a defect of this program: Node shows where.
+    // Any other error is a defect of this program: Node prints its stack.
     if (!MemoryError.is(error)) throw error;
     complain(error.message);
     return BAD_INPUT_CODES.includes(error.code) ? EXIT_BAD_INPUT : EXIT_FAILED;
   }
 }
 
-/** The command that is run, or asked about: `replay x`, `help replay`. */
+/** The name of the command that is run, or whose help is printed: `replay x`, `help replay`. */
 function namedCommand(args: readonly string[]): string | undefined {
   const [first, second] = args.filter((word) => !word.startsWith('-'));
   return first === 'help' ? second : first;
 }
 
-/** Makes the program; of the commands, all but the one that is named are known by name alone. */
+/** Makes the program. Only the named command is loaded; of the others it has the names and descriptions. */
 async function createProgram(named: string | undefined, done: Done): Promise<Command> {
   const program = new Command('stowage')
     .description(

@@ -2,12 +2,12 @@ import { SingleBar } from 'cli-progress';
 import '../core/disposable.js';
 import { isStyled } from './text.js';
 
-/** Shows how far a run is, until it is disposed. */
+/** Shows the progress of a run, until it is disposed. */
 export interface Progress extends Disposable {
   readonly report: (done: number, total: number) => void;
 }
 
-/** A bar on stderr, for a total that is above 0, when that is a terminal that may be drawn on, and nothing otherwise. */
+/** Makes a bar on stderr, for a total above 0, if that is a terminal that accepts it; else it shows nothing. */
 export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' = 'events'): Progress {
   if (!isStyled(process.stderr)) return { report: () => undefined, [Symbol.dispose]: () => undefined };
   const bar = new SingleBar({
@@ -24,7 +24,7 @@ export function createProgress(label: string, unit: 'events' | 'bytes' | 'settin
       if (total === 0) return;
       if (!started) bar.start(total, 0);
       started = true;
-      // Draws at once when a frame is due: the replay leaves no turn to a timer.
+      // Draws at once when a frame is due: a replay gives a timer no turn of the event loop.
       bar.update(done);
     },
     [Symbol.dispose]: () => {

@@ -41,7 +41,7 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
   const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
   const file = new OutputFile(out);
   checkArgument(!file.isStandardOutput, '--out', JSON.stringify(out), "a file: standard output is the program's");
-  // A file of a run before must not be taken for this one's.
+  // The file of an earlier run must not be mistaken for this one's.
   if (file.isRegularFile) emptyOld(out);
   const exitCode = await runProgram(command, env);
   if (!file.isRegularFile) return exitCode;
@@ -77,7 +77,7 @@ function emptyOld(out: string): void {
   else if (statSync(out, { throwIfNoEntry: false }) !== undefined) truncateSync(out);
 }
 
-/** Writes what a recording holds, for people. */
+/** The summary of a recording, for people. */
 function summaryText(file: string, { origin, totals, durationNs, live }: TraceSummary): string {
   const of = (kind: TraceKind) => totals.counts[kind]!;
   const events = totals.counts.reduce((sum, events) => sum + events, 0);
@@ -104,7 +104,7 @@ function summaryText(file: string, { origin, totals, durationNs, live }: TraceSu
   return `${lines.map(printable).join('\n')}\n`;
 }
 
-/** What a file says must not steer the terminal. */
+/** Replaces control characters: the content of a file must not control the terminal. */
 function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, '?');
 }

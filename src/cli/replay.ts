@@ -67,7 +67,7 @@ interface Run {
 
 /** @returns whether the run failed */
 async function replay(command: Command, path: string, flags: ReplayFlags): Promise<boolean> {
-  // All that can be wrong with the input is found before anything is written.
+  // Every fault of the input is found before anything is written.
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const names = flags.manager.split(',').map((name) => name.trim());
   const managers = names.map((name) => ({ name, create: limited(byName('--manager', name, MANAGERS), limitBytes) }));
@@ -83,7 +83,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   if (flags.log !== undefined && managers.length > 1)
     command.error('--log takes the calls of one manager: name one by --manager');
   const newDevice = () => device.create(capacityBytes);
-  // What is bad about a device or a manager, or a setting in the environment, shows when it is made.
+  // Each device and manager is made once, so that bad settings, those in the environment too, show before a run.
   const { deviceCount } = newDevice();
   for (const { create } of managers) create(deviceCount, new MemoryManagerDeviceInterface());
   const input = inputPath(path);
@@ -120,7 +120,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
       ...madeBy(),
     ];
     const replays = runs.map((run) => observed(events, run, newDevice(), results));
-    // The recorded run itself, where the trace has one, stands beside them.
+    // The page also shows the recorded run itself, if the trace has one.
     const recorded = observeRecording(events);
     page.write(renderPage(buildReport(events, recorded === undefined ? replays : [...replays, recorded], { settings })));
     page.finish();
@@ -195,7 +195,7 @@ function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactor
   };
 }
 
-/** Replays a trace once more and watches. @param results - of the replays that nobody watched: the page has their times */
+/** Replays a trace once more and watches. @param results - of the replays without a watcher: the page shows their times */
 function observed(events: TraceEvents, run: Run, device: Device, results: readonly ReplayResult[]): ObservedRun {
   using progress = createProgress(`report: ${run.label}`);
   const { label: name, create: createManager, swaps } = run;
@@ -214,7 +214,7 @@ const COLUMNS: readonly Column[] = [
   { heading: 'utilisation', align: 'right' },
 ];
 
-/** Writes the report for people. */
+/** The report for people. */
 function reportText(
   events: TraceEvents,
   results: readonly ReplayResult[],
@@ -227,7 +227,7 @@ function reportText(
   return `${[title, '', ...layOut(COLUMNS, results.map(cells), out), '', ...notes].join('\n').trimEnd()}\n`;
 }
 
-/** Writes the report for programs: version 1 of the shape that docs describe. */
+/** The report for programs. */
 function reportJson(results: readonly ReplayResult[]): string {
   const shaped = results.map((result) => ({
     manager: result.manager,

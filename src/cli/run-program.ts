@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { complain } from './text.js';
 
-/** What a shell adds to a signal's number. */
+/** A shell adds this to a signal's number. */
 const EXIT_SIGNAL = 128;
-/** What a shell answers for a command that it cannot find or start. */
+/** The exit code of a shell for a command that it cannot find or start. */
 const EXIT_NO_COMMAND = 127;
 const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT'];
 
-/** Runs a program on this terminal, and hands signals on to it. @returns its exit code, as a shell tells it */
+/** Runs a program on this terminal, and forwards signals to it. @returns its exit code, as a shell gives it */
 export async function runProgram([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   const child = spawn(file, args, { stdio: 'inherit', env });
   // The terminal sends an interrupt to both; this process stays for the summary.

@@ -50,7 +50,7 @@ function removeAll(names: readonly string[], force: boolean): boolean {
   return refusals.every((refusal) => refusal === undefined);
 }
 
-/** Says what a segment is in one word. */
+/** The state of a segment, in one word. */
 function stateOf({ inspection, users, abandoned, reason }: ListedSegment): string {
   if (inspection === undefined) return 'unreadable';
   if (inspection.state === 'damaged') return 'damaged';

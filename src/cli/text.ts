@@ -3,12 +3,12 @@ import { createRequire } from 'node:module';
 const BOLD = '\u001b[1m';
 const PLAIN = '\u001b[22m';
 
-/** Whether a stream is a terminal that may be drawn on. */
+/** Whether a stream is a terminal that accepts styles and progress bars. */
 export function isStyled(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY && process.env['NO_COLOR'] === undefined;
 }
 
-/** Says on stderr what is wrong, in one line. */
+/** Prints a message on stderr, in one line. */
 export function complain(message: string): void {
   process.stderr.write(`stowage: ${message.trim().replace(/\s*[\r\n]+\s*/g, ' ')}\n`);
 }
@@ -46,19 +46,19 @@ export function layOut(columns: readonly Column[], rows: readonly (readonly stri
   return [out !== undefined && isStyled(out) ? `${BOLD}${headings}${PLAIN}` : headings, ...lines];
 }
 
-/** Writes facts for programs: version 1 of the shape that docs describe. */
+/** Formats facts as JSON for programs: version 1 of the shape that docs describe. */
 export function jsonText(facts: object): string {
   return `${JSON.stringify({ version: 1, ...facts }, null, 2)}\n`;
 }
 
-/** Says on stderr what of a file was not read. @param unknownFrees - frees that are no events */
+/** Prints on stderr which parts of a file are missing. @param unknownFrees - frees that are no events */
 export function complainOfGaps(path: string, cutOff: string | undefined, unknownFrees: number): void {
   if (cutOff !== undefined) complain(`${path}: ${cutOff}`);
   if (unknownFrees > 0)
     complain(`${path}: ${count(unknownFrees, 'free')} of blocks whose allocation is not in the file are left out`);
 }
 
-/** What made a page, and when. */
+/** The versions that made a page, and the time. */
 export function madeBy(): { readonly label: string; readonly value: string }[] {
   return [
     { label: 'made by', value: machine() },

@@ -15,7 +15,7 @@ import { describeSettings, FAMILIES, type Family, type Settings } from './tune/c
 import { frontierOf, isBetter, search } from './tune/search.js';
 import { type TrialOptions, type TuneTrial, tryOut } from './tune/trial.js';
 
-/** By what rule the best settings are chosen. */
+/** The rules by which the best settings are chosen. */
 const RULES: Readonly<Record<TuneGoal, string>> = {
   reserved: 'the least peak of reserved memory of all settings that were tried',
   time: 'the least time of all settings that were tried',
@@ -102,7 +102,7 @@ function searched(events: TraceEvents, families: readonly Family[], budget: numb
   return search(families, tryNext, budget);
 }
 
-/** More curves than that cannot be told apart. */
+/** More curves cannot be distinguished. */
 const MAX_RUNS = 8;
 
 /** Makes the page of a search: the frontier, and the runs of the settings on it, the best one first. */
@@ -134,7 +134,7 @@ function tunePage(
   return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule: RULES[result.goal] } }));
 }
 
-/** Finds the best of the trials that came to their end, and their frontier; undefined when there is none. */
+/** Finds the best of the complete trials, and their frontier; undefined when there are none. */
 function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | undefined {
   const done = trials.filter((trial) => trial.done);
   if (done.length === 0) return undefined;
@@ -152,14 +152,14 @@ function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | un
   return { goal, points, best };
 }
 
-/** Writes what a search found for programs: version 1 of the shape that docs describe. */
+/** The result of a search for programs. */
 function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
   const calls = trials.filter((trial) => trial.done).map((trial) => trial.nativeCalls);
   const points = result.points.map((point, i) => ({ ...point, nativeCalls: calls[i] }));
   return jsonText({ goal: result.goal, best: result.best, points });
 }
 
-/** Writes what a search found for people: the frontier as a table, and the code of the best settings as the last line. */
+/** The result of a search for people: the frontier as a table, and the code of the best settings as the last line. */
 function tuneText(
   events: TraceEvents,
   result: TuneData,

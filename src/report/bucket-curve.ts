@@ -1,4 +1,4 @@
-/** At most that many buckets stand side by side in a curve: more than a screen has pixels. */
+/** The most buckets of a curve: more than a screen has pixels. */
 export const MAX_BUCKETS = 4096;
 
 /** How many events a bucket holds: the least power of two that gives at most so many buckets. */
@@ -8,7 +8,7 @@ export function bucketStride(events: number, buckets = MAX_BUCKETS): number {
   return stride;
 }
 
-/** Where the points of all curves over that many events are: two a bucket; one an event where a bucket holds one. */
+/** The positions of the points of all curves over so many events: two a bucket, or one an event if a bucket holds one. */
 export function curveX(events: number): Float64Array {
   const stride = bucketStride(events);
   if (stride === 1) return Float64Array.from({ length: events + 1 }, (_, i) => i);
@@ -23,7 +23,7 @@ export function curveX(events: number): Float64Array {
 
 /**
  * A quantity over the events, reduced to the lowest and the highest value of each bucket, in the order in which they came.
- * No peak is lost; a point may stand half a bucket beside its event. It begins with the value before the first event.
+ * No peak is lost; a point may be half a bucket away from its event. It begins with the value before the first event.
  */
 export class BucketCurve {
   readonly points: Float64Array;

@@ -22,7 +22,7 @@ import { pickWinner } from './winner.js';
 
 const NS_PER_MS = 1e6;
 
-/** What a report says beside what was observed. */
+/** The parts of a report that are not observed. */
 export interface ReportOptions {
   /** How the runs were made: device, capacity, limit and the like. */
   readonly settings?: readonly Fact[] | undefined;
@@ -32,13 +32,13 @@ export interface ReportOptions {
   readonly tune?: TuneData | undefined;
 }
 
-/** A report's JSON, and the binary payload that its columns lie in. */
+/** A report's JSON, and the binary payload with its columns. */
 export interface BuiltReport {
   readonly data: ReportData;
   readonly payload: string;
 }
 
-/** Puts a report together from a trace and what was seen of its replays. Cost: O(events), and O(blocks) a run. */
+/** Builds a report from a trace and its observed replays. Cost: O(events), and O(blocks) a run. */
 export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], options: ReportOptions = {}): BuiltReport {
   const payload = new ColumnPayload();
   const lifetimes = new BlockLifetimes(trace);

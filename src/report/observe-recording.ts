@@ -27,7 +27,7 @@ export function observeRecording(trace: TraceEvents): ObservedRun | undefined {
   return { name: `recorded: ${managersOf(trace)}`, device: 'as recorded', observer, failure: undefined, nsPerEvent: undefined };
 }
 
-/** Tells whether all native memory went back as it came; managers of pages give parts back. */
+/** Tells whether every native free gave back a whole native allocation; managers of pages give back parts. */
 function hasWholeSegments(trace: TraceEvents): boolean {
   const bytesAt = new Map<number, number>();
   for (let event = 0; event < trace.length; event++) {
@@ -42,7 +42,7 @@ function hasWholeSegments(trace: TraceEvents): boolean {
   return true;
 }
 
-/** The managers that allocated, in their order. */
+/** The names of the managers that allocated, in order of their first allocation. */
 function managersOf(trace: TraceEvents): string {
   const ids = new Set(trace.managers?.filter((_, event) => trace.isAlloc(event)));
   const names = [...ids].map((id) => trace.strings.get(id)).filter((name) => name !== '');

@@ -15,26 +15,26 @@ export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'> 
   /** A device of its own: what the run leaves behind is freed. */
   readonly device: Device;
   readonly createManager: ManagerFactory;
-  /** The time of an event in a replay that nobody watched. @defaultValue the page tells no time */
+  /** The time of an event in a replay without a watcher. @defaultValue the page shows no time */
   readonly nsPerEvent?: number | undefined;
 }
 
-/** What was seen of a replay. */
+/** The observations of a replay. */
 export interface ObservedRun {
   readonly name: string;
   readonly device: string;
   /** @internal */
   readonly observer: RunObserver;
-  /** Why the replay stopped; undefined when it came to its end. */
+  /** Why the replay stopped; undefined when it is complete. */
   readonly failure: string | undefined;
   readonly nsPerEvent: number | undefined;
 }
 
 /**
  * Replays a trace and watches every block and every native call. A replay that fails, such as one that is out of memory, is
- * seen up to there. Cost: about 1 µs an event beside the manager's own.
+ * observed up to that event. Cost: about 1 µs an event beside the manager's own.
  *
- * @throws what is no failure of the replay
+ * @throws every error that is not ERR_MEM_REPLAY
  */
 export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
   const { name, device, createManager, swaps, nsPerEvent, onProgress } = options;
@@ -101,7 +101,7 @@ function watchedPages(inner: VirtualMemory, observer: RunObserver): VirtualMemor
     reserve: (bytes) => inner.reserve(bytes),
     release: (ptr, bytes) => {
       inner.release(ptr, bytes);
-      // What is still committed goes along.
+      // Pages that are still committed are released with the range.
       observer.nativeFreed(ptr, bytes);
     },
     commit: (ptr, bytes) => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { inlineModules } from './inline-modules.js';
 
-/** What every page has: its document with places for the rest, styles, scripts, and the licence of the library among them. */
+/** The parts of every page: its document with places for the rest, styles, scripts, and the licence of the library in them. */
 export interface PageParts {
   readonly html: string;
   readonly styles: readonly string[];

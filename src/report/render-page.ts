@@ -4,7 +4,7 @@ import type { LivePageData, ReportData } from './report-data.js';
 
 const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
 
-/** What a page holds beside its own scripts and styles. */
+/** The content of a page, apart from its own scripts and styles. */
 export interface PageContent {
   readonly data: ReportData | LivePageData;
   /** The binary columns in base64; empty for a live page. */
@@ -12,8 +12,8 @@ export interface PageContent {
 }
 
 /**
- * Writes the page: one document with all that it needs. It loads nothing, save that a live page listens to its own server;
- * its policy lets nothing run but its own scripts, named by their hashes.
+ * Writes the page: one document with all that it needs. It loads nothing, except that a live page listens to its own server.
+ * Its policy allows only its own scripts, named by their hashes.
  */
 export function renderPage({ data, payload }: PageContent): string {
   const { html, styles, scripts, licence } = pageParts();
@@ -30,7 +30,7 @@ export function renderPage({ data, payload }: PageContent): string {
     data: jsonInScript(data),
     payload,
   };
-  // A function, because a replacement text has signs of its own.
+  // A function, because `$` has a meaning in a replacement text.
   return html.replace(PLACE, (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string);
 }
 

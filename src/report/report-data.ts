@@ -35,7 +35,7 @@ export interface ReportData {
   readonly tune: TuneData | null;
 }
 
-/** What the page begins with whose content comes by a stream. */
+/** The first data of a page whose content comes by a stream. */
 export interface LivePageData extends Pick<ReportData, 'version' | 'title' | 'facts'> {
   readonly mode: 'live';
 }
@@ -76,7 +76,7 @@ export interface BlockColumns {
   readonly site: Column | null;
 }
 
-/** What the trace made of one manager. */
+/** The replay of the trace under one manager. */
 export interface RunData {
   readonly name: string;
   readonly device: string;
@@ -126,7 +126,7 @@ export interface SizeClass {
   readonly bytes: number;
 }
 
-/** What is never freed, by tag and site. */
+/** The blocks that are never freed, by tag and site. */
 export interface LeakTable {
   readonly blocks: number;
   readonly bytes: number;
@@ -144,7 +144,7 @@ export interface LeakGroupData {
   readonly site: number;
 }
 
-/** What a search for the best settings found. */
+/** The result of a search for the best settings. */
 export interface TuneData {
   readonly goal: TuneGoal;
   readonly points: readonly TunePoint[];
@@ -155,7 +155,7 @@ export type TuneGoal = 'reserved' | 'time' | 'capacity';
 
 export interface TunePoint {
   readonly manager: string;
-  /** What differs from the manager's defaults. */
+  /** The settings that differ from the manager's defaults. */
   readonly settings: string;
   /** An expression that makes the manager. */
   readonly code: string;

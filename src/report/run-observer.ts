@@ -5,7 +5,7 @@ import { BucketCurve, bucketStride } from './bucket-curve.js';
 import { fragmentation } from './fragmentation.js';
 import { SegmentHistory } from './segment-history.js';
 
-// Each look at all live blocks costs a sort of them.
+// Each sample of the fragmentation sorts all live blocks.
 const LOOKED_AT_BLOCKS = 4_000_000;
 const MIN_LOOKS = 16;
 const MAX_LOOKS = 256;
@@ -17,7 +17,7 @@ export function rateStride(events: number): number {
   return bucketStride(events, RATE_BUCKETS);
 }
 
-/** What a block takes up in its manager: the bytes asked for, rounded. */
+/** The bytes of a block in its manager: the requested ones, rounded. */
 export type BlockSizes = (ptr: DevicePtr, requestedBytes: number) => number;
 
 /** Watches one replay under one manager: curves, the address of every block, and the native memory. */
@@ -119,7 +119,7 @@ export class RunObserver implements ReplayWatcher {
     this.passed(event);
   }
 
-  /** Event `event` is over: what there is now is its outcome. */
+  /** Event `event` is over: the current state is its result. */
   passed(event: number): void {
     this.events = event + 1;
     this.nativeAllocs = this.#nativeAllocs;

@@ -2,7 +2,7 @@ import { formatBytes } from '../core/units.js';
 import type { ObservedRun } from './observe-run.js';
 import type { Winner } from './report-data.js';
 
-/** Within it two peaks count as the same. */
+/** Peaks that differ by less count as equal. */
 const TIE = 0.01;
 
 /**

@@ -3,7 +3,7 @@ import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { ReplayWatcher } from './replay-blocks.js';
 
-/** Marks the ends of blocks and checks that the marks are still there: blocks that overlap or move are found out. */
+/** Marks the ends of blocks and checks that the marks are still there. So it finds blocks that overlap or move. */
 export class BlockVerifier implements ReplayWatcher {
   /** Blocks that were checked. */
   checked = 0;
@@ -12,7 +12,7 @@ export class BlockVerifier implements ReplayWatcher {
   readonly #pointers: Float64Array;
   readonly #bytes: Float64Array;
   readonly #views: (Uint8Array | undefined)[];
-  /** Where the host cannot see the memory. */
+  /** For memory that the host cannot see. */
   #ends: BlockEnds | undefined;
   #nextId = 0;
 
@@ -63,7 +63,7 @@ export class BlockVerifier implements ReplayWatcher {
     this.checked++;
   }
 
-  /** Gives back what it needed of the device. */
+  /** Frees the pinned memory that it used. */
   dispose(): void {
     this.#ends?.dispose();
     this.#ends = undefined;
@@ -79,7 +79,7 @@ export class BlockVerifier implements ReplayWatcher {
   }
 }
 
-// Steps that are odd and differ, so that neighbours in number or address have other bytes.
+// Odd steps that differ give blocks with neighbouring numbers or addresses different bytes.
 function firstByte(id: number): number {
   return (id * 167 + 13) & 0xff;
 }
@@ -94,7 +94,7 @@ function changed(id: number, which: string, found: number | undefined, written: 
   });
 }
 
-/** Reaches the first and the last byte of blocks that the host cannot see: by copies through two bytes of pinned memory. */
+/** Accesses the first and the last byte of blocks that the host cannot see, by copies through two bytes of pinned memory. */
 class BlockEnds {
   readonly #device: Device;
   readonly #staging: DevicePtr;
@@ -112,7 +112,7 @@ class BlockEnds {
     }
   }
 
-  /** Writes both; the first wins where they are one. Cost: two copies. */
+  /** Writes both bytes. In a block of one byte the first one stays. Cost: two copies. */
   write(ptr: DevicePtr, bytes: number, first: number, last: number): void {
     this.#view[0] = first;
     this.#view[1] = last;
@@ -120,9 +120,9 @@ class BlockEnds {
     this.#device.copy(ptr, this.#staging, 1);
   }
 
-  /** Reads both. Cost: two copies. @param first, last - what they should be @returns an array that the next call changes */
+  /** Reads both bytes. Cost: two copies. @param first, last - the expected bytes @returns an array that the next call changes */
   read(ptr: DevicePtr, bytes: number, first: number, last: number): Uint8Array {
-    // A copy that the device does not make must not find them there.
+    // If the device makes no copy, the expected bytes must not be here already.
     this.#view[0] = ~first;
     this.#view[1] = ~last;
     this.#device.copy(this.#staging, ptr, 1);
@@ -130,7 +130,7 @@ class BlockEnds {
     return this.#view;
   }
 
-  /** Gives the pinned memory back. */
+  /** Frees the pinned memory. */
   dispose(): void {
     this.#device.pinnedFree(this.#staging);
   }

@@ -22,16 +22,16 @@ const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
   spaces: 'spaces',
 };
 
-/** What a conversion did. */
+/** The result of a conversion. */
 export interface Conversion {
   readonly origin: TraceOrigin;
   readonly totals: TraceTotals;
-  /** What the new format cannot hold and the trace had, for people: `12 swaps`, `tags`. */
+  /** The parts of the trace that the new format cannot hold, for people: `12 swaps`, `tags`. */
   readonly lost: readonly string[];
 }
 
 /**
- * Converts a trace of any format into another one, batch by batch: memory is that of reading and of the new format.
+ * Converts a trace of any format into another one, batch by batch. Memory: that of the reader and of the writer.
  *
  * @throws ERR_MEM_BAD_INPUT with file, place and reason
  */

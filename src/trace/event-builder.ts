@@ -12,7 +12,7 @@ import {
 } from './trace-events.js';
 
 const INITIAL_EVENTS = 16_384;
-/** What a Map by address can hold, freed ones included, which stay in it for a while. */
+/** A Map by address can hold so many. Freed blocks stay in it for a while. */
 export const MAX_LIVE = 8_000_000;
 /** Characters of names, tags and sites. */
 const MAX_CHARACTERS = 2 ** 28;
@@ -22,7 +22,7 @@ type OtherKind = Exclude<TraceKind, typeof TraceKind.alloc | typeof TraceKind.fr
 
 /**
  * Collects events as columns, gives each live block a slot, and adds up the totals.
- * What events have in common is set beforehand: `time`, `stream`, `manager` and so on hold for all events until they change.
+ * Common properties are set first: `time`, `stream`, `manager` and so on apply to all events until they change.
  * Every call is O(1), amortised over the growth of the columns.
  */
 export class EventBuilder implements TraceTotals {
@@ -35,7 +35,7 @@ export class EventBuilder implements TraceTotals {
   peakReservedBytes = 0;
   slotCount = 0;
   unknownFrees = 0;
-  /** The number of events that wait to be taken. */
+  /** The number of events since the last call of {@link take}. */
   length = 0;
   /** Nanoseconds since the recording began. */
   time = 0;
@@ -63,7 +63,7 @@ export class EventBuilder implements TraceTotals {
     sites: idsColumn(),
     spaces: idsColumn(),
   } satisfies Record<keyof OptionalColumns, unknown>;
-  /** What is known of the block in each slot. */
+  /** The properties of the block in each slot. */
   readonly #blocks = { bytes: numbersColumn(), pointer: numbersColumn(), device: idsColumn(), space: idsColumn() };
   readonly #freeSlots = idsColumn();
   #freeCount = 0;
@@ -101,7 +101,7 @@ export class EventBuilder implements TraceTotals {
     this.#freeSlots.set(this.#freeCount++, slot);
   }
 
-  /** Adds native memory that was got or given back, a swap, a cleanup, or an allocation of `bytes` that was refused. */
+  /** Adds a native allocation or free, a swap, a cleanup, or an allocation of `bytes` that was refused. */
   other(kind: OtherKind, line: number, bytes = 0, pointer = 0): void {
     this.#addOther(kind, NO_SLOT, bytes, line, pointer, this.device, this.space);
     if (kind === TraceKind.nativeAlloc) this.#reservedBytes += bytes;
@@ -109,7 +109,7 @@ export class EventBuilder implements TraceTotals {
     if (this.#reservedBytes > this.peakReservedBytes) this.peakReservedBytes = this.#reservedBytes;
   }
 
-  /** Hands over the events since the last call, in columns that the next event overwrites. */
+  /** Returns the events since the last call, in columns that the next event overwrites. */
   take(): EventBatch {
     const { length, slotCount } = this;
     this.length = 0;

@@ -2,7 +2,7 @@ type Numbers = Uint8Array | Int32Array | Uint32Array | Float64Array;
 
 const INITIAL_VALUES = 1024;
 
-/** A property of events, or of slots, that many sources lack. It takes memory from the first value on that is not 0. */
+/** A property of events, or of slots, that many sources lack. It takes no memory before the first value that is not 0. */
 export class EventColumn<T extends Numbers> {
   readonly #make: (length: number) => T;
   #values: T | undefined;
@@ -31,7 +31,7 @@ export class EventColumn<T extends Numbers> {
   }
 }
 
-/** Copies values into a longer array; those behind them are 0. */
+/** Copies values into a longer array; the new ones are 0. */
 export function grown<T extends Numbers>(values: T, length: number): T {
   const larger = new (values.constructor as new (size: number) => T)(length);
   larger.set(values);

@@ -1,6 +1,6 @@
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 
-/** Adds up the hits of all managers that serve a replay, by their own statistics. */
+/** Adds up the hits of all managers that serve a replay, from their own statistics. */
 export class HitCounter {
   readonly #deviceCount: number;
   readonly #before = new Map<MemoryManagerAdapter, ReturnType<typeof hitsOf>>();
@@ -21,7 +21,7 @@ export class HitCounter {
 
   /**
    * The share of allocations that needed no native call, 0 to 1.
-   * For managers that keep no statistics each native allocation counts as one allocation that needed it.
+   * If a manager keeps no statistics, each native allocation counts as one allocation that needed it.
    */
   rate(allocations: number, nativeAllocs: number): number {
     let [hits, served] = [0, 0];
@@ -35,7 +35,7 @@ export class HitCounter {
   }
 }
 
-/** Undefined for a manager that keeps no statistics. */
+/** @returns undefined for a manager that keeps no statistics */
 function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): { hits: number; served: number } | undefined {
   const stats = Array.from({ length: deviceCount }, (_, device) => manager.getMemoryStats(device));
   const known = stats.filter((one) => one !== undefined);

@@ -2,7 +2,7 @@ import type { ManagerSlot } from '../core/manager-slot.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import { NO_SLOT, type TraceEvents } from './trace-events.js';
 
-/** Is told of every block of a replay, between the calls of the slot. */
+/** Observes every block of a replay, between the calls of the slot. */
 export interface ReplayWatcher {
   /** Event `event` has put a block into `slot` of the trace; `ptr` is null for one of 0 bytes. */
   allocated(event: number, slot: number, ptr: DevicePtr, bytes: number): void;
@@ -12,9 +12,9 @@ export interface ReplayWatcher {
   freed?(event: number, slot: number): void;
 }
 
-/** The blocks of a running replay: which event comes next, and the pointer in each slot of the trace. */
+/** The state of a running replay: the next event, and the pointer in each slot of the trace. */
 export class ReplayBlocks {
-  /** Events done; the one that failed after a throw of {@link run}. */
+  /** The number of events done. After {@link run} has thrown, the event that failed. */
   event = 0;
   readonly total: number;
   readonly #events: TraceEvents;
@@ -22,7 +22,7 @@ export class ReplayBlocks {
   readonly #pointers: Float64Array;
   readonly #watcher: ReplayWatcher | undefined;
 
-  /** @param watcher - told of every block; left out, the loop that is measured asks nothing */
+  /** @param watcher - observes every block; without it the measured loop makes no extra check */
   constructor(events: TraceEvents, slot: ManagerSlot, watcher: ReplayWatcher | undefined) {
     this.#events = events;
     this.#slot = slot;
@@ -69,7 +69,7 @@ export class ReplayBlocks {
     if (ptr !== NULL_PTR) this.#slot.unlock(ptr, true);
   }
 
-  // Two loops, so that the one whose time is measured asks nothing about watching.
+  // Two loops, so that the measured one does not check for a watcher.
   #runPlain(end: number): void {
     const { slots, bytes } = this.#events;
     const pointers = this.#pointers;

@@ -30,7 +30,7 @@ export interface ReplayOptions {
   readonly label?: string | undefined;
   /** Writes the first and last byte of each block and checks both when it is freed. The device must have views. @defaultValue false */
   readonly verify?: boolean | undefined;
-  /** Told of every block; the time it takes is in the result. Does not go with `verify`. @defaultValue nobody */
+  /** Observes every block; its time is part of the result. It cannot be combined with `verify`. @defaultValue none */
   readonly watcher?: ReplayWatcher | undefined;
   /** In the order of their events. @defaultValue none */
   readonly swaps?: readonly ReplaySwap[] | undefined;
@@ -40,7 +40,7 @@ export interface ReplayOptions {
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** What a replay measured. */
+/** The measurements of a replay. */
 export interface ReplayResult {
   readonly manager: string;
   readonly device: string;
@@ -62,7 +62,7 @@ export interface ReplayResult {
   /** `peakLiveBytes / peakReservedBytes`; 0 when nothing was reserved. */
   readonly utilisation: number;
   readonly swaps: number;
-  /** Live blocks that swaps left to the manager before, added up. */
+  /** The sum of live blocks that the swaps left to the previous managers. */
   readonly blocksAcrossSwaps: number;
   /** Blocks whose bytes were checked; blocks of 0 bytes have none. */
   readonly verifiedBlocks: number;
@@ -70,8 +70,8 @@ export interface ReplayResult {
 
 /**
  * Replays the allocations and frees of a trace on the manager that a host's ordinary slot has now, each of them one call of
- * the slot. What the recorded manager did itself (native calls, swaps, cleanups, refusals) is passed over.
- * Starts the slot's peak anew. What the trace never frees is freed at the end, outside the measured time.
+ * the slot. It skips what the recorded manager did itself (native calls, swaps, cleanups, refusals).
+ * It resets the slot's peak. Blocks that the trace never frees are freed at the end, outside the measured time.
  *
  * @throws ERR_MEM_REPLAY with event and line when a call fails (out of memory is the cause then) or a block's bytes changed;
  *   every block of the replay has been freed
@@ -164,7 +164,7 @@ function checkSwaps(swaps: readonly ReplaySwap[], total: number): void {
   }
 }
 
-/** The error for a replay that stopped; `later` are the failures of freeing what was live. */
+/** Makes the error of a replay that stopped. @param later - the failures of freeing the live blocks */
 function failureAt(events: TraceEvents, event: number, error: unknown, later: readonly unknown[]): MemoryError<'ERR_MEM_REPLAY'> {
   const cause =
     later.length === 0 ? error : new AggregateError([error, ...later], 'the replay failed, and so did freeing its blocks');
@@ -173,7 +173,7 @@ function failureAt(events: TraceEvents, event: number, error: unknown, later: re
   return new MemoryError('ERR_MEM_REPLAY', { file: events.file, line: events.lines[last] ?? 0, event: last, reason }, cause);
 }
 
-/** Native allocations and frees of a slot so far, of pages too. */
+/** The native allocations and frees of a slot so far, commits and decommits of pages included. */
 function nativeCallsOf(slot: ManagerSlot): readonly [allocs: number, frees: number] {
   return [slot.nativeAllocs + slot.nativeCommits, slot.nativeFrees + slot.nativeDecommits];
 }

@@ -4,10 +4,10 @@ import { type EventBatch, TraceEvents, type TraceOrigin, type TraceTotals } from
 import { TraceParser } from './trace-parser.js';
 import { type ReadOptions, readChunks } from './trace-source.js';
 
-/** What {@link loadTrace} holds, at 17 to 69 bytes each. */
+/** The limit of {@link loadTrace}, at 17 to 69 bytes each. */
 const MAX_EVENTS = 100_000_000;
 
-/** The events of one file as a stream, and what is known about the file so far. */
+/** The events of one file as a stream, with its origin and its totals so far. */
 export class TraceStream implements AsyncIterable<EventBatch> {
   readonly #parser: TraceParser;
   readonly #options: ReadOptions;
@@ -39,7 +39,7 @@ export class TraceStream implements AsyncIterable<EventBatch> {
   }
 }
 
-/** Parses a file. @returns after each piece what collects the events */
+/** Parses a file. Yields the collector of the events after each piece. */
 async function* parsed(parser: TraceParser, { onProgress }: ReadOptions): AsyncGenerator<EventBuilder> {
   const onCutOff = () => {
     parser.packedCutOff = true;

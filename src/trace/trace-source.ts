@@ -5,7 +5,7 @@ import { createGunzip, type Gunzip } from 'node:zlib';
 import { MemoryError } from '../core/errors.js';
 
 const CHUNK_BYTES = 256 * 1024;
-/** What is decompressed at once: it may become a thousand times as much. */
+/** Bytes that are decompressed in one step: they may grow a thousandfold. */
 const PACKED_BYTES = 32 * 1024;
 const GZIP_MAGIC = [0x1f, 0x8b];
 
@@ -15,11 +15,11 @@ export interface ReadOptions {
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
 
-/** What a reader says and hears. */
+/** How a file is read, and who is told about it. */
 interface SourceOptions extends ReadOptions {
-  /** The line that the reader has come to, for messages. */
+  /** The line that the parser has reached, for messages. */
   readonly lineNow: () => number;
-  /** Called when gzip data lacks its end: all that could be decompressed has been given out, or will be before the end. */
+  /** Called when gzip data lacks its end. All that can be decompressed is still yielded. */
   readonly onCutOff: () => void;
 }
 
@@ -47,7 +47,7 @@ export async function* readChunks(path: string, { lineNow, onCutOff, onProgress 
   }
 }
 
-/** Why a file cannot be opened, by the system's code. */
+/** The reasons why a file cannot be opened, by the system's error code. */
 const REASONS: { readonly [code: string]: string | undefined } = {
   ENOENT: 'there is no such file',
   EISDIR: 'it is a folder, not a file',
@@ -74,11 +74,11 @@ async function* withHead(head: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGen
   }
 }
 
-/** Decompresses a piece while the one before is used. */
+/** Decompresses a piece while the consumer uses the previous one. */
 async function* gunzip(chunks: AsyncIterable<Buffer>, onCutOff: () => void): AsyncGenerator<Buffer> {
   const unpacker = createGunzip({ chunkSize: CHUNK_BYTES });
   const ready: Buffer[] = [];
-  // Whoever waits for a piece or for the end is told of an error, too.
+  // An error also rejects the promise of a piece or of the end.
   unpacker.on('data', (plain: Buffer) => ready.push(plain)).on('error', () => undefined);
   let work = Promise.resolve();
   for await (const chunk of chunks) {

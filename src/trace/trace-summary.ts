@@ -3,7 +3,7 @@ import { TraceKind, type TraceOrigin, type TraceTotals } from './trace-events.js
 import { TraceStream } from './trace-reader.js';
 import type { ReadOptions } from './trace-source.js';
 
-/** Blocks that a trace never frees, by where and for what they were allocated. */
+/** Blocks that a trace never frees, grouped by site, tag and manager. */
 export interface LiveGroup {
   /** '' when it was not recorded. */
   readonly site: string;
@@ -14,7 +14,7 @@ export interface LiveGroup {
   readonly bytes: number;
 }
 
-/** What a trace adds up to, and what is live at its end. */
+/** The totals of a trace, and the blocks that are live at its end. */
 export interface TraceSummary {
   readonly origin: TraceOrigin;
   readonly totals: TraceTotals;
@@ -25,7 +25,7 @@ export interface TraceSummary {
 }
 
 /**
- * Reads a trace once and adds it up. Memory: one batch, and a few numbers for each block that is live at once.
+ * Reads a trace once and sums it up. Memory: one batch, and a few numbers for each block that is live at once.
  *
  * @throws ERR_MEM_BAD_INPUT with file, place and reason
  */

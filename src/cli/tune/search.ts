@@ -1,12 +1,12 @@
 import type { Axis, Family, Settings } from './candidates.js';
 
-/** What trying one setting gave. */
+/** The result of trying one setting. */
 export interface Trial {
   readonly family: Family;
   readonly settings: Settings;
-  /** False when the trace did not come to its end under it. */
+  /** False when the replay under it was not complete. */
   readonly done: boolean;
-  /** The lower the better, one after the other: a later one decides between equals. */
+  /** Lower is better; a later number decides only if the earlier ones are equal. */
   readonly score: readonly number[];
 }
 

@@ -9,9 +9,9 @@ import type { TraceEvents } from '../../trace/trace-events.js';
 import type { Family, Settings } from './candidates.js';
 import type { Trial } from './search.js';
 
-/** The fastest of so many replays counts: what else the machine does only adds time. */
+/** The fastest of so many replays counts: other load on the machine only adds time. */
 const TIMED_REPLAYS = 3;
-/** A least capacity is found to this. */
+/** The precision of a least capacity. */
 const CAPACITY_STEP_BYTES = 64 * KiB;
 
 /** How settings are tried. */
@@ -19,11 +19,11 @@ export interface TrialOptions {
   readonly goal: TuneGoal;
   /** The capacity of the simulated device; undefined for plenty. */
   readonly capacityBytes: number | undefined;
-  /** What a native call is taken to cost: the simulated device answers at once. */
+  /** The assumed cost of a native call: on the simulated device it takes no time. */
   readonly nativeCallNs: number;
 }
 
-/** What a replay under one setting measured. The time is that of the manager, and the native calls at what one is taken to cost. */
+/** The measurements of a replay under one setting. The time is that of the manager, and the assumed cost of the native calls. */
 export interface TuneTrial extends Trial, Pick<TunePoint, 'code' | 'peakReservedBytes' | 'nsPerEvent' | 'leastCapacityBytes'> {
   readonly nativeCalls: number;
 }
@@ -60,8 +60,8 @@ export function tryOut(events: TraceEvents, family: Family, settings: Settings, 
 }
 
 /**
- * Finds a capacity that a replay runs in while it does not in one that is a step less, by halving. There may be lesser ones
- * below a gap: more memory does not help every policy.
+ * Finds, by bisection, a capacity in which a replay runs while it fails in one that is a step smaller. A still smaller one may
+ * also do: more memory does not help every policy.
  *
  * @param least - no replay needs less
  * @param enough - one that is known to be enough

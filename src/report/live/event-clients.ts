@@ -1,18 +1,18 @@
 import type { ServerResponse } from 'node:http';
 
-/** More would be a mistake of somebody's. */
+/** A larger number is a mistake. */
 const MAX_CLIENTS = 32;
-/** A client that takes nothing for so long is gone. */
+/** A client that reads nothing for so long is gone. */
 const STALLED_MS = 30_000;
 /** How long a browser waits before it connects again. */
 const RETRY_MS = 1000;
 
 /**
- * The listeners of a stream of server-sent events. One that does not keep up misses messages until it has taken what it was
- * sent: at most one message waits for each. What was missed is not sent again: to send more to a slow listener would keep it slow.
+ * The listeners of a stream of server-sent events. One that is too slow misses messages until it has read the
+ * last one: at most one message waits for each. Missed messages are not sent again: they would keep a slow listener slow.
  */
 export class EventClients {
-  /** Since when each has taken nothing; undefined while it keeps up. */
+  /** Since when each has read nothing; undefined while it keeps up. */
   readonly #stalledMs = new Map<ServerResponse, number | undefined>();
   readonly #hello: () => string;
 
@@ -25,7 +25,7 @@ export class EventClients {
     return this.#stalledMs.size;
   }
 
-  /** Takes a listener in. @returns false when there are too many; nothing was sent then */
+  /** Adds a listener. @returns false when there are too many; nothing was sent then */
   add(response: ServerResponse): boolean {
     if (this.count >= MAX_CLIENTS) return false;
     this.#stalledMs.set(response, undefined);

@@ -7,21 +7,21 @@ import type { LiveHello, LiveManager, LiveReading, LiveSample, LiveUpdate } from
 
 const KEPT_SAMPLES = 1200;
 const KEPT_LEAKS = 100;
-/** Managers that are no longer there and are still shown. */
+/** How many stopped managers are still shown. */
 const KEPT_STOPPED = 8;
-/** The map is bigger than a sample, and is looked at more slowly. */
+/** The map is larger than a sample, and is sent less often. */
 const SAMPLES_PER_MAP = 4;
 
 interface KnownManager extends LiveManager {
   readonly handle: number;
-  /** Its name without the number that tells it from others of that name. */
+  /** Its name without the number that distinguishes managers of the same name. */
   readonly kind: string;
   readonly number: number;
-  /** The reading in which it was there last. */
+  /** The last reading that contained it. */
   seen: number;
 }
 
-/** Reads a host's managers from time to time, keeps the last readings, and follows its blocks. */
+/** Reads a host's managers at intervals, keeps the last readings, and follows its blocks. */
 export class LiveSampler {
   readonly #host: MemoryHost;
   readonly #blocks: LiveBlocks;
@@ -99,7 +99,7 @@ export class LiveSampler {
   };
 }
 
-/** Adds a manager's devices up. What its slot knows holds also for a manager without statistics. */
+/** Adds up a manager's devices. The figures of its slot are known also without statistics. */
 function liveReading(reading: ManagerReading): LiveReading {
   const bySlot: Readonly<Record<string, number>> = { reserved: reading.reservedBytes, blocks: reading.liveBlocks };
   const values = MEMORY_STATISTICS.map(

@@ -67,9 +67,9 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     server.once('error', (error) => reject(badArgument('port', port, 'one that this process may listen on', error)));
     server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
   });
-  // Such as no file descriptor for one more connection.
+  // For example: no file descriptor is left for one more connection.
   server.on('error', (error) => process.emitWarning(error));
-  // From here on there is something to end.
+  // From here on the sampler and the clients must be ended.
   const sampler = new LiveSampler(host);
   const clients = new EventClients(() => JSON.stringify(sampler.hello()));
   const timer = setInterval(() => {
@@ -77,7 +77,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
       const update = sampler.take(clients.count > 0);
       if (clients.count > 0) clients.send('update', JSON.stringify(update));
     } catch (error) {
-      // A manager that cannot tell its statistics is no reason to end the program that is looked at.
+      // A manager that fails to give its statistics is no reason to end the observed program.
       void close();
       process.emitWarning(error instanceof Error ? error : String(error));
     }

@@ -41,7 +41,7 @@ async function serve(host: MemoryHost, port: number): Promise<void> {
     const { url } = await serveDashboard(host, { port });
     process.stderr.write(`stowage: the dashboard of process ${process.pid} is at ${url}\n`);
   } catch (error) {
-    // The program was asked to be looked at, not to depend on it.
+    // The observed program must not depend on the dashboard.
     process.emitWarning(error instanceof Error ? error : String(error));
   }
 }

@@ -22,7 +22,7 @@ export function isCallLogBeginning(line: string, cut: boolean): boolean {
 
 /**
  * Reads a call log of this library. A block lives until both of its locks are clear, as in a manager.
- * Calls that change nothing, and those that a subclass logged under names of its own, are no events.
+ * Calls that change nothing are no events, nor are those that a subclass logged under its own names.
  */
 export class CallLogParser extends LineReader {
   /** The calls that this library logs. */

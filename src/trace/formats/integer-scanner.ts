@@ -3,7 +3,7 @@ import { quote } from './format-fault.js';
 const ZERO = 0x30;
 const MAX_DIGITS = 16;
 
-/** Reads decimal integers out of bytes, without an object for each. */
+/** Reads decimal integers from bytes, without an object for each. */
 export class IntegerScanner {
   /** Where the last scan ended. */
   at = 0;

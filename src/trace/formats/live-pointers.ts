@@ -1,7 +1,7 @@
 const FREED = -1;
 const SLACK = 1024;
 
-/** A number for each live pointer: the slot of a block, say. Cost: O(1) amortised. */
+/** A number for each live pointer, such as the slot of its block. Cost: O(1) amortised. */
 export class LivePointers {
   #live = 0;
   // Entries are overwritten, never deleted, and dropped by copying: see NativeLedger.
@@ -13,7 +13,7 @@ export class LivePointers {
     return slot === FREED ? undefined : slot;
   }
 
-  /** Tells whether a pointer was freed lately; one that was freed long ago is forgotten. */
+  /** Tells whether a pointer was freed recently; one that was freed long ago is forgotten. */
   wasFreed(ptr: number): boolean {
     return this.#slots.get(ptr) === FREED;
   }

@@ -1,6 +1,6 @@
 import { FormatFault, quote } from './format-fault.js';
 
-/** An object with keys as a file holds it, whatever its values are. */
+/** An object of a file: its keys are texts, its values can be anything. */
 export interface ParsedObject {
   readonly [key: string]: unknown;
 }
@@ -11,7 +11,7 @@ export function jsonObject(text: string): ParsedObject {
     const value: unknown = JSON.parse(text);
     if (isObject(value)) return value;
   } catch {
-    // What JSON.parse says of it depends on the version of Node.
+    // The message of JSON.parse depends on the version of Node.
   }
   throw new FormatFault(`${quote(text)} is no JSON object`);
 }
@@ -21,7 +21,7 @@ export function isObject(value: unknown): value is ParsedObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
 }
 
-/** Tells whether an optional property is left out; null says so, too. */
+/** Tells whether an optional property is left out, or null. */
 export function isMissing(object: ParsedObject, key: string): boolean {
   return object[key] === undefined || object[key] === null;
 }
@@ -58,7 +58,7 @@ export function addressIn(object: ParsedObject, key: string, what: string): numb
   return value;
 }
 
-/** Shows a property in a message. What is nested is not shown: it may be nested deeper than the stack is. */
+/** Shows a property in a message. Nested values are not shown: they may be nested deeper than the stack allows. */
 export function shown(object: ParsedObject, key: string): string {
   const value = object[key];
   if (value === undefined) return 'missing';

@@ -7,7 +7,7 @@ import { LivePointers } from './live-pointers.js';
 import { isMissing, isSize, jsonObject, objectIn, type ParsedObject, shown, sizeIn, textIn } from './parsed-values.js';
 import { ALL_COLUMNS, type ByteSink, type EventRows, TextWriter } from './trace-writer.js';
 
-/** What the events are called that are instants. */
+/** The names of the events that are instants, by kind. */
 const INSTANT_NAMES: readonly string[] = ['', '', 'native alloc', 'native free', 'swap', 'cleanup', 'out of memory'];
 const HEADER = /^\{"displayTimeUnit":"ns","otherData":(\{.*\}),"traceEvents":\[$/;
 const LAST_LINE = ']}';
@@ -78,7 +78,7 @@ export class PerfettoParser extends LineReader {
     this.events.other(kind as typeof TraceKind.swap, line, bytes, pointer);
   }
 
-  /** Sets what events have in common. */
+  /** Sets the common properties of events. */
   #enter(event: ParsedObject, args: ParsedObject): void {
     const { events } = this;
     const us = event['ts'];
@@ -197,7 +197,7 @@ export class PerfettoWriter extends TextWriter {
     return rowOf({ ...head, ...place, args: { ...args, ...namesOf(batch, i) } });
   }
 
-  /** Writes what the counters are after all events of one time, before the first of another. */
+  /** Writes the counters after the last event of one time, before the first of another. */
   #writeCounters(): void {
     if (this.#ns < 0) return;
     const cached = Math.max(0, this.#reserved - this.#live);
@@ -208,7 +208,7 @@ export class PerfettoWriter extends TextWriter {
   }
 }
 
-/** What an event belongs to; what is 0 or '' is left out. */
+/** The stream and the names of an event; what is 0 or '' is left out. */
 function namesOf(batch: EventBatch, i: number): { readonly [key: string]: string | number } {
   const named = (key: string, id: number | undefined) => (id ? { [key]: batch.strings.get(id) } : {});
   return {

@@ -12,7 +12,7 @@ const TRACE_KEY = 'stowage_parts';
 /** An entry of a device's trace, before it is written. */
 type Entry = Omit<HistoryEntry, 'device' | 'frames'> & { readonly site: string };
 
-/** What is known of one device: its list in the pickle, and the entries that wait to be appended to it. */
+/** The state of one device: its list in the pickle, and the entries that are not appended to it yet. */
 interface DeviceTrace {
   readonly memo: number;
   readonly segments: SnapshotSegments;
@@ -23,7 +23,7 @@ interface DeviceTrace {
  * Writes PyTorch's memory snapshot as a pickle that its viewer reads.
  *
  * The lists of `device_traces` are numbered at the start and appended to as events come, so that memory does not grow with
- * them; the appends stand under a key of their own, which readers ignore.
+ * them. The appends are under a key of their own, which readers ignore.
  */
 export class PyTorchWriter extends EventWriter {
   override readonly format = 'pytorch';
@@ -113,7 +113,7 @@ export class PyTorchWriter extends EventWriter {
     if (this.#current.waiting.push(entry) === MAX_BATCH) this.#append(this.#current);
   }
 
-  /** The trace of a device; those of the devices before it come into being, too. */
+  /** The trace of a device. Those of the devices before it are made, too. */
   #device(id: number): DeviceTrace {
     while (this.#devices.length <= id) {
       this.#nextPart();
@@ -123,7 +123,7 @@ export class PyTorchWriter extends EventWriter {
     return this.#devices[id]!;
   }
 
-  /** Appends what waits to the list of a device. */
+  /** Appends the waiting entries to the list of a device. */
   #append(device: DeviceTrace): void {
     const entries = device.waiting.splice(0);
     if (entries.length === 0) return;

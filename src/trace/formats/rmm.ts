@@ -15,7 +15,7 @@ export function isRmmHeader(line: string): boolean {
   return line.replace(/\r$/, '') === RMM_HEADER;
 }
 
-/** Reads the CSV log of RMM's logging adaptor. Times count from its first line; one that is earlier is of the next day. */
+/** Reads the CSV log of RMM's logging adaptor. Times count from its first line; an earlier one belongs to the next day. */
 export class RmmParser extends LineReader {
   override readonly format = 'rmm';
   readonly #tracker = new BlockTracker(this.events);
@@ -46,7 +46,7 @@ export class RmmParser extends LineReader {
     const [, hours, minutes, seconds, fraction = ''] = TIME.exec(time) ?? [];
     if (hours === undefined || Number(hours) > 23) throw new FormatFault(`the time ${quote(time)} is not hh:mm:ss.us`);
     const us = (Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds)) * 1e6 + Number(fraction.padEnd(6, '0'));
-    // Threads may write out of order: only a step of half a day back is midnight.
+    // Threads may write out of order: only a step back of half a day is midnight.
     if (us < this.#lastUs - US_PER_DAY / 2) this.#days++;
     this.#lastUs = us;
     this.#firstUs ??= us;
@@ -54,7 +54,7 @@ export class RmmParser extends LineReader {
   }
 }
 
-/** Reads a number. The adaptor writes pointers and streams as hexadecimal ones, with or without `0x`. */
+/** Reads a number. The adaptor writes pointers and streams in hexadecimal, with or without `0x`. */
 function numberOf(text: string, base: 10 | 16, what: string, wrong: string): number {
   const isNumber = base === 10 ? /^\d+$/.test(text) : /^(?:0x)?[\da-f]+$/i.test(text);
   const value = isNumber ? Number.parseInt(text, base) : Number.NaN;

@@ -18,14 +18,14 @@ import {
 import { ALL_COLUMNS, type ByteSink, type EventRows, EventWriter } from './trace-writer.js';
 
 const PAYLOAD_BYTES = 64 * 1024;
-/** The longest record but for texts. */
+/** The longest record except texts. */
 const RECORD_BYTES = 17;
 const LIMIT = BLOCK_HEADER_BYTES + PAYLOAD_BYTES - RECORD_BYTES;
 const UINT32_END = 2 ** 32;
 
 /**
- * Writes events as this library's binary trace, block by block. What events have in common is set beforehand and holds
- * until it changes. Cost: O(1) an event, no garbage; a block takes one checksum and one call of `out`.
+ * Writes events as this library's binary trace, block by block. Common properties are set first and apply until they
+ * change. Cost: O(1) an event, no garbage; a block takes one checksum and one call of `out`.
  */
 export class StowageEncoder {
   /** Events so far. */
@@ -34,15 +34,15 @@ export class StowageEncoder {
   readonly #buffer = new Uint8Array(BLOCK_HEADER_BYTES + PAYLOAD_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #strings = new Map<string, number>();
-  /** By code, the number that holds now. */
+  /** The current numbers, by code. */
   readonly #numbers = new Float64Array(RECORD.end);
-  /** By code, the name that holds now. */
+  /** The current names, by code. */
   readonly #names: string[] = new Array<string>(RECORD.end).fill('');
   #at = BLOCK_HEADER_BYTES;
   #blockEvents = 0;
   #pointer = 0;
 
-  /** @param out - gets the file's bytes in order; they are overwritten when it returns */
+  /** @param out - receives the file's bytes in order; they are overwritten after it returns */
   constructor(header: StowageHeader, out: (bytes: Uint8Array) => void) {
     this.#out = out;
     const json = new TextEncoder().encode(JSON.stringify(header));
@@ -118,7 +118,7 @@ export class StowageEncoder {
     this.#blockEvents++;
   }
 
-  /** Hands over the block that has been begun, if it has anything in it. */
+  /** Writes the current block, unless it is empty. */
   flush(): void {
     const end = this.#at;
     if (end === BLOCK_HEADER_BYTES) return;
@@ -134,13 +134,13 @@ export class StowageEncoder {
     this.#out(this.#buffer.subarray(0, end));
   }
 
-  /** Says that nothing is missing, and hands everything over. */
+  /** Writes the record that ends a recording, and the last block. */
   end(): void {
     this.#double(RECORD.end, this.events + this.#blockEvents);
     this.flush();
   }
 
-  /** Apart from {@link sized}, which stays short enough for V8 to put it where it is called. */
+  /** The rare case of {@link sized}, in a function of its own, so that V8 inlines the common one. */
   #sizedLong(kind: TraceKind, pointer: number, bytes: number): void {
     this.#head(kind, pointer, bytes < UINT32_END ? 0 : LARGE_SIZE);
     this.#size(bytes);

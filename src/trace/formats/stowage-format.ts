@@ -1,11 +1,11 @@
 import { TraceKind } from '../trace-events.js';
 
-// The numbers of this library's binary trace. docs/trace-format.md describes it.
+// The constants of this library's binary trace. docs/trace-format.md describes it.
 
 /** The first bytes of a file: none of them survives a transfer as text. */
 export const MAGIC = Uint8Array.of(0x89, 0x53, 0x54, 0x57, 0x0d, 0x0a, 0x1a, 0x0a);
 export const VERSION = 1;
-/** Magic, version, length of the JSON behind it, its CRC-32. */
+/** Magic, version, length of the JSON that follows, its CRC-32. */
 export const FILE_HEADER_BYTES = 20;
 export const MAX_HEADER_JSON_BYTES = 64 * 1024;
 
@@ -22,7 +22,7 @@ export const FAR_POINTER = 0x10;
 /** The size is a double. Without this it is an unsigned 32-bit integer. */
 export const LARGE_SIZE = 0x20;
 
-/** What a record sets for the events behind it. Codes 0 to 6 are the kinds of events. */
+/** The codes of records that set a property of the events after them. Codes 0 to 6 are the kinds of events. */
 export const RECORD = {
   clock: 7,
   device: 8,
@@ -39,7 +39,7 @@ export const RECORD = {
 /** Records whose numbers take 8 bytes, not 4. */
 export const WIDE_RECORDS: ReadonlySet<number> = new Set([RECORD.clock, RECORD.stream, RECORD.string, RECORD.end]);
 
-/** Texts that a writer numbers before it begins anew, so that its memory stays bounded. */
+/** After so many texts a writer numbers them from 1 again, so that its memory stays bounded. */
 export const MAX_STRINGS = 32_768;
 export const MAX_STRING_BYTES = 8192;
 
@@ -58,7 +58,7 @@ export const HAS_SIZE: readonly boolean[] = perKind([
   TraceKind.outOfMemory,
 ]);
 
-/** What the JSON behind the magic says. */
+/** The content of the JSON in the header. */
 export interface StowageHeader {
   /** The recorded program. */
   readonly name: string;

@@ -24,7 +24,7 @@ import {
 } from './stowage-format.js';
 
 const NOTHING = Buffer.alloc(0);
-/** The property that a record with a name's number sets. */
+/** The property that a record sets whose value is the number of a name. */
 const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
   [RECORD.manager]: 'manager',
   [RECORD.tag]: 'tag',
@@ -32,8 +32,8 @@ const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
 };
 
 /**
- * Reads this library's binary trace, block by block; it holds one block. A file whose writer was killed ends inside a block,
- * or without the record that ends a recording: its events up to the last whole block are read, and `cutOff` says so.
+ * Reads this library's binary trace, block by block; it holds one block. If the writer was killed, the file ends inside a block,
+ * or without the record that ends a recording. Then the events up to the last whole block are read, and `cutOff` says so.
  */
 export class StowageParser extends FormatParser {
   override readonly format = 'stowage';

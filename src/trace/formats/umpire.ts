@@ -15,7 +15,7 @@ export function isUmpireLine(line: string): boolean {
   return line.startsWith('{') && line.includes('"category"') && line.includes('"name"');
 }
 
-/** What the arguments of an event say. */
+/** The arguments of an event. */
 interface UmpireEvent extends Readonly<Record<'texts' | 'numbers' | 'tags', ParsedObject>> {
   readonly allocator: string;
   readonly line: number;

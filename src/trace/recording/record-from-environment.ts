@@ -9,12 +9,12 @@ import { TraceRecorder } from './trace-recorder.js';
 export const TRACE_VARIABLE = 'STOWAGE_TRACE';
 /** 1 for allocation sites, or how many frames of each. */
 export const SITES_VARIABLE = 'STOWAGE_TRACE_SITES';
-/** Set by the process that records into the file itself, so that its children and threads take names of their own. */
+/** Set by the process that records into the file itself, so that its children and threads use names of their own. */
 export const OWNER_VARIABLE = 'STOWAGE_TRACE_OWNER';
 const KEY = Symbol.for('stowage.trace');
 
 /**
- * Has every host of this process recorded into the file that `STOWAGE_TRACE` names, if it names one.
+ * Records every host of this process into the file that `STOWAGE_TRACE` names, if it names one.
  * The file is made with the first host. A child process or thread that inherits the variable writes `<file>.<pid>[.<thread>]`.
  * Does nothing when another copy of this package does it already.
  */
@@ -37,7 +37,7 @@ function record(path: string, sites: boolean | number): TraceRecorder {
   const owner = process.env[OWNER_VARIABLE] ?? me;
   process.env[OWNER_VARIABLE] = owner;
   if (owner === me) return new TraceRecorder(path, { sites });
-  // Others can tell this name beforehand: what they put there is never written through, be it a link.
+  // Others can guess this name: a file or a link that they put there is never written through.
   const beside = `${path}.${me}`;
   rmSync(beside, { force: true });
   return new TraceRecorder(beside, { sites, exclusive: true });

@@ -10,7 +10,7 @@ export const CLOCK_EVENTS = 64;
 const NO_DEVICE = -1;
 const NS_PER_MS = 1e6;
 
-/** What the events of one recording have in common, so that only what differs from the event before is written. */
+/** The common properties of the events of one recording. Only a property that has changed is written. */
 export class RecordingContext {
   /** Shared by all copies of this package: the tag of the allocation that is being made. */
   readonly process = processState();
@@ -19,7 +19,7 @@ export class RecordingContext {
   manager = 0;
   /** The slot that the last event was of. Numbers compare faster than the names of spaces. */
   slot = 0;
-  /** That of the last allocation; {@link NO_DEVICE} when the next one has to be entered in any case. */
+  /** The device of the last allocation; {@link NO_DEVICE} forces the next allocation to be written in full. */
   device = 0;
   stream = 0;
   tag: string | undefined;
@@ -48,7 +48,7 @@ export class RecordingContext {
     this.#onClock(now);
   }
 
-  /** Writes who the next event is of. */
+  /** Writes the manager and the space of the next event. */
   enter(manager: number, slot: number, space: string): void {
     this.manager = manager;
     this.slot = slot;
@@ -56,9 +56,9 @@ export class RecordingContext {
     this.encoder.setName(RECORD.space, space);
   }
 
-  /** Writes what the next allocation is for, and where it is made. */
+  /** Writes the device, the stream, the tag and the site of the next allocation. */
   enterAllocation(device: number, stream: number): void {
-    // A site takes longer than the clock.
+    // To capture a site takes longer than to read the clock.
     if (this.frames > 0 && this.untilClock < CLOCK_EVENTS - 1) this.readClock();
     // Every allocation has a site of its own.
     this.device = this.frames > 0 ? NO_DEVICE : device;
@@ -84,8 +84,8 @@ export class RecordingContext {
 }
 
 /**
- * Writes what happens in one slot, at some nanoseconds an event. Allocations and frees read the clock now and then, all else
- * every time: it is rare, and takes longer itself.
+ * Records the events of one slot, at some nanoseconds an event. Allocations and frees read the clock at intervals. All other
+ * events read it every time: they are rare, and take longer themselves.
  */
 export class SlotRecorder implements SlotObserver {
   readonly #context: RecordingContext;

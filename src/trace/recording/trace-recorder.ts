@@ -10,7 +10,7 @@ import { FileLogSink } from '../../runtime/file-log-sink.js';
 import { StowageEncoder } from '../formats/stowage-encoder.js';
 import { CLOCK_EVENTS, RecordingContext, SlotRecorder } from './slot-recorder.js';
 
-/** How long events wait for their block to be full, as long as the program's event loop turns or it allocates. */
+/** The longest time that events stay in a block that is not full, while the event loop runs or the program allocates. */
 const FLUSH_MS = 1000;
 
 /** How to record. */
@@ -20,9 +20,9 @@ export interface RecordOptions {
    * @defaultValue false; true records 8
    */
   readonly sites?: boolean | number;
-  /** Whether a path at which there is something, be it a link, is refused. @defaultValue false */
+  /** Whether to refuse a path that exists, even as a link. @defaultValue false */
   readonly exclusive?: boolean;
-  /** What the recorded program is called. @defaultValue the name of the process's main script */
+  /** The name of the recorded program. @defaultValue the name of the process's main script */
   readonly name?: string;
 }
 
@@ -63,7 +63,7 @@ export class TraceRecorder {
     this.#context = new RecordingContext(this.#encoder, frames, (nowMs) => {
       if (nowMs - this.#flushedMs >= FLUSH_MS) this.#flush();
     });
-    // A full disk has ended it already, maybe.
+    // A full disk may have ended the recording already.
     if (this.#file === undefined) return;
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
     // The last native frees of the hosts belong to the recording.
@@ -85,7 +85,7 @@ export class TraceRecorder {
     this.#watch(host.pinnedSlot, name === '' ? 'pinned' : `${name}, pinned`);
   }
 
-  /** Writes what is buffered, says that the recording is whole, and closes the file. Does nothing the second time. */
+  /** Writes the buffered events, marks the recording as complete, and closes the file. Does nothing the second time. */
   dispose(): void {
     this.#disposed = true;
     if (this.#file === undefined) return;
@@ -104,7 +104,7 @@ export class TraceRecorder {
 
   #flush(): void {
     this.#flushedMs = performance.now();
-    // The next event comes after a pause, maybe.
+    // The next event may come after a pause.
     this.#context.untilClock = 0;
     this.#encoder.flush();
   }
