@@ -1,6 +1,11 @@
 import { badArgument, checkArgument } from '../core/errors.js';
 import { GiB, KiB, MiB } from '../core/units.js';
 
+/** The options of a command as commander gives them: texts with a default, texts that may be absent, and switches. */
+export type Flags<Text extends string, OptionalText extends string, Switch extends string> = Readonly<
+  Record<Text, string> & Partial<Record<OptionalText, string> & Record<Switch, true>>
+>;
+
 const BYTES_OF_UNIT: { readonly [unit: string]: number } = { '': 1, b: 1, kib: KiB, mib: MiB, gib: GiB, tib: 1024 * GiB };
 const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*)$/;
 

@@ -14,15 +14,9 @@ import { hparamsOf } from '../model/sizing/model-hparams.js';
 import type { TensorManager } from '../model/tensors/tensor-manager.js';
 import '../defaults.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-import { parseSize } from './arguments.js';
+import { type Flags, parseSize } from './arguments.js';
 import { createProgress } from './progress.js';
 import { jsonText, layOut } from './text.js';
-
-interface Flags {
-  readonly memory?: string;
-  readonly load?: true;
-  readonly json?: true;
-}
 
 /** The facts about a model. */
 type Report = Awaited<ReturnType<typeof examine>>;
@@ -39,7 +33,7 @@ export function addModelCommand(command: Command): void {
       '\nThe fit makes smaller what it must, in this order: the context, the layers that lie in the memory, the batch.\n' +
         'It needs hyper-parameters, which GGUF files name.',
     )
-    .action(async (path: string, flags: Flags) => {
+    .action(async (path: string, flags: Flags<never, 'memory', 'load' | 'json'>) => {
       const memoryBytes = flags.memory === undefined ? availableBytes() : parseSize('--memory', flags.memory);
       const report = await examine(path, memoryBytes, flags.load === true);
       process.stdout.write(flags.json === true ? jsonText(report) : text(report));

@@ -48,7 +48,6 @@ export interface OutputOptions {
  * written in place. `-` is standard output.
  */
 export class OutputFile implements ByteSink {
-  readonly path: string;
   writtenBytes = 0;
   /** Its place, behind all links; undefined for a standard stream. */
   readonly #target: string | undefined;
@@ -61,8 +60,10 @@ export class OutputFile implements ByteSink {
   #unread = false;
 
   /** @throws ERR_MEM_BAD_INPUT when the path cannot be written, or is the input's */
-  constructor(path: string, { input, inPlace = false }: OutputOptions = {}) {
-    this.path = path;
+  constructor(
+    readonly path: string,
+    { input, inPlace = false }: OutputOptions = {},
+  ) {
     if (path === '') throw refusal('""', 'a file has a name');
     try {
       const place = path === STANDARD ? undefined : behindLinks(path);

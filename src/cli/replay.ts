@@ -14,24 +14,13 @@ import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { installManager, type ReplayResult, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { byName, parseSize } from './arguments.js';
+import { byName, type Flags, parseSize } from './arguments.js';
 import { DEVICES, limited, MANAGERS } from './choices.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
 import { type Column, complain, complainOfGaps, count, grouped, jsonText, layOut, madeBy } from './text.js';
 
-/** The options as commander gives them. */
-interface ReplayFlags {
-  readonly manager: string;
-  readonly device: string;
-  readonly capacity?: string;
-  readonly limit?: string;
-  readonly json?: true;
-  readonly log?: string;
-  readonly report?: string;
-  readonly verify?: true;
-  readonly swap?: true;
-}
+type ReplayFlags = Flags<'manager' | 'device', 'capacity' | 'limit' | 'log' | 'report', 'verify' | 'swap' | 'json'>;
 
 /** Adds what `stowage replay` takes. @param done - told at the end whether the run failed */
 export function addReplayCommand(command: Command, done: (failed: boolean) => void): void {

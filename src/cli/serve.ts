@@ -6,7 +6,7 @@ import '../defaults.js';
 import { installManager } from '../trace/replay.js';
 import { ReplayBlocks } from '../trace/replay-blocks.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { byName, parseNumber } from './arguments.js';
+import { byName, type Flags, parseNumber } from './arguments.js';
 import { DEVICES, MANAGERS } from './choices.js';
 import { inputPath } from './output-file.js';
 import { runProgram } from './run-program.js';
@@ -14,12 +14,7 @@ import { runProgram } from './run-program.js';
 const SLICE_MS = 25;
 const MS_PER_SECOND = 1000;
 
-interface ServeFlags {
-  readonly port: string;
-  readonly trace?: string;
-  readonly manager: string;
-  readonly rate: string;
-}
+type ServeFlags = Flags<'port' | 'manager' | 'rate', 'trace', never>;
 
 /** Adds what `stowage serve` takes. @param done - told at the end with which code to exit */
 export function addServeCommand(command: Command, done: (exitCode: number) => void): void {

@@ -7,7 +7,7 @@ import { renderPage } from '../report/render-page.js';
 import type { Fact, TuneData, TuneGoal } from '../report/report-data.js';
 import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
-import { byName, parseNumber, parseSize } from './arguments.js';
+import { byName, type Flags, parseNumber, parseSize } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
 import { type Column, complain, count, jsonText, layOut, madeBy } from './text.js';
@@ -24,15 +24,7 @@ const RULES: Readonly<Record<TuneGoal, string>> = {
 const GOALS = new Map(Object.keys(RULES).map((goal) => [goal, goal as TuneGoal]));
 const DEFAULT_BUDGET = 150;
 
-interface TuneFlags {
-  readonly for: string;
-  readonly manager: string;
-  readonly capacity?: string;
-  readonly nativeCall: string;
-  readonly budget: string;
-  readonly report?: string;
-  readonly json?: true;
-}
+type TuneFlags = Flags<'for' | 'manager' | 'nativeCall' | 'budget', 'capacity' | 'report', 'json'>;
 
 /** Adds what `stowage tune` takes. @param done - told at the end whether the run failed */
 export function addTuneCommand(command: Command, done: (failed: boolean) => void): void {

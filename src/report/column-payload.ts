@@ -2,6 +2,7 @@ import { deflateRawSync } from 'node:zlib';
 import type { Column } from './report-data.js';
 
 const ALIGNMENT = 8;
+const TYPES: Readonly<Record<number, Column['type']>> = { 8: 'f64', 4: 'u32', 2: 'u16' };
 
 /** Collects typed arrays into one payload that a page unpacks at once: compressed, in base64. */
 export class ColumnPayload {
@@ -10,7 +11,7 @@ export class ColumnPayload {
 
   /** Adds a column. Its values are copied when the payload is written. */
   add(values: Float64Array | Uint32Array | Uint16Array): Column {
-    const column: Column = { type: typeOf(values), offset: this.#bytes, length: values.length };
+    const column: Column = { type: TYPES[values.BYTES_PER_ELEMENT]!, offset: this.#bytes, length: values.length };
     this.#append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     const rest = this.#bytes % ALIGNMENT;
     if (rest > 0) this.#append(new Uint8Array(ALIGNMENT - rest));
@@ -26,9 +27,4 @@ export class ColumnPayload {
     this.#parts.push(part);
     this.#bytes += part.length;
   }
-}
-
-function typeOf(values: Float64Array | Uint32Array | Uint16Array): Column['type'] {
-  if (values instanceof Float64Array) return 'f64';
-  return values instanceof Uint32Array ? 'u32' : 'u16';
 }

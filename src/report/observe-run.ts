@@ -57,12 +57,12 @@ export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun
 
 /** The least host that a replay needs. An observer sees the native memory that comes and goes. */
 class ObservedHost extends MemoryHost {
-  readonly device: Device;
-
-  constructor(device: Device, observer: RunObserver) {
+  constructor(
+    readonly device: Device,
+    observer: RunObserver,
+  ) {
     const options = deviceHost(device, {});
     super({ ...options, natives: watched(options.natives, observer) });
-    this.device = device;
   }
 
   close(): void {

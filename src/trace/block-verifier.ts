@@ -3,25 +3,27 @@ import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { ReplayWatcher } from './replay-blocks.js';
 
+interface MarkedBlock {
+  readonly id: number;
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
+  /** Undefined where the host cannot see the memory. */
+  readonly view: Uint8Array | undefined;
+}
+
 /** Marks the ends of blocks and checks that the marks are still there. So it finds blocks that overlap or move. */
 export class BlockVerifier implements ReplayWatcher {
   /** Blocks that were checked. */
   checked = 0;
   readonly #device: Device;
-  readonly #ids: Float64Array;
-  readonly #pointers: Float64Array;
-  readonly #bytes: Float64Array;
-  readonly #views: (Uint8Array | undefined)[];
+  /** The live blocks by slot, those of 0 bytes left out. */
+  readonly #blocks: (MarkedBlock | undefined)[] = [];
   /** For memory that the host cannot see. */
   #ends: BlockEnds | undefined;
   #nextId = 0;
 
-  constructor(device: Device, slotCount: number) {
+  constructor(device: Device) {
     this.#device = device;
-    this.#ids = new Float64Array(slotCount);
-    this.#pointers = new Float64Array(slotCount);
-    this.#bytes = new Float64Array(slotCount);
-    this.#views = new Array<Uint8Array | undefined>(slotCount).fill(undefined);
   }
 
   /**
@@ -30,8 +32,6 @@ export class BlockVerifier implements ReplayWatcher {
    */
   allocated(_event: number, slot: number, ptr: DevicePtr, bytes: number): void {
     const id = this.#nextId++;
-    this.#ids[slot] = id;
-    this.#pointers[slot] = NULL_PTR;
     if (ptr === NULL_PTR) return;
     const view = this.#ends === undefined ? this.#viewOf(ptr, bytes) : undefined;
     if (view === undefined) (this.#ends ??= new BlockEnds(this.#device)).write(ptr, bytes, firstByte(id), lastByte(id));
@@ -39,9 +39,7 @@ export class BlockVerifier implements ReplayWatcher {
       view[bytes - 1] = lastByte(id);
       view[0] = firstByte(id);
     }
-    this.#pointers[slot] = ptr;
-    this.#bytes[slot] = bytes;
-    this.#views[slot] = view;
+    this.#blocks[slot] = { id, ptr, bytes, view };
   }
 
   /** @throws as {@link check} */
@@ -51,15 +49,14 @@ export class BlockVerifier implements ReplayWatcher {
 
   /** @throws ERR_MEM_INVARIANT when the first or the last byte is not what was written */
   check(slot: number): void {
-    const ptr = this.#pointers[slot] as DevicePtr;
-    if (ptr === NULL_PTR) return;
-    this.#pointers[slot] = NULL_PTR;
-    const id = this.#ids[slot]!;
-    const ends = this.#views[slot] ?? this.#ends!.read(ptr, this.#bytes[slot]!, firstByte(id), lastByte(id));
-    this.#views[slot] = undefined;
+    const block = this.#blocks[slot];
+    if (block === undefined) return;
+    this.#blocks[slot] = undefined;
+    const { id, ptr, bytes, view } = block;
+    const ends = view ?? this.#ends!.read(ptr, bytes, firstByte(id), lastByte(id));
     if (ends[0] !== firstByte(id)) throw changed(id, 'first', ends[0], firstByte(id));
     const last = ends.at(-1);
-    if (this.#bytes[slot]! > 1 && last !== lastByte(id)) throw changed(id, 'last', last, lastByte(id));
+    if (bytes > 1 && last !== lastByte(id)) throw changed(id, 'last', last, lastByte(id));
     this.checked++;
   }
 

@@ -88,7 +88,7 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
   };
   const { verify = false, watcher } = options;
   checkArgument(!verify || watcher === undefined, 'watcher', 'given', 'absent when verifying');
-  const verifier = verify ? new BlockVerifier(host.device, events.slotCount) : undefined;
+  const verifier = verify ? new BlockVerifier(host.device) : undefined;
   const blocks = new ReplayBlocks(events, slot, verifier ?? watcher);
   const [allocsBefore, freesBefore] = nativeCallsOf(slot);
   slot.resetPeak();

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
 import { EventBuilder } from './event-builder.js';
-import { FormatFault } from './formats/format-fault.js';
+import { checkFile, FormatFault } from './formats/format-fault.js';
 import type { FormatParser } from './formats/format-parser.js';
 import { recognise } from './formats/formats.js';
 import type { TraceFormat, TraceOrigin } from './trace-events.js';
@@ -55,7 +55,7 @@ export class TraceParser implements TraceOrigin {
   end(): void {
     this.#guarded(() => {
       if (this.#parser === undefined) {
-        if (this.#head.length === 0) throw new FormatFault('the file is empty');
+        checkFile(this.#head.length > 0, 'the file is empty');
         this.#begin(this.#head, true);
       }
       this.#parser?.end();

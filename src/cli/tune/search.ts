@@ -64,12 +64,8 @@ function settingsAt(axes: readonly Axis[], place: readonly number[]): Settings {
 }
 
 function coarseGrid(axes: readonly Axis[]): number[][] {
-  let places: number[][] = [[]];
-  for (const { values } of axes) {
-    const chosen = values.map((_, i) => i).filter((i) => i % COARSE_STEP === 0);
-    places = places.flatMap((place) => chosen.map((i) => [...place, i]));
-  }
-  return places;
+  const chosen = axes.map(({ values }) => [...values.keys()].filter((i) => i % COARSE_STEP === 0));
+  return chosen.reduce<number[][]>((places, next) => places.flatMap((place) => next.map((i) => [...place, i])), [[]]);
 }
 
 function neighboursOf(axes: readonly Axis[], place: readonly number[]): number[][] {

@@ -68,7 +68,8 @@ export class LiveSampler {
     const managers: Record<number, LiveReading> = {};
     this.#readings++;
     for (const reading of managerReadings(this.#host)) {
-      const known = this.#find(reading) ?? this.#meet(reading);
+      const isSame = ({ handle, slot }: KnownManager) => handle === reading.handle && slot === reading.slot;
+      const known = this.#managers.find(isSame) ?? this.#meet(reading);
       known.seen = this.#readings;
       managers[known.id] = liveReading(reading);
     }
@@ -76,10 +77,6 @@ export class LiveSampler {
     const dropped = stopped.slice(KEPT_STOPPED);
     this.#managers = this.#managers.filter((manager) => !dropped.includes(manager));
     return { ms, managers };
-  }
-
-  #find({ handle, slot }: ManagerReading): KnownManager | undefined {
-    return this.#managers.find((known) => known.handle === handle && known.slot === slot);
   }
 
   #meet({ name: kind, slot, handle }: ManagerReading): KnownManager {

@@ -11,6 +11,11 @@ export class FormatFault extends Error {
   }
 }
 
+/** Checks what must hold of a file. @param reason - why the file is bad when it does not @throws FormatFault */
+export function checkFile(holds: boolean, reason: string): asserts holds {
+  if (!holds) throw new FormatFault(reason);
+}
+
 /** Shows untrusted text inside one line of a message: short, and without control characters. */
 export function quote(text: string): string {
   const short = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;

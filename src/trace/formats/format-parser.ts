@@ -1,6 +1,6 @@
 import type { EventBuilder } from '../event-builder.js';
 import type { TraceFormat } from '../trace-events.js';
-import { FormatFault } from './format-fault.js';
+import { checkFile, FormatFault } from './format-fault.js';
 
 const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
@@ -51,7 +51,7 @@ export abstract class LineReader extends FormatParser {
   }
 
   override end(): void {
-    if (this.#rest.length > 0 && this.line === 1) throw new FormatFault('the first line is cut off: it has no line end');
+    checkFile(this.#rest.length === 0 || this.line > 1, 'the first line is cut off: it has no line end');
     if (this.#rest.length > 0 || !this.closed) this.cutOff = `the file was cut off after line ${this.line - 1}`;
   }
 

@@ -1,7 +1,7 @@
 import { idsColumn } from '../event-column.js';
 import { type EventBatch, MAX_DEVICES, NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
-import { FormatFault } from './format-fault.js';
+import { checkFile, FormatFault } from './format-fault.js';
 import { LineReader } from './format-parser.js';
 import { LivePointers } from './live-pointers.js';
 import { isMissing, isSize, jsonObject, objectIn, type ParsedObject, shown, sizeIn, textIn } from './parsed-values.js';
@@ -28,7 +28,7 @@ export class PerfettoParser extends LineReader {
 
   protected override parse(text: Buffer, start: number, end: number, line: number): void {
     const row = text.toString('utf8', start, text[end - 1] === COMMA ? end - 1 : end);
-    if (this.closed) throw new FormatFault('there is something behind the end of the trace');
+    checkFile(!this.closed, 'there is something behind the end of the trace');
     this.closed = row === LAST_LINE;
     if (line === 1) this.#header(row);
     else if (!this.closed) this.#event(jsonObject(row), line);
@@ -45,7 +45,7 @@ export class PerfettoParser extends LineReader {
   #header(row: string): void {
     const json = HEADER.exec(row)?.[1];
     const about = json === undefined ? {} : jsonObject(json);
-    if (textIn(about, 'format') !== 'stowage 1') throw new FormatFault('this Perfetto trace was not written by this library');
+    checkFile(textIn(about, 'format') === 'stowage 1', 'this Perfetto trace was not written by this library');
     this.name = textIn(about, 'name') || undefined;
     this.#timed = textIn(about, 'clock') !== 'events';
   }

@@ -105,7 +105,7 @@ export class PickleReader {
   }
 
   #take(length: number): Buffer {
-    if (this.#at + length > this.#bytes.length) throw this.#fault(this.#bytes.length, 'the pickle is cut off');
+    this.#check(this.#at + length <= this.#bytes.length, this.#bytes.length, 'the pickle is cut off');
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -130,12 +130,12 @@ export class PickleReader {
   }
 
   #top(): PickleValue {
-    if (this.#stack.length === 0) throw this.#fault(this.#at, 'there is no value here');
+    this.#check(this.#stack.length > 0, this.#at, 'there is no value here');
     return this.#stack[this.#stack.length - 1]!;
   }
 
   #pop(): PickleValue {
-    if (this.#stack.length <= (this.#marks.at(-1) ?? 0)) throw this.#fault(this.#at, 'there is no value here');
+    this.#check(this.#stack.length > (this.#marks.at(-1) ?? 0), this.#at, 'there is no value here');
     return this.#stack.pop()!;
   }
 
@@ -161,12 +161,12 @@ export class PickleReader {
 
   #setItems(pairs: readonly PickleValue[], start: number, target: PickleValue = this.#top()): PickleDictionary {
     if (!isDictionary(target)) throw this.#fault(start, 'something is set in what is no dictionary');
-    if (pairs.length % 2 !== 0) throw this.#fault(start, 'a key has no value');
+    this.#check(pairs.length % 2 === 0, start, 'a key has no value');
     for (let i = 0; i < pairs.length; i += 2) {
       const key = pairs[i]!;
       if (typeof key !== 'string' && typeof key !== 'number') throw this.#fault(start, 'a key is neither a text nor a number');
       // An assignment to this name would set the object's prototype.
-      if (key === '__proto__') throw this.#fault(start, 'a key is "__proto__"');
+      this.#check(key !== '__proto__', start, 'a key is "__proto__"');
       target[key] = pairs[i + 1]!;
     }
     return target;
@@ -182,6 +182,10 @@ export class PickleReader {
     const value = this.#memo[index];
     if (value === undefined) throw this.#fault(start, `there is no value with number ${index}`);
     return value;
+  }
+
+  #check(holds: boolean, at: number, reason: string): void {
+    if (!holds) throw this.#fault(at, reason);
   }
 
   #fault(at: number, reason: string): FormatFault {

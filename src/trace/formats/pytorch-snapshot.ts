@@ -1,5 +1,5 @@
 import { MAX_DEVICES, TraceKind } from '../trace-events.js';
-import { FormatFault } from './format-fault.js';
+import { checkFile, FormatFault } from './format-fault.js';
 import { isMissing, isSize, textIn } from './parsed-values.js';
 import { isDictionary, type PickleDictionary, type PickleValue } from './pickle-reader.js';
 
@@ -60,10 +60,10 @@ export interface PyTorchSnapshot {
 export function readSnapshot(value: PickleValue, mostVisits: number): PyTorchSnapshot {
   const visits = new Visits(mostVisits);
   if (Array.isArray(value)) return { segments: segmentsOf(value, visits), histories: [] };
-  if (!isDictionary(value)) throw new FormatFault('the pickle is no snapshot: it is no dictionary and no list');
+  checkFile(isDictionary(value), 'the pickle is no snapshot: it is no dictionary and no list');
   const segments = segmentsOf(listIn(value, 'segments'), visits);
   const traces = listIn(value, 'device_traces');
-  if (traces.length > MAX_DEVICES) throw new FormatFault(`there are traces of ${traces.length} devices`);
+  checkFile(traces.length <= MAX_DEVICES, `there are traces of ${traces.length} devices`);
   return { segments, histories: traces.map((trace, device) => historyOf(trace, device, visits)) };
 }
 
@@ -83,7 +83,7 @@ class Visits {
 }
 
 function historyOf(trace: PickleValue, device: number, visits: Visits): HistoryEntry[] {
-  if (!Array.isArray(trace)) throw new FormatFault(`the trace of device ${device} is no list`);
+  checkFile(Array.isArray(trace), `the trace of device ${device} is no list`);
   return trace.map((value, i) => {
     const place = `entry ${i} of device ${device}`;
     const entry = visits.dictionary(value, place);
@@ -105,7 +105,7 @@ function segmentsOf(list: readonly PickleValue[], visits: Visits): StateSegment[
     const place = `segment ${i}`;
     const segment = visits.dictionary(value, place);
     const device = sizeIn(segment, 'device', place);
-    if (device >= MAX_DEVICES) throw new FormatFault(`${place}: ${device} is no device`);
+    checkFile(device < MAX_DEVICES, `${place}: ${device} is no device`);
     return {
       device,
       address: sizeIn(segment, 'address', place),
@@ -134,9 +134,9 @@ function blocksOf(segment: PickleDictionary, segmentPlace: string, visits: Visit
 }
 
 function listIn(dictionary: PickleDictionary, key: string, place = 'the pickle is no snapshot'): readonly PickleValue[] {
-  if (isMissing(dictionary, key)) throw new FormatFault(`${place}: it has no "${key}"`);
+  checkFile(!isMissing(dictionary, key), `${place}: it has no "${key}"`);
   const value = dictionary[key];
-  if (!Array.isArray(value)) throw new FormatFault(`${place}: "${key}" is no list`);
+  checkFile(Array.isArray(value), `${place}: "${key}" is no list`);
   return value;
 }
 

@@ -105,15 +105,13 @@ export class StowageEncoder {
 
   /** Adds a swap or a cleanup. */
   mark(kind: typeof TraceKind.swap | typeof TraceKind.cleanup): void {
-    this.#room();
-    this.#view.setUint8(this.#at++, kind);
+    this.#code(kind);
     this.#blockEvents++;
   }
 
   /** Adds an allocation that was refused. */
   outOfMemory(bytes: number): void {
-    this.#room();
-    this.#view.setUint8(this.#at++, TraceKind.outOfMemory | (bytes < UINT32_END ? 0 : LARGE_SIZE));
+    this.#code(TraceKind.outOfMemory | (bytes < UINT32_END ? 0 : LARGE_SIZE));
     this.#size(bytes);
     this.#blockEvents++;
   }
@@ -164,18 +162,22 @@ export class StowageEncoder {
   }
 
   #double(code: number, value: number): void {
-    this.#room();
-    this.#view.setUint8(this.#at, code);
-    this.#view.setFloat64(this.#at + 1, value, true);
-    this.#at += 9;
+    this.#code(code);
+    this.#view.setFloat64(this.#at, value, true);
+    this.#at += 8;
   }
 
   /** Writes a code and 32 bits; those of a negative number are its two's complement. */
   #uint32(code: number, value: number): void {
-    this.#room();
-    this.#view.setUint8(this.#at, code);
-    this.#view.setUint32(this.#at + 1, value, true);
-    this.#at += 5;
+    this.#code(code);
+    this.#view.setUint32(this.#at, value, true);
+    this.#at += 4;
+  }
+
+  /** Begins a record, in a block that has room for it. */
+  #code(code: number): void {
+    if (this.#at > LIMIT) this.flush();
+    this.#view.setUint8(this.#at++, code);
   }
 
   /** The number of a text in this file, written before it is used. */
@@ -196,10 +198,6 @@ export class StowageEncoder {
     this.#at += 9 + written;
     this.#strings.set(text, id);
     return id;
-  }
-
-  #room(): void {
-    if (this.#at > LIMIT) this.flush();
   }
 }
 

@@ -54,7 +54,7 @@ export class StowageParser extends FormatParser {
   }
 
   override end(): void {
-    if (this.name === undefined) throw new FormatFault(`byte ${this.#offset + this.#rest.length}: the file's header is cut off`);
+    this.#check(this.name !== undefined, this.#rest.length, "the file's header is cut off");
     if (!this.#ended) this.cutOff = `the recording was cut off after ${counted(this.#count, 'event')}`;
   }
 
@@ -62,14 +62,14 @@ export class StowageParser extends FormatParser {
     const rest = this.#rest;
     if (rest.length < FILE_HEADER_BYTES) return false;
     const version = rest.readUInt32LE(8);
-    if (version !== VERSION) throw new FormatFault(`byte 8: version ${version} of the format is not known, but only ${VERSION}`);
+    this.#check(version === VERSION, 8, `version ${version} of the format is not known, but only ${VERSION}`);
     const length = rest.readUInt32LE(12);
-    if (length > MAX_HEADER_JSON_BYTES) throw new FormatFault(`byte 12: a header of ${length} bytes is too long`);
+    this.#check(length <= MAX_HEADER_JSON_BYTES, 12, `a header of ${length} bytes is too long`);
     if (rest.length < FILE_HEADER_BYTES + length) return false;
     const json = rest.subarray(FILE_HEADER_BYTES, FILE_HEADER_BYTES + length);
-    if (crc32(json) !== rest.readUInt32LE(16)) throw new FormatFault('byte 16: the header is damaged: its checksum differs');
+    this.#check(crc32(json) === rest.readUInt32LE(16), 16, 'the header is damaged: its checksum differs');
     this.name = nameOf(json.toString());
-    if (this.name === undefined) throw new FormatFault(`byte ${FILE_HEADER_BYTES}: the header is no JSON object with a name`);
+    this.#check(this.name !== undefined, FILE_HEADER_BYTES, 'the header is no JSON object with a name');
     this.#advance(FILE_HEADER_BYTES + length);
     return true;
   }
@@ -77,18 +77,17 @@ export class StowageParser extends FormatParser {
   #readBlock(): boolean {
     const rest = this.#rest;
     if (rest.length < BLOCK_HEADER_BYTES) return false;
-    if (this.#ended) throw this.#fault(0, 'there is something behind the end of the recording');
-    if (rest.readUInt32LE(0) !== BLOCK_MARK) throw this.#fault(0, 'no block begins here');
+    this.#check(!this.#ended, 0, 'there is something behind the end of the recording');
+    this.#check(rest.readUInt32LE(0) === BLOCK_MARK, 0, 'no block begins here');
     const length = rest.readUInt32LE(4);
-    if (length > MAX_BLOCK_BYTES) throw this.#fault(4, `a block of ${length} bytes is too long`);
+    this.#check(length <= MAX_BLOCK_BYTES, 4, `a block of ${length} bytes is too long`);
     const end = BLOCK_HEADER_BYTES + length;
     if (rest.length < end) return false;
-    if (crc32(rest.subarray(BLOCK_HEADER_BYTES, end)) !== rest.readUInt32LE(8)) {
-      throw this.#fault(8, 'the block is damaged: its checksum differs');
-    }
+    const checksum = crc32(rest.subarray(BLOCK_HEADER_BYTES, end));
+    this.#check(checksum === rest.readUInt32LE(8), 8, 'the block is damaged: its checksum differs');
     const before = this.#count;
     this.#readRecords(rest, end);
-    if (this.#count - before !== rest.readUInt32LE(12)) throw this.#fault(12, 'the block has another number of events');
+    this.#check(this.#count - before === rest.readUInt32LE(12), 12, 'the block has another number of events');
     this.#advance(end);
     return true;
   }
@@ -97,7 +96,7 @@ export class StowageParser extends FormatParser {
     for (let at = BLOCK_HEADER_BYTES; at < end; ) {
       const head = block[at]!;
       const code = head & CODE_BITS;
-      if (this.#ended) throw this.#fault(at, 'there is something behind the end of the recording');
+      this.#check(!this.#ended, at, 'there is something behind the end of the recording');
       if (code < RECORD.clock) at = this.#readEvent(block, at, end, code as TraceKind, head);
       else if (head !== code) throw this.#fault(at, `no record begins with ${head}`);
       else at = this.#readSetting(block, at, end, code);
@@ -109,7 +108,7 @@ export class StowageParser extends FormatParser {
     const { events } = this;
     const at = start + 1;
     const next = at + (WIDE_RECORDS.has(code) ? 8 : 4);
-    if (next > end) throw this.#fault(start, 'the record goes beyond its block');
+    this.#check(next <= end, start, 'the record goes beyond its block');
     if (code === RECORD.string) return this.#readString(block, at, end);
     const named = NAMED[code];
     if (named !== undefined) events[named] = this.#id(block, at);
@@ -137,7 +136,7 @@ export class StowageParser extends FormatParser {
     const next = sizeAt + (hasSize ? (large ? 8 : 4) : 0);
     const allowed = CODE_BITS | (hasPointer ? FAR_POINTER : 0) | (hasSize ? LARGE_SIZE : 0);
     if ((head & ~allowed) !== 0) throw this.#fault(start, `no record begins with ${head}`);
-    if (next > end) throw this.#fault(start, 'the record goes beyond its block');
+    this.#check(next <= end, start, 'the record goes beyond its block');
     if (hasPointer) this.#pointer = far ? this.#size(block, at, 'a pointer') : this.#pointer + block.readInt32LE(at);
     if (!isSize(this.#pointer)) throw this.#fault(at, `${this.#pointer} is no pointer`);
     const bytes = !hasSize ? 0 : large ? this.#size(block, sizeAt, 'a size') : block.readUInt32LE(sizeAt);
@@ -153,7 +152,7 @@ export class StowageParser extends FormatParser {
     const id = block.readUInt32LE(at);
     const textEnd = at + 8 + block.readUInt32LE(at + 4);
     if (id === 0 || id > MAX_STRINGS) throw this.#fault(at, `${id} is no number of a text`);
-    if (textEnd > end) throw this.#fault(at, 'the text goes beyond its block');
+    this.#check(textEnd <= end, at, 'the text goes beyond its block');
     this.#ids.set(id, this.events.strings.idOf(block.toString('utf8', at + 8, textEnd)));
     return textEnd;
   }
@@ -174,6 +173,11 @@ export class StowageParser extends FormatParser {
   #advance(bytes: number): void {
     this.#rest = this.#rest.subarray(bytes);
     this.#offset += bytes;
+  }
+
+  /** @param at - in `#rest` */
+  #check(holds: boolean, at: number, reason: string): void {
+    if (!holds) throw this.#fault(at, reason);
   }
 
   #fault(at: number, reason: string): FormatFault {

@@ -1,7 +1,7 @@
 import { type EventBatch, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault } from './format-fault.js';
+import { checkFile, FormatFault } from './format-fault.js';
 import { LineReader } from './format-parser.js';
 import { addressIn, isMissing, jsonObject, objectIn, type ParsedObject, sizeIn, textIn } from './parsed-values.js';
 import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
@@ -9,6 +9,7 @@ import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './tr
 /** Reallocations of one allocator that run at once, each on a thread; older ones have failed. */
 const MAX_BEGUN = 64;
 const MAX_ALLOCATORS = 2 ** 16;
+const TOO_MANY_ALLOCATORS = `there are more than ${MAX_ALLOCATORS} allocators`;
 
 /** Tells whether a line is an event of Umpire. */
 export function isUmpireLine(line: string): boolean {
@@ -103,7 +104,7 @@ export class UmpireParser extends LineReader {
     // Older files of this library have the name among the arguments.
     const manager = textIn(tags, 'allocator_name') || textIn(texts, 'allocator_name');
     this.#managers.set(allocator, this.events.strings.idOf(manager));
-    checkCount(this.#managers);
+    checkFile(this.#managers.size <= MAX_ALLOCATORS, TOO_MANY_ALLOCATORS);
   }
 
   #reallocate(event: UmpireEvent): void {
@@ -152,14 +153,10 @@ export class UmpireParser extends LineReader {
   #enter(allocator: string): void {
     const space = this.#spaces.get(allocator) ?? (this.#spaces.size === 0 ? 0 : this.events.strings.idOf(allocator));
     this.#spaces.set(allocator, space);
-    checkCount(this.#spaces);
+    checkFile(this.#spaces.size <= MAX_ALLOCATORS, TOO_MANY_ALLOCATORS);
     this.#tracker.space = space;
     this.events.manager = this.#managers.get(allocator) ?? 0;
   }
-}
-
-function checkCount({ size }: ReadonlyMap<string, number>): void {
-  if (size > MAX_ALLOCATORS) throw new FormatFault(`there are more than ${MAX_ALLOCATORS} allocators`);
 }
 
 type Texts = Readonly<Record<string, string>>;

@@ -120,34 +120,31 @@ export class SlotRecorder implements SlotObserver {
   }
 
   nativeAlloc(manager: number, ptr: number, bytes: number, device: number): void {
-    this.#enterRare(manager);
-    this.#context.enterAllocation(device, this.#context.stream);
-    this.#context.encoder.sized(TraceKind.nativeAlloc, ptr, bytes);
+    this.#begin(manager, device, this.#context.stream).sized(TraceKind.nativeAlloc, ptr, bytes);
   }
 
   nativeFree(manager: number, ptr: number, bytes: number): void {
-    this.#enterRare(manager);
-    this.#context.encoder.sized(TraceKind.nativeFree, ptr, bytes);
+    this.#begin(manager).sized(TraceKind.nativeFree, ptr, bytes);
   }
 
   swap(manager: number): void {
-    this.#enterRare(manager);
-    this.#context.encoder.mark(TraceKind.swap);
+    this.#begin(manager).mark(TraceKind.swap);
   }
 
   cleanup(manager: number): void {
-    this.#enterRare(manager);
-    this.#context.encoder.mark(TraceKind.cleanup);
+    this.#begin(manager).mark(TraceKind.cleanup);
   }
 
   outOfMemory(manager: number, bytes: number, device: number, stream: number): void {
-    this.#enterRare(manager);
-    this.#context.enterAllocation(device, stream);
-    this.#context.encoder.outOfMemory(bytes);
+    this.#begin(manager, device, stream).outOfMemory(bytes);
   }
 
-  #enterRare(manager: number): void {
-    this.#context.readClock();
-    this.#context.enter(manager, this.#slot, this.#space);
+  /** Begins a rare event. @returns where it is written */
+  #begin(manager: number, device?: number, stream = 0): StowageEncoder {
+    const context = this.#context;
+    context.readClock();
+    context.enter(manager, this.#slot, this.#space);
+    if (device !== undefined) context.enterAllocation(device, stream);
+    return context.encoder;
   }
 }
