@@ -65,7 +65,7 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
     if (base === NULL_PTR) return NULL_PTR;
     const range = new ReservedRange(base, bytes, this.granularityBytes);
     if (again !== undefined) range.replace(again.held);
-    this.ranges.add(range);
+    this.ranges.insert(range);
     return base;
   }
 
@@ -74,7 +74,7 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
     const unmap = () => unmapThreadPages(base, bytes);
     if (range.viewed) this.ranges.retire(range, this.#keyOf(bytes), bytes, unmap);
     else unmap();
-    this.ranges.remove(range);
+    this.ranges.remove(range.base);
   }
 
   protected override rangeAt(ptr: DevicePtr): ReservedRange {

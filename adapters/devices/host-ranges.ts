@@ -1,6 +1,6 @@
 import { type DevicePtr, GiB } from '../../src/core/units.js';
-import { HeldAddresses } from '../os/held-addresses.js';
 import { discardPages, replacePages } from '../os/mapping.js';
+import { HeldAddresses } from '../os/native-memory.js';
 import { nativeView, ViewWindows } from '../os/native-view.js';
 import { LiveRange, LiveRanges } from './live-ranges.js';
 
@@ -69,8 +69,7 @@ export class HostRange extends LiveRange {
 
   /** Knows of the arrays over it. */
   get held(): HeldAddresses {
-    this.#held ??= new HeldAddresses();
-    return this.#held;
+    return (this.#held ??= new HeldAddresses());
   }
 
   /** Makes every byte of the range safe to touch, before the first view. */

@@ -100,7 +100,7 @@ export class HostSegments {
     if (base === NULL_PTR) return NULL_PTR;
     const segment = new CpuSegment(base, bytes, place, pinned);
     if (again !== undefined) segment.replace(again.held);
-    this.ranges.add(segment);
+    this.ranges.insert(segment);
     this.liveBytes += bytes;
     if (pinned) this.#lock(segment);
     return base;
@@ -122,7 +122,7 @@ export class HostSegments {
     else if (segment.ownsPages && process.platform !== 'win32')
       this.ranges.retire(segment, placeKey(place), place.mappedBytes, heap.free);
     else this.kept.put(segment, placeKey(place), place.mappedBytes, heap.free);
-    this.ranges.remove(segment);
+    this.ranges.remove(segment.base);
     this.liveBytes -= segment.bytes;
   }
 

@@ -15,25 +15,10 @@ export class LiveRange implements AddressRange {
 }
 
 /** The ranges of a device that are in use, by address. */
-export class LiveRanges<R extends LiveRange> {
-  readonly #tree = new AddressTree<R>();
-
-  add(range: R): void {
-    this.#tree.insert(range);
-  }
-
-  remove(range: R): void {
-    this.#tree.remove(range.base);
-  }
-
-  /** The range that starts at `ptr`. Cost: O(log n). */
-  at(ptr: DevicePtr): R | undefined {
-    return this.#tree.at(ptr);
-  }
-
+export class LiveRanges<R extends LiveRange> extends AddressTree<R> {
   /** The range that `ptr` lies in. Cost: O(log n). */
   containing(ptr: DevicePtr): R | undefined {
-    const range = this.#tree.floor(ptr);
+    const range = this.floor(ptr);
     return range !== undefined && ptr < range.base + range.bytes ? range : undefined;
   }
 
@@ -74,7 +59,7 @@ export class LiveRanges<R extends LiveRange> {
 
   /** A range that shares a byte with these, or holds `ptr`. Cost: O(log n). */
   overlapping(ptr: DevicePtr, bytes: number): R | undefined {
-    const range = this.containing(ptr) ?? this.#tree.floor(ptr + Math.max(0, bytes - 1));
+    const range = this.containing(ptr) ?? this.floor(ptr + Math.max(0, bytes - 1));
     return range === undefined || range.base + range.bytes <= ptr ? undefined : range;
   }
 }

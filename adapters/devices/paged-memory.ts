@@ -68,7 +68,9 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   commit(ptr: DevicePtr, bytes: number): boolean {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
-    range.pages.checkCommit(offset, bytes);
+    if (range.pages.any(PageStates.committed, offset, bytes)) {
+      throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'not committed yet');
+    }
     if (!this.commitPages(range, offset, bytes)) return false;
     range.pages.commit(offset, bytes);
     this.#committedBytes += bytes;
@@ -84,7 +86,9 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   decommit(ptr: DevicePtr, bytes: number): void {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
-    range.pages.checkDecommit(offset, bytes);
+    if (!range.pages.allCommitted(offset, bytes)) {
+      throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'committed');
+    }
     this.decommitPages(range, offset, bytes);
     this.markDecommitted(range, offset, bytes);
   }
@@ -146,17 +150,6 @@ export class PageStates {
     if (!this.allCommitted(offset, bytes)) {
       throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: this.committedBytes });
     }
-  }
-
-  /** Throws unless none of these pages is committed. @throws ERR_MEM_INVALID_ARGUMENT */
-  checkCommit(offset: number, bytes: number): void {
-    if (this.any(PageStates.committed, offset, bytes))
-      throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'not committed yet');
-  }
-
-  /** Throws unless all of these pages are committed. @throws ERR_MEM_INVALID_ARGUMENT */
-  checkDecommit(offset: number, bytes: number): void {
-    if (!this.allCommitted(offset, bytes)) throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'committed');
   }
 
   commit(offset: number, bytes: number): void {

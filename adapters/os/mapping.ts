@@ -55,10 +55,8 @@ export interface MapOptions {
   readonly flags?: number;
   /** @defaultValue 0: the system chooses */
   readonly address?: number;
-  /** An open file. @defaultValue -1: none */
+  /** An open file, mapped from its start. @defaultValue -1: none */
   readonly fd?: number;
-  /** Where in the file, in bytes. @defaultValue 0 */
-  readonly offsetBytes?: number;
 }
 
 /**
@@ -68,14 +66,8 @@ export interface MapOptions {
  * @throws ERR_MEM_NATIVE with the system's reason, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
  */
 export function mapPages(bytes: number, options: MapOptions = {}): number {
-  const {
-    protection = PROT_READ | PROT_WRITE,
-    flags = MAP_PRIVATE | MAP_ANONYMOUS,
-    address = 0,
-    fd = -1,
-    offsetBytes = 0,
-  } = options;
-  const mapped: number | bigint = paging().mmap(address, bytes, protection, flags, fd, offsetBytes);
+  const { protection = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS, address = 0, fd = -1 } = options;
+  const mapped: number | bigint = paging().mmap(address, bytes, protection, flags, fd, 0);
   // MAP_FAILED is 2^64 - 1, which does not fit a number.
   if (typeof mapped === 'bigint') throw errnoError('mmap');
   return mapped;

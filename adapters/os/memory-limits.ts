@@ -23,18 +23,15 @@ const V1_MOUNT = '/sys/fs/cgroup/memory';
  */
 export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
   const { physicalBytes = totalmem(), root = '/' } = options;
-  let limit = physicalBytes;
-  for (const line of systemText(posix.join(root, '/proc/self/cgroup')).split('\n')) {
+  const groups = systemText(posix.join(root, '/proc/self/cgroup')).split('\n');
+  const limits = groups.flatMap((line) => {
     // "0::/path" is version 2, "4:memory:/path" names version 1's controllers.
     const [id, controllers, ...rest] = line.split(':');
     const group = rest.join(':');
-    if (id === '0' && controllers === '') {
-      for (const mount of V2_MOUNTS) limit = Math.min(limit, lowest(root, mount, group, 'memory.max'));
-    } else if (controllers?.split(',').includes('memory')) {
-      limit = Math.min(limit, lowest(root, V1_MOUNT, group, 'memory.limit_in_bytes'));
-    }
-  }
-  return limit;
+    if (id === '0' && controllers === '') return V2_MOUNTS.map((mount) => lowest(root, mount, group, 'memory.max'));
+    return controllers?.split(',').includes('memory') ? [lowest(root, V1_MOUNT, group, 'memory.limit_in_bytes')] : [];
+  });
+  return Math.min(physicalBytes, ...limits);
 }
 
 /** The lowest limit from a group up to the mount; a container often sees its own group as the mount itself. */

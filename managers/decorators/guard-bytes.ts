@@ -57,13 +57,8 @@ export class Guards {
 
   #damage(ptr: number, offset: number, side: 'before' | 'after'): Damage | undefined {
     const guard = this.#memory.view((ptr + offset) as DevicePtr, this.bytes);
-    let first = -1;
-    let damagedBytes = 0;
-    for (let i = 0; i < guard.length; i++) {
-      if (guard[i] === CANARY_BYTE) continue;
-      if (first < 0) first = i;
-      damagedBytes++;
-    }
-    return first < 0 ? undefined : { side, offsetBytes: offset + first, damagedBytes };
+    const isDamaged = (byte: number) => byte !== CANARY_BYTE;
+    const first = guard.findIndex(isDamaged);
+    return first < 0 ? undefined : { side, offsetBytes: offset + first, damagedBytes: guard.filter(isDamaged).length };
   }
 }

@@ -65,8 +65,7 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
 
   override checkInvariants(): void {
     super.checkInvariants();
-    let bytes = 0;
-    for (const row of this.live) bytes += this.live.bytesOf(row);
+    const bytes = [...this.live].reduce((sum, row) => sum + this.live.bytesOf(row), 0);
     ensure(bytes === this.#usedBytes, 'usedBytes == sum(live block.bytes)');
     ensure(bytes <= this.limitBytes, 'usedBytes <= limitBytes');
     ensure(this.usedBlocks <= this.limitBlocks, 'usedBlocks <= limitBlocks');

@@ -80,18 +80,15 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
 
   override checkInvariants(): void {
     super.checkInvariants();
-    let bytes = 0;
-    for (const row of this.live) bytes += this.live.requestedOf(row);
-    let counted = 0;
-    let blocks = 0;
-    for (const frame of this.#frames) {
-      const counters = frame.counters(ALL);
-      counted += counters.bytes.value;
-      blocks += counters.blocks.value;
-      ensure(counters.bytes.peak >= counters.bytes.value, 'peak >= value');
-      ensure(counters.bytes.total >= counters.bytes.peak, 'total >= peak');
+    const levels = this.#frames.map((frame) => frame.counters(ALL));
+    for (const { bytes } of levels) {
+      ensure(bytes.peak >= bytes.value, 'peak >= value');
+      ensure(bytes.total >= bytes.peak, 'total >= peak');
     }
-    ensure(counted === bytes, 'sum(level.bytes.value) == sum(live block.requested)');
+    const requested = [...this.live].reduce((sum, row) => sum + this.live.requestedOf(row), 0);
+    const counted = levels.reduce((sum, { bytes }) => sum + bytes.value, 0);
+    ensure(counted === requested, 'sum(level.bytes.value) == sum(live block.requested)');
+    const blocks = levels.reduce((sum, level) => sum + level.blocks.value, 0);
     ensure(blocks === this.live.count, 'sum(level.blocks.value) == count(live blocks)');
   }
 

@@ -107,20 +107,14 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
 
   /** What is live now, by allocation site. Cost: O(n), and writing out each site once. */
   leakReport(): LeakReport {
-    const groups = new Map<string | undefined, { blocks: number; bytes: number; firstSerial: number }>();
-    let bytes = 0;
+    const groups = new Map<string | undefined, LeakGroup>();
     const blocks = this.blocks();
-    for (const block of blocks) {
-      bytes += block.bytes;
-      const group = groups.get(block.site);
-      if (group === undefined) groups.set(block.site, { blocks: 1, bytes: block.bytes, firstSerial: block.serial });
-      else {
-        group.blocks++;
-        group.bytes += block.bytes;
-      }
+    for (const { site, bytes, serial } of blocks) {
+      const group = groups.get(site) ?? { site, blocks: 0, bytes: 0, firstSerial: serial };
+      groups.set(site, { ...group, blocks: group.blocks + 1, bytes: group.bytes + bytes });
     }
-    const list = Array.from(groups, ([site, group]) => ({ site, ...group })).sort((a, b) => b.bytes - a.bytes);
-    return { blocks: blocks.length, bytes, groups: list };
+    const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
+    return { blocks: blocks.length, bytes, groups: [...groups.values()].sort((a, b) => b.bytes - a.bytes) };
   }
 
   /** Writes the leak report for people. */

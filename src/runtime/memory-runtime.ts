@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { withAllocationTag } from '../core/allocation-tag.js';
+import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
@@ -180,16 +181,12 @@ export class MemoryRuntime extends MemoryHost {
    * @internal
    */
   endWithProcess(): void {
-    let text: string;
-    try {
-      text = formatExitReport(this.close());
-    } catch (error) {
-      if (!MemoryError.is(error, 'ERR_MEM_REENTRANT')) throw error;
+    const isReentrant = (error: unknown) => MemoryError.is(error, 'ERR_MEM_REENTRANT');
+    const text = unlessRefused(isReentrant, () => formatExitReport(this.close()));
+    if (text === undefined) {
       this.slot.flushLogs();
       this.pinnedSlot.flushLogs();
-      return;
-    }
-    if (this.#exitSink !== false && text !== '') this.#exitSink.write(text);
+    } else if (this.#exitSink !== false && text !== '') this.#exitSink.write(text);
   }
 
   #allocate(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {

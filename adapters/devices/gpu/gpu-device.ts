@@ -78,8 +78,7 @@ export class GpuDevice extends Device {
 
   /** Undefined where the driver or the card has no virtual memory. @throws ERR_MEM_DEVICE_ABSENT */
   override get virtual(): GpuVirtualMemory | undefined {
-    this.#virtualState ??= { virtual: this.#makeVirtual() };
-    return this.#virtualState.virtual;
+    return (this.#virtualState ??= { virtual: this.#makeVirtual() }).virtual;
   }
 
   /** @throws ERR_MEM_DEVICE_ABSENT */
@@ -123,8 +122,7 @@ export class GpuDevice extends Device {
 
   /** All of a device's memory; asked once. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
   override getMaxMemorySize(id: number): number {
-    this.#capacities[id] ??= this.memoryInfo(id).totalBytes;
-    return this.#capacities[id];
+    return (this.#capacities[id] ??= this.memoryInfo(id).totalBytes);
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
@@ -214,14 +212,14 @@ export class GpuDevice extends Device {
     const expected = 'memory of the caller, in no part registered or allocated here';
     checkArgument(ptr !== 0 && bytes !== 0 && !known, 'range', `${bytes} bytes at ${ptr}`, expected);
     this.#onActive((runtime) => runtime.hostRegister(ptr, bytes));
-    this.#registered.add(new LiveRange(ptr, bytes));
+    this.#registered.insert(new LiveRange(ptr, bytes));
   }
 
   /** Ends a registration, when all work of every device is done. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
   override unregisterHost(ptr: DevicePtr): void {
     const registration = this.#registered.startingAt(ptr, LiveRange);
     this.#unregister(ptr);
-    this.#registered.remove(registration);
+    this.#registered.remove(registration.base);
   }
 
   /**
@@ -345,7 +343,7 @@ export class GpuDevice extends Device {
     if (bytes === 0 || !Number.isSafeInteger(place.mappedBytes)) return NULL_PTR;
     const segment = make(place);
     if (segment === undefined) return NULL_PTR;
-    this.#ranges.add(segment);
+    this.#ranges.insert(segment);
     this.#liveBytes += bytes;
     return segment.base;
   }
@@ -374,7 +372,7 @@ export class GpuDevice extends Device {
   }
 
   #remove(segment: GpuSegment | ManagedSegment): void {
-    this.#ranges.remove(segment);
+    this.#ranges.remove(segment.base);
     this.#liveBytes -= segment.bytes;
   }
 }

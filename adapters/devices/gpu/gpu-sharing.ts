@@ -45,7 +45,7 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
       if (known instanceof ImportedSegment) known.opened++;
       else {
         checkInside(0, segmentBytes, allocatedBytes(runtime, base));
-        ranges.add(new ImportedSegment(base, segmentBytes, device));
+        ranges.insert(new ImportedSegment(base, segmentBytes, device));
       }
     };
     orUndo(enter, () => runtime.leftovers.drop(() => runtime.call('IpcCloseMemHandle', base)));
@@ -61,7 +61,7 @@ export function closeMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, p
     runtime.call('IpcCloseMemHandle', segment.base);
   });
   segment.opened--;
-  if (segment.opened === 0) ranges.remove(segment);
+  if (segment.opened === 0) ranges.remove(segment.base);
 }
 
 /** The bytes from an address to the end of the driver's allocation that it lies in; 0 where the driver cannot tell. */

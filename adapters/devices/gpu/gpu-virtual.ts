@@ -25,7 +25,7 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     if (bytes === 0) return NULL_PTR;
     const device = this.#runtime.activeDevice;
     const base = this.#runtime.on(device, () => this.#runtime.driver.reserve(bytes)) as DevicePtr;
-    if (base !== NULL_PTR) this.#ranges.add(new GpuReservation(base, bytes, device, this.granularityBytes));
+    if (base !== NULL_PTR) this.#ranges.insert(new GpuReservation(base, bytes, device, this.granularityBytes));
     return base;
   }
 
@@ -40,7 +40,7 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     }
     this.#unmapStuck(range, 0, bytes);
     this.#runtime.driver.call('MemAddressFree', base, bytes);
-    this.#ranges.remove(range);
+    this.#ranges.remove(range.base);
   }
 
   protected override rangeAt(ptr: DevicePtr): GpuReservation {

@@ -135,7 +135,7 @@ export class OpenClDevice extends Device implements Releasable {
     if (bytes === 0) return NULL_PTR;
     const segment = this.#allocate(bytes, alignment);
     if (segment === undefined) return NULL_PTR;
-    this.#host.ranges.add(segment);
+    this.#host.ranges.insert(segment);
     this.#liveBytes += bytes;
     return segment.base;
   }
@@ -150,7 +150,7 @@ export class OpenClDevice extends Device implements Releasable {
     const segment = this.#host.ranges.startingAt(ptr, SvmSegment);
     segment.memory.context.finishAll();
     this.#users.end(segment);
-    this.#host.ranges.remove(segment);
+    this.#host.ranges.remove(segment.base);
     this.#liveBytes -= segment.bytes;
     segment.memory.free(segment);
   }
