@@ -1,6 +1,6 @@
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
-export { PageAllocator, ScalablePageAllocator } from './allocators/page-allocator.js';
+export { PageAllocator, type PageAllocatorClass, ScalablePageAllocator } from './allocators/page-allocator.js';
 export {
   DEFAULT_MEM_CONTEXT,
   type MemContext,

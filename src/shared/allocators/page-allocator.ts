@@ -18,8 +18,8 @@ import {
   type SharedAllocator,
 } from './shared-allocator.js';
 
-/** A type of page allocator. */
-interface PageAllocatorClass {
+/** A type of page allocator: a class. */
+export interface PageAllocatorClass {
   readonly typeCode: number;
   new (region: SharedRegion, options: PageAllocatorOptions): PageAllocator;
 }

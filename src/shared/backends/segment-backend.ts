@@ -59,7 +59,10 @@ export interface SegmentParts extends BackendParts {
 /** A backend that has a name, under which other processes attach to it. */
 export abstract class SegmentBackend extends MemoryBackend {
   /** @internal */
-  protected constructor(protected readonly segment: SegmentParts) {
+  protected constructor(
+    /** @internal */
+    protected readonly segment: SegmentParts,
+  ) {
     super(segment);
   }
 
