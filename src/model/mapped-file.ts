@@ -157,7 +157,7 @@ export class MappedFile {
 
   /** Has the system read a part ahead, without waiting for it. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   prefetch(first = 0, last: number = this.bytes): void {
-    this.#eachPage(first, last, readAhead);
+    for (const { address, bytes } of this.#pages(first, last)) readAhead(address, bytes);
   }
 
   /**
@@ -168,18 +168,14 @@ export class MappedFile {
    */
   populate(first = 0, last: number = this.bytes): boolean {
     this.#checkSize(this.#live, last);
-    let done = true;
-    this.#eachPage(first, last, (address, bytes) => {
-      if (populate(address, bytes)) return;
-      done = false;
-      readAhead(address, bytes);
-    });
-    return done;
+    const missed = this.#pages(first, last).filter(({ address, bytes }) => !populate(address, bytes));
+    for (const { address, bytes } of missed) readAhead(address, bytes);
+    return missed.length === 0;
   }
 
   /** Tells the system how a part will be read. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   advise(pattern: AccessPattern, first = 0, last: number = this.bytes): void {
-    this.#eachPage(first, last, (address, bytes) => adviseAccess(address, bytes, pattern));
+    for (const { address, bytes } of this.#pages(first, last)) adviseAccess(address, bytes, pattern);
   }
 
   /**
@@ -220,11 +216,7 @@ export class MappedFile {
    * @throws ERR_MEM_NATIVE
    */
   residentBytes(first = 0, last: number = this.bytes): number {
-    let resident = 0;
-    this.#eachPage(first, last, (address, bytes) => {
-      resident += residentBytes(address, bytes);
-    });
-    return resident;
+    return this.#pages(first, last).reduce((sum, { address, bytes }) => sum + residentBytes(address, bytes), 0);
   }
 
   /** Hands the mapping to a new object; this one is then as if it were disposed. */
@@ -270,13 +262,14 @@ export class MappedFile {
     checkFile(size >= needed, this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
   }
 
-  /** Calls `act` for the pages that a range touches and that are still mapped. */
-  #eachPage(first: number, last: number, act: (address: number, bytes: number) => void): void {
+  /** The pages that a range touches and that are still mapped. */
+  #pages(first: number, last: number): { readonly address: number; readonly bytes: number }[] {
     const { memory, mapped } = this.#live;
     checkPart(first, last - first, this.bytes);
-    for (const part of mapped.within(Math.floor(first / pageBytes()) * pageBytes(), last)) {
-      act(memory.base + part.first, alignUp(part.last, pageBytes()) - part.first);
-    }
+    return mapped.within(Math.floor(first / pageBytes()) * pageBytes(), last).map((part) => ({
+      address: memory.base + part.first,
+      bytes: alignUp(part.last, pageBytes()) - part.first,
+    }));
   }
 }
 

@@ -30,7 +30,7 @@ export {
 } from './backends/named-backends.js';
 export { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } from './backends/nameless-backends.js';
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
-export type { SegmentInspection } from './backends/segment-file.js';
+export type { SegmentInspection } from './backends/segment-store.js';
 export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';
 export * from './offset-pointer.js';
 export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';

@@ -3,8 +3,15 @@ import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
 import { memoryErrorOf } from './backends/backend-errors.js';
 import { PosixShmBackend } from './backends/named-backends.js';
-import { inspectSegment, removeSegment, type SegmentInspection, withSegment } from './backends/segment-file.js';
-import { SHM_FOLDER, SHM_PREFIX, sharedMemoryStore } from './backends/segment-store.js';
+import {
+  inspectSegment,
+  removeSegment,
+  type SegmentInspection,
+  SHM_FOLDER,
+  SHM_PREFIX,
+  sharedMemoryStore,
+  withSegment,
+} from './backends/segment-store.js';
 import { allocatorTypeNamed } from './memory-registry.js';
 
 /** How full the region of a segment is. */

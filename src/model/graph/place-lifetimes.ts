@@ -58,13 +58,13 @@ export function placeLifetimes(list: LifetimeList, options: PlacementOptions = {
 
 /** Looks for the order of placing that needs the smallest buffer. */
 class PlacementSearch {
-  best: Layout;
+  best: Layout = { offsets: new Float64Array(0), bytes: Number.POSITIVE_INFINITY };
   readonly #lifetimes: Lifetimes;
   // Room for the neighbours of one tensor, and where these lie.
   readonly #neighbours: Int32Array;
   readonly #starts: Float64Array;
   readonly #ends: Float64Array;
-  #bestOrder: Int32Array;
+  #bestOrder: Int32Array = new Int32Array(0);
 
   constructor(lifetimes: Lifetimes) {
     this.#lifetimes = lifetimes;
@@ -72,8 +72,8 @@ class PlacementSearch {
     this.#starts = new Float64Array(lifetimes.count);
     this.#ends = new Float64Array(lifetimes.count);
     const { bytes, steps } = lifetimes;
-    this.#bestOrder = this.#sorted((a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!);
-    this.best = this.#place(this.#bestOrder, false, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY) as Layout;
+    const bySize = this.#sorted((a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!);
+    this.#place(bySize, false, Number.POSITIVE_INFINITY);
   }
 
   /** Tries other orders until the deadline, a time of `performance.now()`. */
@@ -89,18 +89,11 @@ class PlacementSearch {
     for (const order of orders) {
       for (const tightest of [true, false]) {
         if (isDone()) return;
-        this.#try(this.#sorted(order), tightest, deadline);
+        this.#place(this.#sorted(order), tightest, deadline);
       }
     }
     const random = randomNumbers();
-    while (!isDone()) this.#try(this.#perturbed(random), random() < 0.5, deadline);
-  }
-
-  #try(order: Int32Array, tightest: boolean, deadline: number): void {
-    const found = this.#place(order, tightest, this.best.bytes, deadline);
-    if (found === undefined) return;
-    this.best = found;
-    this.#bestOrder = order;
+    while (!isDone()) this.#place(this.#perturbed(random), random() < 0.5, deadline);
   }
 
   /** The best order, with some of the tensors that end above the bound moved to an earlier place. */
@@ -120,20 +113,21 @@ class PlacementSearch {
     return Int32Array.from({ length: this.#lifetimes.count }, (_, rank) => rank).sort((a, b) => compare(a, b) || a - b);
   }
 
-  /** Places all in an order. @returns undefined when that needs `belowBytes` or more, or longer than the deadline */
-  #place(order: Int32Array, tightest: boolean, belowBytes: number, deadline: number): Layout | undefined {
+  /** Places all in an order, which becomes the best one unless it needs as much as that, or longer than the deadline. */
+  #place(order: Int32Array, tightest: boolean, deadline: number): void {
     const { bytes, count } = this.#lifetimes;
     const offsets = new Float64Array(count).fill(UNPLACED);
     let end = 0;
     for (let at = 0; at < count; at++) {
-      if (at % PLACEMENTS_A_LOOK === 0 && performance.now() > deadline) return undefined;
+      if (at % PLACEMENTS_A_LOOK === 0 && performance.now() > deadline) return;
       const rank = order[at]!;
       const offset = this.#gapFor(rank, offsets, tightest);
       end = Math.max(end, offset + bytes[rank]!);
-      if (end >= belowBytes) return undefined;
+      if (end >= this.best.bytes) return;
       offsets[rank] = offset;
     }
-    return { offsets, bytes: end };
+    this.best = { offsets, bytes: end };
+    this.#bestOrder = order;
   }
 
   /** The offset of a gap that is large enough at every step of a rank's life: the lowest one, or the tightest. */

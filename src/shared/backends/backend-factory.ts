@@ -4,8 +4,7 @@ import type { MemoryBackend } from './memory-backend.js';
 import { FileBackend, type HostRegistrar, PosixShmBackend, RegisteredShmBackend, type RegisteredType } from './named-backends.js';
 import { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } from './nameless-backends.js';
 import type { AttachOptions, NewSegment, SegmentOptions } from './segment-backend.js';
-import { inspectSegment, withSegment } from './segment-file.js';
-import { FILE_SCHEME, sharedMemoryStore } from './segment-store.js';
+import { FILE_SCHEME, inspectSegment, sharedMemoryStore, withSegment } from './segment-store.js';
 
 /** What some kinds of backends need beside id, size and url. */
 export interface BackendOptions extends SegmentOptions {

@@ -9,8 +9,7 @@ import { formatBytes } from '../../core/units.js';
 import { checkSegment, noRoomOr, outOfRoom } from './backend-errors.js';
 import { type BackendType, markReady, writeHeader } from './backend-header.js';
 import { type BackendParts, headerOf, MemoryBackend, mappedBytesFor, newFacts } from './memory-backend.js';
-import { foreignReason, inspectSegment, removeSegment, segmentNumber, withSegment } from './segment-file.js';
-import type { SegmentStore } from './segment-store.js';
+import { foreignReason, inspectSegment, removeSegment, type SegmentStore, segmentNumber, withSegment } from './segment-store.js';
 
 /** How a segment is created. */
 export interface SegmentOptions {

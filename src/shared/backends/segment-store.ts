@@ -1,6 +1,8 @@
-import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { withFileLock } from '../../../adapters/os/file-lock.js';
+import { processSpace } from '../../../adapters/os/process-identity.js';
 import {
   closeSharedMemoryObject,
   createSharedMemoryObject,
@@ -9,6 +11,15 @@ import {
 } from '../../../adapters/os/shared-memory-object.js';
 import { badArgument, checkArgument, MemoryError } from '../../core/errors.js';
 import { memoryErrorOf } from './backend-errors.js';
+import {
+  type AllocatorFacts,
+  AllocatorRecord,
+  type BackendFacts,
+  creatorLiveness,
+  HEADER_BYTES,
+  type Liveness,
+  readHeader,
+} from './backend-header.js';
 
 /** A place where segments have names. */
 export interface SegmentStore {
@@ -89,5 +100,113 @@ function unless<T>(answer: string, call: () => T): T | undefined {
     const status = MemoryError.is(error, 'ERR_MEM_NATIVE') ? error.facts.statusName : (error as NodeJS.ErrnoException).code;
     if (status === answer) return undefined;
     throw memoryErrorOf(error);
+  }
+}
+
+/**
+ * What a named segment is. `ready` can be attached; `creating` will be, or its creator ended too early; `damaged` is
+ * truncated or overwritten, or no segment of this library.
+ */
+export interface SegmentInspection {
+  readonly state: 'ready' | 'creating' | 'damaged';
+  /** Why it cannot be attached; empty when it can. */
+  readonly reason: string;
+  readonly facts: BackendFacts | undefined;
+  readonly creator: Liveness;
+  readonly allocator: AllocatorFacts | undefined;
+  readonly bytes: number;
+  /** What it takes of memory or disk now. */
+  readonly residentBytes: number;
+  /** Whether nobody will unlink it any more: its creator is gone, or never completed it. */
+  readonly stale: boolean;
+}
+
+const CREATING = 'it is still being created, or its creator ended too early';
+const STAT_BLOCK_BYTES = 512;
+// Creating takes milliseconds: a segment that is not complete after this time never will be.
+const CREATING_MS = 10_000;
+// A remover looks at the segment and unlinks it: that takes less than a millisecond.
+const LOCK_TIMEOUT_MS = 2000;
+const ONLY_OWNER = 0o077;
+
+/** Looks at an open segment, of which anything may be wrong. Reads a copy of its header, and maps nothing. */
+export function inspectSegment(fd: number, url: string): SegmentInspection {
+  const stat = fstatSync(fd);
+  const { size } = stat;
+  const common = { bytes: size, residentBytes: stat.blocks * STAT_BLOCK_BYTES };
+  const isOld = Date.now() - stat.mtimeMs > CREATING_MS;
+  const unknown = { ...common, facts: undefined, creator: 'unknown', allocator: undefined } as const;
+  const bad = (state: 'creating' | 'damaged', reason: string): SegmentInspection => ({
+    ...unknown,
+    state,
+    reason,
+    stale: state === 'creating' && isOld,
+  });
+  if (!stat.isFile()) return bad('damaged', 'it is no file');
+  if (size === 0) return bad('creating', CREATING);
+  if (size <= HEADER_BYTES) return bad('damaged', `it is truncated: ${size} bytes`);
+  const words = new Int32Array(HEADER_BYTES / 4);
+  if (readSync(fd, words, 0, HEADER_BYTES, 0) !== HEADER_BYTES) return bad('damaged', 'its header cannot be read');
+  const found = readHeader(words, size);
+  if (found.kind === 'damaged') return bad('damaged', found.reason);
+  const { facts } = found;
+  if (facts === undefined) return bad('creating', CREATING);
+  const creator = creatorLiveness(facts, processSpace());
+  const known = { ...common, facts, creator, stale: creator === 'dead' };
+  if (found.kind === 'creating') return { ...known, state: 'creating', reason: CREATING, allocator: undefined };
+  try {
+    return { ...known, state: 'ready', reason: '', allocator: new AllocatorRecord(words, url).read() };
+  } catch (error) {
+    if (!MemoryError.is(error, 'ERR_MEM_BAD_SEGMENT')) throw error;
+    return { ...known, state: 'damaged', reason: error.facts.reason, allocator: undefined };
+  }
+}
+
+/**
+ * Tells why an open segment is not to be trusted: others than this user can change it, or cut it off, which would end this
+ * process (SIGBUS). Undefined for one of this user's that nobody else may open.
+ */
+export function foreignReason(fd: number): string | undefined {
+  const { uid, mode } = fstatSync(fd);
+  const own = process.geteuid?.() ?? uid;
+  if (uid === own && (mode & ONLY_OWNER) === 0) return undefined;
+  const rights = (mode & 0o777).toString(8).padStart(4, '0');
+  return `user ${uid} owns it, with mode ${rights}, and this is user ${own}: { foreign: true } attaches to what others may change`;
+}
+
+/** What tells a segment from a later one of the same name: a file system gives no number twice while a file is in use. */
+export function segmentNumber(fd: number): number {
+  return fstatSync(fd).ino;
+}
+
+/**
+ * Unlinks a segment, if it is still the one that is meant. Removers of one segment wait for each other, and look again
+ * when it is their turn, so that none unlinks what was created under the name meanwhile.
+ *
+ * @param isMeant - given a descriptor of what the name leads to
+ * @returns whether it was unlinked
+ * @throws ERR_MEM_NATIVE, ERR_MEM_LOCK_TIMEOUT when another one has had the segment's lock for 2 s
+ */
+export function removeSegment(store: SegmentStore, isMeant: (fd: number) => boolean): boolean {
+  return withSegment(store, false, (fd) =>
+    withFileLock(fd, LOCK_TIMEOUT_MS, () => {
+      const isCurrent = withSegment(store, false, (now) => segmentNumber(now) === segmentNumber(fd));
+      if (!isCurrent || !isMeant(fd)) return false;
+      store.unlink();
+      return true;
+    }),
+  );
+}
+
+/** Opens a segment for the time of `work`. @returns `absent` when there is none @throws ERR_MEM_NATIVE for errors of `fs` functions */
+export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number) => T): T {
+  const fd = store.open();
+  if (fd === undefined) return absent;
+  try {
+    return work(fd);
+  } catch (error) {
+    throw memoryErrorOf(error);
+  } finally {
+    store.close(fd);
   }
 }

@@ -12,9 +12,9 @@ import {
   MIN_PAGE_GRANULES,
   RECORD_WORDS,
 } from './layout.js';
-import { PageHeaders } from './page-headers.js';
 import { PageHeap } from './page-heap.js';
 import { MAX_PARTICIPANTS, type ThreadWatch } from './participants.js';
+import { PageHeaders } from './region-words.js';
 
 const MIN_REGION_BYTES = 16 * 1024;
 const MIN_PARTICIPANTS = 8;

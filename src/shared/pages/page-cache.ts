@@ -1,6 +1,6 @@
 import { binOf, Control, classOf, Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js';
-import type { PageHeaders } from './page-headers.js';
 import type { Participants } from './participants.js';
+import type { PageHeaders } from './region-words.js';
 
 /** Larger payloads are not cached: 32 KiB, in granules. */
 export const MAX_CACHED_PAYLOAD = 1024;

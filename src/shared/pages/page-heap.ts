@@ -1,5 +1,5 @@
 import { binOf, Control, classOf, Header, KIND_SHIFT, Kind, LARGE_BIN, MIN_PAGE_GRANULES } from './layout.js';
-import type { PageHeaders } from './page-headers.js';
+import type { PageHeaders } from './region-words.js';
 
 const BIT_WORDS = 5;
 // Pages behind a list's first one that are looked at.

@@ -3,11 +3,11 @@ import type { SharedRegion } from '../shared-region.js';
 import { attachRegion, type PageAllocatorOptions } from './format.js';
 import { Control, GRANULE_BYTES, KIND_SHIFT, Kind } from './layout.js';
 import { PageCache } from './page-cache.js';
-import { PageHeaders } from './page-headers.js';
 import { PageHeap } from './page-heap.js';
 import { PageReclaimer } from './page-reclaimer.js';
 import { Participants, systemWatch } from './participants.js';
 import { RegionLock } from './region-lock.js';
+import { PageHeaders } from './region-words.js';
 
 const LOCK_TIMEOUT_MS = 1000;
 
