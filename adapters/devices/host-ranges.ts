@@ -57,7 +57,8 @@ export class RetiredRanges {
   }
 }
 
-// A process has some 128 TiB of addresses. Code that never lets the event loop turn has none of them back by the collector.
+// A process has some 128 TiB of addresses. Code that never yields to the event loop gets none of them back from the garbage
+// collector.
 const WAITING_LIMIT_BYTES = 1024 * GiB;
 
 /** A live range of memory that this process can touch. */

@@ -9,7 +9,7 @@ export interface Reservation {
   readonly pages: PageStates;
 }
 
-/** Reserve and commit of a device: checks each call, and leaves to the device what it does about it. */
+/** Reserve and commit of a device: checks each call; the device makes the native calls. */
 export abstract class PagedMemory<R extends Reservation> implements VirtualMemory {
   #committedBytes = 0;
 

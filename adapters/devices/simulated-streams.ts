@@ -146,7 +146,7 @@ export class SimulatedStreams extends StreamEvents<SimulatedStream, Mark> {
 
 /**
  * Brings a stream to a mark, and first those streams that it waits for.
- * It ends: a wait is enqueued after the mark it waits for, so that no two waits are for each other.
+ * It terminates: a wait is enqueued after its mark, so that no two waits wait for each other.
  *
  * @param work - whether to do work, or only to pass waits that are over
  * @returns whether the mark is reached

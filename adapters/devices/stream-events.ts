@@ -1,7 +1,7 @@
 import type { StreamOperations } from '../../src/core/device-interface.js';
 import { checkArgument } from '../../src/core/errors.js';
 
-// Of all devices of this process, so that none is taken for one of another.
+// Shared by all devices of this process, so that no number names a stream or event of two devices.
 let lastNumber = 0;
 
 /** A number for a stream or an event that no other one of this process has had. */

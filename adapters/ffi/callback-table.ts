@@ -9,7 +9,7 @@ import { koffi, outsideOfScopes, reasonOf } from './koffi.js';
 const MAX_KEPT_ERRORS = 16;
 
 /**
- * The JavaScript functions that one host gives to C, and what became of their errors.
+ * The JavaScript functions that one host gives to C, and their errors.
  *
  * Every body is guarded: what it throws is remembered, C gets the callback's error status, and {@link call} throws it
  * when the native function has returned. No error crosses a C frame. (With koffi alone, no callback would run any more
@@ -18,7 +18,7 @@ const MAX_KEPT_ERRORS = 16;
  *
  * The order of an end is: the library gives back everything; the library forgets the functions (it is closed, or its own
  * are set again); {@link dispose}. The other way round is undefined behaviour: koffi gives a slot that was unregistered
- * to the next callback, so that a stale function pointer calls a stranger. The same holds for a Worker: its callbacks
+ * to the next callback, so that a stale function pointer calls another callback. The same holds for a Worker: its callbacks
  * end with it, and one that is called later aborts the process; dispose of the table before the worker ends.
  *
  * All bodies run on the thread of this isolate. A callback from a foreign thread waits until the event loop, or the
@@ -133,12 +133,12 @@ export class CallbackTable {
     return result as T;
   }
 
-  /** Has {@link lastError} give `error`, which C was told of by the answer: nothing throws it. */
+  /** Sets {@link lastError} to an error that C got as its answer; nothing throws it. */
   note(error: unknown): void {
     this.#lastError = MemoryError.is(error) ? error : undefined;
   }
 
-  /** Has the native call that is under way throw `error` at its end. For a body that could answer nevertheless. */
+  /** Makes the native call in progress throw `error` when it returns. For a body that has an answer all the same. */
   report(error: unknown): void {
     this.note(error);
     if (this.#callsUnderWay > 0) this.#keep(error);

@@ -30,7 +30,7 @@ export interface CallbackSpec<P extends readonly CType[], R extends CType> {
   readonly body: (...values: CArguments<P>) => CResult<R>;
 }
 
-/** Who hears of a callback's runs and of its errors. */
+/** Is told of a callback's runs and errors. */
 export interface CallbackWatch {
   /** Called before each run of a body. */
   entered(): void;

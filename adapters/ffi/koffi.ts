@@ -8,7 +8,7 @@ let loaded: typeof Koffi | undefined;
 
 /**
  * Runs `fn` outside of every scope of the program. koffi runs callbacks of foreign threads in the asynchronous context of
- * the first registration: in a scope of somebody's, their allocations would be that scope's for good.
+ * the first registration: inside a scope of the program, that scope would own their allocations for good.
  */
 export const outsideOfScopes: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
 

@@ -4,7 +4,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { type CFunction, type CParameters, type CResult, functionType } from './c-types.js';
 import { koffi, reasonOf } from './koffi.js';
 
-/** What a library is looked for under. */
+/** How a library is named and loaded. */
 export interface LibraryOptions {
   /** What to call it in errors. @defaultValue the first name */
   readonly device?: string;

@@ -31,7 +31,7 @@ export class FallbackMemory {
     return [...this.#blocks.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** How often a manager's refusal was made up for. */
+  /** How many allocations were served here because a manager refused them. */
   get allocs(): number {
     return this.#allocs;
   }

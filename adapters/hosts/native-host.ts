@@ -3,7 +3,7 @@ import { MemoryHost, type MemoryHostOptions } from '../../src/core/memory-host.j
 import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { CallbackTable } from '../ffi/callback-table.js';
 
-/** A host of native code, which calls it by C functions. */
+/** A host of native code that calls back through C functions. */
 export abstract class NativeHost extends MemoryHost {
   /** Every function that this host gave to C. */
   readonly callbacks: CallbackTable;

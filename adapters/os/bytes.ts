@@ -46,20 +46,20 @@ export function readInt64s(address: number, out: Float64Array): void {
   for (let i = 0; i < out.length; i++) out[i] = (words[2 * i] as number) + ((words[2 * i + 1] as number) | 0) * WORD;
 }
 
-/** Writes an address or a size to where C wants it. Nothing is checked. */
+/** Writes an address or a size to an address that C gave. Nothing is checked. */
 export function writeUint64(address: number, value: number): void {
   words[0] = value % WORD;
   words[1] = value / WORD;
   writeWords(address, words, 8);
 }
 
-/** Writes a C int, 0 to 2^31 - 1, to where C wants it. Nothing is checked. */
+/** Writes a C int, 0 to 2^31 - 1, to an address that C gave. Nothing is checked. */
 export function writeInt32(address: number, value: number): void {
   words[0] = value;
   writeWords(address, words, 4);
 }
 
-/** Writes a C float to where C wants it. Nothing is checked. */
+/** Writes a C float to an address that C gave. Nothing is checked. */
 export function writeFloat(address: number, value: number): void {
   floats[0] = value;
   writeWords(address, words, 4);

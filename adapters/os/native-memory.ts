@@ -24,7 +24,7 @@ export class HeldAddresses implements Reclaimable {
     this.#releaseUnheld();
   }
 
-  /** Takes {@link end} back: the addresses have another use. */
+  /** Cancels {@link end}: the addresses are used again. */
   resume(): void {
     this.#release = undefined;
   }

@@ -29,7 +29,7 @@ const OWN_MAPPING_BYTES = 32 * MiB;
  *
  * The C library frees it when the thread exits, after its isolate is gone. No code of ours can run then, so a function of
  * glibc does it: `freeaddrinfo` walks a list and frees each node and what the node's `ai_canonname` points to. Each block
- * here hangs on such a node. The thread can be stopped between any two calls: a block is written into its node by the
+ * here is attached to such a node. The thread can be stopped between any two calls: a block is written into its node by the
  * call that allocates it, and leaves the node before it is freed, so that none is freed twice.
  *
  * @see Source: glibc's sysdeps/posix/getaddrinfo.c and stdlib/cxa_thread_atexit_impl.c

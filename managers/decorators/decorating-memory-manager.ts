@@ -10,7 +10,7 @@ import type { DevicePtr } from '../../src/core/units.js';
  *
  * It is what gets installed. It shares the inner manager's table, so that a slot that claims and fills it serves both,
  * and calls are logged on the decorator's own call log. The inner manager must not be installed itself, nor called past
- * the decorator: what is allocated or freed there is in nobody's books.
+ * the decorator: what is allocated or freed there is not recorded.
  *
  * A decorator overrides `allocBytes`, `unlock` and `userLock`; `userUnlock` is `unlock(ptr, true)` here.
  */

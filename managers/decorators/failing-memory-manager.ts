@@ -18,7 +18,7 @@ export interface FailingOptions extends ManagerOptions {
 }
 
 /**
- * Makes allocations fail as out of memory, to try how a program copes.
+ * Makes allocations fail as out of memory, to test how a program handles it.
  *
  * An allocation that fails never reaches the inner manager. A retry counts as an allocation of its own, so behind a
  * slot's out-of-memory ladder one that failed by its number may succeed. Requests of 0 bytes neither fail nor count.

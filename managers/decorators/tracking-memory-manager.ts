@@ -117,7 +117,7 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
     return { blocks: blocks.length, bytes, groups: [...groups.values()].sort((a, b) => b.bytes - a.bytes) };
   }
 
-  /** Writes the leak report for people. */
+  /** Writes the leak report as text. */
   printLeaks(sink: LogSink = process.stdout): void {
     const report = this.leakReport();
     const lines = report.groups.map(({ site, blocks, bytes, firstSerial }) => {

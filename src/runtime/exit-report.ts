@@ -41,7 +41,7 @@ export function exitReport(slots: readonly ManagerSlot[], deviceCount: number): 
   return { managers, liveBlocks: managers.reduce((sum, live) => sum + live.liveBlocks, 0) };
 }
 
-/** Writes a report for people: a line for each manager, and one for what was refused; none when nothing is live. */
+/** Formats a report as text: a line for each manager, and one for what was refused; none when nothing is live. */
 export function formatExitReport(report: ExitReport): string {
   const lines = report.managers.map((live) => {
     const bytes = live.liveBytes === undefined ? 'unknown bytes' : bytesText(live.liveBytes);

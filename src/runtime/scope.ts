@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import type { BlockHandle } from './block-handle.js';
 
-/** What a stretch of a program, its awaits included, says about its allocations from one runtime. */
+/** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
 export interface AllocationContext {
   readonly scope?: Scope | undefined;
   readonly tag?: string | undefined;
@@ -10,19 +10,19 @@ export interface AllocationContext {
   readonly stream?: number | undefined;
 }
 
-/** By runtime. A map is never changed: a stretch that says something new has another one, or none when nothing is said. */
+/** By runtime. A map is never changed: a part with other settings has another map, or none without settings. */
 type Contexts = ReadonlyMap<object, AllocationContext> | undefined;
 
 const contexts = new AsyncLocalStorage<Contexts>();
-// Looking a context up costs more than allocating, so nobody looks before the first one.
+// Looking a context up costs more than allocating, so it is not done before there is one.
 let used = false;
 
-/** What the present stretch says about allocations from a runtime. Cost: one flag while no stretch ever said anything. */
+/** The present settings for allocations from a runtime. Cost: one flag before the first setting. */
 export function contextOf(runtime: object): AllocationContext | undefined {
   return used ? contexts.getStore()?.get(runtime) : undefined;
 }
 
-/** Runs `fn`, awaits included, with something said about its allocations from a runtime. */
+/** Runs `fn`, awaits included, with settings for its allocations from a runtime. */
 export function runWith<T>(runtime: object, change: AllocationContext, fn: () => T): T {
   return contexts.run(changed(runtime, change), fn);
 }
@@ -31,7 +31,7 @@ function changed(runtime: object, change: AllocationContext): Contexts {
   used = true;
   const after = new Map(contexts.getStore());
   const context: AllocationContext = { ...after.get(runtime), ...change };
-  // A runtime about which nothing is said any more is let go.
+  // A runtime without settings is dropped, so that it can be collected.
   if (Object.values(context).some((said) => said !== undefined)) after.set(runtime, context);
   else after.delete(runtime);
   return after.size === 0 ? undefined : after;
@@ -71,7 +71,7 @@ export class Scope {
     return runWith(runtime, { scope }, () => scope.#closeAfter(fn));
   }
 
-  /** The innermost open scope of a runtime in the present stretch of the program. */
+  /** The innermost open scope of a runtime at this point of the program. */
   static current(runtime: object): Scope | undefined {
     let scope = contextOf(runtime)?.scope;
     while (scope !== undefined && !scope.#open) scope = scope.#outer;

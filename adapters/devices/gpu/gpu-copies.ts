@@ -9,7 +9,7 @@ import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
 
-/** What is there once the runtime was loaded and has found a card. */
+/** A runtime that is loaded, and its GPUs. */
 export interface OpenedGpu {
   readonly runtime: GpuRuntime;
   readonly streams: GpuStreams;
@@ -29,7 +29,7 @@ type End = GpuRange | undefined;
 const SCRATCH_BYTES = 4 * MiB;
 const BETWEEN_DEVICES = 3;
 
-/** Copies and fills: tells the direction from the pointers, and checks both ranges before anything is done. */
+/** Copies and fills. Derives the direction from the pointers, and checks both ranges first. */
 export class GpuCopies {
   /** @param open - gives the runtime, or throws ERR_MEM_DEVICE_ABSENT */
   constructor(
@@ -99,12 +99,12 @@ export class GpuCopies {
     return [to === 'host' ? undefined : to, from === 'host' ? undefined : from];
   }
 
-  /** What is known of these bytes; undefined where nothing is. */
+  /** Finds the range of these bytes; undefined for memory of the caller. */
   #find(ptr: DevicePtr, bytes: number): GpuRange | 'host' | undefined {
     const range = this.known.device.find(ptr, bytes);
     if (range !== undefined) return range;
     if ((this.known.host.find(ptr, bytes) ?? this.known.registered.find(ptr, bytes)) !== undefined) return 'host';
-    // What begins where device memory ends is a range that went too far, unless the runtime has put memory of the host there.
+    // A range that begins where device memory ends has run past it, unless the runtime knows host memory there.
     const ended = this.known.device.containing((ptr - 1) as DevicePtr);
     if (ended === undefined) return undefined;
     const { runtime } = this.open();
@@ -123,11 +123,11 @@ export class GpuCopies {
     throw badArgument('stream', `${stream} of device ${on.device}`, `a stream of device ${devices.join(' or ')}`);
   }
 
-  /** Copies between ranges that share bytes, by way of others: the runtime's own copy may not do that. */
+  /** Copies between ranges that overlap, through scratch memory: the runtime's own copy does not allow it. */
   #moveWithin(target: number, source: number, bytes: number): void {
     const { runtime } = this.open();
     const scratch = runtime.malloc(Math.min(bytes, SCRATCH_BYTES));
-    // Without room for that it goes in steps that share no bytes, however small these are.
+    // Without scratch memory it copies in steps that do not overlap, however small.
     const step = Math.min(bytes, scratch === 0 ? Math.abs(target - source) : SCRATCH_BYTES);
     try {
       for (let done = 0; step > 0 && done < bytes; done += step) {

@@ -22,15 +22,15 @@ export interface GpuDeviceOptions {
 }
 
 /**
- * The cards of one maker, by a runtime that is CUDA's or has its functions under other names.
+ * The GPUs of one vendor, through the CUDA runtime or one with the same functions under other names.
  *
  * The library is loaded at the first use; without it, a driver or a card, each use throws ERR_MEM_DEVICE_ABSENT with the
- * reason. Device memory has no bytes that the host can see. Page-locked memory is whole pages of our own that the card is
- * told about: so a view of it stays safe when it is freed, and the memory goes back. (Memory of `cudaMallocHost` would
+ * reason. Device memory has no bytes that the host can see. Page-locked memory is whole pages that this object maps and
+ * registers: so a view of it stays safe when it is freed, and the memory goes back. (Memory of `cudaMallocHost` would
  * have to be kept, or a view of it would crash.)
  *
- * `copy`, `fill` and `synchronize` return when the work is done, whatever streams do meanwhile: streams from
- * {@link createStream} do not wait for them, nor they for streams.
+ * `copy`, `fill` and `synchronize` return when the work is done. They do not wait for streams from {@link createStream}, nor
+ * do streams wait for them.
  */
 export class GpuDevice extends Device {
   readonly name: string;
@@ -107,7 +107,7 @@ export class GpuDevice extends Device {
     return this.#open().runtime.versions();
   }
 
-  /** What a device calls itself. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT */
+  /** The name of a device, as the driver has it. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT */
   deviceName(id: number): string {
     this.checkId(id);
     return this.#open().runtime.driver.deviceName(id) ?? this.name;
@@ -133,7 +133,7 @@ export class GpuDevice extends Device {
   }
 
   /**
-   * Allocates device memory, at a multiple of 256. For a larger alignment so much more is asked for.
+   * Allocates device memory, at a multiple of 256. A larger alignment allocates that many bytes more.
    *
    * @returns 0 when there is no room, and for 0 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE
@@ -155,8 +155,8 @@ export class GpuDevice extends Device {
   }
 
   /**
-   * Allocates whole pages and registers them with the card. Where it refuses, they are handed out as they are, with a
-   * `pin-failed` event the first time.
+   * Allocates whole pages and registers them with the card. Where it refuses, they stay unregistered, with a `pin-failed`
+   * event the first time.
    *
    * @returns 0 when there is no room, and for 0 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_DEVICE_ABSENT
@@ -281,7 +281,7 @@ export class GpuDevice extends Device {
   }
 
   /**
-   * Takes part in a stream of the active device that a library made. Disposing leaves it to that library.
+   * Uses a stream of the active device that a library made. Disposing does not destroy it.
    *
    * @param handle - the library's own: a `cudaStream_t` or `hipStream_t` as a number
    * @throws ERR_MEM_INVALID_POINTER
@@ -296,7 +296,10 @@ export class GpuDevice extends Device {
     return this.#open().streams.find(stream).handle;
   }
 
-  /** Names device memory for another process, which can reach all of its segment. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
+  /**
+   * Exports device memory to another process, which can reach all of its segment.
+   * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE
+   */
   exportMemory(ptr: DevicePtr): IpcMemory {
     return exportMemory(this.#open().runtime, this.#ranges, ptr);
   }
@@ -353,7 +356,7 @@ export class GpuDevice extends Device {
     return runtime.on(runtime.activeDevice, () => action(runtime));
   }
 
-  /** Asks the active device for memory. @returns 0 when there is no room, be it for what the runtime needs itself */
+  /** Asks the active device for memory. @returns 0 when there is no room, also where the runtime lacks memory for itself */
   #ask(allocate: (runtime: GpuRuntime) => number): number {
     return unlessRefused(hasStatus(OUT_OF_MEMORY), () => this.#onActive(allocate)) ?? 0;
   }

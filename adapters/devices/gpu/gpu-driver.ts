@@ -83,7 +83,7 @@ export class GpuDriver {
     return { base: Number(this.#out[0]), bytes: Number(bytes[0]) };
   }
 
-  /** What a device calls itself, or undefined where the driver cannot tell. */
+  /** The name of a device, or undefined where the driver cannot tell. */
   deviceName(device: number): string | undefined {
     if (this.#find('DeviceGetName') === undefined) return undefined;
     const name = new Uint8Array(NAME_BYTES);

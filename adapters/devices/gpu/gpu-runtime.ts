@@ -9,7 +9,7 @@ import { type GpuDialect, GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY, ty
 /** How a copy goes: 1 is to the device, 2 from it, 3 both. The same numbers in CUDA and HIP. */
 export type CopyKind = 0 | 1 | 2 | 3;
 
-/** The size of what names a segment for other processes. */
+/** The size of the handle of a segment for other processes. */
 export const IPC_HANDLE_BYTES = 64;
 
 const WORD = 2 ** 32;
@@ -104,7 +104,7 @@ export class GpuRuntime {
     this.#used[id] = true;
   }
 
-  /** Does something on a device, and goes back to the active one. Others in this thread may have changed it meanwhile. */
+  /** Runs an action on a device, and makes the active one current again. Other code of this thread may have changed it. */
   on<T>(device: number, action: () => T): T {
     this.setDevice(device);
     if (device === this.activeDevice) return action();
@@ -149,7 +149,7 @@ export class GpuRuntime {
     this.call('HostRegister', address, bytes, REGISTER_PORTABLE);
   }
 
-  /** Tells whether an address lies in memory that the host and the device reach, as far as the runtime knows: who allocated it does not matter. */
+  /** Tells whether the runtime knows an address as memory that host and device reach, whoever allocated it. */
   isHostMemory(address: number): boolean {
     const attributes = new BigUint64Array(POINTER_ATTRIBUTES_WORDS);
     // HIP calls memory of nobody an invalid value. CUDA gives that no address for the device.
@@ -172,7 +172,7 @@ export class GpuRuntime {
     return this.#ask('EventQuery', NOT_READY, event);
   }
 
-  /** What names a segment for other processes. @param address - its start */
+  /** The handle of a segment for other processes. @param address - its start */
   ipcHandle(address: number): Uint8Array {
     const handle = new Uint8Array(IPC_HANDLE_BYTES);
     this.call('IpcGetMemHandle', handle, address);
@@ -214,8 +214,8 @@ export class GpuRuntime {
 }
 
 /**
- * What has to be given back after a call that has succeeded, or has failed for another reason. Where the runtime refuses,
- * that becomes a process warning, and the thing is tried again later instead of being lost.
+ * What to give back after a call that has succeeded, or has failed for another reason. A refusal becomes a process warning,
+ * and is tried again later, so that nothing leaks.
  */
 export class Leftovers {
   readonly #actions: (() => void)[] = [];

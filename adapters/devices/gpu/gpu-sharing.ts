@@ -6,7 +6,7 @@ import { checkInside } from '../range-checks.js';
 import { type GpuRange, GpuSegment, ImportedSegment } from './gpu-ranges.js';
 import { type GpuRuntime, IPC_HANDLE_BYTES } from './gpu-runtime.js';
 
-/** Names device memory for another process; it can be sent there as it is. */
+/** Device memory that another process can open; it can be sent there as it is. */
 export interface IpcMemory {
   /** The runtime's 64 bytes. */
   readonly handle: Uint8Array;
@@ -16,7 +16,7 @@ export interface IpcMemory {
   readonly segmentBytes: number;
 }
 
-/** Names a place in a segment. @throws ERR_MEM_UNKNOWN_POINTER unless `ptr` lies in a segment that was allocated here */
+/** Exports a place in a segment. @throws ERR_MEM_UNKNOWN_POINTER unless `ptr` lies in a segment that was allocated here */
 export function exportMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr): IpcMemory {
   const segment = ranges.around(ptr, GpuSegment);
   const handle = runtime.on(segment.device, () => runtime.ipcHandle(segment.nativeAddress));
@@ -25,7 +25,7 @@ export function exportMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
 }
 
 /**
- * Opens memory of another process on the active device. What it says about itself is checked against the driver's word.
+ * Opens memory of another process on the active device. Its size is checked against the driver's answer.
  *
  * @returns the address of what was exported
  * @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE

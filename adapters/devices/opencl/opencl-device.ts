@@ -22,7 +22,7 @@ import { type OpenClDeviceOptions, OpenedDevices } from './opened-devices.js';
 import { SvmSegment } from './svm-memory.js';
 import { copyAcross, copyNow, enqueueCopy, enqueueFill, whenDone } from './svm-work.js';
 
-/** What OpenCL calls of the program's own need: the handles of one device, as numbers. */
+/** The handles of one device, as numbers, for a program's own OpenCL calls. */
 export interface OpenClHandles {
   /** cl_platform_id */
   readonly platform: number;
@@ -40,8 +40,8 @@ export interface OpenClHandles {
  *
  * The host may touch such memory only while it is {@link map}ped (any time with the option `fineGrain`); a {@link view}
  * of anything else throws. Each device has a context of its own, made when it is first used. OpenCL does not say how much
- * is left, so that is counted here: a device's capacity less what this object handed out. Long: it is the whole of the
- * Device contract, and what OpenCL adds to it.
+ * is left, so that is counted here: a device's capacity less what this object handed out. This file is long because it has
+ * the whole Device contract and what OpenCL adds to it.
  */
 export class OpenClDevice extends Device implements Releasable {
   readonly name = 'opencl';

@@ -22,7 +22,7 @@ export interface RangeUser {
   dispose(): void;
 }
 
-/** What is over which range. */
+/** The mappings and buffers over each range. */
 export class RangeUsers {
   readonly #users = new WeakMap<HostRange, Set<RangeUser>>();
 

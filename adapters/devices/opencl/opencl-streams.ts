@@ -84,7 +84,10 @@ function checkOwner(name: 'stream' | 'event', { context }: OpenClHandle, expecte
   checkArgument(context === expected, name, `one of device ${context.id}`, `one of device ${expected.id}`);
 }
 
-/** Tells whether an event has come to pass. @param handle - a cl_event. @throws ERR_MEM_NATIVE also when its work failed */
+/**
+ * Tells whether the work before an event is done.
+ * @param handle - a cl_event. @throws ERR_MEM_NATIVE also when its work failed
+ */
 export function isComplete({ cl }: OpenClContext, handle: number): boolean {
   const value = new Int32Array(1);
   call(cl, 'clGetEventInfo', handle, CL_EVENT_COMMAND_EXECUTION_STATUS, STATUS_BYTES, value, null);

@@ -77,8 +77,8 @@ export async function whenDone(context: OpenClContext, queue: number, enqueue: (
 }
 
 /**
- * Copies through scratch memory, which the capacity does not count, piece by piece, and first what is overwritten first:
- * OpenCL refuses copies that overlap.
+ * Copies in pieces through scratch memory, which the capacity does not count, beginning at the end that is overwritten
+ * first: OpenCL refuses copies that overlap.
  */
 function copyOverlapping(context: OpenClContext, { target, source, bytes }: Copy): void {
   const { cl, handle, queue } = context;

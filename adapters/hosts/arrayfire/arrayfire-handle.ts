@@ -123,7 +123,10 @@ export class ArrayFireHandle {
     this.#state = 'unset';
   }
 
-  /** Notes that, at the end of `shutdown`, another manager takes the place: native memory can neither be got nor given back any more. */
+  /**
+   * Notes that another manager replaces this one at the end of `shutdown`: no native memory can be allocated or freed from
+   * then on.
+   */
   replaced(): void {
     this.#state = 'replaced';
     lost.push(...this.#segments.values());

@@ -142,7 +142,7 @@ export class ArrayFireHost extends NativeHost {
     this.checkClosable();
     this.call(() => this.#library.synchronize());
     for (const { foreign } of this.#seats) foreign.givenUp.retry();
-    // Who was replaced never hears of its arrays again.
+    // A slot that was replaced is never told of its arrays again.
     const awaiting = this.#seats.filter(({ handle }) => !handle.isReplaced);
     const liveBlocks = awaiting.reduce((sum, { slot }) => sum + slot.liveBlocks, 0);
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });

@@ -26,7 +26,7 @@ export interface CHeapOptions {
  * C's allocation functions over a manager's slot, for memory that this process can touch. They throw; what C is told
  * is the host's matter. A throw leaves every block as it was.
  *
- * Any block goes back to the manager that made it, whichever is active by then.
+ * A block goes back to the manager that made it, whichever is active.
  */
 export class CHeap {
   readonly #slot: ManagerSlot;

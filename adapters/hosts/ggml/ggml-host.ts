@@ -154,7 +154,7 @@ export class GgmlHost extends EngineHost {
     return new GgmlContext(this.#library, address, () => this.givenUp.free(ptr));
   }
 
-  /** Leaves ggml nothing to call after Node's end. Buffers that still live stay. @internal */
+  /** Takes every callback out of ggml: one that ran after Node's end would crash. Buffers that still live stay. @internal */
   override endWithProcess(): void {
     this.restore();
     for (const buffer of this.#buffers.keys()) writeUint64(buffer + FREE_BUFFER * WORD_BYTES, 0);
@@ -199,7 +199,7 @@ export class GgmlHost extends EngineHost {
       throw noObject('ggml_backend_cpu_buffer_from_ptr');
     }
     writeUint64(buffer + FREE_BUFFER * WORD_BYTES, this.#functions.freeBuffer);
-    // Else it would count as one over memory that is not ggml's.
+    // Otherwise ggml would take it for a buffer over foreign memory.
     writeUint64(buffer + this.#library.typeWord * WORD_BYTES, bufferType);
     this.#buffers.set(buffer, ptr);
     return buffer;

@@ -67,7 +67,7 @@ export class OnnxRuntimeHost extends EngineHost {
   }
 
   /**
-   * Gives a session's options, with what has it allocate from the environment's allocator.
+   * Adds to a session's options what makes it allocate from the environment's allocator.
    *
    * @param options - other options of the session
    * @throws ERR_MEM_INVALID_ARGUMENT for `executionMode: 'parallel'`: onnxruntime-node runs a session while it blocks the
