@@ -111,7 +111,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     const block = this.#growFor(bytes, order, device);
     if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     order.idle.carve(block, alignUp(bytes, this.#unitBytes));
-    return this.#giveHome(block, stream, order, device);
+    return this.#setOwner(block, stream, order, device);
   }
 
   /** Called for blocks alone that several streams used; others the kernel takes back. */
@@ -201,8 +201,8 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
    * Makes a block belong to the bins that its stream has by now: the native call that got it may have come back with the
    * first allocation of another stream.
    */
-  #giveHome(block: number, stream: number, order: StreamOrder, device: number): number {
-    this.managedDevice(device).setHome(block, order.binsOf(stream));
+  #setOwner(block: number, stream: number, order: StreamOrder, device: number): number {
+    this.managedDevice(device).setOwner(block, order.binsOf(stream));
     return block;
   }
 
@@ -239,7 +239,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
       block = order.idle.usable(size + step);
       if (block === NONE) block = this.#growFor(size + step, order, device);
     }
-    return this.#giveHome(order.idle.carveAligned(block, size, step), stream, order, device);
+    return this.#setOwner(order.idle.carveAligned(block, size, step), stream, order, device);
   }
 
   #orderOf(device: number): StreamOrder {

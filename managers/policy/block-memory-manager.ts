@@ -205,7 +205,7 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   /** Makes native memory that the manager now has a free block, which the policy is to keep. */
   protected adopt(ptr: DevicePtr, bytes: number, device: number): number {
     const heap = this.managedDevice(device);
-    const block = heap.create(ptr, bytes, heap.home);
+    const block = heap.create(ptr, bytes, heap.keptByPolicy);
     heap.stats.reserved(bytes);
     return block;
   }

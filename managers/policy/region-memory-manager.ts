@@ -52,17 +52,15 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
   allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
-    const held = this.managedDevice(this.deviceInterface.getActiveDeviceId());
+    const device = this.deviceInterface.getActiveDeviceId();
+    const held = this.regions.get(device) ?? this.managedDevice(device);
     const lock = userLock ? USER_LOCK : MANAGER_LOCK;
     checkStackRoom();
-    let region = held.current;
-    let block = region === undefined ? NO_BLOCK : region.take(bytes, alignment, lock);
-    if (block === NO_BLOCK) {
-      block = this.#takeElsewhere(held, bytes, alignment, lock);
-      region = held.current;
-    }
-    held.stats.allocated(bytes, region!.bytesOf(block));
-    return region!.addressOf(block) as DevicePtr;
+    let block = held.current === undefined ? NO_BLOCK : held.current.take(bytes, alignment, lock);
+    if (block === NO_BLOCK) block = this.#takeElsewhere(held, bytes, alignment, lock);
+    const region = held.current!;
+    held.stats.allocated(bytes, region.bytesOf(block));
+    return region.addressOf(block) as DevicePtr;
   }
 
   protected override unhold(ptr: DevicePtr, lock: number): void {
@@ -86,7 +84,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
   }
 
   #free(region: R, block: number): void {
-    const held = this.managedDevice(region.device);
+    const held = this.regions.get(region.device)!;
     const requested = region.requestedOf(block);
     const bytes = region.bytesOf(block);
     if (region.live === 1 && this.regions.isForOne(region)) {

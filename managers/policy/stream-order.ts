@@ -92,7 +92,7 @@ export class StreamOrder {
     block = this.#binsOf(stream).sealed.take(bytes);
     if (block === NONE) block = this.idle.take(bytes);
     if (block === NONE && this.collect()) block = this.#takeCollected(stream, bytes);
-    if (block !== NONE) this.#heap.setHome(block, own);
+    if (block !== NONE) this.#heap.setOwner(block, own);
     return block;
   }
 
@@ -184,7 +184,7 @@ export class StreamOrder {
     const { fresh } = this.#binsOf(0);
     this.idle.moveAllTo(fresh);
     for (const block of this.#heap) {
-      if (!this.#heap.isHole(block) && !this.#heap.isInBins(block)) this.#heap.setHome(block, fresh);
+      if (!this.#heap.isHole(block) && !this.#heap.isInBins(block)) this.#heap.setOwner(block, fresh);
     }
   }
 

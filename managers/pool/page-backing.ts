@@ -56,19 +56,19 @@ export class PageBacking implements Backing {
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
-    let hole = this.#findSpot(bytes, plan, failure);
+    let hole = this.#findGap(bytes, plan, failure);
     if (hole === NONE) return NONE;
-    let excess = this.#holdsWithSpot() - plan.limitBytes;
+    let excess = this.#holdsWithGap() - plan.limitBytes;
     if (excess > 0 && this.#isShredded) {
       this.#unite();
-      hole = this.#findSpot(bytes, plan, failure);
+      hole = this.#findGap(bytes, plan, failure);
       if (hole === NONE) return NONE;
-      excess = this.#holdsWithSpot() - plan.limitBytes;
+      excess = this.#holdsWithGap() - plan.limitBytes;
     }
     if (excess > 0) {
       this.#reclaim(excess, MIN_PIECE_SHARE * stats.reservedBytes);
-      this.#reclaim(this.#holdsWithSpot() - plan.capacityBytes, 0);
-      hole = this.#findSpot(bytes, plan, failure);
+      this.#reclaim(this.#holdsWithGap() - plan.capacityBytes, 0);
+      hole = this.#findGap(bytes, plan, failure);
       if (hole === NONE) return NONE;
     }
     const block = this.#commit(hole, this.#step(plan), plan, failure);
@@ -76,9 +76,9 @@ export class PageBacking implements Backing {
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    hole = this.#findSpot(bytes, plan, failure);
+    hole = this.#findGap(bytes, plan, failure);
     if (hole === NONE) return NONE;
-    const last = this.#commit(hole, this.#holes.spotBytes, plan, failure);
+    const last = this.#commit(hole, this.#holes.gapBytes, plan, failure);
     return this.#isEnough(last, bytes) ? last : NONE;
   }
 
@@ -112,33 +112,33 @@ export class PageBacking implements Backing {
     return block !== NONE && this.#parts.heap.bytesOf(block) >= bytes;
   }
 
-  /** Finds a spot for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
-  #findSpot(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
-    return this.#holes.findSpot(bytes) || (this.#addRange(bytes, capacityBytes, failure) ? this.#holes.findSpot(bytes) : NONE);
+  /** Finds a gap for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
+  #findGap(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
+    return this.#holes.findGap(bytes) || (this.#addRange(bytes, capacityBytes, failure) ? this.#holes.findGap(bytes) : NONE);
   }
 
-  /** Bytes that the pool holds once the spot has what it needs. */
-  #holdsWithSpot(): number {
-    return this.#parts.heap.stats.reservedBytes + this.#holes.spotBytes;
+  /** Bytes that the pool holds once the gap has what it needs. */
+  #holdsWithGap(): number {
+    return this.#parts.heap.stats.reservedBytes + this.#holes.gapBytes;
   }
 
-  /** How many bytes to commit at the spot. */
+  /** How many bytes to commit at the gap. */
   #step(plan: GrowthPlan): number {
-    const { spotBytes, spotRoom } = this.#holes;
+    const { gapBytes, gapRoom } = this.#holes;
     const { reservedBytes } = this.#parts.heap.stats;
     const least = Math.min(MIN_STEP_BYTES, plan.capacityBytes - reservedBytes);
-    const step = Math.max(plan.stepFor(spotBytes, reservedBytes), least);
+    const step = Math.max(plan.stepFor(gapBytes, reservedBytes), least);
     const pages = Math.floor(step / this.#pageBytes) * this.#pageBytes;
-    return Math.max(spotBytes, Math.min(pages, spotRoom));
+    return Math.max(gapBytes, Math.min(pages, gapRoom));
   }
 
-  /** Commits `bytes` at the spot. @returns the free block that holds them, or NONE */
+  /** Commits `bytes` at the gap. @returns the free block that holds them, or NONE */
   #commit(hole: number, bytes: number, plan: GrowthPlan, failure: { cause: unknown }): number {
     const {
       idle,
       heap: { stats },
     } = this.#parts;
-    const address = this.#holes.spotAddress;
+    const address = this.#holes.gapAddress;
     // The call may come back with an allocation, which must not find this hole.
     this.#holes.give(hole);
     let isDone = false;
@@ -167,7 +167,7 @@ export class PageBacking implements Backing {
     this.#mostHoles = Math.max(MOST_HOLES, 2 * this.#holes.count);
   }
 
-  /** Decommits free pages until `bytes` were, leaving the spot's neighbours and pieces below `leastBytes` alone. */
+  /** Decommits free pages until `bytes` were, leaving the gap's neighbours and pieces below `leastBytes` alone. */
   #reclaim(bytes: number, leastBytes: number): void {
     for (let left = bytes; left > 0; ) {
       const block = this.#holes.reclaimable(left, leastBytes);

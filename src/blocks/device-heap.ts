@@ -28,7 +28,7 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   readonly stats: MemoryStats;
   underway = 0;
   /** Where blocks belong that their policy keeps by itself: every block that comes back is left to it. */
-  readonly home: FreeBlocks;
+  readonly keptByPolicy: FreeBlocks;
   /** Where a block belongs while it goes back to the device: it is not found by its address, which the device may hand out again. */
   readonly #leaving: FreeBlocks;
   #place: number;
@@ -46,8 +46,8 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
     remains.register(this.lifetime, this.#place, this.lifetime);
     this.counters = new HeapCounters(this.lifetime, this.#place);
     this.stats = new MemoryStats(this.counters);
-    this.home = this.createFreeBlocks({});
-    kernel.setManual(this.home.placeIn(this.lifetime));
+    this.keptByPolicy = this.createFreeBlocks({});
+    kernel.setManual(this.keptByPolicy.placeIn(this.lifetime));
     this.#leaving = this.createFreeBlocks({});
   }
 
@@ -110,8 +110,8 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   }
 
   /** Makes a block without neighbours, which is in no bins. Amortised O(1). */
-  create(address: number, bytes: number, home: FreeBlocks): number {
-    return this.lifetime.kernel.createBlockAt(home.placeIn(this.lifetime), address, bytes);
+  create(address: number, bytes: number, owner: FreeBlocks): number {
+    return this.lifetime.kernel.createBlockAt(owner.placeIn(this.lifetime), address, bytes);
   }
 
   /** The block at an address, or {@link NONE}: none that is in bins. O(1). */
@@ -139,18 +139,18 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   }
 
   /** Makes a block that is in no bins belong to other free blocks: it goes there when it comes back. */
-  setHome(block: number, home: FreeBlocks): void {
-    this.lifetime.kernel.setHome(block, home.placeIn(this.lifetime));
+  setOwner(block: number, owner: FreeBlocks): void {
+    this.lifetime.kernel.setOwner(block, owner.placeIn(this.lifetime));
   }
 
   /** Takes a free block that is a whole segment, and that is in no bins, out of the books: it is about to go back to the device. */
   leave(block: number): LeavingMemory {
     const address = this.addressOf(block);
     const bytes = this.bytesOf(block);
-    this.setHome(block, this.#leaving);
+    this.setOwner(block, this.#leaving);
     return {
       address,
-      putBack: () => this.setHome(block, this.home),
+      putBack: () => this.setOwner(block, this.keptByPolicy),
       end: () => {
         this.remove(block);
         this.stats.released(bytes);

@@ -20,7 +20,7 @@ export interface FreeBlocksOptions {
 }
 
 /**
- * Free blocks in bins by size: best fit or good fit. A block is in one {@link FreeBlocks} at most, its home.
+ * Free blocks in bins by size: best fit or good fit. A block is in one {@link FreeBlocks} at most, its owner.
  *
  * Operations on a block are O(1), or O(log n) where many blocks of like size lie in one bin. A {@link addFront front} keeps
  * freed blocks apart for requests of their own size.

@@ -5,7 +5,7 @@ import type { FreeBlocks } from './free-blocks.js';
  * Parts of address ranges without memory behind them: blocks that begin and end at page boundaries, of which no two are
  * neighbours, and which are never joined with free blocks.
  *
- * Memory comes into the {@link findSpot spot}, a part of a hole; whole pages of free blocks become holes by {@link punch}.
+ * Memory comes into the {@link findGap gap}, a part of a hole; whole pages of free blocks become holes by {@link punch}.
  */
 export class Holes {
   /** Where the holes are kept. */
@@ -52,27 +52,27 @@ export class Holes {
 
   /**
    * Finds a part of a hole that makes a free block of at least `bytes` when memory comes to it: with the fewest new pages, as
-   * far as the 32 largest free blocks tell, else a part of the smallest hole that has the room. It is the spot until the
+   * far as the 32 largest free blocks tell, else a part of the smallest hole that has the room. It is the gap until the
    * next search.
    *
    * @returns the hole, or NONE when none has the room
    */
-  findSpot(bytes: number): number {
-    return this.#lifetime.kernel.findSpot(this.#place, bytes);
+  findGap(bytes: number): number {
+    return this.#lifetime.kernel.findGap(this.#place, bytes);
   }
 
-  get spotAddress(): number {
-    return this.#lifetime.kernel.spotAddress(this.#place);
+  get gapAddress(): number {
+    return this.#lifetime.kernel.gapAddress(this.#place);
   }
 
-  /** What has to come to the spot at least. */
-  get spotBytes(): number {
-    return this.#lifetime.kernel.spotBytes(this.#place);
+  /** What has to come to the gap at least. */
+  get gapBytes(): number {
+    return this.#lifetime.kernel.gapBytes(this.#place);
   }
 
-  /** What may come to the spot at most. */
-  get spotRoom(): number {
-    return this.#lifetime.kernel.spotRoom(this.#place);
+  /** What may come to the gap at most. */
+  get gapRoom(): number {
+    return this.#lifetime.kernel.gapRoom(this.#place);
   }
 
   /**
@@ -86,7 +86,7 @@ export class Holes {
 
   /**
    * A free block whose whole pages should be given back: the smallest that gives `bytes`, else one that gives much; none that
-   * gives less than `leastBytes` or lies beside the spot. O(log n) for each of at most 17 blocks looked at, amortised.
+   * gives less than `leastBytes` or lies beside the gap. O(log n) for each of at most 17 blocks looked at, amortised.
    *
    * @returns NONE when none gives any
    */

@@ -24,7 +24,7 @@ export interface Kernel {
   pair(small: Place, large: Place, limitBytes: number): void;
   metadataBytes(heap: Place): number;
   blockCount(heap: Place): number;
-  createBlockAt(home: Place, address: number, bytes: number): Block;
+  createBlockAt(owner: Place, address: number, bytes: number): Block;
   remove(block: Block): void;
   split(block: Block, bytes: number): Block;
   absorb(block: Block): void;
@@ -35,7 +35,7 @@ export interface Kernel {
   requestedOf(block: Block): number;
   previousOf(block: Block): number;
   nextOf(block: Block): number;
-  setHome(block: Block, home: Place): void;
+  setOwner(block: Block, owner: Place): void;
   deviceOf(block: Block): number;
   groupOf(block: Block): number;
   stateOf(block: Block): number;
@@ -54,9 +54,9 @@ export interface Kernel {
   fit(source: Place, bytes: number): number;
   carve(block: Block, bytes: number): void;
   carveAligned(block: Block, bytes: number, alignment: number): Block;
-  putIn(home: Place, block: Block): void;
+  putIn(owner: Place, block: Block): void;
   takeOut(block: Block): void;
-  join(home: Place, block: Block): Block;
+  join(owner: Place, block: Block): Block;
   flushFor(source: Place, bytes: number): number;
   deferredBytes(source: Place): number;
   setFrontBounds(source: Place, largestBytes: number, boundBytes: number): void;
@@ -72,16 +72,16 @@ export interface Kernel {
   moveAll(from: Place, to: Place): void;
   createHoles(source: Place, idle: Place, pageBytes: number): void;
   fill(source: Place, hole: Block, address: number, bytes: number): Block;
-  findSpot(source: Place, bytes: number): Block;
+  findGap(source: Place, bytes: number): Block;
   firstPage(source: Place, block: Block): number;
   giveHole(source: Place, hole: Block): void;
   holeCount(source: Place): number;
   keepHole(source: Place, hole: Block): void;
   punch(source: Place, block: Block): void;
   reclaimable(source: Place, bytes: number, leastBytes: number): Block;
-  spotAddress(source: Place): number;
-  spotBytes(source: Place): number;
-  spotRoom(source: Place): number;
+  gapAddress(source: Place): number;
+  gapBytes(source: Place): number;
+  gapRoom(source: Place): number;
   wholePages(source: Place, block: Block): number;
 }
 
@@ -90,7 +90,7 @@ export const FREED = 1;
 export const NOT_LIVE = -1;
 export const HOLE = 2;
 export const INDEXED = 0;
-export const LOOSE = 3;
+export const DETACHED = 3;
 
 /** Where each counter of a heap is among its doubles. */
 export const COUNTERS = {

@@ -34,21 +34,22 @@ export class ManagerSlot extends SlotSeats {
    * @throws ERR_MEM_INVALID_POINTER when a manager that does not count its blocks answers what is no address
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    const seat = this.quiet;
+    const manager = this.quiet;
     // The plus tells V8 that this is a number, too, so that it need not box the one below.
-    if (seat === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
+    if (manager === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
+    const seat = this.activeSeat!;
     const before = seat.allocating;
     seat.allocating = before + 1;
     let ptr = NULL_PTR;
     try {
-      ptr = seat.manager.allocBytes(bytes, userLock, alignment, stream);
+      ptr = manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
       seat.allocating = before;
       this.settle(seat);
       return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
     seat.allocating = before;
-    if (ptr !== NULL_PTR && this.quiet === seat) return ptr;
+    if (ptr !== NULL_PTR && this.quiet === manager) return ptr;
     return +this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream) as DevicePtr;
   }
 
@@ -66,9 +67,9 @@ export class ManagerSlot extends SlotSeats {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE
    */
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    const seat = this.quiet;
-    if (seat === undefined || ptr === NULL_PTR) this.#unlock(ptr, 'unlock', userUnlock);
-    else seat.manager.unlock(ptr, userUnlock);
+    const manager = this.quiet;
+    if (manager === undefined || ptr === NULL_PTR) this.#unlock(ptr, 'unlock', userUnlock);
+    else manager.unlock(ptr, userUnlock);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */

@@ -32,12 +32,12 @@ export abstract class SlotSeats extends NativeCounters {
   protected readonly observers = new SlotObservers();
   readonly #seatOptions: SeatOptions;
   /**
-   * The seat that serves when its calls need nothing beside them: its manager is alone here, counts its blocks, and nobody
-   * watches. The hot path looks no further.
+   * The active manager when its calls need nothing beside them: it is alone here, counts its blocks, and nobody watches. The
+   * hot path looks no further.
    *
    * @internal
    */
-  protected quiet: Seat | undefined;
+  protected quiet: MemoryManagerAdapter | undefined;
   /** @internal */
   protected activeSeat: Seat | undefined;
   #installed = false;
@@ -202,7 +202,7 @@ export abstract class SlotSeats extends NativeCounters {
   #noteQuiet(): void {
     const seat = this.activeSeat;
     const isQuiet = seat?.countsItself === true && this.#draining.length === 0 && !seat.log.watched;
-    this.quiet = isQuiet ? seat : undefined;
+    this.quiet = isQuiet ? seat.manager : undefined;
   }
 
   /** The slot's own default manager, made when it is first needed. @internal */

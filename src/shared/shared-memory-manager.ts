@@ -60,7 +60,7 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
     const size = this.allocator.sizeOf(offset);
     stats.reserved(size);
     stats.misses++;
-    heap.handOut(heap.create(ptr, size, heap.home), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+    heap.handOut(heap.create(ptr, size, heap.keptByPolicy), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     return ptr;
   }
 

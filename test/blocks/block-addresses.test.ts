@@ -26,7 +26,7 @@ const step: fc.Arbitrary<Step> = fc.record({
 class Found {
   readonly #bench = new HeapBench();
   readonly heap = this.#bench.heap;
-  readonly #home = this.heap.home;
+  readonly #home = this.heap.keptByPolicy;
   readonly map = new Map<number, number>();
 
   create(address: number): void {
@@ -146,7 +146,7 @@ describe('DeviceHeap', () => {
     test('finds what a split made, and not what was absorbed', () => {
       const bench = new HeapBench();
       const { heap } = bench;
-      const block = heap.create(2 ** 32, 1024, bench.heap.home);
+      const block = heap.create(2 ** 32, 1024, bench.heap.keptByPolicy);
       const rest = heap.split(block, 300);
       expect([heap.find(2 ** 32), heap.find(2 ** 32 + 300)]).toEqual([block, rest]);
       heap.absorbNext(block);

@@ -66,7 +66,7 @@ class Modelled {
     if (step.do === 'create') {
       const { bytes, device } = step;
       const heap = this.heaps.get(device)!;
-      const block = heap.create(this.#address, bytes, heap.home);
+      const block = heap.create(this.#address, bytes, heap.keptByPolicy);
       this.segments.push([{ block, address: this.#address, bytes, device, locks: 0, mark: 0 }]);
       this.#address += bytes;
       return;
@@ -197,7 +197,7 @@ describe('DeviceHeap', () => {
   describe('findLive', () => {
     test('finds a block as long as it has a lock', () => {
       const { bench, heap } = small();
-      const block = bench.segment(1024, heap.home);
+      const block = bench.segment(1024, heap.keptByPolicy);
       const address = heap.addressOf(block);
       expect([heap.findLive(address), heap.find(address)]).toEqual([NONE, block]);
       bench.heap.handOut(block, 1000, USER_LOCK | REFERENCE_LOCK);
@@ -219,12 +219,12 @@ describe('DeviceHeap', () => {
     );
   });
 
-  describe('setHome', () => {
+  describe('setOwner', () => {
     test('decides where a block goes that comes back', () => {
       const { bench, heap, home } = small();
       const other = bench.free();
       const block = bench.segment(1024, home);
-      heap.setHome(block, other);
+      heap.setOwner(block, other);
       const pointer = bench.heap.handOut(block, 1000, USER_LOCK);
       expect(heap.release(pointer, USER_LOCK)).toBe(FREED);
       expect([home.toArray(), other.toArray(), heap.isInBins(block)]).toEqual([[], [block], true]);
@@ -319,7 +319,7 @@ describe('DeviceHeap', () => {
     type Filled = ReturnType<typeof filled>;
     test.each<[string, (one: Filled, others: FreeBlocks) => unknown]>([
       ['DeviceHeap.create', ({ heap }, others) => heap.create(2 ** 41, 64, others)],
-      ['DeviceHeap.setHome', ({ heap, block }, others) => heap.setHome(block, others)],
+      ['DeviceHeap.setOwner', ({ heap, block }, others) => heap.setOwner(block, others)],
       ['DeviceHeap.serveFrom', ({ heap }, others) => heap.serveFrom(others)],
       ['DeviceHeap.createHoles', ({ heap }, others) => heap.createHoles(-2, others, 4096)],
       ['FreeBlocks.pairWith', ({ free }, others) => free.pairWith(others, 512)],
@@ -394,5 +394,5 @@ function broken(invariant: string): Error {
 function namesOf(part: object): string[] {
   const names: string[] = [];
   for (let at = part; at !== Object.prototype; at = Object.getPrototypeOf(at)) names.push(...Object.getOwnPropertyNames(at));
-  return names.filter((name) => !['lifetime', 'device', 'group', 'counters', 'home'].includes(name));
+  return names.filter((name) => !['lifetime', 'device', 'group', 'counters', 'keptByPolicy'].includes(name));
 }

@@ -226,7 +226,7 @@ describe('FreeBlocks', () => {
     const misuse: readonly [string, (block: number, bench: HeapBench) => void][] = [
       ['is held', (block, { heap }) => heap.setLocks(block, USER_LOCK)],
       ['has users', (block, { heap }) => heap.setUsed(block)],
-      ['has another home', (block, bench) => bench.heap.setHome(block, bench.free())],
+      ['has another owner', (block, bench) => bench.heap.setOwner(block, bench.free())],
       ['was cut', (block, { heap }) => heap.split(block, 2 ** 19)],
     ];
 

@@ -202,7 +202,7 @@ describe('FreeBlocks', () => {
   describe('home', () => {
     test('leaves every block that comes back to the manager', () => {
       const bench = new HeapBench();
-      const { home } = bench.heap;
+      const { keptByPolicy: home } = bench.heap;
       const block = bench.segment(512, home);
       const pointer = bench.heap.handOut(block, 500, USER_LOCK);
       expect(bench.stats.snapshot()).toMatchObject({ requestedBytes: { current: 500 }, allocatedBytes: { current: 512 } });

@@ -31,26 +31,26 @@ class Range {
     else this.reclaim(step.reclaim);
   }
 
-  /** Fills the spot that is found for `bytes` where no free block has them. @returns the free block, or NONE */
+  /** Fills the gap that is found for `bytes` where no free block has them. @returns the free block, or NONE */
   grow(bytes: number): number {
     const { holes, bench, pageBytes } = this;
     if (this.idle.fit(bytes) !== NONE) return NONE;
-    const hole = holes.findSpot(bytes);
+    const hole = holes.findGap(bytes);
     if (hole === NONE) {
       expect(Math.max(0, ...this.rooms())).toBeLessThan(bytes);
       return NONE;
     }
-    const { spotAddress, spotBytes, spotRoom } = holes;
+    const { gapAddress, gapBytes, gapRoom } = holes;
     const start = bench.heap.addressOf(hole);
     const room = bench.heap.bytesOf(hole);
-    expect(spotAddress).toBeGreaterThanOrEqual(start);
-    expect(spotAddress + spotRoom).toBeLessThanOrEqual(start + room);
-    expect([spotAddress % pageBytes, spotBytes % pageBytes, spotRoom % pageBytes]).toEqual([0, 0, 0]);
+    expect(gapAddress).toBeGreaterThanOrEqual(start);
+    expect(gapAddress + gapRoom).toBeLessThanOrEqual(start + room);
+    expect([gapAddress % pageBytes, gapBytes % pageBytes, gapRoom % pageBytes]).toEqual([0, 0, 0]);
     holes.give(hole);
-    const block = holes.fill(hole, spotAddress, spotBytes);
-    bench.stats.reserved(spotBytes);
+    const block = holes.fill(hole, gapAddress, gapBytes);
+    bench.stats.reserved(gapBytes);
     expect(bench.heap.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
-    if (spotBytes < room) expect(bench.heap.bytesOf(block) - pageBytes).toBeLessThan(bytes);
+    if (gapBytes < room) expect(bench.heap.bytesOf(block) - pageBytes).toBeLessThan(bytes);
     return block;
   }
 
@@ -71,7 +71,7 @@ class Range {
     const gives = idle.toArray().map((block) => holes.wholePages(block));
     const block = holes.reclaimable(bytes, 0);
     if (block === NONE) {
-      // Those beside the last spot are spared, a few.
+      // Those beside the last gap are spared, a few.
       expect(gives.filter((given) => given > 0).length).toBeLessThanOrEqual(2);
       return;
     }
@@ -128,12 +128,12 @@ describe('Holes', () => {
     );
   });
 
-  describe('findSpot', () => {
+  describe('findGap', () => {
     test('takes the fewest pages beside a free block', () => {
       const range = new Range(4096);
       range.grow(3 * 4096);
-      expect(range.holes.findSpot(3 * 4096 + 1)).not.toBe(NONE);
-      expect(range.holes.spotBytes).toBe(4096);
+      expect(range.holes.findGap(3 * 4096 + 1)).not.toBe(NONE);
+      expect(range.holes.gapBytes).toBe(4096);
     });
 
     test('takes the end of a hole when that needs fewer pages than its start', () => {
@@ -143,27 +143,27 @@ describe('Holes', () => {
       range.free(1);
       range.reclaim(8 * 4096);
       range.free(1);
-      const hole = range.holes.findSpot((RANGE_PAGES - 9 + 2) * 4096);
-      expect(range.holes.spotBytes).toBe(2 * 4096);
-      expect(range.holes.spotAddress).toBe(range.bench.heap.addressOf(hole) + 6 * 4096);
-      expect(range.holes.spotRoom).toBe(2 * 4096);
+      const hole = range.holes.findGap((RANGE_PAGES - 9 + 2) * 4096);
+      expect(range.holes.gapBytes).toBe(2 * 4096);
+      expect(range.holes.gapAddress).toBe(range.bench.heap.addressOf(hole) + 6 * 4096);
+      expect(range.holes.gapRoom).toBe(2 * 4096);
       // The free block that will grow is the only one.
       expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
     });
 
     test('finds none when no hole and its free neighbours have the room', () => {
       const range = new Range(4096);
-      expect(range.holes.findSpot(RANGE_PAGES * 4096 + 1)).toBe(NONE);
+      expect(range.holes.findGap(RANGE_PAGES * 4096 + 1)).toBe(NONE);
     });
   });
 
   describe('reclaimable', () => {
-    test('spares the free blocks beside the spot', () => {
+    test('spares the free blocks beside the gap', () => {
       const range = new Range(4096);
       const block = range.grow(4 * 4096);
-      range.holes.findSpot(6 * 4096);
+      range.holes.findGap(6 * 4096);
       expect(range.holes.reclaimable(4096, 0)).toBe(NONE);
-      range.holes.findSpot(1);
+      range.holes.findGap(1);
       expect([NONE, block]).toContain(range.holes.reclaimable(4096, 0));
     });
 

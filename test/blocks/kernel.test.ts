@@ -21,7 +21,7 @@ describe('kernel', () => {
   describe('holdAgain', () => {
     test.each([false, true])('undoes a release that the manager could not complete, with further users: %s', (hasUsers) => {
       const bench = new HeapBench();
-      const { home } = bench.heap;
+      const { keptByPolicy: home } = bench.heap;
       const block = bench.segment(512, home);
       const pointer = bench.heap.handOut(block, 500, USER_LOCK);
       if (hasUsers) bench.heap.setUsed(block);

@@ -1,19 +1,19 @@
-import { allot, Block, Chunk, FreeBlocks, Heap, HOLE, LOOSE, setStanding, stateOf, UNUSED } from './layout';
+import { allot, Block, Chunk, FreeBlocks, Heap, HOLE, DETACHED, setStatus, stateOf, UNUSED } from './layout';
 
 const FIRST_ROWS: i32 = 64;
 const MOST_ROWS: i32 = 4096;
 const ROW_BYTES: usize = 64;
 
 /** Makes a block that is in no bins. Amortised O(1). */
-export function createBlock(home: FreeBlocks, address: f64, bytes: f64): Block {
-  const block = takeRow(home.heap);
+export function createBlock(owner: FreeBlocks, address: f64, bytes: f64): Block {
+  const block = takeRow(owner.heap);
   block.address = address;
   block.bytes = bytes;
   block.previous = null;
   block.next = null;
-  setStanding(block, LOOSE, 0);
-  block.group = home.group;
-  block.home = home;
+  setStatus(block, DETACHED, 0);
+  block.group = owner.group;
+  block.owner = owner;
   block.mark = 0;
   return block;
 }
@@ -21,7 +21,7 @@ export function createBlock(home: FreeBlocks, address: f64, bytes: f64): Block {
 /** Ends a block's existence; neighbours are not told. */
 @inline
 export function removeBlock(heap: Heap, block: Block): void {
-  setStanding(block, UNUSED, 0);
+  setStatus(block, UNUSED, 0);
   block.next = heap.unused;
   heap.unused = block;
 }
@@ -29,16 +29,16 @@ export function removeBlock(heap: Heap, block: Block): void {
 /** Cuts a block in two and returns the second part, which is in no bins. Amortised O(1). */
 @inline
 export function splitBlock(block: Block, bytes: f64): Block {
-  const home = block.home;
-  const rest = takeRow(home.heap);
+  const owner = block.owner;
+  const rest = takeRow(owner.heap);
   const next = block.next;
   rest.address = block.address + bytes;
   rest.bytes = block.bytes - bytes;
   rest.previous = block;
   rest.next = next;
-  setStanding(rest, LOOSE, 0);
+  setStatus(rest, DETACHED, 0);
   rest.group = block.group;
-  rest.home = home;
+  rest.owner = owner;
   rest.mark = block.mark;
   block.bytes = bytes;
   block.next = rest;
@@ -54,7 +54,7 @@ export function absorbNext(block: Block): void {
   block.bytes += gone.bytes;
   block.next = next;
   next!.previous = block;
-  removeBlock(block.home.heap, gone);
+  removeBlock(block.owner.heap, gone);
 }
 
 /** Takes a row that is no block. Amortised O(1). */
@@ -84,7 +84,7 @@ function addRows(heap: Heap): Block {
   heap.chunks = chunk;
   for (let i = count - 1; i >= 0; i--) {
     const row = rowIn(chunk, i);
-    setStanding(row, UNUSED, 0);
+    setStatus(row, UNUSED, 0);
     row.row = heap.rowCount + i;
     row.next = heap.unused;
     heap.unused = row;

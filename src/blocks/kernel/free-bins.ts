@@ -1,6 +1,6 @@
 import { removeBlock, takeRow } from './block-rows';
 import { bestFitInTree, insertIntoTree, isTreeSound, lowestOf, removeFromTree, successorOf } from './free-tree';
-import { Block, FreeBlocks, isBefore, setStanding } from './layout';
+import { Block, FreeBlocks, isBefore, setStatus } from './layout';
 
 // Free blocks lie in bins by size, 32 to each power of two; bits tell which bins hold any.
 // Exact: a bin is a list in the order of size, then address. Good fit: a bin is a list, last in, first out. When a walk
@@ -103,7 +103,7 @@ function firstFilled(free: FreeBlocks, bin: i32): i32 {
 export function enterBin(free: FreeBlocks, block: Block): void {
   const bin = binFor(block.bytes);
   const head = headOf(free, bin);
-  setStanding(block, free.inside, 0);
+  setStatus(block, free.inside, 0);
   if (free.isExact != 0) {
     if (isBefore(head, block)) {
       joinBin(free, block, bin, head);
@@ -223,8 +223,8 @@ function isBinSound(free: FreeBlocks, bin: i32, lowest: Block): bool {
   let count = 0;
   let previous: Block | null = null;
   for (let block: Block | null = lowest; changetype<usize>(block) != 0; block = isTree(headOf(free, bin)) ? successorOf(block) : block.higher) {
-    if (block!.standing != free.inside || binFor(block!.bytes) != bin) return false;
-    if (block!.home !== free || block!.group != free.group) return false;
+    if (block!.status != free.inside || binFor(block!.bytes) != bin) return false;
+    if (block!.owner !== free || block!.group != free.group) return false;
     if (!isTree(headOf(free, bin)) && block!.lower !== (previous === null ? beforeFirst(free, bin) : previous)) return false;
     if (previous !== null && free.isExact != 0 && !isBefore(previous, block!)) return false;
     // A list that leads back to itself would not end.

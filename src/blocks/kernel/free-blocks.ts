@@ -1,8 +1,8 @@
 import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
 import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
-import { createFront, isEmpty, placeAtHand, popAt, popFront, pushFront } from './front';
-import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, setStanding, WHOLE } from './layout';
+import { createFront, isEmpty, placeAtClockHand, popAt, popFront, pushFront } from './front';
+import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, setStatus, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
 /** No size and no address is larger: numbers above are not exact in JavaScript. */
@@ -87,34 +87,34 @@ export function findUsable(free: FreeBlocks, bytes: f64): Block | null {
 @inline
 function setTaken(block: Block, requested: f64, locks: i32): void {
   block.requested = requested;
-  setStanding(block, LIVE, <u32>locks);
+  setStatus(block, LIVE, <u32>locks);
 }
 
 /** Hands a block out that is in no bins. */
 export function handOut(block: Block, requested: f64, locks: i32): f64 {
-  const home = block.home;
-  if (home.isManual == 0) enter(home.heap, block);
+  const owner = block.owner;
+  if (owner.isManual == 0) enter(owner.heap, block);
   setTaken(block, requested, locks);
-  countTaken(home.statistics, requested, block.bytes);
+  countTaken(owner.statistics, requested, block.bytes);
   return block.address;
 }
 
 /** Takes a live block back, which lies in a slot of the index: into the front, or joined with its free neighbours. */
 @inline
 export function giveBack(block: Block, slot: usize): void {
-  const home = block.home;
-  const front = home.front;
+  const owner = block.owner;
+  const front = owner.front;
   if (front !== null) {
     if (block.bytes <= front.largestBytes) {
-      if (pushFront(front, block, home.rounder)) {
-        if (front.bytes > front.boundBytes) easeFront(home, front);
+      if (pushFront(front, block, owner.rounder)) {
+        if (front.bytes > front.boundBytes) easeFront(owner, front);
         return;
       }
     }
   }
-  clearSlot(home.heap, slot);
+  clearSlot(owner.heap, slot);
   // By the size before it is joined with its neighbours, as in Flashlight.
-  join(partFor(home, block.bytes), block);
+  join(partFor(owner, block.bytes), block);
 }
 
 /** Joins the first block of a place with its neighbours. Those in the front are found by address as live ones are. */
@@ -127,7 +127,7 @@ function joinAt(free: FreeBlocks, front: Front, place: usize): Block {
 
 /** Takes a block out of the index. */
 export function leave(block: Block): void {
-  const heap = block.home.heap;
+  const heap = block.owner.heap;
   const slot = slotOf(heap, block.address);
   if (blockIn(slot) === block) clearSlot(heap, slot);
 }
@@ -139,13 +139,13 @@ export function join(free: FreeBlocks, block: Block): Block {
   let whole = block;
   const previous = block.previous!;
   if (isJoinable(previous, group)) {
-    leaveBin(previous.home, previous);
+    leaveBin(previous.owner, previous);
     absorbNext(previous);
     whole = previous;
   }
   const next = whole.next!;
   if (isJoinable(next, group)) {
-    leaveBin(next.home, next);
+    leaveBin(next.owner, next);
     absorbNext(whole);
   }
   putIn(free, whole);
@@ -155,28 +155,28 @@ export function join(free: FreeBlocks, block: Block): Block {
 /** Enters a block that has no free neighbours of its group. */
 @inline
 export function putIn(free: FreeBlocks, block: Block): void {
-  setHome(block, free);
+  setOwner(block, free);
   enterBin(free, block);
 }
 
 /** Lets a block that is in no bins belong to free blocks. */
 @inline
-export function setHome(block: Block, home: FreeBlocks): void {
-  block.home = home;
-  block.group = home.group;
+export function setOwner(block: Block, owner: FreeBlocks): void {
+  block.owner = owner;
+  block.group = owner.group;
 }
 
 /** Takes a free block out. */
 @inline
 export function takeOut(block: Block): void {
-  leaveBin(block.home, block);
+  leaveBin(block.owner, block);
 }
 
 /** Joins all deferred blocks with their free neighbours. O(deferred blocks). */
 export function flushFront(free: FreeBlocks): void {
   const front = free.front;
   if (front === null) return;
-  for (let place = placeAtHand(front, false); place != 0; place = placeAtHand(front, false)) {
+  for (let place = placeAtClockHand(front, false); place != 0; place = placeAtClockHand(front, false)) {
     while (!isEmpty(place)) joinAt(free, front, place);
   }
 }
@@ -185,7 +185,7 @@ export function flushFront(free: FreeBlocks): void {
 export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
   const front = free.front;
   if (front === null) return null;
-  for (let place = placeAtHand(front, false); place != 0; place = placeAtHand(front, false)) {
+  for (let place = placeAtClockHand(front, false); place != 0; place = placeAtClockHand(front, false)) {
     while (!isEmpty(place)) {
       const whole = joinAt(free, front, place);
       if (whole.bytes >= bytes) return whole;
@@ -198,7 +198,7 @@ export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
 function easeFront(free: FreeBlocks, front: Front): void {
   const most = front.boundBytes * 0.75;
   while (front.bytes > most) {
-    const place = placeAtHand(front, true);
+    const place = placeAtClockHand(front, true);
     while (!isEmpty(place) && front.bytes > most) joinAt(free, front, place);
   }
 }

@@ -1,21 +1,21 @@
-import { allot, Block, DEFERRED, Front, hashOf, Heap, setStanding } from './layout';
+import { allot, Block, DEFERRED, Front, hashOf, Heap, setStatus } from './layout';
 
 // Blocks that came back and are not joined with their neighbours yet, by exact size, last in first out: programs soon ask
 // for the same sizes again. A size has one place, where blocks of another size may be already: then it is not deferred.
-// When more bytes wait than should, a hand goes round the places and clears those that no request has used since it
+// When more bytes wait than should, a clock hand goes round the places and clears those that no request has used since it
 // last came by. Every operation is O(1), but for that.
-// @see Source: Corbató, A paging experiment with the Multics system, 1969 (the hand)
+// @see Source: Corbató, A paging experiment with the Multics system, 1969 (the clock hand)
 
 const PLACE_BITS: i32 = 10;
 const PLACES: i32 = 1 << PLACE_BITS;
-// A place: the size of its blocks, NO_SIZE while it is empty, the first of them, and whether a request came since the hand did.
+// A place: the size of its blocks, NO_SIZE while it is empty, the first of them, and whether a request came since the clock hand did.
 const PLACE_SHIFT: usize = 4;
 // No request comes to this size: only whole ones get here.
 const NO_SIZE: f64 = -0.5;
 const HEAD: usize = 8;
 const IS_USED: usize = 12;
 const FIRST_PLACE: usize = (offsetof<Front>() + 15) & ~15;
-/** Bit p & 63 of word p >> 6 is set while blocks wait at place p, and longer: the hand clears it. */
+/** Bit p & 63 of word p >> 6 is set while blocks wait at place p, and longer: the clock hand clears it. */
 const FILLED: usize = FIRST_PLACE + (<usize>PLACES << PLACE_SHIFT);
 const WORDS: i32 = PLACES >> 6;
 /** Bytes of a front with all its places. */
@@ -50,28 +50,28 @@ export function pushFront(front: Front, block: Block, rounder: f64): bool {
     const word = wordOf(front, number);
     store<u64>(word, load<u64>(word, FILLED) | (<u64>1 << (number & 63)), FILLED);
   }
-  setStanding(block, DEFERRED, 0);
+  setStatus(block, DEFERRED, 0);
   block.lower = changetype<Block>(<usize>load<u32>(place, HEAD));
   store<u32>(place, <u32>changetype<usize>(block), HEAD);
   front.bytes += bytes;
   return true;
 }
 
-/** Moves the hand on to a place where blocks wait, and gives it, or 0 when none waits. O(places / 64) at most. */
-export function placeAtHand(front: Front, sparesUsed: bool): usize {
+/** Moves the clock hand on to a place where blocks wait, and gives it, or 0 when none waits. O(places / 64) at most. */
+export function placeAtClockHand(front: Front, sparesUsed: bool): usize {
   while (front.bytes != 0) {
-    const hand = front.hand;
-    const bits = load<u64>(wordOf(front, hand), FILLED) & (<u64>-1 << (hand & 63));
+    const clockHand = front.clockHand;
+    const bits = load<u64>(wordOf(front, clockHand), FILLED) & (<u64>-1 << (clockHand & 63));
     if (bits == 0) {
-      front.hand = ((hand | 63) + 1) & (PLACES - 1);
+      front.clockHand = ((clockHand | 63) + 1) & (PLACES - 1);
       continue;
     }
-    const number = (hand & ~63) + <i32>ctz(bits);
+    const number = (clockHand & ~63) + <i32>ctz(bits);
     const place = placeOf(front, number);
-    front.hand = number;
+    front.clockHand = number;
     if (sparesUsed && load<u32>(place, IS_USED) != 0) {
       store<u32>(place, 0, IS_USED);
-      front.hand = (number + 1) & (PLACES - 1);
+      front.clockHand = (number + 1) & (PLACES - 1);
       continue;
     }
     if (isEmpty(place)) {

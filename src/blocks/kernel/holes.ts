@@ -1,13 +1,13 @@
 import { absorbNext, splitBlock } from './block-rows';
 import { findBelow, findFit, leaveBin } from './free-bins';
 import { join, MAX_BYTES, putIn } from './free-blocks';
-import { allot, Block, FreeBlocks, HOLE, Holes, isJoinable, LOOSE, setStanding, stateOf } from './layout';
+import { allot, Block, FreeBlocks, HOLE, Holes, isJoinable, DETACHED, setStatus, stateOf } from './layout';
 
 // Parts of address ranges that have no memory behind them, as blocks of their own: they begin and end at page boundaries,
-// and no two are neighbours. Memory comes into a part of a hole, the spot, and whole pages of free blocks become holes.
+// and no two are neighbours. Memory comes into a part of a hole, the gap, and whole pages of free blocks become holes.
 
 /** Free blocks, the largest first, that are looked at for a hole beside them before a hole is taken for itself. */
-const SPOT_TRIES: i32 = 32;
+const GAP_TRIES: i32 = 32;
 /** Free blocks looked at from one side of the order: whole pages differ from bytes by less than two pages, so few are missed. */
 const RECLAIM_TRIES: i32 = 8;
 const UNIT_BYTES: f64 = 16;
@@ -45,21 +45,21 @@ export function keepHole(source: FreeBlocks, hole: Block): void {
 /** Takes a hole out. */
 export function giveHole(source: FreeBlocks, hole: Block): void {
   leaveBin(source, hole);
-  setStanding(hole, LOOSE, 0);
+  setStatus(hole, DETACHED, 0);
   source.holes!.count--;
 }
 
 /**
  * Finds the part of a hole that makes room for `bytes` with the fewest new pages, as far as a few free blocks tell: the
- * spot, until the next search. O(log n) for each of at most {@link SPOT_TRIES} blocks.
+ * gap, until the next search. O(log n) for each of at most {@link GAP_TRIES} blocks.
  *
  * @returns the hole, or null when none has the room
  */
-export function findSpot(source: FreeBlocks, bytes: f64): Block | null {
+export function findGap(source: FreeBlocks, bytes: f64): Block | null {
   const holes = source.holes!;
   holes.hole = null;
   let block = findBelow(holes.idle, min(holes.idle.statistics.reserved + 1, MAX_BYTES));
-  for (let tries = 0; block !== null && tries < SPOT_TRIES; tries++) {
+  for (let tries = 0; block !== null && tries < GAP_TRIES; tries++) {
     consider(holes, block.next!, bytes);
     consider(holes, block.previous!, bytes);
     if (holes.hole !== null) return holes.hole;
@@ -70,7 +70,7 @@ export function findSpot(source: FreeBlocks, bytes: f64): Block | null {
   return holes.hole;
 }
 
-/** Makes a part of a hole the spot when it makes room with fewer pages than the spot so far. */
+/** Makes a part of a hole the gap when it makes room with fewer pages than the gap so far. */
 function consider(holes: Holes, hole: Block, bytes: f64): void {
   if (stateOf(hole) != HOLE) return;
   const left = isJoinable(hole.previous!, holes.idle.group) ? hole.previous : null;
@@ -83,28 +83,28 @@ function consider(holes: Holes, hole: Block, bytes: f64): void {
   const beforeRight = pageAt(holes, max(bytes - rightBytes, 1));
   const isAtRight = beforeRight < behindLeft && beforeRight <= room;
   const needed = isAtRight ? beforeRight : min(behindLeft, room);
-  if (holes.hole !== null && holes.spotBytes <= needed) return;
+  if (holes.hole !== null && holes.gapBytes <= needed) return;
   holes.hole = hole;
-  holes.spotBytes = needed;
-  holes.spotAt = isAtRight ? hole.address + room - needed : hole.address;
+  holes.gapBytes = needed;
+  holes.gapAt = isAtRight ? hole.address + room - needed : hole.address;
   holes.left = isAtRight ? null : left;
   holes.right = isAtRight || behindLeft > room ? right : null;
 }
 
-export function spotAddress(source: FreeBlocks): f64 {
-  return source.holes!.spotAt;
+export function gapAddress(source: FreeBlocks): f64 {
+  return source.holes!.gapAt;
 }
 
-/** What has to come to the spot at least. */
-export function spotBytes(source: FreeBlocks): f64 {
-  return source.holes!.spotBytes;
+/** What has to come to the gap at least. */
+export function gapBytes(source: FreeBlocks): f64 {
+  return source.holes!.gapBytes;
 }
 
-/** The most bytes that memory may come to at the spot: a part at the end of a hole has no room behind it. */
-export function spotRoom(source: FreeBlocks): f64 {
+/** The most bytes that memory may come to at the gap: a part at the end of a hole has no room behind it. */
+export function gapRoom(source: FreeBlocks): f64 {
   const holes = source.holes!;
   const hole = holes.hole!;
-  return holes.spotAt == hole.address ? hole.bytes : holes.spotBytes;
+  return holes.gapAt == hole.address ? hole.bytes : holes.gapBytes;
 }
 
 /** Notes that memory has come to a part of a hole that was taken out. @returns the free block that holds it */
@@ -120,7 +120,7 @@ export function fill(source: FreeBlocks, hole: Block, address: f64, bytes: f64):
 
 /**
  * The free block whose whole pages are to be given back: the smallest that gives `bytes`, or else the one that gives most;
- * never one beside the spot. O(log n) for each of at most 17 blocks.
+ * never one beside the gap. O(log n) for each of at most 17 blocks.
  *
  * @param leastBytes - what a block has to give at least
  * @returns null when none gives any

@@ -7,31 +7,31 @@ import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock
 import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
 import * as layout from './layout';
-import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, LOOSE, Statistics, setStanding, UNUSED, zeroed } from './layout';
+import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, DETACHED, Statistics, setStatus, UNUSED, zeroed } from './layout';
 import { countDeferred, countFreed, countHeldAgain, countReserved as countReservedIn, countTaken } from './statistics';
 
 export { addFront, createFreeBlocks, cutTail, flushFront as flush, moveAll } from './free-blocks';
 export {
   createHoles,
   fill,
-  findSpot,
+  findGap,
   firstPage,
   giveHole,
   holeCount,
   keepHole,
   punch,
   reclaimable,
-  spotAddress,
-  spotBytes,
-  spotRoom,
+  gapAddress,
+  gapBytes,
+  gapRoom,
   wholePages,
 } from './holes';
-export { HOLE, INDEXED, LOOSE } from './layout';
+export { HOLE, INDEXED, DETACHED } from './layout';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
 edge.bytes = f64.POSITIVE_INFINITY;
-edge.standing = UNUSED;
+edge.status = UNUSED;
 
 // What `release` answers beside a block.
 /** Others hold the block. */
@@ -58,10 +58,10 @@ export function allocate(source: FreeBlocks, requested: f64, locks: i32): f64 {
 export function release(heap: Heap, pointer: f64, locks: i32): i32 {
   const slot = slotOf(heap, pointer);
   const block = blockIn(slot);
-  const home = block.home;
-  if (block.standing != layout.standingOf(LIVE, <u32>locks)) return releaseOther(locks, slot);
-  if (home.isManual != 0) return releaseOther(locks, slot);
-  countFreed(home.statistics, block);
+  const owner = block.owner;
+  if (block.status != layout.statusOf(LIVE, <u32>locks)) return releaseOther(locks, slot);
+  if (owner.isManual != 0) return releaseOther(locks, slot);
+  countFreed(owner.statistics, block);
   free.giveBack(block, slot);
   return FREED;
 }
@@ -73,17 +73,17 @@ function releaseOther(locks: i32, slot: usize): i32 {
   if (held == 0) return NOT_LIVE;
   const left = held & ~<u32>locks;
   if (left != 0) {
-    block.standing ^= (held ^ left) << 8;
+    block.status ^= (held ^ left) << 8;
     return HELD;
   }
-  const home = block.home;
-  if (layout.hasUsers(block)) countDeferred(home.statistics, block.bytes);
-  countFreed(home.statistics, block);
-  if (!layout.hasUsers(block) && home.isManual == 0) {
+  const owner = block.owner;
+  if (layout.hasUsers(block)) countDeferred(owner.statistics, block.bytes);
+  countFreed(owner.statistics, block);
+  if (!layout.hasUsers(block) && owner.isManual == 0) {
     free.giveBack(block, slot);
     return FREED;
   }
-  block.standing = (block.standing & 0xff0000) | LOOSE;
+  block.status = (block.status & 0xff0000) | DETACHED;
   return <i32>changetype<usize>(block);
 }
 
@@ -181,20 +181,20 @@ export function blockCount(heap: Heap): i32 {
 
 // Blocks
 
-export function createBlockAt(home: FreeBlocks, address: f64, bytes: f64): Block {
-  const block = createBlock(home, address, bytes);
-  if (home.isManual != 0) enter(home.heap, block);
+export function createBlockAt(owner: FreeBlocks, address: f64, bytes: f64): Block {
+  const block = createBlock(owner, address, bytes);
+  if (owner.isManual != 0) enter(owner.heap, block);
   return block;
 }
 
 export function remove(block: Block): void {
   leaveIndex(block);
-  removeBlock(block.home.heap, block);
+  removeBlock(block.owner.heap, block);
 }
 
 export function split(block: Block, bytes: f64): Block {
   const rest = splitBlock(block, bytes);
-  if (block.home.isManual != 0) enter(block.home.heap, rest);
+  if (block.owner.isManual != 0) enter(block.owner.heap, rest);
   return rest;
 }
 
@@ -231,12 +231,12 @@ export function nextOf(block: Block): i32 {
   return idOf(block.next);
 }
 
-export function setHome(block: Block, home: FreeBlocks): void {
-  changeHome(block, home);
+export function setOwner(block: Block, owner: FreeBlocks): void {
+  changeOwner(block, owner);
 }
 
 export function deviceOf(block: Block): i32 {
-  return block.home.heap.device;
+  return block.owner.heap.device;
 }
 
 export function groupOf(block: Block): i32 {
@@ -248,7 +248,7 @@ export function stateOf(block: Block): i32 {
 }
 
 export function setState(block: Block, state: i32): void {
-  block.standing = (block.standing & ~0xff) | <u32>state;
+  block.status = (block.status & ~0xff) | <u32>state;
 }
 
 export function locksOf(block: Block): i32 {
@@ -256,11 +256,11 @@ export function locksOf(block: Block): i32 {
 }
 
 export function setLocks(block: Block, locks: i32): void {
-  block.standing = (block.standing & ~0xff00) | (<u32><u8>locks << 8);
+  block.status = (block.status & ~0xff00) | (<u32><u8>locks << 8);
 }
 
 export function setHasUsers(block: Block, hasUsers: i32): void {
-  block.standing = (block.standing & 0xffff) | (<u32>hasUsers << 16);
+  block.status = (block.status & 0xffff) | (<u32>hasUsers << 16);
 }
 
 export function rowOf(block: Block): i32 {
@@ -279,16 +279,16 @@ export function setMark(block: Block, mark: i32): void {
  * Lets a block belong to other free blocks. Those of a policy are found by their addresses also while they are free, so
  * that a live block can only go to free blocks of the same kind.
  */
-function changeHome(block: Block, home: FreeBlocks): void {
-  if (home.isManual == 0) leaveIndex(block);
-  else if (block.home.isManual == 0) enter(home.heap, block);
-  free.setHome(block, home);
+function changeOwner(block: Block, owner: FreeBlocks): void {
+  if (owner.isManual == 0) leaveIndex(block);
+  else if (block.owner.isManual == 0) enter(owner.heap, block);
+  free.setOwner(block, owner);
 }
 
 /** Lets a free block be found no more. */
 function leaveIndex(block: Block): void {
-  const home = block.home;
-  if (home.isManual != 0) free.leave(block);
+  const owner = block.owner;
+  if (owner.isManual != 0) free.leave(block);
 }
 
 /** Hands a block out that is in no bins. @returns its address */
@@ -298,15 +298,15 @@ export function handOut(block: Block, requested: f64, locks: i32): f64 {
 
 /** Takes a block back that {@link release} left to the caller because streams used it. */
 export function retire(block: Block): void {
-  const home = block.home;
-  countDeferred(home.statistics, -block.bytes);
-  free.giveBack(block, slotOf(home.heap, block.address));
+  const owner = block.owner;
+  countDeferred(owner.statistics, -block.bytes);
+  free.giveBack(block, slotOf(owner.heap, block.address));
 }
 
 /** Undoes {@link release} of a block that could not be taken back after all. */
 export function holdAgain(block: Block, locks: i32): void {
-  block.standing = (block.standing & 0xff0000) | LIVE | (<u32>locks << 8);
-  const statistics = block.home.statistics;
+  block.status = (block.status & 0xff0000) | LIVE | (<u32>locks << 8);
+  const statistics = block.owner.statistics;
   countHeldAgain(statistics, block);
   if (layout.hasUsers(block)) countDeferred(statistics, -block.bytes);
 }
@@ -318,7 +318,7 @@ export function take(source: FreeBlocks, requested: f64): i32 {
   const block = free.takeOne(source, requested, 0);
   if (block === null) return 0;
   free.leave(block);
-  setStanding(block, LOOSE, 0);
+  setStatus(block, DETACHED, 0);
   return idOf(block);
 }
 
@@ -334,35 +334,35 @@ export function fit(source: FreeBlocks, bytes: f64): i32 {
 
 /** Takes a free block out, cut to `bytes` where what is left is worth a block. */
 export function carve(block: Block, bytes: f64): void {
-  free.carve(block.home, block, bytes);
-  setStanding(block, LOOSE, 0);
+  free.carve(block.owner, block, bytes);
+  setStatus(block, DETACHED, 0);
 }
 
 /** As {@link carve}, so that the block's address is a multiple of `alignment`: it has `bytes + alignment` at least. */
 export function carveAligned(block: Block, bytes: f64, alignment: f64): Block {
-  const home = block.home;
+  const owner = block.owner;
   const front = ceil(block.address / alignment) * alignment - block.address;
   free.takeOut(block);
-  setStanding(block, LOOSE, 0);
+  setStatus(block, DETACHED, 0);
   const aligned = front > 0 ? splitBlock(block, front) : block;
-  free.cutTail(home, aligned, bytes);
-  if (front > 0) free.putIn(home, block);
+  free.cutTail(owner, aligned, bytes);
+  if (front > 0) free.putIn(owner, block);
   return aligned;
 }
 
-export function putIn(home: FreeBlocks, block: Block): void {
-  changeHome(block, home);
-  free.putIn(home, block);
+export function putIn(owner: FreeBlocks, block: Block): void {
+  changeOwner(block, owner);
+  free.putIn(owner, block);
 }
 
 export function takeOut(block: Block): void {
   free.takeOut(block);
-  setStanding(block, LOOSE, 0);
+  setStatus(block, DETACHED, 0);
 }
 
-export function join(home: FreeBlocks, block: Block): Block {
-  changeHome(block, home);
-  return free.join(home, block);
+export function join(owner: FreeBlocks, block: Block): Block {
+  changeOwner(block, owner);
+  return free.join(owner, block);
 }
 
 export function flushFor(source: FreeBlocks, bytes: f64): i32 {

@@ -7,7 +7,7 @@ export const DEFERRED: u32 = 1;
 /** Addresses without memory behind them. */
 export const HOLE: u32 = 2;
 /** Nobody holds the block and no bins hold it: the policy has it, or a stream still works on it. */
-export const LOOSE: u32 = 3;
+export const DETACHED: u32 = 3;
 /** Held, by one lock or more. */
 export const LIVE: u32 = 4;
 /** A row that is no block. */
@@ -29,11 +29,11 @@ export class Block {
   previous: Block | null;
   next: Block | null;
   /** State, locks << 8, and whether other streams than its own are users << 16: written whole, to be read at once. */
-  standing: u32;
-  /** Of its home. */
+  status: u32;
+  /** Of its owner. */
   group: i32;
   /** Where it was taken from, and where it goes. */
-  home: FreeBlocks;
+  owner: FreeBlocks;
   /** Links in a bin, a tree, the front. */
   lower: Block | null;
   higher: Block | null;
@@ -142,7 +142,7 @@ export class Front {
   boundBytes: f64;
   /** Larger blocks are not deferred. */
   largestBytes: f64;
-  hand: i32;
+  clockHand: i32;
 }
 
 /** Parts of address ranges without memory. */
@@ -152,45 +152,45 @@ export class Holes {
   idle: FreeBlocks;
   count: i32;
   pageBytes: f64;
-  /** The spot: where memory is to come to, `spotBytes` in a hole. */
-  spotAt: f64;
-  spotBytes: f64;
+  /** The gap: where memory is to come to, `gapBytes` in a hole. */
+  gapAt: f64;
+  gapBytes: f64;
   hole: Block | null;
-  /** Free blocks beside the spot that stay as they are meanwhile. */
+  /** Free blocks beside the gap that stay as they are meanwhile. */
   left: Block | null;
   right: Block | null;
 }
 
 /** A state and locks; streams are no users. */
 @inline
-export function standingOf(state: u32, locks: u32): u32 {
+export function statusOf(state: u32, locks: u32): u32 {
   return state | (locks << 8);
 }
 
 @inline
-export function setStanding(block: Block, state: u32, locks: u32): void {
-  block.standing = standingOf(state, locks);
+export function setStatus(block: Block, state: u32, locks: u32): void {
+  block.status = statusOf(state, locks);
 }
 
 @inline
 export function stateOf(block: Block): u32 {
-  return block.standing & 0xff;
+  return block.status & 0xff;
 }
 
 @inline
 export function locksOf(block: Block): u32 {
-  return (block.standing >>> 8) & 0xff;
+  return (block.status >>> 8) & 0xff;
 }
 
 @inline
 export function hasUsers(block: Block): bool {
-  return block.standing >>> 16 != 0;
+  return block.status >>> 16 != 0;
 }
 
 /** Tells whether a block is in the bins of a group. */
 @inline
 export function isJoinable(block: Block, group: i32): bool {
-  return block.standing == INDEXED && block.group == group;
+  return block.status == INDEXED && block.group == group;
 }
 
 /** Doubles from here on are multiples of 1. */
