@@ -88,12 +88,11 @@ export class OpenModel {
   /** Unmaps from the end of the last tensor before that somebody needs to the start of the next one. */
   #unmap(at: number): number {
     const { tensors, dataOffset } = this.model;
-    let before = at;
-    while (before > 0 && this.#uses[before - 1] === 0) before--;
-    let after = at;
-    while (after < tensors.length - 1 && this.#uses[after + 1] === 0) after++;
-    const first = before === 0 ? dataOffset : tensors[before - 1]!.offset + tensors[before - 1]!.bytes;
-    return this.file.unmapFragment(first, tensors[after + 1]?.offset ?? this.file.bytes);
+    const isNeeded = (uses: number) => uses > 0;
+    const before = tensors[this.#uses.subarray(0, at).findLastIndex(isNeeded)];
+    const after = this.#uses.subarray(at + 1).findIndex(isNeeded);
+    const last = after === -1 ? this.file.bytes : tensors[at + 1 + after]!.offset;
+    return this.file.unmapFragment(before === undefined ? dataOffset : before.offset + before.bytes, last);
   }
 }
 

@@ -62,9 +62,8 @@ export function estimateModelMemory(hparams: ModelHparams, settings: RunSettings
 
 /** Estimates what each layer needs and what does not belong to one. @throws as {@link estimateModelMemory} */
 function estimateLayers(hparams: ModelHparams, settings: RunSettings = {}): LayerEstimate {
-  const { vocabularySize, embeddingLength: e, layers, feedForwardLength: ff, heads = 1 } = hparams;
-  const { keyLength = e, weights } = hparams;
-  const { valueLength = keyLength } = hparams;
+  const { vocabularySize, embeddingLength: e, layers, feedForwardLength: ff, heads = 1, weights } = hparams;
+  const { keyLength = e, valueLength = keyLength } = hparams;
   const { batchSize = DEFAULT_BATCH_SIZE, cacheElementBytes = F16_BYTES } = settings;
   const contextLength = settings.contextLength ?? hparams.contextLength ?? DEFAULT_CONTEXT_LENGTH;
   const numbers = { vocabularySize, embeddingLength: e, layers, feedForwardLength: ff, heads, keyLength, valueLength };

@@ -96,8 +96,7 @@ export function createSegment(type: BackendType, store: SegmentStore, options: N
     };
     return orUndo(complete, () => memory.retire());
   } catch (error) {
-    const number = segmentNumber(fd);
-    removeSegment(store, (found) => segmentNumber(found) === number);
+    removeSegment(store, (found) => segmentNumber(found) === segmentNumber(fd));
     throw noRoomOr(error, mappedBytes, store.folder ?? 'shared memory');
   } finally {
     store.close(fd);

@@ -34,8 +34,7 @@ export abstract class ThreadModel {
 
   /** Makes a key, with this thread's value. The key is unique across threads and processes. */
   createTls<T>(value: T): ThreadLocalKey<T> {
-    lastKey++;
-    const key = { id: `${threadIdentity().id}.${lastKey}` };
+    const key = { id: `${threadIdentity().id}.${++lastKey}` };
     this.setTls(key, value);
     return key;
   }
