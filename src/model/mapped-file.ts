@@ -39,7 +39,7 @@ export interface MappedFileOptions {
   readonly access?: AccessPattern;
 }
 
-/** What a mapping has; it goes from handle to handle with `move()`. */
+/** The parts of a mapping; `move()` passes them to another handle. */
 interface Mapping {
   readonly memory: NativeMemory;
   readonly file: OpenFile;
@@ -55,10 +55,10 @@ interface Mapping {
  * The file is never changed: a byte that is written into an array over it goes to a copy of its page that this process
  * alone has. Arrays stay safe to touch after {@link dispose} and {@link unmapFragment}; they then show zeros.
  *
- * A file that gets shorter while it is mapped is found out by every method that looks at its bytes, before they are
- * touched: it throws ERR_MEM_BAD_INPUT, and arrays taken earlier show zeros beyond the new end from then on. What cannot
- * be found out: an array that is touched between the truncation and the next such call ends the process with SIGBUS,
- * and bytes that are overwritten in place show as they are. Replace files by renaming, not by rewriting.
+ * Every method that reads bytes first checks the size of the file. When the file was truncated, the method throws
+ * ERR_MEM_BAD_INPUT, and arrays taken earlier show zeros beyond the new end from then on. Two things are not detected: an
+ * array that is touched between the truncation and the next such call ends the process with SIGBUS, and bytes that are
+ * overwritten in place show as they are. Replace files by renaming, not by rewriting.
  */
 export class MappedFile {
   #mapping: Mapping | undefined;
@@ -155,7 +155,7 @@ export class MappedFile {
     return (this.#checked(offset, bytes).memory.base + offset) as DevicePtr;
   }
 
-  /** Has the system read a part ahead, without waiting for it. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
+  /** Asks the system to read a part ahead, and does not wait. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   prefetch(first = 0, last: number = this.bytes): void {
     for (const { address, bytes } of this.#pages(first, last)) readAhead(address, bytes);
   }
@@ -210,8 +210,8 @@ export class MappedFile {
   }
 
   /**
-   * Bytes of the file, in whole pages, that are in physical memory: whoever read them, as far as the system tells. (For
-   * files that this user may not write, Linux reports all of them.)
+   * Bytes of the file, in whole pages, that are in physical memory, whichever process read them. (For files that this user
+   * may not write, Linux reports all bytes.)
    *
    * @throws ERR_MEM_NATIVE
    */
@@ -245,7 +245,7 @@ export class MappedFile {
     return this.#mapping;
   }
 
-  /** Finds out before bytes are touched whether they are there. */
+  /** Checks that bytes are there, before they are touched. */
   #checked(offset: number, bytes: number, whole = true): Mapping {
     const mapping = this.#live;
     checkPart(offset, bytes, this.bytes);
@@ -257,7 +257,7 @@ export class MappedFile {
   #checkSize(mapping: Mapping, needed: number): void {
     const size = mapping.file.size();
     if (size >= this.bytes) return;
-    // Pages that lost their file would end the process: zeros take their place, for good.
+    // A page behind the end of the file would end the process: zeros take its place from now on.
     unmap(mapping, alignUp(size, pageBytes()), this.bytes);
     checkFile(size >= needed, this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
   }

@@ -5,8 +5,8 @@ import { MemoryError } from '../core/errors.js';
 import { alignUp, formatBytes } from '../core/units.js';
 
 /**
- * Keeps the beginning of a mapped file in physical memory, and grows page by page. Where the system refuses, it warns
- * once, keeps what it has, and asks no more: a lock is a wish, not a need.
+ * Keeps the beginning of a mapped file in physical memory, and grows page by page. When the system refuses, it warns
+ * once, keeps the pages that are locked, and locks no more: a refusal is no error.
  *
  * The pages are unlocked when they are unmapped.
  *

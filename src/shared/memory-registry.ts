@@ -28,8 +28,8 @@ export const ALLOCATOR_TYPES: Readonly<Record<string, SharedAllocatorType>> = Ob
 });
 
 /**
- * The backends and allocators that this thread knows, by their ids. An id means the same in every process: whoever
- * attaches learns it from the header.
+ * The backends and allocators that this thread knows, by their ids. An id means the same in every process: it is in the
+ * header.
  */
 export class MemoryRegistry {
   readonly #backends = new Map<number, MemoryBackend>();

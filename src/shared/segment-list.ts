@@ -28,7 +28,7 @@ export interface ListedSegment {
   readonly inspection: SegmentInspection | undefined;
   /** The processes that have mapped it, as far as this user may see. */
   readonly users: readonly number[];
-  /** Whether it is of no use any more: its creator is gone, and nobody has it mapped. */
+  /** Whether it can be removed: its creator is gone, and no process has it mapped. */
   readonly abandoned: boolean;
   /** How full its region is, as far as its allocator tells. */
   readonly usage: SegmentUsage | undefined;

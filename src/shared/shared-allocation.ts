@@ -29,8 +29,8 @@ export interface SharedAllocationToken {
 }
 
 /**
- * A block that threads of several processes use, as one of them holds it. References are counted in the region; whoever
- * drops the last one frees the block.
+ * A block that threads of several processes use, as one of them holds it. References are counted in the region; dropping the
+ * last one frees the block.
  *
  * A handle that is dropped without being disposed is released when the garbage collector finds it. What a process held
  * when it died goes back by `allocator.reclaim(pid)`.
@@ -65,7 +65,7 @@ export class SharedAllocation implements Releasable {
   }
 
   /**
-   * Makes a block of one's own a counted one: from now on it is freed by dropping its references, not by its offset.
+   * Turns a block into a counted one: from now on it is freed by dropping its references, not by its offset.
    *
    * @param bytes - what the block is used for; at most what it has
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE, ERR_MEM_OUT_OF_RANGE, ERR_MEM_OUT_OF_MEMORY,

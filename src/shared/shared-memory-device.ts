@@ -13,7 +13,7 @@ const ALIGNMENT_BYTES = 64;
 
 /**
  * The memory of a shared region as a device: a runtime over it allocates in the region, whichever manager it uses, and its
- * handles show every block of the region, whoever has allocated it.
+ * handles show every block of the region, whichever process allocated it.
  */
 export class SharedMemoryDevice extends HostDevice {
   readonly name = 'shared';

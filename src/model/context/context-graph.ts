@@ -7,7 +7,7 @@ import { checkRoom } from './object-list.js';
 /** Bytes of a graph's object for each node it can have: the offset of the node's own object. */
 export const GRAPH_NODE_BYTES = 8;
 
-/** How a tensor of a graph comes about. */
+/** How a tensor of a graph is computed. */
 export interface GraphNodeOptions extends Pick<GraphNode, 'inPlace' | 'isInput' | 'isOutput'> {
   /** The tensors that it is computed from. @defaultValue none */
   readonly inputs?: readonly ContextTensor[];
@@ -38,7 +38,7 @@ export class ContextGraph {
     this.#part = part;
   }
 
-  /** What a plan needs to know of them. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
+  /** Its tensors as nodes for a plan. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
   get nodes(): readonly GraphNode[] {
     this.#checkOpen();
     return this.#nodes;

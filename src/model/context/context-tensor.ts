@@ -2,7 +2,7 @@ import { checkUsable, MemoryError } from '../../core/errors.js';
 import { type MemoryPart, TensorBase } from '../tensors/tensor-base.js';
 import type { TensorLayout } from '../tensors/tensor-layout.js';
 
-/** What a tensor is made of. */
+/** How a tensor is made. */
 export interface ContextTensorParts {
   readonly name: string;
   readonly layout: TensorLayout;
@@ -64,7 +64,7 @@ export class ContextTensor extends TensorBase<ContextTensor> {
     return this.dataSource.#isFixed;
   }
 
-  /** Gives it its data: for good, or until it gets another place. @internal */
+  /** Sets where its data is; `isFixed` says that it stays there. @internal */
   setPart(part: MemoryPart, isFixed = false): void {
     this.#part = part;
     this.#isFixed = isFixed;

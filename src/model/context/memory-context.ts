@@ -14,7 +14,7 @@ import { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, type ContextObject, ObjectList } from './object-list.js';
 import { checkContextMemory, type Scratch, ScratchMemory } from './scratch-memory.js';
 
-/** What a context is made of. */
+/** How a context is made. */
 export interface MemoryContextOptions {
   /** The bytes that its objects may take, headers included. 0 with `noAlloc` and without `memBuffer`: any number. */
   readonly memSize: number;
@@ -158,7 +158,7 @@ export class MemoryContext {
     return analyzeMemoryUsage(this.#tensors.filter((tensor) => tensor.viewSource === undefined && !tensor.ended));
   }
 
-  /** Looks whether something was written over a header. Cost: O(objects). @throws ERR_MEM_CORRUPTED, ERR_MEM_DISPOSED */
+  /** Checks that no header was overwritten. Cost: O(objects). @throws ERR_MEM_CORRUPTED, ERR_MEM_DISPOSED */
   verify(): void {
     this.#checkOpen();
     this.#list.verify();
@@ -173,7 +173,7 @@ export class MemoryContext {
     this.#scratch.reset();
   }
 
-  /** Empties it for good, and gives its own memory back; a buffer of the caller stays the caller's. */
+  /** Empties it and ends its use. Gives its own memory back; a buffer of the caller stays the caller's. */
   dispose(): void {
     this.#owned?.dispose();
     this.reset();

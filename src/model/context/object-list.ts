@@ -28,7 +28,7 @@ const MARK = 0x53544f57n;
  * The objects of a context: one behind the other, each with a header in front.
  *
  * Where there is memory the headers lie in it: offset, bytes, offset of the next header (0 for the last), type and mark, as
- * 64-bit numbers. Nobody else writes there, so {@link verify} finds what was written beyond the end of a neighbour.
+ * 64-bit numbers. Nothing else writes there, so {@link verify} detects a write beyond the end of an object.
  *
  * `used == sum(32 + object.bytes)`
  */

@@ -20,7 +20,7 @@ export class ScratchMemory {
   #saved: Scratch | undefined;
   #tensors: { readonly tensor: ContextTensor; readonly data: BlockHandle; readonly end: number }[] = [];
 
-  /** Uses other memory, or a place further on or back in the same, or none. Tensors that lie behind that place end. */
+  /** Uses other memory, another offset in the same memory, or none. Tensors that lie behind that offset end. */
   set(scratch: Scratch | undefined): void {
     if (scratch !== undefined) {
       const { data, size, offs = 0 } = scratch;
@@ -58,7 +58,7 @@ export class ScratchMemory {
     this.#tensors.push({ tensor, data, end });
   }
 
-  /** As in the beginning. */
+  /** Forgets the memory, what was saved, and the tensors. */
   reset(): void {
     this.present = undefined;
     this.#saved = undefined;

@@ -20,8 +20,8 @@ const KNOWN_VERSIONS = [2, 3];
 const GGUF = 0x46554747;
 
 /**
- * Walks through the header of a GGUF file and checks that every count, length and type in it can be and that all of it
- * lies in the file, before a parser makes anything of it. Values are skipped, not read.
+ * Walks through the header of a GGUF file. Checks that every count, length and type in it is valid and that all of it lies in
+ * the file, before a parser reads it. Values are skipped.
  *
  * Cost: O(bytes of the header).
  *
@@ -59,7 +59,7 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): number {
   return cursor.place;
 }
 
-/** Reads forward, and nothing that is not there. */
+/** Reads forward, and checks that what it reads is there. */
 class Cursor {
   place = 0;
   readonly #view: DataView;

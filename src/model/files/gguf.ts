@@ -27,8 +27,8 @@ const PARSERS_OWN = ['version', 'tensor_count', 'kv_count'];
 const MAPPED = 'https://mapped.invalid/model.gguf';
 
 /**
- * Reads what a GGUF file says of itself, with `@huggingface/gguf`, after the header's structure was checked; the tensors
- * are checked afterwards. None of their data is touched.
+ * Reads the description in a GGUF file with `@huggingface/gguf`. The header's structure is checked before, the tensors are
+ * checked afterwards. None of their data is touched.
  *
  * @throws ERR_MEM_BAD_INPUT that names the field, as a rejection
  * @throws ERR_MEM_DEVICE_ABSENT when `@huggingface/gguf` is not installed, ERR_MEM_UNSUPPORTED_PLATFORM on big-endian machines

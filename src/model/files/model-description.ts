@@ -27,7 +27,7 @@ export interface ModelTensor {
   readonly bytes: number;
 }
 
-/** What a model file says of itself, checked: every tensor's bytes lie in the file, and no two overlap. */
+/** The checked description of a model file: every tensor's bytes lie in the file, and no two overlap. */
 export interface ModelDescription {
   readonly format: ModelFormat;
   readonly path: string;

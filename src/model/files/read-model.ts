@@ -10,7 +10,7 @@ const JSON_TEXT =
   'it is a JSON text, not a model: ModelSet and "stowage model" open the index of a set by its name, *.safetensors.index.json';
 
 /**
- * Reads what a model file says of itself. The format is told by the first bytes, not by the name: GGUF begins with
+ * Reads the description in a model file. The first bytes tell the format, not the name: GGUF begins with
  * `GGUF`; anything else is read as safetensors.
  *
  * @throws ERR_MEM_BAD_INPUT, as a rejection, for a file that is neither, damaged or cut off; it names the field

@@ -21,7 +21,7 @@ const METADATA = '__metadata__';
 const MAX_INDEX_BYTES = 100_000_000;
 
 /**
- * Reads what a safetensors file says of itself: 8 bytes with the length of a JSON text, the text, then the data, which the
+ * Reads the description in a safetensors file: 8 bytes with the length of a JSON text, the text, then the data, which the
  * tensors cover without a gap. None of the data is touched.
  *
  * @see Source: the safetensors format, github.com/huggingface/safetensors

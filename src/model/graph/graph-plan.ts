@@ -15,7 +15,7 @@ export interface GraphNode {
   readonly viewOf?: number | undefined;
   /** Where in that node's memory a view begins. @defaultValue 0 */
   readonly viewOffsetBytes?: number;
-  /** True when computing it may overwrite an input that nobody needs afterwards. @defaultValue false */
+  /** True when computing it may overwrite an input that is not read afterwards. @defaultValue false */
   readonly inPlace?: boolean;
   /** True for one that is filled before the computation begins: it reads none, and is there from the start. @defaultValue false */
   readonly isInput?: boolean;

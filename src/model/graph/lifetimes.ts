@@ -10,8 +10,8 @@ export interface LifetimeList {
   readonly until: ArrayLike<number>;
 }
 
-// Every so many tensors the set of the live ones is kept, so that it is found again by looking at no more than these.
-const TENSORS_A_CHECKPOINT = 256;
+// The set of live tensors is kept once for this many tensors: a later search begins there.
+const TENSORS_PER_CHECKPOINT = 256;
 
 /**
  * Lifetimes in the order of birth, with what is asked about them: which others does one overlap, how much is alive at most.
@@ -68,14 +68,14 @@ export class Lifetimes {
     const until = this.#until;
     const born = this.#from[rank]!;
     const end = this.#bornAfter[rank]!;
-    const checkpoint = Math.floor(rank / TENSORS_A_CHECKPOINT);
+    const checkpoint = Math.floor(rank / TENSORS_PER_CHECKPOINT);
     const live = this.#checkpoints[checkpoint]!;
     let found = 0;
     for (let i = 0; i < live.length; i++) {
       const other = live[i]!;
       if (until[other]! > born && wanted[other]! >= 0) into[found++] = other;
     }
-    for (let other = checkpoint * TENSORS_A_CHECKPOINT; other < rank; other++) {
+    for (let other = checkpoint * TENSORS_PER_CHECKPOINT; other < rank; other++) {
       if (until[other]! > born && wanted[other]! >= 0) into[found++] = other;
     }
     for (let other = rank + 1; other < end; other++) {
@@ -106,7 +106,7 @@ export class Lifetimes {
       for (; dead < this.count && this.#until[deaths[dead]!]! <= now; dead++) alive -= this.bytes[deaths[dead]!]!;
       alive += this.bytes[rank]!;
       peak = Math.max(peak, alive);
-      if (rank % TENSORS_A_CHECKPOINT === 0) {
+      if (rank % TENSORS_PER_CHECKPOINT === 0) {
         live = live.filter((other) => this.#until[other]! > now);
         this.#checkpoints.push(Int32Array.from(live));
       }

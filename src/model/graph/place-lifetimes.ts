@@ -30,8 +30,8 @@ type Layout = Pick<Placement, 'offsets' | 'bytes'>;
 type Compare = (a: number, b: number) => number;
 
 const UNPLACED = -1;
-// The clock is asked once in so many placements.
-const PLACEMENTS_A_LOOK = 64;
+// How many tensors are placed between two looks at the clock.
+const PLACEMENTS_PER_CLOCK_READ = 64;
 
 /**
  * Places tensors in one buffer so that no two that are needed at the same step share a byte, and the buffer is small.
@@ -119,7 +119,7 @@ class PlacementSearch {
     const offsets = new Float64Array(count).fill(UNPLACED);
     let end = 0;
     for (let at = 0; at < count; at++) {
-      if (at % PLACEMENTS_A_LOOK === 0 && performance.now() > deadline) return;
+      if (at % PLACEMENTS_PER_CLOCK_READ === 0 && performance.now() > deadline) return;
       const rank = order[at]!;
       const offset = this.#gapFor(rank, offsets, tightest);
       end = Math.max(end, offset + bytes[rank]!);

@@ -41,7 +41,7 @@ export class DeviceUpload {
       for (let done = 0, turn = 0; done < bytes; done += STAGING_BYTES, turn ^= 1) {
         const part = Math.min(STAGING_BYTES, bytes - done);
         const to = (target + done) as DevicePtr;
-        // Asked anew for each part: that is what finds a truncated file out.
+        // Read for each part: that detects a truncated file.
         const from = (tensor.ptr + done) as DevicePtr;
         if (direct) device.copy(to, from, part);
         else await this.#stage(turn, to, tensor.device.view(from, part));
@@ -63,7 +63,7 @@ export class DeviceUpload {
     await staging.inFlight;
     staging.bytes.set(data);
     staging.inFlight = this.runtime.device.copyAsync(to, staging.memory.ptr, data.length);
-    // It is awaited later, by the next user of the buffer or at the end: until then it is nobody's unhandled rejection.
+    // The next user of the buffer, or the end, awaits it; until then a rejection must not count as unhandled.
     staging.inFlight.catch(() => undefined);
   }
 

@@ -47,7 +47,7 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a model from a file that it maps: `using loader = await ModelLoader.open('model.gguf')`. Tensors are had as views
+ * Loads a model from a file that it maps: `using loader = await ModelLoader.open('model.gguf')`. It gives tensors as views
  * of the file, without a copy, or as copies on a device. Loaders of one file share its mapping.
  */
 export class ModelLoader {
@@ -78,7 +78,7 @@ export class ModelLoader {
     return loader;
   }
 
-  /** What the file says of itself. */
+  /** The description of the file. */
   get model(): ModelDescription {
     return this.#share.open.model;
   }
@@ -130,7 +130,7 @@ export class ModelLoader {
 
   /**
    * Copies tensors to a device, layer by layer: what comes before the layers, the layers by number, what comes after.
-   * The event loop turns meanwhile.
+   * The event loop runs between parts.
    *
    * @returns them by name
    * @throws the signal's reason when it aborts; ERR_MEM_OUT_OF_MEMORY; ERR_MEM_BAD_INPUT when the file was truncated;
@@ -167,7 +167,7 @@ export class ModelLoader {
   }
 
   /**
-   * Says that tensors are not needed any more. What no loader of the file needs is unmapped, as whole pages; views of it
+   * Releases tensors that are not needed any more. What no loader of the file needs is unmapped, as whole pages; views of it
    * throw, and arrays show zeros. Names that were unloaded already are passed over.
    *
    * @returns the bytes of the file that are no longer mapped by this call
@@ -216,7 +216,7 @@ export class ModelLoader {
   }
 }
 
-/** What one loader has of a mapping. It must not refer to the loader: it is what is given back when that was dropped. */
+/** What one loader uses of a mapping. It does not refer to the loader, so that it can be released when that was dropped. */
 class Share implements Reclaimable {
   /** The places of the tensors that were not unloaded. */
   readonly loaded: Set<number>;
@@ -227,7 +227,7 @@ class Share implements Reclaimable {
   }
 
   end(): void {
-    // Whoever leaves last unmaps the whole file at once.
+    // The last loader unmaps the whole file at once.
     if (this.open.loaders > 1) this.open.release(this.loaded);
     this.open.leave();
     this.loaded.clear();

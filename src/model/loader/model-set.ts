@@ -24,7 +24,7 @@ export class ModelSet {
     readonly loaders: readonly ModelLoader[],
     /** The names of the files that are not there. */
     readonly missing: readonly string[],
-    /** Which part the only file is that could be had; undefined when all are here. */
+    /** Which part the opened file is; undefined when all parts are open. */
     readonly part: ModelPart | undefined,
   ) {}
 

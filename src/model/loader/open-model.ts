@@ -52,7 +52,7 @@ export class OpenModel {
   }
 
   /**
-   * One loader less needs some tensors. What nobody needs is unmapped, pages between such neighbours included.
+   * Records that one loader no longer needs some tensors. Unmaps those that no loader needs, and the pages between them.
    *
    * @returns the bytes of the file that are no longer mapped by this call
    */
@@ -62,7 +62,7 @@ export class OpenModel {
     return bytes;
   }
 
-  /** One loader less uses it; with the last one the file is unmapped. */
+  /** Records that one loader has ended; the last one unmaps the file. */
   leave(): void {
     if (this.loaders === 1) {
       this.file.dispose();

@@ -96,14 +96,14 @@ export interface FitStep {
 
 /** What {@link fitToMemory} proposes. */
 export interface FitProposal extends FitSettings {
-  /** Whether it fits. If not, this is the least that there is. */
+  /** Whether it fits. If not, these are the smallest settings. */
   readonly fits: boolean;
   readonly requiredBytes: number;
   readonly availableBytes: number;
   readonly steps: readonly FitStep[];
 }
 
-/** Smaller contexts and batches are hardly of use: none is proposed. @see Source: seed 4, whose conservative settings these are */
+/** Smaller contexts and batches are of little use: none is proposed. @see Source: seed 4, whose conservative settings these are */
 const LEAST_CONTEXT_LENGTH = 1024;
 const LEAST_BATCH_SIZE = 128;
 
@@ -117,7 +117,7 @@ const LEAST_BATCH_SIZE = 128;
  *
  * @param availableBytes - of the memory that the layers are put into: the GPU's, or the machine's
  * @param settings - what to begin with. @defaultValue the model's context, all layers, a batch of 512
- * @throws ERR_MEM_INVALID_SIZE; ERR_MEM_INVALID_ARGUMENT for hyper-parameters that cannot be
+ * @throws ERR_MEM_INVALID_SIZE; ERR_MEM_INVALID_ARGUMENT for a hyper-parameter that is not above 0
  * @see Source: seed 4, "dynamic memory management"
  */
 export function fitToMemory(

@@ -19,7 +19,7 @@ export interface TensorPoolOptions {
 }
 
 /**
- * Makes tensors over a runtime, so over any manager and device, and knows what is alive of them, however they end: disposed
+ * Makes tensors over a runtime, and so over any manager and device. It counts those that are alive, whether they are disposed
  * by their last owner, by a scope, or by the garbage collector's backstop.
  */
 export class TensorPool {

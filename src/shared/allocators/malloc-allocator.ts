@@ -124,7 +124,7 @@ export class MallocAllocator implements SharedAllocator {
     return fullPointerOf(this, offset);
   }
 
-  /** Frees all blocks: nobody else can. */
+  /** Frees all blocks: no other allocator can. */
   detach(): void {
     if (this.#detached) return;
     for (const offset of [...this.#blocks.keys()]) this.freeOffset({ tid: NULL_TID }, offset as OffsetPointer);

@@ -29,7 +29,7 @@ export interface PageAllocatorClass {
  * them. Every thread has an object of its own for it.
  *
  * A thread that dies inside a call, killed at any point, leaves the region as if the call had not been made or had been
- * finished; the next one that takes the lock sees to it. What it held then can be given back by {@link reclaim}. A process
+ * finished: the next owner of the lock restores it. What the thread held can be given back by {@link reclaim}. A process
  * that ends without {@link detach} is like one that was killed.
  */
 export abstract class PageAllocator implements SharedAllocator {

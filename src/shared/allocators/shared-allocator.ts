@@ -54,14 +54,14 @@ export interface SharedAllocator {
   reallocateOffset(ctx: MemContext, offset: OffsetPointer, bytes: number): OffsetPointer;
 
   /**
-   * Frees a block, whoever has allocated it.
+   * Frees a block, whichever process allocated it.
    *
    * @throws ERR_MEM_UNKNOWN_POINTER when no block begins there, ERR_MEM_DOUBLE_FREE when it is free
    * @throws ERR_MEM_STILL_SHARED when references are counted on it
    */
   freeOffset(ctx: MemContext, offset: OffsetPointer): void;
 
-  /** The bytes of the live block that `offset` heads, at least what was asked for; 0 if there is none. Any number may be asked. */
+  /** The bytes of the live block that `offset` heads, at least what was asked for; 0 if there is none, for any number. */
   sizeOf(offset: OffsetPointer): number;
 
   /**

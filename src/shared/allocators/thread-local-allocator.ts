@@ -1,11 +1,11 @@
 import { MemoryError } from '../../core/errors.js';
 import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { Header } from '../pages/layout.js';
-import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, NOBODYS } from '../pages/page-cache.js';
+import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, UNOWNED } from '../pages/page-cache.js';
 import { PageAllocator } from './page-allocator.js';
 import type { MemContext } from './shared-allocator.js';
 
-// What one turn of the lock brings into a cache beside the page that was asked for: up to 2 KiB, in up to 16 pages.
+// How much one refill of a cache takes beside the page that was asked for: up to 2 KiB, in up to 16 pages.
 const REFILL_GRANULES = 64;
 const REFILL_PAGES = 16;
 
@@ -48,7 +48,7 @@ export class ThreadLocalAllocator extends PageAllocator {
     const outcome = pages.cache.free(holder, record, page, pages.headers.load(page, Header.state));
     if (outcome === DONE) return;
     if (outcome === DONE_AND_FULL) pages.flush(holder, Math.floor(pages.cache.limitGranules / 2));
-    else if (outcome === NOBODYS) pages.free(holder, offset);
+    else if (outcome === UNOWNED) pages.free(holder, offset);
     else throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: offset });
   }
 }

@@ -8,7 +8,7 @@ import { alignUp, checkBytes } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
 import { AllocatorRecord, type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 
-/** Memory that is a backend's, and how this process lets go of it. */
+/** The memory of a backend, and how this process releases it. */
 export interface BackendMemory extends RegionMemory {
   /** Ends this process's use of it. When that fails, nothing has changed. */
   retire(): void;
@@ -73,7 +73,7 @@ export abstract class MemoryBackend implements Releasable {
     forgetAtExit(this);
   }
 
-  /** Detaches; where this object created it, its name goes as well, so that nobody can attach any more. */
+  /** Detaches; where this object created it, its name is removed as well, so that no process can attach any more. */
   destroy(): void {
     this.detach();
   }

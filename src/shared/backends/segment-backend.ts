@@ -40,7 +40,7 @@ export interface NewSegment extends SegmentOptions {
 /** How a segment is attached. */
 export interface AttachOptions {
   /**
-   * Takes also a segment of another user, or one that other users may open. Whoever may open it can change its bytes, and
+   * Takes also a segment of another user, or one that other users may open. Any process that may open it can change its bytes, and
    * end this process by truncating it.
    *
    * @defaultValue false
@@ -146,7 +146,7 @@ function isAbsent(store: SegmentStore): boolean {
   return withSegment(store, true, () => false);
 }
 
-/** A page that cannot be had when it is touched ends the process, so what can never fit is refused at once. */
+/** Refuses what can never fit: touching a page for which there is no memory ends the process. */
 function checkRoom(store: SegmentStore, bytes: number): void {
   if (store.folder === undefined) return;
   const { bavail, bsize } = statfsSync(store.folder);

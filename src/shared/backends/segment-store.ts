@@ -117,7 +117,7 @@ export interface SegmentInspection {
   readonly bytes: number;
   /** What it takes of memory or disk now. */
   readonly residentBytes: number;
-  /** Whether nobody will unlink it any more: its creator is gone, or never completed it. */
+  /** Whether no process will unlink it: its creator is gone, or never completed it. */
   readonly stale: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Where things lie in a region that a page allocator manages. All of it is 32-bit words.
+ * The layout of a region that a page allocator manages. All of it is 32-bit words.
  *
  * The region begins with the control words, the participants' records follow, and then the pages, which tile the rest.
  * A page is a number of granules: a header of one granule, and the payload. A page is named by its first granule.
@@ -37,7 +37,7 @@ export const Header = {
   targetGeneration: GRANULE_WORDS + 1,
 } as const;
 
-/** Kinds of pages. 0 is none: memory that was never a page. */
+/** Kinds of pages. 0 stands for memory that was never a page. */
 export const Kind = {
   free: 1,
   /** Handed out; the holder allocated it. */

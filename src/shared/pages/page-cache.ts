@@ -12,8 +12,8 @@ export const DONE = 0;
 export const DONE_AND_FULL = 1;
 /** Somebody else has freed it first. */
 export const WAS_FREE = 2;
-/** Nobody owns it any more: it is the heap's to take. */
-export const NOBODYS = 3;
+/** Its owner has ended: the heap takes it. */
+export const UNOWNED = 3;
 
 /**
  * The free pages that each thread keeps for itself, in lists of their own for each size class, and the lists of pages that
@@ -85,7 +85,7 @@ export class PageCache {
       this.put(record, page);
       return near[record + Participant.cachedGranules]! > this.limitGranules ? DONE_AND_FULL : DONE;
     }
-    // Whoever closes the owner's record waits for those that were here before; see PageReclaimer.
+    // A thread that closes the owner's record waits for this announcement; see PageReclaimer.
     Atomics.store(near, record + Participant.freeing, page);
     const outcome = this.#freeRemotely(page, state, owner);
     Atomics.store(near, record + Participant.freeing, 0);
@@ -112,7 +112,7 @@ export class PageCache {
 
   /**
    * Takes a whole list of remote pages, of any record. The caller holds the lock and frees them.
-   * Should it die meanwhile, {@link PageReclaimer} finds them.
+   * If it dies before it has, {@link PageReclaimer} finds them.
    */
   stealRemote(record: number): ReadonlySet<number> {
     const pages = new Set<number>();
@@ -179,7 +179,7 @@ export class PageCache {
 
   #freeRemotely(page: number, state: number, owner: number): number {
     const { headers } = this;
-    if (!this.participants.isCurrent(owner)) return NOBODYS;
+    if (!this.participants.isCurrent(owner)) return UNOWNED;
     if (!headers.replace(page, Header.state, state, (Kind.remote << KIND_SHIFT) | owner)) return WAS_FREE;
     const head = this.participants.recordOf(this.participants.slotOf(owner)) + Participant.remoteHead;
     for (;;) {

@@ -4,12 +4,12 @@ import { Header, HOLDER_MASK, KIND_SHIFT, Kind, Participant } from './layout.js'
 import type { PageRegion } from './page-region.js';
 import { dropReference } from './region-references.js';
 
-const NOBODY = -1;
+const NO_SLOT = -1;
 
 /**
- * Gives pages back to the heap that belong to threads which have ended, or are in nobody's list because one has died
+ * Gives pages back to the heap that belong to threads which have ended, or are in no list because a thread died
  * while it moved them. The caller holds the lock for the whole of a method, and each page is an operation of its own:
- * broken off anywhere, it can be done again.
+ * a method that was interrupted can be done again.
  *
  * Pages are found by walking all of them: O(pages). The words of a live thread's pages change meanwhile, by these rules.
  * A thread announces a page in its record (Participant.freeing) before it frees it to another's list and takes that back when it is in
@@ -43,7 +43,7 @@ export class PageReclaimer {
   }
 
   /**
-   * Gives back what nobody can use any more without taking anything from anybody: the caches of threads that have ended,
+   * Gives back what no thread can use any more, and takes nothing from live threads: the caches of threads that have ended,
    * the lists of remote pages, and pages that a thread was moving when it died.
    */
   sweep(): void {
@@ -59,7 +59,7 @@ export class PageReclaimer {
       if (kind !== Kind.cached && kind !== Kind.remote) continue;
       const holder = state & HOLDER_MASK;
       const isGone = !participants.isCurrent(holder) || dead.has(participants.slotOf(holder));
-      if (isGone && this.#announcerOf(page) === NOBODY) page = this.#free(page);
+      if (isGone && this.#announcerOf(page) === NO_SLOT) page = this.#free(page);
       else if (kind === Kind.remote) suspects.push({ page, state, episode: headers.load(page, Header.episode) });
     }
     const announced = new Set(this.#announced().flatMap(({ slot, page }) => (dead.has(slot) ? [] : page)));
@@ -142,16 +142,16 @@ export class PageReclaimer {
   /** Waits until no live thread is about to push the page. */
   #waitForFree(page: number): void {
     const start = performance.now();
-    for (let slot = this.#announcerOf(page); slot !== NOBODY; slot = this.#announcerOf(page)) this.#pause(start, slot);
+    for (let slot = this.#announcerOf(page); slot !== NO_SLOT; slot = this.#announcerOf(page)) this.#pause(start, slot);
   }
 
-  /** The slot of a live thread that has announced the page, or NOBODY. Makes no object: it is asked for every page. */
+  /** The slot of a live thread that has announced the page, or NO_SLOT. Allocates no objects: it is called for every page. */
   #announcerOf(page: number): number {
     const { participants } = this.pages;
     for (let slot = 0; slot < participants.used; slot++) {
       if (this.#freeing(slot) === page && participants.isSlotAlive(slot)) return slot;
     }
-    return NOBODY;
+    return NO_SLOT;
   }
 
   /** The pages that threads are freeing to another's list. A dead thread's stays there for ever. */

@@ -85,7 +85,7 @@ export class PageRegion {
     return this.heap.allocateAligned(payload, alignment, (this.headers.region.base / GRANULE_BYTES) % alignment, state);
   }
 
-  /** Frees the block at `offset` to the heap, whoever holds it. @throws as {@link PageHeaders.blockAt} */
+  /** Frees the block at `offset` to the heap, whichever thread holds it. @throws as {@link PageHeaders.blockAt} */
   free(holder: number, offset: number): void {
     this.#lock.acquire(holder, this.#timeoutMs);
     try {
@@ -128,7 +128,7 @@ export class PageRegion {
     });
   }
 
-  /** Gives back what nobody can use any more. @returns whether there may have been anything */
+  /** Gives back what no thread can use any more. @returns whether there may have been anything */
   sweep(holder: number): boolean {
     if (!this.#reclaimer.canSweep()) return false;
     this.locked(holder, () => this.#reclaimer.sweep());
@@ -211,7 +211,7 @@ export class PageRegion {
     }
   }
 
-  /** Empties the slots of ended threads and takes one. Blocks that they held stay, and are nobody's. @returns 0 when there is none */
+  /** Empties the slots of ended threads and takes one. Blocks that they held stay, without an owner. @returns 0 when there is none */
   #enterForEnded(): number {
     const { participants } = this;
     const rescue = participants.enterRescue();

@@ -7,7 +7,7 @@ const SLOT_BITS = 10;
 const SLOT_MASK = 2 ** SLOT_BITS - 1;
 const GENERATION_MASK = 2 ** 18 - 1;
 const WORD = 2 ** 32;
-const NOBODY = 0n;
+const NO_THREAD = 0n;
 
 /** Who this thread is, and who else still runs. */
 export interface ThreadWatch {
@@ -64,7 +64,7 @@ export class Participants {
   /** Takes an empty slot for this thread. @returns its holder, or 0 when there is none */
   enter(): number {
     for (let slot = 0; slot < this.count - 1; slot++) {
-      if (!this.isTaken(slot) && this.#claim(slot, NOBODY)) return this.holderOf(slot);
+      if (!this.isTaken(slot) && this.#claim(slot, NO_THREAD)) return this.holderOf(slot);
     }
     return 0;
   }
@@ -78,8 +78,8 @@ export class Participants {
   enterRescue(): number {
     const slot = this.count - 1;
     const found = Atomics.load(this.#identities, this.recordOf(slot) / 2);
-    if ((found !== NOBODY && this.isSlotAlive(slot)) || !this.#claim(slot, found)) return 0;
-    // The one who had it may have died with the lock: its holder must not be ours.
+    if ((found !== NO_THREAD && this.isSlotAlive(slot)) || !this.#claim(slot, found)) return 0;
+    // Its former thread may have died with the lock: the new holder must be another number.
     Atomics.add(this.#near, this.recordOf(slot) + Participant.generation, 1);
     return this.holderOf(slot);
   }
@@ -108,10 +108,10 @@ export class Participants {
     this.#near[record + Participant.processId] = 0;
     this.#near[record + Participant.freeing] = 0;
     this.#near[record + Participant.closing] = 0;
-    Atomics.store(this.#identities, record / 2, NOBODY);
+    Atomics.store(this.#identities, record / 2, NO_THREAD);
   }
 
-  /** Begins the end of a slot's holder: from now on it names nobody. Its record stays taken until {@link leave}. */
+  /** Begins the end of a slot's holder: from now on it names no thread. Its record stays taken until {@link leave}. */
   close(slot: number): number {
     const record = this.recordOf(slot);
     const closing = this.#near[record + Participant.closing]!;
@@ -140,7 +140,7 @@ export class Participants {
     return generation === holder >>> SLOT_BITS && this.isTaken(slot);
   }
 
-  /** Tells whether the thread of a holder still runs, be it while its slot is closing. Cost: a file read for another thread's. */
+  /** Tells whether the thread of a holder still runs, also while its slot is closing. Cost: a file read for another thread's. */
   isAlive(holder: number): boolean {
     const slot = this.slotOf(holder);
     const isClosing = slot >= 0 && slot < this.count && this.#word(slot, Participant.closing) === holder;

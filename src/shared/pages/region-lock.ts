@@ -12,11 +12,11 @@ const FIRST_SLEEP_MS = 0.25;
 const LONGEST_SLEEP_MS = 20;
 
 /**
- * The lock of a region, between threads and processes; one that has died cannot keep it.
+ * The lock of a region, between threads and processes; a thread that has died does not keep it.
  *
  * The word holds 0 or the owner's holder. Waiting spins, then sleeps, and looks every time it wakes whether the owner still
- * runs: when it does not, the lock goes over. Whoever gets the lock rolls back what the journal says was left undone, so
- * that the region is sound whenever the lock is held.
+ * runs: when it does not, the lock passes to the waiter. A new owner rolls back the operation that the journal
+ * holds, so that the region is sound whenever the lock is held.
  */
 export class RegionLock {
   readonly #near: Int32Array;
@@ -42,7 +42,7 @@ export class RegionLock {
   }
 
   /**
-   * Does `work` with the lock held, and lets the event loop run until it is to be had. `work` gives the lock back. Nothing
+   * Does `work` with the lock held, and lets the event loop run until the lock is free. `work` gives the lock back. Nothing
    * else of this thread can run in between, where it would wait for itself.
    *
    * @throws as {@link acquire}, and what `work` throws
@@ -83,7 +83,7 @@ export class RegionLock {
   /** Takes the lock when it is free, or from an owner that has died; does not look for that before the second sleep. */
   #try(holder: number, sleepMs: number): boolean {
     const word = Atomics.load(this.#near, Control.lock);
-    // Others may sleep: whoever has waited wakes the next one.
+    // Others may sleep: a thread that has waited wakes the next one.
     if (word !== 0 && (sleepMs === FIRST_SLEEP_MS || this.participants.isAlive(word & HOLDER_MASK))) return false;
     return Atomics.compareExchange(this.#near, Control.lock, word, holder | WAITERS) === word;
   }
@@ -102,7 +102,7 @@ export class RegionLock {
     const waitedMs = performance.now() - start;
     if (waitedMs < timeoutMs) return timeoutMs - waitedMs;
     const holder = word & HOLDER_MASK;
-    // 0 for one that nobody knows any more.
+    // 0 for an owner that is not known any more.
     const ownerPid = this.participants.isCurrent(holder) ? this.participants.pidOf(this.participants.slotOf(holder)) : 0;
     throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
   }

@@ -35,7 +35,7 @@ export class RegionReferences {
   }
 
   /**
-   * Counts the first reference on a block of one's own, or one more.
+   * Counts the first reference on a block, or one more.
    *
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_LOCK_TIMEOUT
    */
@@ -54,7 +54,7 @@ export class RegionReferences {
   }
 
   /**
-   * Makes a reference this thread's own that another one has counted and handed over.
+   * Takes over a reference that another thread has counted and handed over.
    *
    * @param from - the holder that handed it over
    * @throws ERR_MEM_STALE_TOKEN when it was dropped, or was taken already
@@ -130,7 +130,7 @@ export class RegionReferences {
 }
 
 /**
- * Drops a reference, inside an operation; the page that it names goes back with its last one.
+ * Drops a reference, inside an operation. The last reference frees the page that it names.
  *
  * @returns the bytes of that page's payload if it went back, else 0
  * @throws ERR_MEM_DISPOSED for what is no reference of the holder

@@ -10,8 +10,8 @@ const ENTRY_WORDS = 3;
  * The words of a region, by page and field, and the journal of their changes. Page 0 is the region's start: its fields are
  * the control words.
  *
- * The journal is the region's undo record: what words held before the operation that is under way changed them. Whoever
- * has the region's lock owns it. An operation changes words by {@link write} alone and ends with {@link commit}, or with
+ * The journal is the region's undo record: what words held before the operation that is under way changed them. The
+ * owner of the region's lock owns it. An operation changes words by {@link write} alone and ends with {@link commit}, or with
  * {@link rollback}. When its process dies between any two stores, the next owner of the lock rolls back, and the operation
  * has not happened. That holds without barriers: a process that was killed has done a prefix of its stores.
  */
@@ -64,7 +64,7 @@ export class RegionWords {
   }
 
   /**
-   * Takes the changes back, the last one first. May itself be broken off and done again.
+   * Takes the changes back, the last one first. It can be interrupted and done again.
    *
    * @throws ERR_MEM_REGION_DAMAGED when the journal makes no sense; nothing has changed then
    */
@@ -177,7 +177,7 @@ export class PageHeaders extends RegionWords {
   }
 
   /**
-   * The page of a live block that can be freed: nobody counts references on it.
+   * The page of a live block that can be freed: no references are counted on it.
    *
    * @throws ERR_MEM_UNKNOWN_POINTER when no block begins at `offset`, ERR_MEM_DOUBLE_FREE when it is free
    * @throws ERR_MEM_STILL_SHARED

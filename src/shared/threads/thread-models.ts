@@ -73,7 +73,7 @@ export class StreamThreadModel extends ThreadModel {
   }
 }
 
-/** How a thread model comes about. */
+/** How a thread model is made. */
 export interface ThreadModelFactory {
   readonly name: string;
   /** Whether it is the model of the thread that calls. */
@@ -105,7 +105,7 @@ export function threadModelNames(): string[] {
 /**
  * Registers a thread model in this thread.
  *
- * @returns what takes it back
+ * @returns a function that unregisters it
  * @throws ERR_MEM_INVALID_ARGUMENT when the name is taken
  */
 export function registerThreadModel(factory: ThreadModelFactory): () => void {
@@ -119,10 +119,10 @@ export function registerThreadModel(factory: ThreadModelFactory): () => void {
 }
 
 /**
- * Registers the streams of a device as a thread model under the device's name. It is got by that name: the thread that
- * calls stays a host thread.
+ * Registers the streams of a device as a thread model under the device's name. `threadModel(device.name)` gives it: the
+ * calling thread stays a host thread.
  *
- * @returns the model, and what takes it back
+ * @returns the model, and a function that unregisters it
  * @throws ERR_MEM_UNSUPPORTED_PLATFORM for a device without streams, ERR_MEM_INVALID_ARGUMENT when it is registered
  */
 export function registerDeviceThreads(device: Device): { readonly model: StreamThreadModel; readonly unregister: () => void } {
