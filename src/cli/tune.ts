@@ -70,15 +70,17 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
   const events = await loadTrace(input);
   const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
   const trials = searched(events, families, budget, options);
-  const result = tuneResult(goal, trials);
-  if (result === undefined) {
+  const done = trials.filter((trial) => trial.done);
+  if (done.length === 0) {
     complain(`${path}: the trace comes to its end in this capacity under none of the settings (${trials.length} tried)`);
     return true;
   }
-  page?.write(tunePage(events, result, { trials, options }));
+  const result = tuneResult(goal, done);
+  page?.write(tunePage(events, result, { done, tried: trials.length, options }));
   page?.finish();
   const out = messageStream(page);
-  out.write(flags.json ? tuneJson(result, trials) : tuneText(events, result, { trials, report: flags.report, out }));
+  const notes = flags.report === undefined ? [] : [`report    ${flags.report}`, ''];
+  out.write(flags.json ? tuneJson(result, done) : tuneText(events, result, { tried: trials.length, notes, out }));
   return false;
 }
 
@@ -101,10 +103,9 @@ const MAX_RUNS = 8;
 function tunePage(
   events: TraceEvents,
   result: TuneData,
-  how: { readonly trials: readonly TuneTrial[]; readonly options: TrialOptions },
+  { done, tried, options }: { readonly done: readonly TuneTrial[]; readonly tried: number; readonly options: TrialOptions },
 ): string {
-  const { capacityBytes, nativeCallNs } = how.options;
-  const done = how.trials.filter((trial) => trial.done);
+  const { capacityBytes, nativeCallNs } = options;
   const shown = [...new Set([result.best, ...result.points.flatMap((point, place) => (point.frontier ? [place] : []))])].slice(
     0,
     MAX_RUNS,
@@ -118,7 +119,7 @@ function tunePage(
   const settings: Fact[] = [
     { label: 'trace', value: events.file },
     { label: 'searched for', value: result.goal },
-    { label: 'settings tried', value: String(how.trials.length) },
+    { label: 'settings tried', value: String(tried) },
     { label: 'capacity', value: capacityBytes === undefined ? 'plenty' : formatBytes(capacityBytes) },
     { label: 'a native call is taken to cost', value: `${nativeCallNs / NS_PER_US} µs` },
     ...madeBy(),
@@ -126,10 +127,8 @@ function tunePage(
   return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule: RULES[result.goal] } }));
 }
 
-/** Finds the best of the complete trials, and their frontier; undefined when there are none. */
-function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | undefined {
-  const done = trials.filter((trial) => trial.done);
-  if (done.length === 0) return undefined;
+/** Finds the best of the complete trials, and their frontier. */
+function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
   const marks = frontierOf(done.map((trial) => [trial.leastCapacityBytes ?? trial.peakReservedBytes, trial.nsPerEvent]));
   const best = done.reduce((a, b, i) => (isBetter(b.score, done[a]!.score) ? i : a), 0);
   const points = done.map((trial, i) => ({
@@ -145,9 +144,8 @@ function tuneResult(goal: TuneGoal, trials: readonly TuneTrial[]): TuneData | un
 }
 
 /** The result of a search for programs. */
-function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
-  const calls = trials.filter((trial) => trial.done).map((trial) => trial.nativeCalls);
-  const points = result.points.map((point, i) => ({ ...point, nativeCalls: calls[i] }));
+function tuneJson(result: TuneData, done: readonly TuneTrial[]): string {
+  const points = result.points.map((point, i) => ({ ...point, nativeCalls: done[i]?.nativeCalls }));
   return jsonText({ goal: result.goal, best: result.best, points });
 }
 
@@ -155,7 +153,7 @@ function tuneJson(result: TuneData, trials: readonly TuneTrial[]): string {
 function tuneText(
   events: TraceEvents,
   result: TuneData,
-  how: { readonly trials: readonly TuneTrial[]; readonly report: string | undefined; readonly out: NodeJS.WriteStream },
+  { tried, notes, out }: { readonly tried: number; readonly notes: readonly string[]; readonly out: NodeJS.WriteStream },
 ): string {
   const byCapacity = result.goal === 'capacity';
   const memoryOf = (point: TuneData['points'][number]) => point.leastCapacityBytes ?? point.peakReservedBytes;
@@ -177,16 +175,16 @@ function tuneText(
       String(Math.round(point.nsPerEvent)),
       point.settings,
     ]),
-    how.out,
+    out,
   );
-  const unfinished = how.trials.length - result.points.length;
+  const unfinished = tried - result.points.length;
   const lines = [
-    `${events.name}: ${count(how.trials.length, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
+    `${events.name}: ${count(tried, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
     'Those that no other one beats in memory and time at once (* is the best):',
     '',
     ...table,
     '',
-    ...(how.report === undefined ? [] : [`report    ${how.report}`, '']),
+    ...notes,
     result.points[result.best]!.code,
   ];
   return `${lines.join('\n')}\n`;

@@ -8,17 +8,16 @@ export function bucketStride(events: number, buckets = MAX_BUCKETS): number {
   return stride;
 }
 
+/** How many points a curve over so many events has, and how many events lie between two of them. */
+function pointsOver(events: number): { readonly points: number; readonly step: number } {
+  const stride = bucketStride(events);
+  return stride === 1 ? { points: events + 1, step: 1 } : { points: 1 + Math.ceil(events / stride) * 2, step: stride / 2 };
+}
+
 /** The positions of the points of all curves over so many events: two a bucket, or one an event if a bucket holds one. */
 export function curveX(events: number): Float64Array {
-  const stride = bucketStride(events);
-  if (stride === 1) return Float64Array.from({ length: events + 1 }, (_, i) => i);
-  const buckets = Math.ceil(events / stride);
-  const x = new Float64Array(1 + buckets * 2);
-  for (let bucket = 0; bucket < buckets; bucket++) {
-    x[1 + bucket * 2] = Math.min(events, bucket * stride + stride / 2);
-    x[2 + bucket * 2] = Math.min(events, (bucket + 1) * stride);
-  }
-  return x;
+  const { points, step } = pointsOver(events);
+  return Float64Array.from({ length: points }, (_, i) => Math.min(events, i * step));
 }
 
 /**
@@ -38,8 +37,7 @@ export class BucketCurve {
   /** @param before - the value before the first event */
   constructor(events: number, before = 0) {
     this.#stride = bucketStride(events);
-    const points = this.#stride === 1 ? events + 1 : 1 + Math.ceil(events / this.#stride) * 2;
-    this.points = new Float64Array(points).fill(Number.NaN);
+    this.points = new Float64Array(pointsOver(events).points).fill(Number.NaN);
     this.points[0] = before;
     this.#last = before;
   }

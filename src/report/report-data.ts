@@ -68,13 +68,7 @@ export interface Clock {
 }
 
 /** The blocks that live at one of the moments at least. A block lives at `m` when `born <= m < died`. */
-export interface BlockColumns {
-  readonly born: Column;
-  readonly died: Column;
-  readonly bytes: Column;
-  readonly tag: Column | null;
-  readonly site: Column | null;
-}
+export type BlockColumns = Readonly<Record<'born' | 'died' | 'bytes', Column> & Record<'tag' | 'site', Column | null>>;
 
 /** The replay of the trace under one manager. */
 export interface RunData {
@@ -108,15 +102,11 @@ export interface RunData {
   readonly segments: SegmentColumns;
 }
 
-/** Native memory: it is there at `m` when `born <= m < died`. Pages that touch are one range; other segments stay apart. */
-export interface SegmentColumns {
-  readonly start: Column;
-  readonly bytes: Column;
-  readonly born: Column;
-  readonly died: Column;
-  /** 1 for committed pages of a reserved range, 0 for a segment of its own. */
-  readonly paged: Column;
-}
+/**
+ * Native memory: it exists at `m` when `born <= m < died`. Pages that touch are one range; other segments stay apart.
+ * `paged` is 1 for committed pages of a reserved range, 0 for a segment of its own.
+ */
+export type SegmentColumns = Readonly<Record<'start' | 'bytes' | 'born' | 'died' | 'paged', Column>>;
 
 /** Allocations of `from` to below `to` bytes. */
 export interface SizeClass {

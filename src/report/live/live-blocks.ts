@@ -3,10 +3,9 @@ import type { ManagerSlot } from '../../core/manager-slot.js';
 import type { SlotObserver } from '../../core/slot-observer.js';
 import { idsColumn, numbersColumn } from '../../trace/event-column.js';
 import { LivePointers } from '../../trace/formats/live-pointers.js';
-import { fragmentation } from '../fragmentation.js';
+import { fragmentation, joined, type MemoryRange } from '../fragmentation.js';
 import { SizeClasses } from '../size-classes.js';
 import type { LiveBlock, LiveMap } from './live-data.js';
-import { LiveSegments } from './live-segments.js';
 
 const SHOWN_BLOCKS = 5000;
 
@@ -94,5 +93,39 @@ export class LiveBlocks implements SlotObserver {
     const ptr = this.#addresses.get(row);
     const site = this.#slot.siteOf(ptr as Parameters<ManagerSlot['siteOf']>[0]) ?? '';
     return [ptr, this.#bytes.get(row), Math.round(now - this.#bornMs.get(row)), this.#tags[row] ?? '', site];
+  }
+}
+
+/** The native memory that is there now. */
+class LiveSegments {
+  #bytesAt = new Map<number, number>();
+
+  /** A segment, or pages that were committed. */
+  add(start: number, bytes: number): void {
+    this.#bytesAt.set(start, bytes);
+  }
+
+  /** A segment went back, or any part of the pages. Cost: O(1) for what came as a whole, else O(segments). */
+  remove(start: number, bytes: number): void {
+    if (this.#bytesAt.get(start) === bytes) {
+      this.#bytesAt.delete(start);
+      return;
+    }
+    const end = start + bytes;
+    for (const [from, size] of [...this.#bytesAt]) {
+      const to = from + size;
+      if (to <= start || from >= end) continue;
+      this.#bytesAt.delete(from);
+      if (from < start) this.#bytesAt.set(from, start - from);
+      if (to > end) this.#bytesAt.set(end, to - end);
+    }
+  }
+
+  /** By address; those that touch are one when `paged`. Cost: O(n log n). */
+  ranges(paged: boolean): MemoryRange[] {
+    const ranges = Array.from(this.#bytesAt, ([start, bytes]) => ({ start, end: start + bytes })).sort(
+      (a, b) => a.start - b.start,
+    );
+    return paged ? joined(ranges) : ranges;
   }
 }

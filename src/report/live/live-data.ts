@@ -7,6 +7,7 @@ export interface LiveHello {
   readonly managers: readonly LiveManager[];
   readonly samples: readonly LiveSample[];
   readonly map: LiveMap;
+  /** Handles that were dropped without being disposed, the newest last. */
   readonly leaks: LiveLeaks;
 }
 
@@ -50,13 +51,10 @@ export interface LiveMap {
 }
 
 /** A message of the stream after the first. */
-export interface LiveUpdate {
-  readonly managers: readonly LiveManager[];
+export interface LiveUpdate extends Pick<LiveHello, 'managers' | 'leaks'> {
   readonly sample: LiveSample;
   /** Not in every message. */
   readonly map: LiveMap | null;
-  /** Handles that were dropped without being disposed, the newest last. */
-  readonly leaks: LiveLeaks;
 }
 
 export interface LiveLeaks {

@@ -1,9 +1,7 @@
 import { FormatFault, quote } from './format-fault.js';
 
 /** An object of a file: its keys are texts, its values can be anything. */
-export interface ParsedObject {
-  readonly [key: string]: unknown;
-}
+export type ParsedObject = Readonly<Record<string, unknown>>;
 
 /** Reads a line that holds one JSON object. @throws FormatFault for anything else */
 export function jsonObject(text: string): ParsedObject {

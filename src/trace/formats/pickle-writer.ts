@@ -6,9 +6,7 @@ const CHUNK_BYTES = 64 * 1024;
 export const MAX_BATCH = 1000;
 
 /** What a dictionary's key has: a value, or a function that writes one. */
-export interface PickleFields {
-  readonly [key: string]: string | number | boolean | (() => void);
-}
+export type PickleFields = Readonly<Record<string, string | number | boolean | (() => void)>>;
 
 /** Writes a pickle of plain data, protocol 2, instruction by instruction: the few that every reader has. */
 export class PickleWriter {

@@ -58,35 +58,33 @@ export interface PyTorchSnapshot {
  * @see Source: PyTorch, torch/csrc/cuda/memory_snapshot.cpp and torch/cuda/_memory_viz.py
  */
 export function readSnapshot(value: PickleValue, mostVisits: number): PyTorchSnapshot {
-  const visits = new Visits(mostVisits);
-  if (Array.isArray(value)) return { segments: segmentsOf(value, visits), histories: [] };
+  const visit = visits(mostVisits);
+  if (Array.isArray(value)) return { segments: segmentsOf(value, visit), histories: [] };
   checkFile(isDictionary(value), 'the pickle is no snapshot: it is no dictionary and no list');
-  const segments = segmentsOf(listIn(value, 'segments'), visits);
+  const segments = segmentsOf(listIn(value, 'segments'), visit);
   const traces = listIn(value, 'device_traces');
   checkFile(traces.length <= MAX_DEVICES, `there are traces of ${traces.length} devices`);
-  return { segments, histories: traces.map((trace, device) => historyOf(trace, device, visits)) };
+  return { segments, histories: traces.map((trace, device) => historyOf(trace, device, visit)) };
 }
 
-/** Counts the values that are visited, and takes each for a dictionary. */
-class Visits {
-  #left: number;
+/** Takes a value for a dictionary. @param place - of the value, for messages */
+type Visit = (value: PickleValue, place: string) => PickleDictionary;
 
-  constructor(most: number) {
-    this.#left = most;
-  }
-
-  dictionary(value: PickleValue, place: string): PickleDictionary {
-    if (--this.#left < 0) throw new FormatFault(`${place}: the pickle names the same values over and over`);
+/** Makes a {@link Visit} that can be called so many times. */
+function visits(most: number): Visit {
+  let left = most;
+  return (value, place) => {
+    if (--left < 0) throw new FormatFault(`${place}: the pickle names the same values over and over`);
     if (!isDictionary(value)) throw new FormatFault(`${place} is no dictionary`);
     return value;
-  }
+  };
 }
 
-function historyOf(trace: PickleValue, device: number, visits: Visits): HistoryEntry[] {
+function historyOf(trace: PickleValue, device: number, visit: Visit): HistoryEntry[] {
   checkFile(Array.isArray(trace), `the trace of device ${device} is no list`);
   return trace.map((value, i) => {
     const place = `entry ${i} of device ${device}`;
-    const entry = visits.dictionary(value, place);
+    const entry = visit(value, place);
     return {
       device,
       action: textIn(entry, 'action'),
@@ -100,10 +98,10 @@ function historyOf(trace: PickleValue, device: number, visits: Visits): HistoryE
   });
 }
 
-function segmentsOf(list: readonly PickleValue[], visits: Visits): StateSegment[] {
+function segmentsOf(list: readonly PickleValue[], visit: Visit): StateSegment[] {
   return list.map((value, i) => {
     const place = `segment ${i}`;
-    const segment = visits.dictionary(value, place);
+    const segment = visit(value, place);
     const device = sizeIn(segment, 'device', place);
     checkFile(device < MAX_DEVICES, `${place}: ${device} is no device`);
     return {
@@ -112,17 +110,17 @@ function segmentsOf(list: readonly PickleValue[], visits: Visits): StateSegment[
       bytes: sizeIn(segment, 'total_size', place),
       stream: sizeIn(segment, 'stream', place),
       madeUp: segment[MADE_UP_KEY] === true,
-      blocks: blocksOf(segment, place, visits),
+      blocks: blocksOf(segment, place, visit),
     };
   });
 }
 
-function blocksOf(segment: PickleDictionary, segmentPlace: string, visits: Visits): StateBlock[] {
+function blocksOf(segment: PickleDictionary, segmentPlace: string, visit: Visit): StateBlock[] {
   const blocks: StateBlock[] = [];
   let next = sizeIn(segment, 'address', segmentPlace);
   for (const [i, value] of listIn(segment, 'blocks', segmentPlace).entries()) {
     const place = `block ${i} of ${segmentPlace}`;
-    const block = visits.dictionary(value, place);
+    const block = visit(value, place);
     const size = sizeIn(block, 'size', place);
     // Old snapshots leave a block's address out, and what was asked for.
     const address = sizeIn(block, 'address', place, next);

@@ -58,10 +58,7 @@ export class StowageEncoder {
 
   /** Sets the time (nanoseconds since the recording began), the device or the stream of the events that follow. */
   setNumber(code: typeof RECORD.clock | typeof RECORD.device | typeof RECORD.stream, value: number): void {
-    if (value === this.#numbers[code]) return;
-    this.#numbers[code] = value;
-    if (WIDE_RECORDS.has(code)) this.#double(code, value);
-    else this.#uint32(code, value);
+    if (value !== this.#numbers[code]) this.#writeNumber(code, value);
   }
 
   /** Sets the manager or the space of the events that follow, or the tag or the site of the allocations. */
@@ -159,6 +156,12 @@ export class StowageEncoder {
     if (small) this.#view.setUint32(this.#at, bytes, true);
     else this.#view.setFloat64(this.#at, bytes, true);
     this.#at += small ? 4 : 8;
+  }
+
+  #writeNumber(code: number, value: number): void {
+    this.#numbers[code] = value;
+    if (WIDE_RECORDS.has(code)) this.#double(code, value);
+    else this.#uint32(code, value);
   }
 
   #double(code: number, value: number): void {
