@@ -1,3 +1,4 @@
+import { orUndo } from '../../src/core/attempt.js';
 import type { Device } from '../../src/core/device.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
@@ -134,12 +135,10 @@ export class HostSegments {
       this.pinFailures++;
       if (this.pinFailures > 1) return;
       const reason = error instanceof Error ? error.message : String(error);
-      try {
-        this.events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason });
-      } catch (thrown) {
-        this.#free(segment);
-        throw thrown;
-      }
+      orUndo(
+        () => this.events.emit('pin-failed', { ptr: segment.base, bytes: segment.bytes, reason }),
+        () => this.#free(segment),
+      );
     }
   }
 }

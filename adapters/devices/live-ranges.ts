@@ -1,7 +1,6 @@
 import { type AddressRange, AddressTree } from '../../src/core/address-tree.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkRange, MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
-import { checkInside } from './range-checks.js';
 
 /** A range of a device's addresses that is in use. */
 export class LiveRange implements AddressRange {
@@ -52,7 +51,7 @@ export class LiveRanges<R extends LiveRange> extends AddressTree<R> {
     const range = this.overlapping(devicePtr(ptr), bytes);
     if (range === undefined) return undefined;
     const offset = ptr - range.base;
-    checkInside(offset, bytes, range.bytes);
+    checkRange(offset, bytes, range.bytes);
     range.checkUsable(offset, bytes);
     return range;
   }

@@ -1,4 +1,4 @@
-import { badArgument, checkArgument, MemoryError } from '../../src/core/errors.js';
+import { badArgument, checkArgument } from '../../src/core/errors.js';
 import { checkBytes } from '../../src/core/units.js';
 
 /** Throws unless `value` is a byte's. @throws ERR_MEM_INVALID_ARGUMENT */
@@ -10,14 +10,6 @@ export function checkFillValue(value: number): void {
 export function checkFill(value: number, bytes: number): void {
   checkBytes(bytes);
   checkFillValue(value);
-}
-
-/** Throws unless bytes at an offset lie inside a block. @throws ERR_MEM_OUT_OF_RANGE */
-export function checkInside(offsetBytes: number, bytes: number, blockBytes: number): void {
-  const isRange = Number.isSafeInteger(offsetBytes) && offsetBytes >= 0 && Number.isSafeInteger(bytes) && bytes >= 0;
-  if (!isRange || offsetBytes + bytes > blockBytes) {
-    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
-  }
 }
 
 /** Tells whether two ranges of one size share a byte. */

@@ -1,7 +1,6 @@
-import { MemoryError } from '../../src/core/errors.js';
+import { checkRange, MemoryError } from '../../src/core/errors.js';
 import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { DeviceCapacity } from './device-capacity.js';
-import { checkInside } from './range-checks.js';
 
 const FREED = -1;
 const SLACK = 1024;
@@ -73,7 +72,7 @@ export class SimulatedSpace {
     const index = this.#find(ptr);
     if (!this.#isInside(index, ptr)) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const base = this.#bases[index] as number;
-    checkInside(ptr - base, bytes, this.#sizes[index] as number);
+    checkRange(ptr - base, bytes, this.#sizes[index] as number);
     return base;
   }
 

@@ -1,4 +1,5 @@
 import { cFunction } from '../ffi/library.js';
+import { numberIn } from './bytes.js';
 import { lazy, libc } from './libc.js';
 
 /** Where native memory comes from. */
@@ -15,7 +16,6 @@ export interface NativeHeap {
   free(address: number): void;
 }
 
-const WORD = 2 ** 32;
 const IS_WINDOWS = process.platform === 'win32';
 
 // Both at once: the garbage collector, or the end of a worker, must not be what declares the one that frees.
@@ -37,6 +37,6 @@ function declareAllocate(): NativeHeap['allocate'] {
   const out = new Uint32Array(2);
   return (bytes, alignment) => {
     if (call(out, alignment, bytes) !== 0) return 0;
-    return (out[0] as number) + (out[1] as number) * WORD;
+    return numberIn(out);
   };
 }

@@ -46,6 +46,11 @@ export function readInt64s(address: number, out: Float64Array): void {
   for (let i = 0; i < out.length; i++) out[i] = (words[2 * i] as number) + ((words[2 * i + 1] as number) | 0) * WORD;
 }
 
+/** The 64-bit number that C has left in two words. One beyond 2^53 loses its low bits. */
+export function numberIn(out: Uint32Array): number {
+  return (out[0] as number) + (out[1] as number) * WORD;
+}
+
 /** Writes an address or a size to an address that C gave. Nothing is checked. */
 export function writeUint64(address: number, value: number): void {
   words[0] = value % WORD;

@@ -1,3 +1,4 @@
+import { MemoryError } from '../../src/core/errors.js';
 import type { CFunction, CParameters, CResult } from '../ffi/c-types.js';
 import { cFunction, type NativeLibrary, openLibrary } from '../ffi/library.js';
 
@@ -32,6 +33,11 @@ export function libcFunction<R extends CResult, const P extends CParameters>(
 ): CFunction<R, P> {
   const declared = lazy(() => cFunction(libc(), name, result, parameters));
   return (...values) => declared()(...values);
+}
+
+/** Throws unless this system has something. @throws ERR_MEM_UNSUPPORTED_PLATFORM */
+export function checkSystem(has: boolean, what: string): void {
+  if (!has) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
 }
 
 /** Makes something when it is first asked for, and keeps it. */

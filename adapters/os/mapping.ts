@@ -1,8 +1,7 @@
-import { MemoryError } from '../../src/core/errors.js';
 import { GiB } from '../../src/core/units.js';
 import type { CFunction } from '../ffi/c-types.js';
 import { cFunction, checkErrno, errnoError } from '../ffi/library.js';
-import { kernel32, lazy, libc, libcFunction } from './libc.js';
+import { checkSystem, kernel32, lazy, libc, libcFunction } from './libc.js';
 
 /** Protection of pages; the same numbers on Linux and macOS. */
 export const PROT_NONE = 0;
@@ -27,7 +26,7 @@ const RANGE = ['uintptr_t', 'size_t'] as const;
 
 // All at once: the garbage collector, or the end of a worker, must not be what declares the one that gives pages back.
 const paging = lazy(() => {
-  checkPosix('mmap');
+  checkSystem(!IS_WINDOWS, 'mmap');
   return {
     pageBytes: cFunction(libc(), 'getpagesize', 'int', [])(),
     mmap: cFunction(libc(), 'mmap', 'uintptr_t', ['uintptr_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
@@ -137,10 +136,6 @@ export function unlockPages(address: number, bytes: number): void {
 /** POSIX answers 0 for success, Windows anything else. */
 function checkLocking(functionName: string, answer: number): void {
   checkErrno(functionName, IS_WINDOWS ? Number(answer === 0) : answer);
-}
-
-function checkPosix(what: string): void {
-  if (IS_WINDOWS) throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
 }
 
 /** How a program will use pages: `normal` takes an advice back. */

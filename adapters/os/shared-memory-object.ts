@@ -1,7 +1,6 @@
 import { constants } from 'node:fs';
-import { MemoryError } from '../../src/core/errors.js';
 import { checkErrno, errnoError } from '../ffi/library.js';
-import { lazy, libc, libcFunction } from './libc.js';
+import { checkSystem, lazy, libc, libcFunction } from './libc.js';
 import { MAP_SHARED } from './mapping.js';
 import { mapThreadPages } from './thread-memory.js';
 
@@ -11,9 +10,7 @@ type Open = (name: string, flags: number, type: 'int', mode: number) => number;
 const OWNER_ONLY = 0o600;
 
 const openFunction = lazy(() => {
-  if (process.platform === 'win32') {
-    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'shm_open', platform: process.platform });
-  }
+  checkSystem(process.platform !== 'win32', 'shm_open');
   // The mode is a variadic argument on macOS; where it is not, the call is the same.
   return libc().func<Open>('shm_open', 'int', ['str', 'int', '...']);
 });
@@ -87,7 +84,7 @@ const fallocate = libcFunction('posix_fallocate', 'int', ['int', 'int64_t', 'int
  */
 export function reserveFile(fd: number, bytes: number): void {
   const what = 'posix_fallocate';
-  if (process.platform !== 'linux') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what, platform: process.platform });
+  checkSystem(process.platform === 'linux', what);
   // It answers with the status, and leaves errno alone.
   const status = fallocate(fd, 0, bytes);
   if (status !== 0) throw errnoError(what, status);

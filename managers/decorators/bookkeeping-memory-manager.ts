@@ -16,7 +16,10 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     const ptr = this.inner.allocBytes(bytes, userLock, alignment, stream);
-    if (ptr !== NULL_PTR) this.#enter(ptr, bytes);
+    if (ptr === NULL_PTR) return ptr;
+    // An address that is in the books already was freed past this manager.
+    this.forget(ptr);
+    this.entered(this.live.add(ptr, this.inner.allocated(ptr), bytes));
     return ptr;
   }
 
@@ -69,12 +72,6 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   protected forget(ptr: DevicePtr): void {
     const row = this.live.find(ptr);
     if (row !== ABSENT) this.#drop(row);
-  }
-
-  #enter(ptr: DevicePtr, requested: number): void {
-    // An address that is in the books already was freed past this manager.
-    this.forget(ptr);
-    this.entered(this.live.add(ptr, this.inner.allocated(ptr), requested));
   }
 
   #drop(row: number): void {

@@ -184,6 +184,14 @@ export function checkArgument(ok: boolean, name: string, value: unknown, expecte
   if (!ok) throw badArgument(name, value, expected);
 }
 
+/** Throws unless bytes at an offset lie inside a block. @throws ERR_MEM_OUT_OF_RANGE */
+export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
+  const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
+  if (!fits || offsetBytes + bytes > blockBytes) {
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
+  }
+}
+
 /** Throws unless something can still be used. @param what - names it @throws ERR_MEM_DISPOSED */
 export function checkUsable(ok: boolean, what: string): asserts ok {
   if (!ok) throw new MemoryError('ERR_MEM_DISPOSED', { what });

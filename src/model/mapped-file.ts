@@ -16,9 +16,9 @@ import { ViewWindows } from '../../adapters/os/native-view.js';
 import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memory.js';
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import { orUndo } from '../core/attempt.js';
-import { checkArgument, checkUsable } from '../core/errors.js';
+import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
-import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
+import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { badFile, checkFile } from './files/model-description.js';
 import { MemoryLock } from './memory-lock.js';
 

@@ -1,6 +1,6 @@
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
-import { badArgument, MemoryError } from '../core/errors.js';
+import { badArgument, checkRange, MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
 import type { DevicePtr } from '../core/units.js';
 import type { OwnedBlock } from './owned-block.js';
@@ -150,13 +150,5 @@ export abstract class BlockHandle {
     processState().droppedHandles.unregister(this);
     this.#owned = undefined;
     return block;
-  }
-}
-
-/** @throws ERR_MEM_OUT_OF_RANGE unless the bytes lie in a block of that size */
-export function checkRange(offsetBytes: number, bytes: number, blockBytes: number): void {
-  const fits = Number.isSafeInteger(offsetBytes) && Number.isSafeInteger(bytes) && offsetBytes >= 0 && bytes >= 0;
-  if (!fits || offsetBytes + bytes > blockBytes) {
-    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
   }
 }

@@ -1,9 +1,9 @@
 import { attempt, orUndo } from '../core/attempt.js';
 import type { Releasable } from '../core/disposable.js';
-import { checkArgument, checkUsable, MemoryError } from '../core/errors.js';
+import { checkArgument, checkRange, checkUsable, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
-import { checkRange, type TypedArrayClass } from '../runtime/block-handle.js';
+import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
 import { type MemoryRegistry, memoryRegistry } from './memory-registry.js';

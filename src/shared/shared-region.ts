@@ -1,6 +1,5 @@
-import { checkUsable } from '../core/errors.js';
+import { checkRange, checkUsable } from '../core/errors.js';
 import { type DevicePtr, GiB } from '../core/units.js';
-import { checkRange } from '../runtime/block-handle.js';
 
 /** What one window of a region spans: a typed array over native memory cannot span more. */
 export const WINDOW_BYTES = 4 * GiB;

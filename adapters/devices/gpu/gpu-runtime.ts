@@ -3,6 +3,7 @@ import type { MemoryInfo } from '../../../src/core/device.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type CValuesOf, structType } from '../../ffi/c-types.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
+import { numberIn } from '../../os/bytes.js';
 import { GpuDriver } from './gpu-driver.js';
 import { type GpuDialect, GpuStatus, INVALID_VALUE, NOT_READY, OUT_OF_MEMORY, type StatusFunction } from './gpu-status.js';
 
@@ -12,7 +13,6 @@ export type CopyKind = 0 | 1 | 2 | 3;
 /** The size of the handle of a segment for other processes. */
 export const IPC_HANDLE_BYTES = 64;
 
-const WORD = 2 ** 32;
 // Flags, the same numbers in CUDA and HIP.
 const ATTACH_GLOBAL = 1;
 const REGISTER_PORTABLE = 1;
@@ -131,12 +131,12 @@ export class GpuRuntime {
   /** @returns an address, or 0 when there is no room */
   malloc(bytes: number): number {
     this.leftovers.retry();
-    return this.#ask('Malloc', OUT_OF_MEMORY, this.#out, bytes) ? this.#address() : 0;
+    return this.#ask('Malloc', OUT_OF_MEMORY, this.#out, bytes) ? numberIn(this.#out) : 0;
   }
 
   /** @returns an address, or 0 when there is no room */
   mallocManaged(bytes: number): number {
-    return this.#ask('MallocManaged', OUT_OF_MEMORY, this.#out, bytes, ATTACH_GLOBAL) ? this.#address() : 0;
+    return this.#ask('MallocManaged', OUT_OF_MEMORY, this.#out, bytes, ATTACH_GLOBAL) ? numberIn(this.#out) : 0;
   }
 
   /** Waits for the work of the memory's device. */
@@ -159,12 +159,12 @@ export class GpuRuntime {
   /** Makes a stream that the default stream does not hold up. */
   streamCreate(): number {
     this.call('StreamCreateWithFlags', this.#out, STREAM_NON_BLOCKING);
-    return this.#address();
+    return numberIn(this.#out);
   }
 
   eventCreate(): number {
     this.call('EventCreateWithFlags', this.#out, EVENT_DISABLE_TIMING);
-    return this.#address();
+    return numberIn(this.#out);
   }
 
   /** Tells whether all work before the event is done. */
@@ -189,7 +189,7 @@ export class GpuRuntime {
       'uint32_t',
     ]);
     this.status.check(name, this.#ipcOpen(this.#out, { data: handle }, IPC_LAZY_PEER_ACCESS));
-    return this.#address();
+    return numberIn(this.#out);
   }
 
   /** Makes a call by its name without prefix. */
@@ -206,10 +206,6 @@ export class GpuRuntime {
     const out = new Int32Array(1);
     this.call(name, out);
     return out[0] as number;
-  }
-
-  #address(): number {
-    return (this.#out[0] as number) + (this.#out[1] as number) * WORD;
   }
 }
 

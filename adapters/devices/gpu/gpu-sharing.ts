@@ -1,8 +1,7 @@
 import { orUndo } from '../../../src/core/attempt.js';
-import { checkArgument } from '../../../src/core/errors.js';
+import { checkArgument, checkRange } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
 import type { LiveRanges } from '../live-ranges.js';
-import { checkInside } from '../range-checks.js';
 import { type GpuRange, GpuSegment, ImportedSegment } from './gpu-ranges.js';
 import { type GpuRuntime, IPC_HANDLE_BYTES } from './gpu-runtime.js';
 
@@ -36,7 +35,7 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
   checkArgument(isHandle, 'handle', `${typeof handle} of length ${handle?.length}`, `a Uint8Array of ${IPC_HANDLE_BYTES} bytes`);
   checkBytes(segmentBytes);
   checkBytes(offsetBytes);
-  checkInside(offsetBytes, 1, segmentBytes);
+  checkRange(offsetBytes, 1, segmentBytes);
   const device = runtime.activeDevice;
   return runtime.on(device, () => {
     const base = runtime.ipcOpen(handle) as DevicePtr;
@@ -44,7 +43,7 @@ export function importMemory(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, 
       const known = ranges.at(base);
       if (known instanceof ImportedSegment) known.opened++;
       else {
-        checkInside(0, segmentBytes, allocatedBytes(runtime, base));
+        checkRange(0, segmentBytes, allocatedBytes(runtime, base));
         ranges.insert(new ImportedSegment(base, segmentBytes, device));
       }
     };

@@ -1,8 +1,8 @@
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
-import { checkArgument, checkUsable, MemoryError } from '../../../src/core/errors.js';
+import { checkArgument, checkRange, checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes } from '../../../src/core/units.js';
-import { checkFillValue, checkInside } from '../range-checks.js';
+import { checkFillValue } from '../range-checks.js';
 import type { OpenClContext } from './opencl-context.js';
 import { call, isOutOfMemory, make, words } from './opencl-functions.js';
 import { type MapAccess, mapFlags, OpenClMapping, type RangePart, type RangeUser } from './opencl-mapping.js';
@@ -186,7 +186,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
   /** The device that this is on, when the bytes lie inside and it can be used. */
   #use(offset: number, bytes: number): OpenClContext {
     checkUsable(!this.#isDisposed, 'buffer');
-    checkInside(offset, bytes, this.bytes);
+    checkRange(offset, bytes, this.bytes);
     return this.#parts.context;
   }
 }

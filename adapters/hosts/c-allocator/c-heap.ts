@@ -169,7 +169,7 @@ function namingPointer(error: unknown, base: DevicePtr, pointer: number): unknow
 }
 
 /** Bytes before each C block: as many as its alignment, so that what follows is aligned, too. */
-export const HEADER_BYTES = 16;
+const HEADER_BYTES = 16;
 
 const WORD = 2 ** 32;
 /** "STOW". */
@@ -179,7 +179,7 @@ const MARK = 0x574f5453;
 const words = new Uint32Array(HEADER_BYTES / Uint32Array.BYTES_PER_ELEMENT);
 
 /** Writes the requested size of a block: a 64-bit integer, its low word inverted, and a mark. Cost: one native call. */
-export function writeHeader(base: number, bytes: number): void {
+function writeHeader(base: number, bytes: number): void {
   words[0] = bytes;
   words[1] = bytes / WORD;
   words[2] = ~bytes;
@@ -193,7 +193,7 @@ export function writeHeader(base: number, bytes: number): void {
  * @param capacity - bytes behind the header, for the error
  * @throws ERR_MEM_CORRUPTED when something wrote over the header: this block's user before its start, or another's behind its end
  */
-export function readHeader(base: number, capacity: number): number {
+function readHeader(base: number, capacity: number): number {
   readWords(words, base, HEADER_BYTES);
   const [low = 0, high = 0, inverted = 0, mark = 0] = words;
   const size = high * WORD + low;

@@ -1,7 +1,7 @@
 import type { Releasable } from '../../../src/core/disposable.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
-import type { NativeLibrary } from '../../ffi/library.js';
+import { cFunction, type NativeLibrary } from '../../ffi/library.js';
 import { moveBytes } from '../../os/bytes.js';
 import type { CAllocatorHost } from './c-allocator-host.js';
 import { C_ALIGNMENT } from './c-heap.js';
@@ -15,9 +15,6 @@ export interface GmpAllocator {
   /** `void free(void *, size_t)` */
   readonly free: number;
 }
-
-type SetFunctions = (allocate: CNumber, reallocate: CNumber, free: CNumber) => void;
-type GetFunctions = (allocate: BigUint64Array, reallocate: BigUint64Array, free: BigUint64Array) => void;
 
 /**
  * Gives GMP's three functions. GMP has no answer to null, it crashes: it never gets one.
@@ -59,17 +56,13 @@ export function gmpAllocator(host: CAllocatorHost): GmpAllocator {
  * @throws ERR_MEM_DEVICE_ABSENT when the library is not GMP, and as {@link gmpAllocator}
  */
 export function installGmpAllocator(host: CAllocatorHost, library: NativeLibrary): Releasable {
-  const setFunctions = library.func<SetFunctions>('__gmp_set_memory_functions', 'void', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
-  const getFunctions = library.func<GetFunctions>('__gmp_get_memory_functions', 'void', [
-    'uint64_t *',
-    'uint64_t *',
-    'uint64_t *',
-  ]);
+  const setFunctions = cFunction(library, '__gmp_set_memory_functions', 'void', ['uintptr_t', 'uintptr_t', 'uintptr_t']);
+  const getFunctions = cFunction(library, '__gmp_get_memory_functions', 'void', ['uint64_t *', 'uint64_t *', 'uint64_t *']);
   const ours = gmpAllocator(host);
   const before = [new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)] as const;
   getFunctions(...before);
   setFunctions(ours.allocate, ours.reallocate, ours.free);
-  return { [Symbol.dispose]: () => setFunctions(before[0][0]!, before[1][0]!, before[2][0]!) };
+  return { [Symbol.dispose]: () => setFunctions(Number(before[0][0]), Number(before[1][0]), Number(before[2][0])) };
 }
 
 function allocate(host: CAllocatorHost, bytes: CNumber): DevicePtr {

@@ -1,7 +1,6 @@
-import { checkArgument, checkUsable } from '../../core/errors.js';
+import { checkArgument, checkRange, checkUsable } from '../../core/errors.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
-import { checkRange } from '../../runtime/block-handle.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ContextTensor } from '../context/context-tensor.js';
 import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../tensors/device-copy.js';

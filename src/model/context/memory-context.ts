@@ -1,8 +1,8 @@
-import { checkUsable } from '../../core/errors.js';
+import { checkRange, checkUsable } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
-import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import type { BlockHandle } from '../../runtime/block-handle.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import type { Shape } from '../shapes.js';

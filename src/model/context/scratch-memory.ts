@@ -1,6 +1,6 @@
-import { checkArgument } from '../../core/errors.js';
+import { checkArgument, checkRange } from '../../core/errors.js';
 import { alignUp } from '../../core/units.js';
-import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import type { BlockHandle } from '../../runtime/block-handle.js';
 import { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';

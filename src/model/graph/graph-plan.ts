@@ -1,6 +1,5 @@
-import { checkArgument } from '../../core/errors.js';
+import { checkArgument, checkRange } from '../../core/errors.js';
 import { checkBytes } from '../../core/units.js';
-import { checkRange } from '../../runtime/block-handle.js';
 import { type Placement, type PlacementOptions, placeLifetimes } from './place-lifetimes.js';
 
 /**

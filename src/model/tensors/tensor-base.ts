@@ -1,7 +1,7 @@
 import type { Device } from '../../core/device.js';
-import { checkArgument } from '../../core/errors.js';
+import { checkArgument, checkRange } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
-import { checkRange, type TypedArrayClass } from '../../runtime/block-handle.js';
+import type { TypedArrayClass } from '../../runtime/block-handle.js';
 import type { DType, ElementArray } from '../dtypes.js';
 import type { Shape } from '../shapes.js';
 import { copyBetweenDevices, copyFromDevice, copyToDevice } from './device-copy.js';

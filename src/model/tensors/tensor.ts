@@ -1,6 +1,6 @@
-import { checkUsable } from '../../core/errors.js';
+import { checkRange, checkUsable } from '../../core/errors.js';
 import type { Allocation, SharedHandle } from '../../runtime/allocation.js';
-import { type BlockHandle, checkRange } from '../../runtime/block-handle.js';
+import type { BlockHandle } from '../../runtime/block-handle.js';
 import { TensorBase, type TensorMemory } from './tensor-base.js';
 import type { TensorLayout } from './tensor-layout.js';
 
