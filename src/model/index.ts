@@ -17,7 +17,6 @@ export { MappedFileDevice, MappedPart, MappedTensor } from './loader/mapped-tens
 export { type LoadOptions, type LoadProgress, ModelLoader, type ModelLoaderOptions } from './loader/model-loader.js';
 export { ModelSet } from './loader/model-set.js';
 export { MappedFile, type MappedFileOptions } from './mapped-file.js';
-export * from './shapes.js';
 export {
   DEFAULT_BATCH_SIZE,
   DEFAULT_CONTEXT_LENGTH,
@@ -44,6 +43,14 @@ export {
 } from './tensors/memory-usage.js';
 export { SharedTensor, Tensor, TensorView } from './tensors/tensor.js';
 export { MemoryPart, TensorBase, type TensorMemory } from './tensors/tensor-base.js';
-export { TensorLayout } from './tensors/tensor-layout.js';
+export {
+  contiguousStrides,
+  elementsOf,
+  rowBytes,
+  type Shape,
+  shapeOfGgml,
+  TensorLayout,
+  tensorBytes,
+} from './tensors/tensor-layout.js';
 export { TensorManager } from './tensors/tensor-manager.js';
 export { TensorPool, type TensorPoolOptions } from './tensors/tensor-pool.js';

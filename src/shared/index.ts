@@ -2,9 +2,18 @@ export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-id
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
 export { PageAllocator, type PageAllocatorClass, ScalablePageAllocator } from './allocators/page-allocator.js';
 export {
+  type AllocatorId,
   DEFAULT_MEM_CONTEXT,
+  type FullPointer,
+  isSameAllocator,
   type MemContext,
+  NULL_ALLOCATOR,
+  NULL_FULL_POINTER,
+  NULL_OFFSET,
+  NULL_POINTER,
   NULL_TID,
+  type OffsetPointer,
+  type Pointer,
   type SharedAllocator,
   type SharedAllocatorOptions,
 } from './allocators/shared-allocator.js';
@@ -32,7 +41,6 @@ export { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } fro
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-store.js';
 export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';
-export * from './offset-pointer.js';
 export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';
 export type { ThreadWatch } from './pages/participants.js';
 export { type CountedReference, RegionReferences } from './pages/region-references.js';

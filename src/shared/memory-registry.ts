@@ -2,13 +2,12 @@ import { orUndo } from '../core/attempt.js';
 import { checkArgument } from '../core/errors.js';
 import { MallocAllocator } from './allocators/malloc-allocator.js';
 import { ScalablePageAllocator } from './allocators/page-allocator.js';
-import type { SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import type { AllocatorId, SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 import { checkSegment } from './backends/backend-errors.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
 import type { BackendType } from './backends/backend-header.js';
 import type { MemoryBackend } from './backends/memory-backend.js';
-import type { AllocatorId } from './offset-pointer.js';
 import type { PageAllocatorInit } from './pages/format.js';
 import type { SharedRegion } from './shared-region.js';
 

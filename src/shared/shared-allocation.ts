@@ -5,9 +5,13 @@ import { processState, type Reclaimable } from '../core/process-state.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
 import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
+import {
+  type AllocatorId,
+  DEFAULT_MEM_CONTEXT,
+  type OffsetPointer,
+  type SharedAllocator,
+} from './allocators/shared-allocator.js';
 import { type MemoryRegistry, memoryRegistry } from './memory-registry.js';
-import type { AllocatorId, OffsetPointer } from './offset-pointer.js';
 import type { CountedReference } from './pages/region-references.js';
 
 /** Finds allocators by id: a registry. */

@@ -5,8 +5,7 @@ import { HostDevice } from '../core/device.js';
 import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { PageAllocator } from './allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT } from './allocators/shared-allocator.js';
-import { NULL_OFFSET } from './offset-pointer.js';
+import { DEFAULT_MEM_CONTEXT, NULL_OFFSET } from './allocators/shared-allocator.js';
 
 const ALIGNMENT_BYTES = 64;
 

@@ -9,8 +9,7 @@ import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
 import { type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
-import { DEFAULT_MEM_CONTEXT, type SharedAllocator } from './allocators/shared-allocator.js';
-import { NULL_OFFSET, type OffsetPointer } from './offset-pointer.js';
+import { DEFAULT_MEM_CONTEXT, NULL_OFFSET, type OffsetPointer, type SharedAllocator } from './allocators/shared-allocator.js';
 import { SharedAllocation } from './shared-allocation.js';
 
 /** What a {@link SharedMemoryManager} works with. */

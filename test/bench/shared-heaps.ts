@@ -1,7 +1,6 @@
 import { libc } from '../../adapters/os/libc.js';
-import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 
 /** Something that gives blocks out and takes them back. */
 export interface SharedHeap {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DTYPES, dtypeOfGgml } from '../../src/model/dtypes.js';
-import { shapeOfGgml, tensorBytes } from '../../src/model/shapes.js';
+import { shapeOfGgml, tensorBytes } from '../../src/model/tensors/tensor-layout.js';
 import { requireLibrary } from '../fixtures/requires.js';
 
 const PATH = 'hosts/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-base.so';

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { DTYPES } from '../../src/model/dtypes.js';
 import { readModel } from '../../src/model/files/read-model.js';
 import { MappedFile } from '../../src/model/mapped-file.js';
-import { rowBytes } from '../../src/model/shapes.js';
+import { rowBytes } from '../../src/model/tensors/tensor-layout.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
 import { GGML_DTYPES, needed, openGgml } from './ggml.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DTYPES, type DTypeName, dtype, dtypeOfGgml, dtypeOfSafetensors } from '../../src/model/dtypes.js';
-import { contiguousStrides, elementsOf, rowBytes, shapeOfGgml, tensorBytes } from '../../src/model/shapes.js';
+import { contiguousStrides, elementsOf, rowBytes, shapeOfGgml, tensorBytes } from '../../src/model/tensors/tensor-layout.js';
 import { codeOf } from '../fixtures/code-of.js';
 
 describe('dtypes', () => {

@@ -6,9 +6,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { type Churn, type ChurnResult, churnResults, churnSource, MAILBOX_WORDS, MAX_THREADS, startChurn } from './churn.js';
 import { freshName } from './names.js';
 

@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { KiB } from '../../src/core/units.js';
 import type { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/allocators/shared-allocator.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
+import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import type { SharedRegion } from '../../src/shared/shared-region.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { MortalRegion, ThreadDied, withMortalAtomics } from './crashes.js';

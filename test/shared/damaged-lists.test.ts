@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { KiB } from '../../src/core/units.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { GRANULE_BYTES, Header } from '../../src/shared/pages/layout.js';
 import { memoryError } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';

@@ -2,8 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { addressOf, moveBytes } from '../../adapters/os/bytes.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/allocators/shared-allocator.js';
-import { NULL_FULL_POINTER, NULL_OFFSET, type OffsetPointer } from '../../src/shared/offset-pointer.js';
+import {
+  DEFAULT_MEM_CONTEXT as CTX,
+  NULL_FULL_POINTER,
+  NULL_OFFSET,
+  NULL_TID,
+  type OffsetPointer,
+} from '../../src/shared/allocators/shared-allocator.js';
 import { memoryError } from '../core/fakes.js';
 import { ID } from './regions.js';
 

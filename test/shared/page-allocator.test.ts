@@ -1,9 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GiB, KiB, MiB } from '../../src/core/units.js';
-import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID } from '../../src/shared/allocators/shared-allocator.js';
+import {
+  DEFAULT_MEM_CONTEXT as CTX,
+  NULL_OFFSET,
+  NULL_TID,
+  type OffsetPointer,
+} from '../../src/shared/allocators/shared-allocator.js';
 import { PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
-import { NULL_OFFSET, type OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { memoryError, SeededRandom } from '../core/fakes.js';
 import { bufferRegion, FakeThreads, ID, PAGE_ALLOCATORS } from './regions.js';
 

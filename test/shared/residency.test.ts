@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { residentBytes } from '../../adapters/os/mapping.js';
 import { KiB, MiB } from '../../src/core/units.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { SeededRandom } from '../core/fakes.js';
 import { expectNothingLeft, freshName } from './names.js';
 import { ID, PAGE_ALLOCATORS } from './regions.js';

@@ -3,8 +3,8 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { NULL_OFFSET } from '../../src/shared/allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
-import { NULL_OFFSET } from '../../src/shared/offset-pointer.js';
 import { SharedAllocation } from '../../src/shared/shared-allocation.js';
 import { SharedMemoryDevice } from '../../src/shared/shared-memory-device.js';
 import { SharedMemoryManager } from '../../src/shared/shared-memory-manager.js';

@@ -1,8 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
-import type { OffsetPointer } from '../../src/shared/offset-pointer.js';
 import { SeededRandom } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { compiled } from '../fixtures/compiled.js';

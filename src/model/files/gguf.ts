@@ -3,7 +3,7 @@ import { MemoryError } from '../../core/errors.js';
 import { alignUp, isPowerOfTwo, MiB } from '../../core/units.js';
 import { dtypeOfGgml } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
-import { shapeOfGgml } from '../shapes.js';
+import { shapeOfGgml } from '../tensors/tensor-layout.js';
 import { checkGgufHeader } from './gguf-header.js';
 import {
   badFile,

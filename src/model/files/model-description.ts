@@ -1,7 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { MemoryError } from '../../core/errors.js';
 import type { DType } from '../dtypes.js';
-import { type Shape, tensorBytes } from '../shapes.js';
+import { type Shape, tensorBytes } from '../tensors/tensor-layout.js';
 
 /** Which part of a model a file is, where the model was split over several files. */
 export interface ModelPart {

@@ -59,15 +59,13 @@ export function placeLifetimes(list: LifetimeList, options: PlacementOptions = {
 /** Looks for the order of placing that needs the smallest buffer. */
 class PlacementSearch {
   best: Layout = { offsets: new Float64Array(0), bytes: Number.POSITIVE_INFINITY };
-  readonly #lifetimes: Lifetimes;
   // Room for the neighbours of one tensor, and where these lie.
   readonly #neighbours: Int32Array;
   readonly #starts: Float64Array;
   readonly #ends: Float64Array;
   #bestOrder: Int32Array = new Int32Array(0);
 
-  constructor(lifetimes: Lifetimes) {
-    this.#lifetimes = lifetimes;
+  constructor(readonly lifetimes: Lifetimes) {
     this.#neighbours = new Int32Array(lifetimes.count);
     this.#starts = new Float64Array(lifetimes.count);
     this.#ends = new Float64Array(lifetimes.count);
@@ -78,7 +76,7 @@ class PlacementSearch {
 
   /** Tries other orders until the deadline, a time of `performance.now()`. */
   improve(deadline: number): void {
-    const { bytes, steps, peakBytes } = this.#lifetimes;
+    const { bytes, steps, peakBytes } = this.lifetimes;
     const area = (rank: number) => bytes[rank]! * steps[rank]!;
     const orders: Compare[] = [
       (a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!,
@@ -98,7 +96,7 @@ class PlacementSearch {
 
   /** The best order, with some of the tensors that end above the bound moved to an earlier place. */
   #perturbed(random: () => number): Int32Array {
-    const { bytes, peakBytes, count } = this.#lifetimes;
+    const { bytes, peakBytes, count } = this.lifetimes;
     const { offsets } = this.best;
     const share = random();
     const place = new Float64Array(count);
@@ -110,12 +108,12 @@ class PlacementSearch {
   }
 
   #sorted(compare: Compare): Int32Array {
-    return Int32Array.from({ length: this.#lifetimes.count }, (_, rank) => rank).sort((a, b) => compare(a, b) || a - b);
+    return Int32Array.from({ length: this.lifetimes.count }, (_, rank) => rank).sort((a, b) => compare(a, b) || a - b);
   }
 
   /** Places all in an order, which becomes the best one unless it needs as much as that, or longer than the deadline. */
   #place(order: Int32Array, tightest: boolean, deadline: number): void {
-    const { bytes, count } = this.#lifetimes;
+    const { bytes, count } = this.lifetimes;
     const offsets = new Float64Array(count).fill(UNPLACED);
     let end = 0;
     for (let at = 0; at < count; at++) {
@@ -132,9 +130,9 @@ class PlacementSearch {
 
   /** The offset of a gap that is large enough at every step of a rank's life: the lowest one, or the tightest. */
   #gapFor(rank: number, offsets: Float64Array, tightest: boolean): number {
-    const { bytes } = this.#lifetimes;
+    const { bytes } = this.lifetimes;
     const neighbours = this.#neighbours;
-    const count = this.#lifetimes.overlapping(rank, offsets, neighbours);
+    const count = this.lifetimes.overlapping(rank, offsets, neighbours);
     const starts = this.#starts.subarray(0, count);
     const ends = this.#ends.subarray(0, count);
     for (let i = 0; i < count; i++) {

@@ -3,10 +3,9 @@ import { checkArgument, checkRange } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { TypedArrayClass } from '../../runtime/block-handle.js';
 import type { DType, ElementArray } from '../dtypes.js';
-import type { Shape } from '../shapes.js';
 import { copyBetweenDevices, copyFromDevice, copyToDevice } from './device-copy.js';
 import { bfloat16Value, float16Value } from './half-floats.js';
-import type { TensorLayout } from './tensor-layout.js';
+import type { Shape, TensorLayout } from './tensor-layout.js';
 
 /** The memory that a tensor's layout refers to: a block handle, or what can do the same. */
 export interface TensorMemory {

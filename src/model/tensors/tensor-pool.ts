@@ -1,10 +1,9 @@
 import { orUndo } from '../../core/attempt.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
-import type { Shape } from '../shapes.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { Tensor } from './tensor.js';
-import { TensorLayout } from './tensor-layout.js';
+import { type Shape, TensorLayout } from './tensor-layout.js';
 
 /** Where a pool's tensors are allocated. */
 export interface TensorPoolOptions {

@@ -4,9 +4,18 @@ import { ensure } from '../../blocks/ensure.js';
 import { checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { outOfRoom } from '../backends/backend-errors.js';
-import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import type { SharedRegion } from '../shared-region.js';
-import { checkNewContext, fullPointerOf, type MemContext, NULL_TID, type SharedAllocator } from './shared-allocator.js';
+import {
+  type AllocatorId,
+  checkNewContext,
+  type FullPointer,
+  fullPointerOf,
+  type MemContext,
+  NULL_OFFSET,
+  NULL_TID,
+  type OffsetPointer,
+  type SharedAllocator,
+} from './shared-allocator.js';
 
 const ALIGNMENT_BYTES = 32;
 

@@ -2,7 +2,6 @@ import { moveBytes } from '../../../adapters/os/bytes.js';
 import { orUndo } from '../../core/attempt.js';
 import { checkUsable, MemoryError } from '../../core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
-import { type AllocatorId, type FullPointer, NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
 import { formatRegion, type PageAllocatorInit, type PageAllocatorOptions } from '../pages/format.js';
 import { Control, GRANULE_BYTES, Kind } from '../pages/layout.js';
@@ -10,11 +9,15 @@ import { PageRegion } from '../pages/page-region.js';
 import { RegionReferences } from '../pages/region-references.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
+  type AllocatorId,
   checkNewContext,
   DEFAULT_MEM_CONTEXT,
+  type FullPointer,
   fullPointerOf,
   type MemContext,
+  NULL_OFFSET,
   NULL_TID,
+  type OffsetPointer,
   type SharedAllocator,
 } from './shared-allocator.js';
 

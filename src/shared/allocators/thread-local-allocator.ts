@@ -1,9 +1,8 @@
 import { MemoryError } from '../../core/errors.js';
-import { NULL_OFFSET, type OffsetPointer } from '../offset-pointer.js';
 import { Header } from '../pages/layout.js';
 import { DONE, DONE_AND_FULL, MAX_CACHED_PAYLOAD, UNOWNED } from '../pages/page-cache.js';
 import { PageAllocator } from './page-allocator.js';
-import type { MemContext } from './shared-allocator.js';
+import { type MemContext, NULL_OFFSET, type OffsetPointer } from './shared-allocator.js';
 
 // How much one refill of a cache takes beside the page that was asked for: up to 2 KiB, in up to 16 pages.
 const REFILL_GRANULES = 64;

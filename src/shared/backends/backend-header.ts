@@ -5,7 +5,7 @@ import {
   threadIdentity,
 } from '../../../adapters/os/process-identity.js';
 import { checkArgument } from '../../core/errors.js';
-import type { AllocatorId } from '../offset-pointer.js';
+import type { AllocatorId } from '../allocators/shared-allocator.js';
 import { loadWide, storeWide } from '../shared-region.js';
 import { checkSegment } from './backend-errors.js';
 

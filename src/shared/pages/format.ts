@@ -1,6 +1,5 @@
 import { checkArgument, MemoryError } from '../../core/errors.js';
-import type { SharedAllocatorOptions } from '../allocators/shared-allocator.js';
-import type { AllocatorId } from '../offset-pointer.js';
+import type { AllocatorId, SharedAllocatorOptions } from '../allocators/shared-allocator.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
   Control,

@@ -1,5 +1,5 @@
 import { checkUsable, MemoryError } from '../../core/errors.js';
-import type { OffsetPointer } from '../offset-pointer.js';
+import type { OffsetPointer } from '../allocators/shared-allocator.js';
 import { Control, GRANULE_BYTES, Header, KIND_SHIFT, Kind } from './layout.js';
 import type { PageRegion } from './page-region.js';
 

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DTYPES } from '../../../src/model/dtypes.js';
-import { elementsOf } from '../../../src/model/shapes.js';
-import { TensorLayout } from '../../../src/model/tensors/tensor-layout.js';
+import { elementsOf, TensorLayout } from '../../../src/model/tensors/tensor-layout.js';
 import { codeOf } from '../../fixtures/code-of.js';
 
 /** The places of all elements, computed index by index. */
