@@ -42,11 +42,9 @@ export class RetiredRanges {
   /** Gives a range that can be used again, the oldest first. */
   take(key: string, bytes: number): RetiredRange | undefined {
     if (this.bytes <= this.limitBytes) return undefined;
-    for (const range of this.#byKey.get(key) ?? []) {
-      this.#remove(range, key, bytes);
-      return range;
-    }
-    return undefined;
+    const [range] = this.#byKey.get(key) ?? [];
+    if (range !== undefined) this.#remove(range, key, bytes);
+    return range;
   }
 
   #remove(range: RetiredRange, key: string, bytes: number): void {

@@ -79,7 +79,8 @@ export class SimulatedCalls {
   enter(name: SimulatedCallName, bytes: number, asks: boolean): boolean {
     const index = this.total++;
     this.counts[name]++;
-    if (this.#costs !== undefined) this.#charge(this.#costs[name], bytes);
+    const cost = this.#costs?.[name];
+    if (cost !== undefined) this.timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
     if (asks && this.#failures > 0) {
       this.#failures--;
       if (this.#error !== undefined) throw this.#error;
@@ -89,10 +90,6 @@ export class SimulatedCalls {
     const answer = this.hook({ name, index, bytes });
     if (answer instanceof Error) throw answer;
     return asks && answer;
-  }
-
-  #charge(cost: SimulatedCost | undefined, bytes: number): void {
-    if (cost !== undefined) this.timeNs += (cost.callNs ?? 0) + ((cost.mibNs ?? 0) * bytes) / MiB;
   }
 }
 

@@ -48,7 +48,9 @@ export const processIdentity: () => ProcessIdentity = lazy(() => ({
 }));
 
 /** Tells in which boot and pid namespace this process lives. */
-export const processSpace: () => ProcessSpace = lazy(() => ({ boot: bootDigest(), namespace: pidNamespace() }));
+export const processSpace: () => ProcessSpace = lazy(() =>
+  process.platform === 'linux' ? { boot: bootDigest(), namespace: pidNamespace() } : { boot: 0, namespace: 0 },
+);
 
 /**
  * Tells whether the process, or on Linux the thread, with this number and start time still runs. One that has ended but
@@ -91,13 +93,9 @@ function answersToSignal(id: number): boolean {
 }
 
 function bootDigest(): number {
-  if (process.platform !== 'linux') return 0;
-  let digest = 0;
-  for (const byte of readFileSync('/proc/sys/kernel/random/boot_id')) digest = (Math.imul(digest, 31) + byte) | 0;
-  return digest;
+  return readFileSync('/proc/sys/kernel/random/boot_id').reduce((digest, byte) => (Math.imul(digest, 31) + byte) | 0, 0);
 }
 
 function pidNamespace(): number {
-  if (process.platform !== 'linux') return 0;
   return Number(/\[(\d+)\]/.exec(readlinkSync('/proc/self/ns/pid'))?.[1] ?? 0);
 }

@@ -31,14 +31,14 @@ export class CounterFrame {
 
   /** Counts a block that was allocated. O(1), amortised. */
   add(tag: number, bytes: number): void {
-    if ((tag + 1) * STRIDE > this.#values.length) this.#grow(tag);
+    this.#reserve(tag);
     this.#increase(tag * STRIDE + BYTES, bytes, bytes, bytes);
     this.#increase(tag * STRIDE + BLOCKS, 1, 1, 1);
   }
 
   /** Counts a block that was freed. O(1), amortised. */
   subtract(tag: number, bytes: number): void {
-    if ((tag + 1) * STRIDE > this.#values.length) this.#grow(tag);
+    this.#reserve(tag);
     this.#values[tag * STRIDE + BYTES + VALUE]! -= bytes;
     this.#values[tag * STRIDE + BLOCKS + VALUE]! -= 1;
   }
@@ -46,7 +46,7 @@ export class CounterFrame {
   /** Folds in a level that was above this one, in O(tags). @see Source: RMM, statistics_resource_adaptor::counter::add_counters_from_tracked_sub_block */
   fold(above: CounterFrame): void {
     const other = above.#values;
-    if (other.length > this.#values.length) this.#grow(other.length / STRIDE - 1);
+    this.#reserve(other.length / STRIDE - 1);
     for (let at = 0; at < other.length; at += 3) {
       this.#increase(at, other[at + VALUE]!, other[at + PEAK]!, other[at + TOTAL]!);
     }
@@ -70,7 +70,10 @@ export class CounterFrame {
     values[at + TOTAL]! += total;
   }
 
-  #grow(tag: number): void {
-    this.#values = widened(this.#values, new Float64Array(Math.max(2 * this.#values.length, (tag + 1) * STRIDE)));
+  /** Makes room for a tag. */
+  #reserve(tag: number): void {
+    const needed = (tag + 1) * STRIDE;
+    if (needed <= this.#values.length) return;
+    this.#values = widened(this.#values, new Float64Array(Math.max(2 * this.#values.length, needed)));
   }
 }

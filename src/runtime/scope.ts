@@ -125,16 +125,12 @@ export class Scope {
     let goesOn = false;
     try {
       const result = fn(this);
-      goesOn = isThenable(result);
+      goesOn = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function';
       return goesOn ? (closingAfter(result, this) as T) : result;
     } finally {
       if (!goesOn) this.dispose();
     }
   }
-}
-
-function isThenable(value: unknown): boolean {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }
 
 async function closingAfter(result: unknown, scope: Scope): Promise<unknown> {

@@ -133,7 +133,9 @@ export class OpenClDevice extends Device implements Releasable {
     checkBytes(bytes);
     checkAlignment(alignment);
     if (bytes === 0) return NULL_PTR;
-    const segment = this.#allocate(bytes, alignment);
+    this.checkId(this.#active);
+    // Where there is no memory for a context, there is none for a segment.
+    const segment = unlessRefused(isOutOfMemory, () => this.#devices.memory(this.#active).allocate(bytes, alignment));
     if (segment === undefined) return NULL_PTR;
     this.#host.ranges.insert(segment);
     this.#liveBytes += bytes;
@@ -337,12 +339,6 @@ export class OpenClDevice extends Device implements Releasable {
   #context(id: number): OpenClContext {
     this.checkId(id);
     return this.#devices.memory(id).context;
-  }
-
-  #allocate(bytes: number, alignment: number): SvmSegment | undefined {
-    this.checkId(this.#active);
-    // Where there is no memory for a context, there is none for a segment.
-    return unlessRefused(isOutOfMemory, () => this.#devices.memory(this.#active).allocate(bytes, alignment));
   }
 
   /** The devices whose memory the ranges of a copy lie in; undefined for the host's. */
