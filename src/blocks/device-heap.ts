@@ -31,7 +31,7 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   readonly keptByPolicy: FreeBlocks;
   /** Where a block belongs while it goes back to the device: it is not found by its address, which the device may hand out again. */
   readonly #leaving: FreeBlocks;
-  #place: number;
+  #address: number;
   /** What {@link allocate} takes from. */
   #source = 0;
 
@@ -41,13 +41,13 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
     const { kernel } = this.lifetime;
     empty ||= kernel.createHeap(-1);
     this.device = device;
-    this.#place = kernel.createHeap(device);
+    this.#address = kernel.createHeap(device);
     // For a heap that nobody closed: its end is when nothing is left that could use it, free blocks and counters included.
-    remains.register(this.lifetime, this.#place, this.lifetime);
-    this.counters = new HeapCounters(this.lifetime, this.#place);
+    remains.register(this.lifetime, this.#address, this.lifetime);
+    this.counters = new HeapCounters(this.lifetime, this.#address);
     this.stats = new MemoryStats(this.counters);
     this.keptByPolicy = this.createFreeBlocks({});
-    kernel.setManual(this.keptByPolicy.placeIn(this.lifetime));
+    kernel.setManual(this.keptByPolicy.addressIn(this.lifetime));
     this.#leaving = this.createFreeBlocks({});
   }
 
@@ -59,33 +59,33 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   close(): void {
     if (this.isClosed) return;
     const { kernel } = this.lifetime;
-    const place = this.#place;
+    const address = this.#address;
     this.counters.keep();
     this.lifetime.end();
-    this.#place = empty;
+    this.#address = empty;
     this.#source = 0;
     remains.unregister(this.lifetime);
-    kernel.destroyHeap(place);
+    kernel.destroyHeap(address);
   }
 
   /** Blocks that exist. O(blocks). */
   get count(): number {
-    return this.lifetime.kernel.blockCount(this.#place);
+    return this.lifetime.kernel.blockCount(this.#address);
   }
 
   /** Bytes of the heap in the kernel. */
   get metadataBytes(): number {
-    return this.isClosed ? 0 : this.lifetime.kernel.metadataBytes(this.#place);
+    return this.isClosed ? 0 : this.lifetime.kernel.metadataBytes(this.#address);
   }
 
-  /** Makes a place for free blocks. */
+  /** Makes an empty structure for free blocks. */
   createFreeBlocks(options: FreeBlocksOptions): FreeBlocks {
-    return new FreeBlocks(this.lifetime, this.#place, options);
+    return new FreeBlocks(this.lifetime, this.#address, options);
   }
 
   /** Lets {@link allocate} take from these free blocks from now on. */
   serveFrom(free: FreeBlocks): void {
-    this.#source = free.placeIn(this.lifetime);
+    this.#source = free.addressIn(this.lifetime);
   }
 
   /**
@@ -99,7 +99,7 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   }
 
   /**
-   * Makes a place for parts of address ranges without memory.
+   * Makes an empty structure for parts of address ranges without memory.
    *
    * @param group - for nothing else
    * @param idle - the free blocks beside them
@@ -111,22 +111,22 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
 
   /** Makes a block without neighbours, which is in no bins. Amortised O(1). */
   create(address: number, bytes: number, owner: FreeBlocks): number {
-    return this.lifetime.kernel.createBlockAt(owner.placeIn(this.lifetime), address, bytes);
+    return this.lifetime.kernel.createBlockAt(owner.addressIn(this.lifetime), address, bytes);
   }
 
   /** The block at an address, or {@link NONE}: none that is in bins. O(1). */
   find(address: number): number {
-    return this.lifetime.kernel.blockAt(this.#place, address);
+    return this.lifetime.kernel.blockAt(this.#address, address);
   }
 
   /** The live block at an address, or {@link NONE}. O(1). */
   findLive(address: number): number {
-    return this.lifetime.kernel.liveBlock(this.#place, address);
+    return this.lifetime.kernel.liveBlock(this.#address, address);
   }
 
   /** Tells whether a free block begins at an address. O(blocks). */
   isFreeAt(address: number): boolean {
-    return this.lifetime.kernel.isFreeAt(this.#place, address) !== 0;
+    return this.lifetime.kernel.isFreeAt(this.#address, address) !== 0;
   }
 
   /**
@@ -135,12 +135,12 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
    * @returns HELD, FREED when its bins took it back, NOT_LIVE, or the block, which the caller is to take back
    */
   release(address: number, locks: number): number {
-    return hot.release(this.#place, address, locks);
+    return hot.release(this.#address, address, locks);
   }
 
   /** Makes a block that is in no bins belong to other free blocks: it goes there when it comes back. */
   setOwner(block: number, owner: FreeBlocks): void {
-    this.lifetime.kernel.setOwner(block, owner.placeIn(this.lifetime));
+    this.lifetime.kernel.setOwner(block, owner.addressIn(this.lifetime));
   }
 
   /** Takes a free block that is a whole segment, and that is in no bins, out of the books: it is about to go back to the device. */
@@ -161,7 +161,7 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
   /** Every block, in no particular order; O(blocks) in all. */
   *[Symbol.iterator](): IterableIterator<number> {
     const { lifetime } = this;
-    for (let block = lifetime.kernel.first(this.#place); block !== NONE; block = lifetime.kernel.after(this.#place, block)) {
+    for (let block = lifetime.kernel.first(this.#address); block !== NONE; block = lifetime.kernel.after(this.#address, block)) {
       yield block;
     }
   }
@@ -194,4 +194,4 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
 }
 
 // The kernel's memory is not the garbage collector's: what a heap holds there goes when the heap does.
-const remains = new FinalizationRegistry<number>((place) => openKernel().destroyHeap(place));
+const remains = new FinalizationRegistry<number>((address) => openKernel().destroyHeap(address));

@@ -28,7 +28,7 @@ export interface FreeBlocksOptions {
 export class FreeBlocks {
   readonly group: number;
   readonly #lifetime: Lifetime;
-  readonly #place: number;
+  readonly #address: number;
   #small: FreeBlocks | undefined;
 
   /** Use {@link DeviceHeap.createFreeBlocks}. @throws ERR_MEM_INVALID_ARGUMENT for a unit that is no power of two @internal */
@@ -44,31 +44,31 @@ export class FreeBlocks {
     const { kernel } = lifetime;
     this.group = group;
     this.#lifetime = lifetime;
-    this.#place = kernel.createFreeBlocks(heap, group, unitBytes);
-    if (fit === 'exact') kernel.setExact(this.#place);
-    if (leastRestBytes !== undefined) kernel.setLeastRest(this.#place, leastRestBytes);
+    this.#address = kernel.createFreeBlocks(heap, group, unitBytes);
+    if (fit === 'exact') kernel.setExact(this.#address);
+    if (leastRestBytes !== undefined) kernel.setLeastRest(this.#address, leastRestBytes);
   }
 
   /**
-   * Its place in the kernel, for what belongs to the same heap.
+   * Its address in the kernel's memory, for what belongs to the same heap.
    *
    * @internal
    * @throws ERR_MEM_INVARIANT for anything else, ERR_MEM_DISPOSED once the heap is closed
    */
-  placeIn(lifetime: Lifetime): number {
+  addressIn(lifetime: Lifetime): number {
     ensure(lifetime === this.#lifetime, 'free blocks are used by their own heap');
     lifetime.checkOpen();
-    return this.#place;
+    return this.#address;
   }
 
   /** As {@link DeviceHeap.allocate}, from these free blocks. */
   allocate(bytes: number, locks: number): number {
-    return this.#lifetime.kernel.allocate(this.#place, bytes, locks);
+    return this.#lifetime.kernel.allocate(this.#address, bytes, locks);
   }
 
   /** Blocks of up to `limitBytes` are taken from and go to `small`, others here; both are one for who takes and gives back. */
   pairWith(small: FreeBlocks, limitBytes: number): void {
-    this.#lifetime.kernel.pair(small.placeIn(this.#lifetime), this.#place, limitBytes);
+    this.#lifetime.kernel.pair(small.addressIn(this.#lifetime), this.#address, limitBytes);
     this.#small = small;
   }
 
@@ -79,7 +79,7 @@ export class FreeBlocks {
 
   /** Blocks from `recyclingBytes` on are not used again, those from `splitBytes` on are not cut. Of a pair, small ones are used again. */
   setLimits(recyclingBytes: number, splitBytes: number): void {
-    this.#lifetime.kernel.setLimits(this.#place, recyclingBytes, splitBytes);
+    this.#lifetime.kernel.setLimits(this.#address, recyclingBytes, splitBytes);
     this.#small?.setLimits(Number.POSITIVE_INFINITY, splitBytes);
   }
 
@@ -88,27 +88,27 @@ export class FreeBlocks {
    * Not for {@link pairWith paired} free blocks.
    */
   addFront(largestBytes: number, boundBytes: number): void {
-    this.#lifetime.kernel.addFront(this.#place, largestBytes, boundBytes);
+    this.#lifetime.kernel.addFront(this.#address, largestBytes, boundBytes);
   }
 
   /** Changes the bounds of the front, from now on. */
   setFrontBounds(largestBytes: number, boundBytes: number): void {
-    this.#lifetime.kernel.setFrontBounds(this.#place, largestBytes, boundBytes);
+    this.#lifetime.kernel.setFrontBounds(this.#address, largestBytes, boundBytes);
   }
 
   /** Bytes of the blocks in the front. */
   get deferredBytes(): number {
-    return this.#lifetime.kernel.deferredBytes(this.#place);
+    return this.#lifetime.kernel.deferredBytes(this.#address);
   }
 
   /** Joins all blocks of the front with their free neighbours. O(blocks there). */
   flush(): void {
-    this.#lifetime.kernel.flush(this.#place);
+    this.#lifetime.kernel.flush(this.#address);
   }
 
   /** Tells whether the bins hold any block. */
   get isEmpty(): boolean {
-    return this.#lifetime.kernel.hasFree(this.#place) === 0;
+    return this.#lifetime.kernel.hasFree(this.#address) === 0;
   }
 
   /**
@@ -118,12 +118,12 @@ export class FreeBlocks {
    * @returns it, or NONE when there is none and the front is empty
    */
   fitOrJoin(bytes: number): number {
-    return this.fit(bytes) || this.#lifetime.kernel.flushFor(this.#place, bytes);
+    return this.fit(bytes) || this.#lifetime.kernel.flushFor(this.#address, bytes);
   }
 
   /** Blocks in the bins. O(blocks). */
   get count(): number {
-    return this.#lifetime.kernel.freeCount(this.#place);
+    return this.#lifetime.kernel.freeCount(this.#address);
   }
 
   /** Tells whether a block is in the bins of free blocks of this group. */
@@ -134,22 +134,22 @@ export class FreeBlocks {
 
   /** Takes a block of at least `bytes` out, cut to size, or gives NONE. */
   take(bytes: number): number {
-    return this.#lifetime.kernel.take(this.#place, bytes);
+    return this.#lifetime.kernel.take(this.#address, bytes);
   }
 
   /** A block in the bins that an allocation of `bytes` may be cut from, or NONE when there is none. */
   usable(bytes: number): number {
-    return this.#lifetime.kernel.usable(this.#place, bytes);
+    return this.#lifetime.kernel.usable(this.#address, bytes);
   }
 
   /** A block in these bins of at least `bytes`, or NONE when there is none. */
   fit(bytes: number): number {
-    return this.#lifetime.kernel.fit(this.#place, bytes);
+    return this.#lifetime.kernel.fit(this.#address, bytes);
   }
 
   /** The block behind one in these bins, by size, then by address where the fit is exact; NONE behind the last. */
   after(block: number): number {
-    return this.#lifetime.kernel.freeBehind(this.#place, block);
+    return this.#lifetime.kernel.freeBehind(this.#address, block);
   }
 
   /** Takes a block out and leaves what it has more than `bytes` in, where that is worth a block. */
@@ -170,12 +170,12 @@ export class FreeBlocks {
 
   /** Puts what a block in no bins has more than `bytes` in, where that is worth a block. */
   cutTail(block: number, bytes: number): void {
-    this.#lifetime.kernel.cutTail(this.#place, block, bytes);
+    this.#lifetime.kernel.cutTail(this.#address, block, bytes);
   }
 
   /** Enters a block that has no free neighbours in bins. */
   putIn(block: number): void {
-    this.#lifetime.kernel.putIn(this.#place, block);
+    this.#lifetime.kernel.putIn(this.#address, block);
   }
 
   /** Takes a block out. */
@@ -185,23 +185,23 @@ export class FreeBlocks {
 
   /** Enters a block joined with its free neighbours. @returns the whole */
   join(block: number): number {
-    return this.#lifetime.kernel.join(this.#place, block);
+    return this.#lifetime.kernel.join(this.#address, block);
   }
 
   /** Moves every block, those in the front too, to other free blocks. O(blocks). */
   moveAllTo(other: FreeBlocks): void {
-    for (const part of this.parts) this.#lifetime.kernel.moveAll(part.#place, other.placeIn(this.#lifetime));
+    for (const part of this.parts) this.#lifetime.kernel.moveAll(part.#address, other.addressIn(this.#lifetime));
   }
 
   /** The blocks in the bins: by size, then address, where the fit is exact. A copy. */
   toArray(): number[] {
     const found: number[] = [];
-    for (let block = this.#lifetime.kernel.firstFreeOf(this.#place); block !== 0; block = this.after(block)) found.push(block);
+    for (let block = this.#lifetime.kernel.firstFreeOf(this.#address); block !== 0; block = this.after(block)) found.push(block);
     return found;
   }
 
   /** Checks bins, order, bits and counts, in O(n). For tests. */
   get isSound(): boolean {
-    return this.#lifetime.kernel.isSound(this.#place) !== 0;
+    return this.#lifetime.kernel.isSound(this.#address) !== 0;
   }
 }

@@ -11,22 +11,22 @@ export class HeapCounters {
   readonly columns = COUNTERS;
   readonly #lifetime: Lifetime;
   readonly #heap: number;
-  readonly #place: number;
+  readonly #address: number;
   #values: Float64Array;
 
-  /** @param heap - its place in the kernel @internal */
+  /** @param heap - its address in the kernel's memory @internal */
   constructor(lifetime: Lifetime, heap: number) {
     const { kernel } = lifetime;
     this.#lifetime = lifetime;
     this.#heap = heap;
     // Unsigned: the upper half of the kernel's memory has negative places as the kernel answers them.
-    this.#place = kernel.statisticsOf(heap) >>> 0;
-    this.#values = new Float64Array(kernel.memory.buffer, this.#place, COUNT);
+    this.#address = kernel.statisticsOf(heap) >>> 0;
+    this.#values = new Float64Array(kernel.memory.buffer, this.#address, COUNT);
   }
 
   /** What the counters are now: an array that may be another one each time, since the kernel's memory moves when it grows. */
   get values(): Float64Array {
-    if (this.#values.length === 0) this.#values = new Float64Array(this.#lifetime.kernel.memory.buffer, this.#place, COUNT);
+    if (this.#values.length === 0) this.#values = new Float64Array(this.#lifetime.kernel.memory.buffer, this.#address, COUNT);
     return this.#values;
   }
 

@@ -11,14 +11,14 @@ export class Holes {
   /** Where the holes are kept. */
   readonly #free: FreeBlocks;
   readonly #lifetime: Lifetime;
-  readonly #place: number;
+  readonly #address: number;
 
   /** Use {@link DeviceHeap.createHoles}. @internal */
   constructor(lifetime: Lifetime, free: FreeBlocks, idle: FreeBlocks, pageBytes: number) {
     this.#free = free;
     this.#lifetime = lifetime;
-    this.#place = free.placeIn(lifetime);
-    lifetime.kernel.createHoles(this.#place, idle.placeIn(lifetime), pageBytes);
+    this.#address = free.addressIn(lifetime);
+    lifetime.kernel.createHoles(this.#address, idle.addressIn(lifetime), pageBytes);
   }
 
   /** Tells whether holes, their bins and their order are sound, in O(n). For tests. */
@@ -27,22 +27,22 @@ export class Holes {
   }
 
   get count(): number {
-    return this.#lifetime.kernel.holeCount(this.#place);
+    return this.#lifetime.kernel.holeCount(this.#address);
   }
 
   /** Makes an address range without memory a hole. */
   add(address: number, bytes: number): void {
-    this.keep(this.#lifetime.kernel.createBlockAt(this.#place, address, bytes));
+    this.keep(this.#lifetime.kernel.createBlockAt(this.#address, address, bytes));
   }
 
   /** Enters a block that is in no bins, joined with the holes beside it. */
   keep(hole: number): void {
-    this.#lifetime.kernel.keepHole(this.#place, hole);
+    this.#lifetime.kernel.keepHole(this.#address, hole);
   }
 
   /** Takes a hole out. */
   give(hole: number): void {
-    this.#lifetime.kernel.giveHole(this.#place, hole);
+    this.#lifetime.kernel.giveHole(this.#address, hole);
   }
 
   /** The holes by size, then address. A copy. */
@@ -58,21 +58,21 @@ export class Holes {
    * @returns the hole, or NONE when none has the room
    */
   findGap(bytes: number): number {
-    return this.#lifetime.kernel.findGap(this.#place, bytes);
+    return this.#lifetime.kernel.findGap(this.#address, bytes);
   }
 
   get gapAddress(): number {
-    return this.#lifetime.kernel.gapAddress(this.#place);
+    return this.#lifetime.kernel.gapAddress(this.#address);
   }
 
   /** What has to come to the gap at least. */
   get gapBytes(): number {
-    return this.#lifetime.kernel.gapBytes(this.#place);
+    return this.#lifetime.kernel.gapBytes(this.#address);
   }
 
   /** What may come to the gap at most. */
   get gapRoom(): number {
-    return this.#lifetime.kernel.gapRoom(this.#place);
+    return this.#lifetime.kernel.gapRoom(this.#address);
   }
 
   /**
@@ -81,7 +81,7 @@ export class Holes {
    * @returns the whole free block
    */
   fill(hole: number, address: number, bytes: number): number {
-    return this.#lifetime.kernel.fill(this.#place, hole, address, bytes);
+    return this.#lifetime.kernel.fill(this.#address, hole, address, bytes);
   }
 
   /**
@@ -91,21 +91,21 @@ export class Holes {
    * @returns NONE when none gives any
    */
   reclaimable(bytes: number, leastBytes: number): number {
-    return this.#lifetime.kernel.reclaimable(this.#place, bytes, leastBytes);
+    return this.#lifetime.kernel.reclaimable(this.#address, bytes, leastBytes);
   }
 
   /** Where the first whole page of a block begins. */
   firstPage(block: number): number {
-    return this.#lifetime.kernel.firstPage(this.#place, block);
+    return this.#lifetime.kernel.firstPage(this.#address, block);
   }
 
   /** Bytes of the whole pages in a block. */
   wholePages(block: number): number {
-    return this.#lifetime.kernel.wholePages(this.#place, block);
+    return this.#lifetime.kernel.wholePages(this.#address, block);
   }
 
   /** Makes the whole pages of a free block that was taken out a hole, of which it has one at least; the rest is free. */
   punch(block: number): void {
-    this.#lifetime.kernel.punch(this.#place, block);
+    this.#lifetime.kernel.punch(this.#address, block);
   }
 }

@@ -261,7 +261,7 @@ describe('DeviceHeap', () => {
         'release',
         'allocate',
         'parts',
-        'placeIn',
+        'addressIn',
       ];
       for (const part of [heap, free, holes]) {
         for (const name of namesOf(part)) {

@@ -15,7 +15,7 @@ const OPTIONS = [
 const DECLARATIONS = ['--bindings', 'raw', '--enable', 'simd'];
 
 /** AssemblyScript's structures, as places in the kernel's memory. */
-const STRUCTURES = { Block: 'Block', FreeBlocks: 'Place', Heap: 'Place', Statistics: 'Place' };
+const STRUCTURES = { Block: 'Block', FreeBlocks: 'KernelAddress', Heap: 'KernelAddress', Statistics: 'KernelAddress' };
 
 /** @returns the texts of the generated files by their names @throws an Error with the compiler's messages */
 export async function compileKernel() {
@@ -57,7 +57,7 @@ function interfaceFile(declarations, exports, layout) {
   });
   return fileOf(
     '/** A block, by its place in the memory of the kernel; 0 is none. */\nexport type Block = number;',
-    '/** A structure, by its place in the memory of the kernel. */\nexport type Place = number;\n',
+    '/** A structure, by its address in the memory of the kernel. */\nexport type KernelAddress = number;\n',
     '/** What the kernel exports; kernel/index.ts says what each function does. */\nexport interface Kernel {',
     '  readonly memory: { readonly buffer: ArrayBuffer };',
     ...signatures,

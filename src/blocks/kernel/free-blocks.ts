@@ -1,7 +1,7 @@
 import { blockIn, clearSlot, enter, slotOf } from './address-index';
 import { absorbNext, splitBlock } from './block-rows';
 import { enterBin, FREE_BLOCKS_BYTES, findFit, firstFree, leaveBin, takeFit } from './free-bins';
-import { createFront, isEmpty, placeAtClockHand, popAt, popFront, pushFront } from './front';
+import { createFront, isEmpty, cellAtClockHand, popAt, popFront, pushFront } from './front';
 import { allot, Block, FreeBlocks, Front, Heap, isJoinable, LIVE, setStatus, WHOLE } from './layout';
 import { countTaken } from './statistics';
 
@@ -117,10 +117,10 @@ export function giveBack(block: Block, slot: usize): void {
   join(partFor(owner, block.bytes), block);
 }
 
-/** Joins the first block of a place with its neighbours. Those in the front are found by address as live ones are. */
+/** Joins the first block of a cell with its neighbours. Those in the front are found by address as live ones are. */
 @inline
-function joinAt(free: FreeBlocks, front: Front, place: usize): Block {
-  const block = popAt(front, place);
+function joinAt(free: FreeBlocks, front: Front, cell: usize): Block {
+  const block = popAt(front, cell);
   leave(block);
   return join(free, block);
 }
@@ -176,8 +176,8 @@ export function takeOut(block: Block): void {
 export function flushFront(free: FreeBlocks): void {
   const front = free.front;
   if (front === null) return;
-  for (let place = placeAtClockHand(front, false); place != 0; place = placeAtClockHand(front, false)) {
-    while (!isEmpty(place)) joinAt(free, front, place);
+  for (let cell = cellAtClockHand(front, false); cell != 0; cell = cellAtClockHand(front, false)) {
+    while (!isEmpty(cell)) joinAt(free, front, cell);
   }
 }
 
@@ -185,9 +185,9 @@ export function flushFront(free: FreeBlocks): void {
 export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
   const front = free.front;
   if (front === null) return null;
-  for (let place = placeAtClockHand(front, false); place != 0; place = placeAtClockHand(front, false)) {
-    while (!isEmpty(place)) {
-      const whole = joinAt(free, front, place);
+  for (let cell = cellAtClockHand(front, false); cell != 0; cell = cellAtClockHand(front, false)) {
+    while (!isEmpty(cell)) {
+      const whole = joinAt(free, front, cell);
       if (whole.bytes >= bytes) return whole;
     }
   }
@@ -198,8 +198,8 @@ export function flushFor(free: FreeBlocks, bytes: f64): Block | null {
 function easeFront(free: FreeBlocks, front: Front): void {
   const most = front.boundBytes * 0.75;
   while (front.bytes > most) {
-    const place = placeAtClockHand(front, true);
-    while (!isEmpty(place) && front.bytes > most) joinAt(free, front, place);
+    const cell = cellAtClockHand(front, true);
+    while (!isEmpty(cell) && front.bytes > most) joinAt(free, front, cell);
   }
 }
 
