@@ -7,7 +7,7 @@ import { SOURCE_FILES } from './source-imports.js';
 const DOCS = join(import.meta.dirname, '../../docs');
 
 describe('docs/architecture.md', () => {
-  // To draw it anew: npm run docs:drawing.
+  // To draw it anew: npx vitest run test/config -u
   test('shows the folders and imports of today', async () => {
     await expect(drawArchitecture()).toMatchFileSnapshot(join(DOCS, 'architecture.svg'));
   });

@@ -11,7 +11,7 @@ interface Place {
 /** What each folder is for, in one sentence. A folder that is not here is refused. */
 const PURPOSES: Readonly<Record<string, string>> = {
   'src/core': 'The contracts: adapter, device, slot, host.',
-  'src/blocks': 'What managers are made of: heap, regions, lists.',
+  'src/blocks': 'Parts of managers: base, heap, regions.',
   'src/runtime': 'The embedded host: handles, scopes.',
   'src/trace': 'Record, read, write and replay allocations.',
   'src/report': 'Results as a page, and a live page.',
