@@ -143,7 +143,7 @@ export class SharedAllocation implements Releasable {
     return new type(seen.buffer, seen.byteOffset, count);
   }
 
-  /** A token that others can attach as long as somebody holds a reference: keep this one until they have. @throws ERR_MEM_DISPOSED */
+  /** A token that others can attach while a reference is held: keep this handle until they have. @throws ERR_MEM_DISPOSED */
   token(): SharedAllocationToken {
     const { generation } = this.#held.check();
     return { allocator: this.allocator.id, offset: this.offset, bytes: this.bytes, generation };

@@ -186,7 +186,7 @@ describe('AllocatorRecord', () => {
     expect(codeOf(() => backend.allocator.claim({ type, major: 0, minor: 0 }))).toBe('ERR_MEM_INVALID_ARGUMENT');
   });
 
-  test('refuses a record that makes no sense', () => {
+  test('refuses a record that is not valid', () => {
     const bytes = new ArrayBuffer(8 * KiB);
     using backend = ArrayBackend.create(0, bytes);
     backend.allocator.claim({ type: 'some', major: 0, minor: 0 });

@@ -248,7 +248,7 @@ describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (
       third.checkInvariants();
     });
 
-    test('refuses a region without an allocator, of another type, or with sizes that make no sense', () => {
+    test('refuses a region without an allocator, of another type, or with sizes that are not valid', () => {
       const { region } = make();
       const damage = memoryError('ERR_MEM_REGION_DAMAGED');
       expect(() => Type.shmDeserialize(bufferRegion(MiB))).toThrow(damage);

@@ -83,7 +83,7 @@ describe('RegionLock', () => {
     expect(waiter.sizeOf(await waiter.allocateOffsetAsync(CTX, 100))).toBe(128);
   });
 
-  test('refuses a journal that makes no sense, for everybody', () => {
+  test('refuses a journal that is not valid, for every thread', () => {
     const { region, waiter, threads } = held();
     threads.kill(1);
     region.int32[48] = 1_000_000;

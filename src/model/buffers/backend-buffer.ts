@@ -119,7 +119,7 @@ export class BackendBuffer {
 /** What a buffer needs to know of its type. */
 export type BufferTraits = Pick<BackendBufferType, 'name' | 'alignment'>;
 
-/** Where a type's buffers are. */
+/** Where the buffers of a type are. */
 export interface BackendBufferTypeOptions {
   /** The id of the device. @defaultValue 0 */
   readonly device?: number;

@@ -83,7 +83,7 @@ export class ModelLoader {
     return this.#share.open.model;
   }
 
-  /** The mapping, which other loaders of the file may use, too: it is not the caller's to dispose. @throws ERR_MEM_DISPOSED */
+  /** The mapping, which other loaders of the file may use: the caller must not dispose it. @throws ERR_MEM_DISPOSED */
   get file(): MappedFile {
     this.#checkUsable();
     return this.#share.open.file;

@@ -41,7 +41,7 @@ export function formatMemoryUsage({ tensors, bytes, byDType }: MemoryUsage): str
   return [`${tensors} tensors, ${formatBytes(bytes)}`, ...lines].join('\n');
 }
 
-/** Where a tensor belongs: before the layers, to one of them (by number), or behind them. */
+/** The layer of a tensor: before the numbered layers, one of them, or behind them. */
 export type ModelLayer = 'input' | number | 'output';
 
 /** The tensors of one layer, and what they take. */

@@ -43,14 +43,14 @@ export class TensorManager {
     return this.#tensors.has(name);
   }
 
-  /** A tensor that stays here: it is not the caller's to dispose. @throws ERR_MEM_INVALID_ARGUMENT for a name that none has */
+  /** A tensor that stays here: the caller must not dispose it. @throws ERR_MEM_INVALID_ARGUMENT for a name that none has */
   get(name: string): Tensor | SharedTensor {
     const tensor = this.#tensors.get(name);
     checkArgument(tensor !== undefined, 'name', name, 'the name of a tensor here');
     return tensor;
   }
 
-  /** Gives a tensor out again: from now on it is the caller's. @throws ERR_MEM_INVALID_ARGUMENT for a name that none has */
+  /** Passes a tensor to the caller, who owns it from now on. @throws ERR_MEM_INVALID_ARGUMENT for a name that none has */
   take(name: string): Tensor | SharedTensor {
     const tensor = this.get(name);
     this.#tensors.delete(name);

@@ -9,7 +9,7 @@ import type { AllocatorId } from '../allocators/shared-allocator.js';
 import { loadWide, storeWide } from '../shared-region.js';
 import { checkSegment } from './backend-errors.js';
 
-/** All kinds of memory that a region can lie in. A header holds a type as its place here, counted from 1: add new ones at the end. */
+/** All kinds of memory that a region can lie in. A header holds a type's number in this list, from 1: add new ones at the end. */
 export const BACKEND_TYPES = ['array', 'malloc', 'posix-mmap', 'posix-shm', 'file', 'cuda-shm', 'hip-shm'] as const;
 
 /** A kind of memory that a region can lie in. */
@@ -157,7 +157,7 @@ export class AllocatorRecord {
   }
 
   /**
-   * Takes the right to create the allocator. One thread gets it; it goes over when that thread ends before
+   * Takes the right to create the allocator. One thread gets it; another may take it when that thread ends before
    * {@link complete}.
    *
    * @throws ERR_MEM_BAD_SEGMENT when there is one, or another thread is creating one
@@ -192,7 +192,7 @@ export class AllocatorRecord {
     Atomics.store(this.#words, RecordWord.claim, UNCLAIMED);
   }
 
-  /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that makes no sense */
+  /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that is not valid */
   read(): AllocatorFacts | undefined {
     const words = this.#words;
     if (Atomics.load(words, RecordWord.claim) !== CREATED) return undefined;

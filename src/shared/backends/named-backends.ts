@@ -107,7 +107,7 @@ const registered = new Set<RegisteredShmBackend>();
 export class RegisteredShmBackend extends ShmSegmentBackend {
   readonly #device: HostRegistrar;
 
-  /** Creates and registers it; when the device refuses, it is gone again. @throws as `PosixShmBackend.create`, and the device's errors */
+  /** Creates and registers it; when the device refuses, it is removed again. @throws as `PosixShmBackend.create`, and the device's errors */
   static create(type: RegisteredType, url: string, options: NewRegisteredSegment): RegisteredShmBackend {
     return new RegisteredShmBackend(createSegment(type, sharedMemoryStore(url), options), options.device);
   }

@@ -163,8 +163,8 @@ export function inspectSegment(fd: number, url: string): SegmentInspection {
 }
 
 /**
- * Tells why an open segment is not to be trusted: others than this user can change it, or cut it off, which would end this
- * process (SIGBUS). Undefined for one of this user's that nobody else may open.
+ * Tells why an open segment cannot be trusted: another user can change it, or truncate it, which would end this process
+ * (SIGBUS). Undefined for a segment of this user that no other user may open.
  */
 export function foreignReason(fd: number): string | undefined {
   const { uid, mode } = fstatSync(fd);
@@ -174,14 +174,14 @@ export function foreignReason(fd: number): string | undefined {
   return `user ${uid} owns it, with mode ${rights}, and this is user ${own}: { foreign: true } attaches to what others may change`;
 }
 
-/** What tells a segment from a later one of the same name: a file system gives no number twice while a file is in use. */
+/** The number that tells a segment from a later one of the same name: it is not used again while the file is open. */
 export function segmentNumber(fd: number): number {
   return fstatSync(fd).ino;
 }
 
 /**
  * Unlinks a segment, if it is still the one that is meant. Removers of one segment wait for each other, and look again
- * when it is their turn, so that none unlinks what was created under the name meanwhile.
+ * when it is their turn, so that none unlinks a segment that was created under the name in between.
  *
  * @param isMeant - given a descriptor of what the name leads to
  * @returns whether it was unlinked
@@ -198,7 +198,7 @@ export function removeSegment(store: SegmentStore, isMeant: (fd: number) => bool
   );
 }
 
-/** Opens a segment for the time of `work`. @returns `absent` when there is none @throws ERR_MEM_NATIVE for errors of `fs` functions */
+/** Opens a segment for the time of `work`. @returns `absent` when there is none @throws ERR_MEM_NATIVE */
 export function withSegment<T>(store: SegmentStore, absent: T, work: (fd: number) => T): T {
   const fd = store.open();
   if (fd === undefined) return absent;

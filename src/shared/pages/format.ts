@@ -35,7 +35,7 @@ export interface PageAllocatorInit extends PageAllocatorOptions {
 }
 
 /**
- * Writes an empty allocator of pages to a region: one free page. Only the pages of memory that hold its words are touched.
+ * Writes an empty page allocator to a region: one free page. Touches only the memory that holds its words.
  *
  * @param typeCode - tells the types of page allocators apart
  * @throws ERR_MEM_INVALID_ARGUMENT when the region is below 16 KiB or above 64 GiB, or an option cannot be
@@ -57,7 +57,7 @@ export function formatRegion(
     [Control.participants, participants],
     [Control.firstPage, firstPageOf(participants)],
     [Control.endPage, Math.floor(region.bytes / GRANULE_BYTES)],
-    // Headers that an earlier allocator left in the pages are none of this one's.
+    // Makes headers that an earlier allocator left in the pages invalid.
     [Control.salt, Math.floor(Math.random() * 2 ** 32)],
     [Control.cacheGranules, Math.floor(cacheBytes / GRANULE_BYTES)],
     [Control.idMajor, id.major],
@@ -89,7 +89,7 @@ export function attachRegion(region: SharedRegion, typeCode: number): void {
     near[Control.firstPage] === firstPageOf(count) &&
     end >= firstPageOf(count) + MIN_PAGE_GRANULES &&
     end * GRANULE_BYTES <= region.bytes;
-  checkRegion(isSound, 'its sizes make no sense');
+  checkRegion(isSound, 'its sizes are not valid');
 }
 
 function checkRegion(ok: boolean, reason: string): void {

@@ -10,7 +10,7 @@ const CACHE_BINS = binOf(MAX_CACHED_PAYLOAD) + 1;
 export const DONE = 0;
 /** Done; the cache is over its limit. */
 export const DONE_AND_FULL = 1;
-/** Somebody else has freed it first. */
+/** Another thread freed it first. */
 export const WAS_FREE = 2;
 /** Its owner has ended: the heap takes it. */
 export const UNOWNED = 3;
@@ -19,8 +19,8 @@ export const UNOWNED = 3;
  * The free pages that each thread keeps for itself, in lists of their own for each size class, and the lists of pages that
  * other threads have freed for it. The owner takes and gives without any lock; others push with one compare-and-swap.
  *
- * Every page says itself whose it is. When a thread dies, at whatever point, its pages are found by that, and its lists are
- * forgotten: so nothing here needs a journal. A record's words are written by its thread alone but for the remote head.
+ * The header of each page names its holder. When a thread dies, its pages are found by that and its lists are dropped: so
+ * nothing here needs a journal. A record's words are written by its thread alone but for the remote head.
  */
 export class PageCache {
   /** The most granules that a cache keeps. */
@@ -57,7 +57,7 @@ export class PageCache {
     return page;
   }
 
-  /** Puts a page into the holder's cache whose state says already that it is there. */
+  /** Puts a page into the holder's cache. The state of the page says so already. */
   put(record: number, page: number): void {
     const { headers } = this;
     const { near } = headers;
@@ -121,7 +121,7 @@ export class PageCache {
     return pages;
   }
 
-  /** Takes one of the largest pages out of a cache that has some. The caller holds the lock and frees it. @throws ERR_MEM_REGION_DAMAGED */
+  /** Takes one of the largest pages out of a cache. The caller holds the lock and frees it. @throws ERR_MEM_REGION_DAMAGED */
   takeLargest(record: number): number {
     const near = this.headers.near;
     for (let bin = CACHE_BINS - 1; bin >= 0; bin--) {
@@ -160,7 +160,7 @@ export class PageCache {
     return this.headers.near[Control.pressure] !== this.headers.near[record + Participant.seenPressure];
   }
 
-  /** Says that the record's thread has given its cache back. */
+  /** Records that the record's thread has given its cache back. */
   answerPressure(record: number): void {
     this.headers.near[record + Participant.seenPressure] = this.headers.near[Control.pressure]!;
   }

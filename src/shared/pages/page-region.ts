@@ -12,8 +12,8 @@ import { PageHeaders } from './region-words.js';
 const LOCK_TIMEOUT_MS = 1000;
 
 /**
- * A region of pages as one thread sees it: all its parts, and the operations that take the lock, do one thing to the pages,
- * and let it go. Each is done whole or, when it throws or its thread dies, not at all.
+ * A region of pages as one thread sees it: its parts, and the operations on its pages under the lock. An operation takes
+ * effect as a whole or, when it throws or its thread dies, not at all.
  */
 export class PageRegion {
   readonly headers: PageHeaders;

@@ -66,7 +66,7 @@ export class RegionWords {
   /**
    * Takes the changes back, the last one first. It can be interrupted and done again.
    *
-   * @throws ERR_MEM_REGION_DAMAGED when the journal makes no sense; nothing has changed then
+   * @throws ERR_MEM_REGION_DAMAGED when the journal is not valid; nothing has changed then
    */
   rollback(): void {
     const entries = this.#entries();
@@ -77,18 +77,20 @@ export class RegionWords {
   /** What the journal says: page, field and former value of each change. */
   #entries(): [number, number, number][] {
     const count = this.near[Control.journal]!;
-    const entries: [number, number, number][] = [];
-    let sound = count >= 0 && count <= JOURNAL_ENTRIES;
-    for (let n = 0; sound && n < count; n++) {
+    const isCount = count >= 0 && count <= JOURNAL_ENTRIES;
+    const entries = Array.from({ length: isCount ? count : 0 }, (_, n) => {
       const entry = Control.journal + 1 + n * ENTRY_WORDS;
-      const [page = -1, field = -1, value = 0] = this.near.subarray(entry, entry + ENTRY_WORDS);
-      const isField = page >= 0 && field >= 0 && (page === 0 || field < GRANULE_WORDS);
-      sound = isField && (page * GRANULE_WORDS + field) * 4 + 4 <= this.region.bytes;
-      entries.push([page, field, value]);
-    }
-    if (!sound)
-      throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: Control.journal * 4, reason: 'its journal makes no sense' });
+      return [...this.near.subarray(entry, entry + ENTRY_WORDS)] as [number, number, number];
+    });
+    if (!isCount || !entries.every(([page, field]) => this.#isWord(page, field)))
+      throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: Control.journal * 4, reason: 'its journal is not valid' });
     return entries;
+  }
+
+  /** Tells whether a page's field, of which anything may be wrong, lies in the region. */
+  #isWord(page: number, field: number): boolean {
+    const isField = page >= 0 && field >= 0 && (page === 0 || field < GRANULE_WORDS);
+    return isField && (page * GRANULE_WORDS + field) * 4 + 4 <= this.region.bytes;
   }
 
   #far(page: number): Int32Array {
@@ -99,8 +101,8 @@ export class RegionWords {
 const FREED: readonly number[] = [Kind.free, Kind.cached, Kind.remote];
 
 /**
- * The words of a region as headers of pages: reads them, and tells a page from anything else: a number that is no place, a place inside a payload, a
- * header that somebody wrote over. Nothing of a header is used before {@link isPage} or {@link check} has passed it.
+ * The words of a region as headers of pages. Tells a page from anything else: a number outside the pages, an offset inside a
+ * payload, a header that was overwritten. No header is used before {@link isPage} or {@link check} has passed it.
  */
 export class PageHeaders extends RegionWords {
   /** The first page. */
@@ -141,7 +143,7 @@ export class PageHeaders extends RegionWords {
     return (mixed ^ (mixed >>> 15)) | 1;
   }
 
-  /** Tells whether a page begins at this granule. Any number may be asked. */
+  /** Tells whether a page begins at this granule. Takes any number. */
   isPage(page: number): boolean {
     if (!(page >= this.first && page <= this.end - MIN_PAGE_GRANULES)) return false;
     const granules = this.load(page, Header.granules);
@@ -169,7 +171,7 @@ export class PageHeaders extends RegionWords {
     throw new MemoryError('ERR_MEM_REGION_DAMAGED', { offset: page * GRANULE_BYTES, reason });
   }
 
-  /** The page whose payload begins at this offset, or 0: any number may be asked. */
+  /** The page whose payload begins at this offset, or 0. Takes any number. */
   pageAt(offset: number): number {
     const page = offset / GRANULE_BYTES - 1;
     // isPage would take a fraction for the integer below it.
