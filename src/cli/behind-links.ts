@@ -21,7 +21,7 @@ const OPEN_FILES = /^\/proc\/.+\/fd$/;
  */
 export function behindLinks(path: string, followed = 0): string {
   const waiting = absolutePath(path).split(sep);
-  // What is before the first separator: nothing, or a drive.
+  // The part before the first separator: nothing, or a drive.
   let folder = waiting.shift() as string;
   for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
     if (part === '' || part === '.') continue;

@@ -44,7 +44,7 @@ export interface OutputOptions {
  *
  * It is written under another name beside its place and renamed when it is complete: a run that fails, or is interrupted, leaves
  * the old file.
- * Links are followed. What cannot be replaced without harm (no regular file, one with several names, or of another user) is
+ * Links are followed. A file that cannot be replaced without harm (not regular, with several names, or of another user) is
  * written in place. `-` is standard output.
  */
 export class OutputFile implements ByteSink {

@@ -61,7 +61,7 @@ const COMMANDS: readonly CommandEntry[] = [
 const BAD_INPUT_CODES: readonly MemoryErrorCode[] = ['ERR_MEM_BAD_INPUT', 'ERR_MEM_INVALID_ARGUMENT'];
 
 /**
- * Runs the `stowage` command. What is wrong goes to stderr in one line, `stowage: …`.
+ * Runs the `stowage` command. An error goes to stderr in one line, `stowage: …`.
  *
  * @param args - the arguments behind the command's name
  * @returns the exit code

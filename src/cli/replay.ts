@@ -59,7 +59,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   // Every fault of the input is found before anything is written.
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const names = flags.manager.split(',').map((name) => name.trim());
-  const managers = names.map((name) => ({ name, create: limited(byName('--manager', name, MANAGERS), limitBytes) }));
+  const managers = names.map((label) => ({ label, create: limited(byName('--manager', label, MANAGERS), limitBytes) }));
   const device = byName('--device', flags.device, DEVICES);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {
@@ -82,12 +82,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   const events = await load(path);
   complainOfGaps(path, events.cutOff, events.unknownFrees);
   const swapAt = flags.swap ? Math.floor(events.length / 2) : undefined;
-  const runs = managers.map(({ name, create }, i): Run => {
-    if (swapAt === undefined) return { label: name, create, swaps: [] };
-    // The next manager takes over, or the first after the last.
-    const next = managers[(i + 1) % managers.length]!;
-    return { label: `${name} -> ${next.name}`, create, swaps: [{ atEvent: swapAt, createManager: next.create }] };
-  });
+  const runs = runsOf(managers, swapAt);
   const results = runs.flatMap((run, i) => {
     try {
       return [measured(events, run, newDevice(), { verify, log })];
@@ -97,23 +92,8 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
       return [];
     }
   });
-  if (page !== undefined) {
-    const probe = newDevice();
-    const settings = [
-      { label: 'trace', value: events.file },
-      { label: 'managers', value: names.join(', ') },
-      { label: 'device', value: probe.name },
-      { label: 'capacity', value: formatBytes(probe.getMaxMemorySize(0)) },
-      { label: 'limit of live bytes', value: limitBytes === undefined ? 'none' : formatBytes(limitBytes) },
-      { label: 'swap', value: swapAt === undefined ? 'none' : `before event ${grouped(swapAt)}` },
-      ...madeBy(),
-    ];
-    const replays = runs.map((run) => observed(events, run, newDevice(), results));
-    // The page also shows the recorded run itself, if the trace has one.
-    const recorded = observeRecording(events);
-    page.write(renderPage(buildReport(events, recorded === undefined ? replays : [...replays, recorded], { settings })));
-    page.finish();
-  }
+  page?.write(replayPage());
+  page?.finish();
   const out = messageStream(page, log);
   if (flags.json) out.write(reportJson(results));
   else if (results.length > 0) {
@@ -124,6 +104,37 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   }
   if (log?.failure !== undefined) complain(log.failure);
   return results.length < managers.length || log?.failure !== undefined;
+
+  /** Replays once more under each manager, with a watcher, and makes the page of these runs and the recorded one. */
+  function replayPage(): string {
+    const probe = newDevice();
+    const settings = [
+      { label: 'trace', value: events.file },
+      { label: 'managers', value: names.join(', ') },
+      { label: 'device', value: probe.name },
+      { label: 'capacity', value: formatBytes(probe.getMaxMemorySize(0)) },
+      { label: 'limit of live bytes', value: limitBytes === undefined ? 'none' : formatBytes(limitBytes) },
+      { label: 'swap', value: swapAt === undefined ? 'none' : `before event ${grouped(swapAt)}` },
+      ...madeBy(),
+    ];
+    const observedRuns = [...runs.map((run) => observed(events, run, newDevice(), results)), observeRecording(events)];
+    return renderPage(
+      buildReport(
+        events,
+        observedRuns.filter((run) => run !== undefined),
+        { settings },
+      ),
+    );
+  }
+}
+
+/** The run of each manager. @param swapAt - before this event the next manager takes over, or the first after the last */
+function runsOf(managers: readonly Pick<Run, 'label' | 'create'>[], swapAt: number | undefined): Run[] {
+  return managers.map(({ label, create }, i) => {
+    const next = managers[(i + 1) % managers.length]!;
+    if (swapAt === undefined) return { label, create, swaps: [] };
+    return { label: `${label} -> ${next.label}`, create, swaps: [{ atEvent: swapAt, createManager: next.create }] };
+  });
 }
 
 /** A call log that a run writes. It remembers the first failed write, so that the run can fail with it. */

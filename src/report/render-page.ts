@@ -34,7 +34,7 @@ export function renderPage({ data, payload }: PageContent): string {
   return html.replace(PLACE, (_, place?: string, quoted?: string) => parts[(place ?? quoted) as string] as string);
 }
 
-/** JSON that cannot end its script element, whatever the names in it are. */
+/** JSON that cannot end its script element, even if a name in it tries to. */
 function jsonInScript(data: PageContent['data']): string {
   return JSON.stringify(data).replaceAll('<', '\\u003c').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
 }

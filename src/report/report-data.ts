@@ -1,12 +1,12 @@
 /**
- * What a report page is drawn from: JSON, with the long columns in one binary payload beside it.
+ * The data of a report page: JSON, and one binary payload with the long columns.
  * The page's script reads these types as well. Moments are numbers of events done: 0 is before the first one.
  */
 export interface ReportData {
   readonly version: 1;
   readonly mode: 'replay';
   readonly title: string;
-  /** What the page is about, in the header's order. */
+  /** The subject of the page, in the header's order. */
   readonly facts: readonly Fact[];
   /** How it was made. */
   readonly settings: readonly Fact[];

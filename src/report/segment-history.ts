@@ -1,7 +1,7 @@
 import { NEVER } from './block-lifetimes.js';
 import { joined, type MemoryRange } from './fragmentation.js';
 
-/** Native memory over time, one row a piece: it is there at moment `m` when `born[row] <= m < died[row]`. */
+/** Native memory over time, one row a piece: it exists at moment `m` when `born[row] <= m < died[row]`. */
 export class SegmentHistory {
   readonly start: number[] = [];
   readonly bytes: number[] = [];
@@ -16,14 +16,14 @@ export class SegmentHistory {
   /** Rows of pages that are committed now, by address. They do not overlap. */
   #pages: number[] = [];
 
-  /** A device gave a segment, or pages of a reserved range got memory. Cost: O(1), or O(runs of pages). */
+  /** A segment was allocated, or pages were committed. Cost: O(1), or O(runs of pages). */
   add(start: number, bytes: number, moment: number, paged: boolean): void {
     const row = this.#begin(start, bytes, moment, paged);
     if (!paged) this.#segments.set(start, row);
     else this.#pages.splice(this.#pages.findLastIndex((page) => this.start[page]! < start) + 1, 0, row);
   }
 
-  /** The segment at `start` went back; one that was not seen coming is passed over. */
+  /** The segment at `start` was freed. A segment that was never added is ignored. */
   remove(start: number, moment: number): void {
     const row = this.#segments.get(start);
     if (row === undefined) return;
@@ -31,7 +31,7 @@ export class SegmentHistory {
     this.#end(row, moment);
   }
 
-  /** Pages lost their memory; what of the range had none is passed over. Cost: O(runs of pages). */
+  /** Pages were decommitted. A part of the range without memory is ignored. Cost: O(runs of pages). */
   removePages(start: number, bytes: number, moment: number): void {
     const end = start + bytes;
     this.#pages = this.#pages.flatMap((row) => {
@@ -44,7 +44,7 @@ export class SegmentHistory {
     });
   }
 
-  /** The ranges that are there now, by address; pages that touch are one. Cost: O(n log n). */
+  /** The current ranges, by address; pages that touch are one range. Cost: O(n log n). */
   ranges(): MemoryRange[] {
     const rangeOf = (row: number) => ({ start: this.start[row]!, end: this.#endOf(row) });
     const ranges = [...Array.from(this.#segments.values(), rangeOf), ...joined(this.#pages.map(rangeOf))];

@@ -42,7 +42,7 @@ export class ReplayBlocks {
     else this.#runWatched(end, this.#watcher);
   }
 
-  /** Frees what is live. @param verifier - checks each block before it goes */
+  /** Frees all live blocks. @param verifier - checks each block before it is freed */
   freeAll(verifier: { check(slot: number): void } | undefined): void {
     this.#pointers.forEach((ptr, slot) => {
       if (ptr !== NULL_PTR) verifier?.check(slot);
@@ -50,7 +50,7 @@ export class ReplayBlocks {
     });
   }
 
-  /** Frees what is live, unchecked, whatever fails. @returns the failures */
+  /** Frees all live blocks, unchecked, and goes on after a failure. @returns the failures */
   abandon(): unknown[] {
     const failures: unknown[] = [];
     for (const slot of this.#pointers.keys()) {

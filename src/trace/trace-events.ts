@@ -23,7 +23,7 @@ import type { StringTable } from './string-table.js';
 /** The file formats that hold events. */
 export type TraceFormat = 'alloctrace' | 'call log' | 'stowage' | 'rmm' | 'umpire' | 'pytorch' | 'perfetto';
 
-/** What an event is. */
+/** The kinds of events. */
 export const TraceKind = {
   /** A block was handed out. */
   alloc: 0,
@@ -99,7 +99,7 @@ export interface EventBatch extends EventColumns {
   readonly strings: StringTable;
 }
 
-/** What a trace adds up to. */
+/** The totals of a trace. */
 export interface TraceTotals {
   /** How many events there are of each kind, at the kind's index. */
   readonly counts: readonly number[];
@@ -131,10 +131,10 @@ export interface TraceOrigin {
   readonly cutOff?: string | undefined;
 }
 
-/** All that is known of a trace. */
+/** All properties of a trace. */
 type TraceParts = TraceOrigin & TraceTotals & EventColumns & { readonly strings: StringTable };
 
-/** Has the properties that it is given. */
+/** A class whose instances have the given properties. */
 const Assembled = class {
   constructor(parts: TraceParts) {
     Object.assign(this, parts);
@@ -167,7 +167,7 @@ export class TraceEvents extends Assembled {
     return this.counts[kind]!;
   }
 
-  /** What an event is. */
+  /** The kinds of events. */
   kindOf(event: number): TraceKind {
     return this.kinds[event]! as TraceKind;
   }

@@ -30,7 +30,7 @@ export class TraceStream implements AsyncIterable<EventBatch> {
     return { file, name, format, cutOff };
   }
 
-  /** What the events add up to so far. */
+  /** The totals of the events so far. */
   get totals(): TraceTotals {
     return this.#parser.events;
   }
@@ -102,7 +102,7 @@ export function parseTrace(content: string | Uint8Array, file: string): TraceEve
 
 /**
  * Takes the bytes of a trace piece by piece and records its events. Its first bytes tell the format.
- * What it throws is ERR_MEM_BAD_INPUT with file, place and reason; nothing can be pushed afterwards.
+ * It throws ERR_MEM_BAD_INPUT with file, place and reason; nothing can be pushed afterwards.
  */
 class TraceParser implements TraceOrigin {
   readonly events = new EventBuilder();
@@ -149,7 +149,7 @@ class TraceParser implements TraceOrigin {
         this.#begin(this.#head, true);
       }
       this.#parser?.end();
-      // A recording says itself that it is whole; a text without allocations is not what it was taken for.
+      // A recording says itself that it is complete; a text without allocations is of another kind.
       if (this.events.allocations === 0 && this.format !== 'stowage') {
         throw new FormatFault('the file ends here, and there are no allocations in it', Math.max(0, this.line - 1));
       }

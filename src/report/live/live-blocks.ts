@@ -71,7 +71,7 @@ export class LiveBlocks implements SlotObserver {
 
   outOfMemory(): void {}
 
-  /** What is there now: all segments, and the biggest blocks. Cost: O(blocks log blocks). */
+  /** The current state: all segments, and the biggest blocks. Cost: O(blocks log blocks). */
   map(): LiveMap {
     const now = performance.now();
     const paged = this.#slot.nativeCommits > 0;
@@ -96,7 +96,7 @@ export class LiveBlocks implements SlotObserver {
   }
 }
 
-/** The native memory that is there now. */
+/** The current native memory. */
 class LiveSegments {
   #bytesAt = new Map<number, number>();
 

@@ -11,7 +11,7 @@ export interface LiveHello {
   readonly leaks: LiveLeaks;
 }
 
-/** A manager that is there, or one of the last that stopped. They stand in the order in which they came. */
+/** A manager of the host, or one of the last that stopped. They are in the order in which they were first seen. */
 export interface LiveManager {
   /** Its number among all that the dashboard has seen, from 0 on. */
   readonly id: number;
@@ -19,7 +19,7 @@ export interface LiveManager {
   readonly slot: string;
 }
 
-/** What the managers that were there held at one time. */
+/** The readings of all managers at one time. */
 export interface LiveSample {
   readonly ms: number;
   /** By the id of the manager. */
@@ -33,7 +33,7 @@ export interface LiveReading {
   readonly values: readonly number[];
 }
 
-/** What a figure of a reading is: a row of the table of statistics. */
+/** The description of a figure: a row of the table of statistics. */
 export type LiveStatistic = Pick<MemoryStatistic, 'name' | 'unit' | 'kind' | 'help'>;
 
 /** A block: address, bytes, age in ms, tag, site. */

@@ -3,10 +3,10 @@ import { numbersColumn } from '../event-column.js';
 import type { EventBatch } from '../trace-events.js';
 import { LivePointers } from './live-pointers.js';
 
-/** Made-up addresses begin where no process has any, nor the simulated device. */
+/** Made-up addresses begin above all addresses of processes and of the simulated device. */
 const FIRST_MADE_UP = 3 * 2 ** 51;
 const ALIGNMENT_BYTES = 512;
-/** What a made-up block of more takes, so that the addresses do not run out. */
+/** A made-up block takes no more addresses than this, so that they do not run out. */
 const MAX_STEP_BYTES = 2 ** 36;
 
 /**

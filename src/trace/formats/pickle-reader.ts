@@ -25,7 +25,7 @@ const MAX_DEPTH = 256;
  * Memory: some 16 times the bytes at most, and 2 GiB; what would take more is refused.
  */
 export class PickleReader {
-  /** What the instructions do, by their first byte: each gives the value that it pushes, or undefined. */
+  /** The instructions by their first byte. */
   static readonly #EXECUTE: { readonly [opcode: number]: Execute } = {
     [OPCODE.proto]: (pickle) => void pickle.#take(1),
     [OPCODE.frame]: (pickle) => void pickle.#take(8),

@@ -5,7 +5,7 @@ const CHUNK_BYTES = 64 * 1024;
 /** The most values between a mark and the instruction that appends or sets them: readers spread them into one call. */
 export const MAX_BATCH = 1000;
 
-/** What a dictionary's key has: a value, or a function that writes one. */
+/** The values of a dictionary by key; a function writes its value itself. */
 export type PickleFields = Readonly<Record<string, string | number | boolean | (() => void)>>;
 
 /** Writes a pickle of plain data, protocol 2, instruction by instruction: the few that every reader has. */

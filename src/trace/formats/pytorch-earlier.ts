@@ -4,7 +4,7 @@ import { type HistoryEntry, KIND_OF_ACTION, type StateBlock, type StateSegment }
 
 type EarlierBlock = StateBlock & Pick<StateSegment, 'stream'>;
 
-/** What is reserved or allocated when a history begins. */
+/** The memory that is reserved or allocated when a history begins. */
 export interface EarlierState {
   /** Native memory, by address; what was one native call is one item. */
   readonly reserved: readonly Omit<EarlierBlock, 'frames'>[];

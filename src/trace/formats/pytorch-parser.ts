@@ -24,7 +24,7 @@ const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 
 /**
  * Reads PyTorch's memory snapshot. It is held as a whole. Entries of several devices are put in order by their times.
- * What was allocated or reserved before the history began comes first.
+ * The memory that was allocated or reserved before the history began comes first.
  */
 export class PyTorchParser extends FormatParser {
   override readonly format = 'pytorch';

@@ -6,7 +6,7 @@ import { isDictionary, type PickleDictionary, type PickleValue } from './pickle-
 /** Marks a segment that stands for no native call: a reader of this library makes no event of it. */
 export const MADE_UP_KEY = 'stowage_made_up';
 
-/** What the actions of a history are; those that are not here change nothing. */
+/** The kinds of a history's actions; an action that is not in the table changes nothing. */
 export const KIND_OF_ACTION: ReadonlyMap<string, TraceKind> = new Map([
   ['alloc', TraceKind.alloc],
   ['free_requested', TraceKind.free],
@@ -21,7 +21,7 @@ export const KIND_OF_ACTION: ReadonlyMap<string, TraceKind> = new Map([
 /** An entry of a device's history. */
 export interface HistoryEntry {
   readonly device: number;
-  /** One of {@link KIND_OF_ACTION}, or another. */
+  /** See {@link KIND_OF_ACTION}; there are others. */
   readonly action: string;
   readonly address: number;
   /** Of blocks the bytes that the program asked for, not those that the allocator rounded them up to. */
@@ -42,7 +42,7 @@ export interface StateSegment extends Pick<HistoryEntry, 'device' | 'address' | 
   readonly blocks: readonly StateBlock[];
 }
 
-/** What a snapshot holds: the state at its end and the last part of the history that led to it. */
+/** The content of a snapshot: the state at its end, and the last part of the history before it. */
 export interface PyTorchSnapshot {
   readonly segments: readonly StateSegment[];
   /** By device. */
