@@ -31,15 +31,7 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
   ['cpu', { hasBytes: true, hasCapacity: false, create: () => new CpuDevice() }],
   ['cuda', { hasBytes: true, hasCapacity: false, create: () => new CudaDevice() }],
   ['hip', { hasBytes: true, hasCapacity: false, create: () => new HipDevice() }],
-  [
-    'simulated',
-    {
-      hasBytes: false,
-      hasCapacity: true,
-      create: (capacityBytes) =>
-        new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) }),
-    },
-  ],
+  ['simulated', { hasBytes: false, hasCapacity: true, create: simulatedDevice }],
   [
     'opencl',
     {
@@ -49,6 +41,11 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
     },
   ],
 ]);
+
+/** Makes a simulated device. @param capacityBytes - undefined for the device's own */
+export function simulatedDevice(capacityBytes: number | undefined): Device {
+  return new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) });
+}
 
 /** The managers that the command knows, by name. */
 export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map<string, ManagerFactory>([

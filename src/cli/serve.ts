@@ -7,7 +7,7 @@ import { installManager } from '../trace/replay.js';
 import { ReplayBlocks } from '../trace/replay-blocks.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseNumber } from './arguments.js';
-import { DEVICES, MANAGERS } from './choices.js';
+import { MANAGERS, simulatedDevice } from './choices.js';
 import { inputPath } from './output-file.js';
 import { runProgram } from './run-program.js';
 
@@ -51,8 +51,7 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
 async function serveTrace(path: string, how: { port: number; manager: string; rate: number }): Promise<void> {
   const create = byName('--manager', how.manager, MANAGERS);
   const events = await loadTrace(inputPath(path));
-  const device = byName('--device', 'simulated', DEVICES).create(undefined);
-  using runtime = new MemoryRuntime(device);
+  using runtime = new MemoryRuntime(simulatedDevice(undefined));
   installManager(runtime, create);
   await using dashboard = await serveDashboard(runtime, { port: how.port, title: events.name });
   process.stderr.write(`stowage: the dashboard is at ${dashboard.url}; end it with Ctrl-C\n`);

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { formatBytes } from '../core/units.js';
 import { buildReport } from '../report/build-report.js';
 import { observeRun } from '../report/observe-run.js';
@@ -8,6 +7,7 @@ import type { Fact, TuneData, TuneGoal } from '../report/report-data.js';
 import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseNumber, parseSize } from './arguments.js';
+import { simulatedDevice } from './choices.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
 import { type Column, complain, count, jsonText, layOut, madeBy } from './text.js';
@@ -112,7 +112,7 @@ function tunePage(
   );
   const runs = shown.map((place) => {
     const { family, settings, nsPerEvent } = done[place]!;
-    const device = new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) });
+    const device = simulatedDevice(capacityBytes);
     const name = `${family.manager}, ${describeSettings(settings)}`;
     return observeRun(events, { name, device, createManager: family.create(settings), nsPerEvent });
   });

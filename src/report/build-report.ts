@@ -1,12 +1,14 @@
+import { deflateRawSync } from 'node:zlib';
 import { StringTable } from '../trace/string-table.js';
-import type { TraceEvents } from '../trace/trace-events.js';
+import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
-import { ColumnPayload } from './column-payload.js';
 import type { ObservedRun } from './observe-run.js';
+import type { PageContent } from './render-page.js';
 import type {
   BlockColumns,
   Clock,
+  Column,
   Fact,
   NamedMoment,
   ReportData,
@@ -20,8 +22,6 @@ import type { SegmentHistory } from './segment-history.js';
 import { sizeClasses } from './size-classes.js';
 import { pickWinner } from './winner.js';
 
-const NS_PER_MS = 1e6;
-
 /** The parts of a report that are not observed. */
 export interface ReportOptions {
   /** How the runs were made: device, capacity, limit and the like. */
@@ -33,9 +33,8 @@ export interface ReportOptions {
 }
 
 /** A report's JSON, and the binary payload with its columns. */
-export interface BuiltReport {
+export interface BuiltReport extends PageContent {
   readonly data: ReportData;
-  readonly payload: string;
 }
 
 /** Builds a report from a trace and its observed replays. Cost: O(events), and O(blocks) a run. */
@@ -181,4 +180,32 @@ function segmentColumns(history: SegmentHistory, { stride, moments, payload }: S
     died: payload.add(Uint32Array.from(pick(history.died))),
     paged: payload.add(Uint16Array.from(rows, (row) => (history.paged[row] ? 1 : 0))),
   };
+}
+
+const ALIGNMENT = 8;
+const TYPES: Readonly<Record<number, Column['type']>> = { 8: 'f64', 4: 'u32', 2: 'u16' };
+
+/** Collects typed arrays into one payload that a page unpacks at once: compressed, in base64. */
+class ColumnPayload {
+  readonly #parts: Uint8Array[] = [];
+  #bytes = 0;
+
+  /** Adds a column. Its values are copied when the payload is written. */
+  add(values: Float64Array | Uint32Array | Uint16Array): Column {
+    const column: Column = { type: TYPES[values.BYTES_PER_ELEMENT]!, offset: this.#bytes, length: values.length };
+    this.#append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    const rest = this.#bytes % ALIGNMENT;
+    if (rest > 0) this.#append(new Uint8Array(ALIGNMENT - rest));
+    return column;
+  }
+
+  /** Compresses all columns. Cost: O(bytes), about 20 ns a byte. */
+  toBase64(): string {
+    return deflateRawSync(Buffer.concat(this.#parts, this.#bytes), { level: 6 }).toString('base64');
+  }
+
+  #append(part: Uint8Array): void {
+    this.#parts.push(part);
+    this.#bytes += part.length;
+  }
 }

@@ -17,9 +17,6 @@ export function rateStride(events: number): number {
   return bucketStride(events, RATE_BUCKETS);
 }
 
-/** The bytes of a block in its manager: the requested ones, rounded. */
-export type BlockSizes = (ptr: DevicePtr, requestedBytes: number) => number;
-
 /** Watches one replay under one manager: curves, the address of every block, and the native memory. */
 export class RunObserver implements ReplayWatcher {
   readonly reserved: BucketCurve;
@@ -43,7 +40,7 @@ export class RunObserver implements ReplayWatcher {
   #looked = 0;
   #allocations = 0;
   #allocatedBytes = 0;
-  readonly #sizeOf: BlockSizes;
+  readonly #sizeOf: (ptr: DevicePtr, requestedBytes: number) => number;
   readonly #stride: number;
   readonly #looks: number;
   // By bucket of the curves of rates.
@@ -53,7 +50,8 @@ export class RunObserver implements ReplayWatcher {
   readonly #pointers: Float64Array;
   readonly #sizes: Float64Array;
 
-  constructor(trace: TraceEvents, sizeOf: BlockSizes) {
+  /** @param sizeOf - gives the bytes of a block in its manager: the requested ones, rounded */
+  constructor(trace: TraceEvents, sizeOf: (ptr: DevicePtr, requestedBytes: number) => number) {
     const { length } = trace;
     this.#sizeOf = sizeOf;
     this.#stride = rateStride(length);

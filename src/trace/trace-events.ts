@@ -48,6 +48,7 @@ export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
 export const TRACE_KINDS = 7;
 
 export const NS_PER_US = 1000;
+export const NS_PER_MS = 1e6;
 
 /** Device ids lie below this. */
 export const MAX_DEVICES = 1024;

@@ -1,4 +1,3 @@
-import { SimulatedDevice, type SimulatedDeviceOptions } from '../../../adapters/devices/simulated.js';
 import { MemoryError } from '../../core/errors.js';
 import { KiB } from '../../core/units.js';
 import type { TuneGoal, TunePoint } from '../../report/report-data.js';
@@ -6,6 +5,7 @@ import '../../defaults.js';
 import { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { installManager, type ReplayResult, replayTrace } from '../../trace/replay.js';
 import type { TraceEvents } from '../../trace/trace-events.js';
+import { simulatedDevice } from '../choices.js';
 import type { Family, Settings } from './candidates.js';
 import type { Trial } from './search.js';
 
@@ -47,7 +47,6 @@ export function tryOut(events: TraceEvents, family: Family, settings: Settings, 
     goal === 'capacity'
       ? leastCapacity(events.peakLiveBytes, peakReservedBytes, (capacity) => replay(capacity) !== undefined)
       : null;
-  const memory = [leastCapacityBytes ?? peakReservedBytes, nativeCalls];
   return {
     ...facts,
     peakReservedBytes,
@@ -55,7 +54,7 @@ export function tryOut(events: TraceEvents, family: Family, settings: Settings, 
     nativeCalls,
     leastCapacityBytes,
     done: true,
-    score: goal === 'time' ? [nsPerEvent] : memory,
+    score: goal === 'time' ? [nsPerEvent] : [leastCapacityBytes ?? peakReservedBytes, nativeCalls],
   };
 }
 
@@ -85,13 +84,11 @@ function replayOnce(
   settings: Settings,
   capacityBytes: number | undefined,
 ): ReplayResult | undefined {
-  const device: SimulatedDeviceOptions = { virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) };
-  using runtime = new MemoryRuntime(new SimulatedDevice(device));
+  using runtime = new MemoryRuntime(simulatedDevice(capacityBytes));
   try {
     installManager(runtime, family.create(settings));
     return replayTrace(events, runtime);
   } catch (error) {
-    // Also when freeing what was live failed as well.
     if (MemoryError.is(error, 'ERR_MEM_REPLAY') && MemoryError.is(error.cause, 'ERR_MEM_OUT_OF_MEMORY')) return undefined;
     throw error;
   }

@@ -3,12 +3,11 @@ import { processState } from '../../core/process-state.js';
 import type { SlotObserver } from '../../core/slot-observer.js';
 import type { StowageEncoder } from '../formats/stowage-encoder.js';
 import { RECORD } from '../formats/stowage-format.js';
-import { TraceKind } from '../trace-events.js';
+import { NS_PER_MS, TraceKind } from '../trace-events.js';
 
 /** The most allocations and frees between two readings of the clock: one costs as much as two events. */
 export const CLOCK_EVENTS = 64;
 const NO_DEVICE = -1;
-const NS_PER_MS = 1e6;
 
 /** The common properties of the events of one recording. Only a property that has changed is written. */
 export class RecordingContext {

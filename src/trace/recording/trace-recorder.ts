@@ -35,7 +35,7 @@ export interface RecordOptions {
 export class TraceRecorder {
   readonly #encoder: StowageEncoder;
   readonly #context: RecordingContext;
-  readonly #slots: { readonly slot: ManagerSlot; readonly recorder: SlotRecorder }[] = [];
+  readonly #slots: (readonly [slot: ManagerSlot, recorder: SlotRecorder])[] = [];
   #timer: NodeJS.Timeout | undefined;
   #file: FileLogSink | undefined;
   #disposed = false;
@@ -112,7 +112,7 @@ export class TraceRecorder {
   #watch(slot: ManagerSlot, space: string): void {
     const recorder = new SlotRecorder(this.#context, this.#slots.length + 1, space);
     slot.observe(recorder);
-    this.#slots.push({ slot, recorder });
+    this.#slots.push([slot, recorder]);
     const manager = slot.active?.getHandle();
     if (manager !== undefined) recorder.swap(manager);
   }
@@ -132,7 +132,7 @@ export class TraceRecorder {
     this.#file = undefined;
     clearInterval(this.#timer);
     forgetAtExit(this);
-    for (const { slot, recorder } of this.#slots) slot.unobserve(recorder);
+    for (const [slot, recorder] of this.#slots) slot.unobserve(recorder);
     file?.close();
   }
 }
