@@ -50,7 +50,7 @@ export class Lifetimes {
     this.#from = column((number) => from[number]!);
     this.#until = column((number) => until[number]!);
     this.steps = column((number) => until[number]! - from[number]!);
-    this.#bornAfter = Int32Array.from(this.#until, (step) => this.#firstBornAt(step));
+    this.#bornAfter = new Int32Array(this.count).fill(this.count);
     this.peakBytes = this.#sweep();
   }
 
@@ -84,18 +84,7 @@ export class Lifetimes {
     return found;
   }
 
-  #firstBornAt(step: number): number {
-    let low = 0;
-    let high = this.count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#from[middle]! < step) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** Goes through births and deaths in order, keeps the checkpoints, and gives the most bytes alive. */
+  /** Goes through births and deaths in order, notes who is born after each and the checkpoints, and gives the most bytes alive. */
   #sweep(): number {
     const deaths = Int32Array.from({ length: this.count }, (_, rank) => rank);
     deaths.sort((a, b) => this.#until[a]! - this.#until[b]!);
@@ -103,7 +92,10 @@ export class Lifetimes {
     let live: number[] = [];
     for (let rank = 0; rank < this.count; rank++) {
       const now = this.#from[rank]!;
-      for (; dead < this.count && this.#until[deaths[dead]!]! <= now; dead++) alive -= this.bytes[deaths[dead]!]!;
+      for (; dead < this.count && this.#until[deaths[dead]!]! <= now; dead++) {
+        alive -= this.bytes[deaths[dead]!]!;
+        this.#bornAfter[deaths[dead]!] = rank;
+      }
       alive += this.bytes[rank]!;
       peak = Math.max(peak, alive);
       if (rank % TENSORS_PER_CHECKPOINT === 0) {

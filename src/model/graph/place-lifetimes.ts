@@ -50,7 +50,7 @@ export function placeLifetimes(list: LifetimeList, options: PlacementOptions = {
   const deadline = performance.now() + timeBudgetMs;
   const lifetimes = new Lifetimes(list, alignment);
   const search = new PlacementSearch(lifetimes);
-  if (timeBudgetMs > 0) search.improve(deadline);
+  search.run(deadline);
   const offsets = new Float64Array(lifetimes.listed);
   for (let rank = 0; rank < lifetimes.count; rank++) offsets[lifetimes.numbers[rank]!] = search.best.offsets[rank]!;
   return { offsets, bytes: search.best.bytes, lowerBoundBytes: lifetimes.peakBytes };
@@ -69,20 +69,15 @@ class PlacementSearch {
     this.#neighbours = new Int32Array(lifetimes.count);
     this.#starts = new Float64Array(lifetimes.count);
     this.#ends = new Float64Array(lifetimes.count);
-    const { bytes, steps } = lifetimes;
-    const bySize = this.#sorted((a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!);
-    this.#place(bySize, false, Number.POSITIVE_INFINITY);
   }
 
-  /** Tries other orders until the deadline, a time of `performance.now()`. */
-  improve(deadline: number): void {
+  /** Places by size, and then in other orders until the deadline, a time of `performance.now()`. */
+  run(deadline: number): void {
     const { bytes, steps, peakBytes } = this.lifetimes;
     const area = (rank: number) => bytes[rank]! * steps[rank]!;
-    const orders: Compare[] = [
-      (a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!,
-      (a, b) => area(b) - area(a),
-      (a, b) => steps[b]! - steps[a]! || bytes[b]! - bytes[a]!,
-    ];
+    const bySize: Compare = (a, b) => bytes[b]! - bytes[a]! || steps[b]! - steps[a]!;
+    const orders: Compare[] = [bySize, (a, b) => area(b) - area(a), (a, b) => steps[b]! - steps[a]! || bytes[b]! - bytes[a]!];
+    this.#place(this.#sorted(bySize), false, Number.POSITIVE_INFINITY);
     const isDone = () => this.best.bytes === peakBytes || performance.now() >= deadline;
     for (const order of orders) {
       for (const tightest of [true, false]) {

@@ -138,7 +138,7 @@ export function fitToMemory(
     batchSize: settings.batchSize ?? DEFAULT_BATCH_SIZE,
   };
   const steps: FitStep[] = [];
-  for (const { setting, next, why } of REDUCTIONS) {
+  for (const [setting, next, why] of REDUCTIONS) {
     const before = now;
     const lacked = requires(now) - availableBytes;
     while (requires(now) > availableBytes) {
@@ -154,23 +154,15 @@ export function fitToMemory(
   return { ...now, fits: requires(now) <= availableBytes, requiredBytes: requires(now), availableBytes, steps };
 }
 
-interface Reduction {
-  readonly setting: keyof FitSettings;
-  /** The next smaller value, or the same where there is none. */
-  readonly next: (value: number) => number;
-  readonly why: string;
-}
+/** A setting, the next smaller value of it (the same where there is none), and what that is. */
+type Reduction = readonly [setting: keyof FitSettings, next: (value: number) => number, why: string];
 
 const REDUCTIONS: readonly Reduction[] = [
-  {
-    setting: 'contextLength',
-    next: (value) => Math.max(Math.min(value, LEAST_CONTEXT_LENGTH), Math.floor(value / 2)),
-    why: 'a cache of keys and values for fewer tokens',
-  },
-  { setting: 'gpuLayers', next: (value) => Math.max(0, value - 1), why: 'leaving layers in the mapped file, to the CPU,' },
-  {
-    setting: 'batchSize',
-    next: (value) => Math.max(Math.min(value, LEAST_BATCH_SIZE), Math.floor(value / 2)),
-    why: 'a compute buffer for fewer tokens at once',
-  },
+  ['contextLength', halveTo(LEAST_CONTEXT_LENGTH), 'a cache of keys and values for fewer tokens'],
+  ['gpuLayers', (value) => Math.max(0, value - 1), 'leaving layers in the mapped file, to the CPU,'],
+  ['batchSize', halveTo(LEAST_BATCH_SIZE), 'a compute buffer for fewer tokens at once'],
 ];
+
+function halveTo(least: number): (value: number) => number {
+  return (value) => Math.max(Math.min(value, least), Math.floor(value / 2));
+}
