@@ -3,7 +3,7 @@ import { type ManagerReading, managerReadings } from '../../core/manager-reading
 import type { MemoryHost } from '../../core/memory-host.js';
 import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
 import { LiveBlocks } from './live-blocks.js';
-import type { LiveHello, LiveManager, LiveReading, LiveSample, LiveUpdate } from './live-data.js';
+import type { LiveHello, LiveLeaks, LiveManager, LiveReading, LiveSample, LiveUpdate } from './live-data.js';
 
 const KEPT_SAMPLES = 1200;
 const KEPT_LEAKS = 100;
@@ -30,7 +30,7 @@ export class LiveSampler {
   #lastId = -1;
   #readings = 0;
   readonly #samples: LiveSample[] = [];
-  readonly #leaks = { blocks: 0, bytes: 0, newest: [] as { bytes: number; site: string; ms: number }[] };
+  readonly #leaks = { blocks: 0, bytes: 0, newest: [] as LiveLeaks['newest'][number][] };
   #taken = 0;
 
   constructor(host: MemoryHost) {

@@ -12,12 +12,12 @@ import { PROMETHEUS_TYPE, prometheusMetrics } from './prometheus.js';
 const ADDRESS = '127.0.0.1';
 const DEFAULT_INTERVAL_MS = 250;
 const MIN_INTERVAL_MS = 20;
-const HEADERS = {
-  'X-Content-Type-Options': 'nosniff',
-  'Referrer-Policy': 'no-referrer',
-  'Cross-Origin-Resource-Policy': 'same-origin',
-  'X-Frame-Options': 'DENY',
-};
+const HEADERS = new Map([
+  ['X-Content-Type-Options', 'nosniff'],
+  ['Referrer-Policy', 'no-referrer'],
+  ['Cross-Origin-Resource-Policy', 'same-origin'],
+  ['X-Frame-Options', 'DENY'],
+]);
 
 /** How to serve. */
 export interface DashboardOptions {
@@ -91,7 +91,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
   }
 
   function answer(request: IncomingMessage, response: ServerResponse): void {
-    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
+    response.setHeaders(HEADERS);
     if (!isLocalName(request.headers.host, bound)) {
       refuse(response, 403, 'this server answers under a local name only');
     } else if (request.method !== 'GET') {
