@@ -302,8 +302,8 @@ class OpenFile {
 function map(file: OpenFile, bytes: number): Mapping {
   const size = alignUp(bytes, pageBytes());
   // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
-  const base = mapThreadPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
-  const memory = new NativeMemory(base, size, endOf(file));
+  const flags = MAP_PRIVATE | MAP_NORESERVE;
+  const memory = new NativeMemory(mapThreadPages(size, { flags, fd: file.fd }), size, endOf(file));
   const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length).buffer);
   return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
 }

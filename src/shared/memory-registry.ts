@@ -129,8 +129,7 @@ export class MemoryRegistry {
   /** The allocator of that id, which a pointer carries. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
   getAllocator(id: AllocatorId): SharedAllocator {
     const registered = this.#allocators.get(keyOf(id));
-    const expected = 'the id of an allocator that was created or attached here';
-    checkArgument(registered !== undefined, 'the allocator id', keyOf(id), expected);
+    checkArgument(registered !== undefined, 'the allocator id', keyOf(id), 'the id of an allocator that is known here');
     return registered.allocator;
   }
 

@@ -154,10 +154,9 @@ export class BackendBufferType {
 
   /** Makes a buffer; its content is undefined. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_DEVICE */
   allocBuffer(bytes: number): BackendBuffer {
-    const { alignment } = this;
     return new BackendBuffer(
       this,
-      this.#runtime.withDevice(this.device, () => this.#runtime.allocate(bytes, { alignment })),
+      this.#runtime.withDevice(this.device, () => this.#runtime.allocate(bytes, { alignment: this.alignment })),
     );
   }
 

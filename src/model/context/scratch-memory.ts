@@ -52,10 +52,9 @@ export class ScratchMemory {
 
   /** Takes the bytes that {@link partFor} gave. */
   take(tensor: ContextTensor, part: MemoryPart): void {
-    const { data } = this.present!;
     const end = part.offsetBytes + part.bytes;
     this.present = { ...this.present!, offs: end };
-    this.#tensors.push({ tensor, data, end });
+    this.#tensors.push({ tensor, data: this.present.data, end });
   }
 
   /** Forgets the memory, what was saved, and the tensors. */

@@ -243,8 +243,7 @@ export abstract class PageAllocator implements SharedAllocator {
   /** @throws ERR_MEM_INVALID_ALIGNMENT for no alignment, and for one that the region's address has no part in */
   #alignmentGranules(alignment: number): number {
     checkAlignment(alignment);
-    const { base } = this.region;
-    if (alignment !== 0 && base % Math.min(alignment, GRANULE_BYTES) !== 0) {
+    if (alignment !== 0 && this.region.base % Math.min(alignment, GRANULE_BYTES) !== 0) {
       throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
     }
     return Math.max(1, alignment / GRANULE_BYTES);

@@ -23,8 +23,11 @@ export function outOfRoom(
   cause?: unknown,
   allocatedBytes = 0,
 ): MemoryError<'ERR_MEM_OUT_OF_MEMORY'> {
-  const facts = { requestedBytes, allocatedBytes, reservedBytes: allocatedBytes, capacityBytes: 0, device: 0, quota };
-  return new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, cause);
+  return new MemoryError(
+    'ERR_MEM_OUT_OF_MEMORY',
+    { requestedBytes, allocatedBytes, reservedBytes: allocatedBytes, capacityBytes: 0, device: 0, quota },
+    cause,
+  );
 }
 
 /** @throws ERR_MEM_BAD_SEGMENT unless `ok` */

@@ -169,8 +169,10 @@ export class PageReclaimer {
   #pause(start: number, slot: number): void {
     const waitedMs = performance.now() - start;
     if (waitedMs > this.timeoutMs) {
-      const ownerPid = this.pages.participants.pidOf(slot);
-      throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid, waitedMs: Math.round(waitedMs) });
+      throw new MemoryError('ERR_MEM_LOCK_TIMEOUT', {
+        ownerPid: this.pages.participants.pidOf(slot),
+        waitedMs: Math.round(waitedMs),
+      });
     }
     yieldThread();
   }

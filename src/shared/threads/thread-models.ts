@@ -127,6 +127,5 @@ export function registerThreadModel(factory: ThreadModelFactory): () => void {
  */
 export function registerDeviceThreads(device: Device): { readonly model: StreamThreadModel; readonly unregister: () => void } {
   const model = new StreamThreadModel(device, threadModel());
-  const unregister = registerThreadModel({ name: device.name, applies: () => false, create: () => model });
-  return { model, unregister };
+  return { model, unregister: registerThreadModel({ name: device.name, applies: () => false, create: () => model }) };
 }
