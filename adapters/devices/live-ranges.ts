@@ -1,5 +1,5 @@
 import { type AddressRange, AddressTree } from '../../src/core/address-tree.js';
-import { checkRange, MemoryError } from '../../src/core/errors.js';
+import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
 
 /** A range of a device's addresses that is in use. */
@@ -51,7 +51,9 @@ export class LiveRanges<R extends LiveRange> extends AddressTree<R> {
     const range = this.overlapping(devicePtr(ptr), bytes);
     if (range === undefined) return undefined;
     const offset = ptr - range.base;
-    checkRange(offset, bytes, range.bytes);
+    if (offset < 0 || offset + bytes > range.bytes) {
+      throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: range.bytes });
+    }
     range.checkUsable(offset, bytes);
     return range;
   }

@@ -26,6 +26,8 @@ const MIN_GUARD_BYTES = 16;
 /** Writes and reads the guards that lie directly before and behind blocks. */
 export class Guards {
   readonly #memory: GuardMemory;
+  /** What a guard holds that nobody wrote over. */
+  readonly #whole: Uint8Array;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(
@@ -37,6 +39,7 @@ export class Guards {
     const isMemory = typeof memory?.view === 'function' && typeof memory.fill === 'function';
     checkArgument(isMemory, 'memory', memory, 'the device, or an object with view and fill');
     this.#memory = memory;
+    this.#whole = new Uint8Array(bytes).fill(CANARY_BYTE);
   }
 
   /** Writes both guards. Cost: O(guard). */
@@ -57,8 +60,8 @@ export class Guards {
 
   #damage(ptr: number, offset: number, side: 'before' | 'after'): Damage | undefined {
     const guard = this.#memory.view((ptr + offset) as DevicePtr, this.bytes);
+    if (Buffer.compare(guard, this.#whole) === 0) return undefined;
     const isDamaged = (byte: number) => byte !== CANARY_BYTE;
-    const first = guard.findIndex(isDamaged);
-    return first < 0 ? undefined : { side, offsetBytes: offset + first, damagedBytes: guard.filter(isDamaged).length };
+    return { side, offsetBytes: offset + guard.findIndex(isDamaged), damagedBytes: guard.filter(isDamaged).length };
   }
 }
