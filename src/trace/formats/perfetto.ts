@@ -175,26 +175,26 @@ export class PerfettoWriter extends TextWriter {
     this.#idOfSlot.set(slot, id);
     this.#tagOfSlot.set(slot, tag);
     this.#live += bytes;
-    const head = { ph: 'b', cat: 'block', id, name: blockName(batch, tag) };
-    return this.#row(batch, i, head, { pointer: this.#addresses.take(batch, i), bytes });
+    const args = { pointer: this.#addresses.take(batch, i), bytes, ...namesOf(batch, i) };
+    return rowOf({ ph: 'b', cat: 'block', id, name: blockName(batch, tag), ...this.#placeOf(batch, i), args });
   }
 
   #ended(batch: EventBatch, i: number): string {
     const slot = ~batch.slots[i]!;
     this.#live -= batch.bytes[i]!;
     this.#addresses.give(batch, i);
+    const id = this.#idOfSlot.get(slot);
     const name = blockName(batch, this.#tagOfSlot.get(slot));
-    return this.#row(batch, i, { ph: 'e', cat: 'block', id: this.#idOfSlot.get(slot), name }, {});
+    return rowOf({ ph: 'e', cat: 'block', id, name, ...this.#placeOf(batch, i), args: namesOf(batch, i) });
   }
 
   #instant(batch: EventBatch, i: number, kind: TraceKind): string {
-    const args = { pointer: batch.pointers?.[i] ?? 0, bytes: batch.bytes[i]! };
-    return this.#row(batch, i, { ph: 'i', s: 'p', cat: 'memory', name: INSTANT_NAMES[kind] }, args);
+    const args = { pointer: batch.pointers?.[i] ?? 0, bytes: batch.bytes[i]!, ...namesOf(batch, i) };
+    return rowOf({ ph: 'i', s: 'p', cat: 'memory', name: INSTANT_NAMES[kind], ...this.#placeOf(batch, i), args });
   }
 
-  #row(batch: EventBatch, i: number, head: object, args: object): string {
-    const place = { pid: 1, tid: batch.devices?.[i] ?? 0, ts: this.#ns / NS_PER_US };
-    return rowOf({ ...head, ...place, args: { ...args, ...namesOf(batch, i) } });
+  #placeOf({ devices }: EventBatch, i: number): { readonly [key: string]: number } {
+    return { pid: 1, tid: devices?.[i] ?? 0, ts: this.#ns / NS_PER_US };
   }
 
   /** Writes the counters after the last event of one time, before the first of another. */
