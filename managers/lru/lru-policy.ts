@@ -111,7 +111,8 @@ export abstract class LruPolicy extends BlockMemoryManager {
     });
     let free = 0;
     for (const block of this.blocks) {
-      if (this.blocks.isFree(block)) free++;
+      // One that is going back to the device is not found by its address.
+      if (this.blocks.isFree(block) && this.blocks.find(this.blocks.addressOf(block)) === block) free++;
       const isReferenced = (this.blocks.locksOf(block) & REFERENCE_LOCK) !== 0;
       ensure(isReferenced === this.referencesOf(block) > 0, `references of block ${block} > 0 while it has the reference lock`);
     }

@@ -5,9 +5,9 @@ import { DeviceMemoryManager, type ManagerOptions } from '../../src/blocks/devic
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
 import * as kernelInterface from '../../src/blocks/kernel-interface.js';
+import { attempt, orUndo } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import * as stackRoom from '../../src/core/stack-room.js';
-import type { MemoryStats } from '../../src/core/stats.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 
@@ -114,11 +114,6 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     }
   }
 
-  /** The statistics of a device. @throws ERR_MEM_INVALID_DEVICE */
-  protected statsOf(device: number): MemoryStats {
-    return this.managedDevice(device).stats;
-  }
-
   /** Makes free blocks of a device, which take their counts to its statistics. @throws ERR_MEM_INVALID_DEVICE */
   protected createFreeBlocks({ device, ...options }: FreeBlocksOptions & { readonly device: number }): FreeBlocks {
     return this.managedDevice(device).createFreeBlocks(options);
@@ -175,7 +170,11 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
    */
   protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
     const ptr = this.askDevice(this.managedDevice(device), bytes, alignment, requestedBytes);
-    return ptr === NULL_PTR ? NONE : this.adopt(ptr, bytes, device);
+    if (ptr === NULL_PTR) return NONE;
+    return orUndo(
+      () => this.adopt(ptr, bytes, device),
+      () => attempt(() => this.deviceInterface.nativeFree(ptr)),
+    );
   }
 
   /**

@@ -2,6 +2,7 @@ import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { type CarvedRegion, NO_BLOCK } from '../../src/blocks/carved-region.js';
 import { DeviceMemoryManager, type ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { Regions, type RegionsOfDevice } from '../../src/blocks/regions.js';
+import { attempt } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import * as stackRoom from '../../src/core/stack-room.js';
@@ -85,17 +86,10 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
 
   #free(region: R, block: number): void {
     const held = this.regions.get(region.device)!;
-    const requested = region.requestedOf(block);
-    const bytes = region.bytesOf(block);
-    if (region.live === 1 && this.regions.isForOne(region)) {
-      held.stats.freed(requested, bytes);
-      try {
-        this.#release(held, region);
-      } catch (error) {
-        held.stats.heldAgain(requested, bytes);
-        throw error;
-      }
-    } else {
+    if (region.live === 1 && this.regions.isForOne(region)) this.#release(held, region, block);
+    else {
+      const requested = region.requestedOf(block);
+      const bytes = region.bytesOf(block);
       region.give(block);
       held.stats.freed(requested, bytes);
       if (held.current !== region) held.current = region;
@@ -123,19 +117,38 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
   #addRegion(held: RegionsOfDevice<R>, bytes: number, alignment: number): R {
     const plan = this.plan(bytes, alignment, held.device);
     const base = this.askDevice(held, plan.bytes, plan.alignment, bytes);
-    let region: R;
+    if (base === NULL_PTR) throw this.outOfMemory(held, bytes, plan.bytes);
+    held.underway++;
     try {
-      region = this.carve(base, plan, held.device);
-    } catch (error) {
-      this.deviceInterface.nativeFree(base);
-      throw error;
+      const region = this.carve(base, plan, held.device);
+      this.regions.add(held, region, plan.forOne === true);
+      held.stats.misses++;
+      return region;
+    } catch (cause) {
+      attempt(() => this.deviceInterface.nativeFree(base));
+      if (MemoryError.is(cause)) throw cause;
+      // There was no memory for the tables of so large a region.
+      throw this.outOfMemory(held, bytes, plan.bytes, { cause });
+    } finally {
+      held.underway--;
     }
-    this.regions.add(held, region, plan.forOne === true);
-    held.stats.misses++;
-    return region;
   }
 
-  #release(held: RegionsOfDevice<R>, region: R): void {
-    this.giveBack(held, () => this.regions.leave(held, region));
+  /** Gives a region back, with its only live block if one is named. */
+  #release(held: RegionsOfDevice<R>, region: R, block = NO_BLOCK): void {
+    this.giveBack(held, () => {
+      const leaving = this.regions.leave(held, region);
+      if (block === NO_BLOCK) return leaving;
+      const requested = region.requestedOf(block);
+      const bytes = region.bytesOf(block);
+      held.stats.freed(requested, bytes);
+      return {
+        ...leaving,
+        putBack: () => {
+          leaving.putBack();
+          held.stats.heldAgain(requested, bytes);
+        },
+      };
+    });
   }
 }

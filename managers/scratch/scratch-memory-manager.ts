@@ -1,4 +1,5 @@
 import '../../src/core/disposable.js';
+import { orUndo } from '../../src/core/attempt.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { ArenaMemoryManager } from '../arena/arena-memory-manager.js';
 
@@ -48,13 +49,17 @@ export class ScratchMemoryManager extends ArenaMemoryManager {
 
   /** Frees every block and forgets all marks. */
   override reset(): void {
-    this.#marks.length = 0;
-    super.reset();
+    this.#forget(0, () => super.reset());
   }
 
   #goBack(mark: Mark, keep: 0 | 1): void {
-    this.#marks.length = this.#marks.indexOf(mark) + keep;
-    this.freeSince(mark.era);
+    this.#forget(this.#marks.indexOf(mark) + keep, () => this.freeSince(mark.era));
+  }
+
+  /** Forgets the marks from a number on, and frees blocks; all marks are there again when that fails. */
+  #forget(from: number, free: () => void): void {
+    const forgotten = this.#marks.splice(from);
+    orUndo(free, () => this.#marks.splice(from, 0, ...forgotten));
   }
 }
 

@@ -1,3 +1,4 @@
+import type { MemoryStats } from '../core/stats.js';
 import { BlockRows, Lifetime, NONE } from './block-rows.js';
 import { DeviceHeap } from './device-heap.js';
 import type { DeviceStorage } from './device-storage.js';
@@ -6,6 +7,8 @@ import { NOT_LIVE } from './kernel-interface.js';
 /** The heaps of a manager, one a device. A block is found in whichever it lies. */
 export class DeviceHeaps extends BlockRows implements DeviceStorage<DeviceHeap> {
   readonly #heaps: (DeviceHeap | undefined)[] = [];
+  /** Those that {@link closeAll} closed. */
+  #ended: readonly (DeviceHeap | undefined)[] = [];
   #open: readonly DeviceHeap[] = [];
   /** The heap that a block was found in last: most programs use one for a time. */
   #recent: DeviceHeap | undefined;
@@ -36,16 +39,19 @@ export class DeviceHeaps extends BlockRows implements DeviceStorage<DeviceHeap> 
     this.#listOpen();
   }
 
-  /** Closes all heaps for good. They can still be had by their devices, for their statistics. */
+  /** Closes all heaps for good. */
   closeAll(): void {
-    for (const heap of this.#open) heap.close();
-    this.#open = [];
-    this.#recent = undefined;
+    this.#ended = this.#heaps.slice();
+    for (const { device } of this.#open) this.close(device);
     this.lifetime.end();
   }
 
   get(device: number): DeviceHeap | undefined {
     return this.#heaps[device];
+  }
+
+  statsOf(device: number): MemoryStats | undefined {
+    return (this.#heaps[device] ?? this.#ended[device])?.stats;
   }
 
   get metadataBytes(): number {

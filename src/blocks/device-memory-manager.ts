@@ -31,6 +31,8 @@ export interface ManagerOptions {
  */
 export abstract class DeviceMemoryManager<D extends ManagedDevice> extends MemoryManagerAdapter {
   readonly #storage: DeviceStorage<D>;
+  /** One more than the highest device that was managed. */
+  #deviceCount: number;
 
   /**
    * @param deviceCount - devices managed from the start, ids 0 to deviceCount - 1
@@ -44,6 +46,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   ) {
     super(deviceInterface, options.logStream);
     this.#storage = storage;
+    this.#deviceCount = deviceCount;
     if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > MAX_DEVICES) {
       const expected = `an integer from 1 to ${MAX_DEVICES}`;
       throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'deviceCount', value: String(deviceCount), expected });
@@ -92,13 +95,17 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
 
   signalMemoryCleanup(): void {
     checkStackRoom();
-    tryAll(this.#storage.all, ({ device }) => this.trim(device));
+    tryAll(this.#storage.all, ({ device }) => {
+      // A native call before may have come back with the removal of another device.
+      if (this.#storage.get(device) !== undefined) this.trim(device);
+    });
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */
   override addMemoryManagement(device: number): void {
     if (!Number.isInteger(device) || device < 0 || device >= MAX_DEVICES) throw this.#notManaged(device);
     if (this.#storage.get(device) === undefined) this.#storage.open(device);
+    this.#deviceCount = Math.max(this.#deviceCount, device + 1);
   }
 
   /**
@@ -109,14 +116,16 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   override removeMemoryManagement(device: number): void {
     const held = this.#storage.get(device);
     if (held === undefined) return;
-    let nativeAllocs: number;
+    let nativeFrees: number;
     do {
-      nativeAllocs = held.stats.nativeAllocs;
+      nativeFrees = held.stats.nativeFrees;
       this.#checkIdle(held);
       this.trim(device);
       // A native call may have come back with an allocation, and with its free.
-    } while (held.stats.nativeAllocs !== nativeAllocs);
+    } while (held.stats.reservedBytes > 0 && held.stats.nativeFrees !== nativeFrees);
     this.#checkIdle(held);
+    // What a policy does not give back would be forgotten with the device.
+    if (held.stats.reservedBytes > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device, liveBlocks: 0 });
     this.forget(device);
     this.#storage.close(device);
   }
@@ -127,7 +136,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
 
   /** @throws ERR_MEM_INVALID_DEVICE */
   override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
-    return this.managedDevice(device).stats.snapshot();
+    return this.statsOf(device).snapshot();
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */
@@ -161,6 +170,13 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   /** The bytes that there are for this manager on a device. */
   protected capacityOf(device: number): number {
     return this.deviceInterface.getMaxMemorySize(device);
+  }
+
+  /** The statistics of a device; those at the end when the manager has ended. @throws ERR_MEM_INVALID_DEVICE */
+  protected statsOf(device: number): D['stats'] {
+    const stats = this.#storage.statsOf(device);
+    if (stats !== undefined) return stats;
+    throw this.#notManaged(device);
   }
 
   /** Calls of the manager that use a device again when a native call has come back. Here: native calls alone. */
@@ -233,7 +249,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   /**
    * Makes room on a device that has none left. Here: gives cached memory back.
    *
-   * @returns true when the manager has room for `requestedBytes` now, so that no native memory is needed
+   * @returns true when a free block of the manager has room for `requestedBytes` now, so that no native memory is needed
    */
   protected makeRoom(device: number, _requestedBytes: number): boolean {
     this.trim(device);
@@ -269,8 +285,8 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   }
 
   /**
-   * Gives native memory back to the device once no stream works on it. It is in no book while the device is called, which may
-   * call back, and in all of them again when that fails.
+   * Gives native memory back to the device once no stream works on it. While the device is called, which may call back, nobody
+   * finds it and it is not handed out; when that fails all is as before.
    *
    * @param take - takes it out of the books
    * @param release - what gives it back
@@ -300,6 +316,6 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   }
 
   #notManaged(device: number): MemoryError {
-    return new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#storage.all.length });
+    return new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#deviceCount });
   }
 }

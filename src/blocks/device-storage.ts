@@ -8,7 +8,7 @@ export interface ManagedDevice {
   underway: number;
 }
 
-/** Native memory that goes back to the device: it is in no book meanwhile. */
+/** Native memory that goes back to the device: meanwhile nobody finds it, and it is not handed out. */
 export interface LeavingMemory {
   readonly address: number;
   /** Enters it in all books again: the device has refused it. */
@@ -28,7 +28,9 @@ export interface DeviceStorage<D extends ManagedDevice> {
   readonly metadataBytes: number;
   /** What is kept of a device; undefined for one that is not managed. */
   get(device: number): D | undefined;
-  /** Begins to manage a device. */
+  /** The statistics of a device, those at the end for one whose manager has ended; undefined for one that is not managed. */
+  statsOf(device: number): D['stats'] | undefined;
+  /** Begins to manage a device. @throws ERR_MEM_DISPOSED when the manager has ended */
   open(device: number): D;
   /** Stops managing a device that holds no memory; does nothing for one that is not managed. */
   close(device: number): void;

@@ -90,6 +90,13 @@ export class RegionStats extends DeviceStats {
     this.#values[RESERVED + 2]! += bytes;
   }
 
+  /** Undoes {@link released} of a region that the device did not take. */
+  reservedAgain(bytes: number): void {
+    this.nativeFrees--;
+    this.#values[RESERVED]! += bytes;
+    this.#values[RESERVED + 2]! -= bytes;
+  }
+
   #notePeaks(): void {
     this.#rising = false;
     const values = this.#values;

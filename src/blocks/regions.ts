@@ -39,6 +39,10 @@ export class Regions<R extends CarvedRegion> implements DeviceStorage<RegionsOfD
     return this.#devices[device];
   }
 
+  statsOf(device: number): RegionStats | undefined {
+    return this.#devices[device]?.stats;
+  }
+
   open(device: number): RegionsOfDevice<R> {
     return (this.#devices[device] = new RegionsOfDevice<R>(device));
   }
@@ -68,10 +72,14 @@ export class Regions<R extends CarvedRegion> implements DeviceStorage<RegionsOfD
     const wasForOne = this.#forOne.delete(region);
     if (held.current === region) held.current = regions.at(-1);
     if (this.#lastFound === region) this.#lastFound = undefined;
+    held.stats.released(region.bytes);
     return {
       address: region.base,
-      putBack: () => this.#enter(held, region, wasForOne, at),
-      end: () => held.stats.released(region.bytes),
+      putBack: () => {
+        this.#enter(held, region, wasForOne, at);
+        held.stats.reservedAgain(region.bytes);
+      },
+      end: () => {},
     };
   }
 

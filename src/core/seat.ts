@@ -128,8 +128,8 @@ export class Seat {
    * @throws as the manager does, and ERR_MEM_INVALID_POINTER when one that does not count its blocks answers no address
    */
   alloc(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
-    // Restored, not counted down: a stack that overflows below leaves no allocation under way.
     checkStackRoom();
+    // Restored, not counted down: a stack that overflows below leaves no allocation under way.
     const before = this.allocating;
     this.allocating = before + 1;
     let ptr = NULL_PTR;

@@ -7,7 +7,8 @@ function stop(): never {
 
 /**
  * Throws the RangeError of a full stack now unless some 3 KiB of it are left: what follows in the caller then runs to its
- * end, native functions and listeners aside. For the begin of an operation. It is called without arguments.
+ * end: native functions and listeners aside, and what V8 has not compiled yet, since compiling takes more stack than running.
+ * For the begin of an operation. It is called without arguments.
  *
  * Where V8 inlines this function it has the caller check for as much when it is entered, since code that was optimised may
  * have to go on unoptimised inside of it. For that there must be a place inside where it could: the branch that is never

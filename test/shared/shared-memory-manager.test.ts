@@ -69,6 +69,16 @@ describe('SharedMemoryManager', () => {
     expect(other.allocatedBytes).toBe(0);
   });
 
+  test('takes nothing of the region once it has ended', () => {
+    const { allocator, runtime, manager } = make();
+    new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+    runtime.close();
+    const { allocatedBytes } = allocator;
+    expect(() => manager.allocBytes(4000, true)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE'));
+    expect(() => manager.addMemoryManagement(0)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+    expect([allocator.allocatedBytes, manager.getMemoryStats().allocatedBytes.current]).toEqual([allocatedBytes, 0]);
+  });
+
   test('says how full the region is when it has no room', () => {
     const { allocator, runtime, manager } = make(128 * KiB);
     new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
