@@ -111,7 +111,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   /**
    * Gives a device's cached memory back and stops managing it; does nothing for one that is not managed.
    *
-   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, or from inside a call on it
+   * @throws ERR_MEM_DEVICE_BUSY when blocks of it are live, from inside a call on it, and when the policy keeps memory of it
    */
   override removeMemoryManagement(device: number): void {
     const held = this.#storage.get(device);

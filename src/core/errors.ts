@@ -41,7 +41,7 @@ export interface MemoryErrorFacts {
   ERR_MEM_REENTRANT: { operation: string };
   /** The device id does not exist, or no manager state exists for it. */
   ERR_MEM_INVALID_DEVICE: { device: number; deviceCount: number };
-  /** A device still has live blocks. */
+  /** A device still has live blocks, a call on it is under way, or its manager keeps memory of it. */
   ERR_MEM_DEVICE_BUSY: { device: number; liveBlocks: number };
   /** Logging was enabled without a sink. */
   ERR_MEM_NO_LOG_STREAM: { manager: string };
@@ -124,7 +124,10 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_ENGINE_IN_USE: (f) => `${f.engine} cannot take this host: ${f.reason}`,
   ERR_MEM_REENTRANT: (f) => `${f.operation} was called from inside a manager's own callback`,
   ERR_MEM_INVALID_DEVICE: (f) => `there is no device ${f.device}: ${f.deviceCount} known`,
-  ERR_MEM_DEVICE_BUSY: (f) => `device ${f.device} still has live blocks: ${f.liveBlocks}`,
+  ERR_MEM_DEVICE_BUSY: (f) =>
+    f.liveBlocks > 0
+      ? `device ${f.device} still has live blocks: ${f.liveBlocks}`
+      : `device ${f.device} is in use: a call on it is under way, or its manager keeps memory of it`,
   ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
   ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,

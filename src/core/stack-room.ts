@@ -6,9 +6,9 @@ function stop(): never {
 }
 
 /**
- * Throws the RangeError of a full stack now unless some 3 KiB of it are left: what follows in the caller then runs to its
- * end: native functions and listeners aside, and what V8 has not compiled yet, since compiling takes more stack than running.
- * For the begin of an operation. It is called without arguments.
+ * Throws the RangeError of a full stack unless some 3 KiB of it are left. What follows in the caller then runs to its end.
+ * Native functions and listeners are not covered, nor is a function that V8 has not compiled yet: to compile it takes more
+ * stack than to run it. For the start of an operation. Call it without arguments.
  *
  * Where V8 inlines this function it has the caller check for as much when it is entered, since code that was optimised may
  * have to go on unoptimised inside of it. For that there must be a place inside where it could: the branch that is never
@@ -49,8 +49,8 @@ function guard(mark: number, never: number): (...none: undefined[]) => void {
 const nothing = (..._numbers: number[]): void => {};
 
 /**
- * As {@link checkStackRoom}, for 2 KiB, and at this very place: for use inside of an operation, where the caller of an inlined one
- * would fail before it could put things right. It is too long for V8 to inline. Cost: 2 to 4 ns.
+ * As {@link checkStackRoom}, for 2 KiB, checked at this very place. For use inside of an operation: the caller of an inlined
+ * check would fail at its own entry, before it could put things right. It is too long for V8 to inline. Cost: 2 to 4 ns.
  */
 export function checkStackRoomHere(): void {
   // biome-ignore format: one argument a line would hide the rest

@@ -132,3 +132,9 @@ export function isBlockAt(heap: Heap, address: f64): bool {
   }
   return false;
 }
+
+/** What JavaScript calls a block: its address in the kernel's memory, 0 for none. */
+@inline
+export function idOf(block: Block | null): i32 {
+  return <i32>changetype<usize>(block);
+}

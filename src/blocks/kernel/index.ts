@@ -3,13 +3,30 @@
 // memory, and 0 is none. Arguments of all but the first three functions are the caller's to check.
 
 import { blockIn, enter, initIndex, slotOf } from './address-index';
-import { absorbNext, countBlocks, createBlock, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
+import { absorbNext, countBlocks, createBlock, idOf, isBlockAt, nextBlock, removeBlock, splitBlock } from './block-rows';
 import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-bins';
 import * as free from './free-blocks';
 import * as layout from './layout';
 import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, DETACHED, Statistics, setStatus, UNUSED, zeroed } from './layout';
 import { countDeferred, countFreed, countHeldAgain, countReserved as countReservedIn, countTaken } from './statistics';
 
+export {
+  addressOf,
+  bytesOf,
+  deviceOf,
+  groupOf,
+  locksOf,
+  markOf,
+  nextOf,
+  previousOf,
+  requestedOf,
+  rowOf,
+  setHasUsers,
+  setLocks,
+  setMark,
+  setState,
+  stateOf,
+} from './block-fields';
 export { addFront, createFreeBlocks, cutTail, flushFront as flush, moveAll } from './free-blocks';
 export {
   createHoles,
@@ -211,68 +228,8 @@ export function after(heap: Heap, block: Block): i32 {
   return idOf(nextBlock(heap, block));
 }
 
-export function addressOf(block: Block): f64 {
-  return block.address;
-}
-
-export function bytesOf(block: Block): f64 {
-  return block.bytes;
-}
-
-export function requestedOf(block: Block): f64 {
-  return block.requested;
-}
-
-export function previousOf(block: Block): i32 {
-  return idOf(block.previous);
-}
-
-export function nextOf(block: Block): i32 {
-  return idOf(block.next);
-}
-
 export function setOwner(block: Block, owner: FreeBlocks): void {
   changeOwner(block, owner);
-}
-
-export function deviceOf(block: Block): i32 {
-  return block.owner.heap.device;
-}
-
-export function groupOf(block: Block): i32 {
-  return block.group;
-}
-
-export function stateOf(block: Block): i32 {
-  return layout.stateOf(block);
-}
-
-export function setState(block: Block, state: i32): void {
-  block.status = (block.status & ~0xff) | <u32>state;
-}
-
-export function locksOf(block: Block): i32 {
-  return layout.locksOf(block);
-}
-
-export function setLocks(block: Block, locks: i32): void {
-  block.status = (block.status & ~0xff00) | (<u32><u8>locks << 8);
-}
-
-export function setHasUsers(block: Block, hasUsers: i32): void {
-  block.status = (block.status & 0xffff) | (<u32>hasUsers << 16);
-}
-
-export function rowOf(block: Block): i32 {
-  return block.row;
-}
-
-export function markOf(block: Block): i32 {
-  return block.mark;
-}
-
-export function setMark(block: Block, mark: i32): void {
-  block.mark = mark;
 }
 
 /**
@@ -399,9 +356,4 @@ export function freeBehind(source: FreeBlocks, block: Block): i32 {
 /** Tells whether bins are as they should be, in O(n). For tests. */
 export function isSound(source: FreeBlocks): bool {
   return areBinsSound(source);
-}
-
-@inline
-function idOf(block: Block | null): i32 {
-  return <i32>changetype<usize>(block);
 }
