@@ -124,6 +124,10 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     return count === undefined ? undefined : count - this.#unclaimed.size;
   }
 
+  override callsUnderway(): number | undefined {
+    return this.inner.callsUnderway();
+  }
+
   override ticketOf(ptr: DevicePtr): number {
     return this.inner.ticketOf(ptr);
   }

@@ -1,5 +1,4 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
-import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
@@ -26,10 +25,8 @@ const { checkStackRoom } = stackRoom;
 export abstract class BinnedMemoryManager extends BlockMemoryManager {
   readonly #unitBytes: number;
   readonly #orders: (StreamOrder | undefined)[] = [];
-  // Whether the device is the only one, and its heap the first one.
+  // Whether the first heap serves: its device is the only one.
   #isAlone = false;
-  // The heap of the device that was active last, so that the hot path waits for no look-up.
-  #recent: DeviceHeap | undefined;
   // What every block's address is a multiple of: less than a unit when a table ignores alignments.
   #blockAlignment: number;
 
@@ -57,7 +54,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   // V8 inlines so many bytes of code into a loop, and no more: these few lines are the hot path, the rest is elsewhere.
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    if (this.#isAlone && alignment === 0 && stream === 0) {
+    if (alignment === 0 && stream === 0) {
       checkStackRoom();
       const ptr = this.first.allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
@@ -69,7 +66,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   #allocElsewhere(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     if (!this.#isAlone && alignment === 0 && stream === 0) {
       checkStackRoom();
-      const ptr = this.#activeHeap().allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+      const ptr = this.#activeBins().allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
       if (ptr !== NULL_PTR) return ptr as DevicePtr;
     }
     return super.allocBytes(bytes, userLock, alignment, stream);
@@ -85,8 +82,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   protected override forget(device: number): void {
     this.#orders[device] = undefined;
-    this.#isAlone = false;
-    this.#recent = undefined;
+    if (device === 0) this.#isAlone = false;
   }
 
   protected override checkStream(stream: number): void {
@@ -206,19 +202,16 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     return block;
   }
 
-  /** Lets the hot path take from stream 0's free blocks of a device. */
+  /** Lets the hot path take from stream 0's free blocks of a device, if it is the only one. */
   #serveFrom(bins: FreeBlocks, device: number): void {
-    this.managedDevice(device).serveFrom(bins);
-    this.#isAlone = this.deviceInterface.deviceCount === 1 && this.blocks.get(0) === this.first;
+    if (this.deviceInterface.deviceCount !== 1 || this.blocks.get(device) !== this.first) return;
+    this.first.serveFrom(bins);
+    this.#isAlone = true;
   }
 
-  #activeHeap(): DeviceHeap {
-    const device = this.deviceInterface.getActiveDeviceId();
-    const recent = this.#recent;
-    if (recent !== undefined && recent.device === device) return recent;
-    const heap = this.managedDevice(device);
-    this.#recent = heap;
-    return heap;
+  /** Stream 0's free blocks of the active device. */
+  #activeBins(): FreeBlocks {
+    return this.#orderOf(this.deviceInterface.getActiveDeviceId()).binsOf(0);
   }
 
   #growFor(bytes: number, order: StreamOrder, device: number): number {

@@ -119,8 +119,12 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     return this.managedDevice(device).createFreeBlocks(options);
   }
 
-  protected override callsUnderway(heap: DeviceHeap): number {
-    return this.#underway + super.callsUnderway(heap);
+  override callsUnderway(): number {
+    return this.#underway + super.callsUnderway();
+  }
+
+  protected override underwayOn(heap: DeviceHeap): number {
+    return this.#underway + super.underwayOn(heap);
   }
 
   /** The live block that `ptr` heads, or {@link NONE}. */

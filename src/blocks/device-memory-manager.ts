@@ -134,6 +134,10 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     return this.#storage.all.reduce((sum, { stats }) => sum + stats.liveBlocks, 0);
   }
 
+  override callsUnderway(): number {
+    return this.#storage.all.reduce((sum, { underway }) => sum + underway, 0);
+  }
+
   /** @throws ERR_MEM_INVALID_DEVICE */
   override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
     return this.statsOf(device).snapshot();
@@ -160,6 +164,11 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     this.#storage.checkInvariants();
   }
 
+  /** The share of {@link callsUnderway} that may use a device. Here: native calls of it alone. */
+  protected underwayOn({ underway }: D): number {
+    return underway;
+  }
+
   /** What is kept of a device. @throws ERR_MEM_INVALID_DEVICE */
   protected managedDevice(device: number): D {
     const held = this.#storage.get(device);
@@ -177,11 +186,6 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     const stats = this.#storage.statsOf(device);
     if (stats !== undefined) return stats;
     throw this.#notManaged(device);
-  }
-
-  /** Calls of the manager that use a device again when a native call has come back. Here: native calls alone. */
-  protected callsUnderway({ underway }: D): number {
-    return underway;
   }
 
   /** Checks what an allocation asks for. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT; as {@link checkStream} */
@@ -311,7 +315,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
 
   #checkIdle(held: D): void {
     const { liveBlocks } = held.stats;
-    if (liveBlocks + this.callsUnderway(held) === 0) return;
+    if (liveBlocks + this.underwayOn(held) === 0) return;
     throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: held.device, liveBlocks });
   }
 

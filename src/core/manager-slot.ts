@@ -3,7 +3,6 @@ import type { LogSink } from './call-log.js';
 import { MemoryError } from './errors.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { climbLadder } from './out-of-memory-ladder.js';
-import type { Seat } from './seat.js';
 import { SlotSeats } from './slot-seats.js';
 import type { DevicePtr } from './units.js';
 import * as units from './units.js';
@@ -37,20 +36,14 @@ export class ManagerSlot extends SlotSeats {
     const manager = this.quiet;
     // The plus tells V8 that this is a number, too, so that it need not box the one below.
     if (manager === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
-    const seat = this.activeSeat!;
-    const before = seat.allocating;
-    seat.allocating = before + 1;
     let ptr = NULL_PTR;
     try {
       ptr = manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
-      seat.allocating = before;
-      this.settle(seat);
       return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    seat.allocating = before;
     if (ptr !== NULL_PTR && this.quiet === manager) return ptr;
-    return +this.#finishAlloc(seat, ptr, bytes, userLock, alignment, stream) as DevicePtr;
+    return +this.#finishAlloc(manager, ptr, bytes, userLock, alignment, stream) as DevicePtr;
   }
 
   /** The bytes of the live block that `ptr` heads, 0 if there is none. */
@@ -207,26 +200,34 @@ export class ManagerSlot extends SlotSeats {
       ptr = seat.alloc(bytes, userLock, alignment, stream);
     } finally {
       // A call for nothing could end the stack, and lose the block.
-      if (seat !== this.activeSeat) this.settle(seat);
+      if (seat !== this.activeSeat) this.stopIdle();
     }
     if (ptr === NULL_PTR && bytes > 0) throw this.#outOfMemory(bytes);
     return ptr;
   }
 
   /** What {@link alloc} has to do after the call of a manager that is quiet no more, or that answered null. */
-  #finishAlloc(seat: Seat, ptr: DevicePtr, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+  #finishAlloc(
+    manager: MemoryManagerAdapter,
+    ptr: DevicePtr,
+    bytes: number,
+    userLock: boolean,
+    alignment: number,
+    stream: number,
+  ): DevicePtr {
     if (ptr !== NULL_PTR || bytes === 0) {
-      if (seat.log.watched) seat.noteAlloc(ptr, bytes, userLock, stream);
-      if (seat !== this.activeSeat) this.settle(seat);
+      const seat = this.seatOf(manager);
+      if (seat?.log.watched === true) seat.noteAlloc(ptr, bytes, userLock, stream);
+      this.stopIdle();
       return ptr;
     }
-    this.settle(seat);
     return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
   }
 
   /** The rest of the out-of-memory ladder, after a manager has given back what it cached. */
   #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     try {
+      this.stopIdle();
       return climbLadder(
         failure,
         () => this.#giveCachedBack(),
@@ -286,6 +287,7 @@ export class ManagerSlot extends SlotSeats {
         errors.push(error);
       }
     }
+    this.stopIdle();
     this.owed.giveBack();
     const undone = this.closed ? [] : this.#undone.splice(0);
     for (const free of undone) this.ensureFreed(free);

@@ -154,6 +154,14 @@ export abstract class MemoryManagerAdapter {
   }
 
   /**
+   * Calls under way that go on using the manager's books when a native call has come back, or undefined when the manager
+   * does not count them; its slot counts allocations then. A manager is not shut down from inside such a call.
+   */
+  callsUnderway(): number | undefined {
+    return undefined;
+  }
+
+  /**
    * Tells blocks apart that had the same address one after the other, for a manager that frees blocks by itself (an arena's
    * reset): a handle keeps the ticket of its block, and is disposed of when the address has another one. 0 for an address
    * without a live block; always 0 for a manager that frees nothing by itself, as it is unless a subclass says otherwise.

@@ -34,10 +34,10 @@ export class Seat {
   readonly handle: number;
   readonly countsItself: boolean;
   readonly ledger: NativeLedger;
-  /** Allocations under way: a manager that is replaced from inside one drains instead of stopping. */
-  allocating = 0;
   readonly #options: SeatOptions;
   readonly #live = new Set<DevicePtr>();
+  /** Allocations under way by {@link alloc}. */
+  #allocating = 0;
   /** Native calls under way that give something back: it is in no book meanwhile. */
   #givingBack = 0;
   /** What {@link giveOneBack} tries next, from the end: all that was out when it was filled. */
@@ -66,9 +66,14 @@ export class Seat {
     return this.manager.liveBlockCount() ?? this.#live.size;
   }
 
-  /** Live blocks and allocations under way: the manager is not shut down while there are any. */
+  /** Calls under way: a manager that is replaced from inside one drains instead of stopping. */
+  get underway(): number {
+    return this.#allocating + (this.manager.callsUnderway() ?? 0);
+  }
+
+  /** Live blocks and calls under way: the manager is not shut down while there are any. */
   get claims(): number {
-    return this.liveBlocks + this.allocating;
+    return this.liveBlocks + this.underway;
   }
 
   /** Whether anything native is out: in the ledger, or on its way back. */
@@ -130,13 +135,13 @@ export class Seat {
   alloc(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
     checkStackRoom();
     // Restored, not counted down: a stack that overflows below leaves no allocation under way.
-    const before = this.allocating;
-    this.allocating = before + 1;
+    const before = this.#allocating;
+    this.#allocating = before + 1;
     let ptr = NULL_PTR;
     try {
       ptr = this.manager.allocBytes(bytes, userLock, alignment, stream);
     } finally {
-      this.allocating = before;
+      this.#allocating = before;
     }
     if (!this.countsItself && ptr !== NULL_PTR) this.#live.add(devicePtr(ptr));
     if (this.log.watched && (ptr !== NULL_PTR || bytes === 0)) this.noteAlloc(ptr, bytes, userLock, stream);

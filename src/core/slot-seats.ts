@@ -32,8 +32,8 @@ export abstract class SlotSeats extends NativeCounters {
   protected readonly observers = new SlotObservers();
   readonly #seatOptions: SeatOptions;
   /**
-   * The active manager when its calls need nothing beside them: it is alone here, counts its blocks, and nobody watches. The
-   * hot path looks no further.
+   * The active manager when its calls need nothing beside them: it is alone here, counts its blocks and its calls, and nobody
+   * watches. The hot path looks no further.
    *
    * @internal
    */
@@ -106,7 +106,7 @@ export abstract class SlotSeats extends NativeCounters {
    * @throws ERR_MEM_LIFECYCLE when the manager was shut down
    */
   fill(manager: MemoryManagerAdapter): void {
-    if (this.#seatOf(manager) === undefined) this.#fill(manager);
+    if (this.seatOf(manager) === undefined) this.#fill(manager);
   }
 
   /**
@@ -119,7 +119,7 @@ export abstract class SlotSeats extends NativeCounters {
   install(manager: MemoryManagerAdapter): void {
     this.#checkChange('install');
     if (this.activeSeat?.manager === manager) this.#installed = true;
-    else this.#makeActive(this.#seatOf(manager) ?? this.#admit(manager), true);
+    else this.#makeActive(this.seatOf(manager) ?? this.#admit(manager), true);
   }
 
   /** Goes back to the slot's own default manager. Does nothing when none is installed. */
@@ -143,7 +143,7 @@ export abstract class SlotSeats extends NativeCounters {
   /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */
   checkClosable(): void {
     this.#checkChange('close');
-    if (this.seats().some((seat) => seat.allocating > 0)) throw new MemoryError('ERR_MEM_REENTRANT', { operation: 'close' });
+    if (this.seats().some((seat) => seat.underway > 0)) throw new MemoryError('ERR_MEM_REENTRANT', { operation: 'close' });
   }
 
   /**
@@ -177,7 +177,8 @@ export abstract class SlotSeats extends NativeCounters {
     return this.activeSeat === undefined ? this.#draining.slice() : [this.activeSeat, ...this.#draining];
   }
 
-  #seatOf(manager: MemoryManagerAdapter): Seat | undefined {
+  /** @internal */
+  protected seatOf(manager: MemoryManagerAdapter): Seat | undefined {
     return this.seats().find((seat) => seat.manager === manager);
   }
 
@@ -201,7 +202,11 @@ export abstract class SlotSeats extends NativeCounters {
 
   #noteQuiet(): void {
     const seat = this.activeSeat;
-    const isQuiet = seat?.countsItself === true && this.#draining.length === 0 && !seat.log.watched;
+    const isQuiet =
+      seat?.countsItself === true &&
+      seat.manager.callsUnderway() !== undefined &&
+      this.#draining.length === 0 &&
+      !seat.log.watched;
     this.quiet = isQuiet ? seat.manager : undefined;
   }
 
@@ -275,17 +280,21 @@ export abstract class SlotSeats extends NativeCounters {
   protected settle(seat: Seat, isNew = false): void {
     if (seat === this.activeSeat || seat.manager.lifecycle.state !== 'draining' || (this.#closed && !isNew)) return;
     const { claims } = seat;
-    if (claims === 0) {
-      this.#draining = this.#draining.filter((other) => other !== seat);
-      this.#noteQuiet();
-      this.#stop(seat);
-    } else if (isNew || (claims & (claims - 1)) === 0) {
+    if (claims === 0) this.#stop(seat);
+    else if (isNew || (claims & (claims - 1)) === 0) {
       // What a draining manager caches nobody will use. Cleaning up at powers of two costs O(log) times.
       attempt(() => seat.manager.signalMemoryCleanup());
     }
   }
 
+  /** Stops the managers whose last claim was a call that has ended. @internal */
+  protected stopIdle(): void {
+    for (const seat of this.#draining) if (seat.claims === 0 && seat.manager.lifecycle.state === 'draining') this.#stop(seat);
+  }
+
   #stop(seat: Seat): void {
+    this.#draining = this.#draining.filter((other) => other !== seat);
+    this.#noteQuiet();
     seat.manager.lifecycle.enter('stopped', seat.manager.name);
     seat.watch();
     seat.log.line('shutdown');

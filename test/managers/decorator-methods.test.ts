@@ -49,6 +49,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   setMemStepSize: [48],
   getMemoryStats: [0],
   liveBlockCount: [],
+  callsUnderway: [],
   addMemoryManagement: [3],
   removeMemoryManagement: [3],
   signalMemoryCleanup: [],
