@@ -55,13 +55,13 @@ async function serveTrace(path: string, how: { port: number; manager: string; ra
   installManager(runtime, create);
   await using dashboard = await serveDashboard(runtime, { port: how.port, title: events.name });
   process.stderr.write(`stowage: the dashboard is at ${dashboard.url}; end it with Ctrl-C\n`);
-  let blocks = new ReplayBlocks(events, runtime.slot, undefined);
+  let blocks = new ReplayBlocks(events, runtime.slot);
   await new Promise<void>((resolve) => {
     const timer = setInterval(() => {
-      blocks.run(Math.min(blocks.total, blocks.event + Math.ceil((how.rate * SLICE_MS) / MS_PER_SECOND)));
-      if (blocks.event < blocks.total) return;
-      blocks.freeAll(undefined);
-      blocks = new ReplayBlocks(events, runtime.slot, undefined);
+      blocks.run(Math.min(events.length, blocks.event + Math.ceil((how.rate * SLICE_MS) / MS_PER_SECOND)));
+      if (blocks.event < events.length) return;
+      blocks.freeAll();
+      blocks = new ReplayBlocks(events, runtime.slot);
     }, SLICE_MS);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.once(signal, () => {
@@ -70,5 +70,5 @@ async function serveTrace(path: string, how: { port: number; manager: string; ra
       });
     }
   });
-  blocks.freeAll(undefined);
+  blocks.freeAll();
 }

@@ -15,16 +15,13 @@ interface MarkedBlock {
 export class BlockVerifier implements ReplayWatcher {
   /** Blocks that were checked. */
   checked = 0;
-  readonly #device: Device;
   /** The live blocks by slot, those of 0 bytes left out. */
   readonly #blocks: (MarkedBlock | undefined)[] = [];
   /** For memory that the host cannot see. */
   #ends: BlockEnds | undefined;
   #nextId = 0;
 
-  constructor(device: Device) {
-    this.#device = device;
-  }
+  constructor(readonly device: Device) {}
 
   /**
    * Writes the first and the last byte of a block that has just been allocated. Cost: one view of the device, or two copies
@@ -34,7 +31,7 @@ export class BlockVerifier implements ReplayWatcher {
     const id = this.#nextId++;
     if (ptr === NULL_PTR) return;
     const view = this.#ends === undefined ? this.#viewOf(ptr, bytes) : undefined;
-    if (view === undefined) (this.#ends ??= new BlockEnds(this.#device)).write(ptr, bytes, firstByte(id), lastByte(id));
+    if (view === undefined) (this.#ends ??= new BlockEnds(this.device)).write(ptr, bytes, firstByte(id), lastByte(id));
     else {
       view[bytes - 1] = lastByte(id);
       view[0] = firstByte(id);
@@ -42,13 +39,8 @@ export class BlockVerifier implements ReplayWatcher {
     this.#blocks[slot] = { id, ptr, bytes, view };
   }
 
-  /** @throws as {@link check} */
-  freeing(_event: number, slot: number): void {
-    this.check(slot);
-  }
-
   /** @throws ERR_MEM_INVARIANT when the first or the last byte is not what was written */
-  check(slot: number): void {
+  freeing(_event: number, slot: number): void {
     const block = this.#blocks[slot];
     if (block === undefined) return;
     this.#blocks[slot] = undefined;
@@ -68,7 +60,7 @@ export class BlockVerifier implements ReplayWatcher {
 
   #viewOf(ptr: DevicePtr, bytes: number): Uint8Array | undefined {
     try {
-      return this.#device.view(ptr, bytes);
+      return this.device.view(ptr, bytes);
     } catch (error) {
       if (MemoryError.is(error, 'ERR_MEM_UNSUPPORTED_PLATFORM')) return undefined;
       throw error;
@@ -93,13 +85,11 @@ function changed(id: number, which: string, found: number | undefined, written: 
 
 /** Accesses the first and the last byte of blocks that the host cannot see, by copies through two bytes of pinned memory. */
 class BlockEnds {
-  readonly #device: Device;
   readonly #staging: DevicePtr;
   readonly #view: Uint8Array;
 
   /** @throws ERR_MEM_UNSUPPORTED_PLATFORM for a device whose pinned memory has no bytes either */
-  constructor(device: Device) {
-    this.#device = device;
+  constructor(readonly device: Device) {
     this.#staging = device.pinnedAlloc(2);
     try {
       this.#view = device.view(this.#staging, 2);
@@ -113,8 +103,8 @@ class BlockEnds {
   write(ptr: DevicePtr, bytes: number, first: number, last: number): void {
     this.#view[0] = first;
     this.#view[1] = last;
-    this.#device.copy((ptr + bytes - 1) as DevicePtr, (this.#staging + 1) as DevicePtr, 1);
-    this.#device.copy(ptr, this.#staging, 1);
+    this.device.copy((ptr + bytes - 1) as DevicePtr, (this.#staging + 1) as DevicePtr, 1);
+    this.device.copy(ptr, this.#staging, 1);
   }
 
   /** Reads both bytes. Cost: two copies. @param first, last - the expected bytes @returns an array that the next call changes */
@@ -122,13 +112,13 @@ class BlockEnds {
     // If the device makes no copy, the expected bytes must not be here already.
     this.#view[0] = ~first;
     this.#view[1] = ~last;
-    this.#device.copy(this.#staging, ptr, 1);
-    this.#device.copy((this.#staging + 1) as DevicePtr, (ptr + bytes - 1) as DevicePtr, 1);
+    this.device.copy(this.#staging, ptr, 1);
+    this.device.copy((this.#staging + 1) as DevicePtr, (ptr + bytes - 1) as DevicePtr, 1);
     return this.#view;
   }
 
   /** Frees the pinned memory. */
   dispose(): void {
-    this.#device.pinnedFree(this.#staging);
+    this.device.pinnedFree(this.#staging);
   }
 }

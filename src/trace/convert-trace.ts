@@ -6,7 +6,7 @@ import {
   type TraceWriter,
   type TraceWriterFactory,
 } from './formats/trace-writer.js';
-import type { TraceKind, TraceOrigin, TraceTotals } from './trace-events.js';
+import type { TraceKind, TraceTotals } from './trace-events.js';
 import { TraceStream } from './trace-reader.js';
 import type { ReadOptions } from './trace-source.js';
 
@@ -23,9 +23,7 @@ const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
 };
 
 /** The result of a conversion. */
-export interface Conversion {
-  readonly origin: TraceOrigin;
-  readonly totals: TraceTotals;
+export interface Conversion extends Pick<TraceStream, 'origin' | 'totals'> {
   /** The parts of the trace that the new format cannot hold, for people: `12 swaps`, `tags`. */
   readonly lost: readonly string[];
 }

@@ -117,11 +117,11 @@ export class EventBuilder implements TraceTotals {
   }
 
   /** Copies the events into columns of exactly their length. */
-  copy(): EventColumns & { strings: StringTable } {
+  copy(): EventColumns & Pick<EventBatch, 'strings'> {
     return this.#columns(this.length, 'slice');
   }
 
-  #columns(length: number, how: 'subarray' | 'slice'): EventColumns & { strings: StringTable } {
+  #columns(length: number, how: 'subarray' | 'slice'): EventColumns & Pick<EventBatch, 'strings'> {
     const optional = Object.entries(this.#optional).map(([name, column]) => [name, column.first(length, how)]);
     return {
       strings: this.strings,

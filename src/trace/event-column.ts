@@ -4,18 +4,15 @@ const INITIAL_VALUES = 1024;
 
 /** A property of events, or of slots, that many sources lack. It takes no memory before the first value that is not 0. */
 export class EventColumn<T extends Numbers> {
-  readonly #make: (length: number) => T;
   #values: T | undefined;
 
-  constructor(make: (length: number) => T) {
-    this.#make = make;
-  }
+  constructor(readonly make: (length: number) => T) {}
 
   /** Sets a value. Cost: O(1), amortised over the growth of the column. */
   set(at: number, value: number): void {
     if (this.#values === undefined) {
       if (value === 0) return;
-      this.#values = this.#make(Math.max(INITIAL_VALUES, at + 1));
+      this.#values = this.make(Math.max(INITIAL_VALUES, at + 1));
     } else if (at >= this.#values.length) this.#values = grown(this.#values, Math.max(at + 1, 2 * this.#values.length));
     this.#values[at] = value;
   }

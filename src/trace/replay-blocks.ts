@@ -16,19 +16,15 @@ export interface ReplayWatcher {
 export class ReplayBlocks {
   /** The number of events done. After {@link run} has thrown, the event that failed. */
   event = 0;
-  readonly total: number;
-  readonly #events: TraceEvents;
-  readonly #slot: ManagerSlot;
   readonly #pointers: Float64Array;
-  readonly #watcher: ReplayWatcher | undefined;
 
   /** @param watcher - observes every block; without it the measured loop makes no extra check */
-  constructor(events: TraceEvents, slot: ManagerSlot, watcher: ReplayWatcher | undefined) {
-    this.#events = events;
-    this.#slot = slot;
+  constructor(
+    readonly events: TraceEvents,
+    readonly slot: ManagerSlot,
+    readonly watcher?: ReplayWatcher | undefined,
+  ) {
     this.#pointers = new Float64Array(events.slotCount);
-    this.#watcher = watcher;
-    this.total = events.length;
   }
 
   /** Blocks that are live now, those of 0 bytes left out. Cost: O(slots). */
@@ -38,14 +34,14 @@ export class ReplayBlocks {
 
   /** Replays the allocations and frees up to event `end`. Allocates no objects unless it is watched. */
   run(end: number): void {
-    if (this.#watcher === undefined) this.#runPlain(end);
-    else this.#runWatched(end, this.#watcher);
+    if (this.watcher === undefined) this.#runPlain(end);
+    else this.#runWatched(end, this.watcher);
   }
 
   /** Frees all live blocks. @param verifier - checks each block before it is freed */
-  freeAll(verifier: { check(slot: number): void } | undefined): void {
+  freeAll(verifier?: Required<Pick<ReplayWatcher, 'freeing'>>): void {
     this.#pointers.forEach((ptr, slot) => {
-      if (ptr !== NULL_PTR) verifier?.check(slot);
+      if (ptr !== NULL_PTR) verifier?.freeing(this.event, slot);
       this.#free(slot);
     });
   }
@@ -66,14 +62,14 @@ export class ReplayBlocks {
   #free(slot: number): void {
     const ptr = this.#pointers[slot] as DevicePtr;
     this.#pointers[slot] = NULL_PTR;
-    if (ptr !== NULL_PTR) this.#slot.unlock(ptr, true);
+    if (ptr !== NULL_PTR) this.slot.unlock(ptr, true);
   }
 
   // Two loops, so that the measured one does not check for a watcher.
   #runPlain(end: number): void {
-    const { slots, bytes } = this.#events;
+    const { slots, bytes } = this.events;
+    const { slot } = this;
     const pointers = this.#pointers;
-    const slot = this.#slot;
     let i = this.event;
     try {
       for (; i < end; i++) {
@@ -92,9 +88,9 @@ export class ReplayBlocks {
   }
 
   #runWatched(end: number, watcher: ReplayWatcher): void {
-    const { slots, bytes } = this.#events;
+    const { slots, bytes } = this.events;
+    const { slot } = this;
     const pointers = this.#pointers;
-    const slot = this.#slot;
     let i = this.event;
     try {
       for (; i < end; i++) {

@@ -8,7 +8,7 @@ import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { BlockVerifier } from './block-verifier.js';
 import { ReplayBlocks, type ReplayWatcher } from './replay-blocks.js';
-import type { TraceEvents } from './trace-events.js';
+import type { TraceEvents, TraceTotals } from './trace-events.js';
 
 const EVENTS_BETWEEN_REPORTS = 4096;
 
@@ -41,12 +41,11 @@ export interface ReplayOptions {
 }
 
 /** The measurements of a replay. */
-export interface ReplayResult {
+export interface ReplayResult extends Pick<TraceTotals, 'allocations' | 'peakLiveBytes'> {
   readonly manager: string;
   readonly device: string;
   /** Allocations and frees. */
   readonly events: number;
-  readonly allocations: number;
   /** Wall time an event: the manager, the native calls, and the checks when verifying. */
   readonly nsPerEvent: number;
   readonly eventsPerSecond: number;
@@ -56,7 +55,6 @@ export interface ReplayResult {
   readonly nativeFrees: number;
   /** The share of allocations that needed no native call, 0 to 1. */
   readonly hitRate: number;
-  readonly peakLiveBytes: number;
   /** The most native memory that all managers of the slot held at once. */
   readonly peakReservedBytes: number;
   /** `peakLiveBytes / peakReservedBytes`; 0 when nothing was reserved. */
@@ -81,13 +79,13 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
   const swaps = options.swaps ?? [];
   checkSwaps(swaps, events.length);
   const { slot } = host;
+  const { verify = false, watcher } = options;
+  checkArgument(!verify || watcher === undefined, 'watcher', 'given', 'absent when verifying');
   const hits = new HitCounter(host.deviceCount);
   if (slot.active !== null) hits.watch(slot.active);
   const onSwap = (event: SwapEvent): void => {
     if (event.slot === slot.kind) hits.watch(event.current);
   };
-  const { verify = false, watcher } = options;
-  checkArgument(!verify || watcher === undefined, 'watcher', 'given', 'absent when verifying');
   const verifier = verify ? new BlockVerifier(host.device) : undefined;
   const blocks = new ReplayBlocks(events, slot, verifier ?? watcher);
   const [allocsBefore, freesBefore] = nativeCallsOf(slot);
@@ -140,14 +138,13 @@ function run(
   swaps: readonly ReplaySwap[],
   onProgress: ReplayOptions['onProgress'],
 ): number {
-  const total = blocks.total;
+  const { length: total } = blocks.events;
   let blocksAcrossSwaps = 0;
   let nextSwap = 0;
   for (;;) {
     for (let swap = swaps[nextSwap]; swap?.atEvent === blocks.event; swap = swaps[++nextSwap]) {
-      const { live } = blocks;
       installManager(host, swap.createManager);
-      blocksAcrossSwaps += live;
+      blocksAcrossSwaps += blocks.live;
     }
     if (blocks.event === total) return blocksAcrossSwaps;
     blocks.run(Math.min(blocks.event + EVENTS_BETWEEN_REPORTS, swaps[nextSwap]?.atEvent ?? total, total));
@@ -180,12 +177,9 @@ function nativeCallsOf(slot: ManagerSlot): readonly [allocs: number, frees: numb
 
 /** Adds up the hits of all managers that serve a replay, from their own statistics. */
 class HitCounter {
-  readonly #deviceCount: number;
   readonly #before = new Map<MemoryManagerAdapter, ReturnType<typeof hitsOf>>();
 
-  constructor(deviceCount: number) {
-    this.#deviceCount = deviceCount;
-  }
+  constructor(readonly deviceCount: number) {}
 
   /** The managers, in the order in which they began to serve. */
   get managers(): Iterable<MemoryManagerAdapter> {
@@ -194,7 +188,7 @@ class HitCounter {
 
   /** Counts a manager's hits from now on. */
   watch(manager: MemoryManagerAdapter): void {
-    if (!this.#before.has(manager)) this.#before.set(manager, hitsOf(manager, this.#deviceCount));
+    if (!this.#before.has(manager)) this.#before.set(manager, hitsOf(manager, this.deviceCount));
   }
 
   /**
@@ -204,7 +198,7 @@ class HitCounter {
   rate(allocations: number, nativeAllocs: number): number {
     let [hits, served] = [0, 0];
     for (const [manager, before] of this.#before) {
-      const now = hitsOf(manager, this.#deviceCount);
+      const now = hitsOf(manager, this.deviceCount);
       if (now === undefined || before === undefined) return allocations === 0 ? 0 : Math.max(0, 1 - nativeAllocs / allocations);
       hits += now.hits - before.hits;
       served += now.served - before.served;

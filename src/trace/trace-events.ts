@@ -133,7 +133,7 @@ export interface TraceOrigin {
 }
 
 /** All properties of a trace. */
-type TraceParts = TraceOrigin & TraceTotals & EventColumns & { readonly strings: StringTable };
+type TraceParts = TraceOrigin & TraceTotals & EventColumns & Pick<EventBatch, 'strings'>;
 
 /** A class whose instances have the given properties. */
 const Assembled = class {
@@ -146,8 +146,11 @@ const Assembled = class {
 
 /** A whole trace in memory, at 17 bytes an event and 4 or 8 for each optional column that it has. */
 export class TraceEvents extends Assembled {
-  constructor(origin: TraceOrigin, columns: EventColumns & { readonly strings: StringTable }, totals: TraceTotals) {
-    const { file, name, format, cutOff } = origin;
+  constructor(
+    { file, name, format, cutOff }: TraceOrigin,
+    columns: EventColumns & Pick<EventBatch, 'strings'>,
+    totals: TraceTotals,
+  ) {
     const { allocations, liveBlocks, liveBytes, peakBlocks, peakLiveBytes, peakReservedBytes, slotCount, unknownFrees } = totals;
     const blocks = { allocations, liveBlocks, liveBytes, peakBlocks, slotCount, unknownFrees };
     super({ file, name, format, cutOff, ...columns, ...blocks, counts: [...totals.counts], peakLiveBytes, peakReservedBytes });

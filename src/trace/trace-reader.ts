@@ -2,14 +2,13 @@ import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
 import { EventBuilder } from './event-builder.js';
 import { checkFile, FormatFault } from './formats/format-fault.js';
-import type { FormatParser } from './formats/format-parser.js';
+import { type FormatParser, NOTHING } from './formats/format-parser.js';
 import { recognise } from './formats/formats.js';
 import { type EventBatch, TraceEvents, type TraceFormat, type TraceOrigin, type TraceTotals } from './trace-events.js';
 import { type ReadOptions, readChunks } from './trace-source.js';
 
 // The name is shown on terminals.
 const CONTROL = /\p{Cc}/gu;
-const NOTHING = Buffer.alloc(0);
 /** The limit of {@link loadTrace}, at 17 to 69 bytes each. */
 const MAX_EVENTS = 100_000_000;
 

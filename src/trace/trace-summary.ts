@@ -1,5 +1,5 @@
 import { idsColumn, numbersColumn } from './event-column.js';
-import { TraceKind, type TraceOrigin, type TraceTotals } from './trace-events.js';
+import { TraceKind } from './trace-events.js';
 import { TraceStream } from './trace-reader.js';
 import type { ReadOptions } from './trace-source.js';
 
@@ -15,9 +15,7 @@ export interface LiveGroup {
 }
 
 /** The totals of a trace, and the blocks that are live at its end. */
-export interface TraceSummary {
-  readonly origin: TraceOrigin;
-  readonly totals: TraceTotals;
+export interface TraceSummary extends Pick<TraceStream, 'origin' | 'totals'> {
   /** Nanoseconds from the start of the recording to its last event; 0 for a trace without times. */
   readonly durationNs: number;
   /** Most bytes first. */

@@ -17,14 +17,11 @@ export class BlockAddresses {
   readonly #ofSlot = numbersColumn();
   readonly #live = new LivePointers();
   readonly #unused = new Map<number, number[]>();
-  readonly #spacesApart: boolean;
   #next = FIRST_MADE_UP;
   #mixed = false;
 
   /** @param spacesApart - whether the format tells spaces apart, so that an address may be live in several */
-  constructor(spacesApart: boolean) {
-    this.#spacesApart = spacesApart;
-  }
+  constructor(readonly spacesApart: boolean) {}
 
   /** The address of the block that event `i` allocates. */
   take(batch: EventBatch, i: number): number {
@@ -32,16 +29,15 @@ export class BlockAddresses {
     const bytes = batch.bytes[i]!;
     let address = batch.pointers?.[i] ?? 0;
     if (bytes > 0 && (address === 0 || this.#isLive(address, batch))) address = this.#makeUp(bytes);
-    if (!this.#spacesApart && address !== 0) this.#live.add(address, slot);
+    if (!this.spacesApart && address !== 0) this.#live.add(address, slot);
     this.#ofSlot.set(slot, address);
     return address;
   }
 
   /** The address of the block that event `i` frees. */
   give(batch: EventBatch, i: number): number {
-    const slot = ~batch.slots[i]!;
-    const address = this.#ofSlot.get(slot);
-    if (!this.#spacesApart && address !== 0) this.#live.free(address);
+    const address = this.#ofSlot.get(~batch.slots[i]!);
+    if (!this.spacesApart && address !== 0) this.#live.free(address);
     if (address >= FIRST_MADE_UP) {
       const step = stepOf(batch.bytes[i]!);
       const unused = this.#unused.get(step) ?? [];
@@ -52,7 +48,7 @@ export class BlockAddresses {
   }
 
   #isLive(address: number, batch: EventBatch): boolean {
-    if (this.#spacesApart) return false;
+    if (this.spacesApart) return false;
     this.#mixed ||= batch.spaces !== undefined;
     return this.#mixed && this.#live.slotOf(address) !== undefined;
   }

@@ -6,18 +6,16 @@ import { LivePointers } from './live-pointers.js';
  * missed frees. Addresses are told apart by space.
  */
 export class BlockTracker {
-  readonly #events: EventBuilder;
   readonly #spaces = new Map<number, Space>();
   #space!: Space;
 
-  constructor(events: EventBuilder) {
-    this.#events = events;
+  constructor(readonly events: EventBuilder) {
     this.keepApart(0);
   }
 
   /** Sets the space of the calls that follow. @param id - of its name */
   set space(id: number) {
-    this.#events.space = id;
+    this.events.space = id;
     this.keepApart(id);
   }
 
@@ -40,7 +38,7 @@ export class BlockTracker {
   /** Adds an allocation. A block that is live at the address was freed unseen: its free comes first. @returns its slot */
   alloc(pointer: number, bytes: number, line: number): number {
     if (pointer !== 0 && this.slotOf(pointer) !== undefined) this.free(pointer, line);
-    const slot = this.#events.alloc(bytes, line, pointer);
+    const slot = this.events.alloc(bytes, line, pointer);
     if (pointer === 0) this.#space.atNull.push(slot);
     else this.#space.add(pointer, slot);
     return slot;
@@ -54,8 +52,8 @@ export class BlockTracker {
     const slot = pointer === 0 ? this.#space.atNull.pop() : this.slotOf(pointer);
     if (slot !== undefined) {
       if (pointer !== 0) this.#space.free(pointer);
-      this.#events.free(slot, line);
-    } else if (pointer !== 0) this.#events.unknownFrees++;
+      this.events.free(slot, line);
+    } else if (pointer !== 0) this.events.unknownFrees++;
   }
 }
 

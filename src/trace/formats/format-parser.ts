@@ -2,8 +2,8 @@ import type { EventBuilder } from '../event-builder.js';
 import type { TraceFormat } from '../trace-events.js';
 import { checkFile, FormatFault } from './format-fault.js';
 
-const LINE_FEED = 0x0a;
-const NOTHING = Buffer.alloc(0);
+export const LINE_FEED = 0x0a;
+export const NOTHING = Buffer.alloc(0);
 
 /** Turns the bytes of one format into events, piece by piece. It throws a {@link FormatFault} for what is wrong. */
 export abstract class FormatParser {

@@ -3,7 +3,7 @@ import type { EventBuilder } from '../event-builder.js';
 import { AllocTraceParser, AllocTraceWriter, isAllocTraceHeader } from './alloc-trace.js';
 import { CallLogParser, CallLogWriter, isCallLogBeginning } from './call-log.js';
 import { FormatFault } from './format-fault.js';
-import type { FormatParser } from './format-parser.js';
+import { type FormatParser, LINE_FEED } from './format-parser.js';
 import { isPerfettoHeader, PerfettoParser, PerfettoWriter } from './perfetto.js';
 import { PICKLE_MAGIC, PyTorchParser } from './pytorch-parser.js';
 import { PyTorchWriter } from './pytorch-writer.js';
@@ -41,7 +41,6 @@ export const TRACE_WRITERS: ReadonlyMap<string, TraceWriterFactory> = new Map(
   FORMATS.map(({ name, writer }) => [name, (sink, program) => new writer(sink, program)]),
 );
 
-const LINE_FEED = 0x0a;
 const MAX_FIRST_LINE_BYTES = 16 * 1024;
 const UNKNOWN =
   'its format is not known: it begins like no allocation trace ("#alloctrace v1 <name>"), call log, stowage trace, ' +

@@ -3,7 +3,8 @@ const SLACK = 1024;
 
 /** A number for each live pointer, such as the slot of its block. Cost: O(1) amortised. */
 export class LivePointers {
-  #live = 0;
+  /** How many pointers are live. */
+  live = 0;
   // Entries are overwritten, never deleted, and dropped by copying: see NativeLedger.
   #slots = new Map<number, number>();
 
@@ -18,21 +19,16 @@ export class LivePointers {
     return this.#slots.get(ptr) === FREED;
   }
 
-  /** How many pointers are live. */
-  get live(): number {
-    return this.#live;
-  }
-
   add(ptr: number, slot: number): void {
     this.#slots.set(ptr, slot);
-    this.#live++;
+    this.live++;
   }
 
   /** Drops a live pointer. */
   free(ptr: number): void {
     this.#slots.set(ptr, FREED);
-    this.#live--;
-    if (this.#slots.size <= 2 * this.#live + SLACK) return;
+    this.live--;
+    if (this.#slots.size <= 2 * this.live + SLACK) return;
     const live = new Map<number, number>();
     for (const [other, slot] of this.#slots) {
       if (slot !== FREED) live.set(other, slot);

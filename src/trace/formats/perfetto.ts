@@ -112,8 +112,25 @@ export class PerfettoWriter extends TextWriter {
   override readonly format = 'perfetto';
   override readonly columns = ALL_COLUMNS;
   protected override readonly rows: EventRows<string> = {
-    [TraceKind.alloc]: (batch, i) => this.#begun(batch, i),
-    [TraceKind.free]: (batch, i) => this.#ended(batch, i),
+    [TraceKind.alloc]: (batch, i) => {
+      const slot = batch.slots[i]!;
+      const bytes = batch.bytes[i]!;
+      const tag = batch.tags?.[i] ?? 0;
+      const id = this.#nextId++;
+      this.#idOfSlot.set(slot, id);
+      this.#tagOfSlot.set(slot, tag);
+      this.#live += bytes;
+      const args = { pointer: this.#addresses.take(batch, i), bytes, ...namesOf(batch, i) };
+      return rowOf({ ph: 'b', cat: 'block', id, name: blockName(batch, tag), ...this.#placeOf(batch, i), args });
+    },
+    [TraceKind.free]: (batch, i) => {
+      const slot = ~batch.slots[i]!;
+      const id = this.#idOfSlot.get(slot);
+      const name = blockName(batch, this.#tagOfSlot.get(slot));
+      this.#live -= batch.bytes[i]!;
+      this.#addresses.give(batch, i);
+      return rowOf({ ph: 'e', cat: 'block', id, name, ...this.#placeOf(batch, i), args: namesOf(batch, i) });
+    },
     [TraceKind.nativeAlloc]: (batch, i) => {
       this.#reserved += batch.bytes[i]!;
       return this.#instant(batch, i, TraceKind.nativeAlloc);
@@ -126,7 +143,6 @@ export class PerfettoWriter extends TextWriter {
     [TraceKind.cleanup]: (batch, i) => this.#instant(batch, i, TraceKind.cleanup),
     [TraceKind.outOfMemory]: (batch, i) => this.#instant(batch, i, TraceKind.outOfMemory),
   };
-  readonly #name: string;
   readonly #addresses = new BlockAddresses(true);
   readonly #idOfSlot = idsColumn();
   readonly #tagOfSlot = idsColumn();
@@ -138,9 +154,11 @@ export class PerfettoWriter extends TextWriter {
   /** The time of the event that is written; -1 before the first. */
   #ns = -1;
 
-  constructor(sink: ByteSink, name: string) {
+  constructor(
+    sink: ByteSink,
+    readonly name: string,
+  ) {
     super(sink);
-    this.#name = name;
   }
 
   override end(): void {
@@ -162,30 +180,9 @@ export class PerfettoWriter extends TextWriter {
 
   #begin(timed: boolean): void {
     this.#timed = timed;
-    const about = { format: 'stowage 1', name: this.#name, clock: timed ? 'ns' : 'events' };
+    const about = { format: 'stowage 1', name: this.name, clock: timed ? 'ns' : 'events' };
     this.add(`{"displayTimeUnit":"ns","otherData":${JSON.stringify(about)},"traceEvents":[\n`);
-    this.add(JSON.stringify({ ph: 'M', pid: 1, name: 'process_name', args: { name: this.#name } }));
-  }
-
-  #begun(batch: EventBatch, i: number): string {
-    const slot = batch.slots[i]!;
-    const bytes = batch.bytes[i]!;
-    const tag = batch.tags?.[i] ?? 0;
-    const id = this.#nextId++;
-    this.#idOfSlot.set(slot, id);
-    this.#tagOfSlot.set(slot, tag);
-    this.#live += bytes;
-    const args = { pointer: this.#addresses.take(batch, i), bytes, ...namesOf(batch, i) };
-    return rowOf({ ph: 'b', cat: 'block', id, name: blockName(batch, tag), ...this.#placeOf(batch, i), args });
-  }
-
-  #ended(batch: EventBatch, i: number): string {
-    const slot = ~batch.slots[i]!;
-    this.#live -= batch.bytes[i]!;
-    this.#addresses.give(batch, i);
-    const id = this.#idOfSlot.get(slot);
-    const name = blockName(batch, this.#tagOfSlot.get(slot));
-    return rowOf({ ph: 'e', cat: 'block', id, name, ...this.#placeOf(batch, i), args: namesOf(batch, i) });
+    this.add(JSON.stringify({ ph: 'M', pid: 1, name: 'process_name', args: { name: this.name } }));
   }
 
   #instant(batch: EventBatch, i: number, kind: TraceKind): string {

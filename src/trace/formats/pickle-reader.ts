@@ -66,7 +66,6 @@ export class PickleReader {
     [OPCODE.binGet]: (pickle, start) => pickle.#recall(pickle.#uint(1), start),
     [OPCODE.longBinGet]: (pickle, start) => pickle.#recall(pickle.#uint(4), start),
   };
-  readonly #bytes: Buffer;
   readonly #stack: PickleValue[] = [];
   readonly #marks: number[] = [];
   readonly #memo: PickleValue[] = [];
@@ -75,8 +74,7 @@ export class PickleReader {
   #values = 0;
   #at = 0;
 
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+  constructor(readonly bytes: Buffer) {
     this.#mostContainers = Math.min(MAX_CONTAINERS, SPARE_CONTAINERS + bytes.length / LEAST_CONTAINER_BYTES);
   }
 
@@ -105,9 +103,9 @@ export class PickleReader {
   }
 
   #take(length: number): Buffer {
-    this.#check(this.#at + length <= this.#bytes.length, this.#bytes.length, 'the pickle is cut off');
+    this.#check(this.#at + length <= this.bytes.length, this.bytes.length, 'the pickle is cut off');
     this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
+    return this.bytes.subarray(this.#at - length, this.#at);
   }
 
   #text(length: number): string {

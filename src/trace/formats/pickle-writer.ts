@@ -10,14 +10,12 @@ export type PickleFields = Readonly<Record<string, string | number | boolean | (
 
 /** Writes a pickle of plain data, protocol 2, instruction by instruction: the few that every reader has. */
 export class PickleWriter {
-  readonly #sink: ByteSink;
   readonly #texts = new Map<string, number>();
   #buffer = Buffer.alloc(CHUNK_BYTES);
   #at = 0;
   #memos = 0;
 
-  constructor(sink: ByteSink) {
-    this.#sink = sink;
+  constructor(readonly sink: ByteSink) {
     this.put(OPCODE.proto, 2);
   }
 
@@ -70,7 +68,7 @@ export class PickleWriter {
     const bytes = Buffer.from(value);
     this.#numbered(OPCODE.binUnicode, bytes.length);
     this.#room(bytes.length);
-    if (bytes.length > CHUNK_BYTES) this.#sink.write(bytes);
+    if (bytes.length > CHUNK_BYTES) this.sink.write(bytes);
     else this.#at += bytes.copy(this.#buffer, this.#at);
   }
 
@@ -105,7 +103,7 @@ export class PickleWriter {
   }
 
   #flush(): void {
-    if (this.#at > 0) this.#sink.write(this.#buffer.subarray(0, this.#at));
+    if (this.#at > 0) this.sink.write(this.#buffer.subarray(0, this.#at));
     this.#at = 0;
   }
 

@@ -1,26 +1,20 @@
 import { AddressRanges, lowerBound } from './address-ranges.js';
+import type { HistoryEntry, StateSegment } from './pytorch-snapshot.js';
 
 /** A part of a segment: a live block, or what lies between two. */
-export interface SnapshotBlock {
-  readonly address: number;
-  readonly bytes: number;
+export interface SnapshotBlock extends Pick<HistoryEntry, 'address' | 'bytes'> {
   /** True for a part of the segment that no block lies in. */
   readonly free: boolean;
   readonly site: string;
 }
 
 /** A segment of a snapshot; its blocks tile it. */
-export interface SnapshotSegment extends Pick<SnapshotBlock, 'address' | 'bytes'> {
+export interface SnapshotSegment extends Omit<StateSegment, 'device' | 'blocks'> {
   readonly allocatedBytes: number;
-  readonly stream: number;
-  /** True for addresses that blocks had while no native call of the trace covered them. */
-  readonly madeUp: boolean;
   readonly blocks: readonly SnapshotBlock[];
 }
 
-interface LiveBlock extends Omit<SnapshotBlock, 'free'> {
-  readonly stream: number;
-}
+type LiveBlock = Omit<SnapshotBlock, 'free'> & Pick<HistoryEntry, 'stream'>;
 
 /** Follows the native memory and the blocks of one device, for the segments that a snapshot ends with. */
 export class SnapshotSegments {

@@ -29,8 +29,23 @@ export class PyTorchWriter extends EventWriter {
   override readonly format = 'pytorch';
   override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'devices', 'streams', 'tags', 'sites'];
   protected override readonly rows: EventRows<void> = {
-    [TraceKind.alloc]: (batch, i) => this.#alloc(batch, i),
-    [TraceKind.free]: (batch, i) => this.#free(batch, i),
+    [TraceKind.alloc]: (batch, i) => {
+      const bytes = batch.bytes[i]!;
+      const address = this.#addresses.take(batch, i);
+      const site = batch.strings.get(batch.sites?.[i] ?? 0);
+      // Blocks of 0 bytes share their address, and a snapshot cannot tell them apart.
+      if (bytes === 0) this.drop('empty block');
+      else {
+        this.#current.segments.alloc({ address, bytes, stream: batch.streams?.[i] ?? 0, site });
+        this.#enter(batch, i, 'alloc', address, site);
+      }
+    },
+    [TraceKind.free]: (batch, i) => {
+      const address = this.#addresses.give(batch, i);
+      if (batch.bytes[i] === 0) return;
+      this.#current.segments.free(address);
+      for (const action of ['free_requested', 'free_completed']) this.#enter(batch, i, action, address);
+    },
     [TraceKind.nativeAlloc]: (batch, i) => {
       const address = batch.pointers?.[i] ?? 0;
       this.#current.segments.nativeAlloc(address, batch.bytes[i]!);
@@ -79,25 +94,6 @@ export class PyTorchWriter extends EventWriter {
     });
     pickle.put(OPCODE.setItems);
     pickle.stop();
-  }
-
-  /** Blocks of 0 bytes share their address, and a snapshot cannot tell them apart. */
-  #alloc(batch: EventBatch, i: number): void {
-    const bytes = batch.bytes[i]!;
-    const address = this.#addresses.take(batch, i);
-    const site = batch.strings.get(batch.sites?.[i] ?? 0);
-    if (bytes === 0) this.drop('empty block');
-    else {
-      this.#current.segments.alloc({ address, bytes, stream: batch.streams?.[i] ?? 0, site });
-      this.#enter(batch, i, 'alloc', address, site);
-    }
-  }
-
-  #free(batch: EventBatch, i: number): void {
-    const address = this.#addresses.give(batch, i);
-    if (batch.bytes[i] === 0) return;
-    this.#current.segments.free(address);
-    for (const action of ['free_requested', 'free_completed']) this.#enter(batch, i, action, address);
   }
 
   #enter(batch: EventBatch, i: number, action: string, address: number, site = ''): void {

@@ -81,8 +81,8 @@ export class RmmWriter extends TextWriter {
 
 function row(batch: EventBatch, i: number, action: string, pointer: number): string {
   const address = pointer === 0 ? '(nil)' : `0x${pointer.toString(16)}`;
-  const stream = `0x${(batch.streams?.[i] ?? 0).toString(16)}`;
-  return `1,${timeOfDay(batch.times?.[i] ?? 0)},${action},${address},${batch.bytes[i]},${stream}\n`;
+  const stream = batch.streams?.[i] ?? 0;
+  return `1,${timeOfDay(batch.times?.[i] ?? 0)},${action},${address},${batch.bytes[i]},0x${stream.toString(16)}\n`;
 }
 
 function timeOfDay(nanoseconds: number): string {

@@ -30,7 +30,6 @@ const UINT32_END = 2 ** 32;
 export class StowageEncoder {
   /** Events so far. */
   events = 0;
-  readonly #out: (bytes: Uint8Array) => void;
   readonly #buffer = new Uint8Array(BLOCK_HEADER_BYTES + PAYLOAD_BYTES);
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #strings = new Map<string, number>();
@@ -43,8 +42,10 @@ export class StowageEncoder {
   #pointer = 0;
 
   /** @param out - receives the file's bytes in order; they are overwritten after it returns */
-  constructor(header: StowageHeader, out: (bytes: Uint8Array) => void) {
-    this.#out = out;
+  constructor(
+    header: StowageHeader,
+    readonly out: (bytes: Uint8Array) => void,
+  ) {
     const json = new TextEncoder().encode(JSON.stringify(header));
     const file = new Uint8Array(FILE_HEADER_BYTES + json.length);
     const view = new DataView(file.buffer);
@@ -126,7 +127,7 @@ export class StowageEncoder {
     view.setUint32(4, end - BLOCK_HEADER_BYTES, true);
     view.setUint32(8, crc32(this.#buffer.subarray(BLOCK_HEADER_BYTES, end)), true);
     view.setUint32(12, events, true);
-    this.#out(this.#buffer.subarray(0, end));
+    this.out(this.#buffer.subarray(0, end));
   }
 
   /** Writes the record that ends a recording, and the last block. */

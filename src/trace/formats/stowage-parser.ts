@@ -4,7 +4,7 @@ import { idsColumn } from '../event-column.js';
 import { MAX_DEVICES, TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
 import { FormatFault } from './format-fault.js';
-import { FormatParser } from './format-parser.js';
+import { FormatParser, NOTHING } from './format-parser.js';
 import { isSize } from './parsed-values.js';
 import {
   BLOCK_HEADER_BYTES,
@@ -23,7 +23,6 @@ import {
   WIDE_RECORDS,
 } from './stowage-format.js';
 
-const NOTHING = Buffer.alloc(0);
 /** The property that a record sets whose value is the number of a name. */
 const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
   [RECORD.manager]: 'manager',

@@ -77,12 +77,10 @@ const CHUNK_CHARACTERS = 64 * 1024;
 
 /** A writer whose rows are texts. It joins many short texts into few long ones. */
 export abstract class TextWriter extends EventWriter<string> {
-  readonly #sink: ByteSink;
   #text = '';
 
-  constructor(sink: ByteSink) {
+  constructor(readonly sink: ByteSink) {
     super();
-    this.#sink = sink;
   }
 
   override end(): void {
@@ -99,7 +97,7 @@ export abstract class TextWriter extends EventWriter<string> {
   }
 
   #flush(): void {
-    if (this.#text !== '') this.#sink.write(this.#text);
+    if (this.#text !== '') this.sink.write(this.#text);
     this.#text = '';
   }
 }

@@ -49,8 +49,20 @@ export class UmpireParser extends LineReader {
     ['allocate', (replay, event) => replay.#allocate(event)],
     ['named_allocate', (replay, event) => replay.#allocate(event)],
     ['deallocate', (replay, event) => replay.#deallocate(event)],
-    ['reallocate', (replay, event) => replay.#reallocate(event)],
-    ['release', (replay, { allocator, line }) => replay.#release(allocator, line)],
+    [
+      'reallocate',
+      (replay, event) => {
+        if (isMissing(event.texts, 'new_ptr')) replay.#beginReallocation(event);
+        else replay.#endReallocation(event);
+      },
+    ],
+    [
+      'release',
+      (replay, { allocator, line }) => {
+        replay.#enter(allocator);
+        replay.events.other(TraceKind.cleanup, line);
+      },
+    ],
     ['make_allocator', (replay, event) => replay.#nameAllocator(event)],
     ['make_memory_resource', (replay, event) => replay.#nameAllocator(event)],
     ['program', (replay, { texts }) => (replay.name = textIn(texts, 'program') || undefined)],
@@ -95,21 +107,11 @@ export class UmpireParser extends LineReader {
     this.#tracker.free(pointer, line);
   }
 
-  #release(allocator: string, line: number): void {
-    this.#enter(allocator);
-    this.events.other(TraceKind.cleanup, line);
-  }
-
   #nameAllocator({ allocator, texts, tags }: UmpireEvent): void {
     // Older files of this library have the name among the arguments.
     const manager = textIn(tags, 'allocator_name') || textIn(texts, 'allocator_name');
     this.#managers.set(allocator, this.events.strings.idOf(manager));
     checkFile(this.#managers.size <= MAX_ALLOCATORS, TOO_MANY_ALLOCATORS);
-  }
-
-  #reallocate(event: UmpireEvent): void {
-    if (isMissing(event.texts, 'new_ptr')) this.#beginReallocation(event);
-    else this.#endReallocation(event);
   }
 
   #beginReallocation({ allocator, numbers, texts }: UmpireEvent): void {

@@ -23,7 +23,6 @@ export class RecordingContext {
   stream = 0;
   tag: string | undefined;
   readonly #startMs = performance.now();
-  readonly #onClock: (nowMs: number) => void;
   readonly #names = new Map<number, string>();
   readonly #timesUsed = new Map<string, number>();
 
@@ -34,17 +33,15 @@ export class RecordingContext {
   constructor(
     readonly encoder: StowageEncoder,
     readonly frames: number,
-    onClock: (nowMs: number) => void,
-  ) {
-    this.#onClock = onClock;
-  }
+    readonly onClock: (nowMs: number) => void,
+  ) {}
 
   /** Reads the clock, and writes the time. */
   readClock(): void {
     const now = performance.now();
     this.untilClock = CLOCK_EVENTS - 1;
     this.encoder.setNumber(RECORD.clock, Math.round((now - this.#startMs) * NS_PER_MS));
-    this.#onClock(now);
+    this.onClock(now);
   }
 
   /** Writes the manager and the space of the next event. */
@@ -87,24 +84,20 @@ export class RecordingContext {
  * events read it every time: they are rare, and take longer themselves.
  */
 export class SlotRecorder implements SlotObserver {
-  readonly #context: RecordingContext;
-  readonly #slot: number;
-  readonly #space: string;
-
   /**
    * @param slot - a number above 0 that no other slot of the recording has
    * @param space - the name of the slot's space
    */
-  constructor(context: RecordingContext, slot: number, space: string) {
-    this.#context = context;
-    this.#slot = slot;
-    this.#space = space;
-  }
+  constructor(
+    readonly context: RecordingContext,
+    readonly slot: number,
+    readonly space: string,
+  ) {}
 
   alloc(manager: number, ptr: number, bytes: number, device: number, stream: number): void {
-    const context = this.#context;
+    const { context } = this;
     if (--context.untilClock < 0) context.readClock();
-    if (manager !== context.manager || this.#slot !== context.slot) context.enter(manager, this.#slot, this.#space);
+    if (manager !== context.manager || this.slot !== context.slot) context.enter(manager, this.slot, this.space);
     if (device !== context.device || stream !== context.stream || context.process.allocationTag !== context.tag) {
       context.enterAllocation(device, stream);
     }
@@ -112,14 +105,14 @@ export class SlotRecorder implements SlotObserver {
   }
 
   free(manager: number, ptr: number): void {
-    const context = this.#context;
+    const { context } = this;
     if (--context.untilClock < 0) context.readClock();
-    if (manager !== context.manager || this.#slot !== context.slot) context.enter(manager, this.#slot, this.#space);
+    if (manager !== context.manager || this.slot !== context.slot) context.enter(manager, this.slot, this.space);
     context.encoder.free(ptr);
   }
 
   nativeAlloc(manager: number, ptr: number, bytes: number, device: number): void {
-    this.#begin(manager, device, this.#context.stream).sized(TraceKind.nativeAlloc, ptr, bytes);
+    this.#begin(manager, device, this.context.stream).sized(TraceKind.nativeAlloc, ptr, bytes);
   }
 
   nativeFree(manager: number, ptr: number, bytes: number): void {
@@ -140,9 +133,9 @@ export class SlotRecorder implements SlotObserver {
 
   /** Begins a rare event. @returns where it is written */
   #begin(manager: number, device?: number, stream = 0): StowageEncoder {
-    const context = this.#context;
+    const { context } = this;
     context.readClock();
-    context.enter(manager, this.#slot, this.#space);
+    context.enter(manager, this.slot, this.space);
     if (device !== undefined) context.enterAllocation(device, stream);
     return context.encoder;
   }
