@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Fact } from '../report/report-data.js';
 
 const BOLD = '\u001b[1m';
 const PLAIN = '\u001b[22m';
@@ -59,7 +60,7 @@ export function complainOfGaps(path: string, cutOff: string | undefined, unknown
 }
 
 /** The versions that made a page, and the time. */
-export function madeBy(): { readonly label: string; readonly value: string }[] {
+export function madeBy(): Fact[] {
   return [
     { label: 'made by', value: machine() },
     { label: 'made at', value: new Date().toISOString() },

@@ -51,7 +51,8 @@ export class BlockLifetimes {
    */
   chooseStride(): number {
     let stride = bucketStride(this.events, MAX_MOMENTS);
-    while (stride < this.events && this.#countAt(stride) > MAX_BLOCKS) stride *= 2;
+    const isSeenAt = (row: number) => isSeen(this.born[row]!, this.died[row]!, stride, []);
+    while (stride < this.events && this.died.filter((_, row) => isSeenAt(row)).length > MAX_BLOCKS) stride *= 2;
     return stride;
   }
 
@@ -60,17 +61,12 @@ export class BlockLifetimes {
     const seen = [...moments, this.events];
     return this.born.map((_, row) => row).filter((row) => isSeen(this.born[row]!, this.died[row]!, stride, seen));
   }
-
-  #countAt(stride: number): number {
-    const isAlive = (died: number, row: number) => Math.floor((died - 1) / stride) * stride >= this.born[row]!;
-    return this.died.filter(isAlive).length;
-  }
 }
 
 /** Tells whether something that lives from `born` to before `died` lives at a multiple of `stride` or at one of `moments`. */
 export function isSeen(born: number, died: number, stride: number, moments: readonly number[]): boolean {
-  if (Math.floor((died - 1) / stride) * stride >= born) return true;
-  return moments.some((moment) => born <= moment && moment < died);
+  const isAtMultiple = Math.floor((died - 1) / stride) * stride >= born;
+  return isAtMultiple || moments.some((moment) => born <= moment && moment < died);
 }
 
 /** Groups what a trace never frees by tag and site, or by size where neither is known. Cost: O(allocations). */
@@ -87,12 +83,10 @@ export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: S
     blocks++;
     bytes += size;
     const key = tag + site === 0 ? `of ${size}` : `${tag} ${site}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, { blocks: 1, bytes: size, event, tag, site });
-    else {
-      group.blocks++;
-      group.bytes += size;
-    }
+    const group = groups.get(key) ?? { blocks: 0, bytes: 0, event, tag, site };
+    group.blocks++;
+    group.bytes += size;
+    groups.set(key, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.bytes - a.bytes);
   return { blocks, bytes, groups: sorted.slice(0, MAX_LEAK_GROUPS), omittedGroups: Math.max(0, sorted.length - MAX_LEAK_GROUPS) };

@@ -8,16 +8,11 @@ export function bucketStride(events: number, buckets = MAX_BUCKETS): number {
   return stride;
 }
 
-/** How many points a curve over so many events has, and how many events lie between two of them. */
-function pointsOver(events: number): { readonly points: number; readonly step: number } {
-  const stride = bucketStride(events);
-  return stride === 1 ? { points: events + 1, step: 1 } : { points: 1 + Math.ceil(events / stride) * 2, step: stride / 2 };
-}
-
 /** The positions of the points of all curves over so many events: two a bucket, or one an event if a bucket holds one. */
 export function curveX(events: number): Float64Array {
-  const { points, step } = pointsOver(events);
-  return Float64Array.from({ length: points }, (_, i) => Math.min(events, i * step));
+  const stride = bucketStride(events);
+  const length = stride === 1 ? events + 1 : 1 + Math.ceil(events / stride) * 2;
+  return Float64Array.from({ length }, (_, i) => Math.min(events, i * Math.max(1, stride / 2)));
 }
 
 /**
@@ -37,7 +32,7 @@ export class BucketCurve {
   /** @param before - the value before the first event */
   constructor(events: number, before = 0) {
     this.#stride = bucketStride(events);
-    this.points = new Float64Array(pointsOver(events).points).fill(Number.NaN);
+    this.points = curveX(events).fill(Number.NaN);
     this.points[0] = before;
     this.#last = before;
   }

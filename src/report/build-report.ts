@@ -116,14 +116,14 @@ function clockOf(trace: TraceEvents, stride: number, payload: ColumnPayload): Cl
   return { stride, times: payload.add(atMark) };
 }
 
-interface NamedBlocks {
-  readonly tags: StringTable;
-  readonly sites: StringTable;
-  readonly payload: ColumnPayload;
-}
+type NamedBlocks = Readonly<Record<'tags' | 'sites', StringTable>> & Pick<Seen, 'payload'>;
 
-function blockColumns(trace: TraceEvents, lifetimes: BlockLifetimes, rows: Uint32Array, named: NamedBlocks): BlockColumns {
-  const { tags, sites, payload } = named;
+function blockColumns(
+  trace: TraceEvents,
+  lifetimes: BlockLifetimes,
+  rows: Uint32Array,
+  { tags, sites, payload }: NamedBlocks,
+): BlockColumns {
   const eventOf = (row: number) => lifetimes.born[row]! - 1;
   const tagOf = (row: number) => tags.idOf(trace.tagOf(eventOf(row)));
   const siteOf = (row: number) => sites.idOf(trace.siteOf(eventOf(row)));
@@ -136,28 +136,32 @@ function blockColumns(trace: TraceEvents, lifetimes: BlockLifetimes, rows: Uint3
   };
 }
 
+/** The moments that the page shows, and where its columns are collected. */
 interface Seen {
   readonly stride: number;
   readonly moments: readonly number[];
   readonly payload: ColumnPayload;
 }
 
-function runData(run: ObservedRun, trace: TraceEvents, rows: Uint32Array, seen: Seen): RunData {
-  const { observer } = run;
+function runData(
+  { name, device, failure, nsPerEvent, observer }: ObservedRun,
+  trace: TraceEvents,
+  rows: Uint32Array,
+  seen: Seen,
+): RunData {
   const { payload } = seen;
   const { peakReservedBytes } = observer.segments;
-  const done = run.failure === undefined && peakReservedBytes > 0;
   return {
-    name: run.name,
-    device: run.device,
-    failure: run.failure ?? null,
+    name,
+    device,
+    failure: failure ?? null,
     events: observer.events,
     peakReservedBytes,
-    utilisation: done ? trace.peakLiveBytes / peakReservedBytes : null,
+    utilisation: failure === undefined && peakReservedBytes > 0 ? trace.peakLiveBytes / peakReservedBytes : null,
     hitRate: observer.hitRate,
     nativeAllocs: observer.nativeAllocs,
     nativeFrees: observer.nativeFrees,
-    nsPerEvent: run.nsPerEvent ?? null,
+    nsPerEvent: nsPerEvent ?? null,
     reserved: payload.add(observer.reserved.points),
     cached: payload.add(observer.cached.points),
     nativeCalls: payload.add(observer.nativeCalls()),

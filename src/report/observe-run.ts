@@ -9,9 +9,7 @@ import type { TraceEvents } from '../trace/trace-events.js';
 import { RunObserver } from './run-observer.js';
 
 /** One replay that a report is to show. */
-export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'> {
-  /** The manager's name on the page. */
-  readonly name: string;
+export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'>, Pick<ObservedRun, 'name'> {
   /** A device of its own: what the run leaves behind is freed. */
   readonly device: Device;
   readonly createManager: ManagerFactory;
@@ -21,6 +19,7 @@ export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'> 
 
 /** The observations of a replay. */
 export interface ObservedRun {
+  /** The manager's name on the page. */
   readonly name: string;
   readonly device: string;
   /** @internal */

@@ -49,7 +49,8 @@ function checkScript(text: string): string {
 }
 
 function policyOf(styles: readonly string[], scripts: readonly string[], live: boolean): string {
-  const hashes = (texts: readonly string[]) => texts.map((text) => `'sha256-${hashOf(text)}'`).join(' ');
+  const hashOf = (text: string) => `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
+  const hashes = (texts: readonly string[]) => texts.map(hashOf).join(' ');
   return [
     "default-src 'none'",
     `script-src ${hashes(scripts)}`,
@@ -59,8 +60,4 @@ function policyOf(styles: readonly string[], scripts: readonly string[], live: b
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
-}
-
-function hashOf(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('base64');
 }

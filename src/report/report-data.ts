@@ -117,9 +117,7 @@ export interface SizeClass {
 }
 
 /** The blocks that are never freed, by tag and site. */
-export interface LeakTable {
-  readonly blocks: number;
-  readonly bytes: number;
+export interface LeakTable extends Pick<LeakGroupData, 'blocks' | 'bytes'> {
   /** Most bytes first; the rest is left out. */
   readonly groups: readonly LeakGroupData[];
   readonly omittedGroups: number;
@@ -143,13 +141,12 @@ export interface TuneData {
 
 export type TuneGoal = 'reserved' | 'time' | 'capacity';
 
-export interface TunePoint {
+export interface TunePoint extends Pick<RunData, 'peakReservedBytes'> {
   readonly manager: string;
   /** The settings that differ from the manager's defaults. */
   readonly settings: string;
   /** An expression that makes the manager. */
   readonly code: string;
-  readonly peakReservedBytes: number;
   readonly nsPerEvent: number;
   /** The least capacity that the trace was seen to run in; null when it was not searched. */
   readonly leastCapacityBytes: number | null;

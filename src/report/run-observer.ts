@@ -40,7 +40,6 @@ export class RunObserver implements ReplayWatcher {
   #looked = 0;
   #allocations = 0;
   #allocatedBytes = 0;
-  readonly #sizeOf: (ptr: DevicePtr, requestedBytes: number) => number;
   readonly #stride: number;
   readonly #looks: number;
   // By bucket of the curves of rates.
@@ -51,9 +50,11 @@ export class RunObserver implements ReplayWatcher {
   readonly #sizes: Float64Array;
 
   /** @param sizeOf - gives the bytes of a block in its manager: the requested ones, rounded */
-  constructor(trace: TraceEvents, sizeOf: (ptr: DevicePtr, requestedBytes: number) => number) {
+  constructor(
+    trace: TraceEvents,
+    readonly sizeOf: (ptr: DevicePtr, requestedBytes: number) => number,
+  ) {
     const { length } = trace;
-    this.#sizeOf = sizeOf;
     this.#stride = rateStride(length);
     this.reserved = new BucketCurve(length);
     this.cached = new BucketCurve(length);
@@ -93,7 +94,7 @@ export class RunObserver implements ReplayWatcher {
   }
 
   allocated(event: number, slot: number, ptr: DevicePtr, requestedBytes: number): void {
-    const bytes = this.#sizeOf(ptr, requestedBytes);
+    const bytes = this.sizeOf(ptr, requestedBytes);
     this.addresses[this.#allocations] = ptr;
     this.padding[this.#allocations++] = Math.min(bytes - requestedBytes, MAX_PADDING_BYTES);
     this.#pointers[slot] = ptr;

@@ -12,8 +12,8 @@ const TIE = 0.01;
 export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
   const done = runs.map((run, place) => ({ run, place })).filter(({ run }) => run.failure === undefined);
   if (runs.length < 2 || done.length === 0) return null;
-  const peakOf = ({ run }: { run: ObservedRun }) => run.observer.segments.peakReservedBytes;
-  const callsOf = ({ run }: { run: ObservedRun }) => run.observer.nativeAllocs + run.observer.nativeFrees;
+  const peakOf = ({ run }: (typeof done)[number]) => run.observer.segments.peakReservedBytes;
+  const callsOf = ({ run }: (typeof done)[number]) => run.observer.nativeAllocs + run.observer.nativeFrees;
   const least = Math.min(...done.map(peakOf));
   const tied = done.filter((candidate) => peakOf(candidate) <= least * (1 + TIE));
   const best = tied.reduce((a, b) => (callsOf(b) < callsOf(a) ? b : a));

@@ -14,12 +14,9 @@ const RETRY_MS = 1000;
 export class EventClients {
   /** Since when each has read nothing; undefined while it keeps up. */
   readonly #stalledMs = new Map<ServerResponse, number | undefined>();
-  readonly #hello: () => string;
 
   /** @param hello - the message that a listener starts with */
-  constructor(hello: () => string) {
-    this.#hello = hello;
-  }
+  constructor(readonly hello: () => string) {}
 
   get count(): number {
     return this.#stalledMs.size;
@@ -35,7 +32,7 @@ export class EventClients {
     });
     response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-store' });
     response.write(`retry: ${RETRY_MS}\n\n`);
-    this.#write(response, 'hello', this.#hello());
+    this.#write(response, 'hello', this.hello());
     return true;
   }
 

@@ -14,7 +14,6 @@ const SHOWN_BLOCKS = 5000;
  * seen. An event costs O(1) and makes no object.
  */
 export class LiveBlocks implements SlotObserver {
-  readonly #slot: ManagerSlot;
   readonly #pointers = new LivePointers();
   readonly #segments = new LiveSegments();
   /** Of all allocations since the start. */
@@ -28,14 +27,13 @@ export class LiveBlocks implements SlotObserver {
   #freeCount = 0;
   #rows = 0;
 
-  constructor(slot: ManagerSlot) {
-    this.#slot = slot;
+  constructor(readonly slot: ManagerSlot) {
     slot.observe(this);
   }
 
   /** Ends the observation. */
   stop(): void {
-    this.#slot.unobserve(this);
+    this.slot.unobserve(this);
   }
 
   alloc(_manager: number, ptr: number, bytes: number): void {
@@ -74,7 +72,7 @@ export class LiveBlocks implements SlotObserver {
   /** The current state: all segments, and the biggest blocks. Cost: O(blocks log blocks). */
   map(): LiveMap {
     const now = performance.now();
-    const paged = this.#slot.nativeCommits > 0;
+    const paged = this.slot.nativeCommits > 0;
     const rows = Array.from({ length: this.#rows }, (_, row) => row).filter((row) => this.#addresses.get(row) !== 0);
     const ranges = this.#segments.ranges(paged);
     const starts = Float64Array.from(rows, (row) => this.#addresses.get(row));
@@ -91,7 +89,7 @@ export class LiveBlocks implements SlotObserver {
 
   #blockOf(row: number, now: number): LiveBlock {
     const ptr = this.#addresses.get(row);
-    const site = this.#slot.siteOf(ptr as Parameters<ManagerSlot['siteOf']>[0]) ?? '';
+    const site = this.slot.siteOf(ptr as Parameters<ManagerSlot['siteOf']>[0]) ?? '';
     return [ptr, this.#bytes.get(row), Math.round(now - this.#bornMs.get(row)), this.#tags[row] ?? '', site];
   }
 }

@@ -1,5 +1,5 @@
 import type { MemoryStatistic } from '../../core/memory-statistics.js';
-import type { SizeClass } from '../report-data.js';
+import type { LeakTable, SizeClass } from '../report-data.js';
 
 /** The first message of a stream: everything up to now. Times are ms since the dashboard began. */
 export interface LiveHello {
@@ -57,8 +57,6 @@ export interface LiveUpdate extends Pick<LiveHello, 'managers' | 'leaks'> {
   readonly map: LiveMap | null;
 }
 
-export interface LiveLeaks {
-  readonly blocks: number;
-  readonly bytes: number;
+export interface LiveLeaks extends Pick<LeakTable, 'blocks' | 'bytes'> {
   readonly newest: readonly { readonly bytes: number; readonly site: string; readonly ms: number }[];
 }

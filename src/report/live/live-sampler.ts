@@ -23,7 +23,6 @@ interface KnownManager extends LiveManager {
 
 /** Reads a host's managers at intervals, keeps the last readings, and follows its blocks. */
 export class LiveSampler {
-  readonly #host: MemoryHost;
   readonly #blocks: LiveBlocks;
   readonly #startMs = performance.now();
   #managers: KnownManager[] = [];
@@ -33,8 +32,7 @@ export class LiveSampler {
   readonly #leaks = { blocks: 0, bytes: 0, newest: [] as LiveLeaks['newest'][number][] };
   #taken = 0;
 
-  constructor(host: MemoryHost) {
-    this.#host = host;
+  constructor(readonly host: MemoryHost) {
     this.#blocks = new LiveBlocks(host.slot);
     host.events.on('leak', this.#onLeak);
   }
@@ -44,8 +42,8 @@ export class LiveSampler {
     const sample = this.#read();
     this.#samples.push(sample);
     if (this.#samples.length > KEPT_SAMPLES) this.#samples.shift();
-    const withMap = watched && this.#taken++ % SAMPLES_PER_MAP === 0;
-    return { managers: this.#named(), sample, map: withMap ? this.#blocks.map() : null, leaks: this.#leaks };
+    const map = watched && this.#taken++ % SAMPLES_PER_MAP === 0 ? this.#blocks.map() : null;
+    return { managers: this.#named(), sample, map, leaks: this.#leaks };
   }
 
   /** All that a new client needs. */
@@ -56,7 +54,7 @@ export class LiveSampler {
 
   stop(): void {
     this.#blocks.stop();
-    this.#host.events.off('leak', this.#onLeak);
+    this.host.events.off('leak', this.#onLeak);
   }
 
   #named(): LiveManager[] {
@@ -67,7 +65,7 @@ export class LiveSampler {
     const ms = Math.round(performance.now() - this.#startMs);
     const managers: Record<number, LiveReading> = {};
     this.#readings++;
-    for (const reading of managerReadings(this.#host)) {
+    for (const reading of managerReadings(this.host)) {
       const isSame = ({ handle, slot }: KnownManager) => handle === reading.handle && slot === reading.slot;
       const known = this.#managers.find(isSame) ?? this.#meet(reading);
       known.seen = this.#readings;

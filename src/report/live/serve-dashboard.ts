@@ -104,9 +104,17 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
 
   function get(path: string, response: ServerResponse): void {
     if (path === '/') send(response, 'text/html; charset=utf-8', page);
-    else if (path === '/metrics') sendMetrics(host, response);
+    else if (path === '/metrics') sendMetrics(response);
     else if (path !== '/events') refuse(response, 404, 'there is /, /events and /metrics');
     else if (!clients.add(response)) refuse(response, 503, 'too many pages are open');
+  }
+
+  function sendMetrics(response: ServerResponse): void {
+    try {
+      send(response, PROMETHEUS_TYPE, prometheusMetrics(host));
+    } catch (error) {
+      refuse(response, 500, `the statistics cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   let closed: Promise<void> | undefined;
@@ -131,17 +139,6 @@ function isLocalName(host: string | undefined, port: number): boolean {
 
 function send(response: ServerResponse, type: string, text: string): void {
   response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(text);
-}
-
-function sendMetrics(host: MemoryHost, response: ServerResponse): void {
-  let text: string;
-  try {
-    text = prometheusMetrics(host);
-  } catch (error) {
-    refuse(response, 500, `the statistics cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-    return;
-  }
-  send(response, PROMETHEUS_TYPE, text);
 }
 
 function refuse(response: ServerResponse, status: number, reason: string): void {

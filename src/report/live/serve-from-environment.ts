@@ -23,16 +23,12 @@ export function serveFromEnvironment(): void {
   process.env[OWNER_VARIABLE] = String(process.pid);
   const state = processState();
   const listener = (host: MemoryHost): void => {
+    const isPort = /^\d{1,5}$/.test(value) && Number(value) <= 65535;
     state.hostListeners.delete(listener);
-    void serve(host, portOf(value));
+    checkArgument(isPort, SERVE_VARIABLE, JSON.stringify(value), 'a port, 0 to 65535');
+    void serve(host, Number(value));
   };
   state.hostListeners.add(listener);
-}
-
-function portOf(value: string): number {
-  const isPort = /^\d{1,5}$/.test(value) && Number(value) <= 65535;
-  checkArgument(isPort, SERVE_VARIABLE, JSON.stringify(value), 'a port, 0 to 65535');
-  return Number(value);
 }
 
 async function serve(host: MemoryHost, port: number): Promise<void> {
