@@ -78,8 +78,10 @@ export class MappedFile {
    * @throws ERR_MEM_BAD_INPUT when it cannot be opened, is empty, or is no regular file
    * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
    */
-  static open(path: string, options: MappedFileOptions = {}): MappedFile {
-    const { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' } = options;
+  static open(
+    path: string,
+    { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' }: MappedFileOptions = {},
+  ): MappedFile {
     if (typeof prefetch === 'number') checkPlace('prefetch', prefetch);
     const file = new OpenFile(path);
     const mapped = orUndo(
@@ -157,7 +159,7 @@ export class MappedFile {
 
   /** Asks the system to read a part ahead, and does not wait. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   prefetch(first = 0, last: number = this.bytes): void {
-    for (const { address, bytes } of this.#pages(first, last)) readAhead(address, bytes);
+    for (const [address, bytes] of this.#pages(first, last)) readAhead(address, bytes);
   }
 
   /**
@@ -168,14 +170,14 @@ export class MappedFile {
    */
   populate(first = 0, last: number = this.bytes): boolean {
     this.#checkSize(this.#live, last);
-    const missed = this.#pages(first, last).filter(({ address, bytes }) => !populate(address, bytes));
-    for (const { address, bytes } of missed) readAhead(address, bytes);
+    const missed = this.#pages(first, last).filter(([address, bytes]) => !populate(address, bytes));
+    for (const [address, bytes] of missed) readAhead(address, bytes);
     return missed.length === 0;
   }
 
   /** Tells the system how a part will be read. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_NATIVE */
   advise(pattern: AccessPattern, first = 0, last: number = this.bytes): void {
-    for (const { address, bytes } of this.#pages(first, last)) adviseAccess(address, bytes, pattern);
+    for (const [address, bytes] of this.#pages(first, last)) adviseAccess(address, bytes, pattern);
   }
 
   /**
@@ -216,7 +218,7 @@ export class MappedFile {
    * @throws ERR_MEM_NATIVE
    */
   residentBytes(first = 0, last: number = this.bytes): number {
-    return this.#pages(first, last).reduce((sum, { address, bytes }) => sum + residentBytes(address, bytes), 0);
+    return this.#pages(first, last).reduce((sum, [address, bytes]) => sum + residentBytes(address, bytes), 0);
   }
 
   /** Hands the mapping to a new object; this one is then as if it were disposed. */
@@ -263,13 +265,12 @@ export class MappedFile {
   }
 
   /** The pages that a range touches and that are still mapped. */
-  #pages(first: number, last: number): { readonly address: number; readonly bytes: number }[] {
+  #pages(first: number, last: number): (readonly [address: number, bytes: number])[] {
     const { memory, mapped } = this.#live;
     checkPart(first, last - first, this.bytes);
-    return mapped.within(Math.floor(first / pageBytes()) * pageBytes(), last).map((part) => ({
-      address: memory.base + part.first,
-      bytes: alignUp(part.last, pageBytes()) - part.first,
-    }));
+    return mapped
+      .within(Math.floor(first / pageBytes()) * pageBytes(), last)
+      .map((part) => [memory.base + part.first, alignUp(part.last, pageBytes()) - part.first]);
   }
 }
 
@@ -302,8 +303,8 @@ class OpenFile {
 function map(file: OpenFile, bytes: number): Mapping {
   const size = alignUp(bytes, pageBytes());
   // Private and writable: what a program writes by mistake lands in a copy of the page, and does not end the process.
-  const flags = MAP_PRIVATE | MAP_NORESERVE;
-  const memory = new NativeMemory(mapThreadPages(size, { flags, fd: file.fd }), size, endOf(file));
+  const base = mapThreadPages(size, { flags: MAP_PRIVATE | MAP_NORESERVE, fd: file.fd });
+  const memory = new NativeMemory(base, size, endOf(file));
   const windows = new ViewWindows(bytes, (offset, length) => memory.bytesAt(offset, length).buffer);
   return { memory, file, windows, mapped: new ByteRanges(bytes), lock: undefined };
 }

@@ -138,8 +138,10 @@ export class BackendBufferType {
   readonly #runtime: MemoryRuntime;
 
   /** @throws ERR_MEM_INVALID_ALIGNMENT */
-  constructor(runtime: MemoryRuntime, options: BackendBufferTypeOptions = {}) {
-    const { device = 0, alignment = 128, name = `${runtime.device.name}${device}` } = options;
+  constructor(
+    runtime: MemoryRuntime,
+    { device = 0, alignment = 128, name = `${runtime.device.name}${device}` }: BackendBufferTypeOptions = {},
+  ) {
     checkAlignment(alignment);
     this.#runtime = runtime;
     this.device = device;
@@ -175,9 +177,7 @@ export class BackendBufferType {
       bytes = alignUp(bytes + tensor.bytes, this.alignment);
     }
     const buffer = this.allocBuffer(bytes);
-    tensors.forEach((tensor, at) => {
-      buffer.initTensor(tensor, offsets[at]!);
-    });
+    for (const [at, tensor] of tensors.entries()) buffer.initTensor(tensor, offsets[at]!);
     return buffer;
   }
 }

@@ -22,7 +22,7 @@ export class ContextGraph {
   readonly #tensors: ContextTensor[] = [];
   readonly #nodes: GraphNode[] = [];
   readonly #numbers = new Map<ContextTensor, number>();
-  readonly #toPlace: { readonly tensor: ContextTensor; readonly node: number }[] = [];
+  readonly #toPlace: ContextGraph['toPlace'][number][] = [];
   /** Its tensors in order. */
   readonly tensors: readonly ContextTensor[] = this.#tensors;
   /** The tensors that need a place, with their numbers. */
@@ -40,7 +40,7 @@ export class ContextGraph {
 
   /** Its tensors as nodes for a plan. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
   get nodes(): readonly GraphNode[] {
-    this.#checkOpen();
+    checkUsable(!this.#ended, 'graph');
     return this.#nodes;
   }
 
@@ -51,12 +51,15 @@ export class ContextGraph {
    * @throws ERR_MEM_INVALID_ARGUMENT for one that is in it already, and an input that is neither in it nor has data
    * @throws ERR_MEM_OUT_OF_MEMORY when the graph is full
    */
-  add(tensor: ContextTensor, options: GraphNodeOptions = {}): number {
-    this.#checkOpen();
+  add(
+    tensor: ContextTensor,
+    { inputs: computedFrom = [], inPlace = false, isInput = false, isOutput = false }: GraphNodeOptions = {},
+  ): number {
+    checkUsable(!this.#ended, 'graph');
     const number = this.#tensors.length;
     checkArgument(!this.#numbers.has(tensor), 'tensor', tensor.name, 'one that is not in the graph yet');
     const { viewSource } = tensor;
-    const inputs = (options.inputs ?? []).map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
+    const inputs = computedFrom.map((input) => this.#numberOf(input)).filter((input) => input !== undefined);
     const sourceNumber = viewSource === undefined ? undefined : this.#numberOf(viewSource);
     // A source in the graph that takes nothing here has data elsewhere.
     const source = sourceNumber !== undefined && this.#nodes[sourceNumber]!.bytes > 0 ? sourceNumber : undefined;
@@ -66,7 +69,6 @@ export class ContextGraph {
     const bytes = isPlacedHere || source !== undefined ? tensor.layout.spanBytes : 0;
     checkRoom('the graph', GRAPH_NODE_BYTES, number * GRAPH_NODE_BYTES, this.capacity * GRAPH_NODE_BYTES);
     this.#part?.view(BigUint64Array, number * GRAPH_NODE_BYTES, 1).set([BigInt(tensor.objectOffset)]);
-    const { inPlace = false, isInput = false, isOutput = false } = options;
     this.#nodes.push({ bytes, inputs, ...view, inPlace, isInput, isOutput });
     this.#tensors.push(tensor);
     this.#numbers.set(tensor, number);
@@ -85,9 +87,5 @@ export class ContextGraph {
     const isElsewhere = tensor.part !== undefined && !this.#numbers.has(tensor.dataSource);
     checkArgument(number !== undefined || isElsewhere, 'input', tensor.name, 'in the graph already, or with data elsewhere');
     return number;
-  }
-
-  #checkOpen(): void {
-    checkUsable(!this.#ended, 'graph');
   }
 }

@@ -2,38 +2,28 @@ import { checkUsable, MemoryError } from '../../core/errors.js';
 import { type MemoryPart, TensorBase } from '../tensors/tensor-base.js';
 import type { TensorLayout } from '../tensors/tensor-layout.js';
 
-/** How a tensor is made. */
-export interface ContextTensorParts {
-  readonly name: string;
-  readonly layout: TensorLayout;
-  /** Where its object begins in the context. */
-  readonly objectOffset: number;
-  /** The tensor that it is a view of; never a view itself. */
-  readonly viewSource?: ContextTensor;
-  readonly makeView: (source: ContextTensor, layout: TensorLayout) => ContextTensor;
-}
-
 /**
  * A tensor of a context. Its data is in the context's memory, in scratch, in a backend buffer, or nowhere yet (`noAlloc`).
  * Views, made by `slice` and its like, are objects of the same context and have the data of what they are a view of.
  */
 export class ContextTensor extends TensorBase<ContextTensor> {
-  readonly name: string;
-  readonly viewSource: ContextTensor | undefined;
-  /** Where its object begins in the context. */
-  readonly objectOffset: number;
-  readonly #makeView: ContextTensorParts['makeView'];
+  readonly #makeView: (source: ContextTensor, layout: TensorLayout) => ContextTensor;
   #part: MemoryPart | undefined;
   #isFixed = false;
   #ended = false;
 
   /** @internal */
-  constructor(parts: ContextTensorParts) {
-    super(parts.layout);
-    this.name = parts.name;
-    this.viewSource = parts.viewSource;
-    this.objectOffset = parts.objectOffset;
-    this.#makeView = parts.makeView;
+  constructor(
+    readonly name: string,
+    layout: TensorLayout,
+    /** Where its object begins in the context. */
+    readonly objectOffset: number,
+    /** The tensor that it is a view of; never a view itself. */
+    readonly viewSource: ContextTensor | undefined,
+    makeView: (source: ContextTensor, layout: TensorLayout) => ContextTensor,
+  ) {
+    super(layout);
+    this.#makeView = makeView;
   }
 
   /** The tensor whose data this one has: itself, or what it is a view of. */

@@ -192,14 +192,10 @@ export class MemoryContext {
   }
 
   #tensor(layout: TensorLayout, object: ContextObject, name?: string, viewSource?: ContextTensor): ContextTensor {
-    const tensor = new ContextTensor({
-      name: name ?? `tensor ${this.#tensors.length}`,
-      layout,
-      objectOffset: object.offsetBytes,
-      ...(viewSource === undefined ? {} : { viewSource }),
-      makeView: (source, viewLayout) =>
-        this.#tensor(viewLayout, this.#list.add('tensor', 0), `${source.name} (view ${this.#tensors.length})`, source),
-    });
+    const makeView = (source: ContextTensor, viewLayout: TensorLayout) =>
+      this.#tensor(viewLayout, this.#list.add('tensor', 0), `${source.name} (view ${this.#tensors.length})`, source);
+    const named = name ?? `tensor ${this.#tensors.length}`;
+    const tensor = new ContextTensor(named, layout, object.offsetBytes, viewSource, makeView);
     this.#tensors.push(tensor);
     return tensor;
   }

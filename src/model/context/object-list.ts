@@ -106,6 +106,5 @@ export function checkRoom(region: string, requestedBytes: number, usedBytes: num
 
 function headerOf({ type, offsetBytes, bytes }: ContextObject, next: ContextObject | undefined): BigUint64Array {
   const nextOffset = next === undefined ? 0 : next.offsetBytes - OBJECT_HEADER_BYTES;
-  const typeAndMark = TYPE_NUMBERS[type] | (MARK << 32n);
-  return BigUint64Array.of(BigInt(offsetBytes), BigInt(bytes), BigInt(nextOffset), typeAndMark);
+  return BigUint64Array.of(BigInt(offsetBytes), BigInt(bytes), BigInt(nextOffset), TYPE_NUMBERS[type] | (MARK << 32n));
 }

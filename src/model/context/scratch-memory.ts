@@ -18,7 +18,7 @@ export interface Scratch {
 export class ScratchMemory {
   present: Scratch | undefined;
   #saved: Scratch | undefined;
-  #tensors: { readonly tensor: ContextTensor; readonly data: BlockHandle; readonly end: number }[] = [];
+  #tensors: (readonly [tensor: ContextTensor, data: BlockHandle, end: number])[] = [];
 
   /** Uses other memory, another offset in the same memory, or none. Tensors that lie behind that offset end. */
   set(scratch: Scratch | undefined): void {
@@ -27,8 +27,8 @@ export class ScratchMemory {
       checkRange(offs, size - offs, size);
       checkRange(0, size, data.bytes);
       checkContextMemory('scratch.data', data);
-      for (const one of this.#tensors) if (one.data === data && one.end > offs) one.tensor.end();
-      this.#tensors = this.#tensors.filter(({ tensor }) => !tensor.ended);
+      for (const [tensor, memory, end] of this.#tensors) if (memory === data && end > offs) tensor.end();
+      this.#tensors = this.#tensors.filter(([tensor]) => !tensor.ended);
     }
     this.present = scratch;
   }
@@ -54,7 +54,7 @@ export class ScratchMemory {
   take(tensor: ContextTensor, part: MemoryPart): void {
     const end = part.offsetBytes + part.bytes;
     this.present = { ...this.present!, offs: end };
-    this.#tensors.push({ tensor, data: this.present.data, end });
+    this.#tensors.push([tensor, this.present.data, end]);
   }
 
   /** Forgets the memory, what was saved, and the tensors. */

@@ -34,8 +34,7 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): number {
   const cursor = new Cursor(bytes, path);
   cursor.check(cursor.uint32('the magic number') === GGUF, 'it is no GGUF file: it does not begin with "GGUF"');
   const version = cursor.uint32('version');
-  const isSwapped = version % 65_536 === 0 && version > 0;
-  cursor.check(!isSwapped, 'it is big-endian, this machine is not');
+  cursor.check(version % 65_536 !== 0 || version === 0, 'it is big-endian, this machine is not');
   cursor.check(KNOWN_VERSIONS.includes(version), `version ${version} is none of ${KNOWN_VERSIONS.join(', ')}`);
   const tensorCount = cursor.count('tensor_count', LEAST_TENSOR_BYTES);
   const metadataCount = cursor.count('metadata_kv_count', LEAST_METADATA_BYTES);
@@ -51,8 +50,7 @@ export function checkGgufHeader(bytes: Uint8Array, path: string): number {
   for (let i = 0; i < tensorCount; i++) {
     const what = `tensor ${JSON.stringify(cursor.string(`the name of tensor ${i}`, MAX_KEY_BYTES))}`;
     const dimensions = cursor.uint32(`the number of dimensions of ${what}`);
-    const most = `at most ${MAX_DIMENSIONS} are possible`;
-    cursor.check(dimensions <= MAX_DIMENSIONS, `${what} has ${dimensions} dimensions, ${most}`);
+    cursor.check(dimensions <= MAX_DIMENSIONS, `${what} has ${dimensions} dimensions, at most ${MAX_DIMENSIONS} are possible`);
     // The lengths of its dimensions, its type and its offset.
     cursor.skip(`the entry of ${what}`, dimensions * 8 + 4 + 8);
   }
@@ -112,17 +110,13 @@ class Cursor {
   }
 
   skipValue(what: string, type: number, depth: number): void {
-    if (type === STRING) {
-      this.skipString(what, MAX_STRING_BYTES);
-    } else if (type === ARRAY) {
-      if (depth === MAX_ARRAY_DEPTH) throw this.#bad(`${what} has arrays in arrays, ${MAX_ARRAY_DEPTH} deep`);
-      this.#skipArray(what, depth);
-    } else {
-      this.skip(what, this.#sizeOf(what, type));
-    }
+    if (type === STRING) this.skipString(what, MAX_STRING_BYTES);
+    else if (type === ARRAY) this.#skipArray(what, depth);
+    else this.skip(what, this.#sizeOf(what, type));
   }
 
   #skipArray(what: string, depth: number): void {
+    if (depth === MAX_ARRAY_DEPTH) throw this.#bad(`${what} has arrays in arrays, ${MAX_ARRAY_DEPTH} deep`);
     const type = this.uint32(`the element type of ${what}`);
     if (type !== STRING && type !== ARRAY) {
       const size = this.#sizeOf(what, type);

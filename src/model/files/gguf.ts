@@ -38,8 +38,8 @@ export async function readGguf(file: MappedFile): Promise<ModelDescription> {
   if (endianness() !== 'LE') throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'GGUF', platform: process.arch });
   const headerBytes = checkGgufHeader(file.bytesAt(0, Math.min(fileBytes, MAX_HEADER_BYTES)), path);
   const parsed = await parse(file, headerBytes);
-  const entries = Object.entries(parsed.metadata as Record<string, MetadataValue>);
-  const metadata = new Map(entries.filter(([key]) => !PARSERS_OWN.includes(key)));
+  const metadata = new Map(Object.entries(parsed.metadata as Record<string, MetadataValue>));
+  for (const key of PARSERS_OWN) metadata.delete(key);
   const alignment = alignmentOf(metadata, path);
   const dataOffset = alignUp(headerBytes, alignment);
   const declared = parsed.tensorInfos.map((tensor) => declare(tensor, dataOffset, path));
@@ -63,8 +63,8 @@ async function loadParser(): Promise<Parser> {
   try {
     return await import('@huggingface/gguf');
   } catch (error) {
-    const reason = 'install the package @huggingface/gguf to read GGUF files';
-    throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: '@huggingface/gguf', reason }, error);
+    const device = '@huggingface/gguf';
+    throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason: `install the package ${device} to read GGUF files` }, error);
   }
 }
 

@@ -56,8 +56,10 @@ export interface LayoutRules extends Pick<ModelDescription, 'path' | 'fileBytes'
  * @returns them by their place in the file
  * @throws ERR_MEM_BAD_INPUT that names the tensor
  */
-export function checkLayout<T extends DeclaredTensor>(declared: readonly T[], rules: LayoutRules): (T & ModelTensor)[] {
-  const { path, fileBytes, dataOffset, alignment } = rules;
+export function checkLayout<T extends DeclaredTensor>(
+  declared: readonly T[],
+  { path, fileBytes, dataOffset, alignment }: LayoutRules,
+): (T & ModelTensor)[] {
   const names = new Set<string>();
   const tensors = declared.map((tensor) => {
     const what = `tensor ${JSON.stringify(tensor.name)}`;

@@ -29,13 +29,13 @@ const MAX_INDEX_BYTES = 100_000_000;
  */
 export function readSafetensors(file: MappedFile): ModelDescription {
   const { path, bytes: fileBytes } = file;
-  const { header, dataOffset } = readHeader(file);
+  const [header, dataOffset] = readHeader(file);
   let metadata = new Map<string, string>();
   const declared: Declared[] = [];
-  const unknown = new Map<string, DType>();
+  const rules = { path, dataOffset, unknown: new Map<string, DType>() };
   for (const [name, entry] of Object.entries(header)) {
     if (name === METADATA) metadata = readMetadata(entry, path);
-    else declared.push(declare(name, entry, { dataOffset, path, unknown }));
+    else declared.push(declare(name, entry, rules));
   }
   const tensors = checkLayout(declared, { path, fileBytes, dataOffset, alignment: 1 });
   checkCover(tensors, { path, fileBytes, dataOffset });
@@ -47,7 +47,7 @@ interface Declared extends DeclaredTensor {
   readonly end: number;
 }
 
-function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOffset: number } {
+function readHeader(file: MappedFile): [header: Record<string, unknown>, dataOffset: number] {
   const { path, bytes: fileBytes } = file;
   checkFile(fileBytes >= LENGTH_BYTES, path, 'it is too short for the length of a header');
   const start = file.bytesAt(0, LENGTH_BYTES);
@@ -58,24 +58,20 @@ function readHeader(file: MappedFile): { header: Record<string, unknown>; dataOf
   checkFile(dataOffset <= fileBytes, path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
   const header = parseJson(file.bytesAt(LENGTH_BYTES, Number(length)), path, 'its header');
   checkFile(isRecord(header), path, 'its header is no JSON object');
-  return { header, dataOffset };
+  return [header, dataOffset];
 }
 
 function readMetadata(entry: unknown, path: string): Map<string, string> {
   // It is optional, and null is none.
   const record = entry ?? {};
   checkFile(isRecord(record), path, `${METADATA} is no JSON object`);
-  const metadata = new Map<string, string>();
-  for (const [key, value] of Object.entries(record)) {
+  const entries = Object.entries(record as Record<string, string>);
+  for (const [key, value] of entries)
     checkFile(typeof value === 'string', path, `${METADATA} ${JSON.stringify(key)} is no string`);
-    metadata.set(key, value);
-  }
-  return metadata;
+  return new Map(entries);
 }
 
-interface Rules {
-  readonly dataOffset: number;
-  readonly path: string;
+interface Rules extends Pick<ModelDescription, 'path' | 'dataOffset'> {
   /** Types that are not known here, by name: the first tensor that has elements tells the sizes. */
   readonly unknown: Map<string, DType>;
 }
@@ -106,8 +102,7 @@ function checkCover(
   let place = dataOffset;
   for (const { name, offset, end, bytes } of tensors) {
     const what = `tensor ${JSON.stringify(name)}`;
-    const said = end - offset;
-    checkFile(said === bytes, path, `${what}: its data_offsets span ${said} bytes, its shape needs ${bytes}`);
+    checkFile(end - offset === bytes, path, `${what}: its data_offsets span ${end - offset} bytes, its shape needs ${bytes}`);
     checkFile(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
     place = offset + bytes;
   }

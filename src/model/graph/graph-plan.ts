@@ -88,16 +88,14 @@ class StoragePlanner {
 
   #assign(node: GraphNode, step: number): void {
     const source = node.viewOf ?? this.#overwritten(node, step);
-    if (source === undefined) {
-      const from = node.isInput === true ? 0 : step;
-      this.storages.push({ bytes: node.bytes, from, until: step + 1, isOutput: false, nodes: [] });
-      this.#storageOf[step] = this.storages.at(-1)!;
-    } else {
+    const fresh = { bytes: node.bytes, from: node.isInput === true ? 0 : step, until: step + 1, isOutput: false, nodes: [] };
+    const storage = source === undefined ? fresh : this.#storageOf[source]!;
+    this.#storageOf[step] = storage;
+    if (source === undefined) this.storages.push(storage);
+    else {
       if (node.viewOf === undefined) this.inPlaceNodes++;
-      this.#storageOf[step] = this.#storageOf[source]!;
       this.offsets[step] = this.offsets[source]! + (node.viewOf === undefined ? 0 : (node.viewOffsetBytes ?? 0));
     }
-    const storage = this.#storageOf[step]!;
     storage.nodes.push(step);
     storage.until = Math.max(storage.until, this.#lastRead[step]! + 1);
     storage.isOutput ||= node.isOutput === true;
@@ -109,32 +107,29 @@ class StoragePlanner {
     return node.inputs?.find((input) => {
       const storage = this.#storageOf[input]!;
       if (storage.isOutput || storage.until > step + 1 || node.bytes > this.nodes[input]!.bytes) return false;
+      const isSame = (other: number) =>
+        this.offsets[other] === this.offsets[input] && this.nodes[other]!.bytes === this.nodes[input]!.bytes;
       // Another input in the same memory would be overwritten while it is read, unless it is the very same bytes.
-      return node.inputs!.every((other) => this.#storageOf[other] !== storage || this.#isSamePlace(other, input));
+      return node.inputs!.every((other) => this.#storageOf[other] !== storage || isSame(other));
     });
-  }
-
-  #isSamePlace(a: number, b: number): boolean {
-    return this.offsets[a] === this.offsets[b] && this.nodes[a]!.bytes === this.nodes[b]!.bytes;
   }
 }
 
 /** The nodes that must be there when a node is computed. */
-function readsOf(node: GraphNode): readonly number[] {
-  const { inputs = [], viewOf } = node;
+function readsOf({ inputs = [], viewOf }: GraphNode): readonly number[] {
   return viewOf === undefined ? inputs : [...inputs, viewOf];
 }
 
 function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): void {
-  checkBytes(node.bytes);
+  const { bytes, isInput, viewOf, viewOffsetBytes = 0 } = node;
+  checkBytes(bytes);
   const reads = readsOf(node);
-  checkArgument(!node.isInput || reads.length === 0, `node ${step}`, 'an input that reads others', 'one or the other');
+  checkArgument(!isInput || reads.length === 0, `node ${step}`, 'an input that reads others', 'one or the other');
   for (const read of reads) {
     const isBefore = Number.isInteger(read) && read >= 0 && read < step;
     checkArgument(isBefore, `an input of node ${step}`, read, 'a node before it');
   }
-  if (node.viewOf === undefined) return;
-  const { viewOffsetBytes = 0 } = node;
+  if (viewOf === undefined) return;
   checkBytes(viewOffsetBytes);
-  checkRange(viewOffsetBytes, node.bytes, nodes[node.viewOf]!.bytes);
+  checkRange(viewOffsetBytes, bytes, nodes[viewOf]!.bytes);
 }

@@ -45,8 +45,7 @@ const PLACEMENTS_PER_CLOCK_READ = 64;
  *
  * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_INVALID_ARGUMENT
  */
-export function placeLifetimes(list: LifetimeList, options: PlacementOptions = {}): Placement {
-  const { alignment = 64, timeBudgetMs = 500 } = options;
+export function placeLifetimes(list: LifetimeList, { alignment = 64, timeBudgetMs = 500 }: PlacementOptions = {}): Placement {
   const deadline = performance.now() + timeBudgetMs;
   const lifetimes = new Lifetimes(list, alignment);
   const search = new PlacementSearch(lifetimes);
@@ -150,8 +149,7 @@ class PlacementSearch {
       bestBytes = gapBytes;
       if (!tightest) break;
     }
-    if (best !== UNPLACED) return best;
-    return count === 0 ? 0 : ends[count - 1]!;
+    return best === UNPLACED ? (ends.at(-1) ?? 0) : best;
   }
 }
 

@@ -67,8 +67,7 @@ export class ModelLoader {
    * @throws ERR_MEM_BAD_INPUT, as a rejection, for a file that cannot be used; it names the field
    * @throws ERR_MEM_DEVICE_ABSENT for a GGUF file when `@huggingface/gguf` is not installed
    */
-  static async open(path: string, options: ModelLoaderOptions = {}): Promise<ModelLoader> {
-    const { lock = false, ...mapping } = options;
+  static async open(path: string, { lock = false, ...mapping }: ModelLoaderOptions = {}): Promise<ModelLoader> {
     const open = await OpenModel.use(path, mapping);
     const loader = new ModelLoader(open);
     orUndo(
@@ -136,8 +135,7 @@ export class ModelLoader {
    * @throws the signal's reason when it aborts; ERR_MEM_OUT_OF_MEMORY; ERR_MEM_BAD_INPUT when the file was truncated;
    *   what `onProgress` throws. All that was allocated is freed then
    */
-  async load(options: LoadOptions): Promise<TensorManager> {
-    const { runtime, filter = () => true, onProgress, signal } = options;
+  async load({ runtime, filter = () => true, onProgress, signal }: LoadOptions): Promise<TensorManager> {
     this.#checkUsable();
     signal?.throwIfAborted();
     const wanted = [...byLayer(this.#tensors)].flatMap(([layer, tensors]) =>

@@ -55,19 +55,16 @@ export function hparamsOf(model: DescribedModel): ModelHparams | undefined {
   };
 }
 
-function weightsOf(model: DescribedModel): { layerBytes: number; otherBytes: number } {
-  let [layerBytes, otherBytes] = [0, 0];
-  for (const { name, bytes } of model.tensors) {
-    if (name.startsWith('blk.')) layerBytes += bytes;
-    else otherBytes += bytes;
-  }
-  return { layerBytes, otherBytes };
+function weightsOf({ tensors }: DescribedModel): NonNullable<ModelHparams['weights']> {
+  const weights = { layerBytes: 0, otherBytes: 0 };
+  for (const { name, bytes } of tensors) weights[name.startsWith('blk.') ? 'layerBytes' : 'otherBytes'] += bytes;
+  return weights;
 }
 
 function vocabularyOf(model: DescribedModel): number | undefined {
   const tokens = model.metadata.get('tokenizer.ggml.tokens');
-  if (Array.isArray(tokens)) return tokens.length;
-  return model.tensors.find(({ name }) => name === 'token_embd.weight')?.shape[0];
+  const embedding = model.tensors.find(({ name }) => name === 'token_embd.weight');
+  return Array.isArray(tokens) ? tokens.length : embedding?.shape[0];
 }
 
 /** A number above 0; of a list, which has one number a layer, the mean. */

@@ -3,10 +3,8 @@ import type { DType } from '../dtypes.js';
 import type { ModelTensor } from '../files/model-description.js';
 
 /** What the tensors of one type take. */
-export interface DTypeUsage {
+export interface DTypeUsage extends Pick<MemoryUsage, 'tensors' | 'bytes'> {
   readonly dtype: DType['name'];
-  readonly tensors: number;
-  readonly bytes: number;
   /** Its part of all bytes, from 0 to 1. */
   readonly share: number;
 }
@@ -20,8 +18,8 @@ export interface MemoryUsage {
 }
 
 /** Adds tensors up by their type. Cost: O(tensors). */
-export function analyzeMemoryUsage(tensors: Iterable<{ readonly dtype: DType; readonly bytes: number }>): MemoryUsage {
-  const sums = new Map<DType['name'], { tensors: number; bytes: number }>();
+export function analyzeMemoryUsage(tensors: Iterable<Pick<ModelTensor, 'dtype' | 'bytes'>>): MemoryUsage {
+  const sums = new Map<DType['name'], Pick<MemoryUsage, 'tensors' | 'bytes'>>();
   let [count, total] = [0, 0];
   for (const { dtype, bytes } of tensors) {
     const sum = sums.get(dtype.name) ?? { tensors: 0, bytes: 0 };
@@ -69,15 +67,12 @@ export function byLayer(tensors: readonly ModelTensor[]): Map<ModelLayer, ModelT
     group.push(tensor);
     layers.set(layer, group);
   }
+  const ranks = { input: -1, output: Number.POSITIVE_INFINITY };
+  const rank = (layer: ModelLayer) => (typeof layer === 'number' ? layer : ranks[layer]);
   return new Map([...layers].sort(([a], [b]) => rank(a) - rank(b)));
 }
 
 /** Adds tensors up by layer and type. Cost: O(tensors). */
 export function analyzeLayers(tensors: readonly ModelTensor[]): LayerUsage[] {
   return Array.from(byLayer(tensors), ([layer, group]) => ({ layer, ...analyzeMemoryUsage(group) }));
-}
-
-function rank(layer: ModelLayer): number {
-  if (layer === 'input') return -1;
-  return layer === 'output' ? Number.POSITIVE_INFINITY : layer;
 }

@@ -3,14 +3,12 @@ import { checkArgument, checkRange } from '../../core/errors.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { TypedArrayClass } from '../../runtime/block-handle.js';
 import type { DType, ElementArray } from '../dtypes.js';
-import { copyBetweenDevices, copyFromDevice, copyToDevice } from './device-copy.js';
+import { copyBetweenDevices, copyFromDevice, copyToDevice, type DevicePlace } from './device-copy.js';
 import { bfloat16Value, float16Value } from './half-floats.js';
 import type { Shape, TensorLayout } from './tensor-layout.js';
 
 /** The memory that a tensor's layout refers to: a block handle, or what can do the same. */
-export interface TensorMemory {
-  readonly device: Device;
-  readonly ptr: DevicePtr;
+export interface TensorMemory extends DevicePlace {
   readonly bytes: number;
   view<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number): T;
 }

@@ -1,6 +1,7 @@
 import { orUndo } from '../../core/attempt.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
+import type { ModelTensor } from '../files/model-description.js';
 import { analyzeMemoryUsage, type MemoryUsage } from './memory-usage.js';
 import { Tensor } from './tensor.js';
 import { type Shape, TensorLayout } from './tensor-layout.js';
@@ -24,7 +25,7 @@ export interface TensorPoolOptions {
 export class TensorPool {
   readonly #runtime: MemoryRuntime;
   readonly #options: TensorPoolOptions;
-  readonly #live = new Set<{ readonly dtype: DType; readonly bytes: number }>();
+  readonly #live = new Set<Pick<ModelTensor, 'dtype' | 'bytes'>>();
 
   constructor(runtime: MemoryRuntime, options: TensorPoolOptions = {}) {
     this.#runtime = runtime;
@@ -72,7 +73,7 @@ export class TensorPool {
   }
 
   /** A runtime that was closed has freed everything. */
-  get #alive(): ReadonlySet<{ readonly dtype: DType; readonly bytes: number }> {
+  get #alive(): ReadonlySet<Pick<ModelTensor, 'dtype' | 'bytes'>> {
     if (this.#runtime.slot.closed) this.#live.clear();
     return this.#live;
   }
