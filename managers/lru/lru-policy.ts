@@ -146,17 +146,18 @@ export abstract class LruPolicy extends BlockMemoryManager {
   }
 
   protected reclaim(block: number): void {
-    const release = this.#releases.get(block);
+    const mark = this.blocks.markOf(block);
+    const isInserted = (mark & INSERTED) !== 0;
+    const release = isInserted ? this.#releases.get(block) : undefined;
     if (release !== undefined) {
       this.#releaseForeign(block, release);
       return;
     }
     const cache = this.#cacheOf(this.blocks.deviceOf(block));
-    const mark = this.blocks.markOf(block);
     const bytes = this.blocks.bytesOf(block);
     const code = mark & ALIGNMENT_CODE_MASK;
     // A host frees what it allocated for a manager that is shut down; what was taken over it does not know.
-    const isLast = this.#stopped && (mark & INSERTED) !== 0;
+    const isLast = this.#stopped && isInserted;
     if (!isLast && this.#makeRoom(cache, bytes, code)) cache.put(block, bytes, code);
     else this.nativeRelease(block);
   }

@@ -5,7 +5,7 @@ import { DeviceMemoryManager, type ManagerOptions } from '../../src/blocks/devic
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
 import * as kernelInterface from '../../src/blocks/kernel-interface.js';
-import { attempt, orUndo } from '../../src/core/attempt.js';
+import { attempt } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import * as stackRoom from '../../src/core/stack-room.js';
 import type { DevicePtr } from '../../src/core/units.js';
@@ -175,10 +175,12 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
     const ptr = this.askDevice(this.managedDevice(device), bytes, alignment, requestedBytes);
     if (ptr === NULL_PTR) return NONE;
-    return orUndo(
-      () => this.adopt(ptr, bytes, device),
-      () => attempt(() => this.deviceInterface.nativeFree(ptr)),
-    );
+    try {
+      return this.adopt(ptr, bytes, device);
+    } catch (error) {
+      attempt(() => this.deviceInterface.nativeFree(ptr));
+      throw error;
+    }
   }
 
   /**

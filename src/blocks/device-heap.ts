@@ -145,17 +145,9 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
 
   /** Takes a free block that is a whole segment, and that is in no bins, out of the books: it is about to go back to the device. */
   leave(block: number): LeavingMemory {
-    const address = this.addressOf(block);
-    const bytes = this.bytesOf(block);
+    const leaving = new LeavingBlock(this, block);
     this.setOwner(block, this.#leaving);
-    return {
-      address,
-      putBack: () => this.setOwner(block, this.keptByPolicy),
-      end: () => {
-        this.remove(block);
-        this.stats.released(bytes);
-      },
-    };
+    return leaving;
   }
 
   /** Every block, in no particular order; O(blocks) in all. */
@@ -190,6 +182,29 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
       ensure(this.isFree(block) || found, `block ${block} is found under its address`);
       ensure(!this.isInBins(block) || !found, `block ${block} is in bins and not found under its address`);
     }
+  }
+}
+
+/** A whole segment on its way back to the device. */
+class LeavingBlock implements LeavingMemory {
+  readonly address: number;
+  readonly #heap: DeviceHeap;
+  readonly #block: number;
+
+  constructor(heap: DeviceHeap, block: number) {
+    this.address = heap.addressOf(block);
+    this.#heap = heap;
+    this.#block = block;
+  }
+
+  putBack(): void {
+    this.#heap.setOwner(this.#block, this.#heap.keptByPolicy);
+  }
+
+  end(): void {
+    const bytes = this.#heap.bytesOf(this.#block);
+    this.#heap.remove(this.#block);
+    this.#heap.stats.released(bytes);
   }
 }
 
