@@ -7,6 +7,7 @@ import { checkSystem, kernel32, lazy, libc, libcFunction } from './libc.js';
 export const PROT_NONE = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
+export const PROT_EXEC = 4;
 
 /** How a range is mapped; the same numbers on Linux and macOS. */
 export const MAP_SHARED = 0x01;

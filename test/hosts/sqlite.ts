@@ -18,11 +18,13 @@ export class SqliteError extends Error {
   }
 }
 
+type Exec = (connection: number, sql: string, callback: number, context: number, error: number) => number;
+
 /** The functions of SQLite's shared library that tests use. */
 export class SqliteLibrary {
   readonly openV2: (path: string, out: BigUint64Array, flags: number, vfs: null) => number;
   readonly closeV2: (connection: number) => number;
-  readonly exec: (connection: number, sql: string, callback: number, context: number, error: number) => number;
+  readonly exec: Exec & { async(...values: [...Parameters<Exec>, done: (error: Error | null, status: number) => void]): void };
   readonly prepare: (connection: number, sql: string, bytes: number, out: BigUint64Array, tail: number) => number;
   readonly step: (statement: number) => number;
   readonly columnCount: (statement: number) => number;
@@ -31,6 +33,8 @@ export class SqliteLibrary {
   readonly message: (connection: number) => string;
   readonly shutdown: () => number;
   readonly memoryUsed: () => number;
+  readonly malloc: (bytes: number) => number;
+  readonly free: (ptr: number) => void;
 
   constructor(library: NativeLibrary) {
     this.openV2 = library.func('sqlite3_open_v2', 'int', ['const char *', 'uint64_t *', 'int', 'const char *']);
@@ -43,6 +47,8 @@ export class SqliteLibrary {
     this.finalize = library.func('sqlite3_finalize', 'int', ['uintptr_t']);
     this.message = library.func('sqlite3_errmsg', 'const char *', ['uintptr_t']);
     this.shutdown = library.func('sqlite3_shutdown', 'int', []);
+    this.malloc = library.func('sqlite3_malloc', 'uintptr_t', ['int']);
+    this.free = library.func('sqlite3_free', 'void', ['uintptr_t']);
     this.memoryUsed = library.func('sqlite3_memory_used', 'int64_t', []);
   }
 }
@@ -68,6 +74,14 @@ export class Database {
 
   run(sql: string): void {
     const status = this.#call(() => this.#sqlite.exec(this.#connection, sql, 0, 0, 0));
+    if (status !== SQLITE_OK) throw new SqliteError(status, this.#message());
+  }
+
+  /** As {@link run}, on another thread. */
+  async runAsync(sql: string): Promise<void> {
+    const status = await new Promise<number>((resolve, reject) =>
+      this.#sqlite.exec.async(this.#connection, sql, 0, 0, 0, (error, answer) => (error ? reject(error) : resolve(answer))),
+    );
     if (status !== SQLITE_OK) throw new SqliteError(status, this.#message());
   }
 

@@ -1,7 +1,9 @@
 import { checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { alignUp } from '../../../src/core/units.js';
-import { callback } from '../../ffi/callback.js';
+import { type CNumber, callback } from '../../ffi/callback.js';
 import { CAllocatorHost, type CAllocatorHostOptions } from '../c-allocator/c-allocator-host.js';
+import { C_ALIGNMENT } from '../c-allocator/c-heap.js';
+import { NativeSlabs, type SlabSource, type SlabUsage } from '../slabs/native-slabs.js';
 import { ENGINE, SQLITE_NAMES, SqliteLibrary } from './sqlite-library.js';
 
 export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHeader'> {
@@ -13,6 +15,12 @@ export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHead
    * @defaultValue false
    */
   readonly memoryStatus?: boolean;
+  /**
+   * Whether blocks of up to 8 KiB come from slabs: blocks of the manager that machine code of this library cuts into cells, with
+   * no call into JavaScript for each. Otherwise each block is one of the manager's, and each call of SQLite's costs a callback.
+   * @defaultValue true on Linux on x64, false elsewhere
+   */
+  readonly nativeSlabs?: boolean;
 }
 
 const SQLITE_OK = 0;
@@ -40,12 +48,22 @@ export class SqliteHost extends CAllocatorHost {
   readonly #options: SqliteHostOptions;
   /** What was attached to, and SQLite's own methods. */
   #attached: { readonly library: SqliteLibrary; readonly before: BigUint64Array } | undefined;
+  #slabs: NativeSlabs | undefined;
+  readonly #slabSource: SlabSource = {
+    alloc: (bytes) => this.slot.alloc(bytes, false, C_ALIGNMENT),
+    free: (ptr) => this.givenUp.free(ptr),
+    outOfMemory: (requestedBytes) => this.outOfMemory(requestedBytes),
+  };
   #running = false;
 
   constructor(options: SqliteHostOptions = {}) {
-    // SQLite asks for sizes by xSize and may use all of a block: what the manager's block has is the answer.
-    super({ ...options, sizeHeader: false });
+    // SQLite asks for sizes by xSize and may use all of a block: native code reads that from a header, a callback asks the manager.
+    super({ ...options, sizeHeader: options.nativeSlabs ?? NativeSlabs.isSupported });
     this.#options = options;
+    this.events.on('swap', ({ slot }) => {
+      if (slot === this.slot.kind) this.#reporting(() => this.#slabs?.retire());
+    });
+    this.events.on('oom', () => this.#reporting(() => this.trim()));
   }
 
   /** The version and the name of the library; undefined before {@link attach}. */
@@ -56,6 +74,22 @@ export class SqliteHost extends CAllocatorHost {
   /** Whether SQLite has started with this host, by its first connection, and was not shut down since. */
   get running(): boolean {
     return this.#running;
+  }
+
+  /** What SQLite holds in cells of native slabs; undefined without those, and before {@link attach}. Cost: O(slabs) */
+  get slabs(): SlabUsage | undefined {
+    return this.#slabs?.usage();
+  }
+
+  /**
+   * Gives slabs back that are kept although no cell of theirs lives: one for each size at most. Happens by itself when there is
+   * no memory, when the manager is replaced, and when SQLite holds nothing.
+   *
+   * @returns how many
+   * @throws what the device throws; the host tries again later
+   */
+  trim(): number {
+    return this.#slabs?.trim() ?? 0;
   }
 
   /**
@@ -87,6 +121,8 @@ export class SqliteHost extends CAllocatorHost {
       library.setMethods(before);
       library.setMemoryStatus(true);
       attached.delete(this.#methods()[0]!);
+      this.#slabs?.close();
+      this.#slabs = undefined;
     }
     super.detach();
   }
@@ -95,7 +131,7 @@ export class SqliteHost extends CAllocatorHost {
   #methods(): BigUint64Array {
     const functions = this.callbacks.register('sqlite', () => ({
       malloc: callback({ result: 'uintptr_t', parameters: ['int'], onError: 0, body: (bytes) => this.malloc(bytes) }),
-      free: callback({ result: 'void', parameters: ['uintptr_t'], onError: undefined, body: (ptr) => this.free(ptr) }),
+      free: callback({ result: 'void', parameters: ['uintptr_t'], onError: undefined, body: (ptr) => this.#free(ptr) }),
       realloc: callback({
         result: 'uintptr_t',
         parameters: ['uintptr_t', 'int'],
@@ -127,8 +163,50 @@ export class SqliteHost extends CAllocatorHost {
           this.slot.signalMemoryCleanup();
         },
       }),
+      refill: callback({ result: 'int', parameters: ['uint32_t'], onError: 0, body: (sizeClass) => this.#refill(sizeClass) }),
+      emptied: callback({
+        result: 'void',
+        parameters: ['uint32_t'],
+        onError: undefined,
+        body: (slab) => this.#slabs?.emptied(slab),
+      }),
     }));
-    const { malloc, free, realloc, size, roundup, init, shutdown } = functions;
-    return BigUint64Array.from([malloc, free, realloc, size, roundup, init, shutdown, 0], BigInt);
+    const { malloc, free, realloc, size, roundup, init, shutdown, refill, emptied } = functions;
+    let blocks = [malloc, free, realloc, size, roundup];
+    if (this.#options.nativeSlabs ?? NativeSlabs.isSupported) {
+      this.#slabs ??= new NativeSlabs(this.#slabSource, { refill, malloc, free, realloc, emptied });
+      const native = this.#slabs.functions;
+      blocks = [native.sqlite_malloc, native.slabs_free, native.sqlite_realloc, native.slabs_size, native.sqlite_roundup];
+    }
+    return BigUint64Array.from([...blocks, init, shutdown, 0], BigInt);
+  }
+
+  /** Has a failure to give slabs back not become one of a swap, or of an allocation. */
+  #reporting(giveBack: () => void): void {
+    try {
+      giveBack();
+    } catch (error) {
+      this.callbacks.report(error);
+    }
+  }
+
+  #refill(sizeClass: number): number {
+    try {
+      this.startUse();
+      this.#slabs?.refill(sizeClass);
+      return 1;
+    } catch (error) {
+      return this.refuse(error, 0);
+    }
+  }
+
+  /** C's free for what is no live cell. */
+  #free(ptr: CNumber): void {
+    try {
+      this.free(ptr);
+    } catch (error) {
+      if (!MemoryError.is(error, 'ERR_MEM_UNKNOWN_POINTER') || this.#slabs?.isFree(Number(ptr)) !== true) throw error;
+      throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: Number(ptr) }, error);
+    }
   }
 }
