@@ -22,7 +22,7 @@ export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaul
  *
  * The first allocation installs the default manager unless another was installed before.
  *
- * The order of an end: the engine gives everything back, then {@link close}, which has it forget the functions.
+ * The order of an end: the engine gives everything back, then {@link dispose}, which has it forget the functions.
  */
 export abstract class EngineHost extends NativeHost {
   readonly device: CpuDevice;
@@ -45,13 +45,13 @@ export abstract class EngineHost extends NativeHost {
    * @throws ERR_MEM_DEVICE_BUSY while the engine holds blocks, or the device refuses to take one back; nothing has changed then
    * @throws ERR_MEM_REENTRANT inside a native call; nothing has changed then
    */
-  override close(): void {
+  override dispose(): void {
     if (this.slot.closed) return;
     this.givenUp.retry();
     this.fallback.retryFrees();
     const liveBlocks = this.slot.liveBlocks + this.pinnedSlot.liveBlocks + this.fallback.liveBlocks;
     if (liveBlocks > 0) throw new MemoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks });
-    this.checkClosable();
+    this.checkDisposable();
     this.detach();
     this.slot.close();
     this.pinnedSlot.close();

@@ -34,10 +34,11 @@ export abstract class NativeHost extends MemoryHost {
     return this.callbacks.callAsync(native);
   }
 
-  abstract close(): void;
+  /** Takes the functions back from the native code and shuts all managers down. A second time does nothing. */
+  abstract dispose(): void;
 
   [Symbol.dispose](): void {
-    this.close();
+    this.dispose();
   }
 
   /** Gives the buffered log lines to their sinks; the memory stays, since the engine may use it to the last. @internal */
@@ -47,7 +48,7 @@ export abstract class NativeHost extends MemoryHost {
   }
 
   /** @throws ERR_MEM_REENTRANT inside a native call, an allocation or a swap */
-  protected checkClosable(): void {
+  protected checkDisposable(): void {
     this.callbacks.checkDisposable();
     this.slot.checkClosable();
     this.pinnedSlot.checkClosable();

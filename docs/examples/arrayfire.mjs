@@ -23,7 +23,7 @@ try {
     console.log(`${elements} floats: status ${status}, ${why}, ${host.slot.liveBlocks} live`);
     host.call(() => release(array[0]));
   }
-  host.close(); // after the last array: ArrayFire goes on with its own manager
+  host.dispose(); // after the last array: ArrayFire goes on with its own manager
 } catch (error) {
   if (!MemoryError.is(error, 'ERR_MEM_DEVICE_ABSENT')) throw error;
   console.log(error.message);

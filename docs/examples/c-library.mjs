@@ -20,5 +20,5 @@ const status = host.call(() => deflateInit(stream.ptr, 6, version, 112));
 console.log(`deflateInit: ${status}, ${host.slot.liveBlocks} blocks from ${host.slot.active.name}`);
 host.call(() => deflateEnd(stream.ptr));
 console.log(`deflateEnd: ${host.slot.liveBlocks} blocks`);
-host.close(); // only after the library has forgotten the functions
+host.dispose(); // only after the library has forgotten the functions
 runtime.close();

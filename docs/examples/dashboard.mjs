@@ -10,4 +10,4 @@ const metrics = await (await fetch(`${dashboard.url}metrics`)).text();
 console.log(metrics.match(/^stowage_requested_bytes.*$/m)[0]);
 
 block.dispose();
-await dashboard.close();
+await dashboard.dispose();

@@ -25,7 +25,7 @@ try {
   new MemoryManagerInstaller(new LimitingMemoryManager(caching, { limitBytes: 16 * MiB }), host).setAsMemoryManager();
   const refused = host.call(() => allocBuffer(host.bufferType, 32 * MiB));
   if (refused === 0) console.log(`refused: ${host.lastError.code}`);
-  host.close(); // after the last buffer and context
+  host.dispose(); // after the last buffer and context
 } catch (error) {
   if (!MemoryError.is(error, 'ERR_MEM_DEVICE_ABSENT')) throw error;
   console.log(error.message);

@@ -25,4 +25,4 @@ for (const batch of [1, 10_000]) {
 }
 await session.release();
 console.log(`${host.stats().blocks.total} block from ${host.slot.active.name}, ${host.slot.liveBlocks} are live`);
-host.close(); // only after every session was released
+host.dispose(); // only after every session was released

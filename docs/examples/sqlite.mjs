@@ -25,4 +25,4 @@ console.log(`small table: ${run('CREATE TABLE t(x); INSERT INTO t VALUES (zerobl
 console.log(`large table: ${run('INSERT INTO t VALUES (zeroblob(10000000))')}, ${host.lastError.facts.quota.split(',')[0]}`);
 host.call(() => close(connection));
 console.log(`${host.slot.liveBlocks} blocks are live`);
-host.close();
+host.dispose();

@@ -1,12 +1,12 @@
-import '../../src/core/disposable.js';
 import { orUndo } from '../../src/core/attempt.js';
+import type { Releasable } from '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { ArenaMemoryManager } from '../arena/arena-memory-manager.js';
 
 /** A place in time that a scratch can go back to. */
-export interface ScratchMark {
+export interface ScratchMark extends Releasable {
   /** Goes back to the mark and forgets it; does nothing for one that was forgotten already. */
-  [Symbol.dispose](): void;
+  dispose(): void;
 }
 
 /**
@@ -72,7 +72,11 @@ class Mark implements ScratchMark {
     this.#end = end;
   }
 
-  [Symbol.dispose](): void {
+  dispose(): void {
     this.#end(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

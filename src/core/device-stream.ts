@@ -43,10 +43,14 @@ export class DeviceStream implements Releasable {
   }
 
   /** Waits for the work that the stream still has, and closes it. A second time does nothing. */
-  [Symbol.dispose](): void {
+  dispose(): void {
     if (this.#isDisposed) return;
     this.#close(this.id);
     this.#isDisposed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   #checkOpen(): void {
@@ -97,10 +101,14 @@ export class DeviceEvent implements Releasable {
   }
 
   /** Gives the event back. A second time does nothing. */
-  [Symbol.dispose](): void {
+  dispose(): void {
     if (this.#isDisposed) return;
     this.#operations.destroy(this.#id);
     this.#isDisposed = true;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

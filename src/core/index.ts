@@ -3,7 +3,7 @@ export * from './call-log.js';
 export * from './device.js';
 export * from './device-interface.js';
 export { DeviceEvent, DeviceStream } from './device-stream.js';
-export type { Releasable } from './disposable.js';
+export { type Releasable, releasable } from './disposable.js';
 export * from './errors.js';
 export * from './events.js';
 export type { ManagerState } from './manager-lifecycle.js';

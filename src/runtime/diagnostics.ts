@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Releasable } from '../core/disposable.js';
+import { type Releasable, releasable } from '../core/disposable.js';
 import type { SlotKind } from '../core/events.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import { processState } from '../core/process-state.js';
@@ -52,11 +52,9 @@ const swapChannel = channel('stowage:swap');
 export function publishDiagnostics(host: MemoryHost): Releasable {
   const published = [host.slot, host.pinnedSlot].map((slot) => ({ slot, publisher: publisherOf(slot.kind) }));
   for (const { slot, publisher } of published) slot.observe(publisher);
-  return {
-    [Symbol.dispose]: () => {
-      for (const { slot, publisher } of published) slot.unobserve(publisher);
-    },
-  };
+  return releasable(() => {
+    for (const { slot, publisher } of published) slot.unobserve(publisher);
+  });
 }
 
 /** Makes messages of what happens in one slot, for channels that somebody listens to. */

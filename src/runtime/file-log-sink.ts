@@ -43,7 +43,7 @@ export class FileLogSink implements LogSink {
   /**
    * Appends to the file. Cost: one system call, as a rule.
    *
-   * @throws ERR_MEM_DISPOSED when the sink was closed, and what the system throws, such as for a full disk
+   * @throws ERR_MEM_DISPOSED when the sink was disposed, and what the system throws, such as for a full disk
    */
   write(chunk: string | Uint8Array): void {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
@@ -57,7 +57,7 @@ export class FileLogSink implements LogSink {
   }
 
   /** Closes the file. Does nothing the second time. */
-  close(): void {
+  dispose(): void {
     if (this.#file === undefined) return;
     const file = this.#file;
     this.#file = undefined;
@@ -65,7 +65,7 @@ export class FileLogSink implements LogSink {
   }
 
   [Symbol.dispose](): void {
-    this.close();
+    this.dispose();
   }
 }
 

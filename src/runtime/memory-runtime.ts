@@ -170,8 +170,13 @@ export class MemoryRuntime extends MemoryHost {
     return report;
   }
 
-  [Symbol.dispose](): void {
+  /** As {@link close}, without its report. */
+  dispose(): void {
     this.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /**

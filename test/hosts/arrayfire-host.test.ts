@@ -50,7 +50,7 @@ describeHost('ArrayFireHost', {
       host: Object.assign(host, { device: new CpuDevice() }),
       work: (during) => af.work(during),
       whenRefused: 'fails',
-      close: () => host.close(),
+      close: () => host.dispose(),
     };
   },
   expected: () => SUM,
@@ -72,7 +72,7 @@ describe('ArrayFireHost', () => {
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     af.f.fixture_set_backend(1);
     af.f.fixture_set_minor(10);
     af.f.fixture_set_capacity(2 ** 34);
@@ -100,7 +100,7 @@ describe('ArrayFireHost', () => {
           try {
             const host = ArrayFireHost.open({ library: path });
             openLibrary([path]).func('af_init', 'int', [])();
-            host.close();
+            host.dispose();
           } catch (error) {
             outcome = error.code;
           }
@@ -131,7 +131,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('leaves ArrayFire as it was for every call that fails in turn', () => {
-      host.close();
+      host.dispose();
       af.f.fixture_set_backend(2);
       let failures = 0;
       for (let nth = 1; ; nth++) {
@@ -154,7 +154,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('tells when the backend has no pinned memory, and takes nothing over then', () => {
-      host.close();
+      host.dispose();
       expect(statusBy(() => openHost(true))).toBe(AF_ERR_NOT_SUPPORTED);
       af.takeCalls();
       expect(af.work()).toEqual(SUM);
@@ -162,7 +162,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('refuses calls that are not synchronous on the CPU backend alone', () => {
-      host.close();
+      host.dispose();
       const options = { library: arrayFirePath(), synchronousCalls: false };
       expect(codeOf(() => ArrayFireHost.open(options))).toBe('ERR_MEM_INVALID_ARGUMENT');
       af.f.fixture_set_backend(2);
@@ -171,7 +171,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('refuses a version that is too old, and a library that is not there', () => {
-      host.close();
+      host.dispose();
       af.f.fixture_set_minor(7);
       expect(() => openHost()).toThrow(/is version 3\.7\.0, and 3\.8 is needed/);
       expect(codeOf(() => ArrayFireHost.open({ library: 'libno-such.so' }))).toBe('ERR_MEM_DEVICE_ABSENT');
@@ -232,7 +232,7 @@ describe('ArrayFireHost', () => {
     test('serves a Mersenne engine, whose six blocks keep the host open', () => {
       af.do('af_set_default_random_engine_type', MERSENNE);
       expect(host.slot.liveBlocks).toBe(6);
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       af.do('af_set_default_random_engine_type', PHILOX);
       expect(host.slot.liveBlocks).toBe(0);
     });
@@ -433,7 +433,7 @@ describe('ArrayFireHost', () => {
 
   describe('foreign pointers', () => {
     test('arrays of the manager before are freed natively', () => {
-      host.close();
+      host.dispose();
       const before = af.constant(4, 100);
       host = openHost();
       const sum = af.add(before, before);
@@ -444,7 +444,7 @@ describe('ArrayFireHost', () => {
     });
 
     test('one that the user locked is freed when both the array and the lock are gone', () => {
-      host.close();
+      host.dispose();
       const [first, second] = [af.constant(1, 1), af.constant(2, 1)];
       host = openHost();
       for (const array of [first, second]) {
@@ -507,7 +507,7 @@ describe('ArrayFireHost', () => {
 
   describe('pinned', () => {
     test('has a slot of its own', () => {
-      host.close();
+      host.dispose();
       af.f.fixture_set_backend(2);
       host = openHost(true);
       new MemoryManagerInstaller(caching(), host).setAsMemoryManagerPinned();
@@ -516,7 +516,7 @@ describe('ArrayFireHost', () => {
       expect(host.managerOf(host.pinnedHandle)).toBe(host.pinnedSlot.active);
       af.do('af_free_pinned', ptr);
       expect(host.pinnedSlot.liveBlocks).toBe(0);
-      host.close();
+      host.dispose();
     });
 
     test('is refused without the option', () => {
@@ -535,7 +535,7 @@ describe('ArrayFireHost', () => {
       expect(codeOf(() => host.slot.alloc(8 * MiB, false))).toBe('ERR_MEM_OUT_OF_MEMORY');
       expect(host.slot.liveBlocks).toBe(1);
       const next = openHost();
-      host.close();
+      host.dispose();
       host = next;
       expect(af.read(kept, 1000)[0]).toBe(1);
       af.release(kept);
@@ -544,10 +544,10 @@ describe('ArrayFireHost', () => {
     });
   });
 
-  describe('close', () => {
+  describe('dispose', () => {
     test('is refused while arrays live, and changes nothing then', () => {
       const array = af.constant(1, 10);
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       expect(af.read(array, 10)[0]).toBe(1);
       af.release(array);
     });
@@ -556,7 +556,7 @@ describe('ArrayFireHost', () => {
       install(host, new LimitingMemoryManager(caching(), { limitBytes: KiB }));
       let code = '';
       host.events.once('oom', () => {
-        code = codeOf(() => host.close());
+        code = codeOf(() => host.dispose());
       });
       expect(statusBy(() => af.constant(1, 2000))).toBe(AF_ERR_NO_MEM);
       expect(code).toBe('ERR_MEM_REENTRANT');
@@ -566,7 +566,7 @@ describe('ArrayFireHost', () => {
       af.work();
       expect(af.f.fixture_native_live()).toBeGreaterThan(lostSegments);
       af.takeCalls();
-      host.close();
+      host.dispose();
       expect(af.takeCalls()).toEqual(['shutdown']);
       expect(af.f.fixture_native_live()).toBe(lostSegments);
       expect(af.work()).toEqual(SUM);

@@ -51,7 +51,7 @@ describe.each([true, false])('CAllocatorHost with a size header: %s', (sizeHeade
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(device.liveBytes).toBe(0);
   });
@@ -249,13 +249,13 @@ describe.each([true, false])('CAllocatorHost with a size header: %s', (sizeHeade
     });
   });
 
-  describe('close', () => {
+  describe('dispose', () => {
     test('is refused while C holds blocks', () => {
       const ptr = c.malloc(1);
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       c.free(ptr);
-      host.close();
-      host.close();
+      host.dispose();
+      host.dispose();
       expect(codeOf(() => host.functions)).toBe('ERR_MEM_DISPOSED');
       expect(codeOf(() => host.malloc(1))).toBe('ERR_MEM_DISPOSED');
     });
@@ -346,7 +346,7 @@ describe('CAllocatorHost at exit', () => {
 
 describe('CAllocatorHost', () => {
   test.each([true, false])(
-    'tries a free again that the device refused, at the next one or at close: fallback memory %s',
+    'tries a free again that the device refused, at the next one or at dispose: fallback memory %s',
     (fallback) => {
       const device = new CpuDevice();
       const host = new CAllocatorHost({ device });
@@ -369,9 +369,9 @@ describe('CAllocatorHost', () => {
       expect(liveBlocks()).toBe(1);
       device.nativeFree = broken;
       expect(codeOf(() => free(c))).toBe('ERR_MEM_NATIVE');
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       device.nativeFree = nativeFree;
-      host.close();
+      host.dispose();
       expect(device.liveBytes).toBe(0);
     },
   );

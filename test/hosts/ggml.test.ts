@@ -39,7 +39,7 @@ describeHost('GgmlHost', {
   skip: needed.missing,
   open: () => {
     const host = openHost();
-    return { host, work: (during) => computeGraph(ggml, host, during), whenRefused: 'fails', close: () => host.close() };
+    return { host, work: (during) => computeGraph(ggml, host, during), whenRefused: 'fails', close: () => host.dispose() };
   },
   expected: graphReference,
 });
@@ -53,7 +53,7 @@ describeHost('GgmlHost under llama.cpp', {
       host,
       work: (during) => llama.decodeOne(model, TOKEN, { call: (native) => host.call(native), ...(during && { during }) }),
       whenRefused: 'fails',
-      close: () => host.close(),
+      close: () => host.dispose(),
     };
   },
   expected: () => llama.decodeOne(model, TOKEN),
@@ -67,7 +67,7 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(host.device.liveBytes).toBe(0);
   });
@@ -110,7 +110,7 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
       expect(ggml.f('ggml_backend_buffer_get_size', buffer)).toBe(1000);
       expect(ggml.f('ggml_backend_buffer_get_type', buffer)).toBe(host.bufferType);
       expect(host.liveBuffers).toBe(1);
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       call(() => ggml.f('ggml_backend_buffer_free', buffer));
       expect([host.liveBuffers, host.slot.liveBlocks]).toEqual([0, 0]);
     });
@@ -145,7 +145,7 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
       expect(context.usedBytes - before).toBeGreaterThanOrEqual(400);
       ggml.write(tensor, new Float32Array(100).fill(3));
       expect(ggml.read(tensor, 100)[99]).toBe(3);
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       context[Symbol.dispose]();
       context[Symbol.dispose]();
       expect(codeOf(() => context.usedBytes)).toBe('ERR_MEM_DISPOSED');
@@ -186,9 +186,9 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
       expect(other.stats()?.blocks.total).toBe(1);
     });
 
-    test('is taken back by close', () => {
+    test('is taken back by dispose', () => {
       host.redirect();
-      host.close();
+      host.dispose();
       const buffer = ggml.f('ggml_backend_buft_alloc_buffer', ggml.f('ggml_backend_cpu_buffer_type'), 1000);
       expect(ggml.f('ggml_backend_buffer_get_base', buffer)).toBeGreaterThan(0);
       ggml.f('ggml_backend_buffer_free', buffer);

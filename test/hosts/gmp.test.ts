@@ -27,7 +27,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
 
   afterEach(() => {
     installed[Symbol.dispose]();
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(device.liveBytes).toBe(0);
   });
@@ -80,7 +80,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
     expect(codeOf(() => gmp.power(number, 7, 20_000))).toBe('ERR_MEM_OUT_OF_MEMORY');
     expect(host.lastError?.facts).toMatchObject({ capacityBytes: 4 * KiB });
     expect(host.fallback.liveBytes).toBeGreaterThan(4 * KiB);
-    expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+    expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
     install(host, cachingManager());
     gmp.power(number, 7, 40_000);
     expect(host.fallback.liveBytes).toBe(0);

@@ -22,7 +22,7 @@ describeHost(`CAllocatorHost under ${needed.title}`, {
         if (status !== Z_STREAM_END) expect.fail(`zlib answers ${status}`);
         return output;
       },
-      close: () => host.close(),
+      close: () => host.dispose(),
     };
   },
 });

@@ -37,7 +37,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(device.liveBytes).toBe(0);
   });
@@ -61,7 +61,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
     expect(other.slot.liveBlocks).toBeGreaterThan(100);
     state.close();
     expect(other.slot.liveBlocks).toBe(0);
-    other.close();
+    other.dispose();
   });
 
   test('works with every n-th allocation refused: Lua collects and asks again', () => {

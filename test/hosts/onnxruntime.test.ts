@@ -44,7 +44,7 @@ describeHost(`OnnxRuntimeHost under ${needed.title}`, {
       host,
       whenRefused: 'falls back',
       work: (during) => work(loadOrt(), host.sessionOptions(), during),
-      close: () => host.close(),
+      close: () => host.dispose(),
     };
   },
 });
@@ -83,7 +83,7 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(host.device.liveBytes).toBe(0);
   });
@@ -127,9 +127,9 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
       expect(other.stats()).toBeUndefined();
     });
 
-    test('does nothing the second time, and throws after close', () => {
+    test('does nothing the second time, and throws after dispose', () => {
       host.attach();
-      host.close();
+      host.dispose();
       expect(codeOf(() => host.attach())).toBe('ERR_MEM_DISPOSED');
     });
   });
@@ -266,16 +266,16 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
     });
   });
 
-  describe('close', () => {
+  describe('dispose', () => {
     test('is refused while a session holds weights', async () => {
       const session = await ort.InferenceSession.create(networkModel(SHAPE), host.sessionOptions());
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       await session.release();
     });
 
     test('leaves later sessions to ONNX Runtime, and the next host can attach', async () => {
       const options = host.sessionOptions();
-      host.close();
+      host.dispose();
       expect(await work(ort, options)).toEqual(expected);
       expect(host.stats()).toBeUndefined();
       using next = new OnnxRuntimeHost({ from: FROM });
@@ -290,7 +290,7 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
       const run = async () => (await session.run({ x: inputs(ort, 2, 16) }))['y']!.data;
       const values = await run();
       expect(host.stats()?.blocks.total).toBeGreaterThan(0);
-      host.close();
+      host.dispose();
       expect(await run()).toEqual(values);
       expect(await run()).toEqual(values);
       expect(warn.mock.calls.map(([warning]) => String(warning))).toEqual([

@@ -64,7 +64,7 @@ for (const nativeSlabs of MODES) {
             database.close();
           }
         },
-        close: () => host.close(),
+        close: () => host.dispose(),
       };
     },
   });
@@ -83,7 +83,7 @@ for (const nativeSlabs of MODES) {
     });
 
     afterEach(() => {
-      host.close();
+      host.dispose();
       expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
       expect(host.device.liveBytes).toBe(0);
     });
@@ -103,7 +103,7 @@ for (const nativeSlabs of MODES) {
 
     describe('attach', () => {
       test('is refused when SQLite has started already, and possible after its shutdown', () => {
-        host.close();
+        host.dispose();
         const database = new Database(sqlite, ':memory:');
         const late = new SqliteHost({ nativeSlabs });
         expect(() => late.attach()).toThrow(
@@ -120,12 +120,14 @@ for (const nativeSlabs of MODES) {
         const hosted = new Database(sqlite, ':memory:');
         expect(late.slot.liveBlocks).toBeGreaterThan(0);
         hosted.close();
-        late.close();
+        late.dispose();
       });
 
       test('is refused while another host is attached, which goes on', () => {
         using other = new SqliteHost();
-        expect(() => other.attach()).toThrow(expect.objectContaining({ message: expect.stringContaining('close it first') }));
+        expect(() => other.attach()).toThrow(
+          expect.objectContaining({ message: expect.stringContaining('dispose of it first') }),
+        );
         open(':memory:').close();
         expect(host.stats()?.blocks.total).toBeGreaterThan(0);
       });
@@ -135,23 +137,23 @@ for (const nativeSlabs of MODES) {
         expect(host.library).toMatchObject({ version: expect.stringMatching(/^3\.\d+\.\d+$/), path: needed.library.path });
       });
 
-      test('tells when the library is not there, and after close', () => {
+      test('tells when the library is not there, and after dispose', () => {
         expect(codeOf(() => new SqliteHost({ library: 'libno-such.so' }).attach())).toBe('ERR_MEM_DEVICE_ABSENT');
-        host.close();
+        host.dispose();
         expect(codeOf(() => host.attach())).toBe('ERR_MEM_DISPOSED');
       });
     });
 
-    describe('close', () => {
+    describe('dispose', () => {
       test('is refused while a connection is open', () => {
         const database = open(':memory:');
-        expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+        expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
         database.run(SCHEMA);
         database.close();
       });
 
       test('is refused inside a native call, and changes nothing', () => {
-        expect(codeOf(() => host.call(() => host.close()))).toBe('ERR_MEM_REENTRANT');
+        expect(codeOf(() => host.call(() => host.dispose()))).toBe('ERR_MEM_REENTRANT');
         open(':memory:').close();
         expect(host.stats()?.blocks.total).toBeGreaterThan(0);
       });
@@ -159,7 +161,7 @@ for (const nativeSlabs of MODES) {
       test("gives SQLite its own functions back, and SQLite's own count of memory", () => {
         open(':memory:').close();
         const served = host.stats()?.blocks.total;
-        host.close();
+        host.dispose();
         const database = new Database(sqlite, ':memory:');
         expect(workload(database)).toHaveLength(99);
         expect(sqlite.memoryUsed()).toBeGreaterThan(100 * KiB);
@@ -189,7 +191,7 @@ for (const nativeSlabs of MODES) {
 
     describe('memoryStatus', () => {
       test.each([true, false])('has SQLite count its memory: %s', (memoryStatus) => {
-        host.close();
+        host.dispose();
         host = new SqliteHost({ memoryStatus, nativeSlabs });
         host.attach();
         const database = open(':memory:');
@@ -222,7 +224,7 @@ for (const nativeSlabs of MODES) {
         expect(database.rows(CHECK)).toEqual([['ok']]);
         database.close();
         // With its own allocator SQLite reads the same.
-        host.close();
+        host.dispose();
         const plain = new Database(sqlite, file);
         expect([plain.rows(CHECK), plain.rows('SELECT count(*) FROM people')]).toEqual([[['ok']], [['100100']]]);
         plain.close();
@@ -297,7 +299,7 @@ describe.skipIf(needed.missing || !NativeSlabs.isSupported)(`native slabs of Sql
 
   afterEach(() => {
     expect(host.slabs).toEqual({ slabs: 0, slabBytes: 0, liveCells: 0 });
-    host.close();
+    host.dispose();
     expect(host.slabs).toBeUndefined();
     expect(host.device.liveBytes).toBe(0);
   });
@@ -306,7 +308,7 @@ describe.skipIf(needed.missing || !NativeSlabs.isSupported)(`native slabs of Sql
 
   test('ask the manager for a small part of the blocks that SQLite asks for', () => {
     const asked = (options: SqliteHostOptions) => {
-      host.close();
+      host.dispose();
       host = new SqliteHost(options);
       host.attach();
       const manager = install(host, cachingManager());

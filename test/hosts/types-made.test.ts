@@ -35,7 +35,7 @@ const HOSTS: readonly { name: string; needed: { missing: boolean }; openAndClose
         library: arrayFirePath(),
         createDefaultManager: cachingManager,
         createFallbackManager: cachingManager,
-      }).close(),
+      }).dispose(),
   },
   {
     name: 'SqliteHost',

@@ -36,7 +36,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
   });
 
   afterEach(() => {
-    host.close();
+    host.dispose();
     expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     expect(device.liveBytes).toBe(0);
   });
@@ -116,7 +116,7 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
   test('cannot be closed while a stream is open', () => {
     install(host, exactManager());
     zlib.deflate(input.subarray(0, KiB), allocator, call, () => {
-      expect(codeOf(() => host.close())).toBe('ERR_MEM_DEVICE_BUSY');
+      expect(codeOf(() => host.dispose())).toBe('ERR_MEM_DEVICE_BUSY');
       expect(host.callbacks.disposed).toBe(false);
     });
   });

@@ -10,6 +10,7 @@ import {
   TrackingMemoryManager,
 } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { releasable } from '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
@@ -196,7 +197,7 @@ describe('ScratchMemoryManager', () => {
     manager.reset();
     expect(codeOf(() => manager.restore(mark))).toBe('ERR_MEM_INVALID_ARGUMENT');
     expect(codeOf(() => manager.restore(scratch().scratch.save()))).toBe('ERR_MEM_INVALID_ARGUMENT');
-    expect(codeOf(() => manager.restore({ [Symbol.dispose]: () => undefined }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    expect(codeOf(() => manager.restore(releasable(() => undefined)))).toBe('ERR_MEM_INVALID_ARGUMENT');
   });
 
   test('agrees with a model over any program of allocations, frees, marks and cleanups', () => {

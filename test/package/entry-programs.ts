@@ -24,7 +24,7 @@ const host = (name: string, path: string, make: string): string => `
   RUN const host = ${make};
   const manager = host.createDefaultManager();
   if (manager.constructor.name !== 'CachingMemoryManager') throw new Error('no default manager');
-  host.close(); END`;
+  host.dispose(); END`;
 
 /** By the key in package.json's exports. */
 export const ENTRY_PROGRAMS: Readonly<Record<string, EntryProgram>> = {
@@ -64,7 +64,7 @@ export const ENTRY_PROGRAMS: Readonly<Record<string, EntryProgram>> = {
       const ptr = host.malloc(100);
       console.log(ptr > 0, host.functions.malloc > 0, host.slot.active.constructor.name, host.lastError);
       host.free(ptr);
-      host.close();`,
+      host.dispose();`,
     output: 'true true CachingMemoryManager undefined',
   },
   './ffi': orAbsent(host('EngineHost', 'ffi', "new (class MyHost extends EngineHost {})('MyHost')")),

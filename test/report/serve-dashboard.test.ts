@@ -30,7 +30,7 @@ beforeEach(async () => {
   dashboard = await serveDashboard(runtime, { intervalMs: 20 });
 });
 afterEach(async () => {
-  await dashboard.close();
+  await dashboard.dispose();
   runtime.close();
 });
 
@@ -145,7 +145,7 @@ describe('serveDashboard', () => {
     test('ends its streams and frees its port when it is closed, once or twice', async () => {
       const stream = messages();
       await stream.next();
-      await Promise.all([dashboard.close(), dashboard.close()]);
+      await Promise.all([dashboard.dispose(), dashboard.dispose()]);
       await expect(
         (async () => {
           for await (const _ of stream);
@@ -153,7 +153,7 @@ describe('serveDashboard', () => {
       ).rejects.toThrow();
       const again = await serveDashboard(runtime, { port: dashboard.port });
       expect(again.port).toBe(dashboard.port);
-      await again.close();
+      await again.dispose();
     });
   });
 

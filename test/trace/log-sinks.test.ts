@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 function refusal(path: string): string {
   try {
-    new FileLogSink(path).close();
+    new FileLogSink(path).dispose();
   } catch (error) {
     if (MemoryError.is(error, 'ERR_MEM_BAD_INPUT')) return error.message;
     throw error;
@@ -27,7 +27,7 @@ describe('FileLogSink', () => {
     sink.write('alloc 1 1 64 \n');
     sink.write(new TextEncoder().encode('unlock 64 1 \n'));
     expect(readFileSync(path, 'utf8')).toBe('alloc 1 1 64 \nunlock 64 1 \n');
-    sink.close();
+    sink.dispose();
   });
 
   test('has the lines of a call log in the file, to the byte, from a buffer that it is lent', () => {
@@ -43,27 +43,27 @@ describe('FileLogSink', () => {
     }
     log.flush();
     other.flush();
-    sink.close();
+    sink.dispose();
     expect(readFileSync(path, 'utf8')).toBe(expected.join(''));
     expect(() => sink.writeBytes(new Uint8Array(1), 1)).toThrow('this log file was disposed');
   });
 
   test('creates the file for its owner alone', () => {
     const path = join(folder, 'mode.log');
-    new FileLogSink(path).close();
+    new FileLogSink(path).dispose();
     if (process.platform !== 'win32') expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   test('empties a file that is there', () => {
     const path = join(folder, 'old.log');
     writeFileSync(path, 'old');
-    new FileLogSink(path).close();
+    new FileLogSink(path).dispose();
     expect(readFileSync(path, 'utf8')).toBe('');
   });
 
   test('closes twice, by using as well, and then takes nothing', () => {
     const sink = new FileLogSink(join(folder, 'closed.log'));
-    sink.close();
+    sink.dispose();
     sink[Symbol.dispose]();
     expect(() => sink.write('x')).toThrow('this log file was disposed');
   });

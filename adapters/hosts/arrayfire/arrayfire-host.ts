@@ -23,7 +23,7 @@ export interface ArrayFireHostOptions
 type Seat = Pick<CallbackContext, 'slot' | 'handle' | 'foreign'>;
 
 /**
- * ArrayFire on our managers: from {@link open} to {@link close} all its allocations come here.
+ * ArrayFire on our managers: from {@link open} to {@link dispose} all its allocations come here.
  *
  * A swap of managers is none for ArrayFire, which keeps the same `af_memory_manager` throughout; its payload is the handle
  * of the active manager ({@link managerOf}). Arrays of the manager that ArrayFire had before are freed natively.
@@ -137,9 +137,9 @@ export class ArrayFireHost extends NativeHost {
    * @throws ERR_MEM_DEVICE_BUSY while arrays of our managers live, ERR_MEM_REENTRANT inside a native call; nothing has changed then
    * @throws ERR_MEM_NATIVE when ArrayFire refuses to unset: it gets no memory from then on
    */
-  override close(): void {
+  override dispose(): void {
     if (this.slot.closed) return;
-    this.checkClosable();
+    this.checkDisposable();
     this.call(() => this.#library.synchronize());
     for (const { foreign } of this.#seats) foreign.givenUp.retry();
     // A slot that was replaced is never told of its arrays again.

@@ -33,7 +33,7 @@ export interface CFunctions {
  * that is no block's, a listener that throws) is thrown by {@link call} when the native function has returned.
  *
  * The order of an end: the library gives everything back and forgets the functions (it is closed, or its own are set
- * again); then {@link close}.
+ * again); then {@link dispose}.
  */
 export class CAllocatorHost extends EngineHost {
   /** The functions below, which throw instead of giving null. */

@@ -1,4 +1,4 @@
-import type { Releasable } from '../../../src/core/disposable.js';
+import { type Releasable, releasable } from '../../../src/core/disposable.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { cFunction, type NativeLibrary } from '../../ffi/library.js';
@@ -62,7 +62,7 @@ export function installGmpAllocator(host: CAllocatorHost, library: NativeLibrary
   const before = [new BigUint64Array(1), new BigUint64Array(1), new BigUint64Array(1)] as const;
   getFunctions(...before);
   setFunctions(ours.allocate, ours.reallocate, ours.free);
-  return { [Symbol.dispose]: () => setFunctions(Number(before[0][0]), Number(before[1][0]), Number(before[2][0])) };
+  return releasable(() => setFunctions(Number(before[0][0]), Number(before[1][0]), Number(before[2][0])));
 }
 
 function allocate(host: CAllocatorHost, bytes: CNumber): DevicePtr {

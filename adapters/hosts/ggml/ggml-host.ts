@@ -7,7 +7,7 @@ import { writeUint64 } from '../../os/bytes.js';
 import { EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { BUFFER_TYPE_WORDS, GgmlLibrary, noObject, WORD_BYTES } from './ggml-library.js';
 
-/** A `ggml_context` over memory of a manager. Dispose of it before its host is closed. */
+/** A `ggml_context` over memory of a manager. Dispose of it before its host. */
 export class GgmlContext {
   readonly #library: GgmlLibrary;
   readonly #giveBack: () => void;
@@ -32,12 +32,16 @@ export class GgmlContext {
   }
 
   /** Frees the context, then its memory. Does nothing the second time. */
-  [Symbol.dispose](): void {
+  dispose(): void {
     const address = this.#address;
     if (address === 0) return;
     this.#address = 0;
     this.#library.functions.free(address);
     this.#giveBack();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 
@@ -92,7 +96,7 @@ export class GgmlHost extends EngineHost {
 
   /**
    * A `ggml_backend_buffer_type_t` whose buffers come from the active manager: for `ggml_gallocr_new`,
-   * `ggml_backend_alloc_ctx_tensors_from_buft` and the like. Otherwise it is like ggml's own for the CPU. It lasts until {@link close}.
+   * `ggml_backend_alloc_ctx_tensors_from_buft` and the like. Otherwise it is like ggml's own for the CPU. It lasts until {@link dispose}.
    *
    * @throws ERR_MEM_DISPOSED, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_NATIVE
    */
@@ -115,7 +119,7 @@ export class GgmlHost extends EngineHost {
 
   /**
    * Has every CPU buffer that ggml makes in this process from now on come from the active manager: llama.cpp's weights (unless they
-   * are mapped), its key-value cache, its compute buffers. {@link close} takes it back, or {@link restore}.
+   * are mapped), its key-value cache, its compute buffers. {@link dispose} takes it back, or {@link restore}.
    *
    * @throws ERR_MEM_ENGINE_IN_USE while another host of this isolate does the same, ERR_MEM_DISPOSED, ERR_MEM_NATIVE
    */

@@ -85,7 +85,7 @@ export class EnvironmentAllocator {
   /** Registers the allocator, to be served by a host. @throws ERR_MEM_ENGINE_IN_USE while another host serves it */
   attach(target: AllocatorTarget): void {
     if (this.#target !== undefined) {
-      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: close it first' });
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: dispose of it first' });
     }
     this.#target = target;
     orUndo(

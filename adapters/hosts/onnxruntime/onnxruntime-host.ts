@@ -26,7 +26,7 @@ export interface HostedSessionOptions {
  * tells (the first time without a listener, a process warning). Where the system itself has nothing left, the process aborts.
  *
  * The environment is one for the process: attach one host at a time, in one isolate. Sessions keep the allocator that they
- * were opened with. The order of an end: release every session, then {@link close}.
+ * were opened with. The order of an end: release every session, then {@link dispose}.
  */
 export class OnnxRuntimeHost extends EngineHost {
   readonly #location: OnnxRuntimeLocation;
@@ -47,7 +47,7 @@ export class OnnxRuntimeHost extends EngineHost {
    * are open already go on as before. Does nothing the second time.
    *
    * @throws ERR_MEM_DEVICE_ABSENT when the library is not found, too old, or another one
-   * @throws ERR_MEM_ENGINE_IN_USE while another host is attached, ERR_MEM_DISPOSED after close
+   * @throws ERR_MEM_ENGINE_IN_USE while another host is attached, ERR_MEM_DISPOSED after dispose
    */
   attach(): void {
     checkUsable(!this.slot.closed, 'OnnxRuntimeHost');

@@ -42,7 +42,7 @@ const attached = new Set<bigint>();
  *
  * node:sqlite and better-sqlite3 carry their own copy of SQLite, which this host does not reach.
  *
- * The order of an end: close every connection, then {@link close}, which shuts SQLite down and gives it its own functions back.
+ * The order of an end: close every connection, then {@link dispose}, which shuts SQLite down and gives it its own functions back.
  */
 export class SqliteHost extends CAllocatorHost {
   readonly #options: SqliteHostOptions;
@@ -96,7 +96,7 @@ export class SqliteHost extends CAllocatorHost {
    * Loads SQLite and makes this host its allocator. Does nothing the second time.
    *
    * @throws ERR_MEM_ENGINE_IN_USE when SQLite has started already in this process, or has another host
-   * @throws ERR_MEM_DEVICE_ABSENT when the library is not found, ERR_MEM_DISPOSED after close
+   * @throws ERR_MEM_DEVICE_ABSENT when the library is not found, ERR_MEM_DISPOSED after dispose
    */
   attach(): void {
     checkUsable(!this.slot.closed, 'SqliteHost');
@@ -105,7 +105,7 @@ export class SqliteHost extends CAllocatorHost {
     const library = new SqliteLibrary(name === undefined ? SQLITE_NAMES : [name]);
     const before = library.getMethods();
     if (attached.has(before[0]!)) {
-      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: close it first' });
+      throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: ENGINE, reason: 'another host is attached: dispose of it first' });
     }
     const methods = this.#methods();
     library.setMemoryStatus(memoryStatus);

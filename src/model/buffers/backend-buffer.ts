@@ -7,7 +7,7 @@ import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../te
 import { MemoryPart, type TensorBase } from '../tensors/tensor-base.js';
 
 /**
- * Memory of a device that tensors of contexts lie in: ggml's interface, over any device. After {@link freeBuffer} every method,
+ * Memory of a device that tensors of contexts lie in: ggml's interface, over any device. After {@link dispose} every method,
  * and every tensor in it, throws ERR_MEM_DISPOSED.
  */
 export class BackendBuffer {
@@ -36,12 +36,12 @@ export class BackendBuffer {
   }
 
   /** Gives the memory back. Does nothing the second time. */
-  freeBuffer(): void {
+  dispose(): void {
     this.#handle.dispose();
   }
 
   [Symbol.dispose](): void {
-    this.freeBuffer();
+    this.dispose();
   }
 
   /** The address of its first byte. */

@@ -53,13 +53,13 @@ export class GraphAllocator {
     const buffer = isLarge ? before : this.#type.allocBuffer(plan.bytes);
     for (const { tensor, node } of graph.toPlace) buffer.initTensor(tensor, plan.offsets[node]!);
     this.#buffer = buffer;
-    if (before !== buffer) attempt(() => before?.freeBuffer());
+    if (before !== buffer) attempt(() => before?.dispose());
     return buffer;
   }
 
   /** Gives the buffer back. */
   dispose(): void {
-    this.#buffer?.freeBuffer();
+    this.#buffer?.dispose();
     this.#buffer = undefined;
   }
 

@@ -37,7 +37,7 @@ export interface Dashboard {
   /** Of the page; `/metrics` beside it is for Prometheus. */
   readonly url: string;
   /** Ends the server and all its streams. */
-  close(): Promise<void>;
+  dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -78,7 +78,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
       if (clients.count > 0) clients.send('update', JSON.stringify(update));
     } catch (error) {
       // A manager that fails to give its statistics is no reason to end the observed program.
-      void close();
+      void dispose();
       process.emitWarning(error instanceof Error ? error : String(error));
     }
   }, intervalMs);
@@ -117,18 +117,18 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     }
   }
 
-  let closed: Promise<void> | undefined;
-  const close = (): Promise<void> => {
-    closed ??= new Promise((resolve) => {
+  let disposed: Promise<void> | undefined;
+  const dispose = (): Promise<void> => {
+    disposed ??= new Promise((resolve) => {
       clearInterval(timer);
       sampler.stop();
       clients.close();
       server.close(() => resolve());
       server.closeAllConnections();
     });
-    return closed;
+    return disposed;
   };
-  return { port: bound, url: `http://${ADDRESS}:${bound}/`, close, [Symbol.asyncDispose]: close };
+  return { port: bound, url: `http://${ADDRESS}:${bound}/`, dispose, [Symbol.asyncDispose]: dispose };
 }
 
 /** Tells whether a request was sent to this machine by a name that only this machine can have. */

@@ -140,6 +140,14 @@ export class MallocAllocator implements SharedAllocator {
     this.#detached = true;
   }
 
+  dispose(): void {
+    this.detach();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   checkInvariants(): void {
     const bytes = [...this.#blocks.values()].reduce((sum, size) => sum + size, 0);
     ensure(bytes === this.#allocatedBytes, 'allocated == sum(block.bytes)');

@@ -199,6 +199,14 @@ export abstract class PageAllocator implements SharedAllocator {
     this.#detached = true;
   }
 
+  dispose(): void {
+    this.detach();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   checkInvariants(): void {
     this.pages.locked(this.enter(DEFAULT_MEM_CONTEXT), () => {
       checkPages(this.pages);

@@ -1,3 +1,4 @@
+import type { Releasable } from '../../core/disposable.js';
 import { checkArgument } from '../../core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../core/units.js';
 
@@ -60,7 +61,7 @@ export const DEFAULT_MEM_CONTEXT: Readonly<MemContext> = Object.freeze({ tid: NU
  * stands for 0 bytes: it is what an allocation of 0 bytes gives, and freeing it does nothing. After a throw nothing has
  * changed.
  */
-export interface SharedAllocator {
+export interface SharedAllocator extends Releasable {
   /** Its name in the table of allocator types. */
   readonly type: string;
   readonly id: AllocatorId;
@@ -124,6 +125,9 @@ export interface SharedAllocator {
 
   /** Ends this thread's use of it; blocks stay. Every later call throws ERR_MEM_DISPOSED. Does nothing the second time. */
   detach(): void;
+
+  /** As {@link detach}. */
+  dispose(): void;
 
   /** Checks all that is kept in the region, in O(pages). For tests. @throws ERR_MEM_INVARIANT, ERR_MEM_REGION_DAMAGED */
   checkInvariants(): void;

@@ -83,8 +83,13 @@ export abstract class MemoryBackend implements Releasable {
     if (!isMainThread) this.detach();
   }
 
-  [Symbol.dispose](): void {
+  /** As {@link destroy}. */
+  dispose(): void {
     this.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
 

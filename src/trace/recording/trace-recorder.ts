@@ -133,7 +133,7 @@ export class TraceRecorder {
     clearInterval(this.#timer);
     forgetAtExit(this);
     for (const [slot, recorder] of this.#slots) slot.unobserve(recorder);
-    file?.close();
+    file?.dispose();
   }
 }
 

@@ -102,8 +102,8 @@ describe.each<[string, () => Device]>([
 
   test('ends its tensors when it is freed', () => {
     const { buffer, tensor } = bufferWithTensor(typeOver(makeDevice()));
-    buffer.freeBuffer();
-    buffer.freeBuffer();
+    buffer.dispose();
+    buffer.dispose();
     expect(buffer.disposed).toBe(true);
     const uses = [() => buffer.getBase(), () => buffer.clear(), () => tensor.ptr, () => buffer.setTensor(tensor, numbers)];
     for (const use of uses) expect(codeOf(use)).toBe('ERR_MEM_DISPOSED');

@@ -27,7 +27,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     dashboard = await serveDashboard(runtime, { intervalMs: 50, title: HOSTILE });
   });
   afterEach(async () => {
-    await dashboard.close();
+    await dashboard.dispose();
     runtime.close();
   });
 
@@ -69,7 +69,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
       .locator('#connection')
       .filter({ hasText: /^live$/ })
       .waitFor();
-    await dashboard.close();
+    await dashboard.dispose();
     await page.locator('#connection').filter({ hasText: 'not connected' }).waitFor();
     dashboard = await serveDashboard(runtime, { intervalMs: 50, port: dashboard.port });
     runtime.allocate(6 * MiB);
