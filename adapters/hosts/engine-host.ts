@@ -7,6 +7,7 @@ import type { MemoryHostOptions } from '../../src/core/memory-host.js';
 import { checkBytes, type DevicePtr } from '../../src/core/units.js';
 import { CpuDevice } from '../devices/cpu.js';
 import type { CNumber } from '../ffi/callback.js';
+import { AlignedBlocks } from './aligned-blocks.js';
 import { FallbackMemory } from './fallback-memory.js';
 import { GivenUpBlocks } from './given-up-blocks.js';
 import { NativeHost } from './native-host.js';
@@ -29,6 +30,7 @@ export abstract class EngineHost extends NativeHost {
   /** Memory for engines that cannot be refused. */
   readonly fallback: FallbackMemory;
   protected readonly givenUp = new GivenUpBlocks(this.slot);
+  protected readonly blocks = new AlignedBlocks(this.slot, this.givenUp);
 
   /** @param name - what messages call the host */
   constructor(name: string, options: EngineHostOptions = {}) {
@@ -68,7 +70,7 @@ export abstract class EngineHost extends NativeHost {
     try {
       this.startUse();
       if (typeof bytes === 'bigint') checkBytes(Number(bytes));
-      return this.slot.alloc(Math.max(1, Number(bytes)), false, alignment);
+      return this.blocks.alloc(Math.max(1, Number(bytes)), alignment);
     } catch (error) {
       this.callbacks.note(error);
       const ptr = this.fallback.allocOrAbort(bytes, alignment, engine);

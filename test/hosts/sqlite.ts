@@ -7,6 +7,8 @@ const SQLITE_ROW = 100;
 const SQLITE_DONE = 101;
 const READ_WRITE_CREATE = 6;
 const TO_THE_END = -1;
+/** SQLITE_TRANSIENT. */
+const COPY_IT = -1;
 
 /** What SQLite answered where it is not what was asked for. */
 export class SqliteError extends Error {
@@ -30,6 +32,9 @@ export class SqliteLibrary {
   readonly columnCount: (statement: number) => number;
   readonly columnText: (statement: number, column: number) => string | null;
   readonly finalize: (statement: number) => number;
+  readonly reset: (statement: number) => number;
+  readonly bindInt: (statement: number, parameter: number, value: number) => number;
+  readonly bindText: (statement: number, parameter: number, value: string, bytes: number, destructor: number) => number;
   readonly message: (connection: number) => string;
   readonly shutdown: () => number;
   readonly memoryUsed: () => number;
@@ -45,6 +50,9 @@ export class SqliteLibrary {
     this.columnCount = library.func('sqlite3_column_count', 'int', ['uintptr_t']);
     this.columnText = library.func('sqlite3_column_text', 'const char *', ['uintptr_t', 'int']);
     this.finalize = library.func('sqlite3_finalize', 'int', ['uintptr_t']);
+    this.reset = library.func('sqlite3_reset', 'int', ['uintptr_t']);
+    this.bindInt = library.func('sqlite3_bind_int', 'int', ['uintptr_t', 'int', 'int']);
+    this.bindText = library.func('sqlite3_bind_text', 'int', ['uintptr_t', 'int', 'const char *', 'int', 'intptr_t']);
     this.message = library.func('sqlite3_errmsg', 'const char *', ['uintptr_t']);
     this.shutdown = library.func('sqlite3_shutdown', 'int', []);
     this.malloc = library.func('sqlite3_malloc', 'uintptr_t', ['int']);
@@ -85,12 +93,22 @@ export class Database {
     if (status !== SQLITE_OK) throw new SqliteError(status, this.#message());
   }
 
+  /** Runs a statement with two parameters, a number and a text, so many times. */
+  insert(sql: string, rows: number, textOf: (row: number) => string): void {
+    const statement = this.#prepare(sql);
+    for (let row = 0; row < rows; row++) {
+      this.#call(() => this.#sqlite.bindInt(statement, 1, row));
+      this.#call(() => this.#sqlite.bindText(statement, 2, textOf(row), TO_THE_END, COPY_IT));
+      const status = this.#call(() => this.#sqlite.step(statement));
+      if (status !== SQLITE_DONE) throw new SqliteError(status, this.#message());
+      this.#call(() => this.#sqlite.reset(statement));
+    }
+    this.#call(() => this.#sqlite.finalize(statement));
+  }
+
   /** The rows of a query, as texts. @param onRow - called after each row, while the statement is open */
   rows(sql: string, onRow: () => void = () => {}): (string | null)[][] {
-    const out = new BigUint64Array(1);
-    const prepared = this.#call(() => this.#sqlite.prepare(this.#connection, sql, TO_THE_END, out, 0));
-    if (prepared !== SQLITE_OK) throw new SqliteError(prepared, this.#message());
-    const statement = Number(out[0]);
+    const statement = this.#prepare(sql);
     try {
       const rows: (string | null)[][] = [];
       for (;;) {
@@ -109,6 +127,13 @@ export class Database {
   close(): void {
     const status = this.#call(() => this.#sqlite.closeV2(this.#connection));
     if (status !== SQLITE_OK) throw new SqliteError(status, this.#message());
+  }
+
+  #prepare(sql: string): number {
+    const out = new BigUint64Array(1);
+    const status = this.#call(() => this.#sqlite.prepare(this.#connection, sql, TO_THE_END, out, 0));
+    if (status !== SQLITE_OK) throw new SqliteError(status, this.#message());
+    return Number(out[0]);
   }
 
   #message(): string {

@@ -6,9 +6,9 @@ import { CHeap } from './c-heap.js';
 
 export interface CAllocatorHostOptions extends EngineHostOptions {
   /**
-   * Keeps each block's requested size in 16 bytes before it. Without it a block costs less, and `realloc` and `sizeOf`
-   * go by the size of the manager's block.
-   * @defaultValue true
+   * Keeps each block's requested size in 16 bytes before it, where `realloc` and `sizeOf` notice that it was overwritten.
+   * Without it they go by the size of the manager's block, and a block costs less: half of what a callback costs, and the bytes.
+   * @defaultValue false
    */
   readonly sizeHeader?: boolean;
 }
@@ -44,7 +44,8 @@ export class CAllocatorHost extends EngineHost {
     this.heap = new CHeap({
       slot: this.slot,
       givenUp: this.givenUp,
-      sizeHeader: options.sizeHeader ?? true,
+      blocks: this.blocks,
+      sizeHeader: options.sizeHeader ?? false,
       outOfMemory: (requestedBytes) => this.outOfMemory(requestedBytes),
     });
   }
@@ -76,7 +77,12 @@ export class CAllocatorHost extends EngineHost {
 
   /** C's malloc. @returns null when there is no memory */
   malloc(bytes: CNumber): DevicePtr {
-    return this.realloc(NULL_PTR, bytes);
+    try {
+      this.startUse();
+      return this.heap.malloc(bytes);
+    } catch (error) {
+      return this.refuse(error, NULL_PTR);
+    }
   }
 
   /** C's calloc. @returns null when there is no memory, or the product is no size */

@@ -150,7 +150,7 @@ export class GgmlHost extends EngineHost {
    */
   createContext(bytes: number, options: { readonly noAlloc?: boolean } = {}): GgmlContext {
     this.startUse();
-    const ptr = this.slot.alloc(bytes, false, this.#library.alignment);
+    const ptr = this.blocks.alloc(bytes, this.#library.alignment);
     const address = orUndo(
       () => this.#library.init(ptr, bytes, options.noAlloc ?? false),
       () => attempt(() => this.givenUp.free(ptr)),
@@ -193,7 +193,7 @@ export class GgmlHost extends EngineHost {
     let ptr: DevicePtr;
     try {
       this.startUse();
-      ptr = this.slot.alloc(Number(bytes), false, this.#library.alignment);
+      ptr = this.blocks.alloc(Number(bytes), this.#library.alignment);
     } catch (error) {
       return this.refuse(error, 0);
     }

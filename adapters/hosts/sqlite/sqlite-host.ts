@@ -50,7 +50,7 @@ export class SqliteHost extends CAllocatorHost {
   #attached: { readonly library: SqliteLibrary; readonly before: BigUint64Array } | undefined;
   #slabs: NativeSlabs | undefined;
   readonly #slabSource: SlabSource = {
-    alloc: (bytes) => this.slot.alloc(bytes, false, C_ALIGNMENT),
+    alloc: (bytes) => this.blocks.alloc(bytes, C_ALIGNMENT),
     free: (ptr) => this.givenUp.free(ptr),
     outOfMemory: (requestedBytes) => this.outOfMemory(requestedBytes),
   };
