@@ -12,7 +12,7 @@ import type { DevicePtr } from '../../src/core/units.js';
  * and calls are logged on the decorator's own call log. The inner manager must not be installed itself, nor called past
  * the decorator: what is allocated or freed there is not recorded.
  *
- * A decorator overrides `allocBytes`, `unlock` and `userLock`; `userUnlock` is `unlock(ptr, true)` here.
+ * A decorator overrides `allocBytes`, `unlock` and `userLock`.
  */
 export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** Live blocks of the inner manager that no caller got, and whether the user's lock holds them. */
@@ -51,8 +51,8 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** The inner manager has freed blocks by itself: what keeps books of them drops those. Must not throw. */
   protected innerWasReset(): void {}
 
-  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    return this.inner.allocBytes(bytes, userLock, alignment, stream);
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    return this.inner.callAlloc(bytes, userLock, alignment, stream);
   }
 
   allocated(ptr: DevicePtr): number {
@@ -60,15 +60,11 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   }
 
   unlock(ptr: DevicePtr, userUnlock: boolean): void {
-    this.inner.unlock(ptr, userUnlock);
+    this.inner.callUnlock(ptr, userUnlock);
   }
 
   userLock(ptr: DevicePtr): void {
     this.inner.userLock(ptr);
-  }
-
-  userUnlock(ptr: DevicePtr): void {
-    this.unlock(ptr, true);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {
@@ -144,7 +140,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** Frees a block of the inner manager that no caller gets. When the device does not take it, the next cleanup tries again. */
   protected takeBack(ptr: DevicePtr, userLock: boolean): void {
     try {
-      this.inner.unlock(ptr, userLock);
+      this.inner.callUnlock(ptr, userLock);
     } catch {
       // The caller gets the error that came first.
       this.#unclaimed.set(ptr, userLock);

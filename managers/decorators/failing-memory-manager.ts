@@ -68,7 +68,7 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
       this.#failures++;
       throw this.outOfMemory(bytes, { quota: `allocation ${this.#attempts} is made to fail` });
     }
-    return this.inner.allocBytes(bytes, userLock, alignment, stream);
+    return this.inner.callAlloc(bytes, userLock, alignment, stream);
   }
 
   protected override infoLine(): string {

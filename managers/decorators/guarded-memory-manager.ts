@@ -60,7 +60,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
-    if (bytes === 0) return this.inner.allocBytes(0, userLock, alignment, stream);
+    if (bytes === 0) return this.inner.callAlloc(0, userLock, alignment, stream);
     const front = Math.max(this.#guards.bytes, alignment);
     const total = front + bytes + this.#guards.bytes;
     const device = this.deviceInterface.getActiveDeviceId();
@@ -96,7 +96,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
       this.#free(row, userUnlock);
       return;
     }
-    this.inner.unlock(blocks.baseOf(row), userUnlock);
+    this.inner.callUnlock(blocks.baseOf(row), userUnlock);
     blocks.locks.set(row, rest);
   }
 
@@ -179,7 +179,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     // No device has more bytes than a number holds exactly.
     if (!Number.isSafeInteger(total)) throw this.outOfMemory(bytes);
     try {
-      return this.inner.allocBytes(total, userLock, alignment, stream);
+      return this.inner.callAlloc(total, userLock, alignment, stream);
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
       // The caller knows neither the guards nor what they add up to.
@@ -215,7 +215,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
       this.#sites.set(again, site);
       this.#bytes[device]!.current += bytes;
     };
-    orUndo(() => this.inner.unlock(base, userUnlock), enterAgain);
+    orUndo(() => this.inner.callUnlock(base, userUnlock), enterAgain);
   }
 
   #drop(row: number): void {
@@ -245,7 +245,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
       const base = (ptr - front) as DevicePtr;
       if (this.inner.allocated(base) > 0) continue;
       try {
-        this.inner.unlock(base, userUnlock);
+        this.inner.callUnlock(base, userUnlock);
       } catch (error) {
         if (MemoryError.is(error, 'ERR_MEM_DOUBLE_FREE')) throw new MemoryError('ERR_MEM_DOUBLE_FREE', { pointer: ptr }, error);
       }

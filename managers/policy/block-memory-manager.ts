@@ -70,7 +70,7 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     }
   }
 
-  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
     const device = this.deviceInterface.getActiveDeviceId();

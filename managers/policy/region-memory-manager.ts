@@ -50,7 +50,7 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
   /** Makes room in a region that has no live block, where there is any to make. */
   protected recycle(_region: R): void {}
 
-  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
     const device = this.deviceInterface.getActiveDeviceId();

@@ -85,10 +85,6 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     if (ptr !== NULL_PTR) this.hold(ptr, USER_LOCK);
   }
 
-  userUnlock(ptr: DevicePtr): void {
-    this.unlock(ptr, true);
-  }
-
   isUserLocked(ptr: DevicePtr): boolean {
     return (this.#storage.locksAt(ptr) & USER_LOCK) !== 0;
   }

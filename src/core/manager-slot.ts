@@ -3,12 +3,19 @@ import type { LogSink } from './call-log.js';
 import { MemoryError } from './errors.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { climbLadder } from './out-of-memory-ladder.js';
+import type { AskedArray, Seat } from './seat.js';
 import { SlotSeats } from './slot-seats.js';
-import type { DevicePtr } from './units.js';
 import * as units from './units.js';
+import { bytesOf, type DevicePtr } from './units.js';
 
 // A binding of its own: V8 looks an imported one up, and checks it, each time.
 const { NULL_PTR } = units;
+
+/** What an allocation is made from and for, where that is not the active manager and so many bytes. */
+interface Asked extends AskedArray {
+  readonly seat?: Seat;
+}
+const PLAIN: Asked = {};
 
 /**
  * Where a manager sits in a host: the host calls the slot, the slot calls the manager.
@@ -44,6 +51,32 @@ export class ManagerSlot extends SlotSeats {
     }
     if (ptr !== NULL_PTR && this.quiet === manager) return ptr;
     return +this.#finishAlloc(manager, ptr, bytes, userLock, alignment, stream) as DevicePtr;
+  }
+
+  /**
+   * Allocates a block for an array from the active manager, which is told of the array if it asks for it.
+   *
+   * @param elementSize - bytes
+   * @throws as {@link alloc}; ERR_MEM_INVALID_SIZE for extents whose product is no size
+   */
+  allocArray(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+    const bytes = bytesOf(dims, elementSize);
+    return this.quiet === undefined
+      ? this.#allocWatched(bytes, userLock, 0, 0, { dims, elementSize })
+      : this.alloc(bytes, userLock);
+  }
+
+  /**
+   * Allocates a block from a manager that sits here beside the active one, after {@link keep}. As {@link alloc}.
+   *
+   * @throws ERR_MEM_LIFECYCLE when it was retired
+   */
+  allocFrom(manager: MemoryManagerAdapter, bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    const seat = this.seatOf(manager);
+    if (seat === undefined || seat.isDraining) {
+      throw new MemoryError('ERR_MEM_LIFECYCLE', { manager: manager.name, from: manager.lifecycle.state, to: 'active' });
+    }
+    return this.#allocWatched(bytes, userLock, alignment, stream, { seat });
   }
 
   /** The bytes of the live block that `ptr` heads, 0 if there is none. */
@@ -184,25 +217,25 @@ export class ManagerSlot extends SlotSeats {
   }
 
   /** As {@link alloc}, where there is more to do than to call the manager. */
-  #allocWatched(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+  #allocWatched(bytes: number, userLock: boolean, alignment: number, stream: number, asked: Asked = PLAIN): DevicePtr {
     try {
-      return this.#tryAlloc(bytes, userLock, alignment, stream);
+      return this.#tryAlloc(bytes, userLock, alignment, stream, asked);
     } catch (error) {
-      return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
+      return this.#allocAfterFailure(error, bytes, userLock, alignment, stream, asked);
     }
   }
 
   /** One try. @throws ERR_MEM_OUT_OF_MEMORY also when the manager answers null */
-  #tryAlloc(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
-    const seat = this.activeSeat ?? this.start();
+  #tryAlloc(bytes: number, userLock: boolean, alignment: number, stream: number, asked: Asked): DevicePtr {
+    const seat = asked.seat ?? this.activeSeat ?? this.start();
     let ptr = NULL_PTR;
     try {
-      ptr = seat.alloc(bytes, userLock, alignment, stream);
+      ptr = seat.alloc(bytes, userLock, alignment, stream, asked);
     } finally {
       // A call for nothing could end the stack, and lose the block.
-      if (seat !== this.activeSeat) this.stopIdle();
+      if (seat.isDraining) this.stopIdle();
     }
-    if (ptr === NULL_PTR && bytes > 0) throw this.#outOfMemory(bytes);
+    if (ptr === NULL_PTR && bytes > 0) throw this.#outOfMemory(seat, bytes);
     return ptr;
   }
 
@@ -221,29 +254,37 @@ export class ManagerSlot extends SlotSeats {
       this.stopIdle();
       return ptr;
     }
-    return this.#allocAfterFailure(this.#outOfMemory(bytes), bytes, userLock, alignment, stream);
+    return this.#allocAfterFailure(this.#outOfMemory(this.activeSeat, bytes), bytes, userLock, alignment, stream);
   }
 
   /** The rest of the out-of-memory ladder, after a manager has given back what it cached. */
-  #allocAfterFailure(failure: unknown, bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+  #allocAfterFailure(
+    failure: unknown,
+    bytes: number,
+    userLock: boolean,
+    alignment: number,
+    stream: number,
+    asked: Asked = PLAIN,
+  ): DevicePtr {
     try {
       this.stopIdle();
       return climbLadder(
         failure,
         () => this.#giveCachedBack(),
-        () => this.#askListeners(bytes),
-        () => this.#tryAlloc(bytes, userLock, alignment, stream),
+        () => this.#askListeners(asked.seat ?? this.activeSeat, bytes),
+        () => this.#tryAlloc(bytes, userLock, alignment, stream, asked),
       );
     } catch (error) {
       // A number that is no size would make a line that cannot be read.
-      if (Number.isSafeInteger(bytes) && bytes >= 0) this.#noteRefusal(error, bytes, userLock, stream);
+      if (Number.isSafeInteger(bytes) && bytes >= 0) {
+        this.#noteRefusal(asked.seat ?? this.activeSeat, error, bytes, userLock, stream);
+      }
       throw error;
     }
   }
 
   /** Logs an allocation that failed; observers hear of it when there was no memory. */
-  #noteRefusal(error: unknown, bytes: number, userLock: boolean, stream: number): void {
-    const seat = this.activeSeat;
+  #noteRefusal(seat: Seat | undefined, error: unknown, bytes: number, userLock: boolean, stream: number): void {
     seat?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
     if (!this.observers.any || !MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
     const { device } = error.facts;
@@ -251,10 +292,9 @@ export class ManagerSlot extends SlotSeats {
   }
 
   /** The error for a manager that answers null instead of throwing. */
-  #outOfMemory(requestedBytes: number): MemoryError {
+  #outOfMemory(seat: Seat | undefined, requestedBytes: number): MemoryError {
     const { natives } = this.options;
     const device = natives.getActiveDeviceId();
-    const seat = this.activeSeat;
     const stats = seat?.manager.getMemoryStats(device);
     return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
       requestedBytes,
@@ -295,9 +335,9 @@ export class ManagerSlot extends SlotSeats {
   }
 
   /** A listener that runs out of memory itself is not asked again. */
-  #askListeners(requestedBytes: number): boolean {
-    const manager = this.active;
-    if (manager === null || this.#asking) return false;
+  #askListeners(seat: Seat | undefined, requestedBytes: number): boolean {
+    if (seat === undefined || this.#asking) return false;
+    const { manager } = seat;
     const { kind, natives, events } = this.options;
     this.#asking = true;
     try {

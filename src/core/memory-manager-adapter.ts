@@ -15,6 +15,18 @@ declare module './process-state.js' {
   }
 }
 
+/** What a subclass has to bring, beside an allocation. */
+const NEEDED = [
+  'initialize',
+  'shutdown',
+  'allocated',
+  'unlock',
+  'userLock',
+  'isUserLocked',
+  'signalMemoryCleanup',
+  'printInfo',
+] as const satisfies readonly (keyof MemoryManagerAdapter)[];
+
 /**
  * The interface of all memory managers. A subclass is a policy: it decides which native memory to get, keep and give back.
  *
@@ -29,6 +41,8 @@ export abstract class MemoryManagerAdapter {
   /** Logging mode. The slot that a manager sits in writes to it, so a subclass need not. */
   readonly callLog: CallLog;
   readonly lifecycle = new ManagerLifecycle();
+  /** What the {@link callAlloc} under way asks for beside the array, for an override of {@link alloc} that does not pass it on. */
+  #wish: { readonly alignment: number; readonly stream: number } | undefined;
 
   /**
    * @param deviceInterface - the callback table; an installer fills it
@@ -56,19 +70,26 @@ export abstract class MemoryManagerAdapter {
   abstract shutdown(): void;
 
   /**
-   * Allocates an array.
+   * Allocates an array. Hosts call it for every allocation of a manager that overrides it. Here: calls {@link allocBytes}.
    *
    * @param userLock - true sets the user's lock, false the manager's
-   * @param dims - the array's extents
+   * @param dims - the array's extents; the bytes alone where the host knows no more
    * @param elementSize - bytes of an element
+   * @param alignment - as that of {@link allocBytes}
+   * @param stream - as that of {@link allocBytes}
+   * @defaultValue alignment and stream are those that the host asks for
    * @throws as {@link allocBytes}
    */
-  alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
-    return this.allocBytes(bytesOf(dims, elementSize), userLock);
+  alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number, alignment?: number, stream?: number): DevicePtr {
+    const wish = this.#wish;
+    this.#wish = undefined;
+    // Each of the two would call the other.
+    if (this.allocBytes === MemoryManagerAdapter.prototype.allocBytes) throw lacking(this, 'allocBytes');
+    return this.allocBytes(bytesOf(dims, elementSize), userLock, alignment ?? wish?.alignment ?? 0, stream ?? wish?.stream ?? 0);
   }
 
   /**
-   * Allocates a block on the active device.
+   * Allocates a block on the active device. Here: calls {@link alloc}; a subclass overrides one of the two.
    *
    * @param bytes - 0 gives the null pointer
    * @param userLock - true sets the user's lock, false the manager's
@@ -77,7 +98,9 @@ export abstract class MemoryManagerAdapter {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    * @throws ERR_MEM_OUT_OF_MEMORY when the device has no room, also after cached memory was given back
    */
-  abstract allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number): DevicePtr;
+  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    return this.alloc(userLock, [bytes], 1, alignment, stream);
+  }
 
   /** The bytes of the live block that `ptr` heads, 0 if there is none. */
   abstract allocated(ptr: DevicePtr): number;
@@ -93,8 +116,10 @@ export abstract class MemoryManagerAdapter {
   /** Sets the user's lock. @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
   abstract userLock(ptr: DevicePtr): void;
 
-  /** Clears the user's lock: `unlock(ptr, true)`. */
-  abstract userUnlock(ptr: DevicePtr): void;
+  /** Clears the user's lock. Hosts call it for every free by the user of a manager that overrides it. @throws as {@link unlock} */
+  userUnlock(ptr: DevicePtr): void {
+    this.unlock(ptr, true);
+  }
 
   /** Tells whether a live block has the user's lock; false for other pointers. */
   abstract isUserLocked(ptr: DevicePtr): boolean;
@@ -175,6 +200,45 @@ export abstract class MemoryManagerAdapter {
     return undefined;
   }
 
+  /** Whether a subclass overrides what the hot paths of a slot pass by: {@link alloc} or {@link userUnlock}. @internal */
+  get overridesCalls(): boolean {
+    const { alloc, userUnlock } = MemoryManagerAdapter.prototype;
+    return this.alloc !== alloc || this.userUnlock !== userUnlock;
+  }
+
+  /**
+   * Allocates by whichever of {@link alloc} and {@link allocBytes} a subclass overrides. For hosts and decorators.
+   *
+   * @param dims - the array's extents, where the caller knows them
+   * @throws as {@link allocBytes}
+   * @internal
+   */
+  callAlloc(bytes: number, userLock: boolean, alignment = 0, stream = 0, dims?: ArrayLike<number>, elementSize = 1): DevicePtr {
+    if (this.alloc === MemoryManagerAdapter.prototype.alloc) return this.allocBytes(bytes, userLock, alignment, stream);
+    this.#wish = { alignment, stream };
+    try {
+      return dims === undefined
+        ? this.alloc(userLock, [bytes], 1, alignment, stream)
+        : this.alloc(userLock, dims, elementSize, alignment, stream);
+    } finally {
+      this.#wish = undefined;
+    }
+  }
+
+  /** Unlocks by whichever of {@link unlock} and {@link userUnlock} a subclass overrides. For hosts and decorators. @internal */
+  callUnlock(ptr: DevicePtr, userUnlock: boolean): void {
+    if (userUnlock) this.userUnlock(ptr);
+    else this.unlock(ptr, false);
+  }
+
+  /** Checks that a subclass has every method. @throws ERR_MEM_INVALID_ARGUMENT, which names the one that it lacks @internal */
+  checkMethods(): void {
+    const missing = NEEDED.find((name) => typeof this[name] !== 'function');
+    if (missing !== undefined) throw lacking(this, missing);
+    const { alloc, allocBytes } = MemoryManagerAdapter.prototype;
+    if (this.alloc === alloc && this.allocBytes === allocBytes) throw lacking(this, 'allocBytes');
+  }
+
   /** Logs a call when logging is on: its name, then integers. */
   log(name: string, ...values: number[]): void {
     this.callLog.lineOf(name, values);
@@ -244,4 +308,9 @@ export function releaseManager(manager: MemoryManagerAdapter): void {
   const { managers } = processState();
   const handle = handleOf(manager);
   if (!(managers.get(handle) instanceof WeakRef)) managers.delete(handle);
+}
+
+function lacking(manager: MemoryManagerAdapter, method: string): MemoryError {
+  const expected = `a manager with the method ${method}; see docs/writing-a-manager.md`;
+  return new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'manager', value: manager.name, expected });
 }

@@ -20,6 +20,13 @@ export interface SeatOptions {
   readonly settle: (seat: Seat) => void;
 }
 
+/** The array that a block is for, where the host knows it. */
+export interface AskedArray {
+  readonly dims?: ArrayLike<number>;
+  /** Bytes. */
+  readonly elementSize?: number;
+}
+
 /**
  * A manager in a slot: its live blocks, and the native memory that it got through its table.
  *
@@ -34,6 +41,8 @@ export class Seat {
   readonly handle: number;
   readonly countsItself: boolean;
   readonly ledger: NativeLedger;
+  /** Whether it stays when another manager is active: programs allocate from it by name. */
+  isKept = false;
   readonly #options: SeatOptions;
   readonly #live = new Set<DevicePtr>();
   /** Allocations under way by {@link alloc}. */
@@ -79,6 +88,11 @@ export class Seat {
   /** Whether anything native is out: in the ledger, or on its way back. */
   get holdsNative(): boolean {
     return this.ledger.live + this.#givingBack > 0;
+  }
+
+  /** Whether the manager gets no new allocations, and stops when its last block is gone. */
+  get isDraining(): boolean {
+    return this.manager.lifecycle.state === 'draining';
   }
 
   /** Whether `ptr` heads a live block of this manager. */
@@ -132,14 +146,14 @@ export class Seat {
    *
    * @throws as the manager does, and ERR_MEM_INVALID_POINTER when one that does not count its blocks answers no address
    */
-  alloc(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+  alloc(bytes: number, userLock: boolean, alignment: number, stream: number, array: AskedArray): DevicePtr {
     checkStackRoom();
     // Restored, not counted down: a stack that overflows below leaves no allocation under way.
     const before = this.#allocating;
     this.#allocating = before + 1;
     let ptr = NULL_PTR;
     try {
-      ptr = this.manager.allocBytes(bytes, userLock, alignment, stream);
+      ptr = this.manager.callAlloc(bytes, userLock, alignment, stream, array.dims, array.elementSize);
     } finally {
       this.#allocating = before;
     }
@@ -161,8 +175,8 @@ export class Seat {
   }
 
   /**
-   * Calls `unlock(ptr, userUnlock)` of the manager, or `userUnlock(ptr)`, logs it, and counts and tells the block if that
-   * freed it. A call that is refused leaves no line.
+   * Clears a lock, logs it as the call that the host made, and counts and tells the block if that freed it. A call that is
+   * refused leaves no line.
    *
    * @throws as the manager does
    */
@@ -174,16 +188,14 @@ export class Seat {
       else log.line(call, ptr);
     }
     if (countsItself && !observers.any) {
-      if (call === 'unlock') manager.unlock(ptr, userUnlock);
-      else manager.userUnlock(ptr);
+      manager.callUnlock(ptr, userUnlock);
       return;
     }
     let freed = false;
     this.#unlocking++;
     this.#freed = false;
     try {
-      if (call === 'unlock') manager.unlock(ptr, userUnlock);
-      else manager.userUnlock(ptr);
+      manager.callUnlock(ptr, userUnlock);
       // A look-up takes longer than to be told, and not every manager tells.
       freed = this.#freed || !this.owns(ptr);
       if (freed && !countsItself) this.#live.delete(ptr);

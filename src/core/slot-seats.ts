@@ -20,6 +20,12 @@ export interface ManagerSlotOptions {
   readonly createFallback: () => MemoryManagerAdapter;
 }
 
+/** What a {@link SlotSeats.use} covers. */
+interface Cover {
+  seat: Seat;
+  installed: boolean;
+}
+
 /**
  * Who sits in a slot: the manager that serves allocations, those that drain, and those that ended and still owe native memory.
  * Here it is decided whose a block is, and when a manager is initialised, retired and shut down.
@@ -41,7 +47,10 @@ export abstract class SlotSeats extends NativeCounters {
   /** @internal */
   protected activeSeat: Seat | undefined;
   #installed = false;
-  #draining: Seat[] = [];
+  /** Who sits here beside the active manager, the oldest first: those that drain, those of {@link keep}, and covered ones. */
+  #others: readonly Seat[] = [];
+  /** What was active before each {@link use} that has not ended, the oldest first. */
+  #covered: Cover[] = [];
   /** @internal */
   protected readonly owed = new OwedMemory();
   /** The seats that managers will take: what one gets natively before is in the books too. */
@@ -74,7 +83,7 @@ export abstract class SlotSeats extends NativeCounters {
 
   /** Managers that were replaced and still have live blocks, oldest first. */
   get draining(): readonly MemoryManagerAdapter[] {
-    return this.#draining.map((seat) => seat.manager);
+    return this.#others.filter((seat) => seat.isDraining).map((seat) => seat.manager);
   }
 
   get closed(): boolean {
@@ -122,6 +131,51 @@ export abstract class SlotSeats extends NativeCounters {
     else this.#makeActive(this.seatOf(manager) ?? this.#admit(manager), true);
   }
 
+  /**
+   * Makes a manager the active one until the function that is returned is called, which brings the former one back: it waits
+   * here meanwhile, also without live blocks. Uses nest: one that ends below another leaves the active manager as it is. What
+   * is installed meanwhile takes the place of the manager, and goes with it.
+   *
+   * @throws as {@link install}; so does the function that is returned, and may be called again
+   */
+  use(manager: MemoryManagerAdapter): () => void {
+    const cover: Cover = { seat: this.activeSeat ?? this.start(), installed: this.#installed };
+    this.#covered.push(cover);
+    try {
+      this.install(manager);
+    } catch (error) {
+      this.#covered = this.#covered.filter((other) => other !== cover);
+      throw error;
+    }
+    return () => this.#uncover(cover);
+  }
+
+  /**
+   * Lets a manager serve allocations by name, beside the active one, until {@link retire}.
+   *
+   * @throws as {@link install}
+   */
+  keep(manager: MemoryManagerAdapter): void {
+    this.#checkChange('install');
+    let seat = this.seatOf(manager);
+    if (seat === undefined || seat.isDraining) {
+      seat ??= this.#admit(manager);
+      this.#seatBeside(seat);
+      seat.manager.lifecycle.enter('active', manager.name);
+      seat.watch();
+    }
+    seat.isKept = true;
+  }
+
+  /** Takes back {@link keep}: the manager drains, unless it is the active one. Does nothing for others. @throws ERR_MEM_REENTRANT */
+  retire(manager: MemoryManagerAdapter): void {
+    this.#checkChange('retire');
+    const seat = this.seatOf(manager);
+    if (seat === undefined) return;
+    seat.isKept = false;
+    if (seat !== this.activeSeat) this.#retire(seat);
+  }
+
   /** Goes back to the slot's own default manager. Does nothing when none is installed. */
   unset(): void {
     this.#checkChange('unset');
@@ -158,7 +212,8 @@ export abstract class SlotSeats extends NativeCounters {
     this.#closed = true;
     this.activeSeat = undefined;
     this.#installed = false;
-    this.#draining = [];
+    this.#others = [];
+    this.#covered = [];
     this.#noteQuiet();
     this.owed.giveBack();
     for (const seat of seats) {
@@ -174,7 +229,7 @@ export abstract class SlotSeats extends NativeCounters {
 
   /** Everybody who serves, the active one first. @internal */
   protected seats(): Seat[] {
-    return this.activeSeat === undefined ? this.#draining.slice() : [this.activeSeat, ...this.#draining];
+    return this.activeSeat === undefined ? [...this.#others] : [this.activeSeat, ...this.#others];
   }
 
   /** @internal */
@@ -185,8 +240,8 @@ export abstract class SlotSeats extends NativeCounters {
   /** The seat whose live block `ptr` heads. A manager that is alone and counts its blocks refuses itself what it does not own. @internal */
   protected ownerOf(ptr: DevicePtr): Seat | undefined {
     const active = this.activeSeat;
-    if (active !== undefined && ((this.#draining.length === 0 && active.countsItself) || active.owns(ptr))) return active;
-    return this.#draining.find((seat) => seat.owns(ptr));
+    if (active !== undefined && ((this.#others.length === 0 && active.countsItself) || active.owns(ptr))) return active;
+    return this.#others.find((seat) => seat.owns(ptr));
   }
 
   /** As {@link ownerOf}. @throws ERR_MEM_UNKNOWN_POINTER when no manager here has such a live block @internal */
@@ -205,7 +260,8 @@ export abstract class SlotSeats extends NativeCounters {
     const isQuiet =
       seat?.countsItself === true &&
       seat.manager.callsUnderway() !== undefined &&
-      this.#draining.length === 0 &&
+      !seat.manager.overridesCalls &&
+      this.#others.length === 0 &&
       !seat.log.watched;
     this.quiet = isQuiet ? seat.manager : undefined;
   }
@@ -220,6 +276,7 @@ export abstract class SlotSeats extends NativeCounters {
   }
 
   #fill(manager: MemoryManagerAdapter): Seat {
+    manager.checkMethods();
     if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
     manager.deviceInterface.checkClaim(manager, this);
     let seat = this.#filled.get(manager);
@@ -253,9 +310,10 @@ export abstract class SlotSeats extends NativeCounters {
 
   #makeActive(seat: Seat, installed: boolean): void {
     const previous = this.activeSeat;
-    seat.manager.lifecycle.enter('active', seat.manager.name);
+    // One that was covered or kept is active already.
+    if (seat.manager.lifecycle.state !== 'active') seat.manager.lifecycle.enter('active', seat.manager.name);
     seat.watch();
-    this.#draining = this.#draining.filter((other) => other !== seat);
+    this.#others = this.#others.filter((other) => other !== seat);
     this.activeSeat = seat;
     this.#installed = installed;
     this.#noteQuiet();
@@ -268,17 +326,40 @@ export abstract class SlotSeats extends NativeCounters {
     }
   }
 
+  /** Lets a seat drain that is not the active one, unless somebody still needs it there. */
   #retire(seat: Seat): void {
+    this.#seatBeside(seat);
+    if (seat.isKept || seat.isDraining || this.#covered.some((cover) => cover.seat === seat)) return;
     seat.manager.lifecycle.enter('draining', seat.manager.name);
-    this.#draining.push(seat);
-    this.#noteQuiet();
     seat.watch();
     this.settle(seat, true);
   }
 
+  #seatBeside(seat: Seat): void {
+    if (!this.#others.includes(seat)) this.#others = [...this.#others, seat];
+    this.#noteQuiet();
+  }
+
+  #uncover(cover: Cover): void {
+    const level = this.#covered.indexOf(cover);
+    if (level === -1) return;
+    this.#checkChange('install');
+    const above = this.#covered[level + 1];
+    this.#covered.splice(level, 1);
+    if (above === undefined) {
+      this.#installed = cover.installed;
+      if (cover.seat !== this.activeSeat) this.#makeActive(cover.seat, cover.installed);
+      return;
+    }
+    const { seat } = above;
+    above.seat = cover.seat;
+    above.installed = cover.installed;
+    if (seat !== this.activeSeat) this.#retire(seat);
+  }
+
   /** Goes on with a seat that drains, after a call that may have freed its last block. @internal */
   protected settle(seat: Seat, isNew = false): void {
-    if (seat === this.activeSeat || seat.manager.lifecycle.state !== 'draining' || (this.#closed && !isNew)) return;
+    if (seat === this.activeSeat || !seat.isDraining || (this.#closed && !isNew)) return;
     const { claims } = seat;
     if (claims === 0) this.#stop(seat);
     else if (isNew || (claims & (claims - 1)) === 0) {
@@ -289,11 +370,11 @@ export abstract class SlotSeats extends NativeCounters {
 
   /** Stops the managers whose last claim was a call that has ended. @internal */
   protected stopIdle(): void {
-    for (const seat of this.#draining) if (seat.claims === 0 && seat.manager.lifecycle.state === 'draining') this.#stop(seat);
+    for (const seat of this.#others) if (seat.isDraining && seat.claims === 0) this.#stop(seat);
   }
 
   #stop(seat: Seat): void {
-    this.#draining = this.#draining.filter((other) => other !== seat);
+    this.#others = this.#others.filter((other) => other !== seat);
     this.#noteQuiet();
     seat.manager.lifecycle.enter('stopped', seat.manager.name);
     seat.watch();

@@ -3,12 +3,14 @@ import { withAllocationTag } from '../core/allocation-tag.js';
 import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
+import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import '../core/disposable.js';
 import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
-import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import { type ManagerFactory, MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
 import { checkStackRoom } from '../core/stack-room.js';
@@ -43,6 +45,14 @@ export interface AllocateOptions {
    * `runtime.close()` frees without calling it.
    */
   readonly onFreed?: () => void;
+}
+
+/** A manager that is the active one until this is disposed. */
+export interface ManagerUse {
+  readonly manager: MemoryManagerAdapter;
+  /** Brings the former manager back. Does nothing the second time. */
+  dispose(): void;
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -133,11 +143,47 @@ export class MemoryRuntime extends MemoryHost {
   }
 
   /**
-   * Statistics of the active manager for a device (that of the surrounding {@link withDevice} by default, or the active one);
-   * undefined before the first allocation.
+   * Makes a manager the active one for ordinary memory until what is returned is disposed, which brings the former one back:
+   * `using pooled = runtime.use((deviceCount, table) => new PoolMemoryManager(deviceCount, table))`. The former one waits
+   * meanwhile, and frees its blocks. Uses nest. See docs/swapping.md.
+   *
+   * @param manager - it, or what makes it
+   * @throws as {@link ManagerSlot.install}; so does the disposal, which may be tried again
+   */
+  use(manager: MemoryManagerAdapter | ManagerFactory): ManagerUse {
+    this.startUse();
+    const used = typeof manager === 'function' ? manager(this.deviceCount, new MemoryManagerDeviceInterface()) : manager;
+    const end = this.slot.use(used);
+    return { manager: used, dispose: end, [Symbol.dispose]: end };
+  }
+
+  /**
+   * Runs `fn`, awaits included, and allocates from a manager of its own what it allocates from this runtime: the manager sits
+   * beside the active one. It stays there for the next call, with what it caches, until {@link retire}. Pinned memory
+   * comes from where it came from. Cost: while there is such a manager frees have to find their manager.
+   *
+   * @throws as {@link ManagerSlot.install}
+   */
+  withManager<T>(manager: MemoryManagerAdapter, fn: () => T): T {
+    this.startUse();
+    this.slot.keep(manager);
+    return runWith(this, { manager }, fn);
+  }
+
+  /**
+   * Lets a manager of {@link withManager} go: it is shut down when its last block is gone, at once if it has none. What still runs in
+   * its `withManager` cannot allocate from it any more (ERR_MEM_LIFECYCLE).
+   */
+  retire(manager: MemoryManagerAdapter): void {
+    this.slot.retire(manager);
+  }
+
+  /**
+   * Statistics of the active manager, or of that of the surrounding {@link withManager}, for a device (that of the surrounding
+   * {@link withDevice} by default, or the active one); undefined before the first allocation.
    */
   stats(device: number = contextOf(this)?.device ?? this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(device);
+    return (contextOf(this)?.manager ?? this.slot.active)?.getMemoryStats(device);
   }
 
   /**
@@ -202,9 +248,13 @@ export class MemoryRuntime extends MemoryHost {
     const tag = options.tag ?? context?.tag;
     // Pinned memory has no streams: there a stream has to be asked for by name.
     const stream = options.stream ?? (slot === this.slot ? (context?.stream ?? 0) : 0);
+    const from = slot === this.slot ? context?.manager : undefined;
     let owned: OwnedBlock | undefined;
     const alloc = (): OwnedBlock => {
-      const ptr = slot.alloc(bytes, true, options.alignment, stream);
+      const ptr =
+        from === undefined
+          ? slot.alloc(bytes, true, options.alignment, stream)
+          : slot.allocFrom(from, bytes, true, options.alignment, stream);
       return (owned = new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
     };
     const tagged = tag === undefined ? alloc : () => withAllocationTag(tag, alloc);

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { BlockHandle } from './block-handle.js';
 
 /** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
@@ -8,6 +9,8 @@ export interface AllocationContext {
   readonly tag?: string | undefined;
   readonly device?: number | undefined;
   readonly stream?: number | undefined;
+  /** What allocates, beside the active manager. */
+  readonly manager?: MemoryManagerAdapter | undefined;
 }
 
 /** By runtime. A map is never changed: a part with other settings has another map, or none without settings. */

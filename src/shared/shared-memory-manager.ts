@@ -49,7 +49,7 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
     super.shutdown();
   }
 
-  allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
     const heap = this.managedDevice(this.deviceInterface.getActiveDeviceId());

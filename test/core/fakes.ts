@@ -51,7 +51,7 @@ export class PlainManager extends MemoryManagerAdapter {
     this.stopped++;
   }
 
-  allocBytes(bytes: number, userLock: boolean, alignment = 0): DevicePtr {
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
     if (bytes === 0) return NULL_PTR;
@@ -85,10 +85,6 @@ export class PlainManager extends MemoryManagerAdapter {
 
   userLock(ptr: DevicePtr): void {
     this.#block(ptr).locks.add('user');
-  }
-
-  userUnlock(ptr: DevicePtr): void {
-    this.unlock(ptr, true);
   }
 
   isUserLocked(ptr: DevicePtr): boolean {

@@ -40,6 +40,9 @@ const OUTPUT: Record<string, RegExp> = {
   'onnxruntime.mjs':
     /^1,4: 0\.7616\npast the manager: 160000 bytes\n10000,4: 0\.7616\n1 block from LimitingMemoryManager, 0 are live\n$/,
   'sqlite.mjs': /^small table: 0\nlarge table: 7, limited to 4194304 bytes\n0 blocks are live\n$/,
+  'change-one-thing.mjs': /^1572864 bytes in a block of 2097152\n$/,
+  'wrap-a-manager.mjs': /^3 MiB from TlsfMemoryManager\n$/,
+  'foreign-allocator.mjs': /^4096 bytes of the C library, 0 bytes off a page\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
 };
 

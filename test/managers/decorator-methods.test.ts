@@ -27,7 +27,18 @@ const GUARD_BYTES = 64;
 
 /** What a manager does for itself, whatever it is made of. */
 const OWN = new Set(
-  ['constructor', 'name', 'alloc', 'log', 'getHandle'].concat(
+  [
+    'constructor',
+    'name',
+    'alloc',
+    'userUnlock',
+    'callAlloc',
+    'callUnlock',
+    'checkMethods',
+    'overridesCalls',
+    'log',
+    'getHandle',
+  ].concat(
     ['setLogStream', 'getLogStream', 'setLoggingEnabled', 'setLogFlushInterval'], // its own call log
   ),
 );

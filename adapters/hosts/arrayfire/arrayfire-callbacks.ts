@@ -1,6 +1,6 @@
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
 import type { ManagerSlot } from '../../../src/core/manager-slot.js';
-import { bytesOf, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
+import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type Callback, type CNumber, callback } from '../../ffi/callback.js';
 import { readCString, readInt64s, writeFloat, writeInt32, writeUint64 } from '../../os/bytes.js';
 import type { ArrayFireHandle, CallbackName } from './arrayfire-handle.js';
@@ -50,7 +50,7 @@ export function arrayFireCallbacks(context: CallbackContext): Record<CallbackNam
     const extents = dims[dimCount];
     checkArgument(extents !== undefined, 'ndims', dimCount, `0 to ${MAX_DIMS}`);
     readInt64s(Number(dimsAddress), extents);
-    return slot.alloc(bytesOf(extents, elementBytes), userLock);
+    return slot.allocArray(userLock, extents, elementBytes);
   };
 
   return {

@@ -1,0 +1,191 @@
+import { describe, expect, test } from 'vitest';
+import { CachingMemoryManager, StatisticsMemoryManager } from '../../managers/index.js';
+import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { type DevicePtr, devicePtr } from '../../src/core/units.js';
+import { memoryError, simulatedRuntime } from './fakes.js';
+
+type Call = readonly [name: string, ...values: unknown[]];
+const table = () => new MemoryManagerDeviceInterface();
+
+/** Overrides what Flashlight's users override, with its parameters alone. */
+class ArrayManager extends CachingMemoryManager {
+  readonly calls: Call[] = [];
+
+  override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+    this.calls.push(['alloc', userLock, [...Array.from(dims)], elementSize]);
+    return super.alloc(userLock, dims, elementSize);
+  }
+
+  override userUnlock(ptr: DevicePtr): void {
+    this.calls.push(['userUnlock', ptr]);
+    super.userUnlock(ptr);
+  }
+}
+
+class BytesManager extends CachingMemoryManager {
+  readonly calls: Call[] = [];
+
+  override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number): DevicePtr {
+    this.calls.push(['allocBytes', bytes, userLock]);
+    return super.allocBytes(bytes, userLock, alignment, stream);
+  }
+
+  override unlock(ptr: DevicePtr, userUnlock: boolean): void {
+    this.calls.push(['unlock', ptr, userUnlock]);
+    super.unlock(ptr, userUnlock);
+  }
+}
+
+class BothManager extends BytesManager {
+  override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+    this.calls.push(['alloc', userLock, [...Array.from(dims)], elementSize]);
+    return super.alloc(userLock, dims, elementSize);
+  }
+
+  override userUnlock(ptr: DevicePtr): void {
+    this.calls.push(['userUnlock', ptr]);
+    super.userUnlock(ptr);
+  }
+}
+
+/** Implements the allocation of Flashlight alone. */
+class FlashlightManager extends MemoryManagerAdapter {
+  #next = 4096;
+  readonly live = new Map<number, number>();
+  initialize(): void {}
+  shutdown(): void {}
+  override alloc(_userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+    const ptr = this.#next;
+    this.#next += 4096;
+    this.live.set(
+      ptr,
+      Array.from(dims).reduce((product, extent) => product * extent, elementSize),
+    );
+    return devicePtr(ptr);
+  }
+  allocated(ptr: DevicePtr): number {
+    return this.live.get(ptr) ?? 0;
+  }
+  unlock(ptr: DevicePtr): void {
+    this.live.delete(ptr);
+  }
+  userLock(): void {}
+  isUserLocked(): boolean {
+    return false;
+  }
+  signalMemoryCleanup(): void {}
+  printInfo(): void {}
+}
+
+describe('a manager that overrides', () => {
+  test('alloc and userUnlock is called there by runtimes and slots', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new ArrayManager(1, table());
+    runtime.slot.install(manager);
+    const block = runtime.allocate(1000);
+    const { ptr } = block;
+    block.dispose();
+    runtime.slot.userUnlock(runtime.slot.alloc(24, true));
+    runtime.slot.unlock(runtime.slot.allocArray(false, [3, 5], 4), false);
+    expect(manager.calls).toEqual([
+      ['alloc', true, [1000], 1],
+      ['userUnlock', ptr],
+      ['alloc', true, [24], 1],
+      ['userUnlock', expect.any(Number)],
+      ['alloc', false, [3, 5], 4],
+    ]);
+    expect(runtime.slot.liveBlocks).toBe(0);
+  });
+
+  test('alloc without its further parameters still gives the alignment and the stream that the host asks for', () => {
+    const { runtime } = simulatedRuntime({ streams: true });
+    const manager = new ArrayManager(1, table());
+    runtime.slot.install(manager);
+    const stream = runtime.device.createStream().id;
+    for (let i = 0; i < 5; i++) expect(runtime.slot.alloc(700, true, 4096, stream) % 4096).toBe(0);
+    // Not those of a call before, when the manager is called by itself.
+    const [a, b] = [manager.alloc(true, [10], 1), manager.alloc(true, [10], 1)];
+    expect(b - a).toBeLessThan(4096);
+  });
+
+  test('allocBytes and unlock is called there, whichever lock is cleared', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new BytesManager(1, table());
+    runtime.slot.install(manager);
+    const block = runtime.allocate(1000);
+    const { ptr } = block;
+    block.dispose();
+    const array = runtime.slot.allocArray(false, [3, 5], 4);
+    runtime.slot.unlock(array, false);
+    expect(manager.calls).toEqual([
+      ['allocBytes', 1000, true],
+      ['unlock', ptr, true],
+      ['allocBytes', 60, false],
+      ['unlock', array, false],
+    ]);
+  });
+
+  test('all of them is called in each once', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new BothManager(1, table());
+    runtime.slot.install(manager);
+    const block = runtime.allocate(1000);
+    const { ptr } = block;
+    block.dispose();
+    expect(manager.calls).toEqual([
+      ['alloc', true, [1000], 1],
+      ['allocBytes', 1000, true],
+      ['userUnlock', ptr],
+      ['unlock', ptr, true],
+    ]);
+  });
+
+  test('alloc is called there by a decorator, too', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new ArrayManager(1, table());
+    runtime.slot.install(new StatisticsMemoryManager(manager));
+    const block = runtime.allocate(1000);
+    const { ptr } = block;
+    block.dispose();
+    expect(manager.calls).toEqual([
+      ['alloc', true, [1000], 1],
+      ['userUnlock', ptr],
+    ]);
+  });
+
+  test('alloc alone serves, and is itself the allocBytes that it has not', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new FlashlightManager(table());
+    runtime.slot.install(manager);
+    runtime.slot.unlock(runtime.slot.alloc(100, true), true);
+    const ptr = manager.allocBytes(77, true);
+    expect(manager.allocated(ptr)).toBe(77);
+  });
+});
+
+describe('a manager that lacks a method', () => {
+  test.each(['unlock', 'printInfo', 'signalMemoryCleanup', 'initialize'])('is refused when it is installed: %s', (name) => {
+    const { runtime } = simulatedRuntime();
+    const manager = new FlashlightManager(table());
+    Object.defineProperty(manager, name, { value: undefined });
+    const expected = `a manager with the method ${name}; see docs/writing-a-manager.md`;
+    expect(() => runtime.slot.install(manager)).toThrow(
+      memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'manager', value: 'FlashlightManager', expected }),
+    );
+    expect([runtime.slot.active, manager.lifecycle.state]).toEqual([null, 'created']);
+  });
+
+  test('is refused when neither alloc nor allocBytes is there, and says so when it is called by itself', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new FlashlightManager(table());
+    Object.defineProperty(manager, 'alloc', { value: MemoryManagerAdapter.prototype.alloc });
+    for (const call of [
+      () => runtime.slot.install(manager),
+      () => manager.allocBytes(8, true),
+      () => manager.alloc(true, [8], 1),
+    ]) {
+      expect(call).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { value: 'FlashlightManager' }));
+    }
+  });
+});
