@@ -16,7 +16,7 @@ export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/aren
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';
 export { CachingMemoryManager, type CachingMemoryManagerOptions } from './caching/caching-memory-manager.js';
 export { BookkeepingMemoryManager } from './decorators/bookkeeping-memory-manager.js';
-export type { Counter, Counters } from './decorators/counter-frame.js';
+export type { Counters } from './decorators/counter-frame.js';
 export { DecoratingMemoryManager, type OutOfMemoryFacts } from './decorators/decorating-memory-manager.js';
 export { FailingMemoryManager, type FailingOptions } from './decorators/failing-memory-manager.js';
 export { CANARY_BYTE, DEFAULT_GUARD_BYTES, type GuardMemory, POISON_BYTE } from './decorators/guard-bytes.js';

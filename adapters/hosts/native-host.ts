@@ -21,7 +21,7 @@ export abstract class NativeHost extends MemoryHost {
 
   /** Statistics of the active manager on a device; undefined before the first allocation. */
   stats(device = 0): MemoryStatsSnapshot | undefined {
-    return this.slot.active?.getMemoryStats(device);
+    return this.slot.active?.stats(device);
   }
 
   /** Makes a native call that may call back, and throws what went wrong in its callbacks. @throws as `CallbackTable.call` */

@@ -1,21 +1,15 @@
 import { widened } from '../../src/blocks/widened.js';
-
-/** One quantity: what it is now, the highest it has been, and the sum of all increases. */
-export interface Counter {
-  readonly value: number;
-  readonly peak: number;
-  readonly total: number;
-}
+import type { MemoryStat } from '../../src/core/memory-statistics.js';
 
 /** What is counted of allocations. */
 export interface Counters {
   /** Bytes that were asked for. */
-  readonly bytes: Counter;
+  readonly bytes: MemoryStat;
   /** Blocks. */
-  readonly blocks: Counter;
+  readonly blocks: MemoryStat;
 }
 
-const VALUE = 0;
+const CURRENT = 0;
 const PEAK = 1;
 const TOTAL = 2;
 const BYTES = 0;
@@ -23,7 +17,7 @@ const BLOCKS = 3;
 const STRIDE = 6;
 
 /**
- * Counters of one nesting level, for each tag (a small integer). All begin at 0; a value is negative when more was freed
+ * Counters of one nesting level, for each tag (a small integer). All begin at 0; one is negative when more was freed
  * than allocated while the level was on top.
  */
 export class CounterFrame {
@@ -39,8 +33,8 @@ export class CounterFrame {
   /** Counts a block that was freed. O(1), amortised. */
   subtract(tag: number, bytes: number): void {
     this.#reserve(tag);
-    this.#values[tag * STRIDE + BYTES + VALUE]! -= bytes;
-    this.#values[tag * STRIDE + BLOCKS + VALUE]! -= 1;
+    this.#values[tag * STRIDE + BYTES + CURRENT]! -= bytes;
+    this.#values[tag * STRIDE + BLOCKS + CURRENT]! -= 1;
   }
 
   /** Folds in a level that was above this one, in O(tags). @see Source: RMM, statistics_resource_adaptor::counter::add_counters_from_tracked_sub_block */
@@ -48,7 +42,7 @@ export class CounterFrame {
     const other = above.#values;
     this.#reserve(other.length / STRIDE - 1);
     for (let at = 0; at < other.length; at += 3) {
-      this.#increase(at, other[at + VALUE]!, other[at + PEAK]!, other[at + TOTAL]!);
+      this.#increase(at, other[at + CURRENT]!, other[at + PEAK]!, other[at + TOTAL]!);
     }
   }
 
@@ -56,17 +50,17 @@ export class CounterFrame {
     return { bytes: this.#counter(tag * STRIDE + BYTES), blocks: this.#counter(tag * STRIDE + BLOCKS) };
   }
 
-  #counter(at: number): Counter {
+  #counter(at: number): MemoryStat {
     const values = this.#values;
-    return { value: values[at + VALUE] ?? 0, peak: values[at + PEAK] ?? 0, total: values[at + TOTAL] ?? 0 };
+    return { current: values[at + CURRENT] ?? 0, peak: values[at + PEAK] ?? 0, total: values[at + TOTAL] ?? 0 };
   }
 
-  /** Adds a change: the peak within it counts from the value before it. */
-  #increase(at: number, value: number, peak: number, total: number): void {
+  /** Adds a change: the peak within it counts from what was before it. */
+  #increase(at: number, change: number, peak: number, total: number): void {
     const values = this.#values;
-    const before = values[at + VALUE]!;
+    const before = values[at + CURRENT]!;
     if (before + peak > values[at + PEAK]!) values[at + PEAK] = before + peak;
-    values[at + VALUE] = before + value;
+    values[at + CURRENT] = before + change;
     values[at + TOTAL]! += total;
   }
 

@@ -111,8 +111,8 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     this.inner.setMemStepSize(bytes);
   }
 
-  override getMemoryStats(device?: number): MemoryStatsSnapshot | undefined {
-    return this.inner.getMemoryStats(device);
+  override stats(device?: number): MemoryStatsSnapshot | undefined {
+    return this.inner.stats(device);
   }
 
   override liveBlockCount(): number | undefined {
@@ -161,7 +161,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** The error for an allocation that this manager refuses itself. */
   protected outOfMemory(requestedBytes: number, facts: OutOfMemoryFacts = {}): MemoryError {
     const device = this.deviceInterface.getActiveDeviceId();
-    const stats = this.getMemoryStats(device);
+    const stats = this.stats(device);
     const allocatedBytes = facts.allocatedBytes ?? stats?.allocatedBytes.current ?? 0;
     return new MemoryError(
       'ERR_MEM_OUT_OF_MEMORY',

@@ -127,8 +127,8 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
   }
 
   /** The inner manager's statistics, with requested and allocated bytes as the program knows them: without guards. */
-  override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot | undefined {
-    const stats = super.getMemoryStats(device);
+  override stats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot | undefined {
+    const stats = super.stats(device);
     if (stats === undefined) return undefined;
     const bytes = { ...(this.#bytes[device] ?? newStat()) };
     return { ...stats, requestedBytes: bytes, allocatedBytes: bytes };

@@ -52,7 +52,7 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
   }
 
   /**
-   * Ends the top level: `peak = max(peak, value + above.peak)`, `value += above.value`, `total += above.total` below it.
+   * Ends the top level: `peak = max(peak, current + above.peak)`, `current += above.current`, `total += above.total` below it.
    *
    * @returns the counters of the level that ended
    * @throws ERR_MEM_INVALID_ARGUMENT when only the first level is left
@@ -82,14 +82,14 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
     super.checkInvariants();
     const levels = this.#frames.map((frame) => frame.counters(ALL));
     for (const { bytes } of levels) {
-      ensure(bytes.peak >= bytes.value, 'peak >= value');
+      ensure(bytes.peak >= bytes.current, 'peak >= current');
       ensure(bytes.total >= bytes.peak, 'total >= peak');
     }
     const requested = [...this.live].reduce((sum, row) => sum + this.live.requestedOf(row), 0);
-    const counted = levels.reduce((sum, { bytes }) => sum + bytes.value, 0);
-    ensure(counted === requested, 'sum(level.bytes.value) == sum(live block.requested)');
-    const blocks = levels.reduce((sum, level) => sum + level.blocks.value, 0);
-    ensure(blocks === this.live.count, 'sum(level.blocks.value) == count(live blocks)');
+    const counted = levels.reduce((sum, { bytes }) => sum + bytes.current, 0);
+    ensure(counted === requested, 'sum(level.bytes.current) == sum(live block.requested)');
+    const blocks = levels.reduce((sum, level) => sum + level.blocks.current, 0);
+    ensure(blocks === this.live.count, 'sum(level.blocks.current) == count(live blocks)');
   }
 
   protected override entered(row: number): void {
@@ -110,7 +110,7 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
 
   protected override infoLine(): string {
     const { bytes, blocks } = this.counters();
-    const now = `${formatBytes(Math.max(0, bytes.value))} in ${counted(blocks.value, 'block')}`;
+    const now = `${formatBytes(Math.max(0, bytes.current))} in ${counted(blocks.current, 'block')}`;
     return `Level ${this.depth}: ${now}, peak ${formatBytes(bytes.peak)}, total ${formatBytes(bytes.total)} in ${blocks.total}`;
   }
 

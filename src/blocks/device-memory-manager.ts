@@ -135,13 +135,13 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */
-  override getMemoryStats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
+  override stats(device: number = this.deviceInterface.getActiveDeviceId()): MemoryStatsSnapshot {
     return this.statsOf(device).snapshot();
   }
 
   /** @throws ERR_MEM_INVALID_DEVICE */
   printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
-    const stats = this.getMemoryStats(device);
+    const stats = this.stats(device);
     const capacityBytes = this.capacityOf(device);
     sink.write(formatInfo({ message, name: this.name, device, capacityBytes, stats }));
   }

@@ -38,7 +38,7 @@ export function managerReadings(host: MemoryHost): ManagerReading[] {
 /** Statistics of a device; undefined also when the manager was never told of it, or told to forget it. */
 export function statsOf(manager: MemoryManagerAdapter, device: number): MemoryStatsSnapshot | undefined {
   try {
-    return manager.getMemoryStats(device);
+    return manager.stats(device);
   } catch (error) {
     if (MemoryError.is(error, 'ERR_MEM_INVALID_DEVICE')) return undefined;
     throw error;

@@ -295,7 +295,7 @@ export class ManagerSlot extends SlotSeats {
   #outOfMemory(seat: Seat | undefined, requestedBytes: number): MemoryError {
     const { natives } = this.options;
     const device = natives.getActiveDeviceId();
-    const stats = seat?.manager.getMemoryStats(device);
+    const stats = seat?.manager.stats(device);
     return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
       requestedBytes,
       allocatedBytes: stats?.allocatedBytes.current ?? 0,

@@ -166,7 +166,7 @@ export abstract class MemoryManagerAdapter {
   }
 
   /** Statistics of a device (the active one by default), or undefined when the manager keeps none. */
-  getMemoryStats(_device?: number): MemoryStatsSnapshot | undefined {
+  stats(_device?: number): MemoryStatsSnapshot | undefined {
     return undefined;
   }
 

@@ -183,7 +183,7 @@ export class MemoryRuntime extends MemoryHost {
    * {@link withDevice} by default, or the active one); undefined before the first allocation.
    */
   stats(device: number = contextOf(this)?.device ?? this.device.activeDeviceId): MemoryStatsSnapshot | undefined {
-    return (contextOf(this)?.manager ?? this.slot.active)?.getMemoryStats(device);
+    return (contextOf(this)?.manager ?? this.slot.active)?.stats(device);
   }
 
   /**

@@ -209,7 +209,7 @@ class HitCounter {
 
 /** @returns undefined for a manager that keeps no statistics */
 function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): { hits: number; served: number } | undefined {
-  const stats = Array.from({ length: deviceCount }, (_, device) => manager.getMemoryStats(device));
+  const stats = Array.from({ length: deviceCount }, (_, device) => manager.stats(device));
   const known = stats.filter((one) => one !== undefined);
   if (known.length < deviceCount) return undefined;
   return {

@@ -101,7 +101,7 @@ export class ManagerBench {
   /** What can be compared before and after a call that fails. */
   state(): unknown {
     const devices = Array.from({ length: this.device.deviceCount }, (_, id) => {
-      const stats = this.manager.getMemoryStats(id);
+      const stats = this.manager.stats(id);
       if (stats === undefined) return undefined;
       // What counts the failures, and what giving cached memory back changes, is not part of it.
       const { requestedBytes, allocatedBytes, activeBytes, blocks } = stats;

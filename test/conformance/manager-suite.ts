@@ -19,7 +19,7 @@ const BAD_ALIGNMENTS = [-1, -64, 3, 48, 0.5, Number.NaN, Number.POSITIVE_INFINIT
  */
 export function describeManager(name: string, make: ManagerMaker, deviceCases: readonly DeviceCase[] = DEVICE_CASES): void {
   const probe = new ManagerBench(make, deviceCases[0] as DeviceCase).manager;
-  const hasStats = probe.getMemoryStats(0) !== undefined;
+  const hasStats = probe.stats(0) !== undefined;
 
   describe.each(deviceCases)(`${name} on $name`, (deviceCase) => {
     const bench = (capacityBytes?: number) => new ManagerBench(make, deviceCase, capacityBytes);
@@ -345,7 +345,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
           const again = b.alloc(3 * MiB);
           // Addresses of simulated devices lie 2^44 apart.
           expect(Math.floor(again.ptr / 2 ** 44)).toBe(Math.floor(ptr / 2 ** 44));
-          if (hasStats) expect(b.manager.getMemoryStats(device)?.blocks).toEqual({ current: 1, peak: 1, total: 2 });
+          if (hasStats) expect(b.manager.stats(device)?.blocks).toEqual({ current: 1, peak: 1, total: 2 });
           b.free(again);
         }
         b.manager.shutdown();
@@ -382,17 +382,17 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
           b.manager.addMemoryManagement(0);
           b.free(b.alloc(1000));
           b.manager.addMemoryManagement(0);
-          expect(b.manager.getMemoryStats(0)?.blocks.total).toBe(1);
+          expect(b.manager.stats(0)?.blocks.total).toBe(1);
         });
 
         test('adds devices beyond the first ones', () => {
           const b = bench();
           b.manager.addMemoryManagement(7);
-          expect(b.manager.getMemoryStats(7)?.reservedBytes.current).toBe(0);
+          expect(b.manager.stats(7)?.reservedBytes.current).toBe(0);
           for (const device of [-1, 0.5, Number.NaN]) {
             expect(() => b.manager.addMemoryManagement(device)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE', { device }));
           }
-          expect(() => b.manager.getMemoryStats(9)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE', { device: 9 }));
+          expect(() => b.manager.stats(9)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE', { device: 9 }));
         });
       });
 
@@ -404,7 +404,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
           steps: 300,
           afterStep: (live) => {
             for (let id = 0; id < deviceCase.deviceCount; id++) {
-              const stats = b.manager.getMemoryStats(id)!;
+              const stats = b.manager.stats(id)!;
               const { requestedBytes, allocatedBytes, activeBytes, reservedBytes, cachedBytes, blocks } = stats;
               const here = live.filter((held) => held.device === id);
               expect(requestedBytes.current).toBe(here.reduce((sum, held) => sum + held.bytes, 0));
@@ -421,7 +421,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
               expect(stats.hits).toBeLessThanOrEqual(blocks.total);
               expect(stats.hits).toBeGreaterThanOrEqual(0);
             }
-            const total = b.manager.getMemoryStats(0)!.blocks.total;
+            const total = b.manager.stats(0)!.blocks.total;
             expect(total).toBeGreaterThanOrEqual(lastTotal);
             lastTotal = total;
           },

@@ -345,7 +345,7 @@ describe('ManagerSlot', () => {
       const active = installed(caching(), runtime);
       const busy = memoryError('ERR_MEM_DEVICE_BUSY', { device: 0, liveBlocks: 1 });
       expect(() => runtime.slot.removeMemoryManagement(0)).toThrow(busy);
-      expect(active.getMemoryStats(0).reservedBytes.current).toBe(0);
+      expect(active.stats(0).reservedBytes.current).toBe(0);
       runtime.slot.unlock(ptr, true);
       runtime.slot.removeMemoryManagement(0);
       expect(() => runtime.slot.alloc(1, true)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE', { device: 0 }));

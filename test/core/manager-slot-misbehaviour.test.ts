@@ -236,9 +236,9 @@ describe('BlockMemoryManager', () => {
     const { runtime } = simulatedRuntime({ capacityBytes: MiB });
     const lru = installed(new LruMemoryManager(1, new MemoryManagerDeviceInterface()), runtime);
     for (let i = 0; i < 2; i++) runtime.allocate(100).dispose();
-    expect(lru.getMemoryStats(0).hits).toBe(1);
+    expect(lru.stats(0).hits).toBe(1);
     expect(() => lru.allocateBatch([10, 20, 2 * MiB])).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
-    expect(lru.getMemoryStats(0).hits).toBe(1);
+    expect(lru.stats(0).hits).toBe(1);
   });
 });
 

@@ -100,7 +100,7 @@ describe('ManagerSlot', () => {
       runtime.events.on('oom', listener);
       const held = slot.alloc(8 * MiB - 100, true);
       steps.length = 0;
-      const before = manager.getMemoryStats(0);
+      const before = manager.stats(0);
       const facts = {
         requestedBytes: 4 * MiB,
         allocatedBytes: 8 * MiB,
@@ -111,7 +111,7 @@ describe('ManagerSlot', () => {
       expect(() => slot.alloc(4 * MiB, true)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', facts));
       expect(listener).toHaveBeenCalledTimes(1);
       expect(steps).toEqual(Array(4).fill('nativeAlloc 4'));
-      const { ooms, retries, ...after } = manager.getMemoryStats(0);
+      const { ooms, retries, ...after } = manager.stats(0);
       expect({ ...after, ooms: 0, retries: 0 }).toEqual(before);
       expect([ooms, retries]).toEqual([2, 2]);
       expect(slot.liveBlocks).toBe(1);

@@ -169,7 +169,7 @@ describe('ManagerSlot', () => {
       slot.addMemoryManagement(1);
       slot.removeMemoryManagement(1);
       slot.signalMemoryCleanup();
-      expect(manager.getMemoryStats()).toBeUndefined();
+      expect(manager.stats()).toBeUndefined();
       expect(() => slot.setMemStepSize(2)).toThrow(memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: 'PlainManager' }));
       const other = slot.alloc(1, true);
       expect(() => slot.recordStream(other, 1)).toThrow(memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order' }));

@@ -16,7 +16,7 @@ test.each([
   const blocks = new AlignedBlocks(host.slot, new GivenUpBlocks(host.slot));
   const pointers = [8, 24, 40, 24, 100, 33, 5000].map((bytes) => blocks.alloc(bytes, 64));
   expect(pointers.filter((ptr) => ptr % 64 !== 0)).toEqual([]);
-  expect(manager.getMemoryStats(0)?.blocks).toMatchObject({
+  expect(manager.stats(0)?.blocks).toMatchObject({
     current: pointers.length,
     total: pointers.length + (alignsAll ? 0 : 1),
   });

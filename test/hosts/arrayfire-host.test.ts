@@ -399,7 +399,7 @@ describe('ArrayFireHost', () => {
       af.do('af_set_device', 1);
       const ptr = af.out('af_alloc_device_v2', 1000);
       af.do('af_set_device', 0);
-      expect([0, 1].map((device) => manager.getMemoryStats(device)?.blocks.current ?? 0)).toEqual([0, 1]);
+      expect([0, 1].map((device) => manager.stats(device)?.blocks.current ?? 0)).toEqual([0, 1]);
       af.do('af_free_device_v2', ptr);
     });
 

@@ -18,7 +18,7 @@ test("a callback on a foreign thread sees the runtime's active device and manage
   const manager = () => new CachingMemoryManager(2, new MemoryManagerDeviceInterface());
   const [first, second] = [manager(), manager()];
   install(runtime, first);
-  const liveBlocks = () => [first, second].map((one) => [0, 1].map((id) => one.getMemoryStats(id)?.blocks.current ?? 0));
+  const liveBlocks = () => [first, second].map((one) => [0, 1].map((id) => one.stats(id)?.blocks.current ?? 0));
   const seen: unknown[] = [];
   let ran = () => {};
   const body = (): number => {

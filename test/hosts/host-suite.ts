@@ -127,7 +127,7 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
     async function measured(): Promise<{ bytes: number; blocks: number }> {
       const manager = install(host, caching());
       await engine.work();
-      const { allocatedBytes, blocks } = manager.getMemoryStats(0)!;
+      const { allocatedBytes, blocks } = manager.stats(0)!;
       return { bytes: allocatedBytes.peak, blocks: blocks.peak };
     }
 
@@ -140,7 +140,7 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
         }),
       ).toEqual(wanted);
       expect(held).toBeGreaterThan(0);
-      const stats = manager.getMemoryStats(0)!;
+      const stats = manager.stats(0)!;
       expect(stats.allocatedBytes.current).toBe(0);
       expect(stats.blocks.total).toBeGreaterThanOrEqual(held);
       manager.signalMemoryCleanup();
@@ -156,7 +156,7 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
       host.slot.flushLogs();
       manager.setLoggingEnabled(false);
       const log = parseTrace(chunks.join(''), 'engine.log');
-      const { blocks, requestedBytes } = manager.getMemoryStats(0)!;
+      const { blocks, requestedBytes } = manager.stats(0)!;
       expect([log.format, log.liveBlocks, log.unknownFrees]).toEqual(['call log', 0, 0]);
       expect(log.allocations).toBe(blocks.total);
       expect(log.peakLiveBytes).toBe(requestedBytes.peak);
@@ -171,7 +171,7 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
         await engine.work(() => install(host, second));
       }
       const trace = await loadTrace(file);
-      const total = (manager: MemoryManagerAdapter) => manager.getMemoryStats(0)!.blocks.total;
+      const total = (manager: MemoryManagerAdapter) => manager.stats(0)!.blocks.total;
       expect([trace.cutOff, trace.liveBlocks, trace.unknownFrees]).toEqual([undefined, 0, 0]);
       expect(trace.allocations).toBe(total(first) + total(second));
       expect(kindsOf(trace).filter((kind) => kind === TraceKind.swap).length).toBeGreaterThanOrEqual(1);
@@ -182,16 +182,16 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
       const manager = install(host, new StatisticsMemoryManager(caching()));
       let checked = 0;
       await engine.work(() => {
-        const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.getMemoryStats(0)!;
+        const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.stats(0)!;
         expect(requestedBytes.current).toBeGreaterThan(0);
         expect(requestedBytes.current).toBeLessThanOrEqual(allocatedBytes.current);
         expect(allocatedBytes.current).toBeLessThanOrEqual(activeBytes.current);
         expect(activeBytes.current).toBeLessThanOrEqual(reservedBytes.current);
-        expect(manager.counters().bytes.value).toBe(requestedBytes.current);
+        expect(manager.counters().bytes.current).toBe(requestedBytes.current);
         checked++;
       });
       expect(checked).toBe(1);
-      expect(manager.counters().bytes.value).toBe(0);
+      expect(manager.counters().bytes.current).toBe(0);
     });
 
     test('names the blocks that the engine holds', async () => {

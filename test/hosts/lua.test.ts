@@ -127,12 +127,12 @@ describe.skipIf(needed.missing)(`CAllocatorHost under ${needed.title}`, () => {
     const state = open();
     // The hash table of all strings grows with them, and each collection without them halves it.
     expect(state.run('local t = {} for i = 1, 50000 do t[i] = "s" .. i end return "grown"').text).toBe('grown');
-    const before = manager.getMemoryStats(0)?.allocatedBytes.current ?? 0;
+    const before = manager.stats(0)?.allocatedBytes.current ?? 0;
     manager.from = 1;
     for (let i = 0; i < 5; i++) state.collect();
     expect(manager.refusals).toBeGreaterThan(0);
     manager.from = Number.POSITIVE_INFINITY;
-    expect(manager.getMemoryStats(0)?.allocatedBytes.current).toBeLessThan(before);
+    expect(manager.stats(0)?.allocatedBytes.current).toBeLessThan(before);
     expect(state.run('return "usable"')).toEqual({ status: 0, text: 'usable' });
     state.close();
   });

@@ -160,8 +160,8 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
       const manager = install(host, cachingManager());
       const results = await work(ort, host.sessionOptions(options));
       expect(results).toEqual(await work(ort, options));
-      expect(manager.getMemoryStats(0)?.blocks).toMatchObject({ current: 0 });
-      expect(manager.getMemoryStats(0)?.blocks.total).toBeGreaterThan(6);
+      expect(manager.stats(0)?.blocks).toMatchObject({ current: 0 });
+      expect(manager.stats(0)?.blocks.total).toBeGreaterThan(6);
     });
   });
 
@@ -190,7 +190,7 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
       expect(await run()).toEqual(expected[0]);
     }
     expect(managers.map(({ lifecycle }) => lifecycle.state)).toEqual(['draining', 'stopped', 'stopped', 'active']);
-    expect(managers.map((manager) => manager.getMemoryStats(0)!.blocks.total > 0)).toEqual([true, true, true, true]);
+    expect(managers.map((manager) => manager.stats(0)!.blocks.total > 0)).toEqual([true, true, true, true]);
     await session.release();
     expect(managers[0]!.lifecycle.state).toBe('stopped');
   });
@@ -335,8 +335,8 @@ describe.skipIf(needed.missing)(`OnnxRuntimeHost under ${needed.title}`, () => {
     });
     expect(Buffer.from(answer.buffer)).toEqual(expected[0]);
     expect(await exited).toBe(0);
-    expect(manager.getMemoryStats(0)?.blocks).toMatchObject({ current: 0 });
-    expect(manager.getMemoryStats(0)?.blocks.total).toBeGreaterThan(3);
+    expect(manager.stats(0)?.blocks).toMatchObject({ current: 0 });
+    expect(manager.stats(0)?.blocks.total).toBeGreaterThan(3);
   });
 });
 

@@ -181,10 +181,10 @@ for (const nativeSlabs of MODES) {
           expect(host.running).toBe(true);
           database.run(SCHEMA);
           database.close();
-          expect(manager.getMemoryStats(0)?.reservedBytes.current).toBeGreaterThan(0);
+          expect(manager.stats(0)?.reservedBytes.current).toBeGreaterThan(0);
           host.call(() => sqlite.shutdown());
           expect(host.running).toBe(false);
-          expect(manager.getMemoryStats(0)?.reservedBytes.current).toBe(0);
+          expect(manager.stats(0)?.reservedBytes.current).toBe(0);
         }
       });
     });
@@ -315,7 +315,7 @@ describe.skipIf(needed.missing || !NativeSlabs.isSupported)(`native slabs of Sql
       const database = open();
       for (let i = 0; i < 200; i++) database.run(`CREATE TABLE t${i}(a, b TEXT, c); INSERT INTO t${i} VALUES (1, 'two', 3)`);
       database.close();
-      return manager.getMemoryStats(0)!.blocks.total;
+      return manager.stats(0)!.blocks.total;
     };
     const byCallbacks = asked({ nativeSlabs: false });
     expect(asked({})).toBeLessThan(byCallbacks / 20);
@@ -346,11 +346,11 @@ describe.skipIf(needed.missing || !NativeSlabs.isSupported)(`native slabs of Sql
     const before = open();
     before.run(SCHEMA);
     install(host, second);
-    const held = first.getMemoryStats(0)!.blocks.current;
+    const held = first.stats(0)!.blocks.current;
     const after = open();
     workload(after);
-    expect(first.getMemoryStats(0)!.blocks.current).toBeLessThanOrEqual(held);
-    expect(second.getMemoryStats(0)!.blocks.current).toBeGreaterThan(0);
+    expect(first.stats(0)!.blocks.current).toBeLessThanOrEqual(held);
+    expect(second.stats(0)!.blocks.current).toBeGreaterThan(0);
     before.run(`INSERT INTO people(name) VALUES ('one')`);
     expect(first.lifecycle.state).toBe('draining');
     before.close();

@@ -72,7 +72,7 @@ describe('CachingMemoryManager', () => {
       expect(ptr).toBe(blocks[0]);
       free(ptr, blocks[3]!);
       manager.signalMemoryCleanup();
-      expect(manager.getMemoryStats(0).reservedBytes.current).toBe(0);
+      expect(manager.stats(0).reservedBytes.current).toBe(0);
     });
   });
 

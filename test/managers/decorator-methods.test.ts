@@ -58,7 +58,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   jitTreeExceedsMemoryPressure: [100],
   getMemStepSize: [],
   setMemStepSize: [48],
-  getMemoryStats: [0],
+  stats: [0],
   liveBlockCount: [],
   callsUnderway: [],
   addMemoryManagement: [3],
@@ -167,8 +167,8 @@ describe('decorators', () => {
     expect(() => runtime.slot.alloc(700, true)).toThrow('out of memory');
     arena.reset();
     guarded.checkInvariants();
-    expect([tracking.liveBlocks, statistics.counters().bytes.value, limiting.usedBytes]).toEqual([0, 0, 0]);
-    expect(guarded.getMemoryStats(0)?.requestedBytes).toEqual({ current: 0, peak: 700, total: 700 });
+    expect([tracking.liveBlocks, statistics.counters().bytes.current, limiting.usedBytes]).toEqual([0, 0, 0]);
+    expect(guarded.stats(0)?.requestedBytes).toEqual({ current: 0, peak: 700, total: 700 });
     runtime.slot.unlock(runtime.slot.alloc(700, true), true);
     runtime.close();
   });

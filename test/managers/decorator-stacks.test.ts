@@ -77,9 +77,9 @@ function visible(manager: MemoryManagerAdapter): unknown {
   return [...layers(manager)].map((layer) => [
     layer instanceof LimitingMemoryManager && [layer.usedBytes, layer.usedBlocks],
     layer instanceof TrackingMemoryManager && layer.blocks().map(({ ptr, serial }) => [ptr, serial]),
-    layer instanceof StatisticsMemoryManager && [layer.counters().bytes.value, layer.counters().blocks.value],
+    layer instanceof StatisticsMemoryManager && [layer.counters().bytes.current, layer.counters().blocks.current],
     [0, 1, 2].map((id) => {
-      const stats = layer.getMemoryStats(id);
+      const stats = layer.stats(id);
       return [stats?.blocks.current, stats?.requestedBytes.current, stats?.allocatedBytes.current];
     }),
   ]);
@@ -131,7 +131,7 @@ describe('decorators in any order', () => {
           }
           for (let id = 0; id < 3; id++) {
             const here = [...live.values()].filter((model) => model.device === id);
-            const stats = manager.getMemoryStats(id);
+            const stats = manager.stats(id);
             expect(stats?.blocks.current).toBe(here.length);
             if (!stack.includes('guarded') || stack[0] === 'guarded') {
               expect(stats?.requestedBytes.current).toBe(here.reduce((sum, model) => sum + model.bytes, 0));
@@ -220,7 +220,7 @@ describe('DecoratingMemoryManager', () => {
     runtime.slot.signalMemoryCleanup();
     const base = name === 'guarded' ? ptr - 64 : ptr;
     expect(inner.told).toEqual([['step', 48], ['add', 3], ['remove', 3], ['stream', base, 5], ['clean']]);
-    expect(manager.getMemoryStats(0)).toBeUndefined();
+    expect(manager.stats(0)).toBeUndefined();
     runtime.close();
     expect([inner.stopped, inner.lifecycle.state, manager.lifecycle.state]).toEqual([1, 'stopped', 'stopped']);
   });
@@ -315,10 +315,10 @@ describe('DecoratingMemoryManager', () => {
         expect(handle.view(Uint8Array).every((byte) => byte === 0)).toBe(true);
         expect(tracking.find((handle.ptr + 9_999) as DevicePtr)).toMatchObject({ requestedBytes: 10_000, tag: 'weights' });
         expect(limiting.usedBytes).toBe(10_000);
-        expect(statistics.counters('weights').bytes.value).toBe(10_000 + 4096 + 64);
+        expect(statistics.counters('weights').bytes.current).toBe(10_000 + 4096 + 64);
         expect(() => runtime.allocate(60_000)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { capacityBytes: 64 * KiB }));
       }
-      expect([tracking.liveBlocks, limiting.usedBytes, statistics.counters().blocks.value]).toEqual([0, 0, 0]);
+      expect([tracking.liveBlocks, limiting.usedBytes, statistics.counters().blocks.current]).toEqual([0, 0, 0]);
       runtime.close();
       expect(device.liveBytes).toBe(0);
     });
@@ -336,7 +336,7 @@ describe('DecoratingMemoryManager', () => {
     const ptr = runtime.slot.alloc(100, true);
     device.activate(0);
     runtime.slot.unlock(ptr, true);
-    expect([manager.counters().blocks.value, manager.getMemoryStats(1)?.blocks.current]).toEqual([0, 0]);
+    expect([manager.counters().blocks.current, manager.stats(1)?.blocks.current]).toEqual([0, 0]);
     runtime.close();
     expect(device.liveSegments).toBe(0);
   });

@@ -57,12 +57,12 @@ describe('DefaultMemoryManager', () => {
     test('leaves a block as it was when the device does not take it back', () => {
       const { device, manager, alloc } = byDefault(DEFAULT_MAX_BUFFERS, true);
       const ptr = alloc(1000);
-      const before = manager.getMemoryStats(0);
+      const before = manager.stats(0);
       device.failWhen(() => new Error('the driver is gone'));
       expect(() => manager.unlock(ptr, true)).toThrow('the driver is gone');
       manager.checkInvariants();
       expect([manager.allocated(ptr), manager.isUserLocked(ptr)]).toEqual([1000, true]);
-      expect({ ...manager.getMemoryStats(0), cachedBytes: 0 }).toEqual({ ...before, cachedBytes: 0 });
+      expect({ ...manager.stats(0), cachedBytes: 0 }).toEqual({ ...before, cachedBytes: 0 });
       device.failWhen(undefined);
       manager.unlock(ptr, true);
       expect(device.liveBytes).toBe(0);

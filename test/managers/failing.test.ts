@@ -40,7 +40,7 @@ describe('FailingMemoryManager', () => {
     manager.allocBytes(1, true);
     expect(() => manager.allocBytes(7, true)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { requestedBytes: 7, device: 0 }));
     expect(bench.state()).not.toEqual(before);
-    expect(manager.getMemoryStats(0)?.ooms).toBe(0);
+    expect(manager.stats(0)?.ooms).toBe(0);
   });
 
   test('fails a random share, the same for the same seed', () => {

@@ -215,7 +215,7 @@ describe('GuardedMemoryManager', () => {
     manager.unlock(manager.allocBytes(100, true), true);
     manager.removeMemoryManagement(0);
     manager.addMemoryManagement(0);
-    expect(manager.getMemoryStats(0)?.requestedBytes).toEqual({ current: 0, peak: 0, total: 0 });
+    expect(manager.stats(0)?.requestedBytes).toEqual({ current: 0, peak: 0, total: 0 });
   });
 
   test('keeps a block when the inner manager cannot free it', () => {
@@ -252,8 +252,8 @@ describe('GuardedMemoryManager', () => {
     manager.unlock(manager.allocBytes(1000, true), true);
     manager.allocBytes(500, true);
     expect(memory.poisonedBytes).toBe(1000);
-    expect(manager.getMemoryStats(1)?.requestedBytes).toEqual({ current: 500, peak: 1000, total: 1500 });
-    expect(manager.getMemoryStats(0)?.requestedBytes.total).toBe(0);
+    expect(manager.stats(1)?.requestedBytes).toEqual({ current: 500, peak: 1000, total: 1500 });
+    expect(manager.stats(0)?.requestedBytes.total).toBe(0);
     const sink = new TextSink();
     manager.printInfo('now', 1, sink);
     expect(sink.lines.at(-1)).toBe('Guarded: 1 live block, 64 bytes on each side');

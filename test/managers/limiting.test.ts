@@ -42,7 +42,7 @@ describe('LimitingMemoryManager', () => {
       const { manager } = limiting({ limitBytes: 1500 }, 'default');
       expect(() => manager.allocBytes(1400, false)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { allocatedBytes: 0 }));
       expect([manager.usedBytes, manager.usedBlocks]).toEqual([0, 0]);
-      expect(manager.getMemoryStats(0)?.blocks.current).toBe(0);
+      expect(manager.stats(0)?.blocks.current).toBe(0);
       manager.allocBytes(1000, false);
       manager.checkInvariants();
     });

@@ -13,7 +13,7 @@ describe('LruMemoryManager', () => {
       expect(ptrs.every((ptr) => ptr % 512 === 0)).toBe(true);
       manager.checkInvariants();
       for (const ptr of ptrs) manager.decrementRef(ptr);
-      expect(manager.getMemoryStats(0).blocks).toEqual({ current: 0, peak: 3, total: 3 });
+      expect(manager.stats(0).blocks).toEqual({ current: 0, peak: 3, total: 3 });
     });
 
     test('changes nothing when a size or the alignment is none', () => {
@@ -60,7 +60,7 @@ describe('LruMemoryManager', () => {
       manager.insertPtr(ptr, layout);
       manager.checkInvariants();
       expect([manager.allocated(ptr), manager.references(ptr)]).toEqual([1000, 1]);
-      expect(manager.getMemoryStats(0)).toMatchObject({ nativeAllocs: 1, hits: 0, reservedBytes: { current: 1000 } });
+      expect(manager.stats(0)).toMatchObject({ nativeAllocs: 1, hits: 0, reservedBytes: { current: 1000 } });
       expect(manager.deallocate(ptr, layout, 0)).toBe(true);
       expect(manager.allocBytes(1000, true, 64)).toBe(ptr);
       manager.unlock(ptr, true);
@@ -78,7 +78,7 @@ describe('LruMemoryManager', () => {
       expect(manager.decrementRef(foreign)).toBe(true);
       expect(released).toEqual([foreign]);
       manager.checkInvariants();
-      expect(manager.getMemoryStats(1)).toMatchObject({ reservedBytes: { current: 0 }, nativeAllocs: 1, nativeFrees: 1 });
+      expect(manager.stats(1)).toMatchObject({ reservedBytes: { current: 0 }, nativeAllocs: 1, nativeFrees: 1 });
       expect(() => manager.decrementRef(foreign)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
       manager.insertPtr(foreign, layout, { release: (ptr) => released.push(ptr) });
       expect(bench.nativeAllocs).toBe(0);
@@ -104,7 +104,7 @@ describe('LruMemoryManager', () => {
       const live = manager.allocate(layout);
       const freed = manager.allocate(layout);
       manager.decrementRef(freed);
-      const stats = manager.getMemoryStats(0);
+      const stats = manager.stats(0);
       const far = 0x7000_0000 as DevicePtr;
       expect(() => manager.insertPtr(NULL_PTR, layout)).toThrow(memoryError('ERR_MEM_INVALID_POINTER'));
       expect(() => manager.insertPtr(far, { size: 0, align: 1 })).toThrow(memoryError('ERR_MEM_INVALID_SIZE'));
@@ -113,7 +113,7 @@ describe('LruMemoryManager', () => {
       for (const ptr of [live, freed]) {
         expect(() => manager.insertPtr(ptr, layout)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'pointer' }));
       }
-      expect(manager.getMemoryStats(0)).toEqual(stats);
+      expect(manager.stats(0)).toEqual(stats);
       manager.checkInvariants();
     });
 

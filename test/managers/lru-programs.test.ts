@@ -101,8 +101,8 @@ describe('LruMemoryManager', () => {
             expect(manager.isUserLocked(held)).toBe(model.user);
             expect(manager.references(held)).toBe(model.references);
           }
-          expect(manager.getMemoryStats(0).blocks.current).toBe(live.size);
-          expect(manager.getMemoryStats(0).reservedBytes.current).toBe(device.liveBytes);
+          expect(manager.stats(0).blocks.current).toBe(live.size);
+          expect(manager.stats(0).reservedBytes.current).toBe(device.liveBytes);
         }
         for (const [ptr, block] of live) {
           if (block.user) manager.unlock(ptr, true);

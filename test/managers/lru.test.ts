@@ -78,7 +78,7 @@ describe('LruMemoryManager', () => {
       expect(bench.held).toBe(3);
       keep(manager, 3 * KiB, 3 * KiB, 3 * KiB, 3 * KiB);
       expect(bench.held).toBe(3);
-      expect(manager.getMemoryStats(0).cachedBytes.current).toBe(9 * KiB);
+      expect(manager.stats(0).cachedBytes.current).toBe(9 * KiB);
       const [large] = keep(manager, MiB);
       expect(bench.holds(large as DevicePtr, 1)).toBe(false);
       expect(bench.held).toBe(3);
@@ -118,7 +118,7 @@ describe('LruMemoryManager', () => {
       keep(manager, 300 * KiB, 400 * KiB);
       const ptr = manager.allocBytes(900 * KiB, true);
       expect(manager.allocated(ptr)).toBe(900 * KiB);
-      expect(manager.getMemoryStats(0).retries).toBe(1);
+      expect(manager.stats(0).retries).toBe(1);
     });
 
     test('keeps a block live when the eviction that its free needs fails', () => {

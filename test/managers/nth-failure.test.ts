@@ -56,7 +56,7 @@ function held(model: Model): unknown {
   return model.managers.map((manager) => ({
     state: manager.lifecycle.state,
     devices: Array.from({ length: DEVICES }, (_, device) => {
-      const { requestedBytes, allocatedBytes, activeBytes, blocks } = manager.getMemoryStats(device);
+      const { requestedBytes, allocatedBytes, activeBytes, blocks } = manager.stats(device);
       return { requestedBytes, allocatedBytes, activeBytes, blocks };
     }),
   }));

@@ -98,7 +98,7 @@ describe('PoolMemoryManager on traces', () => {
         const replay = new Replay(traces[name], granularityBytes, Math.floor(traces[name].peakLiveBytes * (1 + more)));
         replay.run();
         replay.manager.checkInvariants();
-        expect(replay.manager.getMemoryStats(0).ooms).toBe(0);
+        expect(replay.manager.stats(0).ooms).toBe(0);
       }
     });
   });

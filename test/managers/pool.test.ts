@@ -63,7 +63,7 @@ describe('PoolMemoryManager', () => {
       const blocks = [manager.allocBytes(64 * KiB, true), manager.allocBytes(100, true)];
       for (const ptr of blocks) manager.unlock(ptr, true);
       manager.signalMemoryCleanup();
-      expect([device.liveBytes, manager.getMemoryStats(0).reservedBytes.current]).toEqual([0, 0]);
+      expect([device.liveBytes, manager.stats(0).reservedBytes.current]).toEqual([0, 0]);
       manager.checkInvariants();
     });
   });
@@ -159,7 +159,7 @@ describe('PoolMemoryManager', () => {
         facts: { requestedBytes: 2 * MiB, allocatedBytes: 3 * MiB, capacityBytes: 4 * MiB, device: 0 },
       });
       manager.checkInvariants();
-      expect(manager.getMemoryStats(0).ooms).toBe(1);
+      expect(manager.stats(0).ooms).toBe(1);
     });
 
     test('is out of memory when no addresses are left', () => {
@@ -201,7 +201,7 @@ describe('PoolMemoryManager', () => {
       });
       manager.signalMemoryCleanup();
       expect(device.liveBytes).toBe(0);
-      expect(manager.getMemoryStats(0).reservedBytes.current).toBe(0);
+      expect(manager.stats(0).reservedBytes.current).toBe(0);
     });
   });
 
@@ -307,7 +307,7 @@ function freeOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, at: n
 }
 
 function expectModel(manager: PoolMemoryManager, device: SimulatedDevice, live: ReadonlyMap<DevicePtr, number>): void {
-  const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.getMemoryStats(0);
+  const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.stats(0);
   expect(requestedBytes.current).toBe([...live.values()].reduce((sum, bytes) => sum + bytes, 0));
   expect(allocatedBytes.current).toBeGreaterThanOrEqual(requestedBytes.current);
   expect(activeBytes.current).toBe(allocatedBytes.current);

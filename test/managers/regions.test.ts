@@ -57,7 +57,7 @@ describe('ArenaMemoryManager', () => {
       }),
     );
     expect([full.used, full.available]).toEqual([used, available]);
-    expect(full.getMemoryStats(0)).toMatchObject({ ooms: 1, blocks: { current: 2 } });
+    expect(full.stats(0)).toMatchObject({ ooms: 1, blocks: { current: 2 } });
     bench.alloc(available);
     expect(full.available).toBe(0);
   });
@@ -100,7 +100,7 @@ describe('ArenaMemoryManager', () => {
       expect(bench.nativeFrees).toBe(0);
       region.signalMemoryCleanup();
       expect(bench.held).toBe(0);
-      expect(region.getMemoryStats(0)).toMatchObject({
+      expect(region.stats(0)).toMatchObject({
         blocks: { current: 0, peak: 1, total: 1 },
         requestedBytes: { total: 1000 },
       });
@@ -161,7 +161,7 @@ describe('ScratchMemoryManager', () => {
     manager.checkInvariants();
     expect(manager.allocated(kept.ptr)).toBeGreaterThanOrEqual(100);
     for (const { ptr } of gone) expect(codeOf(() => manager.unlock(ptr, true))).toBe('ERR_MEM_UNKNOWN_POINTER');
-    expect(manager.getMemoryStats(0)).toMatchObject({ blocks: { current: 1, peak: 4, total: 4 } });
+    expect(manager.stats(0)).toMatchObject({ blocks: { current: 1, peak: 4, total: 4 } });
     expect(bench.alloc(200).ptr).toBe(gone[0]!.ptr);
     // As in ggml, the same place can be gone back to again.
     manager.restore(mark);
@@ -400,6 +400,6 @@ describe.each([
     bench.table.nativeAlloc = (bytes) => (nativeAlloc(bytes + 64, 64) + 32) as DevicePtr;
     bench.table.nativeFree = () => undefined;
     expect(codeOf(() => bench.alloc(100, { alignment: 4096 }))).toBe('ERR_MEM_INVALID_ALIGNMENT');
-    expect(bench.manager.getMemoryStats(0)).toMatchObject({ reservedBytes: { current: 0 }, blocks: { current: 0 } });
+    expect(bench.manager.stats(0)).toMatchObject({ reservedBytes: { current: 0 }, blocks: { current: 0 } });
   });
 });

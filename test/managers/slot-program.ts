@@ -131,7 +131,7 @@ export class Model {
     for (const manager of this.managers) {
       const held = blocks.filter(({ owner }) => owner === manager);
       for (let device = 0; device < DEVICES; device++) {
-        const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.getMemoryStats(device);
+        const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.stats(device);
         const requested = held.filter((block) => block.device === device).reduce((sum, block) => sum + block.bytes, 0);
         same('requested bytes', requestedBytes.current, requested);
         same('requested <= allocated', requestedBytes.current <= allocatedBytes.current, true);

@@ -9,7 +9,7 @@ import { decorated } from './decorator-bench.js';
 const statistics = () => decorated((inner) => new StatisticsMemoryManager(inner));
 
 function numbers({ bytes, blocks }: Counters): number[] {
-  return [bytes.value, bytes.peak, bytes.total, blocks.value, blocks.peak, blocks.total];
+  return [bytes.current, bytes.peak, bytes.total, blocks.current, blocks.peak, blocks.total];
 }
 
 describe('StatisticsMemoryManager', () => {
@@ -29,9 +29,9 @@ describe('StatisticsMemoryManager', () => {
     const ptr = manager.allocBytes(100, false);
     manager.userLock(ptr);
     manager.unlock(ptr, false);
-    expect(manager.counters().blocks.value).toBe(1);
+    expect(manager.counters().blocks.current).toBe(1);
     manager.userUnlock(ptr);
-    expect(manager.counters().blocks.value).toBe(0);
+    expect(manager.counters().blocks.current).toBe(0);
   });
 
   describe('pushCounters and popCounters', () => {
@@ -106,14 +106,14 @@ describe('StatisticsMemoryManager', () => {
         return manager.allocBytes(10, true);
       });
       expect(manager.allocated(result)).toBeGreaterThan(0);
-      expect(counters.bytes).toEqual({ value: 10, peak: 10, total: 10 });
+      expect(counters.bytes).toEqual({ current: 10, peak: 10, total: 10 });
       expect(() =>
         manager.measure(() => {
           throw new Error('no');
         }),
       ).toThrow('no');
       expect(manager.depth).toBe(1);
-      expect(manager.counters().bytes.value).toBe(10);
+      expect(manager.counters().bytes.current).toBe(10);
     });
   });
 
@@ -126,7 +126,7 @@ describe('StatisticsMemoryManager', () => {
       withAllocationTag('activations', () => manager.allocBytes(20, true));
       manager.unlock(weights, true);
       expect(manager.tags).toEqual(['weights', 'activations']);
-      expect(manager.counters('weights').bytes).toEqual({ value: -100, peak: 0, total: 0 });
+      expect(manager.counters('weights').bytes).toEqual({ current: -100, peak: 0, total: 0 });
       manager.popCounters();
       expect(numbers(manager.counters('weights'))).toEqual([0, 100, 100, 0, 1, 1]);
       expect(numbers(manager.counters('activations'))).toEqual([20, 20, 20, 1, 1, 1]);
@@ -137,11 +137,11 @@ describe('StatisticsMemoryManager', () => {
     test('may be many', () => {
       const { manager } = statistics();
       for (let i = 0; i < 40; i++) withAllocationTag(`tag ${i}`, () => manager.allocBytes(1 + i, true));
-      expect(manager.counters('tag 39').bytes.value).toBe(40);
+      expect(manager.counters('tag 39').bytes.current).toBe(40);
       manager.pushCounters();
-      expect(manager.counters('tag 39').bytes.value).toBe(0);
+      expect(manager.counters('tag 39').bytes.current).toBe(0);
       manager.popCounters();
-      expect(manager.counters('tag 39').bytes.value).toBe(40);
+      expect(manager.counters('tag 39').bytes.current).toBe(40);
     });
   });
 
@@ -153,16 +153,16 @@ describe('StatisticsMemoryManager', () => {
       lru.incrementRef(ptr);
       manager.unlock(ptr, true);
       lru.decrementRef(ptr);
-      expect(manager.counters().bytes.value).toBe(100);
+      expect(manager.counters().bytes.current).toBe(100);
       expect(manager.reconcile()).toBe(1);
-      expect(manager.counters().bytes.value).toBe(0);
+      expect(manager.counters().bytes.current).toBe(0);
       // The next block at that address would have told as well.
       const again = manager.allocBytes(100, true);
       lru.incrementRef(again);
       manager.unlock(again, true);
       lru.decrementRef(again);
       expect(manager.allocBytes(100, true)).toBe(again);
-      expect(manager.counters().blocks.value).toBe(1);
+      expect(manager.counters().blocks.current).toBe(1);
     });
   });
 

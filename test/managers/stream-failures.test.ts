@@ -28,7 +28,7 @@ describe.each(KINDS)('$name', (kind) => {
   test('refuses what is no stream, and changes nothing', () => {
     const { manager } = new StreamBench(kind);
     const ptr = manager.allocBytes(BYTES, true);
-    const before = manager.getMemoryStats();
+    const before = manager.stats();
     for (const stream of NO_STREAMS) {
       expect(codeOf(() => manager.allocBytes(1, true, 0, stream))).toBe('ERR_MEM_INVALID_ARGUMENT');
       expect(codeOf(() => manager.recordStream(ptr, stream))).toBe('ERR_MEM_INVALID_ARGUMENT');
@@ -36,7 +36,7 @@ describe.each(KINDS)('$name', (kind) => {
     for (const pointer of [0, 1, ptr + 512, 2 ** 50] as DevicePtr[]) {
       expect(codeOf(() => manager.recordStream(pointer, 1))).toBe('ERR_MEM_UNKNOWN_POINTER');
     }
-    expect(manager.getMemoryStats()).toEqual(before);
+    expect(manager.stats()).toEqual(before);
     manager.unlock(ptr, true);
     expect(codeOf(() => manager.recordStream(ptr, 1))).toBe('ERR_MEM_UNKNOWN_POINTER');
     manager.checkInvariants();
@@ -65,12 +65,12 @@ describe.each(KINDS)('$name', (kind) => {
       const ptr = it.alloc(BYTES);
       for (const stream of [1, 2]) it.manager.recordStream(ptr, stream);
       it.work(ptr, 1);
-      const before = it.manager.getMemoryStats();
+      const before = it.manager.stats();
       it.failWhen = (name, index) => name === 'record' && index === failing;
       expect(() => it.free(ptr)).toThrow('record fails');
       it.failWhen = undefined;
       expect([it.manager.allocated(ptr) >= BYTES, it.streams.liveEvents]).toEqual([true, 0]);
-      expect(it.manager.getMemoryStats()).toEqual(before);
+      expect(it.manager.stats()).toEqual(before);
       it.manager.checkInvariants();
       it.free(ptr);
       expect(it.alloc(BYTES)).not.toBe(ptr);
@@ -81,12 +81,12 @@ describe.each(KINDS)('$name', (kind) => {
     test.each(['record', 'query', 'synchronize'] as const)('loses no block when %s fails in an allocation', (failing) => {
       const it = new StreamBench(kind, 100 * MiB);
       const freed = [it.useOnce(BYTES, 1), it.useOnce(BYTES, 2)];
-      const before = it.manager.getMemoryStats();
+      const before = it.manager.stats();
       it.failWhen = (name) => name === failing;
       expect(() => it.alloc(BYTES, 3)).toThrow(`${failing} fails`);
       it.failWhen = undefined;
       const { requestedBytes, allocatedBytes, activeBytes, blocks } = before;
-      expect(it.manager.getMemoryStats()).toMatchObject({ requestedBytes, allocatedBytes, activeBytes, blocks });
+      expect(it.manager.stats()).toMatchObject({ requestedBytes, allocatedBytes, activeBytes, blocks });
       it.manager.checkInvariants();
       expect(freed).toContain(it.alloc(BYTES, 3));
       expect(freed).toContain(it.alloc(BYTES, 4));

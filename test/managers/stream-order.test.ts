@@ -211,25 +211,25 @@ describe.each(KINDS)('$name', (kind) => {
     test('counts a freed block as active as long as a recorded stream uses it', () => {
       const it = bench();
       const block = it.alloc(BYTES);
-      const { reservedBytes } = it.manager.getMemoryStats();
+      const { reservedBytes } = it.manager.stats();
       it.manager.recordStream(block, 1);
       it.work(block, 1);
       it.free(block);
       const cached = reservedBytes.current - BYTES;
       const freed = { allocatedBytes: { current: 0 }, requestedBytes: { current: 0 }, blocks: { current: 0 } };
-      expect(it.manager.getMemoryStats()).toMatchObject({
+      expect(it.manager.stats()).toMatchObject({
         ...freed,
         activeBytes: { current: BYTES },
         cachedBytes: { current: cached },
       });
       const other = it.alloc(BYTES);
       const both = { current: 2 * BYTES, peak: 2 * BYTES, total: 2 * BYTES };
-      expect(it.manager.getMemoryStats()).toMatchObject({ allocatedBytes: { current: BYTES, peak: BYTES }, activeBytes: both });
+      expect(it.manager.stats()).toMatchObject({ allocatedBytes: { current: BYTES, peak: BYTES }, activeBytes: both });
       it.free(other);
       it.streams.advance(1);
       it.manager.signalMemoryCleanup();
       const none = { activeBytes: { current: 0 }, cachedBytes: { current: 0 }, reservedBytes: { current: 0 } };
-      expect(it.manager.getMemoryStats()).toMatchObject(none);
+      expect(it.manager.stats()).toMatchObject(none);
     });
   });
 
@@ -242,7 +242,7 @@ describe.each(KINDS)('$name', (kind) => {
       const block = it.alloc(BYTES, 3);
       expect(block).toBe(oldest);
       expect([it.streams.pending(2), it.streams.pending(1)]).toEqual([0, 1]);
-      expect(it.manager.getMemoryStats()).toMatchObject({ ooms: 0, retries: 1 });
+      expect(it.manager.stats()).toMatchObject({ ooms: 0, retries: 1 });
       expect(it.alloc(BYTES, 1)).toBe(newest);
       expect(it.streams.pending(1)).toBe(1);
       it.manager.checkInvariants();

@@ -234,7 +234,7 @@ export class StreamProgram {
     const { manager, device } = bench;
     manager.checkInvariants();
     for (let id = 0; id < device.deviceCount; id++) {
-      const stats = manager.getMemoryStats(id);
+      const stats = manager.stats(id);
       const here = held.filter((block) => block.device === id);
       const allocated = here.reduce((sum, { ptr }) => sum + manager.allocated(ptr), 0);
       same(

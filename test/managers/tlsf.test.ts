@@ -141,7 +141,7 @@ describe('TlsfMemoryManager', () => {
             }
           }
           manager.checkInvariants();
-          const { requestedBytes, reservedBytes } = manager.getMemoryStats(0);
+          const { requestedBytes, reservedBytes } = manager.stats(0);
           expect(requestedBytes.current).toBe(live.reduce((sum, held) => sum + held.bytes, 0));
           expect(reservedBytes.current).toBe(device.liveBytes);
           let end = 0;

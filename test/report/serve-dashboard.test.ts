@@ -261,7 +261,7 @@ describe('serveDashboard', () => {
       const value = (name: string, device: string) =>
         samples.find((sample) => sample.name === name && sample.labels['device'] === device && sample.labels['manager'] === NAME)
           ?.value;
-      const stats = runtime.slot.active?.getMemoryStats(0);
+      const stats = runtime.slot.active?.stats(0);
       expect(value('stowage_requested_bytes', '0')).toBe(5000);
       expect(value('stowage_allocated_bytes', '0')).toBe(stats?.allocatedBytes.current);
       expect(value('stowage_reserved_bytes', '0')).toBe(2 * MiB);

@@ -76,7 +76,7 @@ describe('SharedMemoryManager', () => {
     const { allocatedBytes } = allocator;
     expect(() => manager.allocBytes(4000, true)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE'));
     expect(() => manager.addMemoryManagement(0)).toThrow(memoryError('ERR_MEM_DISPOSED'));
-    expect([allocator.allocatedBytes, manager.getMemoryStats().allocatedBytes.current]).toEqual([allocatedBytes, 0]);
+    expect([allocator.allocatedBytes, manager.stats().allocatedBytes.current]).toEqual([allocatedBytes, 0]);
   });
 
   test('says how full the region is when it has no room', () => {
