@@ -1,4 +1,3 @@
-import { isMainThread } from 'node:worker_threads';
 import { orUndo } from '../../src/core/attempt.js';
 import { MiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
@@ -79,7 +78,9 @@ class ThreadHeap implements NativeHeap {
   }
 }
 
-const threadHeapHere = lazy(() => (isMainThread ? undefined : openThreadHeap()));
+const threadHeapHere = lazy(() =>
+  process.getBuiltinModule('node:worker_threads').isMainThread ? undefined : openThreadHeap(),
+);
 
 /** In a worker on glibc memory that ends with its thread; elsewhere {@link PROCESS_HEAP}. Loads the C library at its first call. */
 export const THREAD_HEAP: NativeHeap = {

@@ -9,10 +9,7 @@ const END = 1e24;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 /** The digits of 0 to 9999 with leading zeros, each as the four bytes that a little-endian store writes in order. */
-const QUADS = Uint32Array.from({ length: FOUR_DIGITS }, (_, value) => {
-  const digit = (power: number) => ZERO + (Math.floor(value / power) % 10);
-  return digit(1000) | (digit(100) << 8) | (digit(10) << 16) | (digit(1) << 24);
-});
+const QUADS = new Uint32Array(FOUR_DIGITS);
 
 /**
  * Writes an integer in decimal digits, four at a time. Exact to 2^53; a fraction is cut off, and what is no number or has more
@@ -21,6 +18,7 @@ const QUADS = Uint32Array.from({ length: FOUR_DIGITS }, (_, value) => {
  * @returns the place behind the digits
  */
 export function writeDecimal(view: DataView, at: number, value: number): number {
+  if (QUADS[0] === 0) fillQuads();
   if (value >= 0 && value < EIGHT_DIGITS) return writeShort(view, at, value | 0);
   if (value >= 0 && value < SIXTEEN_DIGITS) {
     const high = Math.floor(value / EIGHT_DIGITS) | 0;
@@ -63,4 +61,12 @@ function writeEight(view: DataView, at: number, value: number): number {
   view.setUint32(at, QUADS[high]!, true);
   view.setUint32(at + 4, QUADS[value - high * FOUR_DIGITS]!, true);
   return at + 8;
+}
+
+/** At the first number that is written: every program that imports this package would wait for it. */
+function fillQuads(): void {
+  const digit = (value: number, power: number) => ZERO + (Math.floor(value / power) % 10);
+  for (let value = 0; value < FOUR_DIGITS; value++) {
+    QUADS[value] = digit(value, 1000) | (digit(value, 100) << 8) | (digit(value, 10) << 16) | (digit(value, 1) << 24);
+  }
 }

@@ -1,6 +1,6 @@
 // node test/bench/run.mjs [--dist <folder>] [--main <module>] [options of the benchmark, see --help]
-// Builds the package, compiles the benchmark beside that build, and runs it. --dist takes another build instead, --main
-// another benchmark than main.ts.
+// Builds the sources, compiles the benchmark beside that build, and runs it. --dist takes another build instead, made with
+// `node test/config/build.mjs <folder> --modules`, --main another benchmark than main.ts.
 import { spawnSync } from 'node:child_process';
 import {
   cpSync,
@@ -20,8 +20,6 @@ import ts from 'typescript';
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
 const built = take('--dist');
-if (built === undefined) build();
-const dist = built === undefined ? join(root, 'dist') : resolve(built);
 const module = take('--main') ?? 'main';
 
 const cache = join(root, 'node_modules/.cache');
@@ -38,21 +36,22 @@ function take(option) {
   return at < 0 ? undefined : args.splice(at, 2)[1];
 }
 
-/** Ends the process when the compiler has complained. */
-function build() {
-  const { status } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
-  if (status === 0) return;
-  process.stderr.write('bench: the package does not build\n');
+/** Ends the process when the sources do not build. */
+function build(target) {
+  const args = [join(root, 'test/config/build.mjs'), target, '--modules'];
+  if (spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] }).status === 0) return;
+  process.stderr.write('bench: the sources do not build\n');
   process.exit(1);
 }
 
 /** Puts JavaScript where the imports of the sources point, `../../src` to the build. Types are checked by `npm run types`. */
 function compile(target) {
   const compiled = join(target, 'test/bench');
+  // A build of its own, or a copy: who builds meanwhile does not change what is measured.
+  if (built === undefined) build(target);
+  else cpSync(resolve(built), target, { recursive: true });
   mkdirSync(compiled, { recursive: true });
   writeFileSync(join(target, 'package.json'), '{ "type": "module" }\n');
-  // A copy: who builds meanwhile does not change what is measured.
-  for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
   transpile(import.meta.dirname, compiled);
   // Engines, and what drives them in tests.
   for (const name of ['hosts', 'fixtures']) transpile(join(import.meta.dirname, '..', name), join(target, 'test', name));

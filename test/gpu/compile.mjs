@@ -1,4 +1,5 @@
 // Puts the GPU program beside a build, as JavaScript that plain Node runs: the conformance suite included.
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import ts from 'typescript';
@@ -16,12 +17,13 @@ const NEEDED = [
  * Compiles the program. Types are checked by `npm run types`.
  *
  * @param {string} target - a folder; with `node_modules` above it or in it
- * @param {string} dist - a build of the package
+ * @param {string | undefined} dist - a build with a file for each module; undefined to make one
  * @returns {string} the compiled main module
  */
 export function compileGpuProgram(target, dist) {
+  if (dist !== undefined) cpSync(dist, target, { recursive: true });
+  else execFileSync(process.execPath, [join(tests, 'config/build.mjs'), target, '--modules'], { stdio: ['ignore', 2, 2] });
   cpSync(join(tests, '../package.json'), join(target, 'package.json'));
-  for (const name of ['src', 'managers', 'adapters']) cpSync(join(dist, name), join(target, name), { recursive: true });
   const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   for (const file of [...NEEDED, ...own.map((name) => `gpu/${name}`)]) {
     const { outputText } = ts.transpileModule(readFileSync(join(tests, file), 'utf8'), {

@@ -1,6 +1,6 @@
 // node test/gpu/package.mjs [--dist <folder>] [--node <binary>] [--folder <folder>] [--out <file>]
 // Puts together what a Linux x64 machine with a card, but without Node and network, needs to run the GPU program and
-// `stowage`: one archive. --dist takes another build, --node another Node, --folder stops before the archive.
+// `stowage`: one archive. --dist takes another build (made with `node test/config/build.mjs <folder> --modules`), --node another Node, --folder stops before the archive.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,14 +21,13 @@ const { values } = parseArgs({ options: { dist: text, node: text, folder: text, 
 const scratch = mkdtempSync(join(tmpdir(), 'stowage-gpu-'));
 process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
-if (values.dist === undefined) execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
 const bundle = values.folder === undefined ? join(scratch, NAME) : resolve(values.folder);
 assemble(bundle);
 if (values.folder === undefined) archive(resolve(values.out ?? join(root, `${NAME}.tgz`)));
 
 function assemble(target) {
   const app = join(target, 'app');
-  compileGpuProgram(app, resolve(values.dist ?? join(root, 'dist')));
+  compileGpuProgram(app, values.dist === undefined ? undefined : resolve(values.dist));
   copyPackages(join(app, 'node_modules'));
   cpSync(join(root, 'package.json'), join(target, 'package.json'));
   cpSync(join(root, 'docs/gpu.md'), join(target, 'docs/gpu.md'));

@@ -1,6 +1,6 @@
 // node test/gpu/run.mjs [--dist <folder>] [options of the program, see --help]
-// Builds the package, compiles the GPU program beside that build, and runs it. --dist takes another build instead.
-import { spawnSync } from 'node:child_process';
+// Builds the sources, compiles the GPU program beside that build, and runs it. --dist takes another build instead, made
+// with `node test/config/build.mjs <folder> --modules`.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,11 +9,7 @@ import { compileGpuProgram } from './compile.mjs';
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
 const at = args.indexOf('--dist');
-if (at < 0 && spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] }).status !== 0) {
-  process.stderr.write('gpu: the package does not build\n');
-  process.exit(1);
-}
-const dist = at < 0 ? join(root, 'dist') : resolve(args.splice(at, 2)[1] ?? '');
+const dist = at < 0 ? undefined : resolve(args.splice(at, 2)[1] ?? '');
 const cache = join(root, 'node_modules/.cache');
 mkdirSync(cache, { recursive: true });
 const folder = mkdtempSync(join(cache, 'stowage-gpu-'));

@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { threadId } from 'node:worker_threads';
 import { checkArgument } from '../../core/errors.js';
 import { processState } from '../../core/process-state.js';
 import { TraceRecorder } from './trace-recorder.js';
@@ -33,6 +32,7 @@ export function recordFromEnvironment(): void {
 }
 
 function record(path: string, sites: boolean | number): TraceRecorder {
+  const { threadId } = process.getBuiltinModule('node:worker_threads');
   const me = threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
   const owner = process.env[OWNER_VARIABLE] ?? me;
   process.env[OWNER_VARIABLE] = owner;

@@ -1,5 +1,4 @@
 import { basename } from 'node:path';
-import { threadId } from 'node:worker_threads';
 import { siteFrames } from '../../core/allocation-site.js';
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
@@ -151,6 +150,7 @@ export function recordTrace(host: MemoryHost, file: string, options: RecordOptio
 }
 
 function programName(): string {
+  const { threadId } = process.getBuiltinModule('node:worker_threads');
   const script = process.argv[1];
   const name = script === undefined ? 'node' : basename(script);
   return threadId === 0 ? name : `${name}, thread ${threadId}`;
