@@ -78,9 +78,7 @@ class ThreadHeap implements NativeHeap {
   }
 }
 
-const threadHeapHere = lazy(() =>
-  process.getBuiltinModule('node:worker_threads').isMainThread ? undefined : openThreadHeap(),
-);
+const threadHeapHere = lazy(() => (process.getBuiltinModule('node:worker_threads').isMainThread ? undefined : openThreadHeap()));
 
 /** In a worker on glibc memory that ends with its thread; elsewhere {@link PROCESS_HEAP}. Loads the C library at its first call. */
 export const THREAD_HEAP: NativeHeap = {

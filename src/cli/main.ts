@@ -1,6 +1,5 @@
 #!/usr/bin/env node
-import { EXIT_FAILED, runCli } from './program.js';
-import { complain } from './text.js';
+import { complain, EXIT_FAILED, packageVersion, VERSION_FLAGS } from './text.js';
 
 // A reader that has seen enough (`stowage … | head`) closes the pipe: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -8,5 +7,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   complain(`the output cannot be written: ${error.message}`);
   process.exitCode = EXIT_FAILED;
 });
-const exitCode = await runCli(process.argv.slice(2));
-process.exitCode ??= exitCode;
+const args = process.argv.slice(2);
+if (args.length === 1 && VERSION_FLAGS.includes(args[0] as string)) {
+  // What scripts ask first needs no parser of arguments.
+  process.stdout.write(`${packageVersion()}\n`);
+} else {
+  const { runCli } = await import('./program.js');
+  const exitCode = await runCli(args);
+  process.exitCode ??= exitCode;
+}

@@ -1,13 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { MemoryError, type MemoryErrorCode } from '../core/errors.js';
-import { complain, packageVersion } from './text.js';
-
-/** Everything went well. */
-export const EXIT_OK = 0;
-/** The run failed: out of memory, a block's bytes changed, the log could not be written to its end. */
-export const EXIT_FAILED = 1;
-/** A file or an argument is bad; nothing was done. */
-export const EXIT_BAD_INPUT = 2;
+import { complain, EXIT_BAD_INPUT, EXIT_FAILED, EXIT_OK, packageVersion, VERSION_FLAGS } from './text.js';
 
 /** Told at the end of a run whether it failed, or the exit code of the program that was run. */
 type Done = (failed: boolean | number) => void;
@@ -97,7 +90,7 @@ async function createProgram(named: string | undefined, done: Done): Promise<Com
     .description(
       'Memory managers for native memory: record, convert and replay allocation traces, compare, tune, watch live, and see what works here.',
     )
-    .version(packageVersion(), '-V, --version', 'print the version')
+    .version(packageVersion(), VERSION_FLAGS.join(', '), 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
     .configureOutput({

@@ -1,6 +1,16 @@
 import { createRequire } from 'node:module';
 import type { Fact } from '../report/report-data.js';
 
+/** Everything went well. */
+export const EXIT_OK = 0;
+/** The run failed: out of memory, a block's bytes changed, the log could not be written to its end. */
+export const EXIT_FAILED = 1;
+/** A file or an argument is bad; nothing was done. */
+export const EXIT_BAD_INPUT = 2;
+
+/** Ask for the version alone. */
+export const VERSION_FLAGS: readonly string[] = ['-V', '--version'];
+
 const BOLD = '\u001b[1m';
 const PLAIN = '\u001b[22m';
 

@@ -30,7 +30,9 @@ const [, , dist, ...flags] = process.argv;
 if (dist === undefined) throw new Error('usage: node test/config/build.mjs <dist> [--modules]');
 const bundle = await rolldown({
   cwd: ROOT,
-  input: Object.fromEntries((flags.includes('--modules') ? allFiles() : entryFiles()).map((path) => [path.replace(/\.ts$/, ''), path])),
+  input: Object.fromEntries(
+    (flags.includes('--modules') ? allFiles() : entryFiles()).map((path) => [path.replace(/\.ts$/, ''), path]),
+  ),
   platform: 'node',
   transform: { target: 'es2022' },
   external: Object.keys({ ...dependencies, ...peerDependencies }).filter((name) => name !== BUNDLED),

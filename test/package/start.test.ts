@@ -1,0 +1,64 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
+
+/** Of Node's own modules, what `import 'stowage'` may load beside those that every program has. */
+const FEW_BUILTINS = ['async_hooks', 'diagnostics_channel', 'fs', 'module', 'os', 'path', 'timers/promises', 'util'];
+/** What comes with `node:fs`. */
+const STREAMS = ['stream', 'stream/promises', 'string_decoder'];
+/** Prints each module that is read from a file. */
+const HOOK = `
+  import { writeSync } from 'node:fs';
+  export async function load(url, context, next) {
+    if (url.startsWith('file:')) writeSync(2, url.replace(/.*\\//, '') + '\\n');
+    return next(url, context);
+  }`;
+const dataUrl = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+const WATCH = dataUrl(`import { register } from 'node:module'; register(${JSON.stringify(dataUrl(HOOK))});`);
+
+describe('the start of a program', () => {
+  beforeAll(() => void compiled(), 120_000);
+
+  const filesOf = (...args: string[]): string[] => {
+    const options = { encoding: 'utf8', cwd: compiled() } as const;
+    const { status, stderr } = spawnSync(process.execPath, ['--import', WATCH, ...args], options);
+    expect(status).toBe(0);
+    return stderr.trim().split('\n').sort();
+  };
+
+  test("reads three files for `import 'stowage'`", () => {
+    const program = dataUrl(`import ${JSON.stringify(moduleUrl('src/index.js'))};`);
+    expect(filesOf('--import', program, '--eval', '')).toEqual(['core.js', 'defaults.js', 'index.js']);
+  });
+
+  test("loads few of Node's modules, and no CommonJS, for `import 'stowage'`", () => {
+    const { stdout, stderr } = runChild(`
+      import { createRequire } from 'node:module';
+      const before = new Set(process.moduleLoadList);
+      await import(${JSON.stringify(moduleUrl('src/index.js'))});
+      const loaded = process.moduleLoadList.filter((name) => !before.has(name)).map((name) => name.replace('NativeModule ', ''));
+      console.log(JSON.stringify([loaded, Object.keys(createRequire(import.meta.url).cache)]));`);
+    expect(stderr).toBe('');
+    const [loaded, required] = JSON.parse(stdout) as [string[], string[]];
+    const allowed = [...FEW_BUILTINS, ...STREAMS];
+    expect(loaded.filter((name) => builtinModules.includes(name) && !allowed.includes(name))).toEqual([]);
+    expect(required).toEqual([]);
+  });
+
+  test('reads two files for `stowage --version`', () => {
+    expect(filesOf(join(compiled(), 'dist/src/cli/main.js'), '--version')).toEqual(['main.js', 'text.js']);
+  });
+});
+
+describe('the chunks', () => {
+  test('keep the names of classes, which errors and inspections show', () => {
+    const folder = join(compiled(), 'dist/src/chunks');
+    const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+    expect(sources.flatMap((source) => [...source.matchAll(/\bvar MemoryRuntime = class\b/g)])).toHaveLength(1);
+    // A bundler adds a number to the second of two names.
+    expect(sources.flatMap((source) => source.match(/\w+\$\d+ = class\b.*|\bclass \w+\$\d+.*/g) ?? [])).toEqual([]);
+  });
+});
