@@ -52,6 +52,7 @@ await bundle.write({
   // Two folders deep, as the sources are: what asks where it lies finds the same.
   chunkFileNames: 'src/chunks/[name].js',
   comments: { jsdoc: false },
+  banner: ({ name }) => (name === 'core' ? licenceOf(BUNDLED) : ''),
   minifyInternalExports: false,
   codeSplitting: {
     groups: Object.entries(CHUNKS).map(([name, files], i, all) => {
@@ -75,6 +76,11 @@ function allFiles() {
       .map((name) => `${folder}/${name}`.replaceAll('\\', '/'))
       .filter((path) => path.endsWith('.ts') && !/^src\/(?:report\/page|blocks\/kernel)\//.test(path)),
   );
+}
+
+/** A licence wants its text in each copy. */
+function licenceOf(name) {
+  return `/*! ${name}:\n${readFileSync(join(ROOT, 'node_modules', name, 'LICENSE'), 'utf8').trim()}\n*/`;
 }
 
 function fileOf(id) {

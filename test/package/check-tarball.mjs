@@ -1,8 +1,10 @@
 // Packs the package, installs it into an empty project, and uses it there as a new user would.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
+import { ENTRY_PROGRAMS, EXTERNAL } from './entry-programs.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
 const project = mkdtempSync(join(tmpdir(), 'stowage-consumer-'));
@@ -14,6 +16,14 @@ function run(title, command, args, cwd = project) {
 
 function bin(name) {
   return join(root, 'node_modules', '.bin', name);
+}
+
+/** Brings a peer dependency, which is optional and not installed with the package. */
+function linkPackage(name) {
+  const link = join(project, 'node_modules', name);
+  if (existsSync(link)) return;
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(join(root, 'node_modules', name), link);
 }
 
 try {
@@ -37,6 +47,21 @@ try {
   writeFileSync(join(project, 'small.trace'), '#alloctrace v1 small\na 0 1000\nf 0\n');
   run('a report page', join(project, 'node_modules', '.bin', 'stowage'), ['replay', 'small.trace', '--report', 'small.html']);
   if (!readFileSync(join(project, 'small.html'), 'utf8').includes('new EventSource')) throw new Error('the page has no script');
+
+  console.log('\n# each entry point alone, and alone in a bundle');
+  for (const name of EXTERNAL) linkPackage(name);
+  for (const [name, { source, output }] of Object.entries(ENTRY_PROGRAMS)) {
+    const file = join(project, `entry-${name.replaceAll(/\W+/g, '-')}.mjs`);
+    const outfile = file.replace('.mjs', '.cjs');
+    writeFileSync(file, source);
+    const options = { bundle: true, platform: 'node', format: 'cjs', external: EXTERNAL, logLevel: 'error' };
+    buildSync({ ...options, logOverride: { 'empty-import-meta': 'silent' }, entryPoints: [file], outfile });
+    for (const program of [file, outfile]) {
+      const printed = execFileSync(process.execPath, [program], { encoding: 'utf8' }).trim();
+      if (printed !== output) throw new Error(`${program} prints ${printed} instead of ${output}`);
+    }
+    console.log(name);
+  }
 
   // The oldest `lib` that is supported, and neither skipLibCheck nor the types of Node.
   const typeTest = readFileSync(join(root, 'test/package/consumer.ts'), 'utf8');

@@ -30,4 +30,4 @@ try {
   if (MemoryError.is(error, 'ERR_MEM_INVALID_SIZE')) error.facts.bytes.toFixed();
 }
 const dashboard: Promise<Dashboard> = serveDashboard(runtime, { port: 0 });
-dashboard.then(({ close }) => close());
+dashboard.then((served) => served.dispose());

@@ -4,13 +4,11 @@ import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
-import { ENTRY_PROGRAMS } from './entry-programs.js';
+import { ENTRY_PROGRAMS, EXTERNAL } from './entry-programs.mjs';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: Record<string, unknown> };
 const names = Object.keys(exports).filter((name) => name !== './package.json');
-/** What a program's own package brings, or is no JavaScript. */
-const EXTERNAL = ['inversify', 'reflect-metadata', '@huggingface/gguf', '@opentelemetry/api', 'koffi'];
 /** What may show that an import did something. Node itself closes files of modules while they load. */
 const SIGNS = `
   const resources = process.getActiveResourcesInfo().filter((kind) => kind !== 'CloseReq');

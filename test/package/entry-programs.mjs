@@ -1,17 +1,11 @@
-/** A program that imports one entry point alone and uses it, and what it prints. */
-export interface EntryProgram {
-  readonly source: string;
-  readonly output: string;
-}
-
 /** Of an engine or a card that a machine may not have: its absence is found at the first use, and said by a MemoryError. */
-const orAbsent = (source: string): EntryProgram => ({
+const orAbsent = (source) => ({
   source: `${source.replace('RUN', 'try {').replace('END', "} catch (error) { if (error.code !== 'ERR_MEM_DEVICE_ABSENT') throw error; }")}
     console.log('used');`,
   output: 'used',
 });
 
-const device = (name: string, path: string): string => `
+const device = (name, path) => `
   import { ${name} } from 'stowage/adapters/${path}';
   RUN const device = new ${name}();
   const ptr = device.nativeAlloc(4096);
@@ -19,15 +13,22 @@ const device = (name: string, path: string): string => `
   device.nativeFree(ptr); END`;
 
 /** Each host gets memory of the default manager. */
-const host = (name: string, path: string, make: string): string => `
+const host = (name, path, make) => `
   import { ${name} } from 'stowage/${path}';
   RUN const host = ${make};
   const manager = host.createDefaultManager();
   if (manager.constructor.name !== 'CachingMemoryManager') throw new Error('no default manager');
   host.dispose(); END`;
 
-/** By the key in package.json's exports. */
-export const ENTRY_PROGRAMS: Readonly<Record<string, EntryProgram>> = {
+/** What a program's own package brings, or is no JavaScript: not for a bundle. */
+export const EXTERNAL = ['inversify', 'reflect-metadata', '@huggingface/gguf', '@opentelemetry/api', 'koffi'];
+
+/**
+ * Programs that import one entry point alone and use it, and what they print. By the key in package.json's exports.
+ *
+ * @type {Readonly<Record<string, { readonly source: string, readonly output: string }>>}
+ */
+export const ENTRY_PROGRAMS = {
   '.': {
     source: `
       import { MemoryManagerInstaller } from 'stowage';
