@@ -1,3 +1,4 @@
+import { POOL } from './contestants.js';
 import type { BenchRow, Measured } from './rows.js';
 
 /** A quantity in which a peer can be ahead. */
@@ -13,16 +14,19 @@ const QUANTITIES: readonly Quantity[] = [
   { what: 'fewer native calls', of: (row) => row.nativeCalls, isBetter: (a, b) => a < b },
 ];
 
-/** Lists where a peer is better than a manager: one line a manager and quantity, as Markdown. */
-export function peersAhead(measured: readonly Measured[]): string {
-  const managers = [...new Set(measured.filter(({ isPeer }) => !isPeer).map(({ row }) => row.allocator))];
-  const lines = managers.flatMap((manager) =>
-    QUANTITIES.flatMap((quantity) => {
-      const ahead = peersAheadOf(manager, quantity, measured);
-      return ahead.length === 0 ? [] : [`- ${quantity.what} than ${manager}: ${ahead.join('; ')}`];
-    }),
-  );
-  return lines.length === 0 ? 'Nowhere in this run.' : lines.join('\n');
+/** Managers that one would take instead of a peer. Others are for programs that no peer is for. */
+const COMPARED: readonly string[] = ['caching', POOL, 'pool (native segments)', 'tlsf'];
+
+/** What stands above the cells of {@link aheadCells}. */
+export const AHEAD_HEADINGS: readonly string[] = ['manager', ...QUANTITIES.map(({ what }) => what)];
+
+/** Where a peer is better than a manager: a row a manager, a cell a quantity. */
+export function aheadCells(measured: readonly Measured[]): string[][] {
+  const managers = COMPARED.filter((name) => measured.some(({ row }) => row.allocator === name));
+  return managers.map((manager) => [
+    manager,
+    ...QUANTITIES.map((quantity) => peersAheadOf(manager, quantity, measured).join('; ') || 'nobody'),
+  ]);
 }
 
 function peersAheadOf(manager: string, { of, isBetter }: Quantity, measured: readonly Measured[]): string[] {

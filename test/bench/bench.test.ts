@@ -6,7 +6,7 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { loadTrace } from '../../src/trace/trace-reader.js';
 import { compiled } from '../fixtures/compiled.js';
-import { peersAhead } from './ahead.js';
+import { aheadCells } from './ahead.js';
 import { smallestCapacity } from './capacity.js';
 import { runBench } from './command.js';
 import { ContestantProcess } from './contestant-process.js';
@@ -189,7 +189,7 @@ describe('the report', () => {
   ];
 
   test('says where a peer is ahead', () => {
-    expect(peersAhead(measured)).toBe('- faster than caching: a < b on t');
+    expect(aheadCells(measured)).toEqual([['caching', 'a < b on t', 'nobody', 'nobody']]);
   });
 
   test('draws every allocator, with its name escaped', () => {

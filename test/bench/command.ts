@@ -98,7 +98,7 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
       progress.clear();
       if (flags.json !== true) process.stdout.write(`${traceText(trace, measured)}\n`);
     }
-    let extras: Extras = { growth: [], logging: [], recording: [], contexts: [] };
+    let extras: Extras = { growth: [], logging: [], recording: [], calls: [] };
     if (flags.extras && (flags.json !== true || flags.markdown !== undefined)) {
       const { contestants } = field;
       const { compiled } = places;

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { MANAGERS } from '../../src/cli/choices.js';
 import { KiB, MiB } from '../../src/core/units.js';
 import type { ManagerSpec } from './manager-subject.js';
@@ -34,10 +35,15 @@ export const PEER_A = 'C++ caching (peer a)';
 /** The pool as it is on the simulated device, unless that is told otherwise. */
 export const POOL = 'pool (64 KiB pages)';
 const GLIBC = 'glibc malloc (peer b)';
-/** Debian's packages; a symbol tells whether the library is really the one in use. */
+/** Debian's packages, the newest first; a symbol tells whether the library is really the one in use. */
 const PRELOADED = [
-  { name: 'mimalloc (peer c)', library: 'libmimalloc.so.2', symbol: 'mi_malloc', package: 'libmimalloc2.0' },
-  { name: 'jemalloc (peer c)', library: 'libjemalloc.so.2', symbol: 'mallctl', package: 'libjemalloc2' },
+  {
+    name: 'mimalloc',
+    libraries: ['libmimalloc.so.3', 'libmimalloc.so.2'],
+    symbol: 'mi_malloc',
+    package: 'libmimalloc3 or libmimalloc2.0',
+  },
+  { name: 'jemalloc', libraries: ['libjemalloc.so.2'], symbol: 'mallctl', package: 'libjemalloc2' },
 ] as const;
 const JAVASCRIPT_PEERS: readonly Contestant[] = [
   { name: 'malloc through koffi (peer d)', isPeer: true, javaScript: 'koffi' },
@@ -62,10 +68,14 @@ export function lineUp(managers: readonly string[], native: NativePeers): Field 
   addNative(PEER_A, native.caching, [], {});
   for (const manager of managers) contestants.push(...variantsOf(manager));
   addNative(GLIBC, native.mallocLoop, ['glibc'], {});
-  for (const { name, library, symbol, package: debian } of PRELOADED) {
-    const path = findPreload(library);
-    if (path === undefined) missing.push({ name, reason: `${library} is not here (Debian: apt-get install ${debian})` });
-    else addNative(name, native.mallocLoop, [symbol], { LD_PRELOAD: path });
+  for (const { name, libraries, symbol, package: debian } of PRELOADED) {
+    const path = libraries.map(findPreload).find((found) => found !== undefined);
+    if (path === undefined) {
+      missing.push({ name: `${name} (peer c)`, reason: `${libraries.at(-1)} is not here (Debian: apt-get install ${debian})` });
+      continue;
+    }
+    const env = { LD_PRELOAD: path };
+    addNative(preloadedName(name, native.mallocLoop, env), native.mallocLoop, [symbol], env);
   }
   contestants.push(...JAVASCRIPT_PEERS);
   return { contestants, missing };
@@ -83,4 +93,10 @@ function variantsOf(manager: string): Contestant[] {
     ...POOL_PAGES.map(({ bytes, name }) => ({ name, isPeer: false, javaScript: { manager, pageBytes: bytes } })),
     { ...plain, name: 'pool (native segments)' },
   ];
+}
+
+/** The name of a preloaded peer with its version, as it tells it itself. */
+function preloadedName(name: string, loop: NativePeers['mallocLoop'], env: NativeCommand['env']): string {
+  const version = 'file' in loop ? execFileSync(loop.file, ['version'], { env, encoding: 'utf8' }).trim() : '';
+  return `${[name, version].filter(Boolean).join(' ')} (peer c)`;
 }

@@ -1,5 +1,5 @@
 import '../../src/defaults.js';
-import { measureContext } from './contexts.js';
+import { measureCalls } from './calls.js';
 import { readEventFile } from './event-file.js';
 import type { ExtraTask } from './extras.js';
 import { measureLogging, measureLoggingGarbage } from './logging.js';
@@ -14,8 +14,8 @@ function measure(): unknown {
   switch (task.kind) {
     case 'random reads':
       return measureRandomReads(task.rows);
-    case 'context':
-      return measureContext(task.context, task.rounds);
+    case 'calls':
+      return measureCalls(task.group, task.bytes, task.rounds);
     case 'recording':
       return measureRecording(task.spec, readEventFile(task.eventFile), task.rounds);
     case 'logging':

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { formatBytes } from '../../src/core/units.js';
+import { CALL_GROUPS, CALL_SIZES, type CallGroup, type CallRow, type measureCalls } from './calls.js';
 import type { Contestant } from './contestants.js';
-import { CONTEXT_KINDS, type ContextKind, type ContextRow } from './contexts.js';
 import { type GrowthRow, LIVE_BLOCKS, measureGrowth } from './growth.js';
 import type { SinkKind } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
@@ -13,7 +14,7 @@ import type { PreparedTrace } from './trace-folder.js';
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'random reads'; readonly rows: number }
-  | { readonly kind: 'context'; readonly context: ContextKind; readonly rounds: number }
+  | { readonly kind: 'calls'; readonly group: CallGroup; readonly bytes: number; readonly rounds: number }
   | { readonly kind: 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number }
   | {
       readonly kind: 'logging' | 'logging garbage';
@@ -41,7 +42,7 @@ export interface Extras {
   readonly growth: readonly GrowthRow[];
   readonly logging: readonly LoggingRow[];
   readonly recording: readonly RecordingRow[];
-  readonly contexts: readonly ContextRow[];
+  readonly calls: readonly CallRow[];
 }
 
 const LOGGED = 'caching';
@@ -50,6 +51,20 @@ const SINK_KINDS: readonly SinkKind[] = ['bytes', 'text'];
 // new object would be memory that is touched for the first time.
 const ROOM_FOR_GARBAGE = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
 const run = promisify(execFile);
+type CallFigures = ReturnType<typeof measureCalls>[number];
+/** They are short. */
+const CALL_ROUNDS_PER_ROUND = 5;
+
+/** One row a call from what was measured with each size. @param bySize - the same calls in each, first what the others are compared with */
+export function callRows(bySize: readonly (readonly CallFigures[])[]): CallRow[] {
+  const [first] = bySize;
+  return first!.map(({ call }, i) => ({
+    call,
+    comparedWith: first![0]!.call,
+    ns: bySize.map((figures) => figures[i]!.ns),
+    ratios: bySize.map((figures) => figures[i]!.ratio),
+  }));
+}
 
 /** What is measured beside the traces, and with what. */
 export interface ExtrasPlan {
@@ -66,7 +81,7 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
   const main = join(compiled, 'extras-main.js');
   const logging: LoggingRow[] = [];
   const recording: RecordingRow[] = [];
-  const contexts: ContextRow[] = [];
+  const calls: CallRow[] = [];
   if (contestants.some(({ name }) => name === LOGGED)) {
     for (const { name, eventFile } of traces) {
       const spec = { manager: LOGGED };
@@ -81,14 +96,19 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
       const cost = await inChild<RecordingCost>({ kind: 'recording', spec, eventFile, rounds });
       recording.push({ manager: LOGGED, trace: name, ...cost });
     }
-    for (const context of CONTEXT_KINDS) {
-      onProgress(`contexts: ${context}`);
-      contexts.push(await inChild<ContextRow>({ kind: 'context', context, rounds }));
+    for (const group of CALL_GROUPS) {
+      const bySize: CallFigures[][] = [];
+      for (const bytes of CALL_SIZES) {
+        onProgress(`calls: ${group}, ${formatBytes(bytes)}`);
+        bySize.push(await inChild<CallFigures[]>({ kind: 'calls', group, bytes, rounds: CALL_ROUNDS_PER_ROUND * rounds }));
+      }
+      // The plain handle is a row already.
+      calls.push(...callRows(bySize).slice(group === 'plain' || group === 'viewed' ? 0 : 1));
     }
   }
   const growth = await measureGrowth({ contestants, folder: compiled, main: join(compiled, 'contestant-main.js'), onProgress });
   if (growth.length > 0) growth.push(await control());
-  return { growth, logging, recording, contexts };
+  return { growth, logging, recording, calls };
 
   /** What a machine's caches alone make of growth. */
   async function control(): Promise<GrowthRow> {

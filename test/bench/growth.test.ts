@@ -180,7 +180,7 @@ describe('the table of growth', () => {
   });
 
   test('says below why a figure is not there', () => {
-    expect(extrasText({ growth: [row], logging: [], recording: [], contexts: [] })).toContain(
+    expect(extrasText({ growth: [row], logging: [], recording: [], calls: [] })).toContain(
       '\n  a, one size, 1000000 live: failed: why\n',
     );
   });

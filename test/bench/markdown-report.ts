@@ -1,5 +1,7 @@
 import { formatBytes } from '../../src/core/units.js';
-import { peersAhead } from './ahead.js';
+import { AHEAD_HEADINGS, aheadCells } from './ahead.js';
+import { CALL_SIZES, HANDLE, MALLOC, VIEWED, VIEWED_HANDLE } from './calls.js';
+import { PEER_A, POOL } from './contestants.js';
 import type { Extras } from './extras.js';
 import { machineText } from './machine.js';
 import { writeBetweenMarks } from './marked-document.js';
@@ -8,7 +10,8 @@ import { ROW_BYTES } from './random-reads.js';
 import type { BenchRow, Measured } from './rows.js';
 import { geomean } from './statistics.js';
 import {
-  contextCells,
+  CALL_HEADINGS,
+  callCells,
   fixed,
   GROWTH_HEADINGS,
   growthCells,
@@ -37,8 +40,10 @@ function markdown(report: BenchReport): string {
   const { traces, measured, missing, rounds } = report;
   const notes = measured.flatMap(({ row, notes: own }) => own.map((note) => `- ${row.allocator} on ${row.trace}: ${note}`));
   return [
+    ...summary(report),
     `Measured on ${machineText()}, median of ${rounds} rounds.`,
     ...missing.map(({ name, reason }) => `Missing: ${name}: ${reason}.`),
+    ...callsPart(report.extras),
     '### Time',
     'Nanoseconds an event (an allocation or a free), and in brackets the quotient with peer (a) in the same round.',
     tableBy(
@@ -61,11 +66,46 @@ function markdown(report: BenchReport): string {
     tableBy(report, ({ row }) => overLive(row.minCapacityBytes, row.peakLiveBytes)),
     ...extrasParts(report.extras),
     '### Where a peer is ahead',
-    peersAhead(measured),
+    table(AHEAD_HEADINGS, aheadCells(measured)),
   ].join('\n\n');
 }
 
-function extrasParts({ logging, recording, contexts, growth }: Extras): string[] {
+/** What a user wants to know first. */
+function summary({ measured, extras, traces }: BenchReport): string[] {
+  const size = 1;
+  const call = (name: string) => extras.calls.find((row) => row.call === name);
+  const [handle, viewed] = [call(HANDLE), call(VIEWED_HANDLE)];
+  const lines: string[] = [];
+  if (handle !== undefined && viewed !== undefined) {
+    lines.push(
+      `A handle of ${formatBytes(CALL_SIZES[size]!)}, \`runtime.allocate(bytes).dispose()\`, takes **${fixed(handle.ns[size]!, 0)} ns**: ${fixed(handle.ratios[size]!, 2)} times ${MALLOC}. With a view and a write ${fixed(viewed.ratios[size]!, 2)} times ${VIEWED}.`,
+    );
+  }
+  const pool = measured.filter(({ row }) => row.allocator === POOL).map(({ row }) => row);
+  if (pool.length === traces.length && pool.length > 0) {
+    const [ns, ratio] = [geomean(pool.map(({ nsPerEvent }) => nsPerEvent ?? Number.NaN)), geomeanOf(pool)];
+    lines.push(
+      `An allocation or a free in traces of real programs takes **${fixed(ns, 0)} ns** under a pool, ${fixed(ratio, 2)} times a caching allocator in C++ (peer a).`,
+      `**${fixed(Math.min(...pool.map(({ utilisation }) => utilisation ?? Number.NaN)) * 100, 0)} %** and more of what the pool reserves at its peak is live; of what caching allocators reserve, ${fixed(Math.min(...utilisationsOf(PEER_A, measured)) * 100, 0)} % and more.`,
+    );
+  }
+  return lines.length === 0 ? [] : [lines.map((line) => `- ${line}`).join('\n')];
+}
+
+function utilisationsOf(allocator: string, measured: readonly Measured[]): number[] {
+  return measured.flatMap(({ row }) => (row.allocator === allocator && row.utilisation !== null ? [row.utilisation] : []));
+}
+
+function callsPart({ calls }: Extras): string[] {
+  if (calls.length === 0) return [];
+  return [
+    '### What a user calls',
+    'Nanoseconds of processor time to get a block of CPU memory and to give it back, under the default manager; in brackets the quotient with the call named last, of the same process. The time of the collector is in it.',
+    table(CALL_HEADINGS, calls.map(callCells)),
+  ];
+}
+
+function extrasParts({ logging, recording, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
     parts.push(
@@ -80,13 +120,6 @@ function extrasParts({ logging, recording, contexts, growth }: Extras): string[]
       '### Recording',
       'Into a file, the writes included: more than without a recorder, an event.',
       table(['manager', 'trace', 'ns', 'file, B'], rows),
-    );
-  }
-  if (contexts.length > 0) {
-    parts.push(
-      '### Scopes, tags, devices and streams',
-      'Nanoseconds of `runtime.allocate(bytes).dispose()`: in a process that has used none of them, and inside one.',
-      table(['inside a', 'ns before', 'ns inside'], contexts.map(contextCells)),
     );
   }
   if (growth.length > 0) {

@@ -1,6 +1,6 @@
 import { type Column, layOut } from '../../src/cli/text.js';
 import { formatBytes } from '../../src/core/units.js';
-import type { ContextRow } from './contexts.js';
+import { CALL_SIZES, type CallRow } from './calls.js';
 import type { Extras, LoggingRow } from './extras.js';
 import { type GrowthRow, LIVE_BLOCKS } from './growth.js';
 import type { MissingPeer } from './native-peers.js';
@@ -26,11 +26,6 @@ const RECORDING_COLUMNS: readonly Column[] = [
   { heading: 'ns an event', align: 'right' },
   { heading: 'file, B an event', align: 'right' },
 ];
-const CONTEXT_COLUMNS: readonly Column[] = [
-  { heading: 'inside a', align: 'left' },
-  { heading: 'ns before', align: 'right' },
-  { heading: 'ns inside', align: 'right' },
-];
 /** What stands above the cells of {@link growthCells}. */
 export const GROWTH_HEADINGS: readonly string[] = [
   'allocator',
@@ -45,9 +40,20 @@ export function loggingCells(row: LoggingRow): string[] {
   return [row.manager, row.trace, row.sink, row.nsPerCall.toFixed(1), row.garbageBytesPerCall.toFixed(2)];
 }
 
-/** A row of what scopes, tags, devices and streams cost: nanoseconds a handle before the first one, and inside it. */
-export function contextCells({ context, nsBefore, nsInside }: ContextRow): string[] {
-  return [context, fixed(nsBefore, 0), fixed(nsInside, 0)];
+/** What stands above the cells of {@link callCells}. */
+export const CALL_HEADINGS: readonly string[] = ['call', ...CALL_SIZES.map((bytes) => formatBytes(bytes)), 'over'];
+const CALL_COLUMNS = CALL_HEADINGS.map<Column>((heading, i) => ({
+  heading,
+  align: i === 0 || i === CALL_HEADINGS.length - 1 ? 'left' : 'right',
+}));
+
+/** A row of what a user's call costs: nanoseconds by size, and in brackets the quotient with the call that it is compared with. */
+export function callCells({ call, comparedWith, ns, ratios }: CallRow): string[] {
+  const isItself = call === comparedWith;
+  const cells = ns.map((value, i) =>
+    isItself ? fixed(value, 0) : `${fixed(value, 0)} (${fixed(ratios[i]!, ratios[i]! < 0.1 ? 4 : 2)})`,
+  );
+  return [call, ...cells, isItself ? '' : comparedWith];
 }
 
 /** A row of growth: allocator, program, nanoseconds by live blocks, and how many times as much it is with a hundred times as many. */
@@ -82,7 +88,7 @@ export function missingText(missing: readonly MissingPeer[]): string {
 }
 
 /** The tables of what was measured beside the traces. */
-export function extrasText({ logging, recording, contexts, growth }: Extras): string {
+export function extrasText({ logging, recording, calls, growth }: Extras): string {
   const lines: string[] = [];
   if (logging.length > 0) {
     const rows = logging.map(loggingCells);
@@ -92,9 +98,7 @@ export function extrasText({ logging, recording, contexts, growth }: Extras): st
     const rows = recording.map((row) => [row.manager, row.trace, row.nsPerEvent.toFixed(1), row.bytesPerEvent.toFixed(2)]);
     lines.push('recording into a file: more than without', ...layOut(RECORDING_COLUMNS, rows), '');
   }
-  if (contexts.length > 0) {
-    lines.push('scopes, tags, devices, streams: ns a handle', ...layOut(CONTEXT_COLUMNS, contexts.map(contextCells)), '');
-  }
+  if (calls.length > 0) lines.push('what a user calls: ns a block', ...layOut(CALL_COLUMNS, calls.map(callCells)), '');
   if (growth.length > 0) {
     const notes = growthFailures(growth).map((failure) => `  ${failure}`);
     lines.push(

@@ -1,6 +1,7 @@
 /*
  * Peers (b) and (c): malloc and free of the C library, or of what LD_PRELOAD put in its place, called from a C loop.
  *   malloc-loop <events> <symbol>   symbol: one that only the wanted library has, "glibc" for the C library itself
+ *   malloc-loop version             prints the version of what LD_PRELOAD put in its place, if that is mimalloc or jemalloc
  */
 #define _GNU_SOURCE
 #include "events.h"
@@ -70,7 +71,26 @@ static void cold(void) {
   printf("{\"nativeCalls\":%llu,\"peakReservedBytes\":%llu}\n", (unsigned long long)calls, (unsigned long long)peak);
 }
 
+static void print_version(void) {
+  int (*mi_version)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "mi_version");
+  int (*mallctl)(const char *, void *, size_t *, void *, size_t) = dlsym(RTLD_DEFAULT, "mallctl");
+  const char *text = "";
+  size_t size = sizeof text;
+  if (mi_version) {
+    /* 209 is 2.0.9; later versions say 3.1.5 by 30105, or by 315. */
+    int version = mi_version();
+    int base = version < 1000 ? 10 : 100;
+    printf("%d.%d.%d\n", version / base / base, version / base % base, version % base);
+  } else if (mallctl && mallctl("version", &text, &size, NULL, 0) == 0) {
+    printf("%.*s\n", (int)strcspn(text, "-"), text);
+  }
+}
+
 int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "version") == 0) {
+    print_version();
+    return 0;
+  }
   if (argc != 3) return 2;
   is_glibc = strcmp(argv[2], "glibc") == 0;
   if (!is_glibc && !dlsym(RTLD_DEFAULT, argv[2])) {
