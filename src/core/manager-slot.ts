@@ -69,9 +69,10 @@ export class ManagerSlot extends SlotSeats {
   /**
    * Allocates a block from a manager that sits here beside the active one, after {@link keep}. As {@link alloc}.
    *
-   * @throws ERR_MEM_LIFECYCLE when it was retired
+   * @throws ERR_MEM_LIFECYCLE when it was retired, ERR_MEM_DISPOSED after close
    */
   allocFrom(manager: MemoryManagerAdapter, bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
     const seat = this.seatOf(manager);
     if (seat === undefined || seat.isDraining) {
       throw new MemoryError('ERR_MEM_LIFECYCLE', { manager: manager.name, from: manager.lifecycle.state, to: 'active' });

@@ -148,6 +148,14 @@ describe('MemoryRuntime', () => {
       expect(pool.lifecycle.state).toBe('active');
     });
 
+    test('allocates nothing after the runtime was closed', () => {
+      const { runtime } = simulatedRuntime();
+      runtime.withManager(tlsf(), () => {
+        runtime.close();
+        expect(() => runtime.allocate(100)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      });
+    });
+
     test('climbs the ladder when the manager has no memory: all managers give back what they cache', () => {
       const { runtime, device } = simulatedRuntime({ capacityBytes: 64 * MiB });
       runtime.allocate(40 * MiB).dispose();
