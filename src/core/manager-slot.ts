@@ -3,6 +3,7 @@ import type { LogSink } from './call-log.js';
 import { MemoryError } from './errors.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { climbLadder } from './out-of-memory-ladder.js';
+import { processState } from './process-state.js';
 import type { AskedArray, Seat } from './seat.js';
 import { SlotSeats } from './slot-seats.js';
 import * as units from './units.js';
@@ -134,7 +135,8 @@ export class ManagerSlot extends SlotSeats {
 
   /** The manager's ticket for a live block; see {@link MemoryManagerAdapter.ticketOf}. */
   ticketOf(ptr: DevicePtr): number {
-    return this.ownerOf(ptr)?.manager.ticketOf(ptr) ?? 0;
+    const manager = this.quiet ?? this.ownerOf(ptr)?.manager;
+    return manager === undefined ? 0 : manager.ticketOf(ptr);
   }
 
   /**
@@ -319,6 +321,7 @@ export class ManagerSlot extends SlotSeats {
   /** Has every manager here give its cached memory back, and the device what stopped ones owe. @returns what managers threw */
   #cleanUp(isLogged: boolean): unknown[] {
     const errors: unknown[] = [];
+    processState().handleWatch?.letGo();
     for (const seat of this.seats()) {
       if (isLogged) seat.log.line('signalMemoryCleanup');
       this.observers.tell((observer) => observer.cleanup(seat.handle));

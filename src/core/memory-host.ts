@@ -64,7 +64,10 @@ export abstract class MemoryHost {
 
   /** Installs the default manager when the host is first used, unless another was installed before. */
   protected startUse(): void {
-    if (this.#used) return;
+    if (!this.#used) this.#startUse();
+  }
+
+  #startUse(): void {
     if (this.slot.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.constructor.name });
     if (this.slot.active === null) this.slot.install(this.createDefaultManager());
     this.#used = true;

@@ -3,6 +3,12 @@ export interface Reclaimable {
   reclaim(): void;
 }
 
+/** What holds handles because they are new. */
+export interface LetsGo {
+  /** Lets go of them, so that a collection finds those that were dropped. */
+  letGo(): void;
+}
+
 /**
  * What one process (strictly: one isolate) shares, however many copies of this package it has loaded.
  * This file imports nothing: `memory-manager-adapter.ts` and `memory-host.ts` declare their own parts of it.
@@ -13,12 +19,20 @@ export interface ProcessState {
   allocationTag: string | undefined;
   /** The one finalisation registry: the backstop for handles that were dropped. */
   readonly droppedHandles: FinalizationRegistry<Reclaimable>;
+  /** Watches the handles of all runtimes; undefined before the first runtime. */
+  handleWatch: LetsGo | undefined;
 }
 
 const KEY = Symbol.for('stowage');
 
-/** The state shared by all copies of this package in this isolate. */
+let found: ProcessState | undefined;
+
+/** The state shared by all copies of this package in this isolate. Cost: a property of the global object takes longer to read. */
 export function processState(): ProcessState {
+  return (found ??= findState());
+}
+
+function findState(): ProcessState {
   const holder = globalThis as { [KEY]?: ProcessState };
   if (holder[KEY] === undefined) {
     const managers: ProcessState['managers'] = new Map();
@@ -29,6 +43,7 @@ export function processState(): ProcessState {
       lastHandle: 0,
       allocationTag: undefined,
       droppedHandles: new FinalizationRegistry((memory) => memory.reclaim()),
+      handleWatch: undefined,
       defaultHost: undefined,
       createDefaultHost: undefined,
       createDefaultManager: undefined,

@@ -17,8 +17,8 @@ import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memor
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
+import type { TypedArrayClass } from '../core/typed-array.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
-import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { badFile, checkFile } from './files/model-description.js';
 import { MemoryLock } from './memory-lock.js';
 

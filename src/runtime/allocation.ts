@@ -1,31 +1,256 @@
-import { BlockHandle } from './block-handle.js';
+import type { Device } from '../core/device.js';
+import '../core/disposable.js';
+import { badArgument, checkRange, MemoryError } from '../core/errors.js';
+import type { Reclaimable } from '../core/process-state.js';
+import * as stackRoom from '../core/stack-room.js';
+import type { TypedArrayClass } from '../core/typed-array.js';
+import type { DevicePtr } from '../core/units.js';
+import { OLD, type WatchedHandle } from './handle-watch.js';
+import { keepAlive } from './keep-alive.js';
+import { type BlockSource, type BlockTerms, isGone, OwnedBlock, release } from './owned-block.js';
+
+// A binding of its own: V8 looks an imported one up, and checks it, each time.
+const { checkStackRoom } = stackRoom;
+
+/** The place of a handle that holds nothing. */
+const EMPTY = -2;
+/** What a handle keeps when there are views of its block that it need not find again. */
+const PARTS = {};
 
 /**
- * The one owner of a block: `using block = runtime.allocate(bytes)`.
+ * A handle of a block, as `runtime.allocate` gives it: `using block = runtime.allocate(bytes)`. It is the one owner.
  * {@link move} passes the block on, {@link share} turns it into one with several owners; both leave this handle empty.
+ *
+ * After dispose every method but dispose throws ERR_MEM_DISPOSED. A handle that is dropped instead, its views too, is released
+ * by the garbage collector's backstop, with a `leak` event.
  */
-export class Allocation extends BlockHandle {
+// The root of all handles, and without a parent: V8 makes an object of a class with one in 30 ns more.
+export class Allocation implements WatchedHandle {
+  readonly #source: BlockSource;
+  readonly #ptr: DevicePtr;
+  readonly #bytes: number;
+  readonly #terms: BlockTerms | undefined;
+  /** What lives as long as this handle: the view of the whole block, or the handle that has the block now, for views of this one. */
+  #kept: object | undefined = undefined;
+  /** Where the watch has this handle, or EMPTY. */
+  #place: number;
+
+  /** @internal */
+  constructor(source: BlockSource, ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined) {
+    this.#source = source;
+    this.#ptr = ptr;
+    this.#bytes = bytes;
+    this.#terms = terms;
+    this.#place = OLD;
+    this.#place = source.watch.enter(this, bytes);
+  }
+
+  /** The address of the block; 0 for a handle of no bytes. */
+  get ptr(): DevicePtr {
+    this.#check();
+    return this.#ptr;
+  }
+
+  /** The bytes that were asked for. */
+  get bytes(): number {
+    this.#check();
+    return this.#bytes;
+  }
+
+  /** The device whose memory it is. */
+  get device(): Device {
+    this.#check();
+    return this.#source.device;
+  }
+
+  /** The kind of its device, such as `cpu`. */
+  get deviceName(): string {
+    return this.device.name;
+  }
+
+  /** True when this handle holds nothing any more: disposed, moved away, or its runtime was closed. */
+  get disposed(): boolean {
+    return this.#place === EMPTY || isGone(this.#source, this.#ptr, this.#terms);
+  }
+
   /** Passes the block on to a new handle, which belongs to no scope. */
   move(): Allocation {
-    return new Allocation(this.detach());
+    const { source, ptr, bytes, terms } = this.owned;
+    return this.#passOn(new Allocation(source, ptr, bytes, terms));
   }
 
   /** Passes the block on to a counted handle, which belongs to no scope. */
   share(): SharedHandle {
-    return new SharedHandle(this.detach());
+    const { source, ptr, bytes, terms } = this.owned;
+    return this.#passOn(new SharedHandle(source, ptr, bytes, terms));
+  }
+
+  /**
+   * Shows the block, or a part of it, as a typed array without copying. Its `buffer` spans the segment that the block lies in.
+   * The array keeps the handle, but what is made of it (`subarray`, an array over its `buffer`) does not. Of the whole block
+   * a handle gives the same array each time that the same class is asked for.
+   *
+   * @param type - the array's class, `Float32Array` say
+   * @param offsetBytes - where in the block it begins; a multiple of the element's size
+   * @param length - elements; as many as fit when left out
+   * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_UNSUPPORTED_PLATFORM for memory that the host cannot see
+   */
+  view<T>(type: TypedArrayClass<T>, offsetBytes = 0, length?: number): T {
+    this.#check();
+    const isWhole = offsetBytes === 0 && length === undefined;
+    const kept = this.#kept;
+    if (isWhole && kept !== undefined && kept.constructor === type) return kept as T;
+    const view = this.#show(type, offsetBytes, length);
+    keepAlive(view as object, this);
+    this.#kept = isWhole ? (view as object) : (kept ?? PARTS);
+    return view;
+  }
+
+  /**
+   * Copies the block, or a part of it, into a buffer of its own, which can be cloned, posted and transferred. (The buffer of
+   * a view spans the segment: to clone or post a view copies all of that, bytes of other blocks too.)
+   *
+   * @throws as {@link view}
+   */
+  toBuffer(offsetBytes = 0, bytes: number = this.bytes - offsetBytes): ArrayBuffer {
+    this.#check();
+    return this.#show(Uint8Array, offsetBytes, bytes).slice().buffer as ArrayBuffer;
+  }
+
+  /** Sets every byte of the block to `value`, 0 to 255. */
+  fill(value: number): void {
+    const { ptr, device } = this;
+    if (this.#bytes > 0) device.fill(ptr, value, this.#bytes);
+  }
+
+  /**
+   * Copies from another block of the same kind of device.
+   *
+   * @param source - its first `bytes` bytes are copied to this block's beginning
+   * @param bytes - as many as both hold when left out
+   * @throws ERR_MEM_OUT_OF_RANGE when either block is shorter
+   * @throws ERR_MEM_INVALID_ARGUMENT for a block of another kind of device
+   */
+  copyFrom(source: Allocation, bytes: number = Math.min(this.bytes, source.bytes)): void {
+    checkRange(0, bytes, this.bytes);
+    checkRange(0, bytes, source.bytes);
+    const { device } = this;
+    if (source.deviceName !== device.name) {
+      throw badArgument('source', `a block of ${source.deviceName}`, `one of ${device.name}`);
+    }
+    if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
+  }
+
+  /**
+   * Marks a further stream of the device that uses the block: once freed it is used again only when that stream is done, too.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams or the manager keeps no stream order
+   */
+  recordStream(stream: number): void {
+    this.#check();
+    if (this.#bytes > 0) this.#source.slot.recordStream(this.#ptr, stream);
+  }
+
+  /**
+   * Gives the block back, or this handle's share of it. Does nothing for a handle that holds nothing. The handle is empty
+   * before the native function or `onFreed` is called; it has its block again only when the block could not be freed.
+   */
+  dispose(): void {
+    if (this.#place === EMPTY) return;
+    const source = this.#source;
+    const terms = this.#terms;
+    checkStackRoom();
+    this.#leave();
+    let isFreed = true;
+    try {
+      if (terms !== undefined) isFreed = release(source, this.#ptr, terms);
+      else if (!source.slot.closed) source.slot.unlock(this.#ptr, true);
+    } catch (error) {
+      source.watch.register(this);
+      throw error;
+    }
+    this.#kept = undefined;
+    if (isFreed && terms !== undefined) terms.onFreed?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** @internal */
+  register(registry: FinalizationRegistry<Reclaimable>): void {
+    registry.register(this, this.#owned, this);
+    this.#place = OLD;
+  }
+
+  /** Gives the block back for a program that never got this handle: at a cleanup at the latest. @internal */
+  abandon(): void {
+    const owned = this.#owned;
+    this.#leave();
+    owned.abandon();
+  }
+
+  /** What this handle has. @throws ERR_MEM_DISPOSED @internal */
+  protected get owned(): OwnedBlock {
+    this.#check();
+    return this.#owned;
+  }
+
+  get #owned(): OwnedBlock {
+    return new OwnedBlock(this.#source, this.#ptr, this.#bytes, this.#terms);
+  }
+
+  /** @throws ERR_MEM_DISPOSED */
+  #check(): void {
+    if (this.disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'allocation' });
+  }
+
+  #show<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number | undefined): T {
+    const elementBytes = type.BYTES_PER_ELEMENT;
+    const count = length ?? Math.floor((this.#bytes - offsetBytes) / elementBytes);
+    checkRange(offsetBytes, count * elementBytes, this.#bytes);
+    if (count === 0) return new type(new ArrayBuffer(0), 0, 0);
+    const seen = this.#source.device.view((this.#ptr + offsetBytes) as DevicePtr, count * elementBytes);
+    if (seen.byteOffset % elementBytes !== 0) {
+      throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
+    }
+    return new type(seen.buffer, seen.byteOffset, count);
+  }
+
+  /** Empties this handle. */
+  #leave(): void {
+    const place = this.#place;
+    this.#place = EMPTY;
+    this.#source.watch.leave(this, place);
+  }
+
+  /** Leaves this handle empty: the block is that one's now, and views of this one keep it. */
+  #passOn<Handle extends Allocation>(next: Handle): Handle {
+    this.#leave();
+    if (this.#kept === undefined) return next;
+    this.#kept = next;
+    next.#kept = PARTS;
+    return next;
   }
 }
 
 /** One of the owners of a block: the last one that is disposed frees it. */
-export class SharedHandle extends BlockHandle {
+export class SharedHandle extends Allocation {
+  /** Passes this share on to a new handle, which belongs to no scope. */
+  override move(): SharedHandle {
+    return super.share();
+  }
+
   /** Makes one more owner. */
-  share(): SharedHandle {
-    this.block.holders++;
-    return new SharedHandle(this.block);
+  override share(): SharedHandle {
+    const { source, ptr, bytes, terms } = this.owned;
+    const next = new SharedHandle(source, ptr, bytes, terms);
+    terms.owners++;
+    return next;
   }
 
   /** How many owners the block has. */
   get owners(): number {
-    return this.block.holders;
+    return this.owned.terms.owners;
   }
 }

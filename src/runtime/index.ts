@@ -1,5 +1,5 @@
-export { Allocation, SharedHandle } from './allocation.js';
-export { BlockHandle, type TypedArrayClass } from './block-handle.js';
+export type { TypedArrayClass } from '../core/typed-array.js';
+export { Allocation, Allocation as BlockHandle, SharedHandle } from './allocation.js';
 export { type AllocMessage, type FreeMessage, type OomMessage, publishDiagnostics, type SwapMessage } from './diagnostics.js';
 export { type ExitReport, formatExitReport, type LiveAtExit } from './exit-report.js';
 export { FileLogSink } from './file-log-sink.js';

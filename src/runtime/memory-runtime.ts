@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { withAllocationTag } from '../core/allocation-tag.js';
+import { setAllocationTag } from '../core/allocation-tag.js';
 import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
@@ -17,7 +17,8 @@ import { checkStackRoom } from '../core/stack-room.js';
 import { checkAlignment, checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
-import { OwnedBlock } from './owned-block.js';
+import { HandleWatch } from './handle-watch.js';
+import { type BlockSource, OwnedBlock, termsOf } from './owned-block.js';
 import { type AllocationContext, contextOf, runWith, Scope } from './scope.js';
 
 export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
@@ -55,6 +56,8 @@ export interface ManagerUse {
   [Symbol.dispose](): void;
 }
 
+const NO_OPTIONS: AllocateOptions = {};
+
 /**
  * The host that is built in: programs allocate from it directly.
  *
@@ -63,6 +66,8 @@ export interface ManagerUse {
  */
 export class MemoryRuntime extends MemoryHost {
   readonly #exitSink: LogSink | false;
+  readonly #ordinary: BlockSource;
+  readonly #pinned: BlockSource;
   #closing = false;
 
   /** @param device - the memory to hand out */
@@ -72,6 +77,9 @@ export class MemoryRuntime extends MemoryHost {
   ) {
     super(deviceHost(device, options));
     this.#exitSink = options.exitReport ?? process.stderr;
+    const watch = HandleWatch.shared();
+    this.#ordinary = { host: this, device, slot: this.slot, watch };
+    this.#pinned = { host: this, device, slot: this.pinnedSlot, watch };
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);
   }
@@ -82,8 +90,10 @@ export class MemoryRuntime extends MemoryHost {
    * @param bytes - 0 gives a handle with the null pointer
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED after close
    */
-  allocate(bytes: number, options: AllocateOptions = {}): Allocation {
-    return this.#allocate(bytes, options, contextOf(this));
+  allocate(bytes: number, options: AllocateOptions = NO_OPTIONS): Allocation {
+    const context = contextOf(this);
+    if (options === NO_OPTIONS && context === undefined) return this.#take(this.#ordinary, bytes, 0, 0, undefined, undefined);
+    return this.#allocateIn(bytes, options, context);
   }
 
   /**
@@ -98,15 +108,16 @@ export class MemoryRuntime extends MemoryHost {
     // The device that is active by then may be another one.
     const device = context?.device ?? this.device.activeDeviceId;
     try {
-      return this.#allocate(bytes, options, context);
+      return this.#allocateIn(bytes, options, context);
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
     }
     await nextTurn();
+    this.#ordinary.watch.letGo();
     globalThis.gc?.();
     // Finalisers run in a task of their own after the collection.
     await nextTurn();
-    return this.#allocate(bytes, options, { ...context, device });
+    return this.#allocateIn(bytes, options, { ...context, device });
   }
 
   /** Opens a scope that frees what is allocated from this runtime until it is disposed: `using scope = runtime.scope()`. */
@@ -205,6 +216,8 @@ export class MemoryRuntime extends MemoryHost {
         for (const slot of slots) slot.close();
       } finally {
         this.#closing = false;
+        // The blocks are gone, and their handles are not to keep this runtime.
+        this.#ordinary.watch.letGo();
       }
       this.device.events.off('pin-failed', this.#forwardPinFailure);
       const state = processState();
@@ -240,37 +253,68 @@ export class MemoryRuntime extends MemoryHost {
     } else if (this.#exitSink !== false && text !== '') this.#exitSink.write(text);
   }
 
-  #allocate(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
-    checkBytes(bytes);
-    if (options.alignment !== undefined) checkAlignment(options.alignment);
-    this.startUse();
-    const slot = options.pinned === true ? this.pinnedSlot : this.slot;
-    const tag = options.tag ?? context?.tag;
+  /** As {@link allocate}, where options or the surroundings say more than the number of bytes. */
+  #allocateIn(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
+    if (context?.device === undefined) return this.#allocateAs(bytes, options, context);
+    return this.#allocateOn(context.device, bytes, options, context);
+  }
+
+  #allocateAs(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
+    const { alignment = 0, pinned = false, zero = false, onFreed } = options;
+    if (alignment !== 0) checkAlignment(alignment);
+    const source = pinned ? this.#pinned : this.#ordinary;
     // Pinned memory has no streams: there a stream has to be asked for by name.
-    const stream = options.stream ?? (slot === this.slot ? (context?.stream ?? 0) : 0);
-    const from = slot === this.slot ? context?.manager : undefined;
-    let owned: OwnedBlock | undefined;
-    const alloc = (): OwnedBlock => {
-      const ptr =
-        from === undefined
-          ? slot.alloc(bytes, true, options.alignment, stream)
-          : slot.allocFrom(from, bytes, true, options.alignment, stream);
-      return (owned = new OwnedBlock(this, this.device, slot, ptr, bytes, options.onFreed));
-    };
-    const tagged = tag === undefined ? alloc : () => withAllocationTag(tag, alloc);
-    // No stack may end between the allocation and its owner.
-    checkStackRoom();
-    let handle: Allocation;
+    const stream = options.stream ?? (pinned ? 0 : (context?.stream ?? 0));
+    const tag = options.tag ?? context?.tag;
+    const tagBefore = tag === undefined ? undefined : setAllocationTag(tag);
+    let handle: Allocation | undefined;
     try {
-      const block = context?.device === undefined ? tagged() : this.#onDevice(context.device, tagged);
-      if (options.zero === true && bytes > 0) this.device.fill(block.ptr, 0, bytes);
-      handle = new Allocation(block);
+      handle = this.#take(source, bytes, alignment, stream, onFreed, context?.manager);
+      if (zero) handle.fill(0);
     } catch (error) {
-      owned?.abandon();
+      handle?.abandon();
+      throw error;
+    } finally {
+      if (tag !== undefined) setAllocationTag(tagBefore);
+    }
+    context?.scope?.innermostOpen?.adopt(handle);
+    return handle;
+  }
+
+  /** As {@link #allocateAs}, on a device. Apart: the variables of a closure cost wherever it might be made. */
+  #allocateOn(device: number, bytes: number, options: AllocateOptions, context: AllocationContext): Allocation {
+    let handle: Allocation | undefined;
+    try {
+      return this.#onDevice(device, () => (handle = this.#allocateAs(bytes, options, context)));
+    } catch (error) {
+      handle?.abandon();
       throw error;
     }
-    if (context?.scope !== undefined) Scope.current(this)?.adopt(handle);
-    return handle;
+  }
+
+  #take(
+    source: BlockSource,
+    bytes: number,
+    alignment: number,
+    stream: number,
+    onFreed: (() => void) | undefined,
+    manager: MemoryManagerAdapter | undefined,
+  ): Allocation {
+    checkBytes(bytes);
+    this.startUse();
+    const { slot } = source;
+    // No stack may end between the allocation and its owner.
+    checkStackRoom();
+    const ptr =
+      manager === undefined || source === this.#pinned
+        ? slot.alloc(bytes, true, alignment, stream)
+        : slot.allocFrom(manager, bytes, true, alignment, stream);
+    try {
+      return new Allocation(source, ptr, bytes, termsOf(source, ptr, onFreed));
+    } catch (error) {
+      new OwnedBlock(source, ptr, bytes, undefined).abandon();
+      throw error;
+    }
   }
 
   /** Runs `fn` with another device active, and makes the present one active again. */

@@ -4,49 +4,69 @@ import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import type { Reclaimable } from '../core/process-state.js';
 import type { DevicePtr } from '../core/units.js';
+import type { HandleWatch } from './handle-watch.js';
 
-/** The block that one handle owns, or that several share. It outlives handles that are dropped, and then frees itself. */
+/** What the blocks of one slot of a runtime have in common. */
+export interface BlockSource {
+  readonly host: MemoryHost;
+  readonly device: Device;
+  readonly slot: ManagerSlot;
+  readonly watch: HandleWatch;
+}
+
+/** What few blocks have: several owners, a manager that may free them by itself, somebody to tell. */
+export interface BlockTerms {
+  /** How many handles have the block. */
+  owners: number;
+  /** The manager's ticket; 0 where the manager frees nothing by itself. */
+  readonly ticket: number;
+  readonly onFreed: (() => void) | undefined;
+}
+
+/** What a block needs of {@link BlockTerms}: nothing, for most. */
+export function termsOf(source: BlockSource, ptr: DevicePtr, onFreed: (() => void) | undefined): BlockTerms | undefined {
+  const ticket = source.slot.ticketOf(ptr);
+  return ticket === 0 && onFreed === undefined ? undefined : { owners: 1, ticket, onFreed };
+}
+
+/** True when a block was given back without its owners: the runtime was closed, or an arena was reset. */
+export function isGone({ slot }: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
+  return slot.closed || (terms !== undefined && terms.ticket !== 0 && slot.ticketOf(ptr) !== terms.ticket);
+}
+
+/**
+ * Counts one owner less; the last one frees the block. The handle is empty by then, and has its block again when this
+ * throws: the free may call back, and `onFreed` does.
+ *
+ * @returns whether that was the last one: the caller calls `onFreed` once its handle is gone
+ */
+export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms): boolean {
+  terms.owners--;
+  try {
+    if (terms.owners === 0 && !isGone(source, ptr, terms)) source.slot.unlock(ptr, true);
+  } catch (error) {
+    terms.owners++;
+    throw error;
+  }
+  return terms.owners === 0;
+}
+
+/** What a handle has of its block. It outlives a handle that is dropped, and then frees itself. */
 export class OwnedBlock implements Reclaimable {
-  /** How many handles have it. */
-  holders = 1;
-  readonly #ticket: number;
+  readonly terms: BlockTerms;
 
   constructor(
-    readonly host: MemoryHost,
-    readonly device: Device,
-    readonly slot: ManagerSlot,
+    readonly source: BlockSource,
     readonly ptr: DevicePtr,
     readonly bytes: number,
-    readonly onFreed: (() => void) | undefined = undefined,
+    terms: BlockTerms | undefined,
   ) {
-    this.#ticket = slot.ticketOf(ptr);
-  }
-
-  /** True when the block was given back without its holders: the runtime was closed, or an arena was reset. */
-  get gone(): boolean {
-    return this.slot.closed || this.slot.ticketOf(this.ptr) !== this.#ticket;
-  }
-
-  /**
-   * Counts one handle less; the last one frees the block. The handle is empty by then, and has its block again when this
-   * throws: the free may call back, and {@link onFreed} does.
-   *
-   * @returns whether that was the last one: the caller calls {@link onFreed} once its handle is gone
-   */
-  release(): boolean {
-    this.holders--;
-    try {
-      if (this.holders === 0 && !this.gone) this.slot.unlock(this.ptr, true);
-    } catch (error) {
-      this.holders++;
-      throw error;
-    }
-    return this.holders === 0;
+    this.terms = terms ?? { owners: 1, ticket: 0, onFreed: undefined };
   }
 
   /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */
   abandon(): void {
-    this.slot.ensureFreed(() => this.release());
+    this.source.slot.ensureFreed(() => release(this.source, this.ptr, this.terms));
   }
 
   /**
@@ -54,12 +74,14 @@ export class OwnedBlock implements Reclaimable {
    * when it fails, which nobody can catch here.
    */
   reclaim(): void {
-    this.slot.ensureFreed(() => {
-      if (this.gone) return;
-      const site = this.slot.siteOf(this.ptr);
-      if (!this.release()) return;
-      attempt(() => this.onFreed?.());
-      attempt(() => this.host.events.emit('leak', { slot: this.slot.kind, ptr: this.ptr, bytes: this.bytes, site }));
+    const { source, ptr, bytes, terms } = this;
+    const { slot, host } = source;
+    slot.ensureFreed(() => {
+      if (isGone(source, ptr, terms)) return;
+      const site = slot.siteOf(ptr);
+      if (!release(source, ptr, terms)) return;
+      attempt(() => terms.onFreed?.());
+      attempt(() => host.events.emit('leak', { slot: slot.kind, ptr, bytes, site }));
     });
   }
 }

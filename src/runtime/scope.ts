@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import type { BlockHandle } from './block-handle.js';
+import type { Allocation } from './allocation.js';
 
 /** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
 export interface AllocationContext {
@@ -50,7 +50,7 @@ const FEW = 64;
  * async function that is its caller, too. Async code that runs beside other code uses `runtime.scoped(fn)`, which is exact.
  */
 export class Scope {
-  #handles: BlockHandle[] = [];
+  #handles: Allocation[] = [];
   readonly #runtime: object;
   readonly #outer: Scope | undefined;
   #open = true;
@@ -76,7 +76,12 @@ export class Scope {
 
   /** The innermost open scope of a runtime at this point of the program. */
   static current(runtime: object): Scope | undefined {
-    let scope = contextOf(runtime)?.scope;
+    return contextOf(runtime)?.scope?.innermostOpen;
+  }
+
+  /** This scope, or the innermost open one around it. */
+  get innermostOpen(): Scope | undefined {
+    let scope: Scope | undefined = this;
     while (scope !== undefined && !scope.#open) scope = scope.#outer;
     return scope;
   }
@@ -87,7 +92,7 @@ export class Scope {
   }
 
   /** Makes a handle this scope's. */
-  adopt(handle: BlockHandle): void {
+  adopt(handle: Allocation): void {
     if (this.#handles.length >= this.#compactAt) {
       this.#handles = this.#handles.filter((one) => !one.disposed);
       this.#compactAt = Math.max(FEW, 2 * this.#handles.length);

@@ -2,8 +2,8 @@ import { attempt, orUndo } from '../core/attempt.js';
 import type { Releasable } from '../core/disposable.js';
 import { checkArgument, checkRange, checkUsable, MemoryError } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
+import type { TypedArrayClass } from '../core/typed-array.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
-import type { TypedArrayClass } from '../runtime/block-handle.js';
 import { PageAllocator } from './allocators/page-allocator.js';
 import {
   type AllocatorId,

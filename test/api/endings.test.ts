@@ -77,7 +77,7 @@ const GIVEN: Readonly<Record<string, () => Releasable>> = {
 };
 /** Abstract classes, and those whose library not every machine has: tests of their own end these twice. */
 const ELSEWHERE = [
-  ...['BlockHandle', 'EngineHost', 'NativeHost', 'PageAllocator', 'MemoryBackend', 'SegmentBackend', 'ShmSegmentBackend'],
+  ...['EngineHost', 'NativeHost', 'PageAllocator', 'MemoryBackend', 'SegmentBackend', 'ShmSegmentBackend'],
   ...['ArrayFireHost', 'GgmlHost', 'GgmlContext', 'OpenClBuffer', 'OpenClDevice', 'OpenClMapping'],
 ];
 /** Methods that sound like an ending and mean another thing, by the first class that has them. docs/handles.md says what. */
@@ -85,7 +85,7 @@ const OTHERS: Readonly<Record<string, readonly string[]>> = {
   // Gives a report; the others are parts, which their owners end.
   close: ['MemoryRuntime', 'ManagerSlot', 'DeviceHeap', 'SharedRegion'],
   // Shared memory: ends this process's use alone, or everybody's. A handle passes its block on, a host lets go of its engine.
-  detach: ['BlockHandle', 'EngineHost', 'MallocAllocator', 'PageAllocator', 'MemoryBackend'],
+  detach: ['EngineHost', 'MallocAllocator', 'PageAllocator', 'MemoryBackend'],
   destroy: ['MemoryBackend'],
   // Parts of a context.
   end: ['ContextGraph', 'ContextTensor'],

@@ -7,13 +7,26 @@ import {
   TlsfMemoryManager,
 } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { processState } from '../../src/core/process-state.js';
+import { processState, type Reclaimable } from '../../src/core/process-state.js';
 import type { Allocation } from '../../src/runtime/allocation.js';
+import type { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { installed, PlainManager, simulatedRuntime } from '../core/fakes.js';
 import { framesThatFit, overflows, under } from '../fixtures/full-stack.js';
 
 const table = () => new MemoryManagerDeviceInterface();
 let warn: MockInstance;
+
+/** Drops a handle, and gives what the finalisation registry does with one that was collected. */
+function dropped(runtime: MemoryRuntime, bytes: number): Reclaimable {
+  const state = processState();
+  state.handleWatch?.letGo();
+  const register = vi.spyOn(state.droppedHandles, 'register');
+  runtime.allocate(bytes);
+  state.handleWatch?.letGo();
+  const [[, owned]] = register.mock.calls as [[WeakKey, Reclaimable]];
+  register.mockRestore();
+  return owned;
+}
 
 beforeEach(() => {
   warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
@@ -34,14 +47,10 @@ describe('MemoryRuntime', () => {
     ])('is freed by %s', (_, cleanUp) => {
       const { device, runtime } = simulatedRuntime();
       installed(new PlainManager(), runtime);
-      const register = vi.spyOn(processState().droppedHandles, 'register');
       const leaks: number[] = [];
       runtime.events.on('leak', ({ bytes }) => leaks.push(bytes));
-      runtime.allocate(5000);
-      const [, owned] = register.mock.calls[0]!;
-      register.mockRestore();
+      const owned = dropped(runtime, 5000);
       device.failWhen(() => new Error('the driver is busy'));
-      // What the finalisation registry does with a handle that was collected.
       owned.reclaim();
       runtime.slot.signalMemoryCleanup();
       expect([runtime.slot.liveBlocks, leaks, warn.mock.calls.length]).toEqual([1, [], 2]);
@@ -54,11 +63,8 @@ describe('MemoryRuntime', () => {
 
     test('is not freed again when close has freed it', () => {
       const { device, runtime } = simulatedRuntime();
-      const register = vi.spyOn(processState().droppedHandles, 'register');
       installed(new PlainManager(), runtime);
-      runtime.allocate(5000);
-      const [, owned] = register.mock.calls[0]!;
-      register.mockRestore();
+      const owned = dropped(runtime, 5000);
       device.failWhen(() => new Error('the driver is busy'));
       owned.reclaim();
       runtime.close();

@@ -2,7 +2,6 @@ import { checkRange, checkUsable } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import { analyzeMemoryUsage, type MemoryUsage } from '../tensors/memory-usage.js';
@@ -18,7 +17,7 @@ export interface MemoryContextOptions {
   /** The bytes that its objects may take, headers included. 0 with `noAlloc` and without `memBuffer`: any number. */
   readonly memSize: number;
   /** Memory of the caller, who keeps it and may give it to another context afterwards. @defaultValue memory of its own */
-  readonly memBuffer?: BlockHandle;
+  readonly memBuffer?: Allocation;
   /** True gives tensors no data: a graph allocator or a backend buffer does. Nothing is allocated then. @defaultValue false */
   readonly noAlloc?: boolean;
   /** What to allocate its own memory from. @defaultValue the process's default runtime */

@@ -1,13 +1,13 @@
 import { checkArgument, checkRange } from '../../core/errors.js';
 import { alignUp } from '../../core/units.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
+import type { Allocation } from '../../runtime/allocation.js';
 import { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
 import { CONTEXT_ALIGNMENT, checkRoom } from './object-list.js';
 
 /** Memory of the caller for intermediate results, that is used again and again. */
 export interface Scratch {
-  readonly data: BlockHandle;
+  readonly data: Allocation;
   /** Bytes, at most those of `data`. */
   readonly size: number;
   /** How many of them are taken. @defaultValue 0 */
@@ -18,7 +18,7 @@ export interface Scratch {
 export class ScratchMemory {
   present: Scratch | undefined;
   #saved: Scratch | undefined;
-  #tensors: (readonly [tensor: ContextTensor, data: BlockHandle, end: number])[] = [];
+  #tensors: (readonly [tensor: ContextTensor, data: Allocation, end: number])[] = [];
 
   /** Uses other memory, another offset in the same memory, or none. Tensors that lie behind that offset end. */
   set(scratch: Scratch | undefined): void {
@@ -66,6 +66,6 @@ export class ScratchMemory {
 }
 
 /** @throws ERR_MEM_INVALID_ARGUMENT unless the memory begins where objects may begin */
-export function checkContextMemory(name: string, { ptr }: BlockHandle): void {
+export function checkContextMemory(name: string, { ptr }: Allocation): void {
   checkArgument(ptr % CONTEXT_ALIGNMENT === 0, name, `memory at ${ptr}`, `aligned to ${CONTEXT_ALIGNMENT} bytes`);
 }

@@ -1,8 +1,8 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { HostDevice } from '../../core/device.js';
 import { checkRange } from '../../core/errors.js';
+import type { TypedArrayClass } from '../../core/typed-array.js';
 import type { DevicePtr } from '../../core/units.js';
-import type { TypedArrayClass } from '../../runtime/block-handle.js';
 import type { ModelTensor } from '../files/model-description.js';
 import type { MappedFile } from '../mapped-file.js';
 import { TensorView } from '../tensors/tensor.js';

@@ -1,7 +1,7 @@
 import type { Device } from '../../core/device.js';
 import { checkArgument, checkRange } from '../../core/errors.js';
+import type { TypedArrayClass } from '../../core/typed-array.js';
 import type { DevicePtr } from '../../core/units.js';
-import type { TypedArrayClass } from '../../runtime/block-handle.js';
 import type { DType, ElementArray } from '../dtypes.js';
 import { copyBetweenDevices, copyFromDevice, copyToDevice, type DevicePlace } from './device-copy.js';
 import { bfloat16Value, float16Value } from './half-floats.js';

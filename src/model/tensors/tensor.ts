@@ -1,6 +1,5 @@
 import { checkRange, checkUsable } from '../../core/errors.js';
 import type { Allocation, SharedHandle } from '../../runtime/allocation.js';
-import type { BlockHandle } from '../../runtime/block-handle.js';
 import { TensorBase, type TensorMemory } from './tensor-base.js';
 import type { TensorLayout } from './tensor-layout.js';
 
@@ -24,7 +23,7 @@ export class TensorView extends TensorBase<TensorView> {
 }
 
 /** A tensor that holds its memory by a handle. */
-abstract class OwningTensor<Handle extends BlockHandle> extends TensorBase<TensorView> {
+abstract class OwningTensor<Handle extends Allocation> extends TensorBase<TensorView> {
   /** @throws ERR_MEM_OUT_OF_RANGE when the block is too small */
   constructor(
     protected readonly handle: Handle,

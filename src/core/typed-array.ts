@@ -1,0 +1,5 @@
+/** A typed array class, such as `Float32Array`. */
+export interface TypedArrayClass<T> {
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
+  readonly BYTES_PER_ELEMENT: number;
+}

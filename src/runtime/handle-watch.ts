@@ -1,0 +1,115 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as setTimer } from 'node:timers';
+import { type LetsGo, processState, type Reclaimable } from '../core/process-state.js';
+import { MiB } from '../core/units.js';
+
+/** A handle that is watched. */
+export interface WatchedHandle {
+  readonly disposed: boolean;
+  /** Registers the handle with what gives its block back. It is no young one any more. */
+  register(registry: FinalizationRegistry<Reclaimable>): void;
+}
+
+/** The place of a handle that is not young. */
+export const OLD = -1;
+
+/** How many young handles there are at most. */
+const PLACES = 64;
+/** How many bytes they have at most. */
+const YOUNG_BYTES = 16 * MiB;
+/** How long a handle is young at most, while the event loop turns. */
+const YOUNG_MS = 100;
+
+// The timer must not keep the async context alive in which some handle was made.
+const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
+
+/**
+ * Finds handles that were dropped without being disposed.
+ *
+ * That is the work of a FinalizationRegistry, but to register there takes longer than to allocate, and most handles die young.
+ * So the newest ones are held here, in a ring. One that was disposed when its turn comes was never registered. Another one is
+ * registered then and let go: from then on the garbage collector finds out when it is dropped.
+ */
+export class HandleWatch implements LetsGo {
+  readonly #registry: FinalizationRegistry<Reclaimable>;
+  readonly #young: (WatchedHandle | undefined)[] = new Array(PLACES).fill(undefined);
+  readonly #bytes = new Float64Array(PLACES);
+  /** The place of the next handle, behind the newest one. The first handle from there on is the oldest. */
+  #next = 0;
+  #youngBytes = 0;
+  #hasTimer = false;
+
+  /** @param registry - calls `reclaim` for what is dropped */
+  constructor(registry: FinalizationRegistry<Reclaimable>) {
+    this.#registry = registry;
+  }
+
+  /** The watch of this process. */
+  static shared(): HandleWatch {
+    const state = processState();
+    return (state.handleWatch ??= new HandleWatch(state.droppedHandles)) as HandleWatch;
+  }
+
+  /** Begins to watch a handle. @returns its place among the young ones, or {@link OLD} */
+  enter(handle: WatchedHandle, bytes: number): number {
+    const place = this.#next;
+    const youngBytes = this.#youngBytes + bytes;
+    if (this.#young[place] !== undefined || youngBytes > YOUNG_BYTES || !this.#hasTimer) return this.#enterLate(handle, bytes);
+    this.#young[place] = handle;
+    this.#bytes[place] = bytes;
+    this.#youngBytes = youngBytes;
+    this.#next = (place + 1) % PLACES;
+    return place;
+  }
+
+  /** Ends to watch a handle that is at that place. */
+  leave(handle: WatchedHandle, place: number): void {
+    if (place === OLD) this.#registry.unregister(handle);
+    else if (this.#young[place] === handle) this.#remove(place);
+  }
+
+  /** Watches a handle as an old one. */
+  register(handle: WatchedHandle): void {
+    handle.register(this.#registry);
+  }
+
+  /** Lets go of all young handles, so that a collection finds those that were dropped. */
+  letGo(): void {
+    for (let place = 0; place < PLACES; place++) this.#letGo(place);
+  }
+
+  #remove(place: number): void {
+    this.#young[place] = undefined;
+    this.#youngBytes -= this.#bytes[place]!;
+  }
+
+  #letGo(place: number): void {
+    const handle = this.#young[place];
+    if (handle === undefined) return;
+    if (!handle.disposed) this.register(handle);
+    this.#remove(place);
+  }
+
+  /** As {@link enter}, once the oldest handles have made room. */
+  #enterLate(handle: WatchedHandle, bytes: number): number {
+    if (bytes > YOUNG_BYTES) {
+      this.register(handle);
+      return OLD;
+    }
+    if (!this.#hasTimer) this.#startTimer();
+    this.#letGo(this.#next);
+    for (let i = 1; i < PLACES && this.#youngBytes + bytes > YOUNG_BYTES; i++) this.#letGo((this.#next + i) % PLACES);
+    return this.enter(handle, bytes);
+  }
+
+  #startTimer(): void {
+    const timer = outsideOfContexts(() => setTimer(() => this.#endOfYouth(), YOUNG_MS));
+    timer.unref();
+    this.#hasTimer = true;
+  }
+
+  #endOfYouth(): void {
+    this.#hasTimer = false;
+    this.letGo();
+  }
+}
