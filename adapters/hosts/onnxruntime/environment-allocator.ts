@@ -110,7 +110,7 @@ export class EnvironmentAllocator {
   }
 
   #free(ptr: CNumber): void {
-    if (ptr === NULL_PTR || this.#orphans.free(Number(ptr))) return;
+    if (ptr === NULL_PTR || (this.#orphans.liveBlocks > 0 && this.#orphans.free(Number(ptr)))) return;
     if (this.#target === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: Number(ptr) });
     this.#target.free(ptr);
   }
