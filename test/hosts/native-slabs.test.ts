@@ -98,11 +98,11 @@ class SlabBench {
     this.roundup = call(sqlite_roundup, 'int', ['int']);
   }
 
-  close(): void {
+  dispose(): void {
     this.device.nativeFree(this.large);
     expect(this.slabs.usage()).toEqual({ slabs: 0, slabBytes: 0, liveCells: 0 });
     expect(this.device.liveBytes).toBe(0);
-    this.slabs.close();
+    this.slabs.dispose();
     this.table.dispose();
   }
 }
@@ -119,7 +119,7 @@ function describeSlabs(load: () => Promise<typeof SLAB_CODE>): void {
     bench = new SlabBench(await load());
   });
 
-  afterEach(() => bench.close());
+  afterEach(() => bench.dispose());
 
   const fill = (bytes: number, count: number) => Array.from({ length: count }, () => bench.malloc(bytes));
   const slabs = () => bench.slabs.usage().slabs;

@@ -214,7 +214,7 @@ export class NativeSlabs {
   }
 
   /** Unmaps the code. C must have forgotten {@link functions}, and there is no slab. */
-  close(): void {
+  dispose(): void {
     unmapPages(this.#address, HEAP_OFFSET_BYTES + HEAP_BYTES);
   }
 

@@ -121,7 +121,7 @@ export class SqliteHost extends CAllocatorHost {
       library.setMethods(before);
       library.setMemoryStatus(true);
       attached.delete(this.#methods()[0]!);
-      this.#slabs?.close();
+      this.#slabs?.dispose();
       this.#slabs = undefined;
     }
     super.detach();
