@@ -35,7 +35,7 @@ export function parseSize(name: string, text: string): number {
 export function parseNumber(
   name: string,
   text: string,
-  accepted: { readonly form: RegExp; readonly from: number; readonly to: number },
+  accepted: Readonly<{ form: RegExp } & Record<'from' | 'to', number>>,
   expected: string,
 ): number {
   const value = Number(text);

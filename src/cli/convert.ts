@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
-import { type Conversion, convertTrace, TRACE_WRITERS, type TraceWriterFactory } from '../trace/index.js';
+import { convertTrace, TRACE_WRITERS } from '../trace/index.js';
 import { byName } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
-import { createProgress } from './progress.js';
+import { withProgress } from './progress.js';
 import { complain, complainOfGaps, count } from './text.js';
 
 /** Adds what `stowage convert` takes. */
@@ -24,7 +24,8 @@ export function addConvertCommand(command: Command): void {
       const create = byName('--to', to, TRACE_WRITERS);
       const input = inputPath(path);
       using output = new OutputFile(out, { input });
-      const { origin, totals, lost } = await converted(input, output, create);
+      const { origin, totals, lost } = await withProgress('converting', (shown) => convertTrace(input, output, create, shown));
+      output.finish();
       const events = totals.counts.reduce((sum, events) => sum + events, 0);
       messageStream(output).write(
         `${out}: ${count(events, 'event')} of ${origin.name} (${origin.format}) as ${to}, ${formatBytes(output.writtenBytes)}\n`,
@@ -32,11 +33,4 @@ export function addConvertCommand(command: Command): void {
       complainOfGaps(path, origin.cutOff, totals.unknownFrees);
       if (lost.length > 0) complain(`${out}: ${to} cannot hold ${lost.join(', ')}`);
     });
-}
-
-async function converted(input: string, output: OutputFile, create: TraceWriterFactory): Promise<Conversion> {
-  using progress = createProgress('converting', 'bytes');
-  const conversion = await convertTrace(input, output, create, { onProgress: progress.report });
-  output.finish();
-  return conversion;
 }

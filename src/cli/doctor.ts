@@ -43,13 +43,10 @@ export function addDoctorCommand(command: Command): void {
     )
     .action((flags: { json?: true }) => {
       const findings = examine(CHECKS);
-      process.stdout.write(flags.json ? json(findings) : text(findings));
+      const platform = `${process.platform}-${process.arch}`;
+      const facts = { stowage: packageVersion(), node: process.version, platform, findings };
+      process.stdout.write(flags.json ? jsonText(facts) : text(findings));
     });
-}
-
-function json(findings: readonly Finding[]): string {
-  const platform = `${process.platform}-${process.arch}`;
-  return jsonText({ stowage: packageVersion(), node: process.version, platform, findings });
 }
 
 function text(findings: readonly Finding[]): string {
@@ -60,19 +57,139 @@ function text(findings: readonly Finding[]): string {
 
 /** Every device and host of this package. Each is used, as far as no model or file is needed. */
 export const CHECKS: readonly Check[] = [
-  { kind: 'device', name: 'cpu', run: () => useCpu() },
-  { kind: 'device', name: 'cpu, pinned', run: () => usePinned() },
+  {
+    kind: 'device',
+    name: 'cpu',
+    run: () => {
+      using runtime = new MemoryRuntime(new CpuDevice());
+      using block = runtime.allocate(MiB, { zero: true });
+      const bytes = block.view(Uint8Array);
+      bytes[MiB - 1] = 42;
+      checkHolds(bytes[0] === 0 && bytes[MiB - 1] === 42, 'bytes read == written');
+      return `${formatBytes(runtime.device.getMaxMemorySize(0))} in reach`;
+    },
+  },
+  {
+    kind: 'device',
+    name: 'cpu, pinned',
+    run: () => {
+      using runtime = new MemoryRuntime(new CpuDevice());
+      let refusal: string | undefined;
+      runtime.events.on('pin-failed', (event) => {
+        refusal = event.reason;
+      });
+      runtime.allocate(MiB, { pinned: true }).dispose();
+      if (refusal === undefined) return 'pages can be locked';
+      throw new MemoryError('ERR_MEM_DEVICE_ABSENT', {
+        device: 'page-locked memory',
+        reason: `${refusal}; unpinned memory is used instead (see ulimit -l)`,
+      });
+    },
+  },
   { kind: 'device', name: 'cpu, virtual', run: () => useVirtual(new CpuDevice()) },
   { kind: 'device', name: 'cuda', run: () => useGpu(new CudaDevice()) },
   { kind: 'device', name: 'hip', run: () => useGpu(new HipDevice()) },
-  { kind: 'device', name: 'opencl', run: () => useOpenCl() },
-  { kind: 'device', name: 'simulated', run: () => useSimulated() },
-  { kind: 'device', name: 'shared memory', run: () => useSharedMemory() },
-  { kind: 'host', name: 'c-allocator', run: () => useCAllocator() },
-  { kind: 'host', name: 'onnxruntime', run: () => useOnnxRuntime() },
-  { kind: 'host', name: 'sqlite', run: () => useSqlite() },
-  { kind: 'host', name: 'ggml', run: () => useGgml() },
-  { kind: 'host', name: 'arrayfire', run: () => useArrayFire() },
+  {
+    kind: 'device',
+    name: 'opencl',
+    run: () => {
+      using device = new OpenClDevice();
+      const found: string[] = [];
+      for (let id = 0; id < device.deviceCount; id++) {
+        device.activate(id);
+        const ptr = device.nativeAlloc(MiB);
+        try {
+          device.fill(ptr, 42, MiB);
+          using mapping = device.map(ptr, MiB, 'read');
+          checkHolds(mapping.view()[MiB - 1] === 42, 'bytes read == filled');
+        } finally {
+          device.nativeFree(ptr);
+        }
+        const { name, platformName, capacityBytes } = device.facts(id);
+        found.push(`${name} (${platformName}), ${formatBytes(capacityBytes)}`);
+      }
+      return found.join('; ');
+    },
+  },
+  {
+    kind: 'device',
+    name: 'simulated',
+    run: () => {
+      using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
+      runtime.allocate(MiB).dispose();
+      return 'addresses without memory';
+    },
+  },
+  {
+    kind: 'device',
+    name: 'shared memory',
+    run: () => {
+      using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
+      using attached = PosixShmBackend.attach(created.url);
+      Atomics.store(created.region.int32, 0, 42);
+      checkHolds(Atomics.load(attached.region.int32, 0) === 42, 'words read == written');
+      if (SHM_FOLDER === undefined) return 'segments can be shared';
+      const { bavail, bsize } = statfsSync(SHM_FOLDER);
+      const stale = listSegments().filter(({ abandoned }) => abandoned).length;
+      return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
+    },
+  },
+  {
+    kind: 'host',
+    name: 'c-allocator',
+    run: () => {
+      using host = new CAllocatorHost();
+      const { malloc } = host.functions;
+      const ptr = host.call(() => host.malloc(64));
+      checkGot(malloc !== 0 && ptr !== 0, 'malloc');
+      host.call(() => host.free(ptr));
+      return 'callbacks for C libraries can be registered';
+    },
+  },
+  {
+    kind: 'host',
+    name: 'onnxruntime',
+    run: () => {
+      using host = new OnnxRuntimeHost();
+      host.attach();
+      return `ONNX Runtime ${host.library?.version} of onnxruntime-node takes an allocator`;
+    },
+  },
+  {
+    kind: 'host',
+    name: 'sqlite',
+    run: () => {
+      using host = new SqliteHost();
+      host.attach();
+      const { version, path } = host.library!;
+      const library = openLibrary([path], { device: 'SQLite' });
+      const malloc = library.func<(bytes: number) => number>('sqlite3_malloc', 'uintptr_t', ['int']);
+      const free = library.func<(ptr: number) => void>('sqlite3_free', 'void', ['uintptr_t']);
+      const ptr = host.call(() => malloc(64));
+      checkGot(ptr !== 0 && host.slot.liveBlocks > 0, 'sqlite3_malloc');
+      host.call(() => free(ptr));
+      return `SQLite ${version} (${path}) allocates from its manager`;
+    },
+  },
+  {
+    kind: 'host',
+    name: 'ggml',
+    run: () => {
+      using host = GgmlHost.open();
+      using context = host.createContext(MiB);
+      return `${host.library.path} makes contexts in memory of its manager (${formatBytes(context.usedBytes)} used)`;
+    },
+  },
+  {
+    kind: 'host',
+    name: 'arrayfire',
+    run: () => {
+      using host = ArrayFireHost.open();
+      const ptr = host.slot.alloc(MiB, true);
+      host.slot.unlock(ptr, true);
+      return `ArrayFire ${host.version} with ${count(host.deviceCount, 'device')} takes a memory manager`;
+    },
+  },
 ];
 
 /** Runs checks one after the other. */
@@ -86,31 +203,7 @@ export function examine(checks: readonly Check[]): Finding[] {
   });
 }
 
-function useCpu(): string {
-  using runtime = new MemoryRuntime(new CpuDevice());
-  using block = runtime.allocate(MiB, { zero: true });
-  const bytes = block.view(Uint8Array);
-  bytes[MiB - 1] = 42;
-  checkHolds(bytes[0] === 0 && bytes[MiB - 1] === 42, 'bytes read == written');
-  return `${formatBytes(runtime.device.getMaxMemorySize(0))} in reach`;
-}
-
-function usePinned(): string {
-  using runtime = new MemoryRuntime(new CpuDevice());
-  let refusal: string | undefined;
-  runtime.events.on('pin-failed', (event) => {
-    refusal = event.reason;
-  });
-  runtime.allocate(MiB, { pinned: true }).dispose();
-  if (refusal === undefined) return 'pages can be locked';
-  throw new MemoryError('ERR_MEM_DEVICE_ABSENT', {
-    device: 'page-locked memory',
-    reason: `${refusal}; unpinned memory is used instead (see ulimit -l)`,
-  });
-}
-
-function useVirtual(device: Device): string {
-  const { virtual } = device;
+function useVirtual({ virtual }: Device): string {
   if (virtual === undefined) {
     throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'virtual memory', platform: process.platform });
   }
@@ -137,83 +230,6 @@ function useGpu(device: GpuDevice): string {
   device.copy(pinned.ptr, block.ptr, MiB);
   checkHolds(pinned.view(Uint8Array)[MiB - 1] === 42, 'bytes read == written');
   return cards.join('; ');
-}
-
-function useSimulated(): string {
-  using runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true, streams: true }));
-  runtime.allocate(MiB).dispose();
-  return 'addresses without memory';
-}
-
-function useOpenCl(): string {
-  using device = new OpenClDevice();
-  const found: string[] = [];
-  for (let id = 0; id < device.deviceCount; id++) {
-    device.activate(id);
-    const ptr = device.nativeAlloc(MiB);
-    try {
-      device.fill(ptr, 42, MiB);
-      using mapping = device.map(ptr, MiB, 'read');
-      checkHolds(mapping.view()[MiB - 1] === 42, 'bytes read == filled');
-    } finally {
-      device.nativeFree(ptr);
-    }
-    const { name, platformName, capacityBytes } = device.facts(id);
-    found.push(`${name} (${platformName}), ${formatBytes(capacityBytes)}`);
-  }
-  return found.join('; ');
-}
-
-function useSharedMemory(): string {
-  using created = PosixShmBackend.create(`doctor-${process.pid}`, { id: 0, bytes: 64 * KiB });
-  using attached = PosixShmBackend.attach(created.url);
-  Atomics.store(created.region.int32, 0, 42);
-  checkHolds(Atomics.load(attached.region.int32, 0) === 42, 'words read == written');
-  if (SHM_FOLDER === undefined) return 'segments can be shared';
-  const { bavail, bsize } = statfsSync(SHM_FOLDER);
-  const stale = listSegments().filter(({ abandoned }) => abandoned).length;
-  return `${formatBytes(bavail * bsize)} free in ${SHM_FOLDER}${stale === 0 ? '' : `; ${stale} stale: stowage shm rm --stale`}`;
-}
-
-function useCAllocator(): string {
-  using host = new CAllocatorHost();
-  const { malloc } = host.functions;
-  const ptr = host.call(() => host.malloc(64));
-  checkGot(malloc !== 0 && ptr !== 0, 'malloc');
-  host.call(() => host.free(ptr));
-  return 'callbacks for C libraries can be registered';
-}
-
-function useOnnxRuntime(): string {
-  using host = new OnnxRuntimeHost();
-  host.attach();
-  return `ONNX Runtime ${host.library?.version} of onnxruntime-node takes an allocator`;
-}
-
-function useSqlite(): string {
-  using host = new SqliteHost();
-  host.attach();
-  const { version, path } = host.library!;
-  const library = openLibrary([path], { device: 'SQLite' });
-  const malloc = library.func<(bytes: number) => number>('sqlite3_malloc', 'uintptr_t', ['int']);
-  const free = library.func<(ptr: number) => void>('sqlite3_free', 'void', ['uintptr_t']);
-  const ptr = host.call(() => malloc(64));
-  checkGot(ptr !== 0 && host.slot.liveBlocks > 0, 'sqlite3_malloc');
-  host.call(() => free(ptr));
-  return `SQLite ${version} (${path}) allocates from its manager`;
-}
-
-function useGgml(): string {
-  using host = GgmlHost.open();
-  using context = host.createContext(MiB);
-  return `${host.library.path} makes contexts in memory of its manager (${formatBytes(context.usedBytes)} used)`;
-}
-
-function useArrayFire(): string {
-  using host = ArrayFireHost.open();
-  const ptr = host.slot.alloc(MiB, true);
-  host.slot.unlock(ptr, true);
-  return `ArrayFire ${host.version} with ${count(host.deviceCount, 'device')} takes a memory manager`;
 }
 
 function checkHolds(holds: boolean, invariant: string): void {

@@ -34,7 +34,9 @@ export function addModelCommand(command: Command): void {
         'It needs hyper-parameters, which GGUF files name.',
     )
     .action(async (path: string, flags: Flags<never, 'memory', 'load' | 'json'>) => {
-      const memoryBytes = flags.memory === undefined ? availableBytes() : parseSize('--memory', flags.memory);
+      // What a process can allocate now, without swapping and within its limits.
+      const availableBytes = Math.floor(Math.min(process.availableMemory(), maxMemoryBytes()));
+      const memoryBytes = flags.memory === undefined ? availableBytes : parseSize('--memory', flags.memory);
       const report = await examine(path, memoryBytes, flags.load === true);
       process.stdout.write(flags.json === true ? jsonText(report) : text(report));
     });
@@ -82,11 +84,6 @@ async function timeLoad(set: ModelSet): Promise<number> {
   }
 }
 
-/** The bytes that a process can allocate now, without swapping and within its limits. */
-function availableBytes(): number {
-  return Math.floor(Math.min(process.availableMemory(), maxMemoryBytes()));
-}
-
 function text(report: Report): string {
   const { path, format, fileBytes, files, usage, layers, estimate, fit, loadMs } = report;
   const types = usage.byDType.map(({ dtype, tensors, bytes, share }) => [
@@ -130,11 +127,10 @@ function whyNoFit({ part, missing, usage }: Report): string {
 }
 
 function fitLines(estimate: MemoryEstimate, fit: FitProposal): string[] {
-  const { weightBytes, cacheBytes, computeBytes, overheadBytes, totalBytes } = estimate;
-  const whole = `all of it needs ${formatBytes(totalBytes)}`;
   return [
-    `${whole}: weights ${formatBytes(weightBytes)}, cache ${formatBytes(cacheBytes)}, ` +
-      `compute ${formatBytes(computeBytes)}, overhead ${formatBytes(overheadBytes)}`,
+    `all of it needs ${formatBytes(estimate.totalBytes)}: weights ${formatBytes(estimate.weightBytes)}, ` +
+      `cache ${formatBytes(estimate.cacheBytes)}, compute ${formatBytes(estimate.computeBytes)}, ` +
+      `overhead ${formatBytes(estimate.overheadBytes)}`,
     `${formatBytes(fit.availableBytes)} available: ${fit.fits ? 'it fits' : 'it does not fit'} with a context of ` +
       `${fit.contextLength}, ${fit.gpuLayers} layers there, batches of ${fit.batchSize}: ${formatBytes(fit.requiredBytes)}`,
     ...fit.steps.map(({ setting, from, to, reason }) => `  ${setting} ${from} -> ${to}: ${reason}`),

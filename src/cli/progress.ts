@@ -7,6 +7,15 @@ export interface Progress extends Disposable {
   readonly report: (done: number, total: number) => void;
 }
 
+/** Does work that reads or writes a file, while a bar shows how far it is. */
+export async function withProgress<T>(
+  label: string,
+  work: (shown: { onProgress: Progress['report'] }) => Promise<T>,
+): Promise<T> {
+  using progress = createProgress(label, 'bytes');
+  return await work({ onProgress: progress.report });
+}
+
 /** Makes a bar on stderr, for a total above 0, if that is a terminal that accepts it; else it shows nothing. */
 export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' = 'events'): Progress {
   if (!isStyled(process.stderr)) return { report: () => undefined, [Symbol.dispose]: () => undefined };

@@ -7,7 +7,7 @@ import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recordi
 import { TraceKind } from '../trace/trace-events.js';
 import { summariseTrace, type TraceSummary } from '../trace/trace-summary.js';
 import { OutputFile } from './output-file.js';
-import { createProgress } from './progress.js';
+import { withProgress } from './progress.js';
 import { runProgram } from './run-program.js';
 import { complain, count, grouped } from './text.js';
 
@@ -37,20 +37,19 @@ export function addRecordCommand(record: Command, done: (exitCode: number) => vo
 
 /** @returns the exit code of the program */
 async function recordProgram(command: readonly string[], { out, sites }: RecordFlags): Promise<number> {
-  const { [OWNER_VARIABLE]: _owner, ...inherited } = process.env;
-  const env = { ...inherited, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
+  const settings = { [OWNER_VARIABLE]: undefined, [TRACE_VARIABLE]: resolve(out), [SITES_VARIABLE]: sitesSetting(sites) };
   const file = new OutputFile(out);
   checkArgument(!file.isStandardOutput, '--out', JSON.stringify(out), "a file: standard output is the program's");
   // The file of an earlier run must not be mistaken for this one's.
   if (file.isRegularFile) emptyOld(out);
-  const exitCode = await runProgram(command, env);
+  const exitCode = await runProgram(command, { ...process.env, ...settings });
   if (!file.isRegularFile) return exitCode;
   if (!(Number(statSync(out, { throwIfNoEntry: false })?.size) > 0)) {
     complain(`${out}: nothing was recorded: the program used no memory of stowage`);
     return exitCode;
   }
   try {
-    process.stderr.write(summaryText(out, await summarised(out)));
+    process.stderr.write(summaryText(out, await withProgress('reading', (shown) => summariseTrace(out, shown))));
   } catch (error) {
     if (!MemoryError.is(error)) throw error;
     // The program has run: its exit code is what its caller waits for.
@@ -59,14 +58,8 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
   return exitCode;
 }
 
-async function summarised(file: string): Promise<TraceSummary> {
-  using progress = createProgress('reading', 'bytes');
-  return await summariseTrace(file, { onProgress: progress.report });
-}
-
 function sitesSetting(sites: true | string | undefined): string {
-  if (sites === undefined) return '0';
-  if (sites === true) return '1';
+  if (typeof sites !== 'string') return sites === true ? '1' : '0';
   checkArgument(/^[1-9]\d{0,2}$/.test(sites), '--sites', JSON.stringify(sites), 'a number of frames from 1 to 999');
   return sites;
 }

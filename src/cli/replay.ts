@@ -17,7 +17,7 @@ import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseSize } from './arguments.js';
 import { DEVICES, limited, MANAGERS } from './choices.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
-import { createProgress } from './progress.js';
+import { createProgress, withProgress } from './progress.js';
 import { type Column, complain, complainOfGaps, count, grouped, jsonText, layOut, madeBy } from './text.js';
 
 type ReplayFlags = Flags<'manager' | 'device', 'capacity' | 'limit' | 'log' | 'report', 'verify' | 'swap' | 'json'>;
@@ -79,13 +79,13 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
   using log = flags.log === undefined ? undefined : new CallLogFile(flags.log, { input, inPlace: true });
   log?.checkOther(page);
-  const events = await load(path);
+  const events = await withProgress('reading', (shown) => loadTrace(input, shown));
   complainOfGaps(path, events.cutOff, events.unknownFrees);
   const swapAt = flags.swap ? Math.floor(events.length / 2) : undefined;
   const runs = runsOf(managers, swapAt);
   const results = runs.flatMap((run, i) => {
     try {
-      return [measured(events, run, newDevice(), { verify, log })];
+      return [measured(events, run, newDevice(), verify, log)];
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
       complain(`${names[i]}: ${error.message}`);
@@ -158,31 +158,23 @@ class CallLogFile extends OutputFile {
   }
 }
 
-async function load(path: string): Promise<TraceEvents> {
-  using progress = createProgress('reading', 'bytes');
-  return await loadTrace(inputPath(path), { onProgress: progress.report });
-}
-
 /** Replays a trace once, in a runtime of its own, and measures it. @throws as {@link replayTrace}; all memory has been given back */
 function measured(
   events: TraceEvents,
   { label, create, swaps }: Run,
   device: Device,
-  { verify, log }: { readonly verify: boolean; readonly log: LogSink | undefined },
+  verify: boolean,
+  log: LogSink | undefined,
 ): ReplayResult {
-  const runtime = new MemoryRuntime(device);
-  try {
-    using progress = createProgress(label);
-    installManager(runtime, logged(create, log));
-    return replayTrace(events, runtime, {
-      label,
-      verify,
-      swaps: swaps.map(({ atEvent, createManager }) => ({ atEvent, createManager: logged(createManager, log) })),
-      onProgress: progress.report,
-    });
-  } finally {
-    runtime.close();
-  }
+  using runtime = new MemoryRuntime(device);
+  using progress = createProgress(label);
+  installManager(runtime, logged(create, log));
+  return replayTrace(events, runtime, {
+    label,
+    verify,
+    swaps: swaps.map(({ atEvent, createManager }) => ({ atEvent, createManager: logged(createManager, log) })),
+    onProgress: progress.report,
+  });
 }
 
 function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactory {
@@ -196,9 +188,13 @@ function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactor
 }
 
 /** Replays a trace once more and watches. @param results - of the replays without a watcher: the page shows their times */
-function observed(events: TraceEvents, run: Run, device: Device, results: readonly ReplayResult[]): ObservedRun {
-  using progress = createProgress(`report: ${run.label}`);
-  const { label: name, create: createManager, swaps } = run;
+function observed(
+  events: TraceEvents,
+  { label: name, create: createManager, swaps }: Run,
+  device: Device,
+  results: readonly ReplayResult[],
+): ObservedRun {
+  using progress = createProgress(`report: ${name}`);
   const nsPerEvent = results.find(({ manager }) => manager === name)?.nsPerEvent;
   return observeRun(events, { name, device, createManager, swaps, nsPerEvent, onProgress: progress.report });
 }

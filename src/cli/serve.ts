@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { ManagerFactory } from '../core/memory-host.js';
 import { serveDashboard } from '../report/live/serve-dashboard.js';
 import { SERVE_VARIABLE } from '../report/live/serve-from-environment.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
@@ -34,9 +35,13 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
     const port = parseNumber('--port', flags.port, { form: /^\d{1,5}$/, from: 0, to: 65_535 }, 'an integer from 0 to 65535');
     if (flags.trace !== undefined) {
       if (words.length > 0) command.error('--trace does not go with a program');
-      const accepted = { form: /^\d+$/, from: 1, to: Number.POSITIVE_INFINITY };
-      const rate = parseNumber('--rate', flags.rate, accepted, 'a positive integer');
-      await serveTrace(flags.trace, { port, manager: flags.manager, rate });
+      const rate = parseNumber(
+        '--rate',
+        flags.rate,
+        { form: /^\d+$/, from: 1, to: Number.POSITIVE_INFINITY },
+        'a positive integer',
+      );
+      await serveTrace(flags.trace, byName('--manager', flags.manager, MANAGERS), port, rate);
       return;
     }
     for (const option of ['manager', 'rate']) {
@@ -48,17 +53,16 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
 }
 
 /** Replays a trace again and again, with the dashboard open, until the process is interrupted. */
-async function serveTrace(path: string, how: { port: number; manager: string; rate: number }): Promise<void> {
-  const create = byName('--manager', how.manager, MANAGERS);
+async function serveTrace(path: string, create: ManagerFactory, port: number, rate: number): Promise<void> {
   const events = await loadTrace(inputPath(path));
   using runtime = new MemoryRuntime(simulatedDevice(undefined));
   installManager(runtime, create);
-  await using dashboard = await serveDashboard(runtime, { port: how.port, title: events.name });
+  await using dashboard = await serveDashboard(runtime, { port, title: events.name });
   process.stderr.write(`stowage: the dashboard is at ${dashboard.url}; end it with Ctrl-C\n`);
   let blocks = new ReplayBlocks(events, runtime.slot);
   await new Promise<void>((resolve) => {
     const timer = setInterval(() => {
-      blocks.run(Math.min(events.length, blocks.event + Math.ceil((how.rate * SLICE_MS) / MS_PER_SECOND)));
+      blocks.run(Math.min(events.length, blocks.event + Math.ceil((rate * SLICE_MS) / MS_PER_SECOND)));
       if (blocks.event < events.length) return;
       blocks.freeAll();
       blocks = new ReplayBlocks(events, runtime.slot);

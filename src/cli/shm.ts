@@ -28,8 +28,7 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
     .action((names: string[], flags: { stale?: true | string; force?: true }) => {
       if (names.length === 0 && flags.stale === undefined) shm.error('name segments, or use --stale');
       const stale = flags.stale === undefined ? [] : staleNames(flags.stale === true ? '' : flags.stale);
-      const wanted = new Set([...names, ...stale]);
-      done(!removeAll([...wanted], flags.force === true));
+      done(!removeAll([...new Set([...names, ...stale])], flags.force === true));
     });
 }
 

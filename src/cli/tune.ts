@@ -63,8 +63,12 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   const time = { form: /^\d+(?:\.\d+)?$/, from: 0, to: Number.MAX_VALUE };
   const nativeCallUs = parseNumber('--native-call', flags.nativeCall, time, 'a number from 0 on');
-  const positive = { form: /^\d+$/, from: 1, to: Number.MAX_SAFE_INTEGER };
-  const budget = parseNumber('--budget', flags.budget, positive, 'a positive integer');
+  const budget = parseNumber(
+    '--budget',
+    flags.budget,
+    { form: /^\d+$/, from: 1, to: Number.MAX_SAFE_INTEGER },
+    'a positive integer',
+  );
   const input = inputPath(path);
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
   const events = await loadTrace(input);

@@ -32,7 +32,7 @@ export const ALLOCATOR_TYPES: Readonly<Record<string, SharedAllocatorType>> = Ob
  */
 export class MemoryRegistry {
   readonly #backends = new Map<number, MemoryBackend>();
-  readonly #allocators = new Map<string, { readonly allocator: SharedAllocator; readonly backendId: number }>();
+  readonly #allocators = new Map<string, readonly [allocator: SharedAllocator, backendId: number]>();
 
   /**
    * Creates a backend.
@@ -104,7 +104,7 @@ export class MemoryRegistry {
       () => backend.allocator.clear(),
     );
     backend.allocator.complete();
-    this.#allocators.set(keyOf(allocatorId), { allocator, backendId });
+    this.#allocators.set(keyOf(allocatorId), [allocator, backendId]);
     return allocator;
   }
 
@@ -122,7 +122,7 @@ export class MemoryRegistry {
     checkSegment(factory !== undefined, backend.url, `its allocator is of a type that is unknown here: ${facts.type}`);
     this.#checkAllocatorIdIsFree(facts);
     const allocator = factory.shmDeserialize(backend.region);
-    this.#allocators.set(keyOf(facts), { allocator, backendId });
+    this.#allocators.set(keyOf(facts), [allocator, backendId]);
     return allocator;
   }
 
@@ -130,7 +130,7 @@ export class MemoryRegistry {
   getAllocator(id: AllocatorId): SharedAllocator {
     const registered = this.#allocators.get(keyOf(id));
     checkArgument(registered !== undefined, 'the allocator id', keyOf(id), 'the id of an allocator that is known here');
-    return registered.allocator;
+    return registered[0];
   }
 
   /**
@@ -152,9 +152,9 @@ export class MemoryRegistry {
    */
   destroyBackend(id: number): void {
     const backend = this.getBackend(id);
-    const own = [...this.#allocators].filter(([, { backendId }]) => backendId === id);
+    const own = [...this.#allocators].filter(([, [, backendId]]) => backendId === id);
     try {
-      for (const [, { allocator }] of own) allocator.detach();
+      for (const [, [allocator]] of own) allocator.detach();
     } finally {
       backend.destroy();
       this.#backends.delete(id);

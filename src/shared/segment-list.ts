@@ -44,8 +44,8 @@ export interface ListedSegment {
 export function listSegments(): ListedSegment[] {
   const folder = shmFolder();
   const users = processesMapping(`${folder}/${SHM_PREFIX}`);
-  const names = filesIn(folder).flatMap((file) => (file.startsWith(SHM_PREFIX) ? file.slice(SHM_PREFIX.length) : []));
-  return names.flatMap((name) => look(name, users.get(`${folder}/${SHM_PREFIX}${name}`) ?? []) ?? []);
+  const files = filesIn(folder).filter((file) => file.startsWith(SHM_PREFIX));
+  return files.flatMap((file) => look(file.slice(SHM_PREFIX.length), users.get(`${folder}/${file}`) ?? []) ?? []);
 }
 
 /**
@@ -97,12 +97,9 @@ function isAbandoned(inspection: SegmentInspection, users: readonly number[]): b
 
 function reasonToKeep(inspection: SegmentInspection, users: readonly number[]): string {
   if (users.length > 0) return `it is in use by ${users.length === 1 ? 'process' : 'processes'} ${users.join(', ')}`;
-  if (inspection.facts !== undefined) {
-    const { id } = inspection.facts.creator;
-    return inspection.creator === 'alive'
-      ? `its creator, process ${id}, runs`
-      : `its creator, process ${id} of another pid namespace, may run`;
-  }
+  const { creator, facts } = inspection;
+  if (facts !== undefined)
+    return `its creator, process ${facts.creator.id}${creator === 'alive' ? ', runs' : ' of another pid namespace, may run'}`;
   return inspection.state === 'creating' ? 'it is being created' : `it may be another program's: ${inspection.reason}`;
 }
 

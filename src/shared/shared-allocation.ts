@@ -95,8 +95,8 @@ export class SharedAllocation implements Releasable {
     checkToken(token);
     const allocator = checkSharing(allocators.getAllocator(token.allocator));
     const { references } = allocator;
-    const offset = token.offset as OffsetPointer;
     const { generation, reference, from } = token;
+    const offset = token.offset as OffsetPointer;
     const counted =
       reference === undefined || from === undefined
         ? references.retain(offset, generation)

@@ -73,8 +73,7 @@ export class SharedMemoryDevice extends HostDevice {
 
   override pinnedFree(ptr: DevicePtr): void {
     if (ptr === NULL_PTR) return;
-    const offset = this.allocator.offsetOf(ptr);
-    const bytes = Math.floor(this.allocator.sizeOf(offset) / pageBytes()) * pageBytes();
+    const bytes = Math.floor(this.allocator.sizeOf(this.allocator.offsetOf(ptr)) / pageBytes()) * pageBytes();
     // What lies in no live block was never pinned; nativeFree says so.
     if (bytes > 0) unlockPages(ptr, bytes);
     this.nativeFree(ptr);

@@ -53,12 +53,11 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
     this.checkRequest(bytes, alignment, stream);
     if (bytes === 0) return NULL_PTR;
     const heap = this.managedDevice(this.deviceInterface.getActiveDeviceId());
-    const { stats } = heap;
     const offset = this.#allocate(bytes, alignment, heap);
     const ptr = this.allocator.addressOf(offset);
     const size = this.allocator.sizeOf(offset);
-    stats.reserved(size);
-    stats.misses++;
+    heap.stats.reserved(size);
+    heap.stats.misses++;
     heap.handOut(heap.create(ptr, size, heap.keptByPolicy), bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     return ptr;
   }
@@ -86,7 +85,8 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_UNSUPPORTED_PLATFORM for an allocator that cannot share, ERR_MEM_OUT_OF_MEMORY
    */
   share(ptr: DevicePtr): SharedAllocation {
-    const block = this.#held(ptr);
+    const block = this.#blocks.findLive(ptr);
+    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     const shared = SharedAllocation.share(this.allocator, this.allocator.offsetOf(ptr), this.#blocks.requestedOf(block));
     this.#blocks.release(ptr, this.#blocks.locksOf(block));
     this.#forget(block);
@@ -104,9 +104,8 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
         ensure(this.allocator.sizeOf(offset) === bytes, `block ${block} is the allocator's`);
         sum += bytes;
       }
-      const { device, stats } = heap;
-      const isSum = sum === stats.allocatedBytes && sum === stats.reservedBytes;
-      ensure(isSum, `reserved == allocated == sum(block.bytes) on ${device}`);
+      const isSum = sum === heap.stats.allocatedBytes && sum === heap.stats.reservedBytes;
+      ensure(isSum, `reserved == allocated == sum(block.bytes) on ${heap.device}`);
     }
   }
 
@@ -143,12 +142,5 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
     this.managedDevice(this.#blocks.deviceOf(block)).stats.released(this.#blocks.bytesOf(block));
     this.#blocks.remove(block);
     this.lifecycle.onFree?.();
-  }
-
-  /** The block that `ptr` heads. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE when it heads none */
-  #held(ptr: DevicePtr): number {
-    const block = this.#blocks.findLive(ptr);
-    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
-    return block;
   }
 }

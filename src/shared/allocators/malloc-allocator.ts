@@ -50,9 +50,9 @@ export class MallocAllocator implements SharedAllocator {
   #allocatedBytes = 0;
   #detached = false;
 
-  private constructor(init: MallocAllocatorInit) {
-    this.id = init.id;
-    this.#heap = init.heap ?? THREAD_HEAP;
+  private constructor({ id, heap = THREAD_HEAP }: MallocAllocatorInit) {
+    this.id = id;
+    this.#heap = heap;
   }
 
   /** Makes an allocator; nothing is written to the region. */
@@ -109,7 +109,7 @@ export class MallocAllocator implements SharedAllocator {
 
   /** Names a storage; this allocator keeps nothing in it. */
   createTls(ctx: MemContext): void {
-    this.#checkOpen();
+    checkUsable(!this.#detached, 'MallocAllocator');
     checkNewContext(ctx);
     ctx.tid = ++this.#lastTid;
     this.#storages.add(ctx.tid);
@@ -160,12 +160,8 @@ export class MallocAllocator implements SharedAllocator {
   }
 
   #enter(ctx: MemContext): void {
-    this.#checkOpen();
-    checkContext(ctx.tid === NULL_TID || this.#storages.has(ctx.tid), ctx);
-  }
-
-  #checkOpen(): void {
     checkUsable(!this.#detached, 'MallocAllocator');
+    checkContext(ctx.tid === NULL_TID || this.#storages.has(ctx.tid), ctx);
   }
 }
 

@@ -102,8 +102,7 @@ export abstract class PageAllocator implements SharedAllocator {
 
   alignedAllocateOffset(ctx: MemContext, bytes: number, alignment: number): OffsetPointer {
     const step = this.#alignmentGranules(alignment);
-    if (step === 1) return this.allocateOffset(ctx, bytes);
-    return this.fromHeap(this.enter(ctx), bytes, this.payloadOf(bytes), step);
+    return step === 1 ? this.allocateOffset(ctx, bytes) : this.fromHeap(this.enter(ctx), bytes, this.payloadOf(bytes), step);
   }
 
   /** As {@link alignedAllocateOffset}; the event loop runs on while another thread has the lock. */

@@ -4,7 +4,7 @@ import { processIdentity, processSpace } from '../../../adapters/os/process-iden
 import type { Releasable } from '../../core/disposable.js';
 import { checkArgument } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
-import { alignUp, checkBytes } from '../../core/units.js';
+import { alignUp, checkBytes, type DevicePtr } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
 import { AllocatorRecord, type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 
@@ -41,14 +41,18 @@ export abstract class MemoryBackend implements Releasable {
   readonly #memory: BackendMemory;
 
   /** @internal */
-  protected constructor(parts: BackendParts) {
-    this.type = parts.facts.type;
-    this.id = parts.facts.id;
-    this.url = parts.url;
-    this.isCreator = parts.isCreator;
-    this.#memory = parts.memory;
-    this.region = new SharedRegion(behindHeader(parts.memory));
-    this.allocator = new AllocatorRecord(parts.header, parts.url);
+  protected constructor({ facts, url, isCreator, memory, header }: BackendParts) {
+    this.type = facts.type;
+    this.id = facts.id;
+    this.url = url;
+    this.isCreator = isCreator;
+    this.#memory = memory;
+    this.region = new SharedRegion({
+      base: (memory.base + HEADER_BYTES) as DevicePtr,
+      bytes: memory.bytes - HEADER_BYTES,
+      bytesAt: (offset, bytes) => memory.bytesAt(HEADER_BYTES + offset, bytes),
+    });
+    this.allocator = new AllocatorRecord(header, url);
     if (!isMainThread) atExit(this);
   }
 
@@ -118,12 +122,4 @@ export function headNewMemory(memory: BackendMemory, facts: BackendFacts, url: s
 export function headerOf(memory: RegionMemory): Int32Array {
   const bytes = memory.bytesAt(0, HEADER_BYTES);
   return new Int32Array(bytes.buffer, bytes.byteOffset, HEADER_BYTES / 4);
-}
-
-function behindHeader(memory: RegionMemory): RegionMemory {
-  return {
-    base: (memory.base + HEADER_BYTES) as RegionMemory['base'],
-    bytes: memory.bytes - HEADER_BYTES,
-    bytesAt: (offset, bytes) => memory.bytesAt(HEADER_BYTES + offset, bytes),
-  };
 }

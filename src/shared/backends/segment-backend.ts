@@ -78,8 +78,11 @@ export abstract class SegmentBackend extends MemoryBackend {
 }
 
 /** Creates a segment: of all who try, one succeeds. @throws as the backends' `create` */
-export function createSegment(type: BackendType, store: SegmentStore, options: NewSegment): SegmentParts {
-  const { id, bytes, reserve = false, replaceStale = false } = options;
+export function createSegment(
+  type: BackendType,
+  store: SegmentStore,
+  { id, bytes, reserve = false, replaceStale = false }: NewSegment,
+): SegmentParts {
   const mappedBytes = mappedBytesFor(bytes);
   const facts = newFacts(type, id, mappedBytes);
   const fd = createExclusively(store, replaceStale);
@@ -132,7 +135,8 @@ function createExclusively(store: SegmentStore, replaceStale: boolean): number {
   const isStale = (fd: number) => inspectSegment(fd, store.url).stale;
   let fd = store.create();
   // Others may replace it at the same time: who finds a name that is taken by a living one has lost.
-  while (fd === undefined && replaceStale && (removeSegment(store, isStale) || isAbsent(store))) fd = store.create();
+  while (fd === undefined && replaceStale && (removeSegment(store, isStale) || !withSegment(store, false, () => true)))
+    fd = store.create();
   if (fd !== undefined) return fd;
   const found = withSegment(store, undefined, (existing) => inspectSegment(existing, store.url));
   throw new MemoryError('ERR_MEM_SEGMENT_EXISTS', {
@@ -140,10 +144,6 @@ function createExclusively(store: SegmentStore, replaceStale: boolean): number {
     creatorPid: found?.facts?.creator.id ?? 0,
     creatorAlive: found?.stale !== true,
   });
-}
-
-function isAbsent(store: SegmentStore): boolean {
-  return withSegment(store, true, () => false);
 }
 
 /** Refuses what can never fit: touching a page for which there is no memory ends the process. */

@@ -134,13 +134,14 @@ export function inspectSegment(fd: number, url: string): SegmentInspection {
   const stat = fstatSync(fd);
   const { size } = stat;
   const common = { bytes: size, residentBytes: stat.blocks * STAT_BLOCK_BYTES };
-  const isOld = Date.now() - stat.mtimeMs > CREATING_MS;
-  const unknown = { ...common, facts: undefined, creator: 'unknown', allocator: undefined } as const;
   const bad = (state: 'creating' | 'damaged', reason: string): SegmentInspection => ({
-    ...unknown,
+    ...common,
+    facts: undefined,
+    creator: 'unknown',
+    allocator: undefined,
     state,
     reason,
-    stale: state === 'creating' && isOld,
+    stale: state === 'creating' && Date.now() - stat.mtimeMs > CREATING_MS,
   });
   if (!stat.isFile()) return bad('damaged', 'it is no file');
   if (size === 0) return bad('creating', CREATING);

@@ -38,13 +38,9 @@ export class PageCache {
     const { headers } = this;
     const { near } = headers;
     const head = record + Participant.cacheHeads + binOf(classOf(payload));
-    let page = near[head]!;
-    if (page === 0) {
-      if (near[record + Participant.remoteHead] === 0) return 0;
-      this.drain(holder, record);
-      page = near[head]!;
-      if (page === 0) return 0;
-    }
+    if (near[head] === 0 && near[record + Participant.remoteHead] !== 0) this.drain(holder, record);
+    const page = near[head]!;
+    if (page === 0) return 0;
     headers.check(page);
     if (headers.load(page, Header.state) !== ((Kind.cached << KIND_SHIFT) | holder)) {
       headers.refuse(page, 'it is in the cache of another thread');
@@ -94,16 +90,13 @@ export class PageCache {
 
   /** Moves what others have freed for the holder into its cache. O(pages) */
   drain(holder: number, record: number): void {
-    const { headers } = this;
-    const { near } = headers;
+    const { near } = this.headers;
     Atomics.store(near, record + Participant.draining, 1);
     try {
-      let page = Atomics.exchange(near, record + Participant.remoteHead, 0);
-      while (page !== 0) {
-        const next = this.#remoteAfter(page);
-        headers.store(page, Header.state, (Kind.cached << KIND_SHIFT) | holder);
+      for (let page = Atomics.exchange(near, record + Participant.remoteHead, 0), next = 0; page !== 0; page = next) {
+        next = this.#remoteAfter(page);
+        this.headers.store(page, Header.state, (Kind.cached << KIND_SHIFT) | holder);
         this.put(record, page);
-        page = next;
       }
     } finally {
       Atomics.store(near, record + Participant.draining, 0);

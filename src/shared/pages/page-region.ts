@@ -22,18 +22,19 @@ export class PageRegion {
   readonly cache: PageCache;
   readonly #reclaimer: PageReclaimer;
   readonly #lock: RegionLock;
-  readonly #timeoutMs: number;
 
   /** @throws ERR_MEM_REGION_DAMAGED unless the region was formatted for that type */
-  constructor(region: SharedRegion, typeCode: number, options: PageAllocatorOptions) {
+  constructor(
+    region: SharedRegion,
+    typeCode: number,
+    { lockTimeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() }: PageAllocatorOptions,
+  ) {
     attachRegion(region, typeCode);
-    const { lockTimeoutMs = LOCK_TIMEOUT_MS, watch = systemWatch() } = options;
-    this.#timeoutMs = lockTimeoutMs;
     this.headers = new PageHeaders(region);
     this.participants = new Participants(this.headers, watch);
     this.heap = new PageHeap(this.headers);
     this.cache = new PageCache(this.headers, this.participants);
-    this.#lock = new RegionLock(this.headers, this.participants);
+    this.#lock = new RegionLock(this.headers, this.participants, lockTimeoutMs);
     this.#reclaimer = new PageReclaimer(this, lockTimeoutMs);
   }
 
@@ -52,13 +53,13 @@ export class PageRegion {
 
   /** Does `work` with the lock held, as one operation. @throws what it throws; nothing has changed then */
   locked<T>(holder: number, work: () => T): T {
-    this.#lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder);
     return this.#finish(work);
   }
 
   /** As {@link locked}; the event loop runs on while another thread has the lock. */
   lockedAsync<T>(holder: number, work: () => T): Promise<T> {
-    return this.#lock.acquireAsync(holder, this.#timeoutMs, () => this.#finish(work));
+    return this.#lock.acquireAsync(holder, () => this.#finish(work));
   }
 
   /**
@@ -68,7 +69,7 @@ export class PageRegion {
    * @returns 0 when there is none large enough
    */
   allocate(holder: number, payload: number, alignment: number): number {
-    this.#lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder);
     try {
       const page = this.allocateHeld(holder, payload, alignment);
       this.headers.commit();
@@ -87,7 +88,7 @@ export class PageRegion {
 
   /** Frees the block at `offset` to the heap, whichever thread holds it. @throws as {@link PageHeaders.blockAt} */
   free(holder: number, offset: number): void {
-    this.#lock.acquire(holder, this.#timeoutMs);
+    this.#lock.acquire(holder);
     try {
       this.heap.free(this.headers.blockAt(offset));
       this.headers.commit();
@@ -130,9 +131,9 @@ export class PageRegion {
 
   /** Gives back what no thread can use any more. @returns whether there may have been anything */
   sweep(holder: number): boolean {
-    if (!this.#reclaimer.canSweep()) return false;
-    this.locked(holder, () => this.#reclaimer.sweep());
-    return true;
+    const canSweep = this.#reclaimer.canSweep();
+    if (canSweep) this.locked(holder, () => this.#reclaimer.sweep());
+    return canSweep;
   }
 
   /**
@@ -180,11 +181,7 @@ export class PageRegion {
       const ended = slots.filter((slot) => !participants.isSlotAlive(slot));
       // Of this process, threads that have ended can be reclaimed while others run.
       if (ended.length < slots.length && pid !== participants.watch.pid) throw new MemoryError('ERR_MEM_OWNER_ALIVE', { pid });
-      let bytes = 0;
-      for (const slot of ended) {
-        bytes += this.#reclaimer.retire(slot, true);
-        participants.leave(slot);
-      }
+      const bytes = this.#retireAll(ended, true);
       this.#reclaimer.sweep();
       return bytes;
     });
@@ -217,15 +214,21 @@ export class PageRegion {
     const rescue = participants.enterRescue();
     if (rescue === 0) return participants.enter();
     try {
-      this.locked(rescue, () => {
-        for (const slot of participants.taken().filter((taken) => !participants.isSlotAlive(taken))) {
-          this.#reclaimer.retire(slot, false);
-          participants.leave(slot);
-        }
-      });
+      const ended = () => participants.taken().filter((slot) => !participants.isSlotAlive(slot));
+      this.locked(rescue, () => this.#retireAll(ended(), false));
     } finally {
       participants.leave(participants.slotOf(rescue));
     }
     return participants.enter();
+  }
+
+  /** Empties slots of ended threads, inside an operation. @returns as {@link PageReclaimer.retire} */
+  #retireAll(slots: readonly number[], freeHeld: boolean): number {
+    let bytes = 0;
+    for (const slot of slots) {
+      bytes += this.#reclaimer.retire(slot, freeHeld);
+      this.participants.leave(slot);
+    }
+    return bytes;
   }
 }

@@ -165,9 +165,12 @@ export class Participants {
   checkOwn(tid: number): void {
     const slot = this.slotOf(tid);
     const { self, pid } = this.watch;
-    const isKnown = Number.isInteger(tid) && tid > 0 && this.isCurrent(tid);
     const isOwn =
-      isKnown && this.#word(slot, Participant.threadId) >>> 0 === self.id && this.#word(slot, Participant.processId) === pid;
+      Number.isInteger(tid) &&
+      tid > 0 &&
+      this.isCurrent(tid) &&
+      this.#word(slot, Participant.threadId) >>> 0 === self.id &&
+      this.#word(slot, Participant.processId) === pid;
     checkArgument(isOwn, 'the context’s thread id', tid, 'one that createTls gave to this thread');
   }
 

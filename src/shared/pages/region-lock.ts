@@ -25,6 +25,8 @@ export class RegionLock {
   constructor(
     readonly words: RegionWords,
     readonly participants: Participants,
+    /** The longest time that a call waits for the lock. */
+    readonly timeoutMs: number,
   ) {
     this.#near = words.near;
     this.#address = words.region.base + Control.lock * 4;
@@ -36,8 +38,8 @@ export class RegionLock {
    * @param holder - the holder that takes it
    * @throws ERR_MEM_LOCK_TIMEOUT, ERR_MEM_REGION_DAMAGED
    */
-  acquire(holder: number, timeoutMs: number): void {
-    if (Atomics.compareExchange(this.#near, Control.lock, 0, holder) !== 0) this.#wait(holder, timeoutMs);
+  acquire(holder: number): void {
+    if (Atomics.compareExchange(this.#near, Control.lock, 0, holder) !== 0) this.#wait(holder);
     if (this.words.pending) this.#repair();
   }
 
@@ -47,8 +49,8 @@ export class RegionLock {
    *
    * @throws as {@link acquire}, and what `work` throws
    */
-  async acquireAsync<T>(holder: number, timeoutMs: number, work: () => T): Promise<T> {
-    for (const [word, ms] of this.#waits(holder, timeoutMs)) await futexWaitAsync(this.#address, word, ms);
+  async acquireAsync<T>(holder: number, work: () => T): Promise<T> {
+    for (const [word, ms] of this.#waits(holder)) await futexWaitAsync(this.#address, word, ms);
     if (this.words.pending) this.#repair();
     return work();
   }
@@ -62,21 +64,21 @@ export class RegionLock {
     }
   }
 
-  #wait(holder: number, timeoutMs: number): void {
+  #wait(holder: number): void {
     for (let spin = 0; spin < SPINS; spin++) {
       if (Atomics.load(this.#near, Control.lock) === 0 && Atomics.compareExchange(this.#near, Control.lock, 0, holder) === 0)
         return;
     }
-    for (const [word, ms] of this.#waits(holder, timeoutMs)) futexWait(this.#address, word, ms);
+    for (const [word, ms] of this.#waits(holder)) futexWait(this.#address, word, ms);
   }
 
   /** Tries to take the lock, and gives what to sleep on and how long until it has it. @throws ERR_MEM_LOCK_TIMEOUT */
-  *#waits(holder: number, timeoutMs: number): Generator<readonly [word: number, ms: number]> {
+  *#waits(holder: number): Generator<readonly [word: number, ms: number]> {
     const start = performance.now();
     for (let sleepMs = FIRST_SLEEP_MS; !this.#try(holder, sleepMs); sleepMs = Math.min(2 * sleepMs, LONGEST_SLEEP_MS)) {
       const word = this.#announce(holder);
       if (word === 0) return;
-      yield [word, Math.min(sleepMs, this.#timeLeft(start, timeoutMs, word))];
+      yield [word, Math.min(sleepMs, this.#timeLeft(start, word))];
     }
   }
 
@@ -98,9 +100,9 @@ export class RegionLock {
     }
   }
 
-  #timeLeft(start: number, timeoutMs: number, word: number): number {
+  #timeLeft(start: number, word: number): number {
     const waitedMs = performance.now() - start;
-    if (waitedMs < timeoutMs) return timeoutMs - waitedMs;
+    if (waitedMs < this.timeoutMs) return this.timeoutMs - waitedMs;
     const holder = word & HOLDER_MASK;
     // 0 for an owner that is not known any more.
     const ownerPid = this.participants.isCurrent(holder) ? this.participants.pidOf(this.participants.slotOf(holder)) : 0;

@@ -69,8 +69,7 @@ export class RegionWords {
    * @throws ERR_MEM_REGION_DAMAGED when the journal is not valid; nothing has changed then
    */
   rollback(): void {
-    const entries = this.#entries();
-    for (const [page, field, value] of entries.reverse()) this.store(page, field, value);
+    for (const [page, field, value] of this.#entries().reverse()) this.store(page, field, value);
     this.commit();
   }
 
