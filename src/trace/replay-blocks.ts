@@ -18,7 +18,7 @@ export class ReplayBlocks {
   event = 0;
   readonly #pointers: Float64Array;
 
-  /** @param watcher - observes every block; without it the measured loop makes no extra check */
+  /** @param watcher - observes every block */
   constructor(
     readonly events: TraceEvents,
     readonly slot: ManagerSlot,
@@ -34,8 +34,28 @@ export class ReplayBlocks {
 
   /** Replays the allocations and frees up to event `end`. Allocates no objects unless it is watched. */
   run(end: number): void {
-    if (this.watcher === undefined) this.#runPlain(end);
-    else this.#runWatched(end, this.watcher);
+    const { slot, watcher } = this;
+    const { slots, bytes } = this.events;
+    const pointers = this.#pointers;
+    let i = this.event;
+    try {
+      for (; i < end; i++) {
+        const code = slots[i]!;
+        if (code >= 0) {
+          const ptr = slot.alloc(bytes[i]!, true);
+          pointers[code] = ptr;
+          watcher?.allocated(i, code, ptr, bytes[i]!);
+        } else if (code !== NO_SLOT) {
+          const ptr = pointers[~code] as DevicePtr;
+          watcher?.freeing?.(i, ~code);
+          pointers[~code] = NULL_PTR;
+          slot.unlock(ptr, true);
+          watcher?.freed?.(i, ~code);
+        }
+      }
+    } finally {
+      this.event = i;
+    }
   }
 
   /** Frees all live blocks. @param verifier - checks each block before it is freed */
@@ -63,52 +83,5 @@ export class ReplayBlocks {
     const ptr = this.#pointers[slot] as DevicePtr;
     this.#pointers[slot] = NULL_PTR;
     if (ptr !== NULL_PTR) this.slot.unlock(ptr, true);
-  }
-
-  // Two loops, so that the measured one does not check for a watcher.
-  #runPlain(end: number): void {
-    const { slots, bytes } = this.events;
-    const { slot } = this;
-    const pointers = this.#pointers;
-    let i = this.event;
-    try {
-      for (; i < end; i++) {
-        const code = slots[i]!;
-        if (code >= 0) {
-          pointers[code] = slot.alloc(bytes[i]!, true);
-        } else if (code !== NO_SLOT) {
-          const ptr = pointers[~code] as DevicePtr;
-          pointers[~code] = NULL_PTR;
-          slot.unlock(ptr, true);
-        }
-      }
-    } finally {
-      this.event = i;
-    }
-  }
-
-  #runWatched(end: number, watcher: ReplayWatcher): void {
-    const { slots, bytes } = this.events;
-    const { slot } = this;
-    const pointers = this.#pointers;
-    let i = this.event;
-    try {
-      for (; i < end; i++) {
-        const code = slots[i]!;
-        if (code >= 0) {
-          const ptr = slot.alloc(bytes[i]!, true);
-          pointers[code] = ptr;
-          watcher.allocated(i, code, ptr, bytes[i]!);
-        } else if (code !== NO_SLOT) {
-          watcher.freeing?.(i, ~code);
-          const ptr = pointers[~code] as DevicePtr;
-          pointers[~code] = NULL_PTR;
-          slot.unlock(ptr, true);
-          watcher.freed?.(i, ~code);
-        }
-      }
-    } finally {
-      this.event = i;
-    }
   }
 }

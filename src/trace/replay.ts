@@ -208,7 +208,7 @@ class HitCounter {
 }
 
 /** @returns undefined for a manager that keeps no statistics */
-function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): { hits: number; served: number } | undefined {
+function hitsOf(manager: MemoryManagerAdapter, deviceCount: number): Readonly<Record<'hits' | 'served', number>> | undefined {
   const stats = Array.from({ length: deviceCount }, (_, device) => manager.stats(device));
   const known = stats.filter((one) => one !== undefined);
   if (known.length < deviceCount) return undefined;

@@ -1,6 +1,6 @@
 import { idsColumn } from '../event-column.js';
 import { TraceKind } from '../trace-events.js';
-import { FormatFault, quote } from './format-fault.js';
+import { checkFile, FormatFault, quote } from './format-fault.js';
 import { LineReader } from './format-parser.js';
 import { IntegerScanner, integerFault } from './integer-scanner.js';
 import { type ByteSink, type ColumnName, type EventRows, TextWriter } from './trace-writer.js';
@@ -22,7 +22,6 @@ export function isAllocTraceHeader(line: string): boolean {
  * Keeps 4 bytes for each id.
  */
 export class AllocTraceParser extends LineReader {
-  override readonly format = 'alloctrace';
   readonly #integers = new IntegerScanner();
   readonly #slotOfId = idsColumn();
   #nextId = 0;
@@ -44,8 +43,7 @@ export class AllocTraceParser extends LineReader {
 
   #header(line: string): void {
     this.name = HEADER.exec(line)?.[1];
-    if (this.name === undefined)
-      throw new FormatFault(`${quote(line)} is no header that is known: it reads "#alloctrace v1 <name>"`);
+    checkFile(this.name !== undefined, `${quote(line)} is no header that is known: it reads "#alloctrace v1 <name>"`);
   }
 
   #alloc(id: number, bytes: number, line: number): void {
@@ -76,7 +74,6 @@ function reasonFor(line: string): string {
 
 /** Writes an allocation trace. */
 export class AllocTraceWriter extends TextWriter {
-  override readonly format = 'alloctrace';
   override readonly columns: readonly ColumnName[] = [];
   protected override readonly rows: EventRows<string> = {
     [TraceKind.alloc]: ({ slots, bytes }, i) => {

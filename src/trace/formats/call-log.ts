@@ -39,7 +39,6 @@ export class CallLogParser extends LineReader {
     ['isUserLocked', { integers: 1 }],
     ['signalMemoryCleanup', { integers: 0, read: (log, line) => log.events.other(TraceKind.cleanup, line) }],
   ]);
-  override readonly format = 'call log';
   readonly #integers = new IntegerScanner();
   readonly #blocks = new BlockTracker(this.events);
   readonly #segments = new LivePointers();
@@ -143,7 +142,6 @@ function checkOwnCall(line: string, name: string, integers: number | undefined):
 
 /** Writes a call log as the slot does, every block with the user's lock. */
 export class CallLogWriter extends TextWriter {
-  override readonly format = 'call log';
   override readonly columns: readonly ColumnName[] = ['pointers'];
   protected override readonly rows: EventRows<string> = {
     [TraceKind.alloc]: (batch, i) => `alloc ${batch.bytes[i]} 1 ${this.#addresses.take(batch, i)} \n`,

@@ -7,7 +7,6 @@ export const NOTHING = Buffer.alloc(0);
 
 /** Turns the bytes of one format into events, piece by piece. It throws a {@link FormatFault} for what is wrong. */
 export abstract class FormatParser {
-  abstract readonly format: TraceFormat;
   /** The recorded program, where the file names it. */
   name: string | undefined;
   /** Why the events are not all there were; known at the end. */
@@ -15,7 +14,10 @@ export abstract class FormatParser {
   /** The line that comes next, from 1; 0 for a format without lines. */
   line = 0;
 
-  constructor(protected readonly events: EventBuilder) {}
+  constructor(
+    protected readonly events: EventBuilder,
+    readonly format: TraceFormat,
+  ) {}
 
   abstract push(chunk: Buffer): void;
   /** Reads what is left, and sets `cutOff` when the file was cut off behind whole events. */

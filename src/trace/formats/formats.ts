@@ -1,5 +1,6 @@
 import { foreignFile } from '../../core/foreign-file.js';
 import type { EventBuilder } from '../event-builder.js';
+import type { TraceFormat } from '../trace-events.js';
 import { AllocTraceParser, AllocTraceWriter, isAllocTraceHeader } from './alloc-trace.js';
 import { CallLogParser, CallLogWriter, isCallLogBeginning } from './call-log.js';
 import { FormatFault } from './format-fault.js';
@@ -18,7 +19,8 @@ import { isUmpireLine, UmpireParser, UmpireWriter } from './umpire.js';
 interface Format {
   /** As `stowage convert --to` knows it. */
   readonly name: string;
-  readonly parser: new (events: EventBuilder) => FormatParser;
+  readonly format: TraceFormat;
+  readonly parser: new (events: EventBuilder, format: TraceFormat) => FormatParser;
   readonly writer: new (sink: ByteSink, name: string) => TraceWriter;
   /** The first bytes of a binary format. */
   readonly magic?: Uint8Array;
@@ -27,13 +29,19 @@ interface Format {
 }
 
 const FORMATS: readonly Format[] = [
-  { name: 'stowage', parser: StowageParser, writer: StowageWriter, magic: MAGIC },
-  { name: 'alloctrace', parser: AllocTraceParser, writer: AllocTraceWriter, isFirstLine: isAllocTraceHeader },
-  { name: 'log', parser: CallLogParser, writer: CallLogWriter, isFirstLine: isCallLogBeginning },
-  { name: 'rmm', parser: RmmParser, writer: RmmWriter, isFirstLine: isRmmHeader },
-  { name: 'umpire', parser: UmpireParser, writer: UmpireWriter, isFirstLine: isUmpireLine },
-  { name: 'pytorch', parser: PyTorchParser, writer: PyTorchWriter, magic: PICKLE_MAGIC },
-  { name: 'perfetto', parser: PerfettoParser, writer: PerfettoWriter, isFirstLine: isPerfettoHeader },
+  { name: 'stowage', format: 'stowage', parser: StowageParser, writer: StowageWriter, magic: MAGIC },
+  {
+    name: 'alloctrace',
+    format: 'alloctrace',
+    parser: AllocTraceParser,
+    writer: AllocTraceWriter,
+    isFirstLine: isAllocTraceHeader,
+  },
+  { name: 'log', format: 'call log', parser: CallLogParser, writer: CallLogWriter, isFirstLine: isCallLogBeginning },
+  { name: 'rmm', format: 'rmm', parser: RmmParser, writer: RmmWriter, isFirstLine: isRmmHeader },
+  { name: 'umpire', format: 'umpire', parser: UmpireParser, writer: UmpireWriter, isFirstLine: isUmpireLine },
+  { name: 'pytorch', format: 'pytorch', parser: PyTorchParser, writer: PyTorchWriter, magic: PICKLE_MAGIC },
+  { name: 'perfetto', format: 'perfetto', parser: PerfettoParser, writer: PerfettoWriter, isFirstLine: isPerfettoHeader },
 ];
 
 /** The formats that can be written, by the names that `stowage convert --to` knows. */
@@ -64,5 +72,5 @@ export function recognise(head: Buffer, last: boolean, events: EventBuilder): Fo
   if (format === undefined || format.magic?.every((byte, i) => i >= head.length || head[i] === byte) === false) {
     throw new FormatFault(foreignFile(head) ?? UNKNOWN, 1);
   }
-  return new format.parser(events);
+  return new format.parser(events, format.format);
 }

@@ -20,7 +20,6 @@ export function isPerfettoHeader(line: string): boolean {
 
 /** Reads a Perfetto trace of this library: an event a line, as its writer does. Other programs' traces hold no such events. */
 export class PerfettoParser extends LineReader {
-  override readonly format = 'perfetto';
   protected override readonly maxLineBytes = 64 * 1024;
   protected override closed = false;
   readonly #slotOfId = new LivePointers();
@@ -109,7 +108,6 @@ function placeIn(args: ParsedObject): [bytes: number, pointer: number] {
  * reserved and cached bytes. An event a line. A trace without times gets a microsecond for each event.
  */
 export class PerfettoWriter extends TextWriter {
-  override readonly format = 'perfetto';
   override readonly columns = ALL_COLUMNS;
   protected override readonly rows: EventRows<string> = {
     [TraceKind.alloc]: (batch, i) => {

@@ -1,6 +1,6 @@
 import { NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockTracker } from './block-tracker.js';
-import { FormatFault } from './format-fault.js';
+import { checkFile } from './format-fault.js';
 import { FormatParser } from './format-parser.js';
 import { textIn } from './parsed-values.js';
 import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
@@ -27,7 +27,6 @@ const EARLIER = { timeUs: 0, tag: '', frames: undefined };
  * The memory that was allocated or reserved before the history began comes first.
  */
 export class PyTorchParser extends FormatParser {
-  override readonly format = 'pytorch';
   readonly #tracker = new BlockTracker(this.events);
   readonly #chunks: Buffer[] = [];
   readonly #sites = new Map<PickleValue, number>();
@@ -35,7 +34,7 @@ export class PyTorchParser extends FormatParser {
 
   override push(chunk: Buffer): void {
     this.#bytes += chunk.length;
-    if (this.#bytes > MAX_BYTES) throw new FormatFault(`byte ${MAX_BYTES}: the snapshot is larger than ${MAX_BYTES} bytes`);
+    checkFile(this.#bytes <= MAX_BYTES, `byte ${MAX_BYTES}: the snapshot is larger than ${MAX_BYTES} bytes`);
     // The chunk may be overwritten by its source.
     this.#chunks.push(Buffer.from(chunk));
   }
@@ -48,8 +47,8 @@ export class PyTorchParser extends FormatParser {
     const entries = histories.length === 1 ? histories[0]! : histories.flat().sort((a, b) => a.timeUs - b.timeUs);
     const first = entries[0]?.timeUs ?? 0;
     for (const entry of entries) this.#add(entry, (entry.timeUs - first) * NS_PER_US);
-    if (this.events.allocations > 0) return;
-    throw new FormatFault(`there are no allocations in its ${segments.length} segments and ${entries.length} entries`);
+    const counts = `${segments.length} segments and ${entries.length} entries`;
+    checkFile(this.events.allocations > 0, `there are no allocations in its ${counts}`);
   }
 
   #addEarlier({ segments, histories }: PyTorchSnapshot): void {
@@ -78,8 +77,8 @@ export class PyTorchParser extends FormatParser {
       this.#tracker.alloc(entry.address, entry.bytes, 0);
     } else if (kind === TraceKind.free) {
       // A completion frees the block only if its request was not recorded.
-      const isRequest = entry.action === 'free_requested';
-      if (isRequest || this.#tracker.slotOf(entry.address) !== undefined) this.#tracker.free(entry.address, 0);
+      if (entry.action === 'free_requested' || this.#tracker.slotOf(entry.address) !== undefined)
+        this.#tracker.free(entry.address, 0);
     } else if (kind !== undefined) events.other(kind, 0, entry.bytes, kind === TraceKind.outOfMemory ? 0 : entry.address);
   }
 

@@ -26,7 +26,6 @@ interface DeviceTrace {
  * them. The appends are under a key of their own, which readers ignore.
  */
 export class PyTorchWriter extends EventWriter {
-  override readonly format = 'pytorch';
   override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'devices', 'streams', 'tags', 'sites'];
   protected override readonly rows: EventRows<void> = {
     [TraceKind.alloc]: (batch, i) => {

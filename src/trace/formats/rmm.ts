@@ -17,7 +17,6 @@ export function isRmmHeader(line: string): boolean {
 
 /** Reads the CSV log of RMM's logging adaptor. Times count from its first line; an earlier one belongs to the next day. */
 export class RmmParser extends LineReader {
-  override readonly format = 'rmm';
   readonly #tracker = new BlockTracker(this.events);
   #firstUs: number | undefined;
   #lastUs = 0;
@@ -64,7 +63,6 @@ function numberOf(text: string, base: 10 | 16, what: string, wrong: string): num
 
 /** Writes the CSV log of RMM's logging adaptor, all of it by thread 1; its time of day is midnight at the first event. */
 export class RmmWriter extends TextWriter {
-  override readonly format = 'rmm';
   override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'streams'];
   protected override readonly rows: EventRows<string> = {
     [TraceKind.alloc]: (batch, i) => row(batch, i, 'allocate', this.#addresses.take(batch, i)),

@@ -208,7 +208,6 @@ export class StowageEncoder {
 
 /** Writes this library's binary trace, which holds everything. */
 export class StowageWriter extends EventWriter {
-  override readonly format = 'stowage';
   override readonly columns = ALL_COLUMNS;
   protected override readonly rows: EventRows<void> = {
     [TraceKind.alloc]: (batch, i) => {

@@ -35,7 +35,6 @@ const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
  * or without the record that ends a recording. Then the events up to the last whole block are read, and `cutOff` says so.
  */
 export class StowageParser extends FormatParser {
-  override readonly format = 'stowage';
   readonly #tracker = new BlockTracker(this.events);
   /** The id in the events' table of each text of the file. */
   readonly #ids = idsColumn();
@@ -118,7 +117,7 @@ export class StowageParser extends FormatParser {
       events.device = block.readUInt32LE(at);
       if (events.device >= MAX_DEVICES) throw this.#fault(start, `${block.readInt32LE(at)} is no device`);
     } else {
-      if (this.#size(block, at, 'a count') !== this.#count) throw this.#fault(at, `there are ${this.#count} events`);
+      this.#check(this.#size(block, at, 'a count') === this.#count, at, `there are ${this.#count} events`);
       this.#ended = true;
     }
     return next;
@@ -150,7 +149,7 @@ export class StowageParser extends FormatParser {
   #readString(block: Buffer, at: number, end: number): number {
     const id = block.readUInt32LE(at);
     const textEnd = at + 8 + block.readUInt32LE(at + 4);
-    if (id === 0 || id > MAX_STRINGS) throw this.#fault(at, `${id} is no number of a text`);
+    this.#check(id !== 0 && id <= MAX_STRINGS, at, `${id} is no number of a text`);
     this.#check(textEnd <= end, at, 'the text goes beyond its block');
     this.#ids.set(id, this.events.strings.idOf(block.toString('utf8', at + 8, textEnd)));
     return textEnd;

@@ -1,4 +1,4 @@
-import { type EventBatch, type OptionalColumns, type TraceFormat, TraceKind } from '../trace-events.js';
+import { type EventBatch, type OptionalColumns, TraceKind } from '../trace-events.js';
 
 /**
  * Where a writer's output goes, in order. A chunk is overwritten when the call returns, so the sink writes or copies it
@@ -17,7 +17,6 @@ export type ColumnName = keyof OptionalColumns;
 
 /** Writes events in one format, as they come. */
 export interface TraceWriter {
-  readonly format: TraceFormat;
   /** The kinds of events that the format holds. */
   readonly kinds: readonly TraceKind[];
   /** The optional columns that it holds. */
@@ -46,7 +45,6 @@ export type EventRows<T> = { readonly [K in TraceKind]?: (batch: EventBatch, i: 
 
 /** A writer that takes its events one by one. */
 export abstract class EventWriter<T = void> implements TraceWriter {
-  abstract readonly format: TraceFormat;
   abstract readonly columns: readonly ColumnName[];
   readonly dropped = new Map<string, number>();
   protected abstract readonly rows: EventRows<T>;

@@ -67,7 +67,6 @@ export class UmpireParser extends LineReader {
     ['make_memory_resource', (replay, event) => replay.#nameAllocator(event)],
     ['program', (replay, { texts }) => (replay.name = textIn(texts, 'program') || undefined)],
   ]);
-  override readonly format = 'umpire';
   protected override readonly maxLineBytes = 64 * 1024;
   readonly #tracker = new BlockTracker(this.events);
   readonly #spaces = new Map<string, number>();
@@ -165,7 +164,6 @@ type Texts = Readonly<Record<string, string>>;
 
 /** Writes Umpire's replay: one JSON object a line, an allocator for each manager and space. */
 export class UmpireWriter extends TextWriter {
-  override readonly format = 'umpire';
   override readonly columns: readonly ColumnName[] = ['times', 'pointers', 'managers', 'tags'];
   protected override readonly rows: EventRows<string> = {
     [TraceKind.alloc]: (batch, i) => {

@@ -151,7 +151,6 @@ export function recordTrace(host: MemoryHost, file: string, options: RecordOptio
 
 function programName(): string {
   const { threadId } = process.getBuiltinModule('node:worker_threads');
-  const script = process.argv[1];
-  const name = script === undefined ? 'node' : basename(script);
+  const name = basename(process.argv[1] ?? 'node');
   return threadId === 0 ? name : `${name}, thread ${threadId}`;
 }
