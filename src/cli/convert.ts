@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { convertTrace, TRACE_WRITERS } from '../trace/index.js';
-import { byName } from './arguments.js';
+import { byName, type Flags } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { withProgress } from './progress.js';
 import { complain, complainOfGaps, count } from './text.js';
@@ -20,7 +20,7 @@ export function addConvertCommand(command: Command): void {
       '\nWhat the new format cannot hold is named on stderr, in one line.\n' +
         '\nExamples:\n  stowage convert app.stowtrace app.json --to perfetto\n  stowage convert rmm.csv app.trace --to alloctrace',
     )
-    .action(async (path: string, out: string, { to }: { to: string }) => {
+    .action(async (path: string, out: string, { to }: Flags<'to', never, never>) => {
       const create = byName('--to', to, TRACE_WRITERS);
       const input = inputPath(path);
       using output = new OutputFile(out, { input });

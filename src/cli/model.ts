@@ -122,8 +122,9 @@ function whyNoFit({ part, missing, usage }: Report): string {
     const others = missing.length > 0 ? `${missing.join(', ')} not found` : 'its name does not tell where the others are';
     return `this is part ${part.number} of ${part.count} of a model, and nothing can be said of a fit: ${others}`;
   }
-  if (usage.tensors === 0) return 'the file has no tensors, a vocabulary alone say: there is nothing to fit';
-  return 'the file names no hyper-parameters to fit it by';
+  return usage.tensors === 0
+    ? 'the file has no tensors, a vocabulary alone say: there is nothing to fit'
+    : 'the file names no hyper-parameters to fit it by';
 }
 
 function fitLines(estimate: MemoryEstimate, fit: FitProposal): string[] {

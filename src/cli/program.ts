@@ -65,7 +65,9 @@ export async function runCli(args: readonly string[]): Promise<number> {
     exitCode = typeof failed === 'number' ? failed : failed ? EXIT_FAILED : EXIT_OK;
   };
   try {
-    const program = await createProgram(namedCommand(args), done);
+    // The command that is run, or whose help is printed: `replay x`, `help replay`.
+    const [first, second] = args.filter((word) => !word.startsWith('-'));
+    const program = await createProgram(first === 'help' ? second : first, done);
     if (args.length === 0) program.error('no command is given: see stowage --help');
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
@@ -76,12 +78,6 @@ export async function runCli(args: readonly string[]): Promise<number> {
     complain(error.message);
     return BAD_INPUT_CODES.includes(error.code) ? EXIT_BAD_INPUT : EXIT_FAILED;
   }
-}
-
-/** The name of the command that is run, or whose help is printed: `replay x`, `help replay`. */
-function namedCommand(args: readonly string[]): string | undefined {
-  const [first, second] = args.filter((word) => !word.startsWith('-'));
-  return first === 'help' ? second : first;
 }
 
 /** Makes the program. Only the named command is loaded; of the others it has the names and descriptions. */

@@ -15,10 +15,7 @@ const DEFAULT_FILE = 'stowage.stowtrace';
 const SHOWN_GROUPS = 5;
 const NS_PER_S = 1e9;
 
-interface RecordFlags {
-  readonly out: string;
-  readonly sites?: true | string;
-}
+type RecordFlags = Readonly<Record<'out', string> & Partial<Record<'sites', true | string>>>;
 
 /** Adds what `stowage record` takes. @param done - told the exit code of the program */
 export function addRecordCommand(record: Command, done: (exitCode: number) => void): void {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { type ListedSegment, listSegments, removeListed } from '../shared/segment-list.js';
+import type { Flags } from './arguments.js';
 import { complain, jsonText, layOut } from './text.js';
 
 /** Adds what `stowage shm` takes. @param done - told at the end whether the run failed */
@@ -14,7 +15,7 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
       '\nStates: live (its creator runs), orphaned (its creator is gone, others use it), stale (nobody uses it),\n' +
         "creating, damaged (or no segment of this library), unreadable (another user's).",
     )
-    .action((flags: { json?: true }) => {
+    .action((flags: Flags<never, never, 'json'>) => {
       const segments = listSegments();
       process.stdout.write(flags.json ? json(segments) : text(segments));
       done(false);
@@ -25,7 +26,7 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
     .argument('[names...]', 'as stowage shm ls shows them')
     .option('--stale [prefix]', 'remove every stale one, or those whose names begin so')
     .option('--force', 'remove the named ones also when they are in use; their users go on')
-    .action((names: string[], flags: { stale?: true | string; force?: true }) => {
+    .action((names: string[], flags: Flags<never, never, 'force'> & Partial<Record<'stale', true | string>>) => {
       if (names.length === 0 && flags.stale === undefined) shm.error('name segments, or use --stale');
       const stale = flags.stale === undefined ? [] : staleNames(flags.stale === true ? '' : flags.stale);
       done(!removeAll([...new Set([...names, ...stale])], flags.force === true));

@@ -80,11 +80,11 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
     return true;
   }
   const result = tuneResult(goal, done);
-  page?.write(tunePage(events, result, { done, tried: trials.length, options }));
+  page?.write(tunePage(events, result, trials, options));
   page?.finish();
   const out = messageStream(page);
   const notes = flags.report === undefined ? [] : [`report    ${flags.report}`, ''];
-  out.write(flags.json ? tuneJson(result, done) : tuneText(events, result, { tried: trials.length, notes, out }));
+  out.write(flags.json ? tuneJson(result, done) : tuneText(events, result, trials.length, notes, out));
   return false;
 }
 
@@ -107,9 +107,10 @@ const MAX_RUNS = 8;
 function tunePage(
   events: TraceEvents,
   result: TuneData,
-  { done, tried, options }: { readonly done: readonly TuneTrial[]; readonly tried: number; readonly options: TrialOptions },
+  trials: readonly TuneTrial[],
+  { capacityBytes, nativeCallNs }: TrialOptions,
 ): string {
-  const { capacityBytes, nativeCallNs } = options;
+  const done = trials.filter((trial) => trial.done);
   const shown = [...new Set([result.best, ...result.points.flatMap((point, place) => (point.frontier ? [place] : []))])].slice(
     0,
     MAX_RUNS,
@@ -123,7 +124,7 @@ function tunePage(
   const settings: Fact[] = [
     { label: 'trace', value: events.file },
     { label: 'searched for', value: result.goal },
-    { label: 'settings tried', value: String(tried) },
+    { label: 'settings tried', value: String(trials.length) },
     { label: 'capacity', value: capacityBytes === undefined ? 'plenty' : formatBytes(capacityBytes) },
     { label: 'a native call is taken to cost', value: `${nativeCallNs / NS_PER_US} µs` },
     ...madeBy(),
@@ -157,7 +158,9 @@ function tuneJson(result: TuneData, done: readonly TuneTrial[]): string {
 function tuneText(
   events: TraceEvents,
   result: TuneData,
-  { tried, notes, out }: { readonly tried: number; readonly notes: readonly string[]; readonly out: NodeJS.WriteStream },
+  tried: number,
+  notes: readonly string[],
+  out: NodeJS.WriteStream,
 ): string {
   const byCapacity = result.goal === 'capacity';
   const memoryOf = (point: TuneData['points'][number]) => point.leastCapacityBytes ?? point.peakReservedBytes;

@@ -1,4 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
+import { formatBytes } from '../core/units.js';
 import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
@@ -20,7 +21,6 @@ import type {
 import { rateStride } from './run-observer.js';
 import type { SegmentHistory } from './segment-history.js';
 import { sizeClasses } from './size-classes.js';
-import { pickWinner } from './winner.js';
 
 /** The parts of a report that are not observed. */
 export interface ReportOptions {
@@ -41,9 +41,9 @@ export interface BuiltReport extends PageContent {
 export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], options: ReportOptions = {}): BuiltReport {
   const payload = new ColumnPayload();
   const lifetimes = new BlockLifetimes(trace);
-  const live = liveCurve(trace);
+  const [live, peakMoment] = liveCurve(trace);
   const stride = lifetimes.chooseStride();
-  const moments = namedMoments(live.peakMoment, runs);
+  const moments = namedMoments(peakMoment, runs);
   const places = moments.map(({ at }) => at);
   const rows = lifetimes.rowsAt(stride, places);
   const tags = new StringTable();
@@ -62,7 +62,7 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     runs: runs.map((run) => runData(run, trace, rows, { stride, moments: [...places, trace.length], payload })),
     winner: options.winner ?? pickWinner(runs),
     curveX: payload.add(curveX(trace.length)),
-    live: payload.add(live.curve.points),
+    live: payload.add(live.points),
     clock: clockOf(trace, stride, payload),
     blocks: blockColumns(trace, lifetimes, rows, { tags, sites, payload }),
     tags: tags.texts.slice(1),
@@ -85,7 +85,7 @@ function factsOf(trace: TraceEvents): Fact[] {
   ];
 }
 
-function liveCurve(trace: TraceEvents): { curve: BucketCurve; peakMoment: number } {
+function liveCurve(trace: TraceEvents): [curve: BucketCurve, peakMoment: number] {
   const curve = new BucketCurve(trace.length);
   let bytes = 0;
   let peak = 0;
@@ -99,7 +99,7 @@ function liveCurve(trace: TraceEvents): { curve: BucketCurve; peakMoment: number
     }
     curve.add(event, bytes);
   }
-  return { curve, peakMoment };
+  return [curve, peakMoment];
 }
 
 function namedMoments(peakLive: number, runs: readonly ObservedRun[]): NamedMoment[] {
@@ -184,6 +184,29 @@ function segmentColumns(history: SegmentHistory, { stride, moments, payload }: S
     died: payload.add(Uint32Array.from(pick(history.died))),
     paged: payload.add(Uint16Array.from(rows, (row) => (history.paged[row] ? 1 : 0))),
   };
+}
+
+/** Peaks that differ by less count as equal. */
+const TIE = 0.01;
+
+/**
+ * Picks the run that needed the least reserved memory at its peak, among those that came to their end; of runs within
+ * 1 % of it the one with the fewest native calls. Null when there is nothing to choose from.
+ */
+export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
+  const done = runs.map((run, place) => ({ run, place })).filter(({ run }) => run.failure === undefined);
+  if (runs.length < 2 || done.length === 0) return null;
+  const peakOf = ({ run }: (typeof done)[number]) => run.observer.segments.peakReservedBytes;
+  const callsOf = ({ run }: (typeof done)[number]) => run.observer.nativeAllocs + run.observer.nativeFrees;
+  const least = Math.min(...done.map(peakOf));
+  const tied = done.filter((candidate) => peakOf(candidate) <= least * (1 + TIE));
+  const best = tied.reduce((a, b) => (callsOf(b) < callsOf(a) ? b : a));
+  const among = done.length < runs.length ? ' among the runs that came to their end' : '';
+  const rule =
+    tied.length === 1
+      ? `least memory reserved at the peak${among}: ${formatBytes(peakOf(best))}`
+      : `fewest native calls of the ${tied.length} whose peak of reserved memory is within 1 % of the least${among}`;
+  return { run: best.place, rule };
 }
 
 const ALIGNMENT = 8;

@@ -1,7 +1,6 @@
-export { type BuiltReport, buildReport, type ReportOptions } from './build-report.js';
+export { type BuiltReport, buildReport, pickWinner, type ReportOptions } from './build-report.js';
 export { type Dashboard, type DashboardOptions, serveDashboard } from './live/serve-dashboard.js';
 export { observeRecording } from './observe-recording.js';
 export { type ObservedRun, observeRun, type RunOptions } from './observe-run.js';
 export { type PageContent, renderPage } from './render-page.js';
 export type * from './report-data.js';
-export { pickWinner } from './winner.js';

@@ -45,6 +45,6 @@ function hasWholeSegments(trace: TraceEvents): boolean {
 /** The names of the managers that allocated, in order of their first allocation. */
 function managersOf(trace: TraceEvents): string {
   const ids = new Set(trace.managers?.filter((_, event) => trace.isAlloc(event)));
-  const names = [...ids].map((id) => trace.strings.get(id)).filter((name) => name !== '');
-  return names.length === 0 ? 'unknown manager' : names.join(' -> ');
+  const names = Array.from(ids, (id) => trace.strings.get(id)).filter((name) => name !== '');
+  return names.join(' -> ') || 'unknown manager';
 }

@@ -35,8 +35,10 @@ export interface ObservedRun {
  *
  * @throws every error that is not ERR_MEM_REPLAY
  */
-export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
-  const { name, device, createManager, swaps, nsPerEvent, onProgress } = options;
+export function observeRun(
+  trace: TraceEvents,
+  { name, device, createManager, swaps, nsPerEvent, onProgress }: RunOptions,
+): ObservedRun {
   const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
   const host: ObservedHost = new ObservedHost(device, observer);
   try {

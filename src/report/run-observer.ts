@@ -78,9 +78,8 @@ export class RunObserver implements ReplayWatcher {
   /** Native calls since the start, at the end of each bucket that the run came to; NaN for the others. */
   nativeCalls(): Float64Array {
     let last = 0;
-    const reached = Math.ceil(this.events / this.#stride);
     return this.#nativeCallsAt.map((calls, bucket) => {
-      if (bucket >= reached) return Number.NaN;
+      if (bucket * this.#stride >= this.events) return Number.NaN;
       if (!Number.isNaN(calls)) last = calls;
       return last;
     });

@@ -49,12 +49,16 @@ export { type AllocatorLookup, SharedAllocation, type SharedAllocationToken } fr
 export { SharedMemoryDevice } from './shared-memory-device.js';
 export { SharedMemoryManager, type SharedMemoryManagerOptions } from './shared-memory-manager.js';
 export { type RegionMemory, SharedRegion, WINDOW_BYTES, wordIndex } from './shared-region.js';
-export { HostThreadModel, MainThreadModel, type ThreadLocalKey, ThreadModel, WorkerThreadModel } from './threads/thread-model.js';
 export {
+  HostThreadModel,
+  MainThreadModel,
   registerDeviceThreads,
   registerThreadModel,
   StreamThreadModel,
+  type ThreadLocalKey,
+  ThreadModel,
   type ThreadModelFactory,
   threadModel,
   threadModelNames,
+  WorkerThreadModel,
 } from './threads/thread-models.js';

@@ -59,7 +59,8 @@ export function removeListed(name: string, force: boolean): string | undefined {
   let refusal: string | undefined = 'there is no such segment';
   removeSegment(store, (fd) => {
     const inspection = inspectSegment(fd, store.url);
-    const users = usersOf(name);
+    const path = `${shmFolder()}/${SHM_PREFIX}${name}`;
+    const users = processesMapping(path).get(path) ?? [];
     refusal = force || isAbandoned(inspection, users) ? undefined : reasonToKeep(inspection, users);
     return refusal === undefined;
   });
@@ -101,11 +102,6 @@ function reasonToKeep(inspection: SegmentInspection, users: readonly number[]): 
   if (facts !== undefined)
     return `its creator, process ${facts.creator.id}${creator === 'alive' ? ', runs' : ' of another pid namespace, may run'}`;
   return inspection.state === 'creating' ? 'it is being created' : `it may be another program's: ${inspection.reason}`;
-}
-
-function usersOf(name: string): readonly number[] {
-  const path = `${shmFolder()}/${SHM_PREFIX}${name}`;
-  return processesMapping(path).get(path) ?? [];
 }
 
 function shmFolder(): string {

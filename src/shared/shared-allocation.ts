@@ -159,7 +159,7 @@ export class SharedAllocation implements Releasable {
     const { reference } = this.#held.check();
     const token = { ...this.token(), reference, from: this.allocator.references.holder };
     processState().droppedHandles.unregister(this);
-    this.#held.forget();
+    this.#held.dropped = true;
     return token;
   }
 
@@ -176,7 +176,8 @@ export class SharedAllocation implements Releasable {
 
 /** The reference of one handle. It outlives a handle that is dropped, and then releases itself. */
 class HeldReference implements Reclaimable {
-  #released = false;
+  /** Whether the reference was dropped, or has gone over to another thread. */
+  dropped = false;
 
   constructor(
     readonly allocator: PageAllocator,
@@ -184,7 +185,7 @@ class HeldReference implements Reclaimable {
   ) {}
 
   get released(): boolean {
-    return this.#released || this.allocator.detached || this.allocator.region.closed;
+    return this.dropped || this.allocator.detached || this.allocator.region.closed;
   }
 
   check(): CountedReference {
@@ -194,11 +195,7 @@ class HeldReference implements Reclaimable {
 
   release(): void {
     if (!this.released) this.allocator.references.drop(this.counted.reference);
-    this.#released = true;
-  }
-
-  forget(): void {
-    this.#released = true;
+    this.dropped = true;
   }
 
   reclaim(): void {

@@ -33,13 +33,11 @@ export class SharedRegion {
   readonly int32: Int32Array;
   /** The first 4 GiB as bytes. */
   readonly uint8: Uint8Array;
-  readonly #memory: RegionMemory;
   readonly #windows: (Int32Array | undefined)[];
   #closed = false;
 
   /** @param memory - starts at a multiple of 8 */
-  constructor(memory: RegionMemory) {
-    this.#memory = memory;
+  constructor(protected readonly memory: RegionMemory) {
     this.base = memory.base;
     this.bytes = memory.bytes;
     this.uint8 = memory.bytesAt(0, Math.min(memory.bytes, WINDOW_BYTES));
@@ -68,7 +66,7 @@ export class SharedRegion {
     checkRange(offset, bytes, this.bytes);
     if (bytes === 0) return new Uint8Array(0);
     const first = Math.floor(offset / WINDOW_BYTES);
-    if (Math.floor((offset + bytes - 1) / WINDOW_BYTES) !== first) return this.#memory.bytesAt(offset, bytes);
+    if (Math.floor((offset + bytes - 1) / WINDOW_BYTES) !== first) return this.memory.bytesAt(offset, bytes);
     const { buffer, byteOffset } = this.words(offset);
     return new Uint8Array(buffer, byteOffset + (offset - first * WINDOW_BYTES), bytes);
   }
@@ -87,7 +85,7 @@ export class SharedRegion {
     const start = index * WINDOW_BYTES;
     checkRange(start, WORD_BYTES, this.bytes);
     this.checkOpen();
-    const window = wordsOf(this.#memory.bytesAt(start, Math.min(this.bytes - start, WINDOW_BYTES)));
+    const window = wordsOf(this.memory.bytesAt(start, Math.min(this.bytes - start, WINDOW_BYTES)));
     this.#windows[index] = window;
     return window;
   }

@@ -101,7 +101,7 @@ export function replayTrace(events: TraceEvents, host: ReplayHost, options: Repl
     const { peakReservedBytes } = slot;
     if (options.keepLive !== true) blocks.freeAll(verifier);
     return {
-      manager: options.label ?? Array.from(hits.managers, ({ name }) => name).join(' -> '),
+      manager: options.label ?? Array.from(hits.before.keys(), ({ name }) => name).join(' -> '),
       device: host.device.name,
       events: events.calls,
       allocations: events.allocations,
@@ -177,18 +177,14 @@ function nativeCallsOf(slot: ManagerSlot): readonly [allocs: number, frees: numb
 
 /** Adds up the hits of all managers that serve a replay, from their own statistics. */
 class HitCounter {
-  readonly #before = new Map<MemoryManagerAdapter, ReturnType<typeof hitsOf>>();
+  /** The hits of each manager before it served, in the order in which they began to serve. */
+  readonly before = new Map<MemoryManagerAdapter, ReturnType<typeof hitsOf>>();
 
   constructor(readonly deviceCount: number) {}
 
-  /** The managers, in the order in which they began to serve. */
-  get managers(): Iterable<MemoryManagerAdapter> {
-    return this.#before.keys();
-  }
-
   /** Counts a manager's hits from now on. */
   watch(manager: MemoryManagerAdapter): void {
-    if (!this.#before.has(manager)) this.#before.set(manager, hitsOf(manager, this.deviceCount));
+    if (!this.before.has(manager)) this.before.set(manager, hitsOf(manager, this.deviceCount));
   }
 
   /**
@@ -197,7 +193,7 @@ class HitCounter {
    */
   rate(allocations: number, nativeAllocs: number): number {
     let [hits, served] = [0, 0];
-    for (const [manager, before] of this.#before) {
+    for (const [manager, before] of this.before) {
       const now = hitsOf(manager, this.deviceCount);
       if (now === undefined || before === undefined) return allocations === 0 ? 0 : Math.max(0, 1 - nativeAllocs / allocations);
       hits += now.hits - before.hits;

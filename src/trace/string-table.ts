@@ -4,15 +4,12 @@ const MAX_TEXTS = 2 ** 22;
 
 /** Texts by id and ids by text. Id 0 is the empty text. */
 export class StringTable {
-  readonly #mostCharacters: number;
   readonly #texts: string[] = [''];
   readonly #ids = new Map<string, number>([['', 0]]);
   #characters = 0;
 
   /** @param mostCharacters - of all texts together: a small file can unpack to many long ones */
-  constructor(mostCharacters = Number.POSITIVE_INFINITY) {
-    this.#mostCharacters = mostCharacters;
-  }
+  constructor(protected readonly mostCharacters = Number.POSITIVE_INFINITY) {}
 
   /** All texts, by id. */
   get texts(): readonly string[] {
@@ -28,7 +25,7 @@ export class StringTable {
   idOf(text: string): number {
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
-    if (this.#characters + text.length > this.#mostCharacters || this.size === MAX_TEXTS) {
+    if (this.#characters + text.length > this.mostCharacters || this.size === MAX_TEXTS) {
       throw new FormatFault(`there are more names and allocation sites than are held: ${this.size}`);
     }
     this.#characters += text.length;

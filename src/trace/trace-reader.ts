@@ -15,12 +15,13 @@ const MAX_EVENTS = 100_000_000;
 /** The events of one file as a stream, with its origin and its totals so far. */
 export class TraceStream implements AsyncIterable<EventBatch> {
   readonly #parser: TraceParser;
-  readonly #options: ReadOptions;
 
   /** @param path - a file of any format, plain or gzipped; a pipe will do */
-  constructor(path: string, options: ReadOptions = {}) {
+  constructor(
+    path: string,
+    protected readonly options: ReadOptions = {},
+  ) {
     this.#parser = new TraceParser(path);
-    this.#options = options;
   }
 
   /** Where the events are from; final at the end of the stream. */
@@ -40,7 +41,7 @@ export class TraceStream implements AsyncIterable<EventBatch> {
    * @throws ERR_MEM_BAD_INPUT with file, place and reason; the events before that place have been given out then
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<EventBatch> {
-    for await (const events of parsed(this.#parser, this.#options)) if (events.length > 0) yield events.take();
+    for await (const events of parsed(this.#parser, this.options)) if (events.length > 0) yield events.take();
   }
 }
 

@@ -2,12 +2,14 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { MainThreadModel, type ThreadLocalKey, WorkerThreadModel } from '../../src/shared/threads/thread-model.js';
 import {
+  MainThreadModel,
   registerDeviceThreads,
   registerThreadModel,
+  type ThreadLocalKey,
   threadModel,
   threadModelNames,
+  WorkerThreadModel,
 } from '../../src/shared/threads/thread-models.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';

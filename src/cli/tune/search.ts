@@ -38,29 +38,24 @@ export function isBetter(score: readonly number[], than: readonly number[]): boo
 
 function searchFamily<T extends Trial>(family: Family, tryOut: (settings: Settings) => T, budget: number): T[] {
   const trials = new Map<string, T>();
-  let best: { place: readonly number[]; trial: T } | undefined;
+  let best: readonly [place: readonly number[], trial: T] | undefined;
   /** @returns whether the place is the best so far */
   const visit = (place: readonly number[]): boolean => {
     const key = place.join();
     if (trials.has(key) || trials.size >= budget) return false;
-    const trial = tryOut(settingsAt(family.axes, place));
+    const trial = tryOut(Object.fromEntries(family.axes.map(({ name, values }, i) => [name, values[place[i]!]])));
     trials.set(key, trial);
-    if (!trial.done || (best !== undefined && !isBetter(trial.score, best.trial.score))) return false;
-    best = { place, trial };
+    if (!trial.done || (best !== undefined && !isBetter(trial.score, best[1].score))) return false;
+    best = [place, trial];
     return true;
   };
   visit(family.axes.map(({ values }) => values.indexOf(undefined)));
   for (const place of coarseGrid(family.axes)) visit(place);
   for (let climbing = best !== undefined; climbing; ) {
-    const { place } = best as { place: readonly number[] };
     climbing = false;
-    for (const neighbour of neighboursOf(family.axes, place)) climbing = visit(neighbour) || climbing;
+    for (const neighbour of neighboursOf(family.axes, best![0])) climbing = visit(neighbour) || climbing;
   }
   return [...trials.values()];
-}
-
-function settingsAt(axes: readonly Axis[], place: readonly number[]): Settings {
-  return Object.fromEntries(axes.map(({ name, values }, i) => [name, values[place[i]!]]));
 }
 
 function coarseGrid(axes: readonly Axis[]): number[][] {

@@ -29,15 +29,17 @@ export interface TuneTrial extends Trial, Pick<TunePoint, 'code' | 'peakReserved
 }
 
 /** Replays a trace under one setting, for the goal of a search. */
-export function tryOut(events: TraceEvents, family: Family, settings: Settings, options: TrialOptions): TuneTrial {
-  const { goal, capacityBytes, nativeCallNs } = options;
+export function tryOut(
+  events: TraceEvents,
+  family: Family,
+  settings: Settings,
+  { goal, capacityBytes, nativeCallNs }: TrialOptions,
+): TuneTrial {
   const replay = (capacity: number | undefined) => replayOnce(events, family, settings, capacity);
   const facts = { family, settings, code: family.code(settings) };
   const first = replay(capacityBytes);
-  if (first === undefined) {
-    const nothing = { peakReservedBytes: Number.NaN, nsPerEvent: Number.NaN, nativeCalls: 0, leastCapacityBytes: null };
-    return { ...facts, ...nothing, done: false, score: [] };
-  }
+  const nothing = { peakReservedBytes: Number.NaN, nsPerEvent: Number.NaN, nativeCalls: 0, leastCapacityBytes: null };
+  if (first === undefined) return { ...facts, ...nothing, done: false, score: [] };
   let fastest = first.nsPerEvent;
   for (let again = 1; again < TIMED_REPLAYS; again++) fastest = Math.min(fastest, replay(capacityBytes)?.nsPerEvent ?? fastest);
   const nativeCalls = first.nativeAllocs + first.nativeFrees;

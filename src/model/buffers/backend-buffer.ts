@@ -11,33 +11,29 @@ import { MemoryPart, type TensorBase } from '../tensors/tensor-base.js';
  * and every tensor in it, throws ERR_MEM_DISPOSED.
  */
 export class BackendBuffer {
-  readonly #handle: Allocation;
-
   /** Takes a block over. Buffer types make buffers. */
   constructor(
     readonly type: BufferTraits,
-    handle: Allocation,
-  ) {
-    this.#handle = handle;
-  }
+    protected readonly handle: Allocation,
+  ) {}
 
   get bytes(): number {
-    return this.#handle.bytes;
+    return this.handle.bytes;
   }
 
   /** True when it was freed. */
   get disposed(): boolean {
-    return this.#handle.disposed;
+    return this.handle.disposed;
   }
 
   /** True when the host sees its memory, so that tensors in it can be viewed. */
   get isHost(): boolean {
-    return this.bytes > 0 && isHostVisible(this.#handle);
+    return this.bytes > 0 && isHostVisible(this.handle);
   }
 
   /** Gives the memory back. Does nothing the second time. */
   dispose(): void {
-    this.#handle.dispose();
+    this.handle.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -46,12 +42,12 @@ export class BackendBuffer {
 
   /** The address of its first byte. */
   getBase(): DevicePtr {
-    return this.#handle.ptr;
+    return this.handle.ptr;
   }
 
   /** Tells whether a tensor's data lies here. */
   holds(tensor: ContextTensor): boolean {
-    return tensor.part?.whole === this.#handle;
+    return tensor.part?.whole === this.handle;
   }
 
   /**
@@ -65,7 +61,7 @@ export class BackendBuffer {
     checkArgument(tensor.viewSource === undefined, 'tensor', `${tensor.name}, a view`, 'what it is a view of');
     checkArgument(!tensor.isFixed, 'tensor', tensor.name, 'one of a context with noAlloc');
     checkUsable(!tensor.ended, 'tensor');
-    const part = new MemoryPart(this.#handle, offsetBytes, tensor.bytes);
+    const part = new MemoryPart(this.handle, offsetBytes, tensor.bytes);
     const { alignment } = this.type;
     checkArgument(offsetBytes % alignment === 0, 'offsetBytes', offsetBytes, `a multiple of ${alignment}`);
     tensor.setPart(part);
@@ -105,12 +101,12 @@ export class BackendBuffer {
 
   /** Sets every byte. @param value - 0 to 255 */
   clear(value = 0): void {
-    this.#handle.fill(value);
+    this.handle.fill(value);
   }
 
   #place(tensor: ContextTensor, offset: number, size: number): MemoryPart {
     const { memory, layout } = tensor;
-    checkArgument(memory.whole === this.#handle, 'tensor', tensor.name, 'one in this buffer');
+    checkArgument(memory.whole === this.handle, 'tensor', tensor.name, 'one in this buffer');
     checkRange(offset, size, layout.spanBytes);
     return new MemoryPart(memory, layout.offsetBytes + offset, size);
   }
@@ -135,15 +131,13 @@ export class BackendBufferType {
   /** What tensors begin at multiples of. */
   readonly alignment: number;
   readonly device: number;
-  readonly #runtime: MemoryRuntime;
 
   /** @throws ERR_MEM_INVALID_ALIGNMENT */
   constructor(
-    runtime: MemoryRuntime,
+    protected readonly runtime: MemoryRuntime,
     { device = 0, alignment = 128, name = `${runtime.device.name}${device}` }: BackendBufferTypeOptions = {},
   ) {
     checkAlignment(alignment);
-    this.#runtime = runtime;
     this.device = device;
     this.alignment = Math.max(1, alignment);
     this.name = name;
@@ -151,14 +145,14 @@ export class BackendBufferType {
 
   /** The most that a buffer can have: the device's memory. @throws ERR_MEM_INVALID_DEVICE */
   getMaxSize(): number {
-    return this.#runtime.device.getMaxMemorySize(this.device);
+    return this.runtime.device.getMaxMemorySize(this.device);
   }
 
   /** Makes a buffer; its content is undefined. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_DEVICE */
   allocBuffer(bytes: number): BackendBuffer {
     return new BackendBuffer(
       this,
-      this.#runtime.withDevice(this.device, () => this.#runtime.allocate(bytes, { alignment: this.alignment })),
+      this.runtime.withDevice(this.device, () => this.runtime.allocate(bytes, { alignment: this.alignment })),
     );
   }
 

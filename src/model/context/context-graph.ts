@@ -18,7 +18,6 @@ export interface GraphNodeOptions extends Pick<GraphNode, 'inPlace' | 'isInput' 
  * keeps it; a graph allocator places the others.
  */
 export class ContextGraph {
-  readonly #part: MemoryPart | undefined;
   readonly #tensors: ContextTensor[] = [];
   readonly #nodes: GraphNode[] = [];
   readonly #numbers = new Map<ContextTensor, number>();
@@ -33,10 +32,8 @@ export class ContextGraph {
   constructor(
     /** How many nodes it can have. */
     readonly capacity: number,
-    part: MemoryPart | undefined,
-  ) {
-    this.#part = part;
-  }
+    protected readonly part: MemoryPart | undefined,
+  ) {}
 
   /** Its tensors as nodes for a plan. @throws ERR_MEM_DISPOSED when its context was reset or disposed of */
   get nodes(): readonly GraphNode[] {
@@ -68,7 +65,7 @@ export class ContextGraph {
     // What lies elsewhere takes nothing here, and so does a view of it.
     const bytes = isPlacedHere || source !== undefined ? tensor.layout.spanBytes : 0;
     checkRoom('the graph', GRAPH_NODE_BYTES, number * GRAPH_NODE_BYTES, this.capacity * GRAPH_NODE_BYTES);
-    this.#part?.view(BigUint64Array, number * GRAPH_NODE_BYTES, 1).set([BigInt(tensor.objectOffset)]);
+    this.part?.view(BigUint64Array, number * GRAPH_NODE_BYTES, 1).set([BigInt(tensor.objectOffset)]);
     this.#nodes.push({ bytes, inputs, ...view, inPlace, isInput, isOutput });
     this.#tensors.push(tensor);
     this.#numbers.set(tensor, number);

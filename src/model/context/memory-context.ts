@@ -137,13 +137,13 @@ export class MemoryContext {
   /** Remembers the scratch memory and how much of it is taken. */
   scratchSave(): void {
     this.#checkOpen();
-    this.#scratch.save();
+    this.#scratch.saved = this.#scratch.present;
   }
 
   /** Takes the remembered state again: what was put into scratch since then is overwritten by what follows, and ends. */
   scratchLoad(): void {
     this.#checkOpen();
-    this.#scratch.load();
+    this.#scratch.set(this.#scratch.saved);
   }
 
   /** The scratch memory, with how much of it is taken. */

@@ -17,7 +17,7 @@ export interface Scratch {
 /** The scratch memory of a context: the present one, the saved one, and which tensors lie where. */
 export class ScratchMemory {
   present: Scratch | undefined;
-  #saved: Scratch | undefined;
+  saved: Scratch | undefined;
   #tensors: (readonly [tensor: ContextTensor, data: Allocation, end: number])[] = [];
 
   /** Uses other memory, another offset in the same memory, or none. Tensors that lie behind that offset end. */
@@ -31,14 +31,6 @@ export class ScratchMemory {
       this.#tensors = this.#tensors.filter(([tensor]) => !tensor.ended);
     }
     this.present = scratch;
-  }
-
-  save(): void {
-    this.#saved = this.present;
-  }
-
-  load(): void {
-    this.set(this.#saved);
   }
 
   /** Where a tensor of so many bytes would lie; undefined without scratch. @throws ERR_MEM_OUT_OF_MEMORY */
@@ -60,7 +52,7 @@ export class ScratchMemory {
   /** Forgets the memory, what was saved, and the tensors. */
   reset(): void {
     this.present = undefined;
-    this.#saved = undefined;
+    this.saved = undefined;
     this.#tensors = [];
   }
 }

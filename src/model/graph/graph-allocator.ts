@@ -9,14 +9,15 @@ import type { PlacementOptions } from './place-lifetimes.js';
  * one before lose their content, and their memory where the buffer had to grow.
  */
 export class GraphAllocator {
-  readonly #type: BackendBufferType;
   readonly #options: PlacementOptions;
   readonly #plans = new WeakMap<ContextGraph, GraphPlan>();
   #buffer: BackendBuffer | undefined;
 
   /** @param options - the alignment is that of the buffer type */
-  constructor(type: BackendBufferType, options: Pick<PlacementOptions, 'timeBudgetMs'> = {}) {
-    this.#type = type;
+  constructor(
+    protected readonly type: BackendBufferType,
+    options: Pick<PlacementOptions, 'timeBudgetMs'> = {},
+  ) {
     this.#options = { ...options, alignment: type.alignment };
   }
 
@@ -50,7 +51,7 @@ export class GraphAllocator {
     const plan = this.reserve(graph);
     const before = this.#buffer;
     const isLarge = before !== undefined && !before.disposed && before.bytes >= plan.bytes;
-    const buffer = isLarge ? before : this.#type.allocBuffer(plan.bytes);
+    const buffer = isLarge ? before : this.type.allocBuffer(plan.bytes);
     for (const { tensor, node } of graph.toPlace) buffer.initTensor(tensor, plan.offsets[node]!);
     this.#buffer = buffer;
     if (before !== buffer) attempt(() => before?.dispose());

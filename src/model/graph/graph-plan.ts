@@ -126,8 +126,7 @@ function checkNode(nodes: readonly GraphNode[], node: GraphNode, step: number): 
   const reads = readsOf(node);
   checkArgument(!isInput || reads.length === 0, `node ${step}`, 'an input that reads others', 'one or the other');
   for (const read of reads) {
-    const isBefore = Number.isInteger(read) && read >= 0 && read < step;
-    checkArgument(isBefore, `an input of node ${step}`, read, 'a node before it');
+    checkArgument(Number.isInteger(read) && read >= 0 && read < step, `an input of node ${step}`, read, 'a node before it');
   }
   if (viewOf === undefined) return;
   checkBytes(viewOffsetBytes);

@@ -15,15 +15,13 @@ import { TensorLayout } from '../tensors/tensor-layout.js';
 export class MappedFileDevice extends HostDevice {
   readonly name = 'mapped file';
   override readonly virtual = undefined;
-  readonly #file: MappedFile;
 
-  constructor(file: MappedFile) {
+  constructor(protected readonly file: MappedFile) {
     super();
-    this.#file = file;
   }
 
   protected override get capacityBytes(): number {
-    return this.#file.bytes;
+    return this.file.bytes;
   }
 
   override nativeAlloc(): DevicePtr {
@@ -44,9 +42,9 @@ export class MappedFileDevice extends HostDevice {
 
   /** Copies from the file to memory of the caller's, which is trusted. @throws ERR_MEM_UNSUPPORTED_PLATFORM the other way */
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
-    const { base, bytes: size } = this.#file;
+    const { base, bytes: size } = this.file;
     if (target >= base && target < base + size) throw this.unsupported('writing');
-    moveBytes(target, this.#file.addressOf(source - base, bytes), bytes);
+    moveBytes(target, this.file.addressOf(source - base, bytes), bytes);
   }
 
   override fill(): void {
@@ -54,7 +52,7 @@ export class MappedFileDevice extends HostDevice {
   }
 
   override view(ptr: DevicePtr, bytes: number): Uint8Array {
-    return this.#file.bytesAt(ptr - this.#file.base, bytes);
+    return this.file.bytesAt(ptr - this.file.base, bytes);
   }
 }
 
@@ -82,27 +80,23 @@ export class MappedTensor extends TensorBase<TensorView> {
 /** The part of a mapped file that a tensor's data is. */
 export class MappedPart implements TensorMemory {
   readonly bytes: number;
-  readonly #file: MappedFile;
-  readonly #offset: number;
 
   constructor(
     readonly device: MappedFileDevice,
-    file: MappedFile,
-    { offset, bytes }: ModelTensor,
+    protected readonly file: MappedFile,
+    protected readonly tensor: ModelTensor,
   ) {
-    this.bytes = bytes;
-    this.#file = file;
-    this.#offset = offset;
+    this.bytes = tensor.bytes;
   }
 
   /** @throws ERR_MEM_BAD_INPUT when the file was truncated */
   get ptr(): DevicePtr {
-    return this.#file.addressOf(this.#offset, this.bytes);
+    return this.file.addressOf(this.tensor.offset, this.bytes);
   }
 
   /** @throws ERR_MEM_INVALID_ARGUMENT where the file does not align its data to the elements: `toArray()` copies them */
   view<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number): T {
     checkRange(offsetBytes, length * type.BYTES_PER_ELEMENT, this.bytes);
-    return this.#file.view(type, this.#offset + offsetBytes, length);
+    return this.file.view(type, this.tensor.offset + offsetBytes, length);
   }
 }

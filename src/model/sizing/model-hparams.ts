@@ -15,7 +15,7 @@ export interface ModelHparams {
   /** The context that the model was made for. @defaultValue 4096 */
   readonly contextLength?: number;
   /** The bytes of the weights, where a file tells; else they are computed as f32. */
-  readonly weights?: { readonly layerBytes: number; readonly otherBytes: number };
+  readonly weights?: Readonly<Record<'layerBytes' | 'otherBytes', number>>;
 }
 
 /** A model file, or all files of one. */

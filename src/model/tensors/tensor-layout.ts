@@ -104,11 +104,6 @@ export class TensorLayout {
     return new TensorLayout(dtype, Object.freeze([...shape]), contiguousStrides(dtype, shape), offsetBytes);
   }
 
-  /** This layout, so many bytes further on. */
-  movedBy(bytes: number): TensorLayout {
-    return bytes === 0 ? this : new TensorLayout(this.dtype, this.shape, this.stridesBytes, this.offsetBytes + bytes);
-  }
-
   /**
    * The indexes of a dimension from `from` up to and excluding `to`.
    *

@@ -23,14 +23,12 @@ export interface TensorPoolOptions {
  * by their last owner, by a scope, or by the garbage collector's backstop.
  */
 export class TensorPool {
-  readonly #runtime: MemoryRuntime;
-  readonly #options: TensorPoolOptions;
   readonly #live = new Set<Pick<ModelTensor, 'dtype' | 'bytes'>>();
 
-  constructor(runtime: MemoryRuntime, options: TensorPoolOptions = {}) {
-    this.#runtime = runtime;
-    this.#options = options;
-  }
+  constructor(
+    protected readonly runtime: MemoryRuntime,
+    protected readonly options: TensorPoolOptions = {},
+  ) {}
 
   /**
    * Allocates a tensor. Its content is undefined unless `zero` is set.
@@ -40,9 +38,9 @@ export class TensorPool {
   allocate(type: DTypeName | DType, shape: Shape, { zero = false }: { readonly zero?: boolean } = {}): Tensor {
     const layout = TensorLayout.packed(dtypeOf(type), shape);
     const entry = { dtype: layout.dtype, bytes: layout.bytes };
-    const { device, ...options } = this.#options;
-    const allocate = () => this.#runtime.allocate(layout.bytes, { ...options, zero, onFreed: () => this.#live.delete(entry) });
-    const handle = device === undefined ? allocate() : this.#runtime.withDevice(device, allocate);
+    const { device, ...options } = this.options;
+    const allocate = () => this.runtime.allocate(layout.bytes, { ...options, zero, onFreed: () => this.#live.delete(entry) });
+    const handle = device === undefined ? allocate() : this.runtime.withDevice(device, allocate);
     this.#live.add(entry);
     return new Tensor(handle, layout);
   }
@@ -74,7 +72,7 @@ export class TensorPool {
 
   /** A runtime that was closed has freed everything. */
   get #alive(): ReadonlySet<Pick<ModelTensor, 'dtype' | 'bytes'>> {
-    if (this.#runtime.slot.closed) this.#live.clear();
+    if (this.runtime.slot.closed) this.#live.clear();
     return this.#live;
   }
 }

@@ -5,20 +5,20 @@ import type { TensorLayout } from './tensor-layout.js';
 
 /** A tensor that shows a part of another one's memory, in another order or shape. It ends with the one it is a view of. */
 export class TensorView extends TensorBase<TensorView> {
-  readonly #source: TensorBase;
-
   /** @internal */
-  constructor(source: TensorBase, layout: TensorLayout) {
+  constructor(
+    protected readonly source: TensorBase,
+    layout: TensorLayout,
+  ) {
     super(layout);
-    this.#source = source;
   }
 
   override get memory(): TensorMemory {
-    return this.#source.memory;
+    return this.source.memory;
   }
 
   protected override viewAs(layout: TensorLayout): TensorView {
-    return new TensorView(this.#source, layout);
+    return new TensorView(this.source, layout);
   }
 }
 

@@ -56,7 +56,7 @@ export class LiveBlocks implements SlotObserver {
   }
 
   nativeAlloc(_manager: number, ptr: number, bytes: number): void {
-    this.#segments.add(ptr, bytes);
+    this.#segments.set(ptr, bytes);
   }
 
   nativeFree(_manager: number, ptr: number, bytes: number): void {
@@ -94,36 +94,27 @@ export class LiveBlocks implements SlotObserver {
   }
 }
 
-/** The current native memory. */
-class LiveSegments {
-  #bytesAt = new Map<number, number>();
-
-  /** A segment, or pages that were committed. */
-  add(start: number, bytes: number): void {
-    this.#bytesAt.set(start, bytes);
-  }
-
+/** The current native memory: the bytes of each segment, and of pages that were committed, by address. */
+class LiveSegments extends Map<number, number> {
   /** A segment went back, or any part of the pages. Cost: O(1) for what came as a whole, else O(segments). */
   remove(start: number, bytes: number): void {
-    if (this.#bytesAt.get(start) === bytes) {
-      this.#bytesAt.delete(start);
+    if (this.get(start) === bytes) {
+      this.delete(start);
       return;
     }
     const end = start + bytes;
-    for (const [from, size] of [...this.#bytesAt]) {
+    for (const [from, size] of [...this]) {
       const to = from + size;
       if (to <= start || from >= end) continue;
-      this.#bytesAt.delete(from);
-      if (from < start) this.#bytesAt.set(from, start - from);
-      if (to > end) this.#bytesAt.set(end, to - end);
+      this.delete(from);
+      if (from < start) this.set(from, start - from);
+      if (to > end) this.set(end, to - end);
     }
   }
 
   /** By address; those that touch are one when `paged`. Cost: O(n log n). */
   ranges(paged: boolean): MemoryRange[] {
-    const ranges = Array.from(this.#bytesAt, ([start, bytes]) => ({ start, end: start + bytes })).sort(
-      (a, b) => a.start - b.start,
-    );
+    const ranges = Array.from(this, ([start, bytes]) => ({ start, end: start + bytes })).sort((a, b) => a.start - b.start);
     return paged ? joined(ranges) : ranges;
   }
 }

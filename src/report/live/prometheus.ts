@@ -58,9 +58,6 @@ export function prometheusMetrics(host: MemoryHost): string {
 
 function labels(reading: ManagerReading, ...more: readonly (readonly [string, string])[]): string {
   const pairs = [['manager', reading.name], ['id', String(reading.handle)], ['slot', reading.slot], ...more];
-  return `{${pairs.map(([name, value = '']) => `${name}="${escapeLabel(value)}"`).join(',')}}`;
-}
-
-function escapeLabel(value: string): string {
-  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+  const escaped = (value: string) => value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+  return `{${pairs.map(([name, value = '']) => `${name}="${escaped(value)}"`).join(',')}}`;
 }

@@ -50,18 +50,20 @@ export interface Dashboard {
  *
  * @throws ERR_MEM_INVALID_ARGUMENT for bad options or a port that cannot be had, as a rejection
  */
-export async function serveDashboard(host: MemoryHost, options: DashboardOptions = {}): Promise<Dashboard> {
-  const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
+export async function serveDashboard(
+  host: MemoryHost,
+  { port = 0, intervalMs = DEFAULT_INTERVAL_MS, title, keepAlive = false }: DashboardOptions = {},
+): Promise<Dashboard> {
   checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');
   const isInterval = intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31;
   checkArgument(isInterval, 'intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);
-  const title = options.title ?? process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node';
+  const heading = title ?? process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node';
   const facts: Fact[] = [
     { label: 'process', value: String(process.pid) },
     { label: 'Node', value: process.version },
     { label: 'reading every', value: `${intervalMs} ms` },
   ];
-  const page = renderPage({ data: { version: 1, mode: 'live', title, facts }, payload: '' });
+  const page = renderPage({ data: { version: 1, mode: 'live', title: heading, facts }, payload: '' });
   const server = createServer((request, response) => answer(request, response));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(badArgument('port', port, 'one that this process may listen on', error)));

@@ -87,8 +87,7 @@ export abstract class PageAllocator implements SharedAllocator {
 
   /** The pid of each thread that uses the region; of ended ones, too, until they are reclaimed. */
   pids(): number[] {
-    const { participants } = this.pages;
-    return participants.taken().map((slot) => participants.pidOf(slot));
+    return this.pages.participants.taken().map((slot) => this.pages.participants.pidOf(slot));
   }
 
   allocateOffset(ctx: MemContext, bytes: number): OffsetPointer {

@@ -147,14 +147,11 @@ const NAME_PATTERN = /^[a-z][a-z0-9-]*$/;
 
 /** The place in a backend's header that says which allocator manages its region. Threads and processes race for it. */
 export class AllocatorRecord {
-  readonly #words: Int32Array;
-  readonly #url: string;
-
   /** @param words - of the header, or of a copy, which can only be read */
-  constructor(words: Int32Array, url: string) {
-    this.#words = words;
-    this.#url = url;
-  }
+  constructor(
+    protected readonly words: Int32Array,
+    protected readonly url: string,
+  ) {}
 
   /**
    * Takes the right to create the allocator. One thread gets it; another may take it when that thread ends before
@@ -165,7 +162,7 @@ export class AllocatorRecord {
   claim(facts: AllocatorFacts): void {
     const isName = facts.type.length <= MAX_NAME_BYTES && NAME_PATTERN.test(facts.type);
     checkArgument(isName, 'the allocator type', JSON.stringify(facts.type), `at most ${MAX_NAME_BYTES} of a-z, 0-9 and -`);
-    const words = this.#words;
+    const { words } = this;
     const { id, startTime } = threadIdentity();
     const found = Atomics.load(words, RecordWord.claim);
     const isLost = found !== UNCLAIMED && found !== CREATED && !isProcessAlive(found, loadWide(words, RecordWord.claimStart));
@@ -173,7 +170,7 @@ export class AllocatorRecord {
     if (isLost) storeWide(words, RecordWord.claimStart, 0);
     const isOurs = (found === UNCLAIMED || isLost) && Atomics.compareExchange(words, RecordWord.claim, found, id) === found;
     const isReady = Atomics.load(words, RecordWord.claim) === CREATED;
-    checkSegment(isOurs, this.#url, isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
+    checkSegment(isOurs, this.url, isReady ? 'it has an allocator already' : 'another thread is creating its allocator');
     storeWide(words, RecordWord.claimStart, startTime);
     words[RecordWord.major] = facts.major;
     words[RecordWord.minor] = facts.minor;
@@ -183,23 +180,23 @@ export class AllocatorRecord {
 
   /** Lets others use the allocator. */
   complete(): void {
-    Atomics.store(this.#words, RecordWord.claim, CREATED);
+    Atomics.store(this.words, RecordWord.claim, CREATED);
   }
 
   /** Gives the right back: the allocator could not be created, or is gone. */
   clear(): void {
-    storeWide(this.#words, RecordWord.claimStart, 0);
-    Atomics.store(this.#words, RecordWord.claim, UNCLAIMED);
+    storeWide(this.words, RecordWord.claimStart, 0);
+    Atomics.store(this.words, RecordWord.claim, UNCLAIMED);
   }
 
   /** The allocator; undefined when there is none yet. @throws ERR_MEM_BAD_SEGMENT for a record that is not valid */
   read(): AllocatorFacts | undefined {
-    const words = this.#words;
+    const { words } = this;
     if (Atomics.load(words, RecordWord.claim) !== CREATED) return undefined;
     const length = words[RecordWord.nameLength] as number;
     const valid = length > 0 && length <= MAX_NAME_BYTES;
     const type = valid ? Buffer.from(words.buffer, words.byteOffset + RecordWord.name * 4, length).toString('latin1') : '';
-    checkSegment(NAME_PATTERN.test(type), this.#url, 'its header names no type of allocator');
+    checkSegment(NAME_PATTERN.test(type), this.url, 'its header names no type of allocator');
     return { type, major: words[RecordWord.major] as number, minor: words[RecordWord.minor] as number };
   }
 }

@@ -105,8 +105,6 @@ const registered = new Set<RegisteredShmBackend>();
  * `PosixShmBackend.attach`.
  */
 export class RegisteredShmBackend extends ShmSegmentBackend {
-  readonly #device: HostRegistrar;
-
   /** Creates and registers it; when the device refuses, it is removed again. @throws as `PosixShmBackend.create`, and the device's errors */
   static create(type: RegisteredType, url: string, options: NewRegisteredSegment): RegisteredShmBackend {
     return new RegisteredShmBackend(createSegment(type, sharedMemoryStore(url), options), options.device);
@@ -117,9 +115,11 @@ export class RegisteredShmBackend extends ShmSegmentBackend {
     return new RegisteredShmBackend(attachSegment(sharedMemoryStore(url), REGISTERED_TYPES, options), options.device);
   }
 
-  private constructor(parts: SegmentParts, device: HostRegistrar) {
+  private constructor(
+    parts: SegmentParts,
+    protected readonly device: HostRegistrar,
+  ) {
     super(parts);
-    this.#device = device;
     orUndo(
       () => device.registerHost(parts.memory.base, parts.memory.bytes),
       () => {
@@ -135,10 +135,10 @@ export class RegisteredShmBackend extends ShmSegmentBackend {
   override detach(): void {
     if (this.detached) return;
     const { base, bytes } = this.segment.memory;
-    this.#device.unregisterHost(base);
+    this.device.unregisterHost(base);
     orUndo(
       () => super.detach(),
-      () => this.#device.registerHost(base, bytes),
+      () => this.device.registerHost(base, bytes),
     );
     registered.delete(this);
   }

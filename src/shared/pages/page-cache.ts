@@ -42,9 +42,8 @@ export class PageCache {
     const page = near[head]!;
     if (page === 0) return 0;
     headers.check(page);
-    if (headers.load(page, Header.state) !== ((Kind.cached << KIND_SHIFT) | holder)) {
-      headers.refuse(page, 'it is in the cache of another thread');
-    }
+    const isOwn = headers.load(page, Header.state) === ((Kind.cached << KIND_SHIFT) | holder);
+    headers.require(isOwn, page, 'it is in the cache of another thread');
     near[head] = headers.load(page, Header.next);
     near[record + Participant.cachedGranules]! -= headers.granulesOf(page);
     headers.store(page, Header.episode, (headers.load(page, Header.episode) + 1) | 0);

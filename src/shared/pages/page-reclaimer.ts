@@ -161,8 +161,7 @@ export class PageReclaimer {
   }
 
   #freeing(slot: number): number {
-    const { participants, headers } = this.pages;
-    return Atomics.load(headers.near, participants.recordOf(slot) + Participant.freeing);
+    return Atomics.load(this.pages.headers.near, this.pages.participants.recordOf(slot) + Participant.freeing);
   }
 
   /** Lets another thread run. @throws ERR_MEM_LOCK_TIMEOUT when that one was waited for too long */

@@ -20,18 +20,16 @@ export interface CountedReference {
  * and dropped. `references(page) == count(reference pages that name it)`. Every method is one operation of the journal.
  */
 export class RegionReferences {
-  readonly #pages: PageRegion;
-  readonly #enter: () => number;
-
   /** @param enter - gives the holder of this thread @internal */
-  constructor(pages: PageRegion, enter: () => number) {
-    this.#pages = pages;
-    this.#enter = enter;
-  }
+  constructor(
+    /** @internal */
+    protected readonly pages: PageRegion,
+    protected readonly enter: () => number,
+  ) {}
 
   /** The number by which this thread holds its references. */
   get holder(): number {
-    return this.#enter();
+    return this.enter();
   }
 
   /**
@@ -40,7 +38,7 @@ export class RegionReferences {
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE, ERR_MEM_OUT_OF_MEMORY, ERR_MEM_LOCK_TIMEOUT
    */
   share(offset: OffsetPointer): CountedReference {
-    return this.#add(() => this.#pages.headers.liveAt(offset));
+    return this.#add(() => this.pages.headers.liveAt(offset));
   }
 
   /**
@@ -60,9 +58,9 @@ export class RegionReferences {
    * @throws ERR_MEM_STALE_TOKEN when it was dropped, or was taken already
    */
   adopt(offset: OffsetPointer, counted: CountedReference, from: number): CountedReference {
-    const { headers } = this.#pages;
+    const { headers } = this.pages;
     const { holder } = this;
-    return this.#pages.locked(holder, () => {
+    return this.pages.locked(holder, () => {
       const page = this.#sharedPage(offset, counted.generation);
       const reference = headers.pageAt(counted.reference);
       const isHandedOver = reference !== 0 && headers.load(reference, Header.state) === ((Kind.reference << KIND_SHIFT) | from);
@@ -79,20 +77,20 @@ export class RegionReferences {
    * @throws ERR_MEM_DISPOSED when it is none of this thread's, ERR_MEM_LOCK_TIMEOUT
    */
   drop(reference: OffsetPointer): boolean {
-    const pages = this.#pages;
+    const { pages } = this;
     const { holder } = this;
     return pages.locked(holder, () => dropReference(pages, pages.headers.pageAt(reference), holder) > 0);
   }
 
   /** The references on a live block; 0 for anything else. */
   count(offset: OffsetPointer): number {
-    const { headers } = this.#pages;
+    const { headers } = this.pages;
     const page = headers.pageAt(offset);
     return page === 0 ? 0 : headers.load(page, Header.references);
   }
 
   #add(find: () => number): CountedReference {
-    const pages = this.#pages;
+    const { pages } = this;
     const { headers } = pages;
     const { holder } = this;
     const attempt = () =>
@@ -113,7 +111,7 @@ export class RegionReferences {
 
   /** The generation of a live page; a page that is shared for the first time gets one. Never 0. */
   #generationOf(page: number): number {
-    const { headers } = this.#pages;
+    const { headers } = this.pages;
     const known = headers.load(page, Header.generation);
     if (known !== 0) return known;
     const generation = (headers.near[Control.lastGeneration]! + 1) | 0 || 1;
@@ -123,8 +121,8 @@ export class RegionReferences {
   }
 
   #sharedPage(offset: OffsetPointer, generation: number): number {
-    const page = this.#pages.headers.pageAt(offset);
-    if (page === 0 || !isShared(this.#pages, page, generation)) throw staleToken(offset, generation);
+    const page = this.pages.headers.pageAt(offset);
+    if (page === 0 || !isShared(this.pages.headers, page, generation)) throw staleToken(offset, generation);
     return page;
   }
 }
@@ -136,17 +134,16 @@ export class RegionReferences {
  * @throws ERR_MEM_DISPOSED for what is no reference of the holder
  * @throws ERR_MEM_REGION_DAMAGED
  */
-export function dropReference(pages: PageRegion, reference: number, holder: number): number {
-  const { headers, heap } = pages;
+export function dropReference({ headers, heap }: PageRegion, reference: number, holder: number): number {
   const isOwn = headers.isPage(reference) && headers.load(reference, Header.state) === ((Kind.reference << KIND_SHIFT) | holder);
   checkUsable(isOwn, 'shared reference');
   const page = headers.load(reference, Header.target);
   const generation = headers.load(reference, Header.targetGeneration);
   heap.free(reference);
-  const isSound = headers.isPage(page) && isShared(pages, page, generation);
+  const isSound = headers.isPage(page) && isShared(headers, page, generation);
   headers.require(isSound, reference, 'a reference names no shared page');
   const count = headers.load(page, Header.references);
-  if (count < 1) headers.refuse(page, `it counts ${count} references, and there is one`);
+  headers.require(count >= 1, page, `it counts ${count} references, and there is one`);
   headers.write(page, Header.references, count - 1);
   if (count > 1) return 0;
   const bytes = headers.payloadBytesOf(page);
@@ -155,7 +152,7 @@ export function dropReference(pages: PageRegion, reference: number, holder: numb
 }
 
 /** Tells whether a page is live, and shared under that generation. */
-function isShared({ headers }: PageRegion, page: number, generation: number): boolean {
+function isShared(headers: PageRegion['headers'], page: number, generation: number): boolean {
   return headers.kindOf(page) === Kind.live && generation !== 0 && headers.load(page, Header.generation) === generation;
 }
 

@@ -1,3 +1,4 @@
+import { ensure } from '../../blocks/ensure.js';
 import { MemoryError } from '../../core/errors.js';
 import type { SharedRegion } from '../shared-region.js';
 import { Control, GRANULE_BYTES, GRANULE_WORDS, Header, JOURNAL_ENTRIES, KIND_SHIFT, Kind, MIN_PAGE_GRANULES } from './layout.js';
@@ -49,7 +50,7 @@ export class RegionWords {
   write(page: number, field: number, value: number): void {
     const near = this.near;
     const count = near[Control.journal]!;
-    if (count >= JOURNAL_ENTRIES) throw new MemoryError('ERR_MEM_INVARIANT', { invariant: 'an operation fits the journal' });
+    ensure(count < JOURNAL_ENTRIES, 'an operation fits the journal');
     const entry = Control.journal + 1 + count * ENTRY_WORDS;
     near[entry] = page;
     near[entry + 1] = field;

@@ -208,8 +208,8 @@ const REPLAY = { replay: 'true' };
 /** A line about event `i` of a batch. */
 function operation(name: string, batch: EventBatch, i: number, string_args: Texts, numeric_args?: object, tags?: Texts): string {
   const numbers = numeric_args && { numeric_args };
-  const timestamp = batch.times?.[i] ?? 0;
-  return lineOf({ category: 'operation', name, ...numbers, string_args, tags: { ...tags, ...REPLAY }, timestamp });
+  const about = { tags: { ...tags, ...REPLAY }, timestamp: batch.times?.[i] ?? 0 };
+  return lineOf({ category: 'operation', name, ...numbers, string_args, ...about });
 }
 
 function lineOf(event: object): string {
