@@ -30,7 +30,7 @@ export interface Check {
 }
 
 /** The result of a check. */
-export type Finding = Pick<Check, 'kind' | 'name'> & { readonly works: boolean; readonly detail: string };
+export type Finding = Pick<Check, 'kind' | 'name'> & Readonly<Record<'works', boolean> & Record<'detail', string>>;
 
 /** Adds what `stowage doctor` takes. */
 export function addDoctorCommand(command: Command): void {
@@ -43,9 +43,8 @@ export function addDoctorCommand(command: Command): void {
     )
     .action((flags: { json?: true }) => {
       const findings = examine(CHECKS);
-      const platform = `${process.platform}-${process.arch}`;
-      const facts = { stowage: packageVersion(), node: process.version, platform, findings };
-      process.stdout.write(flags.json ? jsonText(facts) : text(findings));
+      const versions = { stowage: packageVersion(), node: process.version, platform: `${process.platform}-${process.arch}` };
+      process.stdout.write(flags.json ? jsonText({ ...versions, findings }) : text(findings));
     });
 }
 

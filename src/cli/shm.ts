@@ -28,15 +28,10 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
     .option('--force', 'remove the named ones also when they are in use; their users go on')
     .action((names: string[], flags: Flags<never, never, 'force'> & Partial<Record<'stale', true | string>>) => {
       if (names.length === 0 && flags.stale === undefined) shm.error('name segments, or use --stale');
-      const stale = flags.stale === undefined ? [] : staleNames(flags.stale === true ? '' : flags.stale);
-      done(!removeAll([...new Set([...names, ...stale])], flags.force === true));
+      const prefix = flags.stale === true ? '' : flags.stale;
+      const stale = prefix === undefined ? [] : listSegments().filter((one) => one.abandoned && one.name.startsWith(prefix));
+      done(!removeAll([...new Set([...names, ...stale.map(({ name }) => name)])], flags.force === true));
     });
-}
-
-function staleNames(prefix: string): string[] {
-  return listSegments()
-    .filter(({ name, abandoned }) => abandoned && name.startsWith(prefix))
-    .map(({ name }) => name);
 }
 
 /** @returns whether all of them were removed */

@@ -117,8 +117,8 @@ function tunePage(
   );
   const runs = shown.map((place) => {
     const { family, settings, nsPerEvent } = done[place]!;
-    const device = simulatedDevice(capacityBytes);
     const name = `${family.manager}, ${describeSettings(settings)}`;
+    const device = simulatedDevice(capacityBytes);
     return observeRun(events, { name, device, createManager: family.create(settings), nsPerEvent });
   });
   const settings: Fact[] = [
@@ -150,8 +150,11 @@ function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
 
 /** The result of a search for programs. */
 function tuneJson(result: TuneData, done: readonly TuneTrial[]): string {
-  const points = result.points.map((point, i) => ({ ...point, nativeCalls: done[i]?.nativeCalls }));
-  return jsonText({ goal: result.goal, best: result.best, points });
+  return jsonText({
+    goal: result.goal,
+    best: result.best,
+    points: result.points.map((point, i) => ({ ...point, nativeCalls: done[i]?.nativeCalls })),
+  });
 }
 
 /** The result of a search for people: the frontier as a table, and the code of the best settings as the last line. */

@@ -47,8 +47,7 @@ interface Storage {
  * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
  */
 export function planGraph(nodes: readonly GraphNode[], options: PlacementOptions = {}): GraphPlan {
-  const planner = new StoragePlanner(nodes);
-  const { storages } = planner;
+  const { storages, offsets, inPlaceNodes } = new StoragePlanner(nodes);
   const placement = placeLifetimes(
     {
       bytes: storages.map((storage) => storage.bytes),
@@ -57,7 +56,6 @@ export function planGraph(nodes: readonly GraphNode[], options: PlacementOptions
     },
     options,
   );
-  const { offsets, inPlaceNodes } = planner;
   storages.forEach((storage, at) => {
     for (const node of storage.nodes) offsets[node]! += placement.offsets[at]!;
   });

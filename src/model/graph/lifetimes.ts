@@ -18,8 +18,6 @@ const TENSORS_PER_CHECKPOINT = 256;
  * Tensors of no bytes are left out. A tensor's place in this order is its rank.
  */
 export class Lifetimes {
-  /** How many tensors the list had, those of no bytes included. */
-  readonly listed: number;
   /** How many ranks there are. */
   readonly count: number;
   /** The number in the list of each rank. */
@@ -41,8 +39,7 @@ export class Lifetimes {
     checkList(list);
     checkAlignment(alignment);
     const { from, until } = list;
-    this.listed = list.bytes.length;
-    this.numbers = Int32Array.from({ length: this.listed }, (_, i) => i).filter((i) => list.bytes[i]! > 0);
+    this.numbers = Int32Array.from({ length: list.bytes.length }, (_, i) => i).filter((i) => list.bytes[i]! > 0);
     this.numbers.sort((a, b) => from[a]! - from[b]! || a - b);
     this.count = this.numbers.length;
     const column = (of: (number: number) => number) => Float64Array.from(this.numbers, of);

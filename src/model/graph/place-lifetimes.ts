@@ -50,7 +50,7 @@ export function placeLifetimes(list: LifetimeList, { alignment = 64, timeBudgetM
   const lifetimes = new Lifetimes(list, alignment);
   const search = new PlacementSearch(lifetimes);
   search.run(deadline);
-  const offsets = new Float64Array(lifetimes.listed);
+  const offsets = new Float64Array(list.bytes.length);
   for (let rank = 0; rank < lifetimes.count; rank++) offsets[lifetimes.numbers[rank]!] = search.best.offsets[rank]!;
   return { offsets, bytes: search.best.bytes, lowerBoundBytes: lifetimes.peakBytes };
 }

@@ -29,9 +29,8 @@ export function copyFromDevice(data: Uint8Array, { device, ptr }: DevicePlace): 
  */
 export function copyDirectly(target: DevicePlace, source: DevicePlace, bytes: number): boolean {
   if (bytes === 0) return true;
-  let device: Device | undefined;
-  if (target.device === source.device || isHostVisible(source)) device = target.device;
-  else if (isHostVisible(target)) device = source.device;
+  const isReached = target.device === source.device || isHostVisible(source);
+  const device = isReached ? target.device : isHostVisible(target) ? source.device : undefined;
   device?.copy(target.ptr, source.ptr, bytes);
   return device !== undefined;
 }

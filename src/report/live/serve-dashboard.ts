@@ -52,18 +52,22 @@ export interface Dashboard {
  */
 export async function serveDashboard(
   host: MemoryHost,
-  { port = 0, intervalMs = DEFAULT_INTERVAL_MS, title, keepAlive = false }: DashboardOptions = {},
+  {
+    port = 0,
+    intervalMs = DEFAULT_INTERVAL_MS,
+    title = process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node',
+    keepAlive = false,
+  }: DashboardOptions = {},
 ): Promise<Dashboard> {
   checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');
   const isInterval = intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31;
   checkArgument(isInterval, 'intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);
-  const heading = title ?? process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node';
   const facts: Fact[] = [
     { label: 'process', value: String(process.pid) },
     { label: 'Node', value: process.version },
     { label: 'reading every', value: `${intervalMs} ms` },
   ];
-  const page = renderPage({ data: { version: 1, mode: 'live', title: heading, facts }, payload: '' });
+  const page = renderPage({ data: { version: 1, mode: 'live', title, facts }, payload: '' });
   const server = createServer((request, response) => answer(request, response));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(badArgument('port', port, 'one that this process may listen on', error)));

@@ -192,9 +192,9 @@ export function removeSegment(store: SegmentStore, isMeant: (fd: number) => bool
   return withSegment(store, false, (fd) =>
     withFileLock(fd, LOCK_TIMEOUT_MS, () => {
       const isCurrent = withSegment(store, false, (now) => segmentNumber(now) === segmentNumber(fd));
-      if (!isCurrent || !isMeant(fd)) return false;
-      store.unlink();
-      return true;
+      const isToGo = isCurrent && isMeant(fd);
+      if (isToGo) store.unlink();
+      return isToGo;
     }),
   );
 }

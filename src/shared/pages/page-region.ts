@@ -129,13 +129,6 @@ export class PageRegion {
     });
   }
 
-  /** Gives back what no thread can use any more. @returns whether there may have been anything */
-  sweep(holder: number): boolean {
-    const canSweep = this.#reclaimer.canSweep();
-    if (canSweep) this.locked(holder, () => this.#reclaimer.sweep());
-    return canSweep;
-  }
-
   /**
    * Makes room after a failed allocation: gives the holder's cache back, asks the other threads for theirs, and collects what
    * ended threads have left.
@@ -145,7 +138,9 @@ export class PageRegion {
   makeRoom(holder: number): boolean {
     this.cache.raisePressure();
     const had = this.giveBack(holder);
-    return this.sweep(holder) || had;
+    const canSweep = this.#reclaimer.canSweep();
+    if (canSweep) this.locked(holder, () => this.#reclaimer.sweep());
+    return canSweep || had;
   }
 
   /** Gives the holder's whole cache back, which answers a request for it. @returns whether there was anything in it */

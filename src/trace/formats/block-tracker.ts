@@ -7,40 +7,31 @@ import { LivePointers } from './live-pointers.js';
  */
 export class BlockTracker {
   readonly #spaces = new Map<number, Space>();
-  #space!: Space;
+  /** The live blocks of the present space. */
+  space!: Space;
 
   constructor(readonly events: EventBuilder) {
     this.keepApart(0);
   }
 
   /** Sets the space of the calls that follow. @param id - of its name */
-  set space(id: number) {
+  enter(id: number): void {
     this.events.space = id;
     this.keepApart(id);
   }
 
   /** Tells addresses apart by a number, as a space does, without naming it in the events: devices say it already. */
   keepApart(key: number): void {
-    this.#space = this.#spaces.get(key) ?? new Space();
-    this.#spaces.set(key, this.#space);
-  }
-
-  /** The slot of the block that is live at an address; undefined where there is none. */
-  slotOf(pointer: number): number | undefined {
-    return this.#space.slotOf(pointer);
-  }
-
-  /** Tells whether a block was freed at an address lately. */
-  wasFreed(pointer: number): boolean {
-    return this.#space.wasFreed(pointer);
+    this.space = this.#spaces.get(key) ?? new Space();
+    this.#spaces.set(key, this.space);
   }
 
   /** Adds an allocation. A block that is live at the address was freed unseen: its free comes first. @returns its slot */
   alloc(pointer: number, bytes: number, line: number): number {
-    if (pointer !== 0 && this.slotOf(pointer) !== undefined) this.free(pointer, line);
+    if (pointer !== 0 && this.space.slotOf(pointer) !== undefined) this.free(pointer, line);
     const slot = this.events.alloc(bytes, line, pointer);
-    if (pointer === 0) this.#space.atNull.push(slot);
-    else this.#space.add(pointer, slot);
+    if (pointer === 0) this.space.atNull.push(slot);
+    else this.space.add(pointer, slot);
     return slot;
   }
 
@@ -49,9 +40,9 @@ export class BlockTracker {
    * empty block frees nothing, in any allocator.
    */
   free(pointer: number, line: number): void {
-    const slot = pointer === 0 ? this.#space.atNull.pop() : this.slotOf(pointer);
+    const slot = pointer === 0 ? this.space.atNull.pop() : this.space.slotOf(pointer);
     if (slot !== undefined) {
-      if (pointer !== 0) this.#space.free(pointer);
+      if (pointer !== 0) this.space.free(pointer);
       this.events.free(slot, line);
     } else if (pointer !== 0) this.events.unknownFrees++;
   }

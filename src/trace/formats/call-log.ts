@@ -75,7 +75,7 @@ export class CallLogParser extends LineReader {
       this.events.other(TraceKind.outOfMemory, line, bytes);
       return;
     }
-    const before = this.#blocks.slotOf(ptr);
+    const before = this.#blocks.space.slotOf(ptr);
     // A manager that shuts down under its live blocks takes them along, and its addresses come again.
     if (before !== undefined && this.#shutdownsBefore.get(before) === this.#shutdowns) {
       throw new FormatFault(`pointer ${ptr} is allocated while it is live`);
@@ -112,9 +112,9 @@ export class CallLogParser extends LineReader {
 
   /** The slot of a live block; undefined for null, whose blocks have no locks. */
   #slotOf(ptr: number): number | undefined {
-    const slot = this.#blocks.slotOf(ptr);
+    const slot = this.#blocks.space.slotOf(ptr);
     if (slot !== undefined || ptr === 0) return slot;
-    throw new FormatFault(`pointer ${ptr} ${this.#blocks.wasFreed(ptr) ? 'is already free' : 'heads no live block'}`);
+    throw new FormatFault(`pointer ${ptr} ${this.#blocks.space.wasFreed(ptr) ? 'is already free' : 'heads no live block'}`);
   }
 }
 

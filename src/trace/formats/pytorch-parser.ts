@@ -1,16 +1,17 @@
 import { NS_PER_US, TraceKind } from '../trace-events.js';
+import { AddressRanges } from './address-ranges.js';
 import { BlockTracker } from './block-tracker.js';
 import { checkFile } from './format-fault.js';
 import { FormatParser } from './format-parser.js';
 import { textIn } from './parsed-values.js';
 import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
-import { stateBefore } from './pytorch-earlier.js';
 import {
   type Frame,
   type HistoryEntry,
   KIND_OF_ACTION,
   type PyTorchSnapshot,
   readSnapshot,
+  type StateBlock,
   type StateSegment,
   siteOfFrames,
 } from './pytorch-snapshot.js';
@@ -77,7 +78,7 @@ export class PyTorchParser extends FormatParser {
       this.#tracker.alloc(entry.address, entry.bytes, 0);
     } else if (kind === TraceKind.free) {
       // A completion frees the block only if its request was not recorded.
-      if (entry.action === 'free_requested' || this.#tracker.slotOf(entry.address) !== undefined)
+      if (entry.action === 'free_requested' || this.#tracker.space.slotOf(entry.address) !== undefined)
         this.#tracker.free(entry.address, 0);
     } else if (kind !== undefined) events.other(kind, 0, entry.bytes, kind === TraceKind.outOfMemory ? 0 : entry.address);
   }
@@ -96,5 +97,53 @@ function frameOf(frame: PickleValue): Frame {
     name: textIn(entry, 'name').slice(0, MAX_FRAME_CHARACTERS),
     filename: textIn(entry, 'filename').slice(0, MAX_FRAME_CHARACTERS),
     line: typeof entry['line'] === 'number' ? entry['line'] : 0,
+  };
+}
+
+type EarlierBlock = StateBlock & Pick<StateSegment, 'stream'>;
+
+/**
+ * Finds the state of one device before its history: the state at the end, followed backwards through the history. So
+ * `reserved == sum(segment.total_size)` and `allocated == the allocated blocks` hold at the end, wherever the history begins.
+ *
+ * Cost: O(entries * log n), and O(n) where native memory changes.
+ *
+ * @returns the native memory, in which what was one native call is one item, and the allocated blocks; both by address
+ */
+function stateBefore(segments: readonly StateSegment[], history: readonly HistoryEntry[]) {
+  const reserved = new AddressRanges();
+  /** Where a native call's memory begins that may touch its neighbour's. */
+  const borders = new Set<number>();
+  const streams = new Map<number, number>();
+  const blocks = new Map<number, EarlierBlock>();
+  const add = (address: number, bytes: number, stream: number) => {
+    reserved.add(address, address + bytes);
+    streams.set(address, stream);
+  };
+  for (const { address, bytes, stream, madeUp, blocks: allocated } of segments) {
+    for (const block of allocated) blocks.set(block.address, { ...block, stream });
+    if (madeUp) continue;
+    add(address, bytes, stream);
+    borders.add(address);
+  }
+  for (let i = history.length - 1; i >= 0; i--) {
+    const { action, address, bytes, stream } = history[i]!;
+    const kind = KIND_OF_ACTION.get(action);
+    if (kind === TraceKind.alloc) blocks.delete(address);
+    // A free that was requested before the history began has its completion alone in it.
+    else if (kind === TraceKind.free) blocks.set(address, { address, bytes, stream, frames: undefined });
+    else if (kind === TraceKind.nativeAlloc) {
+      reserved.remove(address, address + bytes);
+      borders.delete(address);
+    } else if (kind === TraceKind.nativeFree) {
+      if (action === 'segment_free') borders.add(address);
+      add(address, bytes, stream);
+    }
+  }
+  return {
+    reserved: reserved
+      .piecesAt(borders)
+      .map(([address, end]) => ({ address, bytes: end - address, stream: streams.get(address) ?? 0 })),
+    blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
   };
 }

@@ -112,7 +112,7 @@ export class StowageParser extends FormatParser {
     if (named !== undefined) events[named] = this.#id(block, at);
     else if (code === RECORD.clock) events.time = Math.max(events.time, this.#size(block, at, 'a time'));
     else if (code === RECORD.stream) events.stream = this.#size(block, at, 'a stream');
-    else if (code === RECORD.space) this.#tracker.space = this.#id(block, at);
+    else if (code === RECORD.space) this.#tracker.enter(this.#id(block, at));
     else if (code === RECORD.device) {
       events.device = block.readUInt32LE(at);
       if (events.device >= MAX_DEVICES) throw this.#fault(start, `${block.readInt32LE(at)} is no device`);

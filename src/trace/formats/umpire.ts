@@ -155,7 +155,7 @@ export class UmpireParser extends LineReader {
     const space = this.#spaces.get(allocator) ?? (this.#spaces.size === 0 ? 0 : this.events.strings.idOf(allocator));
     this.#spaces.set(allocator, space);
     checkFile(this.#spaces.size <= MAX_ALLOCATORS, TOO_MANY_ALLOCATORS);
-    this.#tracker.space = space;
+    this.#tracker.enter(space);
     this.events.manager = this.#managers.get(allocator) ?? 0;
   }
 }
