@@ -43,8 +43,15 @@ export async function summariseTrace(path: string, options: ReadOptions = {}): P
         const tag = batch.tags?.[i] ?? 0;
         const site = batch.sites?.[i] ?? 0;
         const key = `${manager} ${tag} ${site}`;
-        const names = { site: strings.get(site), tag: strings.get(tag), manager: strings.get(manager) };
-        const group = groupIds.get(key) ?? groups.push({ ...names, blocks: 0, bytes: 0 });
+        const group =
+          groupIds.get(key) ??
+          groups.push({
+            site: strings.get(site),
+            tag: strings.get(tag),
+            manager: strings.get(manager),
+            blocks: 0,
+            bytes: 0,
+          });
         groupIds.set(key, group);
         bytesOfSlot.set(slots[i]!, bytes[i]!);
         groupOfSlot.set(slots[i]!, group);
