@@ -1,15 +1,11 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { functionPointerType } from '../../adapters/ffi/c-types.js';
-import { CallbackTable, callback, openLibrary } from '../../adapters/ffi/index.js';
-import { koffi } from '../../adapters/ffi/koffi.js';
-import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { openLibrary } from '../../adapters/ffi/index.js';
 import type { EngineHost } from '../../adapters/hosts/engine-host.js';
 import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
-import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { SqliteHost, type SqliteHostOptions } from '../../adapters/hosts/sqlite/index.js';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import '../../src/index.js';
 import { MiB } from '../../src/core/units.js';
@@ -18,6 +14,7 @@ import { networkModel } from '../hosts/onnx-model.js';
 import { inputs, loadOrt, needed } from '../hosts/onnxruntime.js';
 import { Database, SqliteLibrary } from '../hosts/sqlite.js';
 import { cachingManager, install } from '../hosts/test-managers.js';
+import { printCallbacks } from './callback-costs.js';
 import { machineText } from './machine.js';
 
 /** What an engine's work takes with an allocator. */
@@ -53,6 +50,7 @@ export async function main(root: string): Promise<number> {
   const engines = [
     sqlite('text'),
     sqlite('prepared'),
+    sqlite('text', { nativeSlabs: false }),
     ...(needed.missing ? [] : [onnxRuntime(from, 512, 64), onnxRuntime(from, 64, 1), ...ggmlEngines(ggmlPath(from))]),
   ];
   for (const { name, byItself, hosted } of engines) {
@@ -72,84 +70,8 @@ export async function main(root: string): Promise<number> {
   return 0;
 }
 
-const PAIRS = 1000;
-const CALLBACK_ROUNDS = 1000;
-const LOOP = `
-#include <stddef.h>
-void loop(void *(*get)(size_t), void (*give)(void *), int pairs) {
-  for (int i = 0; i < pairs; i++) give(get(64));
-}`;
-
-/** Prints what a callback takes that C makes in a loop: an empty one, and those of a host. In short rounds by turns. */
-function printCallbacks(): void {
-  const folder = mkdtempSync(join(tmpdir(), 'stowage-bench-'));
-  const file = join(folder, 'loop.so');
-  try {
-    const flags = ['-O2', '-shared', '-fPIC', '-x', 'c', '-', '-o', file];
-    const { status, stderr, error } = spawnSync(process.env['CC'] ?? 'cc', flags, { input: LOOP, encoding: 'utf8' });
-    if (status !== 0) {
-      console.log(`no table of callbacks: the loop in C was not compiled (${error?.message ?? stderr})\n`);
-      return;
-    }
-    const loop = openLibrary([file]).func<(get: number, give: number, pairs: number) => void>('loop', 'void', [
-      'uintptr_t',
-      'uintptr_t',
-      'int',
-    ]);
-    using table = new CallbackTable('bench');
-    using plain = new CAllocatorHost();
-    using withHeader = new CAllocatorHost({ sizeHeader: true });
-    const empty = registerEmpty();
-    const subjects = [
-      { name: "koffi's empty callback", get: empty.get, give: empty.give },
-      { name: 'an empty body of our CallbackTable', ...emptyBodies(table) },
-      ...[plain, withHeader].map((host) => {
-        install(host, cachingManager());
-        // The segment stays.
-        host.free(host.malloc(1));
-        const { malloc, free } = host.functions;
-        return {
-          name: `CAllocatorHost${host === withHeader ? ' with size headers' : ''}: malloc, free`,
-          get: malloc,
-          give: free,
-        };
-      }),
-    ].map((subject) => ({ ...subject, ns: Number.POSITIVE_INFINITY }));
-    for (let round = 0; round < CALLBACK_ROUNDS; round++) {
-      for (const subject of subjects) {
-        const start = performance.now();
-        table.call(() => loop(subject.get, subject.give, PAIRS));
-        subject.ns = Math.min(subject.ns, ((performance.now() - start) * 1e6) / (2 * PAIRS));
-      }
-    }
-    console.log('| C calls back | ns a callback | ratio |\n|---|---|---|');
-    for (const { name, ns } of subjects) console.log(`| ${name} | ${ns.toFixed(0)} | ${(ns / subjects[0]!.ns).toFixed(2)} |`);
-    console.log('');
-    for (const pointer of empty.pointers) koffi().unregister(pointer);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
-
-/** Callbacks of koffi alone. */
-function registerEmpty(): { get: number; give: number; pointers: bigint[] } {
-  const get = koffi().register(() => ADDRESS, functionPointerType('uintptr_t', ['size_t']));
-  const give = koffi().register(() => {}, functionPointerType('void', ['uintptr_t']));
-  return { get: Number(get), give: Number(give), pointers: [get, give] };
-}
-
-/** What the empty callbacks give. */
-const ADDRESS = 2 ** 46;
-
-function emptyBodies(table: CallbackTable): Readonly<Record<'get' | 'give', number>> {
-  return table.register('empty', () => ({
-    get: callback({ result: 'uintptr_t', parameters: ['size_t'], onError: 0, body: () => ADDRESS }),
-    give: callback({ result: 'void', parameters: ['uintptr_t'], onError: undefined, body: () => {} }),
-  }));
-}
-
 /** The work of both: rows come by a statement's text, or by values that a prepared statement is given. */
-function sqlite(how: 'text' | 'prepared'): Engine {
+function sqlite(how: 'text' | 'prepared', options: SqliteHostOptions = {}): Engine {
   const library = new SqliteLibrary(openLibrary(SQLITE_NAMES));
   const textOf = (i: number) => `text ${(i * 7919) % 10_000}`;
   const work = () => {
@@ -162,7 +84,10 @@ function sqlite(how: 'text' | 'prepared'): Engine {
     database.close();
   };
   return {
-    name: `SQLite: 10,000 inserts by ${how === 'text' ? 'statement text' : 'a prepared statement'}, a grouped query`,
+    name: [
+      `SQLite: 10,000 inserts by ${how === 'text' ? 'statement text' : 'a prepared statement'}, a grouped query`,
+      ...(options.nativeSlabs === false ? ['a callback for each block'] : []),
+    ].join('; '),
     byItself: async () => {
       // As it is under the host: SQLite's own count of its memory is off.
       openLibrary(SQLITE_NAMES).func<(...values: unknown[]) => number>('sqlite3_config', 'int', ['int', '...'])(9, 'int', 0);
@@ -171,7 +96,7 @@ function sqlite(how: 'text' | 'prepared'): Engine {
       return timed;
     },
     hosted: async () => {
-      using host = new SqliteHost();
+      using host = new SqliteHost(options);
       host.attach();
       install(host, cachingManager());
       await work();

@@ -1,4 +1,4 @@
-// Compiles slabs.c to machine code for x64 in slab-code.ts: `node adapters/hosts/slabs/compile.mjs`. Needs gcc and binutils; nobody
+// Compiles slabs.c to machine code for x64 in slab-code.ts: `npm run build:slabs`. Needs gcc and binutils; nobody
 // who uses or builds the library does. Another version of gcc writes other bytes that do the same: test/hosts/native-slabs.test.ts
 // runs the committed ones and, where there is a gcc, what it makes of the source.
 import { execFileSync } from 'node:child_process';

@@ -1,4 +1,4 @@
-// Small blocks for C libraries, without a call into JavaScript. `node adapters/hosts/slabs/compile.mjs` compiles this file
+// Small blocks for C libraries, without a call into JavaScript. `npm run build:slabs` compiles this file
 // to bytes that need no loader: slab-code.ts, part of the repository. native-slabs.ts maps them, and makes the slabs.
 //
 // A slab is a block of a manager, cut into cells of one size. A cell is a header of 16 bytes and what C may use. Cells

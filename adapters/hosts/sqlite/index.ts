@@ -1,3 +1,4 @@
 import '../../../src/defaults.js';
 
+export type { SlabUsage } from '../slabs/native-slabs.js';
 export { SqliteHost, type SqliteHostOptions } from './sqlite-host.js';

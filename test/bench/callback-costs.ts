@@ -1,0 +1,85 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { functionPointerType } from '../../adapters/ffi/c-types.js';
+import { CallbackTable, callback, openLibrary } from '../../adapters/ffi/index.js';
+import { koffi } from '../../adapters/ffi/koffi.js';
+import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { cachingManager, install } from '../hosts/test-managers.js';
+
+const PAIRS = 1000;
+const ROUNDS = 1000;
+const LOOP = `
+#include <stddef.h>
+void loop(void *(*get)(size_t), void (*give)(void *), int pairs) {
+  for (int i = 0; i < pairs; i++) give(get(64));
+}`;
+
+/** Prints what a callback takes that C makes in a loop: an empty one, and those of a host. In short rounds by turns. */
+export function printCallbacks(): void {
+  const folder = mkdtempSync(join(tmpdir(), 'stowage-bench-'));
+  const file = join(folder, 'loop.so');
+  try {
+    const flags = ['-O2', '-shared', '-fPIC', '-x', 'c', '-', '-o', file];
+    const { status, stderr, error } = spawnSync(process.env['CC'] ?? 'cc', flags, { input: LOOP, encoding: 'utf8' });
+    if (status !== 0) {
+      console.log(`no table of callbacks: the loop in C was not compiled (${error?.message ?? stderr})\n`);
+      return;
+    }
+    const loop = openLibrary([file]).func<(get: number, give: number, pairs: number) => void>('loop', 'void', [
+      'uintptr_t',
+      'uintptr_t',
+      'int',
+    ]);
+    using table = new CallbackTable('bench');
+    using plain = new CAllocatorHost();
+    using withHeader = new CAllocatorHost({ sizeHeader: true });
+    const empty = registerEmpty();
+    const subjects = [
+      { name: "koffi's empty callback", get: empty.get, give: empty.give },
+      { name: 'an empty body of our CallbackTable', ...emptyBodies(table) },
+      ...[plain, withHeader].map((host) => {
+        install(host, cachingManager());
+        // The segment stays.
+        host.free(host.malloc(1));
+        const { malloc, free } = host.functions;
+        return {
+          name: `CAllocatorHost${host === withHeader ? ' with size headers' : ''}: malloc, free`,
+          get: malloc,
+          give: free,
+        };
+      }),
+    ].map((subject) => ({ ...subject, ns: Number.POSITIVE_INFINITY }));
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const subject of subjects) {
+        const start = performance.now();
+        table.call(() => loop(subject.get, subject.give, PAIRS));
+        subject.ns = Math.min(subject.ns, ((performance.now() - start) * 1e6) / (2 * PAIRS));
+      }
+    }
+    console.log('| C calls back | ns a callback | ratio |\n|---|---|---|');
+    for (const { name, ns } of subjects) console.log(`| ${name} | ${ns.toFixed(0)} | ${(ns / subjects[0]!.ns).toFixed(2)} |`);
+    console.log('');
+    for (const pointer of empty.pointers) koffi().unregister(pointer);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Callbacks of koffi alone. */
+function registerEmpty(): { get: number; give: number; pointers: bigint[] } {
+  const get = koffi().register(() => ADDRESS, functionPointerType('uintptr_t', ['size_t']));
+  const give = koffi().register(() => {}, functionPointerType('void', ['uintptr_t']));
+  return { get: Number(get), give: Number(give), pointers: [get, give] };
+}
+
+/** What the empty callbacks give. */
+const ADDRESS = 2 ** 46;
+
+function emptyBodies(table: CallbackTable): Readonly<Record<'get' | 'give', number>> {
+  return table.register('empty', () => ({
+    get: callback({ result: 'uintptr_t', parameters: ['size_t'], onError: 0, body: () => ADDRESS }),
+    give: callback({ result: 'void', parameters: ['uintptr_t'], onError: undefined, body: () => {} }),
+  }));
+}
