@@ -1,4 +1,5 @@
-import { GpuDevice, type GpuDeviceOptions } from './gpu/gpu-device.js';
+import { checkOptionNames } from '../../src/core/option-names.js';
+import { GPU_OPTIONS, GpuDevice, type GpuDeviceOptions } from './gpu/gpu-device.js';
 import { CUDA } from './gpu/gpu-status.js';
 
 export type { GpuDevice, GpuDeviceOptions } from './gpu/gpu-device.js';
@@ -9,6 +10,7 @@ export type { GpuVirtualMemory } from './gpu/gpu-virtual.js';
 export class CudaDevice extends GpuDevice {
   /** Loads nothing yet. @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: GpuDeviceOptions = {}) {
+    if (new.target === CudaDevice) checkOptionNames(CudaDevice.name, options, GPU_OPTIONS);
     super(CUDA, options);
   }
 }

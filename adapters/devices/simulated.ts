@@ -1,6 +1,7 @@
 import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { checkCapacity, DeviceCapacity } from './device-capacity.js';
 import { checkDisjoint, checkFill } from './range-checks.js';
@@ -45,6 +46,15 @@ export interface SimulatedDeviceOptions {
   readonly costs?: SimulatedCosts;
 }
 
+const OPTIONS: OptionNames<SimulatedDeviceOptions> = {
+  deviceCount: true,
+  capacityBytes: true,
+  pinnedCapacityBytes: true,
+  virtual: true,
+  streams: true,
+  costs: true,
+};
+
 /**
  * A device of addresses without memory: for tests, replays and estimates.
  *
@@ -64,6 +74,7 @@ export class SimulatedDevice extends Device {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: SimulatedDeviceOptions = {}) {
+    if (new.target === SimulatedDevice) checkOptionNames(SimulatedDevice.name, options, OPTIONS);
     super();
     const { deviceCount = 1, capacityBytes = DEFAULT_CAPACITY_BYTES, pinnedCapacityBytes = DEFAULT_CAPACITY_BYTES } = options;
     const isCount = Number.isInteger(deviceCount) && deviceCount >= 1 && deviceCount <= MAX_DEVICES;
@@ -324,7 +335,9 @@ export class SimulatedDevice extends Device {
 
   #makeVirtual(option: boolean | { readonly granularityBytes?: number }): SimulatedVirtualMemory | undefined {
     if (option === false) return undefined;
-    const { granularityBytes = 64 * KiB } = option === true ? {} : option;
+    const options = option === true ? {} : option;
+    checkOptionNames('SimulatedDevice.virtual', options, { granularityBytes: true });
+    const { granularityBytes = 64 * KiB } = options;
     return new SimulatedVirtualMemory({
       granularityBytes,
       calls: this.#calls,

@@ -1,6 +1,7 @@
 import { getSystemErrorName } from 'node:util';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { type CFunction, type CParameters, type CResult, functionType } from './c-types.js';
 import { koffi, reasonOf } from './koffi.js';
 
@@ -11,6 +12,8 @@ export interface LibraryOptions {
   /** Prefers the library's own symbols over those that Node exports (zlib, OpenSSL, libuv, c-ares). */
   readonly deep?: boolean;
 }
+
+const OPTIONS: OptionNames<LibraryOptions> = { device: true, deep: true };
 
 /** A loaded native library. */
 export class NativeLibrary {
@@ -63,6 +66,7 @@ export class NativeLibrary {
  * @throws ERR_MEM_DEVICE_ABSENT with the loader's reason for each name
  */
 export function openLibrary(names: readonly string[], options: LibraryOptions = {}): NativeLibrary {
+  checkOptionNames('openLibrary', options, OPTIONS);
   const device = options.device ?? names[0] ?? 'library';
   // Names by the loader's reason: mostly they have one and the same.
   const reasons = new Map<string, string[]>();

@@ -4,6 +4,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import type { FallbackEvent } from '../../src/core/events.js';
 import { atExit, forgetAtExit } from '../../src/core/exit-hook.js';
 import type { MemoryHostOptions } from '../../src/core/memory-host.js';
+import type { OptionNames } from '../../src/core/option-names.js';
 import { checkBytes, type DevicePtr } from '../../src/core/units.js';
 import { CpuDevice } from '../devices/cpu.js';
 import type { CNumber } from '../ffi/callback.js';
@@ -16,6 +17,13 @@ export interface EngineHostOptions extends Pick<MemoryHostOptions, 'createDefaul
   /** The memory to hand out. @defaultValue a CpuDevice of its own */
   readonly device?: CpuDevice;
 }
+
+/** Their names. */
+export const ENGINE_OPTIONS: OptionNames<EngineHostOptions> = {
+  device: true,
+  createDefaultManager: true,
+  createFallbackManager: true,
+};
 
 /**
  * What hosts of native engines have in common: memory that the engine can touch, functions for it to call, and an end

@@ -1,8 +1,11 @@
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
 import { allocationTag } from '../../src/core/allocation-tag.js';
 import { orUndo } from '../../src/core/attempt.js';
 import { counted } from '../../src/core/counted.js';
 import { checkArgument } from '../../src/core/errors.js';
+import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { CounterFrame, type Counters } from './counter-frame.js';
@@ -10,6 +13,8 @@ import { NumberColumn } from './live-blocks.js';
 
 /** The tag number of all blocks together. */
 const ALL = 0;
+
+const OPTIONS: OptionNames<ManagerOptions> = { logStream: true };
 
 /**
  * Counts bytes and blocks on all devices together, in nested levels, as a whole and by tag.
@@ -27,6 +32,11 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
   #top = this.#frames[0]!;
   readonly #tagNumbers = new Map<string, number>();
   readonly #tags = new NumberColumn();
+
+  constructor(inner: MemoryManagerAdapter, options: ManagerOptions = {}) {
+    if (new.target === StatisticsMemoryManager) checkOptionNames(StatisticsMemoryManager.name, options, OPTIONS);
+    super(inner, options);
+  }
 
   /** Levels that are open: 1 from the start. */
   get depth(): number {

@@ -2,6 +2,7 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { tryAll } from '../../src/core/try-all.js';
 import { alignUp, checkBytes, GiB, KiB } from '../../src/core/units.js';
 import { BlockMemoryManager } from '../policy/block-memory-manager.js';
@@ -19,6 +20,8 @@ export interface DefaultMemoryManagerOptions extends ManagerOptions {
   /** Whether every buffer is given back when it is freed; AF_MEM_DEBUG=1 turns it on. @defaultValue false */
   readonly debug?: boolean;
 }
+
+const OPTIONS: OptionNames<DefaultMemoryManagerOptions> = { maxBuffers: true, debug: true, logStream: true };
 
 /** The buffers of one device. */
 interface DeviceBuffers {
@@ -49,6 +52,7 @@ export class DefaultMemoryManager extends BlockMemoryManager {
    * @throws ERR_MEM_INVALID_ARGUMENT for a bad value, also in the environment
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: DefaultMemoryManagerOptions = {}) {
+    if (new.target === DefaultMemoryManager) checkOptionNames(DefaultMemoryManager.name, options, OPTIONS);
     super(deviceCount, deviceInterface, options);
     const { maxBuffers = DEFAULT_MAX_BUFFERS, debug = false } = options;
     this.#maxBuffers = maxBuffersFromEnvironment() ?? checkSize('maxBuffers', maxBuffers);

@@ -1,9 +1,11 @@
 import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode } from './layout-cache.js';
-import { LruPolicy } from './lru-policy.js';
+import { type LruMemoryManagerOptions, LruPolicy } from './lru-policy.js';
 
 /** What a buffer is made for. Rust's `Layout`, as in the seed. */
 export interface MemoryLayout {
@@ -30,6 +32,10 @@ export interface BatchOptions {
   readonly alignment?: number;
 }
 
+const INSERT_OPTIONS: OptionNames<InsertOptions> = { device: true, release: true };
+const BATCH_OPTIONS: OptionNames<BatchOptions> = { alignment: true };
+const OPTIONS: OptionNames<LruMemoryManagerOptions> = { capacityLayouts: true, capacityBytes: true, logStream: true };
+
 /**
  * Keeps freed buffers by layout, gives the least recently used layout back first, and counts references.
  *
@@ -41,6 +47,15 @@ export interface BatchOptions {
  * @see Source: hpt, hpt-allocator: without the leak of an eviction on free, and without losing all when the capacity shrinks
  */
 export class LruMemoryManager extends LruPolicy {
+  /**
+   * @param deviceCount - devices managed from the start
+   * @throws ERR_MEM_INVALID_ARGUMENT for a capacity that is none
+   */
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: LruMemoryManagerOptions = {}) {
+    if (new.target === LruMemoryManager) checkOptionNames(LruMemoryManager.name, options, OPTIONS);
+    super(deviceCount, deviceInterface, options);
+  }
+
   /**
    * Allocates a block with one reference on the active device. Cost: O(1), and a native call when none is kept.
    *
@@ -86,6 +101,7 @@ export class LruMemoryManager extends LruPolicy {
    * @throws as {@link allocBytes}
    */
   allocateBatch(sizes: ArrayLike<number>, options: BatchOptions = {}): DevicePtr[] {
+    checkOptionNames('allocateBatch', options, BATCH_OPTIONS);
     const { alignment = 0 } = options;
     checkAlignment(alignment);
     for (let i = 0; i < sizes.length; i++) checkBytes(sizes[i]!);
@@ -108,6 +124,7 @@ export class LruMemoryManager extends LruPolicy {
    * @throws ERR_MEM_INVALID_ARGUMENT when a block with that address is here already; {@link incrementRef} holds such a one
    */
   insertPtr(ptr: DevicePtr, layout: MemoryLayout, options: InsertOptions = {}): void {
+    checkOptionNames('insertPtr', options, INSERT_OPTIONS);
     const { size, align } = layout;
     const { device = this.deviceInterface.getActiveDeviceId(), release } = options;
     devicePtr(ptr);

@@ -40,11 +40,7 @@ export abstract class LruPolicy extends BlockMemoryManager {
   #capacityBytes = Number.POSITIVE_INFINITY;
   #stopped = false;
 
-  /**
-   * @param deviceCount - devices managed from the start
-   * @throws ERR_MEM_INVALID_ARGUMENT for a capacity that is none
-   */
-  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: LruMemoryManagerOptions = {}) {
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: LruMemoryManagerOptions) {
     super(deviceCount, deviceInterface, options);
     this.setCapacityLayouts(options.capacityLayouts ?? DEFAULT_CAPACITY_LAYOUTS);
     this.setCapacityBytes(options.capacityBytes ?? Number.POSITIVE_INFINITY);

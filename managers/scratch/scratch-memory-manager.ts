@@ -1,7 +1,9 @@
 import { orUndo } from '../../src/core/attempt.js';
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { Releasable } from '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { ArenaMemoryManager } from '../arena/arena-memory-manager.js';
+import { checkOptionNames } from '../../src/core/option-names.js';
+import { ARENA_OPTIONS, ArenaMemoryManager, type ArenaMemoryManagerOptions } from '../arena/arena-memory-manager.js';
 
 /** A place in time that a scratch can go back to. */
 export interface ScratchMark extends Releasable {
@@ -20,6 +22,12 @@ export interface ScratchMark extends Releasable {
  */
 export class ScratchMemoryManager extends ArenaMemoryManager {
   readonly #marks: Mark[] = [];
+
+  /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ArenaMemoryManagerOptions = {}) {
+    if (new.target === ScratchMemoryManager) checkOptionNames(ScratchMemoryManager.name, options, ARENA_OPTIONS);
+    super(deviceCount, deviceInterface, options);
+  }
 
   /** Marks the present. Cost: O(1). */
   save(): ScratchMark {

@@ -2,6 +2,7 @@ import { roundUp } from '../../src/blocks/carved-region.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { powerIn, SlabCells } from '../../src/blocks/slab-cells.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { KiB } from '../../src/core/units.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
@@ -19,6 +20,13 @@ export interface SlabMemoryManagerOptions extends ManagerOptions {
   readonly alignmentBytes?: number;
 }
 
+const OPTIONS: OptionNames<SlabMemoryManagerOptions> = {
+  cellBytes: true,
+  slabBytes: true,
+  alignmentBytes: true,
+  logStream: true,
+};
+
 /**
  * Hands out cells of one size from a list of free ones. For nodes, packets, pages: many blocks alike.
  *
@@ -32,6 +40,7 @@ export class SlabMemoryManager extends RegionMemoryManager<SlabCells> {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: SlabMemoryManagerOptions = {}) {
+    if (new.target === SlabMemoryManager) checkOptionNames(SlabMemoryManager.name, options, OPTIONS);
     super(deviceCount, deviceInterface, options);
     const { cellBytes = 256, slabBytes = 64 * KiB, alignmentBytes = 16 } = options;
     this.#unit = checkPowerOfTwo('alignmentBytes', alignmentBytes);

@@ -2,6 +2,7 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
@@ -12,6 +13,8 @@ const FRONT: FrontBounds = { share: 0.05, largestShare: 1, largestBytes: 64 * Ki
 
 /** Options of a {@link TlsfMemoryManager}. */
 export interface TlsfMemoryManagerOptions extends ManagerOptions {}
+
+const OPTIONS: OptionNames<TlsfMemoryManagerOptions> = { logStream: true };
 
 /**
  * Keeps freed segments and hands out parts of them by two-level segregated fit: an allocation that needs no native call
@@ -26,6 +29,7 @@ export interface TlsfMemoryManagerOptions extends ManagerOptions {}
 export class TlsfMemoryManager extends BinnedMemoryManager {
   /** @param deviceCount - devices managed from the start */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: TlsfMemoryManagerOptions = {}) {
+    if (new.target === TlsfMemoryManager) checkOptionNames(TlsfMemoryManager.name, options, OPTIONS);
     super(deviceCount, deviceInterface, options, MIN_BLOCK_BYTES);
   }
 

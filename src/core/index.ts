@@ -21,6 +21,7 @@ export {
   type MemoryStatistic,
   type MemoryStatsSnapshot,
 } from './memory-statistics.js';
+export { checkOptionNames, type OptionNames } from './option-names.js';
 export type { SlotObserver } from './slot-observer.js';
 export type { ManagerSlotOptions } from './slot-seats.js';
 

@@ -1,4 +1,5 @@
 import { orUndo } from '../core/attempt.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import '../defaults.js';
 import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext, type ServiceIdentifier } from 'inversify';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
@@ -53,6 +54,8 @@ export interface StowageModuleOptions extends StowageSettings {
   readonly logSink?: LogSink;
 }
 
+const OPTIONS: OptionNames<StowageModuleOptions> = { device: true, createManager: true, logSink: true, logFlushInterval: true };
+
 /**
  * Binds everything a host app needs: `container.load(stowageModule())`, then `container.get(StowageTokens.host)`.
  *
@@ -61,6 +64,7 @@ export interface StowageModuleOptions extends StowageSettings {
  * one that the app bound stays open.
  */
 export function stowageModule(options: StowageModuleOptions = {}): ContainerModule {
+  checkOptionNames('stowageModule', options, OPTIONS);
   return new ContainerModule((load) => {
     const activation: Activation = { host: undefined };
     bindParts(load, options, activation);

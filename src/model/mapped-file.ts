@@ -17,6 +17,7 @@ import { mapThreadPages, unmapThreadPages } from '../../adapters/os/thread-memor
 import { type ByteRange, ByteRanges } from '../blocks/byte-ranges.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import type { TypedArrayClass } from '../core/typed-array.js';
 import { alignUp, type DevicePtr } from '../core/units.js';
 import { badFile, checkFile } from './files/model-description.js';
@@ -38,6 +39,9 @@ export interface MappedFileOptions {
   /** How the file will be read. @defaultValue `sequential`; `random` with `numa` */
   readonly access?: AccessPattern;
 }
+
+/** Their names. */
+export const MAPPED_FILE_OPTIONS: OptionNames<MappedFileOptions> = { prefetch: true, numa: true, access: true };
 
 /** The parts of a mapping; `move()` passes them to another handle. */
 interface Mapping {
@@ -78,10 +82,9 @@ export class MappedFile {
    * @throws ERR_MEM_BAD_INPUT when it cannot be opened, is empty, or is no regular file
    * @throws ERR_MEM_NATIVE, ERR_MEM_UNSUPPORTED_PLATFORM on Windows
    */
-  static open(
-    path: string,
-    { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' }: MappedFileOptions = {},
-  ): MappedFile {
+  static open(path: string, options: MappedFileOptions = {}): MappedFile {
+    checkOptionNames('MappedFile.open', options, MAPPED_FILE_OPTIONS);
+    const { prefetch = false, numa = false, access = numa ? 'random' : 'sequential' } = options;
     if (typeof prefetch === 'number') checkPlace('prefetch', prefetch);
     const file = new OpenFile(path);
     const mapped = orUndo(

@@ -1,4 +1,5 @@
 import { type Attributes, type BatchObservableCallback, type Meter, metrics } from '@opentelemetry/api';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
 import { managerReadings } from '../core/manager-readings.js';
@@ -15,6 +16,8 @@ export interface OpenTelemetryOptions {
   readonly attributes?: Attributes | undefined;
 }
 
+const OPTIONS: OptionNames<OpenTelemetryOptions> = { meter: true, attributes: true };
+
 /** Statistics that are being published; disposing it ends that. */
 export interface PublishedStats extends Releasable {
   /** Takes the callback off the meter. Does nothing the second time. */
@@ -30,6 +33,7 @@ export interface PublishedStats extends Releasable {
  * counter is the counter `stowage.<name>`.
  */
 export function publishMemoryStats(host: MemoryHost, options: OpenTelemetryOptions = {}): PublishedStats {
+  checkOptionNames('publishMemoryStats', options, OPTIONS);
   const { meter = metrics.getMeter('stowage'), attributes } = options;
   const instruments = MEMORY_STATISTICS.map(({ name, unit, kind, help, read }) => {
     const description = help.replace(/\.$/, '');

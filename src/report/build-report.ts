@@ -1,4 +1,5 @@
 import { deflateRawSync } from 'node:zlib';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { formatBytes } from '../core/units.js';
 import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
@@ -32,6 +33,8 @@ export interface ReportOptions {
   readonly tune?: TuneData | undefined;
 }
 
+const OPTIONS: OptionNames<ReportOptions> = { settings: true, winner: true, tune: true };
+
 /** A report's JSON, and the binary payload with its columns. */
 export interface BuiltReport extends PageContent {
   readonly data: ReportData;
@@ -39,6 +42,7 @@ export interface BuiltReport extends PageContent {
 
 /** Builds a report from a trace and its observed replays. Cost: O(events), and O(blocks) a run. */
 export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], options: ReportOptions = {}): BuiltReport {
+  checkOptionNames('buildReport', options, OPTIONS);
   const payload = new ColumnPayload();
   const lifetimes = new BlockLifetimes(trace);
   const [live, peakMoment] = liveCurve(trace);

@@ -3,6 +3,7 @@ import type { NativeFunctions, VirtualMemory } from '../core/device-interface.js
 import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { NULL_PTR } from '../core/units.js';
 import { installManager, type ReplayOptions, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
@@ -16,6 +17,15 @@ export interface RunOptions extends Pick<ReplayOptions, 'swaps' | 'onProgress'>,
   /** The time of an event in a replay without a watcher. @defaultValue the page shows no time */
   readonly nsPerEvent?: number | undefined;
 }
+
+const OPTIONS: OptionNames<RunOptions> = {
+  name: true,
+  device: true,
+  createManager: true,
+  swaps: true,
+  nsPerEvent: true,
+  onProgress: true,
+};
 
 /** The observations of a replay. */
 export interface ObservedRun {
@@ -35,10 +45,9 @@ export interface ObservedRun {
  *
  * @throws every error that is not ERR_MEM_REPLAY
  */
-export function observeRun(
-  trace: TraceEvents,
-  { name, device, createManager, swaps, nsPerEvent, onProgress }: RunOptions,
-): ObservedRun {
+export function observeRun(trace: TraceEvents, options: RunOptions): ObservedRun {
+  checkOptionNames('observeRun', options, OPTIONS);
+  const { name, device, createManager, swaps, nsPerEvent, onProgress } = options;
   const observer: RunObserver = new RunObserver(trace, (ptr) => host.slot.allocated(ptr));
   const host: ObservedHost = new ObservedHost(device, observer);
   try {

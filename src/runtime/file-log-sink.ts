@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
 import { checkUsable, MemoryError } from '../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 
 const NO_PERMISSION = 'there is no permission to write it';
 /** Why a file cannot be written, by the system's code. */
@@ -16,6 +17,14 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['EEXIST', 'there is something of that name'],
 ]);
 
+/** How a log file is made. */
+export interface FileLogSinkOptions {
+  /** Whether to refuse a path at which there is something, be it a link. @defaultValue false */
+  readonly exclusive?: boolean;
+}
+
+const OPTIONS: OptionNames<FileLogSinkOptions> = { exclusive: true };
+
 /**
  * Writes a call log into a file, synchronously: what was handed over is in the file, also after process.exit.
  * Lines that a log still buffers are handed over when it is flushed, disabled or shut down.
@@ -26,13 +35,14 @@ export class FileLogSink implements LogSink {
   /**
    * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
    *
-   * @param options - `exclusive` refuses a path at which there is something, be it a link
    * @throws ERR_MEM_BAD_INPUT when the path cannot be written
    */
   constructor(
     readonly path: string,
-    { exclusive = false }: { readonly exclusive?: boolean } = {},
+    options: FileLogSinkOptions = {},
   ) {
+    if (new.target === FileLogSink) checkOptionNames(FileLogSink.name, options, OPTIONS);
+    const { exclusive = false } = options;
     try {
       this.#file = openSync(path, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {

@@ -1,5 +1,6 @@
 import { orUndo } from '../core/attempt.js';
 import { checkArgument } from '../core/errors.js';
+import { checkOptionNames } from '../core/option-names.js';
 import { MallocAllocator } from './allocators/malloc-allocator.js';
 import { ScalablePageAllocator } from './allocators/page-allocator.js';
 import type { AllocatorId, SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
@@ -88,6 +89,7 @@ export class MemoryRegistry {
     allocatorId: AllocatorId,
     options: SharedAllocatorOptions & { readonly cacheBytes?: number } = {},
   ): SharedAllocator {
+    checkOptionNames('createAllocator', options, { lockTimeoutMs: true, cacheBytes: true });
     const backend = this.getBackend(backendId);
     const factory = allocatorTypeNamed(type);
     checkArgument(

@@ -6,6 +6,7 @@ import type { ManagerSlot } from '../core/manager-slot.js';
 import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { BlockVerifier } from './block-verifier.js';
 import { ReplayBlocks, type ReplayWatcher } from './replay-blocks.js';
 import type { TraceEvents, TraceTotals } from './trace-events.js';
@@ -39,6 +40,15 @@ export interface ReplayOptions {
   /** Called with the number of events done, every few thousand events and at the end. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
+
+const OPTIONS: OptionNames<ReplayOptions> = {
+  label: true,
+  verify: true,
+  watcher: true,
+  swaps: true,
+  keepLive: true,
+  onProgress: true,
+};
 
 /** The measurements of a replay. */
 export interface ReplayResult extends Pick<TraceTotals, 'allocations' | 'peakLiveBytes'> {
@@ -76,6 +86,7 @@ export interface ReplayResult extends Pick<TraceTotals, 'allocations' | 'peakLiv
  * @throws ERR_MEM_INVALID_ARGUMENT for swaps that are out of order or out of range, before the first event
  */
 export function replayTrace(events: TraceEvents, host: ReplayHost, options: ReplayOptions = {}): ReplayResult {
+  checkOptionNames('replayTrace', options, OPTIONS);
   const swaps = options.swaps ?? [];
   checkSwaps(swaps, events.length);
   const { slot } = host;

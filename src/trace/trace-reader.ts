@@ -1,11 +1,12 @@
 import { basename } from 'node:path';
 import { MemoryError } from '../core/errors.js';
+import { checkOptionNames } from '../core/option-names.js';
 import { EventBuilder } from './event-builder.js';
 import { checkFile, FormatFault } from './formats/format-fault.js';
 import { type FormatParser, NOTHING } from './formats/format-parser.js';
 import { recognise } from './formats/formats.js';
 import { type EventBatch, TraceEvents, type TraceFormat, type TraceOrigin, type TraceTotals } from './trace-events.js';
-import { type ReadOptions, readChunks } from './trace-source.js';
+import { READ_OPTIONS, type ReadOptions, readChunks } from './trace-source.js';
 
 // The name is shown on terminals.
 const CONTROL = /\p{Cc}/gu;
@@ -21,6 +22,7 @@ export class TraceStream implements AsyncIterable<EventBatch> {
     path: string,
     protected readonly options: ReadOptions = {},
   ) {
+    checkOptionNames('TraceStream', options, READ_OPTIONS);
     this.#parser = new TraceParser(path);
   }
 
@@ -76,6 +78,7 @@ export function readTrace(path: string, options: ReadOptions = {}): AsyncGenerat
  * @throws ERR_MEM_BAD_INPUT with file, place and reason
  */
 export async function loadTrace(path: string, options: ReadOptions = {}): Promise<TraceEvents> {
+  checkOptionNames('loadTrace', options, READ_OPTIONS);
   const parser = new TraceParser(path);
   for await (const { length } of parsed(parser, options)) {
     if (length <= MAX_EVENTS) continue;

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import { createGunzip, type Gunzip } from 'node:zlib';
 import { MemoryError } from '../core/errors.js';
+import type { OptionNames } from '../core/option-names.js';
 
 const CHUNK_BYTES = 256 * 1024;
 /** Bytes that are decompressed in one step: they may grow a thousandfold. */
@@ -14,6 +15,9 @@ export interface ReadOptions {
   /** Called with the bytes of the file that were read so far, and its size: 0 when that is not known, as for a pipe. */
   readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
+
+/** Their names. */
+export const READ_OPTIONS: OptionNames<ReadOptions> = { onProgress: true };
 
 /** How a file is read, and who is told about it. */
 interface SourceOptions extends ReadOptions {

@@ -3,6 +3,7 @@ import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
 import { checkArgument } from '../../../src/core/errors.js';
+import type { OptionNames } from '../../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
 import { HostSegments, placeKey, type SegmentPlace } from '../host-segments.js';
@@ -20,6 +21,9 @@ export interface GpuDeviceOptions {
   /** The runtime's library: a file name or a path. @defaultValue the newest that the loader finds */
   readonly library?: string;
 }
+
+/** Their names. */
+export const GPU_OPTIONS: OptionNames<GpuDeviceOptions> = { library: true };
 
 /**
  * The GPUs of one vendor, through the CUDA runtime or one with the same functions under other names.

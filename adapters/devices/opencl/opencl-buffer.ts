@@ -1,3 +1,4 @@
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
 import { checkArgument, checkRange, checkUsable, MemoryError } from '../../../src/core/errors.js';
@@ -29,6 +30,8 @@ export interface BufferCopyOptions {
   /** @defaultValue all that follows in the source */
   readonly bytes?: number;
 }
+
+const COPY_OPTIONS: OptionNames<BufferCopyOptions> = { sourceOffset: true, targetOffset: true, bytes: true };
 
 /**
  * A cl_mem, for programs and libraries that need one: `using buffer = device.createBuffer(bytes)`.
@@ -98,6 +101,7 @@ export class OpenClBuffer implements Releasable, RangeUser {
    * @throws ERR_MEM_INVALID_ARGUMENT for a buffer of another device
    */
   copyTo(target: OpenClBuffer, options: BufferCopyOptions = {}): void {
+    checkOptionNames('copyTo', options, COPY_OPTIONS);
     const { sourceOffset = 0, targetOffset = 0, bytes = this.bytes - sourceOffset } = options;
     const context = this.#use(sourceOffset, bytes);
     const other = target.#use(targetOffset, bytes);

@@ -5,6 +5,7 @@ import type { ManagerSlot } from '../../../src/core/manager-slot.js';
 import type { MemoryHostOptions } from '../../../src/core/memory-host.js';
 import type { MemoryManagerAdapter } from '../../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { NativeHost } from '../native-host.js';
 import { arrayFireCallbacks, type CallbackContext } from './arrayfire-callbacks.js';
@@ -18,6 +19,14 @@ export interface ArrayFireHostOptions
   /** Serves ArrayFire's pinned memory, too. Its CPU backend has none. @defaultValue false */
   readonly pinned?: boolean;
 }
+
+const OPTIONS: OptionNames<ArrayFireHostOptions> = {
+  pinned: true,
+  library: true,
+  synchronousCalls: true,
+  createDefaultManager: true,
+  createFallbackManager: true,
+};
 
 /** One of ArrayFire's kinds of memory, as this host serves it. */
 type Seat = Pick<CallbackContext, 'slot' | 'handle' | 'foreign'>;
@@ -66,6 +75,7 @@ export class ArrayFireHost extends NativeHost {
    * @throws ERR_MEM_NATIVE when ArrayFire refuses, as for pinned memory on its CPU backend; it goes on as before then
    */
   static open(options: ArrayFireHostOptions = {}): ArrayFireHost {
+    checkOptionNames('ArrayFireHost.open', options, OPTIONS);
     if (current !== undefined && !current.replaced) {
       throw new MemoryError('ERR_MEM_ENGINE_IN_USE', { engine: 'ArrayFire', reason: 'another host serves it' });
     }

@@ -1,7 +1,8 @@
 import { MemoryError } from '../../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
-import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { ENGINE_OPTIONS, EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { CHeap } from './c-heap.js';
 
 export interface CAllocatorHostOptions extends EngineHostOptions {
@@ -12,6 +13,8 @@ export interface CAllocatorHostOptions extends EngineHostOptions {
    */
   readonly sizeHeader?: boolean;
 }
+
+const OPTIONS: OptionNames<CAllocatorHostOptions> = { ...ENGINE_OPTIONS, sizeHeader: true };
 
 /** C function pointers with the contracts of the C library's functions. Their addresses are numbers. */
 export interface CFunctions {
@@ -40,6 +43,7 @@ export class CAllocatorHost extends EngineHost {
   readonly heap: CHeap;
 
   constructor(options: CAllocatorHostOptions = {}) {
+    if (new.target === CAllocatorHost) checkOptionNames(CAllocatorHost.name, options, OPTIONS);
     super('CAllocatorHost', options);
     this.heap = new CHeap({
       slot: this.slot,

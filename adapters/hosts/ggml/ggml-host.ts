@@ -1,10 +1,11 @@
 import { attempt, orUndo } from '../../../src/core/attempt.js';
 import { checkUsable, MemoryError } from '../../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import type { NativeLibrary } from '../../ffi/library.js';
 import { writeUint64 } from '../../os/bytes.js';
-import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { ENGINE_OPTIONS, EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { BUFFER_TYPE_WORDS, GgmlLibrary, noObject, WORD_BYTES } from './ggml-library.js';
 
 /** A `ggml_context` over memory of a manager. Dispose of it before its host. */
@@ -55,6 +56,8 @@ export interface GgmlHostOptions extends EngineHostOptions {
   readonly library?: string;
 }
 
+const OPTIONS: OptionNames<GgmlHostOptions> = { ...ENGINE_OPTIONS, library: true };
+
 /**
  * ggml on our managers: buffers of {@link bufferType}, contexts over our memory, and with {@link redirect} every CPU buffer
  * of the process, llama.cpp's included.
@@ -81,6 +84,7 @@ export class GgmlHost extends EngineHost {
    * @throws ERR_MEM_DEVICE_ABSENT when there is no such library, or it is an unknown build
    */
   static open(options: GgmlHostOptions = {}): GgmlHost {
+    checkOptionNames('GgmlHost.open', options, OPTIONS);
     return new GgmlHost(GgmlLibrary.open(options.library), options);
   }
 
@@ -149,6 +153,7 @@ export class GgmlHost extends EngineHost {
    * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE when ggml makes no context
    */
   createContext(bytes: number, options: { readonly noAlloc?: boolean } = {}): GgmlContext {
+    checkOptionNames('createContext', options, { noAlloc: true });
     this.startUse();
     const ptr = this.blocks.alloc(bytes, this.#library.alignment);
     const address = orUndo(

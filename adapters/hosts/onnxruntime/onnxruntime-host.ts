@@ -1,5 +1,6 @@
 import { checkArgument, checkUsable } from '../../../src/core/errors.js';
-import { EngineHost, type EngineHostOptions } from '../engine-host.js';
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
+import { ENGINE_OPTIONS, EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { EnvironmentAllocator, TENSOR_ALIGNMENT } from './environment-allocator.js';
 import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';
 
@@ -11,6 +12,8 @@ export interface HostedSessionOptions {
     Record<string, unknown>
   >;
 }
+
+const OPTIONS: OptionNames<OnnxRuntimeHostOptions> = { ...ENGINE_OPTIONS, from: true, library: true };
 
 /**
  * A host for ONNX Runtime: its manager serves the CPU memory of onnxruntime-node's sessions.
@@ -33,6 +36,7 @@ export class OnnxRuntimeHost extends EngineHost {
   #allocator: EnvironmentAllocator | undefined;
 
   constructor(options: OnnxRuntimeHostOptions = {}) {
+    if (new.target === OnnxRuntimeHost) checkOptionNames(OnnxRuntimeHost.name, options, OPTIONS);
     super('OnnxRuntimeHost', options);
     this.#location = options;
   }

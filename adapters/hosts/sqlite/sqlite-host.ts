@@ -1,8 +1,10 @@
 import { checkUsable, MemoryError } from '../../../src/core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import { alignUp } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { CAllocatorHost, type CAllocatorHostOptions } from '../c-allocator/c-allocator-host.js';
 import { C_ALIGNMENT } from '../c-allocator/c-heap.js';
+import { ENGINE_OPTIONS } from '../engine-host.js';
 import { NativeSlabs, type SlabSource, type SlabUsage } from '../slabs/native-slabs.js';
 import { ENGINE, SQLITE_NAMES, SqliteLibrary } from './sqlite-library.js';
 
@@ -22,6 +24,8 @@ export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHead
    */
   readonly nativeSlabs?: boolean;
 }
+
+const OPTIONS: OptionNames<SqliteHostOptions> = { ...ENGINE_OPTIONS, library: true, memoryStatus: true, nativeSlabs: true };
 
 const SQLITE_OK = 0;
 /** What SQLite rounds to by itself. @see Source: sqlite3.c, ROUND8 */
@@ -57,6 +61,7 @@ export class SqliteHost extends CAllocatorHost {
   #running = false;
 
   constructor(options: SqliteHostOptions = {}) {
+    if (new.target === SqliteHost) checkOptionNames(SqliteHost.name, options, OPTIONS);
     // SQLite asks for sizes by xSize and may use all of a block: native code reads that from a header, a callback asks the manager.
     super({ ...options, sizeHeader: options.nativeSlabs ?? NativeSlabs.isSupported });
     this.#options = options;

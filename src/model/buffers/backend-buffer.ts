@@ -1,4 +1,5 @@
 import { checkArgument, checkRange, checkUsable } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
@@ -125,6 +126,8 @@ export interface BackendBufferTypeOptions {
   readonly name?: string;
 }
 
+const OPTIONS: OptionNames<BackendBufferTypeOptions> = { device: true, alignment: true, name: true };
+
 /** Makes buffers in one device's memory, by whatever manager is installed in the runtime. */
 export class BackendBufferType {
   readonly name: string;
@@ -135,8 +138,10 @@ export class BackendBufferType {
   /** @throws ERR_MEM_INVALID_ALIGNMENT */
   constructor(
     protected readonly runtime: MemoryRuntime,
-    { device = 0, alignment = 128, name = `${runtime.device.name}${device}` }: BackendBufferTypeOptions = {},
+    options: BackendBufferTypeOptions = {},
   ) {
+    if (new.target === BackendBufferType) checkOptionNames(BackendBufferType.name, options, OPTIONS);
+    const { device = 0, alignment = 128, name = `${runtime.device.name}${device}` } = options;
     checkAlignment(alignment);
     this.device = device;
     this.alignment = Math.max(1, alignment);

@@ -1,4 +1,5 @@
 import { checkArgument, checkUsable } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import type { GraphNode } from '../graph/graph-plan.js';
 import type { MemoryPart } from '../tensors/tensor-base.js';
 import type { ContextTensor } from './context-tensor.js';
@@ -12,6 +13,8 @@ export interface GraphNodeOptions extends Pick<GraphNode, 'inPlace' | 'isInput' 
   /** The tensors that it is computed from. @defaultValue none */
   readonly inputs?: readonly ContextTensor[];
 }
+
+const NODE_OPTIONS: OptionNames<GraphNodeOptions> = { inputs: true, inPlace: true, isInput: true, isOutput: true };
 
 /**
  * The tensors of a computation in order, with what each is computed from. A tensor that has data when it is added (weights)
@@ -48,10 +51,9 @@ export class ContextGraph {
    * @throws ERR_MEM_INVALID_ARGUMENT for one that is in it already, and an input that is neither in it nor has data
    * @throws ERR_MEM_OUT_OF_MEMORY when the graph is full
    */
-  add(
-    tensor: ContextTensor,
-    { inputs: computedFrom = [], inPlace = false, isInput = false, isOutput = false }: GraphNodeOptions = {},
-  ): number {
+  add(tensor: ContextTensor, options: GraphNodeOptions = {}): number {
+    checkOptionNames('ContextGraph.add', options, NODE_OPTIONS);
+    const { inputs: computedFrom = [], inPlace = false, isInput = false, isOutput = false } = options;
     checkUsable(!this.#ended, 'graph');
     const number = this.#tensors.length;
     checkArgument(!this.#numbers.has(tensor), 'tensor', tensor.name, 'one that is not in the graph yet');

@@ -1,5 +1,6 @@
 import { checkRange, checkUsable } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
@@ -24,6 +25,8 @@ export interface MemoryContextOptions {
   readonly runtime?: MemoryRuntime;
 }
 
+const OPTIONS: OptionNames<MemoryContextOptions> = { memSize: true, memBuffer: true, noAlloc: true, runtime: true };
+
 /**
  * A pool for the tensors, graphs and work buffers of a computation, as in ggml: one piece of memory that is filled from its
  * beginning and emptied as a whole. Each object is headed by 32 bytes and padded to 16.
@@ -46,7 +49,9 @@ export class MemoryContext {
    *   aligned to 16 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY
    */
-  constructor({ memSize, memBuffer, noAlloc = false, runtime }: MemoryContextOptions) {
+  constructor(options: MemoryContextOptions) {
+    if (new.target === MemoryContext) checkOptionNames(MemoryContext.name, options, OPTIONS);
+    const { memSize, memBuffer, noAlloc = false, runtime } = options;
     checkBytes(memSize);
     if (memBuffer !== undefined) {
       checkRange(0, memSize, memBuffer.bytes);

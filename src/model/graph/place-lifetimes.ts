@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { type LifetimeList, Lifetimes } from './lifetimes.js';
 
 /** How {@link placeLifetimes} works. */
@@ -13,6 +14,8 @@ export interface PlacementOptions {
    */
   readonly timeBudgetMs?: number;
 }
+
+const OPTIONS: OptionNames<PlacementOptions> = { alignment: true, timeBudgetMs: true };
 
 /** Where tensors lie in one buffer. */
 export interface Placement {
@@ -45,7 +48,9 @@ const PLACEMENTS_PER_CLOCK_READ = 64;
  *
  * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT, ERR_MEM_INVALID_ARGUMENT
  */
-export function placeLifetimes(list: LifetimeList, { alignment = 64, timeBudgetMs = 500 }: PlacementOptions = {}): Placement {
+export function placeLifetimes(list: LifetimeList, options: PlacementOptions = {}): Placement {
+  checkOptionNames('placeLifetimes', options, OPTIONS);
+  const { alignment = 64, timeBudgetMs = 500 } = options;
   const deadline = performance.now() + timeBudgetMs;
   const lifetimes = new Lifetimes(list, alignment);
   const search = new PlacementSearch(lifetimes);

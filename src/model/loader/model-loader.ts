@@ -1,9 +1,10 @@
 import { orUndo } from '../../core/attempt.js';
 import { checkArgument, checkUsable } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ModelDescription, ModelTensor } from '../files/model-description.js';
-import type { MappedFile, MappedFileOptions } from '../mapped-file.js';
+import { MAPPED_FILE_OPTIONS, type MappedFile, type MappedFileOptions } from '../mapped-file.js';
 import {
   analyzeLayers,
   analyzeMemoryUsage,
@@ -24,6 +25,8 @@ export interface ModelLoaderOptions extends MappedFileOptions {
   /** Keeps the file in physical memory, as far as the system allows. @defaultValue false */
   readonly lock?: boolean;
 }
+
+const OPTIONS: OptionNames<ModelLoaderOptions> = { ...MAPPED_FILE_OPTIONS, lock: true };
 
 /** How far a load is. */
 export interface LoadProgress {
@@ -46,6 +49,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
 }
 
+const LOAD_OPTIONS: OptionNames<LoadOptions> = { runtime: true, filter: true, onProgress: true, signal: true };
+
 /**
  * Loads a model from a file that it maps: `using loader = await ModelLoader.open('model.gguf')`. It gives tensors as views
  * of the file, without a copy, or as copies on a device. Loaders of one file share its mapping.
@@ -67,7 +72,9 @@ export class ModelLoader {
    * @throws ERR_MEM_BAD_INPUT, as a rejection, for a file that cannot be used; it names the field
    * @throws ERR_MEM_DEVICE_ABSENT for a GGUF file when `@huggingface/gguf` is not installed
    */
-  static async open(path: string, { lock = false, ...mapping }: ModelLoaderOptions = {}): Promise<ModelLoader> {
+  static async open(path: string, options: ModelLoaderOptions = {}): Promise<ModelLoader> {
+    checkOptionNames('ModelLoader.open', options, OPTIONS);
+    const { lock = false, ...mapping } = options;
     const open = await OpenModel.use(path, mapping);
     const loader = new ModelLoader(open);
     orUndo(
@@ -135,7 +142,9 @@ export class ModelLoader {
    * @throws the signal's reason when it aborts; ERR_MEM_OUT_OF_MEMORY; ERR_MEM_BAD_INPUT when the file was truncated;
    *   what `onProgress` throws. All that was allocated is freed then
    */
-  async load({ runtime, filter = () => true, onProgress, signal }: LoadOptions): Promise<TensorManager> {
+  async load(options: LoadOptions): Promise<TensorManager> {
+    checkOptionNames('ModelLoader.load', options, LOAD_OPTIONS);
+    const { runtime, filter = () => true, onProgress, signal } = options;
     this.#checkUsable();
     signal?.throwIfAborted();
     const wanted = [...byLayer(this.#tensors)].flatMap(([layer, tensors]) =>

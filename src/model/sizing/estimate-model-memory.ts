@@ -1,4 +1,5 @@
 import { checkArgument } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { checkBytes, formatBytes } from '../../core/units.js';
 import type { ModelHparams } from './model-hparams.js';
 
@@ -11,6 +12,8 @@ export interface RunSettings {
   /** Bytes of a number in the cache of keys and values. @defaultValue 2: f16 */
   readonly cacheElementBytes?: number;
 }
+
+const SETTINGS: OptionNames<RunSettings> = { contextLength: true, batchSize: true, cacheElementBytes: true };
 
 /** The bytes that a model needs, and what they are for. */
 export interface MemoryEstimate {
@@ -62,6 +65,7 @@ export function estimateModelMemory(hparams: ModelHparams, settings: RunSettings
 
 /** Estimates what each layer needs and what does not belong to one. @throws as {@link estimateModelMemory} */
 function estimateLayers(hparams: ModelHparams, settings: RunSettings = {}): LayerEstimate {
+  checkOptionNames('the run', settings, SETTINGS);
   const { vocabularySize, embeddingLength: e, layers, feedForwardLength: ff, heads = 1, weights } = hparams;
   const { keyLength = e, valueLength = keyLength } = hparams;
   const { batchSize = DEFAULT_BATCH_SIZE, cacheElementBytes = F16_BYTES } = settings;

@@ -1,4 +1,5 @@
 import { orUndo } from '../../core/attempt.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import type { ModelTensor } from '../files/model-description.js';
@@ -18,6 +19,9 @@ export interface TensorPoolOptions {
   readonly tag?: string;
 }
 
+const ALLOCATE_OPTIONS = { zero: true } as const;
+const OPTIONS: OptionNames<TensorPoolOptions> = { device: true, alignment: true, pinned: true, tag: true };
+
 /**
  * Makes tensors over a runtime, and so over any manager and device. It counts those that are alive, whether they are disposed
  * by their last owner, by a scope, or by the garbage collector's backstop.
@@ -28,18 +32,22 @@ export class TensorPool {
   constructor(
     protected readonly runtime: MemoryRuntime,
     protected readonly options: TensorPoolOptions = {},
-  ) {}
+  ) {
+    if (new.target === TensorPool) checkOptionNames(TensorPool.name, options, OPTIONS);
+  }
 
   /**
    * Allocates a tensor. Its content is undefined unless `zero` is set.
    *
    * @throws ERR_MEM_INVALID_ARGUMENT for a type or shape that is none, and what `runtime.allocate` throws
    */
-  allocate(type: DTypeName | DType, shape: Shape, { zero = false }: { readonly zero?: boolean } = {}): Tensor {
+  allocate(type: DTypeName | DType, shape: Shape, options: { readonly zero?: boolean } = {}): Tensor {
+    checkOptionNames('TensorPool.allocate', options, ALLOCATE_OPTIONS);
+    const { zero = false } = options;
     const layout = TensorLayout.packed(dtypeOf(type), shape);
     const entry = { dtype: layout.dtype, bytes: layout.bytes };
-    const { device, ...options } = this.options;
-    const allocate = () => this.runtime.allocate(layout.bytes, { ...options, zero, onFreed: () => this.#live.delete(entry) });
+    const { device, ...place } = this.options;
+    const allocate = () => this.runtime.allocate(layout.bytes, { ...place, zero, onFreed: () => this.#live.delete(entry) });
     const handle = device === undefined ? allocate() : this.runtime.withDevice(device, allocate);
     this.#live.add(entry);
     return new Tensor(handle, layout);

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
 import { badArgument, checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
@@ -31,6 +32,8 @@ export interface DashboardOptions {
   readonly keepAlive?: boolean | undefined;
 }
 
+const OPTIONS: OptionNames<DashboardOptions> = { port: true, intervalMs: true, title: true, keepAlive: true };
+
 /** A dashboard that is being served. */
 export interface Dashboard {
   readonly port: number;
@@ -50,15 +53,10 @@ export interface Dashboard {
  *
  * @throws ERR_MEM_INVALID_ARGUMENT for bad options or a port that cannot be had, as a rejection
  */
-export async function serveDashboard(
-  host: MemoryHost,
-  {
-    port = 0,
-    intervalMs = DEFAULT_INTERVAL_MS,
-    title = process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node',
-    keepAlive = false,
-  }: DashboardOptions = {},
-): Promise<Dashboard> {
+export async function serveDashboard(host: MemoryHost, options: DashboardOptions = {}): Promise<Dashboard> {
+  checkOptionNames('serveDashboard', options, OPTIONS);
+  const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
+  const { title = process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node' } = options;
   checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');
   const isInterval = intervalMs >= MIN_INTERVAL_MS && intervalMs < 2 ** 31;
   checkArgument(isInterval, 'intervalMs', intervalMs, `a number from ${MIN_INTERVAL_MS} on`);

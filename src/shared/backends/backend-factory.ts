@@ -1,4 +1,5 @@
 import { checkArgument } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { BACKEND_TYPES, type BackendType, HEADER_BYTES } from './backend-header.js';
 import type { MemoryBackend } from './memory-backend.js';
 import { FileBackend, type HostRegistrar, PosixShmBackend, RegisteredShmBackend, type RegisteredType } from './named-backends.js';
@@ -14,11 +15,17 @@ export interface BackendOptions extends SegmentOptions {
   readonly device?: HostRegistrar;
 }
 
+const OPTIONS: OptionNames<BackendOptions> = { reserve: true, replaceStale: true, memory: true, device: true };
+
 /** How a backend is attached whose type only its header tells. */
 export interface BackendAttachOptions extends AttachOptions, Pick<BackendOptions, 'device'> {}
 
+const ATTACH_OPTIONS: OptionNames<BackendAttachOptions> = { foreign: true, device: true };
+
 /** A backend that is to be created. */
-interface NewBackend extends NewSegment {
+interface NewBackend {
+  readonly id: number;
+  readonly bytes: number;
   readonly url: string | undefined;
   readonly options: BackendOptions;
 }
@@ -27,8 +34,8 @@ const FACTORIES: { readonly [T in BackendType]: (backend: NewBackend) => MemoryB
   array: ({ id, bytes, options }) => ArrayBackend.create(id, ofSize(given('memory', options.memory), bytes)),
   malloc: ({ id, bytes }) => MallocBackend.create(id, bytes),
   'posix-mmap': ({ id, bytes }) => PosixMmapBackend.create(id, bytes),
-  'posix-shm': (backend) => PosixShmBackend.create(given('url', backend.url), backend),
-  file: (backend) => FileBackend.create(given('url', backend.url), backend),
+  'posix-shm': (backend) => PosixShmBackend.create(given('url', backend.url), newSegment(backend)),
+  file: (backend) => FileBackend.create(given('url', backend.url), newSegment(backend)),
   'cuda-shm': (backend) => createRegistered('cuda-shm', backend),
   'hip-shm': (backend) => createRegistered('hip-shm', backend),
 };
@@ -45,7 +52,8 @@ export function createBackendOf(
   options: BackendOptions,
 ): MemoryBackend {
   checkArgument(Object.hasOwn(FACTORIES, type), 'the backend type', JSON.stringify(type), `one of ${BACKEND_TYPES.join(', ')}`);
-  return FACTORIES[type]({ ...options, ...where, options });
+  checkOptionNames('createBackend', options, OPTIONS);
+  return FACTORIES[type]({ ...where, options });
 }
 
 /**
@@ -54,20 +62,25 @@ export function createBackendOf(
  * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT, ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE
  */
 export function attachBackendAt(url: string, options: BackendAttachOptions = {}): MemoryBackend {
-  if (url.startsWith(FILE_SCHEME)) return FileBackend.attach(url, options);
+  checkOptionNames('attachBackend', options, ATTACH_OPTIONS);
+  const { device, ...attach } = options;
+  if (url.startsWith(FILE_SCHEME)) return FileBackend.attach(url, attach);
   const store = sharedMemoryStore(url);
-  const { device } = options;
   const type = withSegment(store, undefined, (fd) => inspectSegment(fd, store.url).facts?.type);
   if (device !== undefined && (type === 'cuda-shm' || type === 'hip-shm')) {
     return RegisteredShmBackend.attach(url, { ...options, device });
   }
   // Also for what cannot be attached: it says why.
-  return PosixShmBackend.attach(url, options);
+  return PosixShmBackend.attach(url, attach);
+}
+
+function newSegment({ id, bytes, options: { reserve = false, replaceStale = false } }: NewBackend): NewSegment {
+  return { id, bytes, reserve, replaceStale };
 }
 
 function createRegistered(type: RegisteredType, backend: NewBackend): RegisteredShmBackend {
   return RegisteredShmBackend.create(type, given('url', backend.url), {
-    ...backend,
+    ...newSegment(backend),
     device: given('device', backend.options.device),
   });
 }

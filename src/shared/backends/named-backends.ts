@@ -107,12 +107,14 @@ const registered = new Set<RegisteredShmBackend>();
 export class RegisteredShmBackend extends ShmSegmentBackend {
   /** Creates and registers it; when the device refuses, it is removed again. @throws as `PosixShmBackend.create`, and the device's errors */
   static create(type: RegisteredType, url: string, options: NewRegisteredSegment): RegisteredShmBackend {
-    return new RegisteredShmBackend(createSegment(type, sharedMemoryStore(url), options), options.device);
+    const { device, ...segment } = options;
+    return new RegisteredShmBackend(createSegment(type, sharedMemoryStore(url), segment), device);
   }
 
   /** Attaches and registers it. @throws as `PosixShmBackend.attach`, and the device's errors */
   static attach(url: string, options: AttachOptions & { readonly device: HostRegistrar }): RegisteredShmBackend {
-    return new RegisteredShmBackend(attachSegment(sharedMemoryStore(url), REGISTERED_TYPES, options), options.device);
+    const { device, ...attach } = options;
+    return new RegisteredShmBackend(attachSegment(sharedMemoryStore(url), REGISTERED_TYPES, attach), device);
   }
 
   private constructor(

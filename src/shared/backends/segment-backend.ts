@@ -5,6 +5,7 @@ import { mapShared, reserveFile } from '../../../adapters/os/shared-memory-objec
 import { unmapThreadPages } from '../../../adapters/os/thread-memory.js';
 import { orUndo } from '../../core/attempt.js';
 import { MemoryError } from '../../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { formatBytes } from '../../core/units.js';
 import { checkSegment, noRoomOr, outOfRoom } from './backend-errors.js';
 import { type BackendType, markReady, writeHeader } from './backend-header.js';
@@ -37,6 +38,8 @@ export interface NewSegment extends SegmentOptions {
   readonly bytes: number;
 }
 
+const NEW_SEGMENT: OptionNames<NewSegment> = { id: true, bytes: true, reserve: true, replaceStale: true };
+
 /** How a segment is attached. */
 export interface AttachOptions {
   /**
@@ -47,6 +50,8 @@ export interface AttachOptions {
    */
   readonly foreign?: boolean;
 }
+
+const ATTACH_OPTIONS: OptionNames<AttachOptions> = { foreign: true };
 
 /** What {@link SegmentBackend} adds to the parts of a backend. */
 export interface SegmentParts extends BackendParts {
@@ -78,11 +83,9 @@ export abstract class SegmentBackend extends MemoryBackend {
 }
 
 /** Creates a segment: of all who try, one succeeds. @throws as the backends' `create` */
-export function createSegment(
-  type: BackendType,
-  store: SegmentStore,
-  { id, bytes, reserve = false, replaceStale = false }: NewSegment,
-): SegmentParts {
+export function createSegment(type: BackendType, store: SegmentStore, options: NewSegment): SegmentParts {
+  checkOptionNames('a new segment', options, NEW_SEGMENT);
+  const { id, bytes, reserve = false, replaceStale = false } = options;
   const mappedBytes = mappedBytesFor(bytes);
   const facts = newFacts(type, id, mappedBytes);
   const fd = createExclusively(store, replaceStale);
@@ -112,11 +115,9 @@ export function createSegment(
  * @throws ERR_MEM_SEGMENT_ABSENT, ERR_MEM_BAD_SEGMENT for anything but a complete segment of one of `types`, and for one
  *   that others than this user may open unless that is asked for
  */
-export function attachSegment(
-  store: SegmentStore,
-  types: readonly BackendType[],
-  { foreign = false }: AttachOptions = {},
-): SegmentParts {
+export function attachSegment(store: SegmentStore, types: readonly BackendType[], options: AttachOptions = {}): SegmentParts {
+  checkOptionNames('a segment', options, ATTACH_OPTIONS);
+  const { foreign = false } = options;
   const { url } = store;
   const parts = withSegment(store, undefined, (fd) => {
     const distrust = foreign ? undefined : foreignReason(fd);

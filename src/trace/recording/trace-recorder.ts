@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
+import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
 import { MemoryError } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
@@ -24,6 +25,8 @@ export interface RecordOptions {
   /** The name of the recorded program. @defaultValue the name of the process's main script */
   readonly name?: string;
 }
+
+const OPTIONS: OptionNames<RecordOptions> = { sites: true, exclusive: true, name: true };
 
 /**
  * Writes what happens in the slots of hosts into a file, as this library's binary trace.
@@ -50,6 +53,7 @@ export class TraceRecorder {
     readonly path: string,
     options: RecordOptions = {},
   ) {
+    checkOptionNames('recordTrace', options, OPTIONS);
     const frames = siteFrames(options.sites);
     this.#file = new FileLogSink(path, { exclusive: options.exclusive ?? false });
     const header = {

@@ -1,0 +1,53 @@
+import { badArgument, type MemoryError } from './errors.js';
+
+/** The names of some options. Written once, beside what reads them: one that is missing or unknown does not compile. */
+export type OptionNames<O> = { readonly [K in keyof O]-?: true };
+
+/**
+ * Refuses options that are no object, or have a name that nobody reads. Cost: a look at each name.
+ *
+ * A class checks the options of its own objects alone (`new.target`), so that a subclass can take further ones: it passes all
+ * to `super`, and calls this with its own names.
+ *
+ * @param what - the class or function that takes them, for the message
+ * @throws ERR_MEM_INVALID_ARGUMENT, with the nearest name where one is near
+ */
+export function checkOptionNames<O extends object>(what: string, options: O, names: OptionNames<NoInfer<O>>): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw badArgument(
+      `the options argument of ${what}`,
+      String(options),
+      `an object with any of ${Object.keys(names).join(', ')}`,
+    );
+  }
+  for (const name of Object.keys(options)) if (!Object.hasOwn(names, name)) throw unknownOption(what, name, Object.keys(names));
+}
+
+function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {
+  const near = nearest(name, known);
+  const hint = near === undefined ? '' : `: did you mean "${near}"?`;
+  return badArgument(`an option of ${what}`, JSON.stringify(name), `one of ${known.join(', ')}${hint}`);
+}
+
+/** The name that a person may have meant; undefined when none is near. */
+function nearest(wrong: string, names: readonly string[]): string | undefined {
+  const word = wrong.toLowerCase();
+  const [best] = names
+    .map((name) => ({ name, edits: name.toLowerCase().startsWith(word) ? 1 : editsBetween(word, name.toLowerCase()) }))
+    .filter(({ name, edits }) => edits <= Math.max(2, name.length / 3))
+    .sort((a, b) => a.edits - b.edits);
+  return best?.name;
+}
+
+/** How many letters have to be put in, left out or replaced. @see Source: Levenshtein distance, by Wagner and Fischer */
+function editsBetween(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (let i = 0; i < from.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      next.push(Math.min(row[j + 1]! + 1, next[j]! + 1, row[j]! + (from[i] === to[j] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[to.length]!;
+}
