@@ -154,7 +154,8 @@ export class NativeSlabs {
       },
       () => this.#unused.push(number),
     );
-    this.#slabs[number] = { ptr, bytes, sizeClass, isRetired: swaps !== this.#swaps };
+    const isRetired = swaps !== this.#swaps;
+    this.#slabs[number] = { ptr, bytes, sizeClass, isRetired };
     this.#classBytes[sizeClass]! += bytes;
     const at = SLABS + number * SLAB_WORDS;
     this.#words.fill(0, at, at + SLAB_WORDS);
@@ -163,21 +164,34 @@ export class NativeSlabs {
     this.#words[at + CELL_BYTES] = cellBytes;
     this.#words[at + SIZE_CLASS] = sizeClass;
     this.#words[at + LISTED] = 1;
-    this.#locked(() => {
-      this.#words[at + NEXT] = this.#words[LISTS + sizeClass]!;
-      this.#words[LISTS + sizeClass] = number;
-    });
+    if (!isRetired && this.#kept[sizeClass] === 0) {
+      this.#kept[sizeClass] = number;
+      this.#words[at + KEPT] = 1;
+    }
+    this.#lock();
+    this.#words[at + NEXT] = this.#words[LISTS + sizeClass]!;
+    this.#words[LISTS + sizeClass] = number;
+    this.#unlock();
   }
 
   /** Takes note that the last cell of a slab was freed; 0: of all slabs. @throws what the source throws for what goes back */
   emptied(number: number): void {
-    if (number === 0) this.trim();
-    else this.#release(this.#locked(() => (this.#keep(number) ? [] : this.#unlink([number]))));
+    if (number === 0) {
+      this.trim();
+      return;
+    }
+    this.#lock();
+    const isUnlinked = !this.#keep(number) && this.#unlink(number);
+    this.#unlock();
+    if (isUnlinked) this.#release([number]);
   }
 
   /** Gives every slab back that has no live cell. @returns how many @throws the first error of the source, when all were given back */
   trim(): number {
-    const numbers = this.#locked(() => this.#unlink(this.#slabs.keys()));
+    const numbers: number[] = [];
+    this.#lock();
+    for (let number = 1; number < this.#slabs.length; number++) if (this.#unlink(number)) numbers.push(number);
+    this.#unlock();
     this.#release(numbers);
     return numbers.length;
   }
@@ -189,18 +203,18 @@ export class NativeSlabs {
    */
   retire(): void {
     this.#swaps++;
-    this.#locked(() => {
-      this.#words.fill(0, LISTS, LISTS + CELL_SIZES.length);
-      this.#kept.fill(0);
-      for (const [number, slab] of this.#slabs.entries()) {
-        if (slab === undefined) continue;
-        slab.isRetired = true;
-        const at = SLABS + number * SLAB_WORDS;
-        // In no list, and never to be put into one.
-        this.#words[at + LISTED] = 1;
-        this.#words[at + KEPT] = 0;
-      }
-    });
+    this.#lock();
+    this.#words.fill(0, LISTS, LISTS + CELL_SIZES.length);
+    this.#kept.fill(0);
+    for (const [number, slab] of this.#slabs.entries()) {
+      if (slab === undefined) continue;
+      slab.isRetired = true;
+      const at = SLABS + number * SLAB_WORDS;
+      // In no list, and never to be put into one.
+      this.#words[at + LISTED] = 1;
+      this.#words[at + KEPT] = 0;
+    }
+    this.#unlock();
     this.trim();
   }
 
@@ -234,17 +248,15 @@ export class NativeSlabs {
     return true;
   }
 
-  /** Takes those of some slabs that have no live cell out of every list. @returns their numbers */
-  #unlink(numbers: Iterable<number>): number[] {
-    const empty = [...numbers].filter((number) => this.#slabs[number] !== undefined && this.#liveOf(number) === 0);
-    for (const number of empty) {
-      const { sizeClass } = this.#slabs[number]!;
-      if (this.#kept[sizeClass] === number) this.#kept[sizeClass] = 0;
-      let link = LISTS + sizeClass;
-      while (this.#words[link] !== 0 && this.#words[link] !== number) link = SLABS + this.#words[link]! * SLAB_WORDS + NEXT;
-      if (this.#words[link] === number) this.#words[link] = this.#words[SLABS + number * SLAB_WORDS + NEXT]!;
-    }
-    return empty;
+  /** Takes a slab that has no live cell out of every list. @returns false when there is none with that number, or one has */
+  #unlink(number: number): boolean {
+    const slab = this.#slabs[number];
+    if (slab === undefined || this.#liveOf(number) > 0) return false;
+    if (this.#kept[slab.sizeClass] === number) this.#kept[slab.sizeClass] = 0;
+    let link = LISTS + slab.sizeClass;
+    while (this.#words[link] !== 0 && this.#words[link] !== number) link = SLABS + this.#words[link]! * SLAB_WORDS + NEXT;
+    if (this.#words[link] === number) this.#words[link] = this.#words[SLABS + number * SLAB_WORDS + NEXT]!;
+    return true;
   }
 
   #release(numbers: readonly number[]): void {
@@ -267,14 +279,13 @@ export class NativeSlabs {
     return this.#words[SLABS + number * SLAB_WORDS + SLAB_LIVE]!;
   }
 
-  /** Keeps the code of other threads out meanwhile. @param action - must not call C */
-  #locked<T>(action: () => T): T {
+  /** Keeps the code of other threads out until `#unlock`. Nothing may throw, or call C, meanwhile. */
+  #lock(): void {
     while (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0);
-    try {
-      return action();
-    } finally {
-      Atomics.store(this.#words, LOCK, 0);
-    }
+  }
+
+  #unlock(): void {
+    Atomics.store(this.#words, LOCK, 0);
   }
 
   #setPointer(at: number, pointer: number): void {
