@@ -7,7 +7,7 @@ import type { TypedArrayClass } from '../core/typed-array.js';
 import type { DevicePtr } from '../core/units.js';
 import { OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
-import { type BlockSource, type BlockTerms, isGone, OwnedBlock, release } from './owned-block.js';
+import { type BlockSource, type BlockTerms, countOld, isGone, OwnedBlock, release, uncountOld } from './owned-block.js';
 
 // A binding of its own: V8 looks an imported one up, and checks it, each time.
 const { checkStackRoom } = stackRoom;
@@ -82,7 +82,8 @@ export class Allocation implements WatchedHandle {
   /** Passes the block on to a counted handle, which belongs to no scope. */
   share(): SharedHandle {
     const { source, ptr, bytes, terms } = this.owned;
-    return this.#passOn(new SharedHandle(source, ptr, bytes, terms));
+    const shared = terms ?? { owners: 1, old: 0, ticket: 0, onFreed: undefined };
+    return this.#passOn(new SharedHandle(source, ptr, bytes, shared));
   }
 
   /**
@@ -163,8 +164,7 @@ export class Allocation implements WatchedHandle {
     this.#leave();
     let isFreed = true;
     try {
-      if (terms !== undefined) isFreed = release(source, this.#ptr, terms);
-      else if (!source.slot.closed) source.slot.unlock(this.#ptr, true);
+      isFreed = release(source, this.#ptr, terms);
     } catch (error) {
       source.watch.register(this);
       throw error;
@@ -181,6 +181,7 @@ export class Allocation implements WatchedHandle {
   register(registry: FinalizationRegistry<Reclaimable>): void {
     registry.register(this, this.#owned, this);
     this.#place = OLD;
+    countOld(this.#source, this.#bytes, this.#terms);
   }
 
   /** Gives the block back for a program that never got this handle: at a cleanup at the latest. @internal */
@@ -221,7 +222,13 @@ export class Allocation implements WatchedHandle {
   #leave(): void {
     const place = this.#place;
     this.#place = EMPTY;
-    this.#source.watch.leave(this, place);
+    if (place === OLD) this.#leaveOld();
+    else this.#source.watch.leave(this, place);
+  }
+
+  #leaveOld(): void {
+    this.#source.watch.unregister(this);
+    uncountOld(this.#source, this.#bytes, this.#terms);
   }
 
   /** Leaves this handle empty: the block is that one's now, and views of this one keep it. */
@@ -245,12 +252,12 @@ export class SharedHandle extends Allocation {
   override share(): SharedHandle {
     const { source, ptr, bytes, terms } = this.owned;
     const next = new SharedHandle(source, ptr, bytes, terms);
-    terms.owners++;
+    terms!.owners++;
     return next;
   }
 
   /** How many owners the block has. */
   get owners(): number {
-    return this.owned.terms.owners;
+    return this.owned.terms!.owners;
   }
 }

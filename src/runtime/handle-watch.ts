@@ -1,7 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as setTimer } from 'node:timers';
 import { type LetsGo, processState, type Reclaimable } from '../core/process-state.js';
-import { MiB } from '../core/units.js';
+import { formatBytes, MiB } from '../core/units.js';
+import { CollectorPressure } from './collector-pressure.js';
 
 /** A handle that is watched. */
 export interface WatchedHandle {
@@ -31,6 +32,7 @@ const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
  * registered then and let go: from then on the garbage collector finds out when it is dropped.
  */
 export class HandleWatch implements LetsGo {
+  readonly pressure = new CollectorPressure(() => this.letGo());
   readonly #registry: FinalizationRegistry<Reclaimable>;
   readonly #young: (WatchedHandle | undefined)[] = new Array(PLACES).fill(undefined);
   readonly #bytes = new Float64Array(PLACES);
@@ -38,6 +40,7 @@ export class HandleWatch implements LetsGo {
   #next = 0;
   #youngBytes = 0;
   #hasTimer = false;
+  #hasWarned = false;
 
   /** @param registry - calls `reclaim` for what is dropped */
   constructor(registry: FinalizationRegistry<Reclaimable>) {
@@ -62,10 +65,26 @@ export class HandleWatch implements LetsGo {
     return place;
   }
 
-  /** Ends to watch a handle that is at that place. */
+  /** Ends to watch a young handle that is at that place. */
   leave(handle: WatchedHandle, place: number): void {
-    if (place === OLD) this.#registry.unregister(handle);
-    else if (this.#young[place] === handle) this.#remove(place);
+    if (this.#young[place] === handle) this.#remove(place);
+  }
+
+  /** Ends to watch an old handle. */
+  unregister(handle: WatchedHandle): void {
+    this.#registry.unregister(handle);
+  }
+
+  /** Counts a block that was freed because its handles were dropped. The first one becomes a process warning. */
+  noteDropped(bytes: number): void {
+    this.pressure.noteDropped(bytes);
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    process.emitWarning(
+      `A memory handle of ${formatBytes(bytes)} was dropped without dispose(), and freed by the garbage collector. Further ones ` +
+        "are not told. To see where they are allocated, install a TrackingMemoryManager with { sites: true } and listen to the runtime's 'leak' event.",
+      { code: 'STOWAGE_DROPPED_HANDLE' },
+    );
   }
 
   /** Watches a handle as an old one. */

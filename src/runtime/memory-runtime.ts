@@ -2,13 +2,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setAllocationTag } from '../core/allocation-tag.js';
 import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
-import type { Device } from '../core/device.js';
+import { type Device, HostDevice } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import '../core/disposable.js';
 import { deviceHost } from '../core/device-natives.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
 import { type ManagerFactory, MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
@@ -16,6 +17,7 @@ import { processState } from '../core/process-state.js';
 import { checkStackRoom } from '../core/stack-room.js';
 import { checkAlignment, checkBytes } from '../core/units.js';
 import { Allocation } from './allocation.js';
+import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
 import { type BlockSource, OwnedBlock, termsOf } from './owned-block.js';
@@ -27,6 +29,11 @@ export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDef
    * @defaultValue standard error; false for nowhere
    */
   readonly exitReport?: LogSink | false;
+  /**
+   * True lets V8 collect garbage when the memory of handles that were not disposed grows, so that dropped ones are found.
+   * @defaultValue true, unless the environment has STOWAGE_COLLECT=0
+   */
+  readonly collectDropped?: boolean;
 }
 
 /** How a block is to be allocated. */
@@ -56,6 +63,10 @@ export interface ManagerUse {
   [Symbol.dispose](): void;
 }
 
+/** Names the variable that turns {@link MemoryRuntimeOptions.collectDropped} off. */
+const COLLECT_VARIABLE = 'STOWAGE_COLLECT';
+/** The memory of this machine, of whichever device and slot. */
+const HOST_MEMORY = 'host';
 const NO_OPTIONS: AllocateOptions = {};
 
 /**
@@ -68,6 +79,7 @@ export class MemoryRuntime extends MemoryHost {
   readonly #exitSink: LogSink | false;
   readonly #ordinary: BlockSource;
   readonly #pinned: BlockSource;
+  readonly #collects: boolean;
   #closing = false;
 
   /** @param device - the memory to hand out */
@@ -78,8 +90,14 @@ export class MemoryRuntime extends MemoryHost {
     super(deviceHost(device, options));
     this.#exitSink = options.exitReport ?? process.stderr;
     const watch = HandleWatch.shared();
-    this.#ordinary = { host: this, device, slot: this.slot, watch };
-    this.#pinned = { host: this, device, slot: this.pinnedSlot, watch };
+    const { collectDropped = process.env[COLLECT_VARIABLE] !== '0' } = options;
+    this.#collects = collectDropped || globalThis.gc !== undefined;
+    const memory = device instanceof HostDevice ? HOST_MEMORY : device.name;
+    const sourceOf = (slot: ManagerSlot, kind: string): BlockSource => {
+      return { host: this, device, slot, watch, undisposed: watch.pressure.handlesOf(kind, collectDropped) };
+    };
+    this.#ordinary = sourceOf(this.slot, memory);
+    this.#pinned = sourceOf(this.pinnedSlot, HOST_MEMORY);
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);
   }
@@ -98,7 +116,7 @@ export class MemoryRuntime extends MemoryHost {
 
   /**
    * Allocates like {@link allocate}. Where that runs out of memory, it lets the event loop turn and has V8 collect garbage
-   * (under `node --expose-gc`), so that dropped handles give their blocks back, and tries once more, on the same device and
+   * (unless `collectDropped` is off), so that dropped handles give their blocks back, and tries once more, on the same device and
    * for the same stream.
    *
    * @throws as {@link allocate}, as a rejection
@@ -113,8 +131,7 @@ export class MemoryRuntime extends MemoryHost {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
     }
     await nextTurn();
-    this.#ordinary.watch.letGo();
-    globalThis.gc?.();
+    if (this.#collects) this.#ordinary.watch.pressure.collect();
     // Finalisers run in a task of their own after the collection.
     await nextTurn();
     return this.#allocateIn(bytes, options, { ...context, device });
@@ -197,6 +214,11 @@ export class MemoryRuntime extends MemoryHost {
     return (contextOf(this)?.manager ?? this.slot.active)?.stats(device);
   }
 
+  /** The collections of garbage that handles of this process have asked for by not being disposed. */
+  collectorStats(): CollectorStats {
+    return this.#ordinary.watch.pressure.stats;
+  }
+
   /**
    * Shuts all managers down and frees everything, live blocks included. Handles are disposed by it. What the device refuses
    * to take back is in the report; a second call tries it again, and so does the end of the process.
@@ -217,6 +239,7 @@ export class MemoryRuntime extends MemoryHost {
       } finally {
         this.#closing = false;
         // The blocks are gone, and their handles are not to keep this runtime.
+        for (const { undisposed } of [this.#ordinary, this.#pinned]) undisposed.close();
         this.#ordinary.watch.letGo();
       }
       this.device.events.off('pin-failed', this.#forwardPinFailure);

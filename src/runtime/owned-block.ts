@@ -4,6 +4,7 @@ import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import type { Reclaimable } from '../core/process-state.js';
 import type { DevicePtr } from '../core/units.js';
+import type { UndisposedHandles } from './collector-pressure.js';
 import type { HandleWatch } from './handle-watch.js';
 
 /** What the blocks of one slot of a runtime have in common. */
@@ -12,12 +13,15 @@ export interface BlockSource {
   readonly device: Device;
   readonly slot: ManagerSlot;
   readonly watch: HandleWatch;
+  readonly undisposed: UndisposedHandles;
 }
 
 /** What few blocks have: several owners, a manager that may free them by itself, somebody to tell. */
 export interface BlockTerms {
   /** How many handles have the block. */
   owners: number;
+  /** How many of them are old. */
+  old: number;
   /** The manager's ticket; 0 where the manager frees nothing by itself. */
   readonly ticket: number;
   readonly onFreed: (() => void) | undefined;
@@ -26,7 +30,7 @@ export interface BlockTerms {
 /** What a block needs of {@link BlockTerms}: nothing, for most. */
 export function termsOf(source: BlockSource, ptr: DevicePtr, onFreed: (() => void) | undefined): BlockTerms | undefined {
   const ticket = source.slot.ticketOf(ptr);
-  return ticket === 0 && onFreed === undefined ? undefined : { owners: 1, ticket, onFreed };
+  return ticket === 0 && onFreed === undefined ? undefined : { owners: 1, old: 0, ticket, onFreed };
 }
 
 /** True when a block was given back without its owners: the runtime was closed, or an arena was reset. */
@@ -40,7 +44,11 @@ export function isGone({ slot }: BlockSource, ptr: DevicePtr, terms: BlockTerms 
  *
  * @returns whether that was the last one: the caller calls `onFreed` once its handle is gone
  */
-export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms): boolean {
+export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
+  if (terms === undefined) {
+    if (!source.slot.closed) source.slot.unlock(ptr, true);
+    return true;
+  }
   terms.owners--;
   try {
     if (terms.owners === 0 && !isGone(source, ptr, terms)) source.slot.unlock(ptr, true);
@@ -51,18 +59,24 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms):
   return terms.owners === 0;
 }
 
+/** Counts a handle that is old now: a block with several once. */
+export function countOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
+  if (terms === undefined || terms.old++ === 0) undisposed.add(bytes);
+}
+
+/** Takes back {@link countOld}. */
+export function uncountOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
+  if (terms === undefined || --terms.old === 0) undisposed.remove(bytes);
+}
+
 /** What a handle has of its block. It outlives a handle that is dropped, and then frees itself. */
 export class OwnedBlock implements Reclaimable {
-  readonly terms: BlockTerms;
-
   constructor(
     readonly source: BlockSource,
     readonly ptr: DevicePtr,
     readonly bytes: number,
-    terms: BlockTerms | undefined,
-  ) {
-    this.terms = terms ?? { owners: 1, ticket: 0, onFreed: undefined };
-  }
+    readonly terms: BlockTerms | undefined,
+  ) {}
 
   /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */
   abandon(): void {
@@ -75,12 +89,14 @@ export class OwnedBlock implements Reclaimable {
    */
   reclaim(): void {
     const { source, ptr, bytes, terms } = this;
-    const { slot, host } = source;
+    const { slot, host, watch } = source;
+    uncountOld(source, bytes, terms);
     slot.ensureFreed(() => {
       if (isGone(source, ptr, terms)) return;
       const site = slot.siteOf(ptr);
       if (!release(source, ptr, terms)) return;
-      attempt(() => terms.onFreed?.());
+      watch.noteDropped(bytes);
+      attempt(() => terms?.onFreed?.());
       attempt(() => host.events.emit('leak', { slot: slot.kind, ptr, bytes, site }));
     });
   }

@@ -210,7 +210,7 @@ describe('MemoryRuntime in a process of its own', () => {
         console.log(runtime.slot.liveBlocks);
         held.dispose();
       `,
-      { nodeArguments: ['--expose-gc'] },
+      { nodeArguments: ['--expose-gc', '--no-warnings'] },
     );
     expect({ status, stdout, stderr }).toEqual({
       status: 0,
@@ -262,7 +262,7 @@ describe('MemoryRuntime in a process of its own', () => {
         }
         console.log(leaks.map(({ bytes, site }) => bytes + ' ' + /at (forgetful)/.exec(site)?.[1]).join());
       `,
-      { nodeArguments: ['--expose-gc'] },
+      { nodeArguments: ['--expose-gc', '--no-warnings'] },
     );
     expect([stdout, stderr]).toEqual(['1000 forgetful\n', '']);
   });

@@ -16,6 +16,9 @@ import { framesThatFit, overflows, under } from '../fixtures/full-stack.js';
 const table = () => new MemoryManagerDeviceInterface();
 let warn: MockInstance;
 
+/** Warnings of frees that failed: not the one that tells of the first dropped handle. */
+const failures = () => warn.mock.calls.filter(([told]) => told instanceof Error).length;
+
 /** Drops a handle, and gives what the finalisation registry does with one that was collected. */
 function dropped(runtime: MemoryRuntime, bytes: number): Reclaimable {
   const state = processState();
@@ -53,12 +56,12 @@ describe('MemoryRuntime', () => {
       device.failWhen(() => new Error('the driver is busy'));
       owned.reclaim();
       runtime.slot.signalMemoryCleanup();
-      expect([runtime.slot.liveBlocks, leaks, warn.mock.calls.length]).toEqual([1, [], 2]);
+      expect([runtime.slot.liveBlocks, leaks, failures()]).toEqual([1, [], 2]);
       device.failWhen(undefined);
       cleanUp(runtime);
       expect([runtime.slot.liveBlocks, device.liveBytes, leaks]).toEqual([0, 0, [5000]]);
       runtime.slot.signalMemoryCleanup();
-      expect([leaks, warn.mock.calls.length]).toEqual([[5000], 2]);
+      expect([leaks, failures()]).toEqual([[5000], 2]);
     });
 
     test('is not freed again when close has freed it', () => {

@@ -1,0 +1,202 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setImmediate as setTurn } from 'node:timers';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { attempt } from '../core/attempt.js';
+import { MiB } from '../core/units.js';
+
+/** Growth that asks for a collection: at least so many bytes, and so much of what was there before. */
+const LEAST_GROWTH_BYTES = 32 * MiB;
+const GROWTH = 0.3;
+/** What growth is waited for when the budget refuses a collection. */
+const RETRY_BYTES = MiB;
+/** How many collections there are a minute, and how many at once. */
+const COLLECTIONS_A_MINUTE = 600;
+/** A collection that found little is followed by a pause of so many times its length: such ones take 2 % of the time. */
+const PAUSE = 49;
+
+/** Collections that handles which were not disposed have asked for. */
+export interface CollectorStats {
+  /** How many there were. */
+  readonly collections: number;
+  /** Bytes of the dropped handles that they found. */
+  readonly freedBytes: number;
+  /** Bytes of handles, new ones aside, that are neither disposed nor found to be dropped. */
+  readonly undisposedBytes: number;
+}
+
+/** Handles of one runtime's slot that are not disposed, as far as they press on the collector. */
+export class UndisposedHandles {
+  readonly #memory: PressingMemory;
+  #bytes = 0;
+  #isClosed = false;
+
+  /** @internal */
+  constructor(memory: PressingMemory) {
+    this.#memory = memory;
+  }
+
+  add(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#bytes += bytes;
+    this.#memory.add(bytes);
+  }
+
+  remove(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#bytes -= bytes;
+    this.#memory.remove(bytes);
+  }
+
+  /** Forgets all handles: their runtime was closed, and their memory is free. */
+  close(): void {
+    this.remove(this.#bytes);
+    this.#isClosed = true;
+  }
+}
+
+/** One kind of memory: this machine's, or that of a kind of card. */
+class PressingMemory {
+  bytes = 0;
+  /** Bytes that are no growth: those after the last collection, or the least since. */
+  #base = 0;
+  #limit = LEAST_GROWTH_BYTES;
+
+  /** @param press - asks for a collection, and tells whether there will be one */
+  constructor(readonly press: () => boolean) {}
+
+  /** By how much it has grown. */
+  get growth(): number {
+    return this.bytes - this.#base;
+  }
+
+  add(bytes: number): void {
+    this.bytes += bytes;
+    if (this.bytes >= this.#limit && !this.press()) this.#limit = this.bytes + RETRY_BYTES;
+  }
+
+  remove(bytes: number): void {
+    this.bytes -= bytes;
+    if (this.bytes < this.#base) this.rebase();
+  }
+
+  /** Takes what is there for no growth. */
+  rebase(): void {
+    this.#base = this.bytes;
+    this.#limit = this.bytes + Math.max(LEAST_GROWTH_BYTES, GROWTH * this.bytes);
+  }
+}
+
+// A collection must not keep the async context alive in which some handle was made.
+const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
+
+/**
+ * Has V8 collect garbage when the memory of handles that were not disposed grows. V8 knows nothing of that memory: it would
+ * see some small objects, and no reason to look for dropped ones.
+ *
+ * Collections are made between turns of the event loop, and the handles that they find are released in a turn of their own: a
+ * program that does not let the loop turn gets none.
+ */
+export class CollectorPressure {
+  readonly #memories = new Map<string, PressingMemory>();
+  readonly #letGo: () => void;
+  readonly #findCollector: () => () => void;
+  #collect: (() => void) | undefined;
+  #isUnderway = false;
+  #notBefore = 0;
+  #budget = COLLECTIONS_A_MINUTE;
+  #budgetAt = 0;
+  #collections = 0;
+  #freedBytes = 0;
+  #droppedBytes = 0;
+
+  /**
+   * @param letGo - lets go of handles that are held because they are new
+   * @param find - gives what collects garbage
+   * @defaultValue find gives V8's collector
+   */
+  constructor(letGo: () => void, find = findCollector) {
+    this.#letGo = letGo;
+    this.#findCollector = find;
+  }
+
+  get stats(): CollectorStats {
+    const undisposedBytes = [...this.#memories.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return { collections: this.#collections, freedBytes: this.#freedBytes, undisposedBytes };
+  }
+
+  /**
+   * Counts the handles of one more slot of a runtime.
+   *
+   * @param memory - the kind of memory; that of one kind counts together
+   * @param presses - false counts them apart and asks for no collection
+   */
+  handlesOf(memory: string, presses: boolean): UndisposedHandles {
+    if (!presses) return new UndisposedHandles(new PressingMemory(() => false));
+    let known = this.#memories.get(memory);
+    if (known === undefined) {
+      known = new PressingMemory(() => this.#press());
+      this.#memories.set(memory, known);
+    }
+    return new UndisposedHandles(known);
+  }
+
+  /** Counts a handle that was dropped. */
+  noteDropped(bytes: number): void {
+    this.#droppedBytes += bytes;
+  }
+
+  /** Collects garbage at once. Handles that it finds are released after a turn or two of the event loop. */
+  collect(): void {
+    this.#letGo();
+    this.#collect ??= this.#findCollector();
+    this.#collect();
+  }
+
+  #press(): boolean {
+    if (this.#isUnderway) return true;
+    const now = performance.now();
+    if (now < this.#notBefore) return false;
+    this.#budget = Math.min(COLLECTIONS_A_MINUTE, this.#budget + (now - this.#budgetAt) * (COLLECTIONS_A_MINUTE / 60_000));
+    this.#budgetAt = now;
+    if (this.#budget < 1) return false;
+    this.#budget--;
+    this.#isUnderway = true;
+    outsideOfContexts(() => setTurn(() => void this.#run())).unref();
+    return true;
+  }
+
+  async #run(): Promise<void> {
+    const memories = [...this.#memories.values()];
+    const growth = memories.reduce((sum, memory) => sum + Math.max(0, memory.growth), 0);
+    const droppedBefore = this.#droppedBytes;
+    const began = performance.now();
+    attempt(() => this.collect());
+    const ms = performance.now() - began;
+    // Finalisers run in a task of their own.
+    await nextTurn(undefined, { ref: false });
+    await nextTurn(undefined, { ref: false });
+    const freed = this.#droppedBytes - droppedBefore;
+    this.#collections++;
+    this.#freedBytes += freed;
+    for (const memory of memories) memory.rebase();
+    if (freed < growth / 2) this.#notBefore = performance.now() + PAUSE * ms;
+    this.#isUnderway = false;
+  }
+}
+
+/** The collector of V8. The flag that shows it is set for a moment: contexts and workers that are made later have no `gc`. */
+function findCollector(): () => void {
+  const { gc } = globalThis;
+  if (gc !== undefined) return () => void gc();
+  let collect = (): void => {};
+  const { setFlagsFromString } = process.getBuiltinModule('node:v8');
+  attempt(() => {
+    setFlagsFromString('--expose-gc');
+    try {
+      collect = process.getBuiltinModule('node:vm').runInNewContext('gc');
+    } finally {
+      setFlagsFromString('--no-expose-gc');
+    }
+  });
+  return collect;
+}

@@ -1,0 +1,255 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { MiB } from '../../src/core/units.js';
+import { CollectorPressure } from '../../src/runtime/collector-pressure.js';
+import { HandleWatch } from '../../src/runtime/handle-watch.js';
+import { simulatedRuntime } from '../core/fakes.js';
+import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
+
+beforeAll(() => void compiled(), 120_000);
+
+describe('CollectorPressure', () => {
+  let clock = 1000;
+
+  beforeEach(() => {
+    vi.spyOn(performance, 'now').mockImplementation(() => clock);
+  });
+
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  const turns = async () => {
+    for (let i = 0; i < 6; i++) await nextTurn();
+  };
+
+  /** @param find - what a collection finds, in bytes */
+  function pressureThat(find: () => number) {
+    const pressure = new CollectorPressure(
+      () => {},
+      () => () => {
+        const found = find();
+        handles.remove(found);
+        pressure.noteDropped(found);
+        clock += 10;
+      },
+    );
+    const handles = pressure.handlesOf('host', true);
+    return { pressure, handles };
+  }
+
+  test('collects at 32 MiB, and then when there is as much more, or 30 percent', async () => {
+    const { pressure, handles } = pressureThat(() => 20 * MiB);
+    handles.add(32 * MiB - 1);
+    await turns();
+    expect(pressure.stats).toEqual({ collections: 0, freedBytes: 0, undisposedBytes: 32 * MiB - 1 });
+    handles.add(1);
+    await turns();
+    expect(pressure.stats).toEqual({ collections: 1, freedBytes: 20 * MiB, undisposedBytes: 12 * MiB });
+    handles.add(31 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+    handles.add(1 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(2);
+    handles.add(376 * MiB);
+    await turns();
+    // It found little in proportion, so that a pause follows.
+    clock += 490;
+    expect(pressure.stats).toMatchObject({ collections: 3, undisposedBytes: 380 * MiB });
+    handles.add(113 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(3);
+    handles.add(2 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(4);
+  });
+
+  test('asks for one at a time', async () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    for (let i = 0; i < 100; i++) handles.add(100 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+  });
+
+  test('takes what was disposed for no growth', async () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    handles.add(100 * MiB);
+    await turns();
+    clock += 1000;
+    handles.remove(95 * MiB);
+    handles.add(31 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+    handles.add(1 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(2);
+  });
+
+  test('waits 49 times as long as a collection took that found little', async () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    handles.add(32 * MiB);
+    await turns();
+    clock += 489;
+    handles.add(500 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+    clock += 2;
+    handles.add(1 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(2);
+  });
+
+  test('makes 600 collections at once, and 600 a minute', async () => {
+    const { pressure, handles } = pressureThat(() => 32 * MiB);
+    const drop = async () => {
+      handles.add(32 * MiB);
+      await turns();
+    };
+    for (let i = 0; i < 700; i++) await drop();
+    // Each took 10 ms, in which the budget gains a tenth of one.
+    const { collections } = pressure.stats;
+    expect(collections).toBeGreaterThanOrEqual(600);
+    expect(collections).toBeLessThan(680);
+    clock += 1000;
+    handles.remove(100 * 32 * MiB);
+    await drop();
+    expect(pressure.stats.collections).toBe(collections + 1);
+  });
+
+  test('counts each kind of memory by itself, and none that is off', async () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    const card = pressure.handlesOf('cuda', true);
+    const off = pressure.handlesOf('host', false);
+    const others = pressure.handlesOf('host', true);
+    handles.add(15 * MiB);
+    others.add(15 * MiB);
+    card.add(31 * MiB);
+    off.add(1000 * MiB);
+    await turns();
+    expect(pressure.stats).toEqual({ collections: 0, freedBytes: 0, undisposedBytes: 61 * MiB });
+    card.add(1 * MiB);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+  });
+
+  test('forgets the handles of what was closed', () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    handles.add(10 * MiB);
+    handles.close();
+    handles.remove(10 * MiB);
+    handles.add(5 * MiB);
+    expect(pressure.stats.undisposedBytes).toBe(0);
+  });
+});
+
+describe('MemoryRuntime', () => {
+  describe('collectorStats', () => {
+    test('counts old handles until they are disposed, and a block with several owners once', () => {
+      const watch = HandleWatch.shared();
+      watch.letGo();
+      const { runtime } = simulatedRuntime();
+      const before = runtime.collectorStats().undisposedBytes;
+      const undisposed = () => {
+        watch.letGo();
+        return runtime.collectorStats().undisposedBytes - before;
+      };
+      const [block, other] = [runtime.allocate(1000), runtime.allocate(500)];
+      expect(undisposed()).toBe(1500);
+      const shared = block.share();
+      const second = shared.share();
+      const third = second.move().share();
+      expect(undisposed()).toBe(1500);
+      shared.dispose();
+      second.dispose();
+      expect(undisposed()).toBe(1500);
+      third.dispose();
+      other.dispose();
+      expect(undisposed()).toBe(1000);
+      runtime.close();
+      expect(undisposed()).toBe(0);
+    });
+  });
+});
+
+describe('a program that drops its handles', () => {
+  const prelude = () => `
+    import { readFileSync } from 'node:fs';
+    import * as stowage from '${moduleUrl('src/index.js')}';
+    import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+    const BYTES = Math.round(0.46 * 2 ** 20);
+    const turn = () => new Promise((done) => setImmediate(done));
+    const runtime = new stowage.MemoryRuntime(new CpuDevice(), { exitReport: false });
+    async function drop(count, make) {
+      for (let i = 0; i < count; i++) {
+        make().fill(i & 255);
+        await turn();
+      }
+    }
+    const handle = () => runtime.allocate(BYTES).view(Uint8Array);
+  `;
+  const PEAK = `
+    console.log(Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024);
+  `;
+  const run = (source: string, env = {}) => {
+    const { status, stdout, stderr } = runChild(`${prelude()}${source}`, { nodeArguments: ['--no-warnings'], env });
+    expect([status, stderr]).toEqual([0, '']);
+    return stdout.trim();
+  };
+
+  test.runIf(process.platform === 'linux')('peaks at most 1.2 times as high as one that drops Buffers', () => {
+    const peak = (make: string) => Number(run(`await drop(4000, ${make}); ${PEAK}`));
+    const buffers = peak('() => Buffer.allocUnsafeSlow(BYTES)');
+    expect(peak('handle')).toBeLessThan(1.2 * buffers);
+  });
+
+  test.each([
+    ['the option', '{ exitReport: false, collectDropped: false }', {}],
+    ['the environment', '{ exitReport: false }', { STOWAGE_COLLECT: '0' }],
+  ])('asks for no collection when it is told so by %s', (_, options, env) => {
+    const source = `
+      const quiet = new stowage.MemoryRuntime(new CpuDevice(), ${options});
+      await drop(200, () => quiet.allocate(BYTES).view(Uint8Array));
+      console.log(quiet.collectorStats().collections);
+    `;
+    expect(run(source, env)).toBe('0');
+  });
+
+  test('leaves no gc to contexts and workers that are made later, and counts each worker by itself', () => {
+    const source = `
+      import { runInNewContext } from 'node:vm';
+      import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+      await drop(200, handle);
+      const { collections, freedBytes } = runtime.collectorStats();
+      const code = \`
+        import { parentPort } from 'node:worker_threads';
+        import * as stowage from '${moduleUrl('src/index.js')}';
+        parentPort.postMessage([typeof gc, stowage.defaultRuntime().collectorStats()]);
+      \`;
+      const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(code)));
+      const [type, stats] = await new Promise((done) => worker.once('message', done));
+      console.log(collections > 0, freedBytes > 0, typeof gc, runInNewContext('typeof gc'), type, JSON.stringify(stats));
+    `;
+    const none = JSON.stringify({ collections: 0, freedBytes: 0, undisposedBytes: 0 });
+    expect(run(source)).toBe(`true true undefined undefined undefined ${none}`);
+  });
+
+  test('gets one warning that says how to find them', () => {
+    const { stderr } = runChild(`${prelude()} await drop(200, handle);`);
+    expect(stderr.match(/dropped without dispose/g)).toHaveLength(1);
+    expect(stderr).toMatch(
+      /\[STOWAGE_DROPPED_HANDLE\] Warning: A memory handle of 471\.04 KiB was dropped .* TrackingMemoryManager/,
+    );
+  });
+
+  test('tries an allocation again that had no room, once dropped handles are found', () => {
+    const source = `
+      import { SimulatedDevice } from '${moduleUrl('adapters/devices/simulated.js')}';
+      const small = new stowage.MemoryRuntime(new SimulatedDevice({ capacityBytes: 100 << 20 }), { exitReport: false });
+      (() => { for (let i = 0; i < 3; i++) small.allocate(10 << 20); })();
+      const large = await small.allocateAsync(90 << 20);
+      console.log(large.bytes, small.slot.liveBlocks);
+    `;
+    expect(run(source)).toBe(`${90 << 20} 1`);
+  });
+});
