@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { functionPointerType } from '../../adapters/ffi/c-types.js';
 import { CallbackTable, callback, openLibrary } from '../../adapters/ffi/index.js';
 import { koffi } from '../../adapters/ffi/koffi.js';
+import { functionAt } from '../../adapters/ffi/library.js';
 import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
+import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { SqliteLibrary } from '../../adapters/hosts/sqlite/sqlite-library.js';
 import { cachingManager, install } from '../hosts/test-managers.js';
 
 const PAIRS = 1000;
@@ -16,7 +19,7 @@ void loop(void *(*get)(size_t), void (*give)(void *), int pairs) {
   for (int i = 0; i < pairs; i++) give(get(64));
 }`;
 
-/** Prints what a callback takes that C makes in a loop: an empty one, and those of a host. In short rounds by turns. */
+/** Prints what a call takes that C makes in a loop: of an empty callback, of those of a host, of native slabs. In short rounds by turns. */
 export function printCallbacks(): void {
   const folder = mkdtempSync(join(tmpdir(), 'stowage-bench-'));
   const file = join(folder, 'loop.so');
@@ -35,6 +38,11 @@ export function printCallbacks(): void {
     using table = new CallbackTable('bench');
     using plain = new CAllocatorHost();
     using withHeader = new CAllocatorHost({ sizeHeader: true });
+    using sqlite = new SqliteHost();
+    sqlite.attach();
+    const [malloc = 0n, free = 0n] = new SqliteLibrary().getMethods();
+    // Where no cell lives at all, a free gives the slab back.
+    const cell = functionAt<(bytes: number) => number>(Number(malloc), 'uintptr_t', ['int'])(64);
     const empty = registerEmpty();
     const subjects = [
       { name: "koffi's empty callback", get: empty.get, give: empty.give },
@@ -50,6 +58,7 @@ export function printCallbacks(): void {
           give: free,
         };
       }),
+      { name: 'SqliteHost with native slabs: malloc, free, no callback', get: Number(malloc), give: Number(free) },
     ].map((subject) => ({ ...subject, ns: Number.POSITIVE_INFINITY }));
     for (let round = 0; round < ROUNDS; round++) {
       for (const subject of subjects) {
@@ -58,9 +67,10 @@ export function printCallbacks(): void {
         subject.ns = Math.min(subject.ns, ((performance.now() - start) * 1e6) / (2 * PAIRS));
       }
     }
-    console.log('| C calls back | ns a callback | ratio |\n|---|---|---|');
+    console.log('| C calls | ns a call | ratio |\n|---|---|---|');
     for (const { name, ns } of subjects) console.log(`| ${name} | ${ns.toFixed(0)} | ${(ns / subjects[0]!.ns).toFixed(2)} |`);
     console.log('');
+    functionAt<(ptr: number) => void>(Number(free), 'void', ['uintptr_t'])(cell);
     for (const pointer of empty.pointers) koffi().unregister(pointer);
   } finally {
     rmSync(folder, { recursive: true });
