@@ -37,7 +37,7 @@ const KEPT = 11;
 const WORD = 2 ** 32;
 /** A class grows by an eighth of what it has, within bounds. */
 const GROWTH_SHARE = 8;
-const MIN_CELLS = 8;
+const MIN_CELLS = 4;
 const MIN_SLAB_BYTES = 4 * KiB;
 const MAX_SLAB_BYTES = MiB;
 
