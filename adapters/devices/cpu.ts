@@ -55,7 +55,7 @@ export class CpuDevice extends HostDevice {
   }
 
   /** Bytes of the live segments, as they were asked for. */
-  get liveBytes(): number {
+  override get liveBytes(): number {
     return this.#segments.liveBytes;
   }
 

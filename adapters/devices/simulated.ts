@@ -111,7 +111,7 @@ export class SimulatedDevice extends Device {
   }
 
   /** Bytes of live segments and committed pages on all devices; pinned memory is apart. */
-  get liveBytes(): number {
+  override get liveBytes(): number {
     return this.#total.liveBytes;
   }
 

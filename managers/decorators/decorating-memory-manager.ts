@@ -1,6 +1,7 @@
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import { MemoryError } from '../../src/core/errors.js';
+import { INSPECT, inspected } from '../../src/core/inspect.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import type { DevicePtr } from '../../src/core/units.js';
@@ -130,6 +131,15 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
 
   override siteOf(ptr: DevicePtr): string | undefined {
     return this.inner.siteOf(ptr);
+  }
+
+  override deviceIds(): number[] {
+    return this.inner.deviceIds();
+  }
+
+  /** As any manager, with {@link infoLine} and what is inside. @internal */
+  override [INSPECT](): string {
+    return inspected(this, () => [this.infoLine(), this.inner[INSPECT]()].filter((fact) => fact !== ''));
   }
 
   /** Checks the invariants of this manager and of those inside, in O(blocks). For tests. @throws ERR_MEM_INVARIANT */

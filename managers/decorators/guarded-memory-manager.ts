@@ -7,6 +7,7 @@ import { counted } from '../../src/core/counted.js';
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
+import { asSnapshot } from '../../src/core/memory-statistics.js';
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
@@ -135,7 +136,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     const stats = super.stats(device);
     if (stats === undefined) return undefined;
     const bytes = { ...(this.#bytes[device] ?? newStat()) };
-    return { ...stats, requestedBytes: bytes, allocatedBytes: bytes };
+    return asSnapshot({ ...stats, requestedBytes: bytes, allocatedBytes: bytes });
   }
 
   override siteOf(ptr: DevicePtr): string | undefined {

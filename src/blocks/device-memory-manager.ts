@@ -139,6 +139,10 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     return this.statsOf(device).snapshot();
   }
 
+  override deviceIds(): number[] {
+    return this.#storage.all.map(({ device }) => device);
+  }
+
   /** @throws ERR_MEM_INVALID_DEVICE */
   printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
     const stats = this.stats(device);

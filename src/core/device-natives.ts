@@ -11,6 +11,7 @@ export function deviceHost(
 ): MemoryHostOptions {
   return {
     deviceCount: device.deviceCount,
+    deviceName: device.name,
     natives: new OrdinaryNatives(device),
     pinnedNatives: new PinnedNatives(device),
     createDefaultManager: factories.createDefaultManager,

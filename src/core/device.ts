@@ -1,10 +1,11 @@
 import { EventEmitter } from 'eventemitter3';
 import type { StreamOperations, VirtualMemory } from './device-interface.js';
 import type { DeviceStream } from './device-stream.js';
+import { INSPECT, inspected } from './inspect.js';
 import './disposable.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents } from './events.js';
-import type { DevicePtr } from './units.js';
+import { type DevicePtr, formatBytes } from './units.js';
 
 /** How much of a device's memory is left. */
 export interface MemoryInfo {
@@ -26,6 +27,11 @@ export abstract class Device {
   abstract readonly virtual: VirtualMemory | undefined;
   /** Order of work on streams, where the device has them. Stream 0 is the default stream of the active device. */
   abstract readonly streams: StreamOperations | undefined;
+
+  /** Bytes of live segments, as they were asked for; undefined for a device that does not count them. */
+  get liveBytes(): number | undefined {
+    return undefined;
+  }
 
   /** The id that allocations go to. */
   abstract get activeDeviceId(): number;
@@ -126,6 +132,14 @@ export abstract class Device {
   /** Ends a registration. @throws ERR_MEM_UNKNOWN_POINTER unless one began at `ptr` */
   unregisterHost(_ptr: DevicePtr): void {
     throw this.unsupported('registration of host memory');
+  }
+
+  /** `CpuDevice { cpu, 12.00 MiB live }`: asks the system for nothing. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      const { liveBytes } = this;
+      return [this.name, ...(liveBytes === undefined ? [] : [`${formatBytes(liveBytes)} live`])];
+    });
   }
 
   /** Makes the error of what this kind of device cannot do. */

@@ -1,4 +1,7 @@
 import { EventEmitter } from 'eventemitter3';
+import { counted } from './counted.js';
+import { INSPECT, inspected } from './inspect.js';
+import { formatBytes } from './units.js';
 import './disposable.js';
 import { MemoryManagerDeviceInterface, type NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
@@ -30,6 +33,8 @@ export interface MemoryHostOptions {
   readonly deviceCount: number;
   readonly natives: NativeFunctions;
   readonly pinnedNatives: NativeFunctions;
+  /** The kind of its memory, for people. @defaultValue none */
+  readonly deviceName?: string | undefined;
   /** Makes what `installDefaultMemoryManager` installs. @defaultValue a CachingMemoryManager, unless the process bound another */
   readonly createDefaultManager?: ManagerFactory | undefined;
   /** Makes what serves a slot while nothing is installed. @defaultValue a DefaultMemoryManager */
@@ -73,6 +78,15 @@ export abstract class MemoryHost {
     this.#used = true;
   }
 
+  /** `MemoryRuntime { cpu, active: CachingMemoryManager, 3 live blocks, 20.00 MiB reserved }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      const { deviceName } = this.#options;
+      const pinned = this.pinnedSlot.active === null ? [] : slotFacts(this.pinnedSlot).map((fact) => `pinned ${fact}`);
+      return [...(deviceName === undefined ? [] : [deviceName]), ...slotFacts(this.slot), ...pinned];
+    });
+  }
+
   #slot(kind: SlotKind, natives: NativeFunctions): ManagerSlot {
     return new ManagerSlot({
       kind,
@@ -87,6 +101,16 @@ export abstract class MemoryHost {
     if (factory === undefined) throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName });
     return factory(this.deviceCount, new MemoryManagerDeviceInterface());
   }
+}
+
+function slotFacts(slot: ManagerSlot): string[] {
+  const draining = slot.draining.length;
+  return [
+    slot.closed ? 'closed' : `active: ${slot.active?.name ?? 'none yet'}`,
+    ...(draining === 0 ? [] : [`${draining} draining`]),
+    counted(slot.liveBlocks, 'live block'),
+    `${formatBytes(slot.reservedBytes)} reserved`,
+  ];
 }
 
 /** The host that installers use when they are given none: made at its first use. */

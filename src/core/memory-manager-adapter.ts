@@ -1,8 +1,10 @@
 import { CallLog, type LogSink } from './call-log.js';
+import { counted } from './counted.js';
 import type { MemoryManagerDeviceInterface } from './device-interface.js';
 import { MemoryError } from './errors.js';
+import { INSPECT, inspected } from './inspect.js';
 import { ManagerLifecycle } from './manager-lifecycle.js';
-import type { MemoryStatsSnapshot } from './memory-statistics.js';
+import { heldText, type MemoryStatsSnapshot } from './memory-statistics.js';
 import { processState } from './process-state.js';
 import { bytesOf, type DevicePtr } from './units.js';
 
@@ -237,6 +239,32 @@ export abstract class MemoryManagerAdapter {
     if (missing !== undefined) throw lacking(this, missing);
     const { alloc, allocBytes } = MemoryManagerAdapter.prototype;
     if (this.alloc === alloc && this.allocBytes === allocBytes) throw lacking(this, 'allocBytes');
+  }
+
+  /**
+   * The ids of devices that there may be statistics of.
+   *
+   * @internal
+   */
+  deviceIds(): number[] {
+    return Array.from({ length: this.deviceInterface.deviceCount ?? 1 }, (_, device) => device);
+  }
+
+  /** `CachingMemoryManager { device 0: 12.00 MiB allocated in 3 blocks, 20.00 MiB reserved }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      const { state } = this.lifecycle;
+      const held = this.deviceIds().flatMap((device) => {
+        const stats = this.stats(device);
+        return stats === undefined ? [] : [`device ${device}: ${heldText(stats)}`];
+      });
+      const blocks = held.length === 0 ? this.liveBlockCount() : undefined;
+      return [
+        ...(state === 'active' ? [] : [state === 'created' ? 'not installed' : state]),
+        ...(held.length === 0 ? [] : [held.join('; ')]),
+        ...(blocks === undefined ? [] : [counted(blocks, 'live block')]),
+      ];
+    });
   }
 
   /** Logs a call when logging is on: its name, then integers. */

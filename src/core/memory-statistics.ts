@@ -1,3 +1,5 @@
+import { counted } from './counted.js';
+import { INSPECT } from './inspect.js';
 import { formatBytes } from './units.js';
 
 /** One quantity over time: now, at its highest, and added up over all increases. */
@@ -81,15 +83,27 @@ export interface ManagerInfo {
 
 /** Writes a manager's report for `printInfo`: who and where, then all statistics, levels and counters. */
 export function formatInfo({ message, name, device, capacityBytes, stats }: ManagerInfo): string {
-  const line = (kind: MemoryStatistic['kind']) =>
-    MEMORY_STATISTICS.filter((statistic) => statistic.kind === kind)
-      .map(
-        ({ name: word, unit, read }) =>
-          `${word.replaceAll('_', ' ')} ${unit === 'bytes' ? formatBytes(read(stats)) : read(stats)}`,
-      )
-      .join(', ');
+  const line = (kind: MemoryStatistic['kind']) => statisticsText(stats, (statistic) => statistic.kind === kind);
   const where = `Device: ${device}, capacity ${formatBytes(capacityBytes)}`;
   return `${message}\nType: ${name}\n${where}\nHeld: ${line('level')}\nCounted: ${line('counter')}\n`;
+}
+
+function statisticsText(stats: MemoryStatsSnapshot, isWanted: (statistic: MemoryStatistic) => boolean): string {
+  return MEMORY_STATISTICS.filter(isWanted)
+    .map(({ name, unit, read }) => `${name.replaceAll('_', ' ')} ${unit === 'bytes' ? formatBytes(read(stats)) : read(stats)}`)
+    .join(', ');
+}
+
+/** Says what is held, in one line. */
+export function heldText({ allocatedBytes, blocks, reservedBytes }: MemoryStatsSnapshot): string {
+  const held = `${formatBytes(allocatedBytes.current)} allocated in ${counted(blocks.current, 'block')}`;
+  return `${held}, ${formatBytes(reservedBytes.current)} reserved`;
+}
+
+/** Lets `console.log` write a snapshot in one line; `{ ...stats }` has the numbers alone. */
+export function asSnapshot(stats: MemoryStatsSnapshot): MemoryStatsSnapshot {
+  const inspect = () => `MemoryStatsSnapshot { ${statisticsText(stats, (statistic) => statistic.read(stats) !== 0)} }`;
+  return Object.defineProperty(stats, INSPECT, { value: inspect });
 }
 
 /** Counts what one manager holds on one device. Where the quantities are kept is a subclass's matter. */
@@ -120,7 +134,7 @@ export abstract class DeviceStats {
     const { activePeakBytes, cachedPeakBytes, ...quantities } = this.quantities();
     const { allocatedBytes, reservedBytes, blocks } = quantities;
     const active = this.activeBytes;
-    return {
+    return asSnapshot({
       ...quantities,
       activeBytes: { current: active, peak: Math.max(allocatedBytes.peak, activePeakBytes), total: allocatedBytes.total },
       cachedBytes: {
@@ -130,7 +144,7 @@ export abstract class DeviceStats {
       },
       hits: blocks.total - this.misses,
       ...(Object.fromEntries(eventNames().map((event) => [event, this[event]])) as EventCounts),
-    };
+    });
   }
 }
 

@@ -20,7 +20,10 @@ export function checkOptionNames<O extends object>(what: string, options: O, nam
       `an object with any of ${Object.keys(names).join(', ')}`,
     );
   }
-  for (const name of Object.keys(options)) if (!Object.hasOwn(names, name)) throw unknownOption(what, name, Object.keys(names));
+  // Makes no garbage: blocks are allocated with options, too.
+  for (const name in options) {
+    if (!Object.hasOwn(names, name) && Object.hasOwn(options, name)) throw unknownOption(what, name, Object.keys(names));
+  }
 }
 
 function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {

@@ -27,7 +27,7 @@ export class SharedMemoryDevice extends HostDevice {
   }
 
   /** Bytes of the segments that this device has handed out. */
-  get liveBytes(): number {
+  override get liveBytes(): number {
     return this.#liveBytes;
   }
 

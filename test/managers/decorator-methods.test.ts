@@ -61,6 +61,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   stats: [0],
   liveBlockCount: [],
   callsUnderway: [],
+  deviceIds: [],
   addMemoryManagement: [3],
   removeMemoryManagement: [3],
   signalMemoryCleanup: [],

@@ -91,7 +91,7 @@ export class GpuDevice extends Device {
   }
 
   /** Bytes of live segments, managed ones too, and of committed pages, as they were asked for; pinned memory is apart. */
-  get liveBytes(): number {
+  override get liveBytes(): number {
     return this.#liveBytes + (this.#virtualState?.virtual?.committedBytes ?? 0);
   }
 

@@ -86,7 +86,7 @@ export class OpenClDevice extends Device implements Releasable {
   }
 
   /** Bytes of live segments on all devices, as they were asked for. */
-  get liveBytes(): number {
+  override get liveBytes(): number {
     return this.#liveBytes;
   }
 
