@@ -210,6 +210,17 @@ export class SimulatedDevice extends Device {
     this.#calls.enter('copy', bytes, false);
   }
 
+  /** Checks the range and counts as a copy; there is no data. @throws as {@link copy} */
+  override write(ptr: DevicePtr, source: Uint8Array): void {
+    this.#checkUsable(ptr, source.length);
+    this.#calls.enter('copy', source.length, false);
+  }
+
+  /** As {@link write}: the target stays as it is. */
+  override read(ptr: DevicePtr, target: Uint8Array): void {
+    this.write(ptr, target);
+  }
+
   /**
    * Checks the range and counts; there is no data.
    *

@@ -1,3 +1,4 @@
+import type { DevicePtr } from '../../src/core/units.js';
 import { cFunction } from '../ffi/library.js';
 import { lazy, libc, libcFunction } from './libc.js';
 
@@ -80,6 +81,11 @@ export function readCString(address: number): string {
 
 // memmove gives its target back: with nothing to move that is all it does.
 const moveNothing = libcFunction('memmove', 'uintptr_t', ['uint8_t *', 'uintptr_t', 'size_t']);
+
+/** The address of an array's first byte; see {@link addressOf}. */
+export function addressOfBytes(array: Uint8Array): DevicePtr {
+  return (addressOf(array.buffer) + array.byteOffset) as DevicePtr;
+}
 
 /** The address of an ArrayBuffer's or SharedArrayBuffer's bytes. V8 never moves them; it frees them with the buffer. */
 export function addressOf(buffer: ArrayBufferLike): number {

@@ -5,7 +5,10 @@ import { INSPECT, inspected } from './inspect.js';
 import './disposable.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents } from './events.js';
-import { type DevicePtr, formatBytes } from './units.js';
+import { type DevicePtr, formatBytes, GiB } from './units.js';
+
+/** What a view shows at most, where one is made here: a kind may refuse those above 4 GiB. */
+const VIEW_BYTES = 1 * GiB;
 
 /** How much of a device's memory is left. */
 export interface MemoryInfo {
@@ -76,6 +79,26 @@ export abstract class Device {
    */
   view(_ptr: DevicePtr, _bytes: number): Uint8Array {
     throw this.unsupported('a view of device memory');
+  }
+
+  /**
+   * Copies bytes of JavaScript to this memory, and returns when that is done. Through a view, unless a kind has another way.
+   *
+   * @throws as {@link copy}
+   */
+  write(ptr: DevicePtr, source: Uint8Array): void {
+    for (let done = 0; done < source.length; done += VIEW_BYTES) {
+      const part = source.subarray(done, done + VIEW_BYTES);
+      this.view((ptr + done) as DevicePtr, part.length).set(part);
+    }
+  }
+
+  /** Copies bytes of this memory to JavaScript. As {@link write}. */
+  read(ptr: DevicePtr, target: Uint8Array): void {
+    for (let done = 0; done < target.length; done += VIEW_BYTES) {
+      const part = target.subarray(done, done + VIEW_BYTES);
+      part.set(this.view((ptr + done) as DevicePtr, part.length));
+    }
   }
 
   /** Asks how much of a device is left. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_UNSUPPORTED_PLATFORM */

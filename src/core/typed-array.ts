@@ -3,3 +3,9 @@ export interface TypedArrayClass<T> {
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
   readonly BYTES_PER_ELEMENT: number;
 }
+
+/** The class `Buffer`, for programs without the types of Node. */
+export interface BufferClass<T> {
+  readonly poolSize: number;
+  allocUnsafe(bytes: number): T;
+}

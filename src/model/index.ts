@@ -1,5 +1,6 @@
 export type { AccessPattern } from '../../adapters/os/mapping.js';
 export type { ByteRange } from '../blocks/byte-ranges.js';
+export { copyBetweenDevices, type DevicePlace } from '../core/device-copy.js';
 export { BackendBuffer, BackendBufferType, type BackendBufferTypeOptions, type BufferTraits } from './buffers/backend-buffer.js';
 export { ContextGraph, type GraphNodeOptions } from './context/context-graph.js';
 export { ContextTensor } from './context/context-tensor.js';
@@ -29,7 +30,6 @@ export {
   type RunSettings,
 } from './sizing/estimate-model-memory.js';
 export { type DescribedModel, hparamsOf, type ModelHparams } from './sizing/model-hparams.js';
-export { copyBetweenDevices, type DevicePlace } from './tensors/device-copy.js';
 export { bfloat16Bits, bfloat16Value, float16Bits, float16Value } from './tensors/half-floats.js';
 export {
   analyzeLayers,

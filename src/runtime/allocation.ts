@@ -1,10 +1,20 @@
 import type { Device } from '../core/device.js';
 import '../core/disposable.js';
 import { badArgument, checkRange, MemoryError } from '../core/errors.js';
+import { checkOptionNames } from '../core/option-names.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
-import type { TypedArrayClass } from '../core/typed-array.js';
+import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
 import type { DevicePtr } from '../core/units.js';
+import {
+  COPY_FROM_OPTIONS,
+  COPY_TO_OPTIONS,
+  type CopyFromOptions,
+  type CopyToOptions,
+  copyBytes,
+  copyEnd,
+  type HostBytes,
+} from './block-copies.js';
 import { OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
 import { type BlockSource, type BlockTerms, countOld, isGone, OwnedBlock, release, uncountOld } from './owned-block.js';
@@ -87,23 +97,27 @@ export class Allocation implements WatchedHandle {
   }
 
   /**
-   * Shows the block, or a part of it, as a typed array without copying. Its `buffer` spans the segment that the block lies in.
+   * Shows the block, or a part of it, as an array without copying. Its `buffer` spans the segment that the block lies in.
    * The array keeps the handle, but what is made of it (`subarray`, an array over its `buffer`) does not. Of the whole block
    * a handle gives the same array each time that the same class is asked for.
    *
-   * @param type - the array's class, `Float32Array` say
+   * @param type - a typed array class, `DataView` or `Buffer`
+   * @defaultValue type is Uint8Array
    * @param offsetBytes - where in the block it begins; a multiple of the element's size
-   * @param length - elements; as many as fit when left out
+   * @param length - elements (bytes for a `DataView`); as many as fit when left out
    * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_UNSUPPORTED_PLATFORM for memory that the host cannot see
    */
-  view<T>(type: TypedArrayClass<T>, offsetBytes = 0, length?: number): T {
+  view(type?: undefined, offsetBytes?: number, length?: number): Uint8Array;
+  view<T>(type: TypedArrayClass<T> | BufferClass<T>, offsetBytes?: number, length?: number): T;
+  view(type: DataViewConstructor, offsetBytes?: number, length?: number): DataView;
+  view(type: object = Uint8Array, offsetBytes = 0, length?: number): object {
     this.#check();
     const isWhole = offsetBytes === 0 && length === undefined;
     const kept = this.#kept;
-    if (isWhole && kept !== undefined && kept.constructor === type) return kept as T;
-    const view = this.#show(type, offsetBytes, length);
-    keepAlive(view as object, this);
-    this.#kept = isWhole ? (view as object) : (kept ?? PARTS);
+    if (isWhole && kept !== undefined && kept.constructor === type) return kept;
+    const view = this.#show(type as TypedArrayClass<object>, offsetBytes, length);
+    keepAlive(view, this);
+    this.#kept = isWhole ? view : (kept ?? PARTS);
     return view;
   }
 
@@ -111,11 +125,13 @@ export class Allocation implements WatchedHandle {
    * Copies the block, or a part of it, into a buffer of its own, which can be cloned, posted and transferred. (The buffer of
    * a view spans the segment: to clone or post a view copies all of that, bytes of other blocks too.)
    *
-   * @throws as {@link view}
+   * @throws ERR_MEM_OUT_OF_RANGE
    */
   toBuffer(offsetBytes = 0, bytes: number = this.bytes - offsetBytes): ArrayBuffer {
-    this.#check();
-    return this.#show(Uint8Array, offsetBytes, bytes).slice().buffer as ArrayBuffer;
+    checkRange(offsetBytes, bytes, this.bytes);
+    const buffer = new ArrayBuffer(bytes);
+    this.copyTo(buffer, { offsetBytes });
+    return buffer;
   }
 
   /** Sets every byte of the block to `value`, 0 to 255. */
@@ -125,21 +141,24 @@ export class Allocation implements WatchedHandle {
   }
 
   /**
-   * Copies from another block of the same kind of device.
+   * Copies to the block, also where the host cannot see it, and returns when that is done. Ranges of one block may overlap.
+   * From a block of another device it goes by way of the host.
    *
-   * @param source - its first `bytes` bytes are copied to this block's beginning
-   * @param bytes - as many as both hold when left out
-   * @throws ERR_MEM_OUT_OF_RANGE when either block is shorter
-   * @throws ERR_MEM_INVALID_ARGUMENT for a block of another kind of device
+   * @param source - memory of JavaScript, or a handle
+   * @throws ERR_MEM_OUT_OF_RANGE when a range leaves its end, before anything is copied
+   * @throws ERR_MEM_INVALID_ARGUMENT for a source that holds no bytes and for unknown options
    */
-  copyFrom(source: Allocation, bytes: number = Math.min(this.bytes, source.bytes)): void {
-    checkRange(0, bytes, this.bytes);
-    checkRange(0, bytes, source.bytes);
-    const { device } = this;
-    if (source.deviceName !== device.name) {
-      throw badArgument('source', `a block of ${source.deviceName}`, `one of ${device.name}`);
-    }
-    if (bytes > 0) device.copy(this.ptr, source.ptr, bytes);
+  copyFrom(source: HostBytes | Allocation, options: CopyFromOptions = {}): void {
+    checkOptionNames('copyFrom', options, COPY_FROM_OPTIONS);
+    const { offsetBytes = 0, sourceOffsetBytes = 0, bytes } = options;
+    copyBytes(this, offsetBytes, copyEnd('source', source), sourceOffsetBytes, bytes);
+  }
+
+  /** Copies from the block, as {@link copyFrom} does to it. @throws as that does */
+  copyTo(target: HostBytes | Allocation, options: CopyToOptions = {}): void {
+    checkOptionNames('copyTo', options, COPY_TO_OPTIONS);
+    const { offsetBytes = 0, targetOffsetBytes = 0, bytes } = options;
+    copyBytes(copyEnd('target', target), targetOffsetBytes, this, offsetBytes, bytes);
   }
 
   /**
@@ -207,15 +226,15 @@ export class Allocation implements WatchedHandle {
   }
 
   #show<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number | undefined): T {
-    const elementBytes = type.BYTES_PER_ELEMENT;
+    const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
     const count = length ?? Math.floor((this.#bytes - offsetBytes) / elementBytes);
     checkRange(offsetBytes, count * elementBytes, this.#bytes);
-    if (count === 0) return new type(new ArrayBuffer(0), 0, 0);
+    if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
     const seen = this.#source.device.view((this.#ptr + offsetBytes) as DevicePtr, count * elementBytes);
     if (seen.byteOffset % elementBytes !== 0) {
       throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
     }
-    return new type(seen.buffer, seen.byteOffset, count);
+    return arrayOver(type, seen.buffer, seen.byteOffset, count);
   }
 
   /** Empties this handle. */
@@ -239,6 +258,12 @@ export class Allocation implements WatchedHandle {
     next.#kept = PARTS;
     return next;
   }
+}
+
+function arrayOver<T>(type: TypedArrayClass<T>, buffer: ArrayBufferLike, offsetBytes: number, length: number): T {
+  // The constructor of Buffer is deprecated.
+  if ((type as unknown) === Buffer) return Buffer.from(buffer, offsetBytes, length) as T;
+  return new type(buffer, offsetBytes, length);
 }
 
 /** One of the owners of a block: the last one that is disposed frees it. */

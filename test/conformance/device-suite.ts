@@ -187,6 +187,51 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
       });
     });
 
+    describe('write, read', () => {
+      test('copies from JavaScript and back, from a part of an array to a part of a segment', () => {
+        const device = make();
+        const [ptr, pinned] = [device.nativeAlloc(1000), device.pinnedAlloc(1000)];
+        const source = Uint8Array.from({ length: 300 }, (_, i) => i);
+        for (const place of [ptr, pinned]) {
+          device.fill(place, 9, 1000);
+          device.write((place + 10) as DevicePtr, source.subarray(50, 250));
+          device.write(place, source.subarray(0, 0));
+          const target = new Uint8Array(1000).fill(1);
+          device.read((place + 5) as DevicePtr, target.subarray(100, 400));
+          const wanted = (_: unknown, i: number) => (i < 100 || i >= 400 ? 1 : i < 105 || i >= 305 ? 9 : i - 105 + 50);
+          if (hasBytes) expect(target).toEqual(Uint8Array.from({ length: 1000 }, wanted));
+        }
+        device.nativeFree(ptr);
+        device.pinnedFree(pinned);
+      });
+
+      test('copies to and from views of its own memory', () => {
+        const device = make();
+        const [ptr, pinned] = [device.nativeAlloc(64), device.pinnedAlloc(64)];
+        device.fill(ptr, 5, 64);
+        if (hasBytes) {
+          device.read(ptr, device.view(pinned, 64));
+          expect(device.view(pinned, 64)).toEqual(new Uint8Array(64).fill(5));
+          device.view(pinned, 64).fill(6);
+          device.write(ptr, device.view(pinned, 64));
+          expect(bytesAt(device, ptr, 64)).toEqual(new Uint8Array(64).fill(6));
+        }
+        device.nativeFree(ptr);
+        device.pinnedFree(pinned);
+      });
+
+      test('refuses ranges that leave the segment, and memory that was freed', () => {
+        const device = make();
+        const ptr = device.nativeAlloc(64);
+        for (const call of ['write', 'read'] as const) {
+          expect(() => device[call](ptr, new Uint8Array(65))).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+          expect(() => device[call](NULL_PTR, new Uint8Array(1))).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+        }
+        device.nativeFree(ptr);
+        expect(() => device.read(ptr, new Uint8Array(1))).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+      });
+    });
+
     describe('fill', () => {
       test('sets each byte of the range and no other', () => {
         const device = make();

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, expectTypeOf, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, DefaultMemoryManager, PoolMemoryManager } from '../../managers/index.js';
@@ -232,14 +232,6 @@ describe('MemoryRuntime', () => {
     });
   });
 
-  describe('copyFrom', () => {
-    test('refuses a block of another kind of device', () => {
-      const block = cpu().allocate(64);
-      const other = simulated().runtime.allocate(64);
-      expect(() => block.copyFrom(other)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'source' }));
-    });
-  });
-
   describe('events', () => {
     test('passes on that the system refused to lock pages', () => {
       const { device, runtime } = simulated();
@@ -330,6 +322,9 @@ describe('Allocation', () => {
         () => block.fill(0),
         () => block.copyFrom(other),
         () => other.copyFrom(block),
+        () => block.copyTo(new Uint8Array(1)),
+        () => other.copyTo(block),
+        () => block.toBuffer(),
         () => block.move(),
         () => block.share(),
       ];
@@ -396,6 +391,29 @@ describe('Allocation', () => {
       expect(block.view(Float32Array, 4, 1)).toHaveLength(1);
     });
 
+    test('gives bytes, a DataView and a Buffer, too, each the same one every time', () => {
+      const block = cpu().allocate(1000);
+      const [bytes, data, buffer] = [block.view(), block.view(DataView), block.view(Buffer)];
+      expectTypeOf(bytes).toEqualTypeOf<Uint8Array>();
+      expectTypeOf(data).toEqualTypeOf<DataView>();
+      expectTypeOf(buffer).toEqualTypeOf<Buffer<ArrayBuffer>>();
+      expectTypeOf(block.view(BigInt64Array)).toExtend<BigInt64Array>();
+      expectTypeOf(block.view(Buffer, 8, 4)).toExtend<Buffer>();
+      data.setInt16(998, 0x4142);
+      expect([bytes.length, bytes[998], buffer.toString('latin1', 998)]).toEqual([1000, 0x41, 'AB']);
+      expect(block.view(BigInt64Array)).toHaveLength(125);
+      expect([bytes.constructor, Buffer.isBuffer(buffer), data.byteLength]).toEqual([Uint8Array, true, 1000]);
+      for (const type of [Uint8Array, DataView, Buffer, BigInt64Array] as (typeof Uint8Array)[]) {
+        expect(block.view(type)).toBe(block.view(type));
+        expect(block.view(type, 998 - (998 % 8))).toMatchObject({ byteOffset: bytes.byteOffset + 992, byteLength: 8 });
+      }
+      expect(block.view()).toBe(block.view(Uint8Array));
+      expect(block.view(undefined, 990)).toHaveLength(10);
+      expect(block.view(DataView, 1, 3).byteLength).toBe(3);
+      expect(() => block.view(Buffer, 1, 1000)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+      expect([block.view(Buffer, 1000), block.view(DataView, 1000)].map(({ byteLength }) => byteLength)).toEqual([0, 0]);
+    });
+
     test('throws when the host cannot see the memory', () => {
       const block = simulated().runtime.allocate(100);
       expect(() => block.view(Uint8Array)).toThrow(memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: 'simulated' }));
@@ -432,37 +450,6 @@ describe('Allocation', () => {
         other.dispose();
       },
     );
-  });
-
-  describe('copyFrom', () => {
-    test('copies as much as both hold, or as told', () => {
-      const runtime = cpu();
-      const [source, target, pinned] = [runtime.allocate(100), runtime.allocate(50), runtime.allocate(100, { pinned: true })];
-      source.view(Uint8Array).forEach((_, i, bytes) => {
-        bytes[i] = i;
-      });
-      target.fill(255);
-      target.copyFrom(source, 10);
-      expect([...target.view(Uint8Array).subarray(8, 12)]).toEqual([8, 9, 255, 255]);
-      target.copyFrom(source);
-      expect(target.view(Uint8Array)[49]).toBe(49);
-      pinned.copyFrom(source);
-      expect(pinned.view(Uint8Array)[99]).toBe(99);
-      target.copyFrom(source, 0);
-    });
-
-    test.each([51, 101, -1, 0.5, Number.NaN])('refuses %d bytes', (bytes) => {
-      const { runtime } = simulated();
-      const [source, target] = [runtime.allocate(100), runtime.allocate(50)];
-      expect(() => target.copyFrom(source, bytes)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE', { blockBytes: 50 }));
-      if (bytes === 51) source.copyFrom(target, 50);
-    });
-
-    test('refuses more than the source holds', () => {
-      const { runtime } = simulated();
-      const [source, target] = [runtime.allocate(50), runtime.allocate(100)];
-      expect(() => target.copyFrom(source, 51)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE', { blockBytes: 50 }));
-    });
   });
 });
 

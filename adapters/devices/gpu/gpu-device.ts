@@ -6,6 +6,7 @@ import { checkArgument } from '../../../src/core/errors.js';
 import type { OptionNames } from '../../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
+import { addressOfBytes } from '../../os/bytes.js';
 import { HostSegments, placeKey, type SegmentPlace } from '../host-segments.js';
 import { LiveRange, LiveRanges } from '../live-ranges.js';
 import { GpuCopies, type OpenedGpu } from './gpu-copies.js';
@@ -234,6 +235,16 @@ export class GpuDevice extends Device {
    */
   override copy(target: DevicePtr, source: DevicePtr, bytes: number): void {
     this.#copies.copy(target, source, bytes);
+  }
+
+  /** Copies bytes of JavaScript. @throws as {@link copy} */
+  override write(ptr: DevicePtr, source: Uint8Array): void {
+    this.copy(ptr, addressOfBytes(source), source.length);
+  }
+
+  /** Copies to JavaScript. @throws as {@link copy} */
+  override read(ptr: DevicePtr, target: Uint8Array): void {
+    this.copy(addressOfBytes(target), ptr, target.length);
   }
 
   /**

@@ -7,7 +7,7 @@ import type { Releasable } from '../../../src/core/disposable.js';
 import { checkArgument } from '../../../src/core/errors.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { PROCESS_HEAP } from '../../os/aligned-memory.js';
-import { fillBytes, moveBytes } from '../../os/bytes.js';
+import { addressOfBytes, fillBytes, moveBytes } from '../../os/bytes.js';
 import { lockPages, unlockPages } from '../../os/mapping.js';
 import type { HostRange } from '../host-ranges.js';
 import { CpuSegment, HostSegments } from '../host-segments.js';
@@ -206,6 +206,16 @@ export class OpenClDevice extends Device implements Releasable {
     if (context === undefined) moveBytes(target, source, bytes);
     else if (from !== undefined && from !== context) copyAcross(context, from, { target, source, bytes });
     else copyNow(context, { target, source, bytes });
+  }
+
+  /** Copies bytes of JavaScript. @throws as {@link copy} */
+  override write(ptr: DevicePtr, source: Uint8Array): void {
+    this.copy(ptr, addressOfBytes(source), source.length);
+  }
+
+  /** Copies to JavaScript. @throws as {@link copy} */
+  override read(ptr: DevicePtr, target: Uint8Array): void {
+    this.copy(addressOfBytes(target), ptr, target.length);
   }
 
   /**

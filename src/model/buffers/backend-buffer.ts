@@ -1,10 +1,10 @@
+import { copyDirectly, isHostVisible } from '../../core/device-copy.js';
 import { checkArgument, checkRange, checkUsable } from '../../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import type { ContextTensor } from '../context/context-tensor.js';
-import { copyDirectly, copyFromDevice, copyToDevice, isHostVisible } from '../tensors/device-copy.js';
 import { MemoryPart, type TensorBase } from '../tensors/tensor-base.js';
 
 /**
@@ -77,12 +77,14 @@ export class BackendBuffer {
    * @throws ERR_MEM_OUT_OF_RANGE beyond the end of the tensor or of `data`, ERR_MEM_INVALID_ARGUMENT for a tensor elsewhere
    */
   setTensor(tensor: ContextTensor, data: ArrayBufferView, offset = 0, size: number = data.byteLength): void {
-    copyToDevice(this.#place(tensor, offset, size), bytesOf(data, size));
+    const { device, ptr } = this.#place(tensor, offset, size);
+    device.write(ptr, bytesOf(data, size));
   }
 
   /** Reads bytes of a tensor in it. @throws as {@link setTensor} */
   getTensor(tensor: ContextTensor, data: ArrayBufferView, offset = 0, size: number = data.byteLength): void {
-    copyFromDevice(bytesOf(data, size), this.#place(tensor, offset, size));
+    const { device, ptr } = this.#place(tensor, offset, size);
+    device.read(ptr, bytesOf(data, size));
   }
 
   /**

@@ -1,9 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
+import { isHostVisible } from '../../core/device-copy.js';
 import { MemoryError } from '../../core/errors.js';
 import { type DevicePtr, MiB } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
-import { isHostVisible } from '../tensors/device-copy.js';
 import type { MappedTensor } from './mapped-tensor.js';
 
 /** Two of these are in use: one is filled from the file while the other is on its way. */

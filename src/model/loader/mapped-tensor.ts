@@ -47,6 +47,10 @@ export class MappedFileDevice extends HostDevice {
     moveBytes(target, this.file.addressOf(source - base, bytes), bytes);
   }
 
+  override write(): void {
+    throw this.unsupported('writing');
+  }
+
   override fill(): void {
     throw this.unsupported('writing');
   }

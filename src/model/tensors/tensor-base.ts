@@ -1,9 +1,9 @@
 import type { Device } from '../../core/device.js';
+import { copyBetweenDevices, type DevicePlace } from '../../core/device-copy.js';
 import { checkArgument, checkRange } from '../../core/errors.js';
 import type { TypedArrayClass } from '../../core/typed-array.js';
 import type { DevicePtr } from '../../core/units.js';
 import type { DType, ElementArray } from '../dtypes.js';
-import { copyBetweenDevices, copyFromDevice, copyToDevice, type DevicePlace } from './device-copy.js';
 import { bfloat16Value, float16Value } from './half-floats.js';
 import type { Shape, TensorLayout } from './tensor-layout.js';
 
@@ -148,7 +148,7 @@ export abstract class TensorBase<View = unknown> {
     // What lies between the elements is read first and written as it was.
     const span = layout.isPacked ? packed : this.#span();
     if (!layout.isPacked) layout.forEachRun((to, from, bytes) => span.set(packed.subarray(from, from + bytes), to));
-    copyToDevice(this, span);
+    this.device.write(this.ptr, span);
   }
 
   /**
@@ -190,7 +190,7 @@ export abstract class TensorBase<View = unknown> {
   /** The bytes from the first element to the last, what lies between them included. */
   #span(): Uint8Array {
     const span = new Uint8Array(this.layout.spanBytes);
-    copyFromDevice(span, this);
+    this.device.read(this.ptr, span);
     return span;
   }
 }

@@ -138,7 +138,7 @@ describe('BackendBuffer', () => {
     expect([new CpuDevice(), cuda.fresh()].map((device) => typeOver(device).allocBuffer(64).isHost)).toEqual([true, false]);
   });
 
-  test('on a device without memory copies and clears are counted, and data is refused', () => {
+  test('on a device without memory copies and clears are counted', () => {
     const device = new SimulatedDevice();
     const { buffer, tensor } = bufferWithTensor(typeOver(device));
     const other = new MemoryContext({ memSize: 0, noAlloc: true }).newTensor('f32', [2, 4]);
@@ -146,8 +146,9 @@ describe('BackendBuffer', () => {
     buffer.clear();
     expect(buffer.cpyTensor(tensor, other)).toBe(true);
     expect([device.counts.fill, device.counts.copy]).toEqual([1, 1]);
-    expect(codeOf(() => buffer.setTensor(tensor, numbers))).toBe('ERR_MEM_UNKNOWN_POINTER');
-    expect(codeOf(() => buffer.getTensor(tensor, new Uint8Array(4)))).toBe('ERR_MEM_UNKNOWN_POINTER');
+    buffer.setTensor(tensor, numbers);
+    buffer.getTensor(tensor, new Uint8Array(4));
+    expect(device.counts.copy).toBe(3);
   });
 
   describe('initTensor', () => {
