@@ -85,12 +85,14 @@ export class Allocation implements WatchedHandle {
 
   /** Passes the block on to a new handle, which belongs to no scope. */
   move(): Allocation {
+    checkStackRoom();
     const { source, ptr, bytes, terms } = this.owned;
     return this.#passOn(new Allocation(source, ptr, bytes, terms));
   }
 
   /** Passes the block on to a counted handle, which belongs to no scope. */
   share(): SharedHandle {
+    checkStackRoom();
     const { source, ptr, bytes, terms } = this.owned;
     const shared = terms ?? { owners: 1, old: 0, ticket: 0, onFreed: undefined };
     return this.#passOn(new SharedHandle(source, ptr, bytes, shared));
@@ -176,18 +178,22 @@ export class Allocation implements WatchedHandle {
    * before the native function or `onFreed` is called; it has its block again only when the block could not be freed.
    */
   dispose(): void {
-    if (this.#place === EMPTY) return;
+    const place = this.#place;
+    if (place === EMPTY) return;
     const source = this.#source;
     const terms = this.#terms;
     checkStackRoom();
-    this.#leave();
-    let isFreed = true;
+    this.#place = EMPTY;
+    let isFreed = false;
     try {
       isFreed = release(source, this.#ptr, terms);
     } catch (error) {
-      source.watch.register(this);
+      // First of all, and without a call: the stack may have ended.
+      this.#place = place;
+      source.watch.goOn(this, place);
       throw error;
     }
+    this.#unwatch(place);
     this.#kept = undefined;
     if (isFreed && terms !== undefined) terms.onFreed?.();
   }
@@ -241,12 +247,16 @@ export class Allocation implements WatchedHandle {
   #leave(): void {
     const place = this.#place;
     this.#place = EMPTY;
-    if (place === OLD) this.#leaveOld();
-    else this.#source.watch.leave(this, place);
+    this.#unwatch(place);
   }
 
-  #leaveOld(): void {
-    this.#source.watch.unregister(this);
+  #unwatch(place: number): void {
+    const { watch } = this.#source;
+    if (place !== OLD) {
+      watch.leave(this, place);
+      return;
+    }
+    watch.registry.unregister(this);
     uncountOld(this.#source, this.#bytes, this.#terms);
   }
 

@@ -33,7 +33,8 @@ const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
  */
 export class HandleWatch implements LetsGo {
   readonly pressure = new CollectorPressure(() => this.letGo());
-  readonly #registry: FinalizationRegistry<Reclaimable>;
+  /** Where old handles are registered. */
+  readonly registry: FinalizationRegistry<Reclaimable>;
   readonly #young: (WatchedHandle | undefined)[] = new Array(PLACES).fill(undefined);
   readonly #bytes = new Float64Array(PLACES);
   /** The place of the next handle, behind the newest one. The first handle from there on is the oldest. */
@@ -44,7 +45,7 @@ export class HandleWatch implements LetsGo {
 
   /** @param registry - calls `reclaim` for what is dropped */
   constructor(registry: FinalizationRegistry<Reclaimable>) {
-    this.#registry = registry;
+    this.registry = registry;
   }
 
   /** The watch of this process. */
@@ -65,14 +66,14 @@ export class HandleWatch implements LetsGo {
     return place;
   }
 
-  /** Ends to watch a young handle that is at that place. */
+  /** Ends to watch a handle as a young one, if it is one at that place. */
   leave(handle: WatchedHandle, place: number): void {
-    if (this.#young[place] === handle) this.#remove(place);
+    if (place >= 0 && this.#young[place] === handle) this.#remove(place);
   }
 
-  /** Ends to watch an old handle. */
-  unregister(handle: WatchedHandle): void {
-    this.#registry.unregister(handle);
+  /** Goes on watching a handle: as an old one if it was young, at that place, and is no more. */
+  goOn(handle: WatchedHandle, place: number): void {
+    if (place !== OLD && this.#young[place] !== handle) this.register(handle);
   }
 
   /** Counts a block that was freed because its handles were dropped. The first one becomes a process warning. */
@@ -89,7 +90,7 @@ export class HandleWatch implements LetsGo {
 
   /** Watches a handle as an old one. */
   register(handle: WatchedHandle): void {
-    handle.register(this.#registry);
+    handle.register(this.registry);
   }
 
   /** Lets go of all young handles, so that a collection finds those that were dropped. */

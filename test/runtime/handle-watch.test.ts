@@ -119,6 +119,7 @@ describe('HandleWatch', () => {
     const block = runtime.allocate(100);
     device.failWhen(() => new Error('the driver is busy'));
     expect(() => block.dispose()).toThrow('the driver is busy');
+    letGo();
     expect(registered()).toEqual([block]);
     device.failWhen(undefined);
     block.dispose();

@@ -77,6 +77,39 @@ describe('MemoryRuntime', () => {
     });
   });
 
+  describe('dispose', () => {
+    test.each([
+      ['young', () => {}],
+      ['old', () => processState().handleWatch?.letGo()],
+    ])('frees the block of a handle that is %s, or leaves it with the handle, where the stack ends', (_, age) => {
+      const { device, runtime } = simulatedRuntime();
+      installed(new CachingMemoryManager(1, table()), runtime);
+      let overflown = 0;
+      for (const width of [0, 1, 2]) {
+        for (let fewer = 90; fewer >= 0; fewer -= 6) {
+          const block = runtime.allocate(100 + fewer);
+          const other = runtime.allocate(10);
+          age();
+          const frames = framesThatFit(width) - fewer;
+          if (overflows(() => under(frames, width, () => block.dispose()))) overflown++;
+          expect(runtime.slot.liveBlocks).toBe(block.disposed ? 1 : 2);
+          if (!block.disposed) {
+            processState().handleWatch?.letGo();
+            const unregistered = vi.spyOn(processState().droppedHandles, 'unregister');
+            block.dispose();
+            expect(unregistered.mock.results).toEqual([{ type: 'return', value: true }]);
+            unregistered.mockRestore();
+          }
+          other.dispose();
+          expect(runtime.slot.liveBlocks).toBe(0);
+        }
+      }
+      expect(overflown).toBeGreaterThan(10);
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
+    });
+  });
+
   describe('allocate', () => {
     test.each([
       ['CachingMemoryManager', () => new CachingMemoryManager(1, table())],
