@@ -19,17 +19,23 @@ void loop(void *(*get)(size_t), void (*give)(void *), int pairs) {
   for (int i = 0; i < pairs; i++) give(get(64));
 }`;
 
-/** Prints what a call takes that C makes in a loop: of an empty callback, of those of a host, of native slabs. In short rounds by turns. */
-export function printCallbacks(): void {
+/** What a call takes that C makes in a loop. */
+export interface CallbackCost {
+  readonly call: string;
+  readonly ns: number;
+}
+
+/**
+ * Measures an empty callback, those of a host, and native slabs, in short rounds by turns.
+ *
+ * @returns first koffi's empty callback; nothing where there is no C compiler
+ */
+export function measureCallbacks(): CallbackCost[] {
   const folder = mkdtempSync(join(tmpdir(), 'stowage-bench-'));
   const file = join(folder, 'loop.so');
   try {
     const flags = ['-O2', '-shared', '-fPIC', '-x', 'c', '-', '-o', file];
-    const { status, stderr, error } = spawnSync(process.env['CC'] ?? 'cc', flags, { input: LOOP, encoding: 'utf8' });
-    if (status !== 0) {
-      console.log(`no table of callbacks: the loop in C was not compiled (${error?.message ?? stderr})\n`);
-      return;
-    }
+    if (spawnSync(process.env['CC'] ?? 'cc', flags, { input: LOOP }).status !== 0) return [];
     const loop = openLibrary([file]).func<(get: number, give: number, pairs: number) => void>('loop', 'void', [
       'uintptr_t',
       'uintptr_t',
@@ -67,11 +73,9 @@ export function printCallbacks(): void {
         subject.ns = Math.min(subject.ns, ((performance.now() - start) * 1e6) / (2 * PAIRS));
       }
     }
-    console.log('| C calls | ns a call | ratio |\n|---|---|---|');
-    for (const { name, ns } of subjects) console.log(`| ${name} | ${ns.toFixed(0)} | ${(ns / subjects[0]!.ns).toFixed(2)} |`);
-    console.log('');
     functionAt<(ptr: number) => void>(Number(free), 'void', ['uintptr_t'])(cell);
     for (const pointer of empty.pointers) koffi().unregister(pointer);
+    return subjects.map(({ name, ns }) => ({ call: name, ns }));
   } finally {
     rmSync(folder, { recursive: true });
   }

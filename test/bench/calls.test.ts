@@ -25,6 +25,8 @@ describe('callRows', () => {
       { call: HANDLE, comparedWith: MALLOC, ns: [3, 6, 9], ratios: [3, 3, 3] },
     ];
     expect(callRows(bySize)).toEqual(expected);
-    expect(extrasText({ growth: [], logging: [], recording: [], calls: expected })).toMatch(/dispose +3 \(3\.00\) +6 \(3\.00\)/);
+    expect(extrasText({ growth: [], logging: [], recording: [], calls: expected, hosts: undefined })).toMatch(
+      /dispose +3 \(3\.00\) +6 \(3\.00\)/,
+    );
   });
 });

@@ -4,7 +4,7 @@ import { byName } from '../../src/cli/arguments.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { lineUp, managerNames } from './contestants.js';
 import { type Extras, measureExtras } from './extras.js';
-import { writeMarkdown } from './markdown-report.js';
+import { hostTables, writeMarkdown } from './markdown-report.js';
 import { checkMarks } from './marked-document.js';
 import { measureTrace } from './measure.js';
 import { buildNativePeers } from './native-peers.js';
@@ -98,15 +98,18 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
       progress.clear();
       if (flags.json !== true) process.stdout.write(`${traceText(trace, measured)}\n`);
     }
-    let extras: Extras = { growth: [], logging: [], recording: [], calls: [] };
+    let extras: Extras = { growth: [], logging: [], recording: [], calls: [], hosts: undefined };
     if (flags.extras && (flags.json !== true || flags.markdown !== undefined)) {
       const { contestants } = field;
-      const { compiled } = places;
-      extras = await measureExtras({ contestants, traces, rounds, compiled, onProgress: (what) => progress.show(what) });
+      const { compiled, root } = places;
+      extras = await measureExtras({ contestants, traces, rounds, root, compiled, onProgress: (what) => progress.show(what) });
       progress.clear();
     }
     if (flags.json === true) process.stdout.write(rowsJson(all));
-    else process.stdout.write(`${extrasText(extras)}\n`);
+    else
+      process.stdout.write(
+        `${[extrasText(extras), ...(extras.hosts === undefined ? [] : hostTables(extras.hosts))].join('\n\n')}\n`,
+      );
     // With JSON on standard output there is no other place to name them.
     (flags.json === true ? process.stderr : process.stdout).write(missingText(field.missing));
     if (flags.markdown !== undefined) {

@@ -5,6 +5,7 @@ import { formatBytes } from '../../src/core/units.js';
 import { CALL_GROUPS, CALL_SIZES, type CallGroup, type CallRow, type measureCalls } from './calls.js';
 import type { Contestant } from './contestants.js';
 import { type GrowthRow, LIVE_BLOCKS, measureGrowth } from './growth.js';
+import type { HostFigures } from './hosts.js';
 import type { SinkKind } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
 import { ROW_BYTES } from './random-reads.js';
@@ -14,6 +15,7 @@ import type { PreparedTrace } from './trace-folder.js';
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'random reads'; readonly rows: number }
+  | { readonly kind: 'hosts'; readonly root: string }
   | { readonly kind: 'calls'; readonly group: CallGroup; readonly bytes: number; readonly rounds: number }
   | { readonly kind: 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number }
   | {
@@ -43,6 +45,7 @@ export interface Extras {
   readonly logging: readonly LoggingRow[];
   readonly recording: readonly RecordingRow[];
   readonly calls: readonly CallRow[];
+  readonly hosts: HostFigures | undefined;
 }
 
 const LOGGED = 'caching';
@@ -71,13 +74,15 @@ export interface ExtrasPlan {
   readonly contestants: readonly Contestant[];
   readonly traces: readonly PreparedTrace[];
   readonly rounds: number;
+  /** The folder of the repository. */
+  readonly root: string;
   /** The folder of the compiled benchmark. */
   readonly compiled: string;
   readonly onProgress: (what: string) => void;
 }
 
 /** Measures what logging and recording cost, and how costs grow with the number of live blocks. One process at a time. */
-export async function measureExtras({ contestants, traces, rounds, compiled, onProgress }: ExtrasPlan): Promise<Extras> {
+export async function measureExtras({ contestants, traces, rounds, root, compiled, onProgress }: ExtrasPlan): Promise<Extras> {
   const main = join(compiled, 'extras-main.js');
   const logging: LoggingRow[] = [];
   const recording: RecordingRow[] = [];
@@ -106,9 +111,14 @@ export async function measureExtras({ contestants, traces, rounds, compiled, onP
       calls.push(...callRows(bySize).slice(group === 'plain' || group === 'viewed' ? 0 : 1));
     }
   }
+  let hosts: HostFigures | undefined;
+  if (contestants.some(({ name }) => name === LOGGED)) {
+    onProgress('engines under a manager');
+    hosts = await inChild<HostFigures>({ kind: 'hosts', root });
+  }
   const growth = await measureGrowth({ contestants, folder: compiled, main: join(compiled, 'contestant-main.js'), onProgress });
   if (growth.length > 0) growth.push(await control());
-  return { growth, logging, recording, calls };
+  return { growth, logging, recording, calls, hosts };
 
   /** What a machine's caches alone make of growth. */
   async function control(): Promise<GrowthRow> {

@@ -180,7 +180,7 @@ describe('the table of growth', () => {
   });
 
   test('says below why a figure is not there', () => {
-    expect(extrasText({ growth: [row], logging: [], recording: [], calls: [] })).toContain(
+    expect(extrasText({ growth: [row], logging: [], recording: [], calls: [], hosts: undefined })).toContain(
       '\n  a, one size, 1000000 live: failed: why\n',
     );
   });

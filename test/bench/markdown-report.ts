@@ -3,6 +3,7 @@ import { AHEAD_HEADINGS, aheadCells } from './ahead.js';
 import { CALL_SIZES, HANDLE, MALLOC, VIEWED, VIEWED_HANDLE } from './calls.js';
 import { PEER_A, POOL } from './contestants.js';
 import type { Extras } from './extras.js';
+import type { HostFigures } from './hosts.js';
 import { machineText } from './machine.js';
 import { writeBetweenMarks } from './marked-document.js';
 import type { MissingPeer } from './native-peers.js';
@@ -105,7 +106,25 @@ function callsPart({ calls }: Extras): string[] {
   ];
 }
 
-function extrasParts({ logging, recording, growth }: Extras): string[] {
+/** What callbacks cost, and engines under a manager, as parts of a document. */
+export function hostTables({ callbacks, engines, missing }: HostFigures): string[] {
+  const empty = callbacks[0]?.ns ?? Number.NaN;
+  const costs = callbacks.map(({ call, ns }) => [call, fixed(ns, 0), fixed(ns / empty, 2)]);
+  const rows = engines.map(({ engine, ownMs, oursMs, allocations }) => [
+    engine,
+    fixed(ownMs, 2),
+    fixed(oursMs, 2),
+    fixed(oursMs / ownMs, 2),
+    allocations.toLocaleString('en-US'),
+  ]);
+  return [
+    ...(costs.length === 0 ? [] : [table(['C calls', 'ns a call', 'ratio'], costs)]),
+    table(['engine and work', 'its own allocator, ms', 'CachingMemoryManager, ms', 'ratio', 'allocations'], rows),
+    ...missing.map((what) => `Missing: ${what}.`),
+  ];
+}
+
+function extrasParts({ logging, recording, hosts, growth }: Extras): string[] {
   const parts: string[] = [];
   if (logging.length > 0) {
     parts.push(
@@ -120,6 +139,13 @@ function extrasParts({ logging, recording, growth }: Extras): string[] {
       '### Recording',
       'Into a file, the writes included: more than without a recorder, an event.',
       table(['manager', 'trace', 'ns', 'file, B'], rows),
+    );
+  }
+  if (hosts !== undefined) {
+    parts.push(
+      '### Engines under a manager',
+      'What a call takes that C makes in a loop, and what an engine takes for its work with its own allocator and with ours: the least of all rounds, by turns, in processor time.',
+      ...hostTables(hosts),
     );
   }
   if (growth.length > 0) {

@@ -1,3 +1,4 @@
+import { unlessRefused } from '../../../src/core/attempt.js';
 import { checkUsable, MemoryError } from '../../../src/core/errors.js';
 import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
 import { alignUp } from '../../../src/core/units.js';
@@ -5,7 +6,7 @@ import { type CNumber, callback } from '../../ffi/callback.js';
 import { CAllocatorHost, type CAllocatorHostOptions } from '../c-allocator/c-allocator-host.js';
 import { C_ALIGNMENT } from '../c-allocator/c-heap.js';
 import { ENGINE_OPTIONS } from '../engine-host.js';
-import { NativeSlabs, type SlabSource, type SlabUsage } from '../slabs/native-slabs.js';
+import { NativeSlabs, type SlabCallbacks, type SlabSource, type SlabUsage } from '../slabs/native-slabs.js';
 import { ENGINE, SQLITE_NAMES, SqliteLibrary } from './sqlite-library.js';
 
 export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHeader'> {
@@ -20,7 +21,7 @@ export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHead
   /**
    * Whether blocks of up to 8 KiB come from slabs: blocks of the manager that machine code of this library cuts into cells, with
    * no call into JavaScript for each. Otherwise each block is one of the manager's, and each call of SQLite's costs a callback.
-   * @defaultValue true on Linux on x64, false elsewhere
+   * @defaultValue true on Linux on x64, where the system lets the program run it; true throws ERR_MEM_NATIVE where it does not
    */
   readonly nativeSlabs?: boolean;
 }
@@ -178,12 +179,21 @@ export class SqliteHost extends CAllocatorHost {
     }));
     const { malloc, free, realloc, size, roundup, init, shutdown, refill, emptied } = functions;
     let blocks = [malloc, free, realloc, size, roundup];
-    if (this.#options.nativeSlabs ?? NativeSlabs.isSupported) {
-      this.#slabs ??= new NativeSlabs(this.#slabSource, { refill, malloc, free, realloc, emptied });
+    this.#slabs ??= this.#openSlabs({ refill, malloc, free, realloc, emptied });
+    if (this.#slabs !== undefined) {
       const native = this.#slabs.functions;
       blocks = [native.sqlite_malloc, native.slabs_free, native.sqlite_realloc, native.slabs_size, native.sqlite_roundup];
     }
     return BigUint64Array.from([...blocks, init, shutdown, 0], BigInt);
+  }
+
+  #openSlabs(callbacks: SlabCallbacks): NativeSlabs | undefined {
+    const { nativeSlabs } = this.#options;
+    if (nativeSlabs === true) return new NativeSlabs(this.#slabSource, callbacks);
+    if (nativeSlabs === false || !NativeSlabs.isSupported) return undefined;
+    // A hardened system lets no program run pages that it has written.
+    const isForbidden = (error: unknown) => MemoryError.is(error, 'ERR_MEM_NATIVE');
+    return unlessRefused(isForbidden, () => new NativeSlabs(this.#slabSource, callbacks));
   }
 
   /** Has a failure to give slabs back not become one of a swap, or of an allocation. */
