@@ -7,8 +7,9 @@ import { MiB } from '../core/units.js';
 /** Growth that asks for a collection: at least so many bytes, and so much of what was there before. */
 const LEAST_GROWTH_BYTES = 32 * MiB;
 const GROWTH = 0.3;
-/** What growth is waited for when the budget refuses a collection. */
-const RETRY_BYTES = MiB;
+/** Growth after which a collection is asked for again that the budget has refused. To look at the clock takes as long as to allocate. */
+const LEAST_RETRY_BYTES = 8 * MiB;
+const RETRY = 0.1;
 /** How many collections there are a minute, and how many at once. */
 const COLLECTIONS_A_MINUTE = 600;
 /** A collection that found little is followed by a pause of so many times its length: such ones take 2 % of the time. */
@@ -71,7 +72,7 @@ class PressingMemory {
 
   add(bytes: number): void {
     this.bytes += bytes;
-    if (this.bytes >= this.#limit && !this.press()) this.#limit = this.bytes + RETRY_BYTES;
+    if (this.bytes >= this.#limit && !this.press()) this.#limit = this.bytes + Math.max(LEAST_RETRY_BYTES, RETRY * this.bytes);
   }
 
   remove(bytes: number): void {

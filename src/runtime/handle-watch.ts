@@ -118,7 +118,10 @@ export class HandleWatch implements LetsGo {
     }
     if (!this.#hasTimer) this.#startTimer();
     this.#letGo(this.#next);
-    for (let i = 1; i < PLACES && this.#youngBytes + bytes > YOUNG_BYTES; i++) this.#letGo((this.#next + i) % PLACES);
+    for (let i = 1; i < PLACES && this.#youngBytes + bytes > YOUNG_BYTES; i++) {
+      const place = (this.#next + i) % PLACES;
+      if (this.#young[place] !== undefined) this.#letGo(place);
+    }
     return this.enter(handle, bytes);
   }
 

@@ -95,7 +95,7 @@ describe('CollectorPressure', () => {
     await turns();
     expect(pressure.stats.collections).toBe(1);
     clock += 2;
-    handles.add(1 * MiB);
+    handles.add(54 * MiB);
     await turns();
     expect(pressure.stats.collections).toBe(2);
   });
