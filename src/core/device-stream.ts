@@ -1,11 +1,12 @@
 import type { StreamOperations } from './device-interface.js';
 import './disposable.js';
 import type { Releasable } from './disposable.js';
-import { MemoryError } from './errors.js';
+import { checkUsable, MemoryError } from './errors.js';
 
 /**
  * An order of work on a device: what is enqueued on one stream is done in turn, several streams work side by side.
- * `id` is what `allocBytes`, `copyAsync` and {@link StreamOperations} take. `Device.createStream` makes one.
+ * `id` is what `allocBytes`, `copyAsync` and {@link StreamOperations} take; runtimes and handles take the object, too.
+ * `Device.createStream` makes one.
  */
 export class DeviceStream implements Releasable {
   readonly id: number;
@@ -18,6 +19,11 @@ export class DeviceStream implements Releasable {
     this.id = id;
     this.#operations = operations;
     this.#close = close;
+  }
+
+  /** Whether it was closed. */
+  get disposed(): boolean {
+    return this.#isDisposed;
   }
 
   /** Marks the present end of the stream's work. @throws ERR_MEM_DISPOSED */
@@ -54,8 +60,15 @@ export class DeviceStream implements Releasable {
   }
 
   #checkOpen(): void {
-    if (this.#isDisposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'stream' });
+    checkUsable(!this.#isDisposed, 'stream');
   }
+}
+
+/** The id of a stream that was given as an object or as its id. @throws ERR_MEM_DISPOSED */
+export function streamIdOf(stream: DeviceStream | number): number {
+  if (typeof stream === 'number') return stream;
+  checkUsable(!stream.disposed, 'stream');
+  return stream.id;
 }
 
 /** Blocks until the work so far of a stream is done. @throws what the device throws */

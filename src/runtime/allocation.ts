@@ -1,4 +1,5 @@
 import type { Device } from '../core/device.js';
+import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import '../core/disposable.js';
 import { badArgument, checkRange, MemoryError } from '../core/errors.js';
 import { checkOptionNames } from '../core/option-names.js';
@@ -168,9 +169,10 @@ export class Allocation implements WatchedHandle {
    *
    * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams or the manager keeps no stream order
    */
-  recordStream(stream: number): void {
+  recordStream(stream: DeviceStream | number): void {
     this.#check();
-    if (this.#bytes > 0) this.#source.slot.recordStream(this.#ptr, stream);
+    const id = streamIdOf(stream);
+    if (this.#bytes > 0) this.#source.slot.recordStream(this.#ptr, id);
   }
 
   /**

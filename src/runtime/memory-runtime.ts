@@ -4,8 +4,9 @@ import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import { type Device, HostDevice } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
-import '../core/disposable.js';
 import { deviceHost } from '../core/device-natives.js';
+import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
+import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
@@ -43,7 +44,7 @@ export interface AllocateOptions {
   /** True fills the block with zeros. @defaultValue false */
   readonly zero?: boolean;
   /** The stream that uses the block first. @defaultValue that of the surrounding {@link MemoryRuntime.withStream}, or 0 */
-  readonly stream?: number;
+  readonly stream?: DeviceStream | number;
   /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
   readonly tag?: string;
   /** True takes page-locked host memory. @defaultValue false */
@@ -166,8 +167,8 @@ export class MemoryRuntime extends MemoryHost {
    * Runs `fn`, awaits included, and allocates for a stream of the device what it allocates from this runtime: the block may
    * be used on that stream at once, and comes back to it first. See docs/devices.md.
    */
-  withStream<T>(stream: number, fn: () => T): T {
-    return runWith(this, { stream }, fn);
+  withStream<T>(stream: DeviceStream | number, fn: () => T): T {
+    return runWith(this, { stream: streamIdOf(stream) }, fn);
   }
 
   /**
@@ -287,7 +288,7 @@ export class MemoryRuntime extends MemoryHost {
     if (alignment !== 0) checkAlignment(alignment);
     const source = pinned ? this.#pinned : this.#ordinary;
     // Pinned memory has no streams: there a stream has to be asked for by name.
-    const stream = options.stream ?? (pinned ? 0 : (context?.stream ?? 0));
+    const stream = options.stream === undefined ? (pinned ? 0 : (context?.stream ?? 0)) : streamIdOf(options.stream);
     const tag = options.tag ?? context?.tag;
     const tagBefore = tag === undefined ? undefined : setAllocationTag(tag);
     let handle: Allocation | undefined;

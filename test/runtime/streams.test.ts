@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { MemoryError, MemoryRuntime, MiB } from '../../src/index.js';
+import { type Allocation, type DeviceStream, MemoryError, MemoryRuntime, MiB } from '../../src/index.js';
 import { memoryError } from '../core/fakes.js';
 
 const open: MemoryRuntime[] = [];
@@ -22,36 +22,64 @@ describe('MemoryRuntime', () => {
   describe('withStream', () => {
     test('allocates for the stream: a block that was freed comes back to it at once, to another after its work', () => {
       const { device, runtime, stream, other } = setUp();
-      const ptr = runtime.withStream(stream.id, () => {
+      const ptr = runtime.withStream(stream, () => {
         using block = runtime.allocate(1 * MiB);
         device.streams!.submit(stream.id, () => {});
         return block.ptr;
       });
-      const elsewhere = runtime.withStream(other.id, () => runtime.allocate(1 * MiB));
+      const elsewhere = runtime.withStream(other, () => runtime.allocate(1 * MiB));
       expect(elsewhere.ptr).not.toBe(ptr);
-      const again = runtime.withStream(stream.id, () => runtime.allocate(1 * MiB));
+      const again = runtime.withStream(stream, () => runtime.allocate(1 * MiB));
       expect(again.ptr).toBe(ptr);
+    });
+
+    test.each<[string, (runtime: MemoryRuntime, stream: DeviceStream) => Allocation]>([
+      ['an object', (runtime, stream) => runtime.withStream(stream, () => runtime.allocate(1 * MiB))],
+      ['an id', (runtime, stream) => runtime.withStream(stream.id, () => runtime.allocate(1 * MiB))],
+      ['the option', (runtime, stream) => runtime.allocate(1 * MiB, { stream })],
+      ['the option, as an id', (runtime, stream) => runtime.allocate(1 * MiB, { stream: stream.id })],
+    ])('takes the stream as %s', (_, allocate) => {
+      const { device, runtime, stream, other } = setUp();
+      const block = allocate(runtime, stream);
+      const { ptr } = block;
+      device.streams!.submit(stream.id, () => {});
+      block.dispose();
+      expect(runtime.allocate(1 * MiB, { stream: other }).ptr).not.toBe(ptr);
+      expect(allocate(runtime, stream).ptr).toBe(ptr);
+    });
+
+    test('refuses a stream that was closed, as allocate and recordStream do', () => {
+      const { runtime, stream } = setUp();
+      const block = runtime.allocate(100);
+      stream.dispose();
+      const calls = [
+        () => runtime.withStream(stream, () => 1),
+        () => runtime.allocate(100, { stream }),
+        () => block.recordStream(stream),
+      ];
+      for (const call of calls) expect(call).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'stream' }));
+      expect(runtime.slot.liveBlocks).toBe(1);
     });
 
     test('ends with fn, also when that throws, and nests', () => {
       const { runtime, stream, other } = setUp();
-      const first = runtime.withStream(stream.id, () => {
-        runtime.withStream(other.id, () => runtime.allocate(100));
+      const first = runtime.withStream(stream, () => {
+        runtime.withStream(other, () => runtime.allocate(100));
         return runtime.allocate(1 * MiB);
       });
       const { ptr } = first;
       first.dispose();
       expect(() =>
-        runtime.withStream(stream.id, () => {
+        runtime.withStream(stream, () => {
           throw new Error('left');
         }),
       ).toThrow('left');
-      expect(runtime.withStream(stream.id, () => runtime.allocate(1 * MiB)).ptr).toBe(ptr);
+      expect(runtime.withStream(stream, () => runtime.allocate(1 * MiB)).ptr).toBe(ptr);
     });
 
     test('gives what a closed stream has freed to every stream: closing waits for its work', () => {
       const { device, runtime, stream, other } = setUp();
-      const block = runtime.withStream(stream.id, () => runtime.allocate(12 * MiB));
+      const block = runtime.withStream(stream, () => runtime.allocate(12 * MiB));
       const { ptr } = block;
       block.dispose();
       const record = device.streams!.record.bind(device.streams);
@@ -60,7 +88,7 @@ describe('MemoryRuntime', () => {
           throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream', value: `${id}`, expected: 'an open one' });
         return record.call(device.streams, id);
       };
-      expect(runtime.withStream(other.id, () => runtime.allocate(12 * MiB)).ptr).toBe(ptr);
+      expect(runtime.withStream(other, () => runtime.allocate(12 * MiB)).ptr).toBe(ptr);
     });
 
     test('follows the awaits of an asynchronous fn, and the second try of allocateAsync', async () => {
@@ -73,7 +101,7 @@ describe('MemoryRuntime', () => {
         alloc: (_manager, _ptr, _bytes, _device, at) => tell(at),
         outOfMemory: (_manager, _bytes, _device, at) => tell(at),
       });
-      const work = runtime.withStream(stream.id, async () => {
+      const work = runtime.withStream(stream, async () => {
         await null;
         runtime.allocate(100);
       });
@@ -81,7 +109,7 @@ describe('MemoryRuntime', () => {
       await work;
       expect(told.splice(0)).toEqual([0, stream.id]);
       const hog = runtime.allocate(device.getMaxMemorySize(0) - 4 * MiB);
-      const late = runtime.withStream(stream.id, () => runtime.allocateAsync(6 * MiB));
+      const late = runtime.withStream(stream, () => runtime.allocateAsync(6 * MiB));
       setImmediate(() => hog.dispose());
       await late;
       expect(told).toEqual([0, stream.id, stream.id]);
@@ -97,13 +125,13 @@ describe('MemoryRuntime', () => {
         if (id !== stream.id) return record(id);
         throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream', value: String(id), expected: 'one of this device' });
       };
-      expect(() => runtime.withStream(stream.id, () => runtime.allocate(100))).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
+      expect(() => runtime.withStream(stream, () => runtime.allocate(100))).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
       expect(runtime.stats()).toEqual(before);
     });
 
     test('leaves pinned memory alone, which has no streams', () => {
       const { runtime, stream } = setUp();
-      expect(runtime.withStream(stream.id, () => runtime.allocate(100, { pinned: true })).bytes).toBe(100);
+      expect(runtime.withStream(stream, () => runtime.allocate(100, { pinned: true })).bytes).toBe(100);
     });
   });
 });
@@ -114,7 +142,7 @@ describe('BlockHandle', () => {
       const { device, runtime, stream } = setUp();
       const block = runtime.allocate(1 * MiB);
       const { ptr } = block;
-      block.recordStream(stream.id);
+      block.recordStream(stream);
       device.streams!.submit(stream.id, () => {});
       block.dispose();
       expect(runtime.allocate(1 * MiB).ptr).not.toBe(ptr);
