@@ -1,3 +1,4 @@
+import * as nodeBuffer from 'node:buffer';
 import type { Device } from '../core/device.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import '../core/disposable.js';
@@ -6,7 +7,7 @@ import { checkOptionNames } from '../core/option-names.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
-import type { DevicePtr } from '../core/units.js';
+import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import {
   COPY_FROM_OPTIONS,
   COPY_TO_OPTIONS,
@@ -18,10 +19,13 @@ import {
 } from './block-copies.js';
 import { OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
-import { type BlockSource, type BlockTerms, countOld, isGone, OwnedBlock, release, uncountOld } from './owned-block.js';
+import { type BlockSource, type BlockTerms, countOld, isGone, newTerms, OwnedBlock, release, uncountOld } from './owned-block.js';
+import { Scope } from './scope.js';
 
 // A binding of its own: V8 looks an imported one up, and checks it, each time.
 const { checkStackRoom } = stackRoom;
+// Node's global one is a getter.
+const { Buffer } = nodeBuffer;
 
 /** The place of a handle that holds nothing. */
 const EMPTY = -2;
@@ -31,6 +35,7 @@ const PARTS = {};
 /**
  * A handle of a block, as `runtime.allocate` gives it: `using block = runtime.allocate(bytes)`. It is the one owner.
  * {@link move} passes the block on, {@link share} turns it into one with several owners; both leave this handle empty.
+ * {@link slice} makes a further owner, of a part.
  *
  * After dispose every method but dispose throws ERR_MEM_DISPOSED. A handle that is dropped instead, its views too, is released
  * by the garbage collector's backstop, with a `leak` event.
@@ -40,7 +45,7 @@ export class Allocation implements WatchedHandle {
   readonly #source: BlockSource;
   readonly #ptr: DevicePtr;
   readonly #bytes: number;
-  readonly #terms: BlockTerms | undefined;
+  #terms: BlockTerms | undefined;
   /** What lives as long as this handle: the view of the whole block, or the handle that has the block now, for views of this one. */
   #kept: object | undefined = undefined;
   /** Where the watch has this handle, or EMPTY. */
@@ -81,7 +86,7 @@ export class Allocation implements WatchedHandle {
 
   /** True when this handle holds nothing any more: disposed, moved away, or its runtime was closed. */
   get disposed(): boolean {
-    return this.#place === EMPTY || isGone(this.#source, this.#ptr, this.#terms);
+    return this.#place === EMPTY || isGone(this.#source, this.#terms);
   }
 
   /** Passes the block on to a new handle, which belongs to no scope. */
@@ -95,8 +100,26 @@ export class Allocation implements WatchedHandle {
   share(): SharedHandle {
     checkStackRoom();
     const { source, ptr, bytes, terms } = this.owned;
-    const shared = terms ?? { owners: 1, old: 0, ticket: 0, onFreed: undefined };
-    return this.#passOn(new SharedHandle(source, ptr, bytes, shared));
+    return this.#passOn(new SharedHandle(source, ptr, bytes, terms ?? newTerms(ptr, bytes)));
+  }
+
+  /**
+   * Makes a handle of a part, which keeps the whole block: that is freed when this handle and all slices are disposed of.
+   * Addresses, views and copies of a slice are the part's. It belongs to the scope that is open now, as a block that is
+   * allocated now does.
+   *
+   * @param offsetBytes - where in this handle the part begins
+   * @param bytes - as many as follow when left out
+   * @throws ERR_MEM_OUT_OF_RANGE
+   */
+  slice(offsetBytes = 0, bytes: number = this.bytes - offsetBytes): Allocation {
+    checkRange(offsetBytes, bytes, this.bytes);
+    checkStackRoom();
+    const terms = this.#terms ?? this.#makeTerms();
+    const part = new Allocation(this.#source, (this.#ptr + offsetBytes) as DevicePtr, bytes, terms);
+    terms.owners++;
+    Scope.current(this.#source.host)?.adopt(part);
+    return part;
   }
 
   /**
@@ -172,7 +195,8 @@ export class Allocation implements WatchedHandle {
   recordStream(stream: DeviceStream | number): void {
     this.#check();
     const id = streamIdOf(stream);
-    if (this.#bytes > 0) this.#source.slot.recordStream(this.#ptr, id);
+    const ptr = this.#terms?.ptr ?? this.#ptr;
+    if (ptr !== NULL_PTR) this.#source.slot.recordStream(ptr, id);
   }
 
   /**
@@ -245,6 +269,16 @@ export class Allocation implements WatchedHandle {
     return arrayOver(type, seen.buffer, seen.byteOffset, count);
   }
 
+  /** Lets the block have several owners. What is registered of the handle knows of it, too. */
+  #makeTerms(): BlockTerms {
+    const isOld = this.#place === OLD;
+    if (isOld) this.#unwatch(OLD);
+    const terms = newTerms(this.#ptr, this.#bytes);
+    this.#terms = terms;
+    if (isOld) this.#source.watch.register(this);
+    return terms;
+  }
+
   /** Empties this handle. */
   #leave(): void {
     const place = this.#place;
@@ -293,7 +327,7 @@ export class SharedHandle extends Allocation {
     return next;
   }
 
-  /** How many owners the block has. */
+  /** How many owners the block has, slices included. */
   get owners(): number {
     return this.owned.terms!.owners;
   }

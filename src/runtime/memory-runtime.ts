@@ -334,7 +334,7 @@ export class MemoryRuntime extends MemoryHost {
         ? slot.alloc(bytes, true, alignment, stream)
         : slot.allocFrom(manager, bytes, true, alignment, stream);
     try {
-      return new Allocation(source, ptr, bytes, termsOf(source, ptr, onFreed));
+      return new Allocation(source, ptr, bytes, termsOf(source, ptr, bytes, onFreed));
     } catch (error) {
       new OwnedBlock(source, ptr, bytes, undefined).abandon();
       throw error;

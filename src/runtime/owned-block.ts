@@ -16,8 +16,12 @@ export interface BlockSource {
   readonly undisposed: UndisposedHandles;
 }
 
-/** What few blocks have: several owners, a manager that may free them by itself, somebody to tell. */
+/** What few blocks have: several owners, of parts even, a manager that may free them by itself, somebody to tell. */
 export interface BlockTerms {
+  /** The address of the whole block. */
+  readonly ptr: DevicePtr;
+  /** The bytes of the whole block. */
+  readonly bytes: number;
   /** How many handles have the block. */
   owners: number;
   /** How many of them are old. */
@@ -28,20 +32,31 @@ export interface BlockTerms {
 }
 
 /** What a block needs of {@link BlockTerms}: nothing, for most. */
-export function termsOf(source: BlockSource, ptr: DevicePtr, onFreed: (() => void) | undefined): BlockTerms | undefined {
+export function termsOf(
+  source: BlockSource,
+  ptr: DevicePtr,
+  bytes: number,
+  onFreed: (() => void) | undefined,
+): BlockTerms | undefined {
   const ticket = source.slot.ticketOf(ptr);
-  return ticket === 0 && onFreed === undefined ? undefined : { owners: 1, old: 0, ticket, onFreed };
+  return ticket === 0 && onFreed === undefined ? undefined : newTerms(ptr, bytes, ticket, onFreed);
+}
+
+/** What a block with one owner needs so that there can be several. */
+export function newTerms(ptr: DevicePtr, bytes: number, ticket = 0, onFreed?: () => void): BlockTerms {
+  return { ptr, bytes, owners: 1, old: 0, ticket, onFreed };
 }
 
 /** True when a block was given back without its owners: the runtime was closed, or an arena was reset. */
-export function isGone({ slot }: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
-  return slot.closed || (terms !== undefined && terms.ticket !== 0 && slot.ticketOf(ptr) !== terms.ticket);
+export function isGone({ slot }: BlockSource, terms: BlockTerms | undefined): boolean {
+  return slot.closed || (terms !== undefined && terms.ticket !== 0 && slot.ticketOf(terms.ptr) !== terms.ticket);
 }
 
 /**
  * Counts one owner less; the last one frees the block. The handle is empty by then, and has its block again when this
  * throws: the free may call back, and `onFreed` does.
  *
+ * @param ptr - the block's, where it has no terms
  * @returns whether that was the last one: the caller calls `onFreed` once its handle is gone
  */
 export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
@@ -51,7 +66,7 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms |
   }
   terms.owners--;
   try {
-    if (terms.owners === 0 && !isGone(source, ptr, terms)) source.slot.unlock(ptr, true);
+    if (terms.owners === 0 && !isGone(source, terms)) source.slot.unlock(terms.ptr, true);
   } catch (error) {
     terms.owners++;
     throw error;
@@ -61,12 +76,14 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms |
 
 /** Counts a handle that is old now: a block with several once. */
 export function countOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
-  if (terms === undefined || terms.old++ === 0) undisposed.add(bytes);
+  if (terms === undefined) undisposed.add(bytes);
+  else if (terms.old++ === 0) undisposed.add(terms.bytes);
 }
 
 /** Takes back {@link countOld}. */
 export function uncountOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
-  if (terms === undefined || --terms.old === 0) undisposed.remove(bytes);
+  if (terms === undefined) undisposed.remove(bytes);
+  else if (--terms.old === 0) undisposed.remove(terms.bytes);
 }
 
 /** What a handle has of its block. It outlives a handle that is dropped, and then frees itself. */
@@ -88,11 +105,12 @@ export class OwnedBlock implements Reclaimable {
    * when it fails, which nobody can catch here.
    */
   reclaim(): void {
-    const { source, ptr, bytes, terms } = this;
+    const { source, terms } = this;
+    const { ptr, bytes } = terms ?? this;
     const { slot, host, watch } = source;
     uncountOld(source, bytes, terms);
     slot.ensureFreed(() => {
-      if (isGone(source, ptr, terms)) return;
+      if (isGone(source, terms)) return;
       const site = slot.siteOf(ptr);
       if (!release(source, ptr, terms)) return;
       watch.noteDropped(bytes);

@@ -1,7 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
+import type { Releasable } from '../core/disposable.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import type { Allocation } from './allocation.js';
+
+/** A handle that a scope can dispose of. */
+interface ScopedHandle extends Releasable {
+  readonly disposed: boolean;
+}
 
 /** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
 export interface AllocationContext {
@@ -50,7 +55,7 @@ const FEW = 64;
  * async function that is its caller, too. Async code that runs beside other code uses `runtime.scoped(fn)`, which is exact.
  */
 export class Scope {
-  #handles: Allocation[] = [];
+  #handles: ScopedHandle[] = [];
   readonly #runtime: object;
   readonly #outer: Scope | undefined;
   #open = true;
@@ -92,7 +97,7 @@ export class Scope {
   }
 
   /** Makes a handle this scope's. */
-  adopt(handle: Allocation): void {
+  adopt(handle: ScopedHandle): void {
     if (this.#handles.length >= this.#compactAt) {
       this.#handles = this.#handles.filter((one) => !one.disposed);
       this.#compactAt = Math.max(FEW, 2 * this.#handles.length);

@@ -78,6 +78,8 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   SharedMemoryManager: (options) => new shared.SharedMemoryManager(1, table(), options),
   'LruMemoryManager.allocateBatch': (options) => lru().allocateBatch([], options),
   'LruMemoryManager.insertPtr': (options) => lru().insertPtr(ptr, { size: 1, align: 1 }, options),
+  'Allocation.copyFrom': (options) => runtime.allocate(8).copyFrom(new Uint8Array(8), options),
+  'Allocation.copyTo': (options) => runtime.allocate(8).copyTo(new Uint8Array(8), options),
   CpuDevice: (options) => new CpuDevice(options),
   CudaDevice: (options) => new CudaDevice(options),
   HipDevice: (options) => new HipDevice(options),
