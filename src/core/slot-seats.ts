@@ -234,7 +234,8 @@ export abstract class SlotSeats extends NativeCounters {
 
   /** @internal */
   protected seatOf(manager: MemoryManagerAdapter): Seat | undefined {
-    return this.seats().find((seat) => seat.manager === manager);
+    const active = this.activeSeat;
+    return active?.manager === manager ? active : this.#others.find((seat) => seat.manager === manager);
   }
 
   /** The seat whose live block `ptr` heads. A manager that is alone and counts its blocks refuses itself what it does not own. @internal */

@@ -16,163 +16,167 @@ export const VIEWED_HANDLE = 'runtime.allocate, view, write, dispose';
 /** The sizes of the blocks. */
 export const CALL_SIZES: readonly number[] = [KiB, 64 * KiB, MiB];
 
-/** What is measured in one process, by turns; the first one is what the others are compared with. */
-export const CALL_GROUPS = ['plain', 'viewed', 'tag', 'scope', 'manager', 'device', 'stream'] as const;
-export type CallGroup = (typeof CALL_GROUPS)[number];
-
-/** Nanoseconds of one way to get a block of each size and to give it back. */
-export interface CallRow {
-  readonly call: string;
-  /** The call that {@link ratios} are of; the row of itself when that is the same. */
+/** A way to get a block and to give it back, which is measured in a process of its own. */
+interface Call {
+  readonly name: string;
+  /** The name of the call that this one is compared with; its own for those that are compared with nothing. */
   readonly comparedWith: string;
-  /** By size. */
-  readonly ns: readonly number[];
-  /** By size: the median of what each round took, over what the other call took in it. */
-  readonly ratios: readonly number[];
+  /** Makes what does it so many times, for blocks of that size. */
+  readonly prepare: (runtime: MemoryRuntime, bytes: number) => Work;
+  /** What surrounds it. */
+  readonly around?: <T>(runtime: MemoryRuntime, fn: () => T) => T;
 }
 
 /** Gets a block and gives it back, so many times. */
 type Work = (times: number) => void;
-interface Call {
-  readonly name: string;
-  readonly work: Work;
+
+/** What a call costs with blocks of each size. */
+export interface CallRow {
+  readonly call: string;
+  readonly comparedWith: string;
+  /** Nanoseconds, by size. */
+  readonly ns: readonly number[];
+  /** By size: over what the other call takes. */
+  readonly ratios: readonly number[];
 }
 
 const ROUND_MS = 8;
 const WARM_ROUNDS = 3;
 
-/**
- * Measures one group. For a process of its own: what a program has said once, such as a tag, makes every later allocation look.
- *
- * @param bytes - of each block
- */
-export function measureCalls(group: CallGroup, bytes: number, rounds: number): { call: string; ns: number; ratio: number }[] {
-  using runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
-  if (group === 'plain') return measured(plain(runtime, bytes), rounds);
-  if (group === 'viewed') return measured(viewed(runtime, bytes), rounds);
-  const handle = { name: HANDLE, work: handles(runtime, bytes) };
-  const before = measured([handle], rounds)[0]!;
-  // The plain handle cannot be measured by turns any more: the process has said something.
-  const [inside] = within(runtime, group, () => measured([{ name: `… ${SAID[group]}`, work: handles(runtime, bytes) }], rounds));
-  return [before, { ...inside!, ratio: inside!.ns / before.ns }];
-}
-
-const SAID: { readonly [G in Exclude<CallGroup, 'plain' | 'viewed'>]: string } = {
-  tag: 'inside runtime.tag',
-  scope: 'inside runtime.scoped',
-  manager: 'inside runtime.withManager',
-  device: 'inside runtime.withDevice',
-  stream: 'inside runtime.withStream',
-};
-
-function within<T>(runtime: MemoryRuntime, group: keyof typeof SAID, fn: () => T): T {
-  switch (group) {
-    case 'tag':
-      return runtime.tag('bench', fn);
-    case 'scope':
-      return runtime.scoped(fn);
-    case 'manager':
-      return runtime.withManager(new TlsfMemoryManager(1, new MemoryManagerDeviceInterface()), fn);
-    case 'device':
-      return runtime.withDevice(0, fn);
-    case 'stream':
-      return runtime.withStream(0, fn);
-  }
-}
-
-function handles(runtime: MemoryRuntime, bytes: number): Work {
+const malloc = () => libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
+const free = () => libc().func<(ptr: number) => void>('free', 'void', ['uintptr_t']);
+const handles = (runtime: MemoryRuntime, bytes: number): Work => {
   return (times) => {
     for (let i = 0; i < times; i++) runtime.allocate(bytes).dispose();
   };
-}
+};
+const within = (what: string, around: NonNullable<Call['around']>): Call => ({
+  name: `… inside runtime.${what}`,
+  comparedWith: HANDLE,
+  prepare: handles,
+  around,
+});
 
-function plain(runtime: MemoryRuntime, bytes: number): Call[] {
-  const malloc = libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
-  const free = libc().func<(ptr: number) => void>('free', 'void', ['uintptr_t']);
-  const { slot } = runtime;
-  return [
-    {
-      name: MALLOC,
-      work: (times) => {
-        for (let i = 0; i < times; i++) free(malloc(bytes));
-      },
+const byItself: NonNullable<Call['around']> = (_runtime, fn) => fn();
+
+/** In the order of the table: what others are compared with stands before them. */
+export const CALLS: readonly Call[] = [
+  {
+    name: MALLOC,
+    comparedWith: MALLOC,
+    prepare: (_runtime, bytes) => {
+      const [get, give] = [malloc(), free()];
+      return (times) => {
+        for (let i = 0; i < times; i++) give(get(bytes));
+      };
     },
-    {
-      name: 'slot.alloc, unlock',
-      work: (times) => {
+  },
+  {
+    name: 'slot.alloc, unlock',
+    comparedWith: MALLOC,
+    prepare: ({ slot }, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) slot.unlock(slot.alloc(bytes, true), true);
-      },
+      };
     },
-    { name: HANDLE, work: handles(runtime, bytes) },
-    {
-      name: '… share',
-      work: (times) => {
+  },
+  { name: HANDLE, comparedWith: MALLOC, prepare: handles },
+  {
+    name: '… share',
+    comparedWith: HANDLE,
+    prepare: (runtime, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) runtime.allocate(bytes).share().dispose();
-      },
+      };
     },
-    {
-      name: '… with an option',
-      work: (times) => {
+  },
+  {
+    name: '… with an option',
+    comparedWith: HANDLE,
+    prepare: (runtime, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) runtime.allocate(bytes, { tag: 'bench' }).dispose();
-      },
+      };
     },
-  ];
-}
-
-function viewed(runtime: MemoryRuntime, bytes: number): Call[] {
-  const malloc = libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
-  const free = libc().func<(ptr: number) => void>('free', 'void', ['uintptr_t']);
-  return [
-    {
-      name: VIEWED,
-      work: (times) => {
+  },
+  within('tag', (runtime, fn) => runtime.tag('bench', fn)),
+  within('scoped', (runtime, fn) => runtime.scoped(fn)),
+  within('withDevice', (runtime, fn) => runtime.withDevice(0, fn)),
+  within('withStream', (runtime, fn) => runtime.withStream(0, fn)),
+  within('withManager', (runtime, fn) => runtime.withManager(new TlsfMemoryManager(1, new MemoryManagerDeviceInterface()), fn)),
+  {
+    name: VIEWED,
+    comparedWith: VIEWED,
+    prepare: (_runtime, bytes) => {
+      const [get, give] = [malloc(), free()];
+      return (times) => {
         for (let i = 0; i < times; i++) {
-          const ptr = malloc(bytes);
+          const ptr = get(bytes);
           new Float32Array(nativeView(ptr, bytes))[0] = i;
-          free(ptr);
+          give(ptr);
         }
-      },
+      };
     },
-    {
-      name: VIEWED_HANDLE,
-      work: (times) => {
+  },
+  {
+    name: VIEWED_HANDLE,
+    comparedWith: VIEWED,
+    prepare: (runtime, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) {
           const block = runtime.allocate(bytes);
           block.view(Float32Array)[0] = i;
           block.dispose();
         }
-      },
+      };
     },
-    {
-      name: 'Buffer.allocUnsafeSlow, write',
-      work: (times) => {
+  },
+  {
+    name: 'Buffer.allocUnsafeSlow, write',
+    comparedWith: VIEWED,
+    prepare: (_runtime, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) Buffer.allocUnsafeSlow(bytes)[0] = i;
-      },
+      };
     },
-    {
-      name: 'Buffer.alloc',
-      work: (times) => {
+  },
+  {
+    name: 'Buffer.alloc',
+    comparedWith: VIEWED,
+    prepare: (_runtime, bytes) => {
+      return (times) => {
         for (let i = 0; i < times; i++) Buffer.alloc(bytes);
-      },
+      };
     },
-  ];
+  },
+];
+
+/**
+ * Measures one call. For a process of its own: what a program has said once, such as a tag, makes every later allocation look, and
+ * what one call leaves the collector is not another's.
+ *
+ * @param bytes - of each block
+ * @returns nanoseconds of processor time of the whole process, the collector's threads included: the median of the rounds
+ */
+export function measureCall(name: string, bytes: number, rounds: number): number {
+  using runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
+  // Not that of a slot that is used before its runtime.
+  runtime.slot.install(runtime.createDefaultManager());
+  const { prepare, around = byItself } = CALLS.find((call) => call.name === name)!;
+  return around(runtime, () => {
+    const work = prepare(runtime, bytes);
+    const times = timesIn(work, ROUND_MS);
+    const ns = Array.from({ length: WARM_ROUNDS + rounds }, () => cpuNs(() => work(times)) / times);
+    return median(ns.slice(WARM_ROUNDS));
+  });
 }
 
-/** Measures calls by turns, in processor time of the whole process: the collector's threads are in it. */
-function measured(calls: readonly Call[], rounds: number): { call: string; ns: number; ratio: number }[] {
-  const times = calls.map(({ work }) => timesIn(work, ROUND_MS));
-  const ns: number[][] = calls.map(() => []);
-  for (let round = 0; round < WARM_ROUNDS + rounds; round++) {
-    calls.forEach(({ work }, i) => {
-      const took = cpuNs(() => work(times[i]!)) / times[i]!;
-      if (round >= WARM_ROUNDS) ns[i]!.push(took);
-    });
-  }
-  return calls.map(({ name }, i) => ({
-    call: name,
-    ns: median(ns[i]!),
-    ratio: median(ns[i]!.map((value, round) => value / ns[0]![round]!)),
-  }));
+/** A row a call. @param ns - by call, in the order of {@link CALLS}, and size */
+export function callRows(ns: readonly (readonly number[])[]): CallRow[] {
+  return CALLS.map(({ name, comparedWith }, i) => {
+    const other = ns[CALLS.findIndex((call) => call.name === comparedWith)]!;
+    return { call: name, comparedWith, ns: ns[i]!, ratios: ns[i]!.map((value, size) => value / other[size]!) };
+  });
 }
 
 /** How many times take about so long, once V8 has optimised them. */

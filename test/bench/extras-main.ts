@@ -1,5 +1,5 @@
 import '../../src/defaults.js';
-import { measureCalls } from './calls.js';
+import { measureCall } from './calls.js';
 import { readEventFile } from './event-file.js';
 import type { ExtraTask } from './extras.js';
 import { measureLogging, measureLoggingGarbage } from './logging.js';
@@ -17,8 +17,8 @@ async function measure(): Promise<unknown> {
     case 'hosts':
       // With engines that no other measurement needs.
       return (await import('./hosts.js')).measureHosts(task.root);
-    case 'calls':
-      return measureCalls(task.group, task.bytes, task.rounds);
+    case 'call':
+      return measureCall(task.call, task.bytes, task.rounds);
     case 'recording':
       return measureRecording(task.spec, readEventFile(task.eventFile), task.rounds);
     case 'logging':
