@@ -2,20 +2,10 @@
 // Builds the sources, compiles the benchmark beside that build, and runs it. --dist takes another build instead, made with
 // `node test/config/build.mjs <folder> --modules`, --main another benchmark than main.ts.
 import { spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import ts from 'typescript';
+import { buildSync } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '../..');
 const args = process.argv.slice(2);
@@ -44,7 +34,7 @@ function build(target) {
   process.exit(1);
 }
 
-/** Puts JavaScript where the imports of the sources point, `../../src` to the build. Types are checked by `npm run types`. */
+/** Puts JavaScript where the imports of the sources point, `../../src` to the build. */
 function compile(target) {
   const compiled = join(target, 'test/bench');
   // A build of its own, or a copy: who builds meanwhile does not change what is measured.
@@ -52,20 +42,16 @@ function compile(target) {
   else cpSync(resolve(built), target, { recursive: true });
   mkdirSync(compiled, { recursive: true });
   writeFileSync(join(target, 'package.json'), '{ "type": "module" }\n');
-  transpile(import.meta.dirname, compiled);
-  // Engines, and what drives them in tests.
-  for (const name of ['hosts', 'fixtures']) transpile(join(import.meta.dirname, '..', name), join(target, 'test', name));
+  // Beside the benchmark: engines, and what drives them in tests.
+  const folders = ['bench', 'hosts', 'fixtures'].map((name) => join(root, 'test', name));
+  const isProgram = (name) => name.endsWith('.ts') && !name.endsWith('.test.ts');
+  const entryPoints = folders.flatMap((folder) =>
+    readdirSync(folder)
+      .filter(isProgram)
+      .map((name) => join(folder, name)),
+  );
+  buildSync({ entryPoints, outdir: target, outbase: root, target: 'es2022', logLevel: 'error' });
   const engines = join(import.meta.dirname, '../hosts/node_modules');
   if (existsSync(engines)) symlinkSync(engines, join(target, 'test/hosts/node_modules'));
   return compiled;
-}
-
-function transpile(source, output) {
-  mkdirSync(output, { recursive: true });
-  for (const file of readdirSync(source).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))) {
-    const { outputText } = ts.transpileModule(readFileSync(join(source, file), 'utf8'), {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-    });
-    writeFileSync(join(output, file.replace(/\.ts$/, '.js')), outputText);
-  }
 }

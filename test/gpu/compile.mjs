@@ -1,8 +1,8 @@
 // Puts the GPU program beside a build, as JavaScript that plain Node runs: the conformance suite included.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import ts from 'typescript';
+import { buildSync } from 'esbuild';
 
 const tests = resolve(import.meta.dirname, '..');
 
@@ -25,12 +25,8 @@ export function compileGpuProgram(target, dist) {
   else execFileSync(process.execPath, [join(tests, 'config/build.mjs'), target, '--modules'], { stdio: ['ignore', 2, 2] });
   cpSync(join(tests, '../package.json'), join(target, 'package.json'));
   const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
-  for (const file of [...NEEDED, ...own.map((name) => `gpu/${name}`)]) {
-    const { outputText } = ts.transpileModule(readFileSync(join(tests, file), 'utf8'), {
-      compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
-    });
-    write(join(target, 'test', file.replace(/\.ts$/, '.js')), outputText);
-  }
+  const entryPoints = [...NEEDED, ...own.map((name) => `gpu/${name}`)].map((file) => join(tests, file));
+  buildSync({ entryPoints, outdir: join(target, 'test'), outbase: tests, target: 'es2022', logLevel: 'error' });
   const shim = join(target, 'node_modules/vitest');
   writeJson(join(shim, 'package.json'), { name: 'vitest', type: 'module', exports: './index.js' });
   cpSync(join(import.meta.dirname, 'vitest-shim.mjs'), join(shim, 'index.js'));
