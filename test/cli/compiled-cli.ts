@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { vi } from 'vitest';
+import { runCli } from '../../src/cli/program.js';
 import { compiled } from '../fixtures/compiled.js';
 
 /** What a command wrote, and its exit code. */
@@ -22,4 +24,26 @@ export function stowage(args: readonly string[], env: NodeJS.ProcessEnv = {}, cw
     env: { ...process.env, NODE_OPTIONS: '', ...env },
   });
   return { code: status, stdout, stderr };
+}
+
+/**
+ * Runs the command in this process: for what is refused before it begins, where a process of its own takes fifty times as
+ * long. What `main.ts` adds is tried by the tests that use {@link stowage}.
+ */
+export async function stowageHere(args: readonly string[], cwd = process.cwd()): Promise<Outcome> {
+  const written = { stdout: '', stderr: '' };
+  const spies = (['stdout', 'stderr'] as const).map((name) =>
+    vi.spyOn(process[name], 'write').mockImplementation((chunk) => {
+      written[name] += String(chunk);
+      return true;
+    }),
+  );
+  const before = process.cwd();
+  process.chdir(cwd);
+  try {
+    return { code: await runCli(args), ...written };
+  } finally {
+    process.chdir(before);
+    for (const spy of spies) spy.mockRestore();
+  }
 }

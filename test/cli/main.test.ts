@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
-import { mainFile, type Outcome, stowage } from './compiled-cli.js';
+import { mainFile, type Outcome, stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-cli-'));
@@ -24,8 +24,7 @@ function results(outcome: Outcome): Record<string, string | number>[] {
 }
 
 /** Expects exit code 2, nothing on stdout and one line on stderr. @returns that line */
-function refused(args: readonly string[], env?: NodeJS.ProcessEnv): string {
-  const { code, stdout, stderr } = stowage(args, env);
+function refusal({ code, stdout, stderr }: Outcome): string {
   expect(stdout).toBe('');
   expect(stderr).toMatch(/^stowage: [^\n]+\n$/);
   expect(code).toBe(2);
@@ -75,8 +74,8 @@ describe('stowage', () => {
     [['replay', RESNET, '--mnager', 'x'], "unknown option '--mnager' (did you mean --manager?)"],
     [['replay', RESNET, '--log'], "option '--log <file>' argument missing"],
     [['re\nplay'], "unknown command 're play' (did you mean replay?)"],
-  ])('refuses %j', (args, message) => {
-    expect(refused(args)).toBe(message);
+  ])('refuses %j', async (args, message) => {
+    expect(refusal(await stowageHere(args))).toBe(message);
   });
 });
 
@@ -221,28 +220,28 @@ describe('stowage replay', () => {
       [[RESNET, '-m', 'caching,default', '--log', 'x.log'], '--log takes the calls of one manager: name one by --manager'],
       [[RESNET, '--verify'], '--verify does not go with --device simulated'],
       [[RESNET, '--log', 'none/x.log'], 'none/x.log: its folder does not exist'],
-    ])('%j', (args, message) => {
-      expect(refused(['replay', ...args])).toContain(message);
+    ])('%j', async (args, message) => {
+      expect(refusal(await stowageHere(['replay', ...args]))).toContain(message);
     });
 
-    test('a trace with a bad line, and leaves no log', () => {
+    test('a trace with a bad line, and leaves no log', async () => {
       const trace = join(folder, 'bad.trace');
       const log = join(folder, 'bad.log');
       writeFileSync(trace, '#alloctrace v1 bad\na 0 10\nf 7\n');
-      expect(refused(['replay', trace, '--log', log])).toBe(`${trace}:3: id 7 was never allocated`);
+      expect(refusal(await stowageHere(['replay', trace, '--log', log]))).toBe(`${trace}:3: id 7 was never allocated`);
       expect(existsSync(log)).toBe(false);
     });
 
     test('to overwrite the trace with its log', () => {
       const trace = join(folder, 'own.trace');
       writeFileSync(trace, '#alloctrace v1 own\na 0 10\n');
-      expect(refused(['replay', trace, '--log', trace])).toBe(`${trace}: it is the input, too: name another file`);
+      expect(refusal(stowage(['replay', trace, '--log', trace]))).toBe(`${trace}: it is the input, too: name another file`);
       expect(readFileSync(trace, 'utf8')).toBe('#alloctrace v1 own\na 0 10\n');
     });
 
     test('a bad setting of a manager in the environment, and leaves no log', () => {
       const log = join(folder, 'env.log');
-      expect(refused(['replay', RESNET, '--log', log], { FL_MEM_SPLIT_SIZE_MB: 'x' })).toContain('FL_MEM_SPLIT_SIZE_MB');
+      expect(refusal(stowage(['replay', RESNET, '--log', log], { FL_MEM_SPLIT_SIZE_MB: 'x' }))).toContain('FL_MEM_SPLIT_SIZE_MB');
       expect(existsSync(log)).toBe(false);
     });
   });

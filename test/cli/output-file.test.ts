@@ -22,7 +22,7 @@ import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
-import { mainFile, type Outcome, stowage } from './compiled-cli.js';
+import { mainFile, type Outcome, stowage, stowageHere } from './compiled-cli.js';
 
 const GOLDEN = resolve('test/trace/golden/app.log');
 const FIRST_LINE = 'Thread,Time,Action,Pointer,Size,Stream\n';
@@ -97,7 +97,7 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test('are not the input, by whatever name', () => {
+  test('are not the input, by whatever name', async () => {
     const bytes = readFileSync(GOLDEN);
     writeFileSync(file('in'), bytes);
     linkSync(file('in'), file('hard'));
@@ -111,13 +111,13 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
       const message = `stowage: ${output}: it is the input, too: name another file\n`;
       expect(convert(input, output)).toEqual({ code: 2, stdout: '', stderr: message });
       for (const option of ['--report', '--log']) {
-        expect(stowage(['replay', input, option, output], {}, folder)).toEqual({ code: 2, stdout: '', stderr: message });
+        expect(await stowageHere(['replay', input, option, output], folder)).toEqual({ code: 2, stdout: '', stderr: message });
       }
-      expect(stowage(['tune', input, '--report', output], {}, folder).stderr).toBe(message);
+      expect((await stowageHere(['tune', input, '--report', output], folder)).stderr).toBe(message);
     }
     expect(shell('"$1" "$2" convert - in -t rmm < in; echo $?')).toBe('2\n');
     expect(readFileSync(file('in'))).toEqual(bytes);
-    const both = stowage(['replay', GOLDEN, '--log', 'x', '--report', './x'], {}, folder);
+    const both = await stowageHere(['replay', GOLDEN, '--log', 'x', '--report', './x'], folder);
     expect(both).toEqual({ code: 2, stdout: '', stderr: 'stowage: x: it is the same file as ./x: name another one\n' });
   });
 
@@ -129,15 +129,15 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     ['.', 'it is a folder, not a file'],
     ['x/', 'it is a folder, not a file'],
     ['loop', 'its links lead in a circle'],
-  ])('refuse %s in one line before anything starts', (name, reason) => {
+  ])('refuse %s in one line before anything starts', async (name, reason) => {
     writeFileSync(file('file'), '');
     symlinkSync('loop', file('loop'));
     const refused = { code: 2, stdout: '', stderr: `stowage: ${name}: ${reason}\n` };
     expect(convert('no-such-input', name)).toEqual(refused);
     for (const option of ['--report', '--log']) {
-      expect(stowage(['replay', 'no-such-input', option, name], {}, folder)).toEqual(refused);
+      expect(await stowageHere(['replay', 'no-such-input', option, name], folder)).toEqual(refused);
     }
-    expect(stowage(['record', '-o', name, '--', 'touch', 'started'], {}, folder)).toEqual(refused);
+    expect(await stowageHere(['record', '-o', name, '--', 'touch', 'started'], folder)).toEqual(refused);
     expect(readdirSync(folder).sort()).toEqual(['file', 'loop']);
   });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
 import { parsePrometheus } from '../report/prometheus-parser.js';
-import { mainFile, stowage } from './compiled-cli.js';
+import { mainFile, stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-serve-'));
@@ -75,8 +75,8 @@ describe('stowage serve', () => {
     [['--rate', '5', '--', 'node'], '--rate goes with --trace alone'],
     [['--trace', '/nonexistent'], 'there is no such file'],
     [['--trace', RESNET, '--manager', 'x'], '--manager is "x"'],
-  ])('refuses %j', (args, message) => {
-    const { code, stdout, stderr } = stowage(['serve', ...args]);
+  ])('refuses %j', async (args, message) => {
+    const { code, stdout, stderr } = await stowageHere(['serve', ...args]);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(message);
   });

@@ -6,7 +6,7 @@ import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from '../shared/names.js';
-import { stowage } from './compiled-cli.js';
+import { stowage, stowageHere } from './compiled-cli.js';
 
 beforeAll(() => void compiled(), 120_000);
 expectNothingLeft();
@@ -108,8 +108,8 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
       [['shm', 'rm', '../x'], 2, 'the url of a shared segment is "../x", but must be'],
       [['shm', 'rm', 'no-such-segment'], 1, 'no-such-segment was not removed: there is no such segment'],
       [['shm', 'sl'], 2, "unknown command 'sl' (did you mean ls?)"],
-    ])('%j fails in one line', (args, code, message) => {
-      const outcome = stowage(args);
+    ])('%j fails in one line', async (args, code, message) => {
+      const outcome = await stowageHere(args);
       expect(outcome.stderr).toMatch(/^stowage: [^\n]+\n$/);
       expect(outcome.stderr).toContain(message);
       expect(outcome.code).toBe(code);

@@ -11,7 +11,7 @@ import { leastCapacity } from '../../src/cli/tune/trial.js';
 import * as core from '../../src/index.js';
 import { loadTrace, replayTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
-import { stowage } from './compiled-cli.js';
+import { stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-tune-'));
@@ -197,8 +197,8 @@ describe('stowage tune', () => {
     [['--native-call', 'x'], '--native-call is "x"'],
     [['--report', RESNET], 'it is the input, too: name another file'],
     [['--report', '/nonexistent/x.html'], '/nonexistent/x.html'],
-  ])('refuses %j', (args, message) => {
-    const { code, stdout, stderr } = stowage(['tune', RESNET, ...args]);
+  ])('refuses %j', async (args, message) => {
+    const { code, stdout, stderr } = await stowageHere(['tune', RESNET, ...args]);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/^stowage: [^\n]+\n$/);
     expect(stderr).toContain(message);
