@@ -38,7 +38,10 @@ const bundle = await rolldown({
   external: Object.keys({ ...dependencies, ...peerDependencies }).filter((name) => name !== BUNDLED),
   // package.json names the files of dist that do something when they are imported, not the sources.
   treeshake: { moduleSideEffects: [{ test: /^(?!node:)/, sideEffects: true }] },
-  plugins: [{ name: 'page-parts', load: (id) => (fileOf(id) === PAGE_PARTS ? pagePartsModule() : null) }],
+  plugins: [
+    { name: 'page-parts', load: (id) => (fileOf(id) === PAGE_PARTS ? pagePartsModule() : null) },
+    { name: 'class-names', renderChunk: (code) => ({ code: withClassNames(code), map: null }) },
+  ],
 });
 await bundle.write({
   dir: resolve(dist),
@@ -76,6 +79,19 @@ function allFiles() {
       .map((name) => `${folder}/${name}`.replaceAll('\\', '/'))
       .filter((path) => path.endsWith('.ts') && !/^src\/(?:report\/page|blocks\/kernel)\//.test(path)),
   );
+}
+
+/**
+ * Names classes that name themselves inside: a program's bundler renames their inner names, which errors and inspections
+ * show. On the lines where they are, so that lines of source maps stay. PURE: classes that are not used can go.
+ */
+function withClassNames(code) {
+  const classes = /^var ([\w$]+) = (class \1\b[^;]*?\{$[\s\S]*?^\});$/gm;
+  if (!classes.test(code)) return code;
+  const named =
+    'function namedClass(name, it) { return Object.defineProperty(it, "name", { value: name, configurable: true }); }';
+  const nameOf = (name) => JSON.stringify(name.replace(/\$\d+$/, ''));
+  return `${code.replace(classes, (_, name, it) => `var ${name} = /* @__PURE__ */ namedClass(${nameOf(name)}, ${it});`)}\n${named}\n`;
 }
 
 /** A licence wants its text in each copy. */
