@@ -6,7 +6,17 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 /** Of Node's own modules, what `import 'stowage'` may load beside those that every program has. */
-const FEW_BUILTINS = ['async_hooks', 'diagnostics_channel', 'fs', 'module', 'os', 'path', 'timers/promises', 'util'];
+const FEW_BUILTINS = [
+  'async_hooks',
+  'diagnostics_channel',
+  'fs',
+  'module',
+  'os',
+  'path',
+  'timers/promises',
+  'util',
+  'util/types',
+];
 /** What comes with `node:fs`. */
 const STREAMS = ['stream', 'stream/promises', 'string_decoder'];
 /** Prints each module that is read from a file. */
