@@ -1,6 +1,6 @@
 import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkBytes, type DevicePtr, KiB } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
 import { lazy } from '../os/libc.js';
@@ -22,7 +22,7 @@ export interface CpuDeviceOptions {
   readonly granularityBytes?: number;
 }
 
-const OPTIONS: OptionNames<CpuDeviceOptions> = { granularityBytes: true };
+const OPTIONS: OwnOptions<CpuDeviceOptions> = { of: () => CpuDevice, names: { granularityBytes: true } };
 
 /**
  * The memory of this machine, through the C library.
@@ -42,7 +42,7 @@ export class CpuDevice extends HostDevice {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: CpuDeviceOptions = {}) {
-    if (new.target === CpuDevice) checkOptionNames(CpuDevice.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super();
     const { granularityBytes = 64 * KiB } = options;
     const virtual = new CpuVirtualMemory(this.#segments.ranges, granularityBytes);

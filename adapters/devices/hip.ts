@@ -1,4 +1,4 @@
-import { checkOptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { GPU_OPTIONS, GpuDevice, type GpuDeviceOptions } from './gpu/gpu-device.js';
 import { HIP } from './gpu/gpu-status.js';
 
@@ -6,11 +6,13 @@ export type { GpuDevice, GpuDeviceOptions } from './gpu/gpu-device.js';
 export type { IpcMemory } from './gpu/gpu-sharing.js';
 export type { GpuVirtualMemory } from './gpu/gpu-virtual.js';
 
+const OWN: OwnOptions<GpuDeviceOptions> = { of: () => HipDevice, names: GPU_OPTIONS };
+
 /** AMD's cards, by the HIP runtime (`libamdhip64.so`, or a path). */
 export class HipDevice extends GpuDevice {
   /** Loads nothing yet. @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: GpuDeviceOptions = {}) {
-    if (new.target === HipDevice) checkOptionNames(HipDevice.name, options, GPU_OPTIONS);
+    checkOwnOptions(OWN, new.target, options);
     super(HIP, options);
   }
 }

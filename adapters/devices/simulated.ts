@@ -1,7 +1,7 @@
 import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { checkCapacity, DeviceCapacity } from './device-capacity.js';
 import { checkDisjoint, checkFill } from './range-checks.js';
@@ -46,13 +46,16 @@ export interface SimulatedDeviceOptions {
   readonly costs?: SimulatedCosts;
 }
 
-const OPTIONS: OptionNames<SimulatedDeviceOptions> = {
-  deviceCount: true,
-  capacityBytes: true,
-  pinnedCapacityBytes: true,
-  virtual: true,
-  streams: true,
-  costs: true,
+const OPTIONS: OwnOptions<SimulatedDeviceOptions> = {
+  of: () => SimulatedDevice,
+  names: {
+    deviceCount: true,
+    capacityBytes: true,
+    pinnedCapacityBytes: true,
+    virtual: true,
+    streams: true,
+    costs: true,
+  },
 };
 
 /**
@@ -74,7 +77,7 @@ export class SimulatedDevice extends Device {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: SimulatedDeviceOptions = {}) {
-    if (new.target === SimulatedDevice) checkOptionNames(SimulatedDevice.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super();
     const { deviceCount = 1, capacityBytes = DEFAULT_CAPACITY_BYTES, pinnedCapacityBytes = DEFAULT_CAPACITY_BYTES } = options;
     const isCount = Number.isInteger(deviceCount) && deviceCount >= 1 && deviceCount <= MAX_DEVICES;

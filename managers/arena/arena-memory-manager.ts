@@ -2,7 +2,7 @@ import { BumpRegion } from '../../src/blocks/bump-region.js';
 import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OptionNames, type OwnOptions } from '../../src/core/option-names.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
@@ -29,6 +29,8 @@ export const ARENA_OPTIONS: OptionNames<ArenaMemoryManagerOptions> = {
   logStream: true,
 };
 
+const OWN: OwnOptions<ArenaMemoryManagerOptions> = { of: () => ArenaMemoryManager, names: ARENA_OPTIONS };
+
 /**
  * Puts blocks one behind the other, and frees all of them at once with {@link reset}. For what is needed together and ends
  * together: a request, a frame, a parse, a graph.
@@ -49,7 +51,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ArenaMemoryManagerOptions = {}) {
-    if (new.target === ArenaMemoryManager) checkOptionNames(ArenaMemoryManager.name, options, ARENA_OPTIONS);
+    checkOwnOptions(OWN, new.target, options);
     super(deviceCount, deviceInterface, options);
     const { regionBytes = MiB, maxRegions = Number.POSITIVE_INFINITY, alignmentBytes = 16 } = options;
     this.#regionBytes = checkSize('regionBytes', regionBytes);

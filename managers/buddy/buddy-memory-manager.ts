@@ -1,7 +1,7 @@
 import { BuddyTree, buddyRegionBytes } from '../../src/blocks/buddy-tree.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { KiB, MiB } from '../../src/core/units.js';
 import { checkPowerOfTwo } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
@@ -18,7 +18,10 @@ export interface BuddyMemoryManagerOptions extends ManagerOptions {
   readonly leafBytes?: number;
 }
 
-const OPTIONS: OptionNames<BuddyMemoryManagerOptions> = { regionBytes: true, leafBytes: true, logStream: true };
+const OPTIONS: OwnOptions<BuddyMemoryManagerOptions> = {
+  of: () => BuddyMemoryManager,
+  names: { regionBytes: true, leafBytes: true, logStream: true },
+};
 
 /**
  * Hands out blocks of power-of-two sizes: halves a larger one until it fits, and joins two halves again as soon as both
@@ -32,7 +35,7 @@ export class BuddyMemoryManager extends RegionMemoryManager<BuddyTree> {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: BuddyMemoryManagerOptions = {}) {
-    if (new.target === BuddyMemoryManager) checkOptionNames(BuddyMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options);
     const { regionBytes = 16 * MiB, leafBytes = 256 } = options;
     this.#leafBytes = checkPowerOfTwo('leafBytes', leafBytes);

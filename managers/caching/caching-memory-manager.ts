@@ -3,7 +3,7 @@ import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { alignUp, MiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
@@ -21,10 +21,13 @@ export interface CachingMemoryManagerOptions extends ManagerOptions {
   readonly splitSizeLimitBytes?: number;
 }
 
-const OPTIONS: OptionNames<CachingMemoryManagerOptions> = {
-  recyclingSizeLimitBytes: true,
-  splitSizeLimitBytes: true,
-  logStream: true,
+const OPTIONS: OwnOptions<CachingMemoryManagerOptions> = {
+  of: () => CachingMemoryManager,
+  names: {
+    recyclingSizeLimitBytes: true,
+    splitSizeLimitBytes: true,
+    logStream: true,
+  },
 };
 
 /**
@@ -44,7 +47,7 @@ export class CachingMemoryManager extends BinnedMemoryManager {
    * @throws ERR_MEM_INVALID_ARGUMENT for a limit that is no size, also in the environment
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: CachingMemoryManagerOptions = {}) {
-    if (new.target === CachingMemoryManager) checkOptionNames(CachingMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options, MIN_BLOCK_BYTES);
     this.setRecyclingSizeLimit(options.recyclingSizeLimitBytes ?? limitFromEnvironment('FL_MEM_RECYCLING_SIZE_MB'));
     this.setSplitSizeLimit(options.splitSizeLimitBytes ?? limitFromEnvironment('FL_MEM_SPLIT_SIZE_MB'));

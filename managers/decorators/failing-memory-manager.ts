@@ -2,7 +2,7 @@ import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { counted } from '../../src/core/counted.js';
 import { checkArgument } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 
@@ -18,7 +18,10 @@ export interface FailingOptions extends ManagerOptions {
   readonly aboveBytes?: number;
 }
 
-const OPTIONS: OptionNames<FailingOptions> = { every: true, probability: true, seed: true, aboveBytes: true, logStream: true };
+const OPTIONS: OwnOptions<FailingOptions> = {
+  of: () => FailingMemoryManager,
+  names: { every: true, probability: true, seed: true, aboveBytes: true, logStream: true },
+};
 
 /**
  * Makes allocations fail as out of memory, to test how a program handles it.
@@ -40,7 +43,7 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(inner: MemoryManagerAdapter, options: FailingOptions = {}) {
-    if (new.target === FailingMemoryManager) checkOptionNames(FailingMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(inner, options);
     const { every = Number.POSITIVE_INFINITY, probability = 0, seed = 1, aboveBytes = Number.POSITIVE_INFINITY } = options;
     const isEvery = every === Number.POSITIVE_INFINITY || (Number.isSafeInteger(every) && every >= 1);

@@ -8,7 +8,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStat, MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
 import { asSnapshot } from '../../src/core/memory-statistics.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { DecoratingMemoryManager } from './decorating-memory-manager.js';
 import { DEFAULT_GUARD_BYTES, type GuardMemory, Guards } from './guard-bytes.js';
@@ -28,7 +28,10 @@ export interface GuardedOptions extends ManagerOptions {
   readonly sites?: boolean | number;
 }
 
-const OPTIONS: OptionNames<GuardedOptions> = { memory: true, guardBytes: true, poison: true, sites: true, logStream: true };
+const OPTIONS: OwnOptions<GuardedOptions> = {
+  of: () => GuardedMemoryManager,
+  names: { memory: true, guardBytes: true, poison: true, sites: true, logStream: true },
+};
 
 /** An error that says which block was damaged, on which side, and where. */
 export type CorruptionError = MemoryError<'ERR_MEM_CORRUPTED'>;
@@ -54,7 +57,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(inner: MemoryManagerAdapter, options: GuardedOptions) {
-    if (new.target === GuardedMemoryManager) checkOptionNames(GuardedMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(inner, options);
     this.#guards = new Guards(options.memory, options.guardBytes ?? DEFAULT_GUARD_BYTES);
     this.#poison = options.poison ?? true;

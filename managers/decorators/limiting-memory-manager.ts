@@ -3,7 +3,7 @@ import { ensure } from '../../src/blocks/ensure.js';
 import { counted } from '../../src/core/counted.js';
 import { checkArgument, type MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 
@@ -14,7 +14,10 @@ export interface LimitingOptions extends ManagerOptions {
   readonly limitBlocks?: number;
 }
 
-const OPTIONS: OptionNames<LimitingOptions> = { limitBytes: true, limitBlocks: true, logStream: true };
+const OPTIONS: OwnOptions<LimitingOptions> = {
+  of: () => LimitingMemoryManager,
+  names: { limitBytes: true, limitBlocks: true, logStream: true },
+};
 
 /**
  * Puts a hard limit on what is live: `usedBytes <= limitBytes` and `usedBlocks <= limitBlocks`, always.
@@ -34,7 +37,7 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is none */
   constructor(inner: MemoryManagerAdapter, options: LimitingOptions = {}) {
-    if (new.target === LimitingMemoryManager) checkOptionNames(LimitingMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(inner, options);
     this.limitBytes = checkLimit('limitBytes', options.limitBytes);
     this.limitBlocks = checkLimit('limitBlocks', options.limitBlocks);

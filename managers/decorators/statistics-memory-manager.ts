@@ -5,7 +5,7 @@ import { orUndo } from '../../src/core/attempt.js';
 import { counted } from '../../src/core/counted.js';
 import { checkArgument } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { CounterFrame, type Counters } from './counter-frame.js';
@@ -14,7 +14,7 @@ import { NumberColumn } from './live-blocks.js';
 /** The tag number of all blocks together. */
 const ALL = 0;
 
-const OPTIONS: OptionNames<ManagerOptions> = { logStream: true };
+const OPTIONS: OwnOptions<ManagerOptions> = { of: () => StatisticsMemoryManager, names: { logStream: true } };
 
 /**
  * Counts bytes and blocks on all devices together, in nested levels, as a whole and by tag.
@@ -34,7 +34,7 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
   readonly #tags = new NumberColumn();
 
   constructor(inner: MemoryManagerAdapter, options: ManagerOptions = {}) {
-    if (new.target === StatisticsMemoryManager) checkOptionNames(StatisticsMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(inner, options);
   }
 

@@ -6,7 +6,7 @@ import { allocationTag } from '../../src/core/allocation-tag.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import { counted } from '../../src/core/counted.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { type DevicePtr, formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 import { NumberColumn, SiteColumn } from './live-blocks.js';
@@ -19,7 +19,7 @@ export interface TrackingOptions extends ManagerOptions {
   readonly sites?: boolean | number;
 }
 
-const OPTIONS: OptionNames<TrackingOptions> = { sites: true, logStream: true };
+const OPTIONS: OwnOptions<TrackingOptions> = { of: () => TrackingMemoryManager, names: { sites: true, logStream: true } };
 
 /** A live block, as it was when it was asked for. */
 export interface TrackedBlock {
@@ -77,7 +77,7 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when `sites` is a number but no positive integer */
   constructor(inner: MemoryManagerAdapter, options: TrackingOptions = {}) {
-    if (new.target === TrackingMemoryManager) checkOptionNames(TrackingMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(inner, options);
     this.#sites = new SiteColumn(options.sites);
   }

@@ -2,7 +2,7 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { tryAll } from '../../src/core/try-all.js';
 import { alignUp, checkBytes, GiB, KiB } from '../../src/core/units.js';
 import { BlockMemoryManager } from '../policy/block-memory-manager.js';
@@ -21,7 +21,10 @@ export interface DefaultMemoryManagerOptions extends ManagerOptions {
   readonly debug?: boolean;
 }
 
-const OPTIONS: OptionNames<DefaultMemoryManagerOptions> = { maxBuffers: true, debug: true, logStream: true };
+const OPTIONS: OwnOptions<DefaultMemoryManagerOptions> = {
+  of: () => DefaultMemoryManager,
+  names: { maxBuffers: true, debug: true, logStream: true },
+};
 
 /** The buffers of one device. */
 interface DeviceBuffers {
@@ -52,7 +55,7 @@ export class DefaultMemoryManager extends BlockMemoryManager {
    * @throws ERR_MEM_INVALID_ARGUMENT for a bad value, also in the environment
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: DefaultMemoryManagerOptions = {}) {
-    if (new.target === DefaultMemoryManager) checkOptionNames(DefaultMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options);
     const { maxBuffers = DEFAULT_MAX_BUFFERS, debug = false } = options;
     this.#maxBuffers = maxBuffersFromEnvironment() ?? checkSize('maxBuffers', maxBuffers);

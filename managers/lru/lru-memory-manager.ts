@@ -1,7 +1,7 @@
 import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../../src/core/option-names.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr, devicePtr, NULL_PTR } from '../../src/core/units.js';
 import { ALIGNMENT_CODE_MASK, alignmentCode } from './layout-cache.js';
@@ -34,7 +34,10 @@ export interface BatchOptions {
 
 const INSERT_OPTIONS: OptionNames<InsertOptions> = { device: true, release: true };
 const BATCH_OPTIONS: OptionNames<BatchOptions> = { alignment: true };
-const OPTIONS: OptionNames<LruMemoryManagerOptions> = { capacityLayouts: true, capacityBytes: true, logStream: true };
+const OPTIONS: OwnOptions<LruMemoryManagerOptions> = {
+  of: () => LruMemoryManager,
+  names: { capacityLayouts: true, capacityBytes: true, logStream: true },
+};
 
 /**
  * Keeps freed buffers by layout, gives the least recently used layout back first, and counts references.
@@ -52,7 +55,7 @@ export class LruMemoryManager extends LruPolicy {
    * @throws ERR_MEM_INVALID_ARGUMENT for a capacity that is none
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: LruMemoryManagerOptions = {}) {
-    if (new.target === LruMemoryManager) checkOptionNames(LruMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options);
   }
 

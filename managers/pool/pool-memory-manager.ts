@@ -3,7 +3,7 @@ import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import type { Backing, BackingParts } from './backing.js';
@@ -29,7 +29,10 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
   readonly granularityBytes?: number | undefined;
 }
 
-const OPTIONS: OptionNames<PoolMemoryManagerOptions> = { slack: true, granularityBytes: true, logStream: true };
+const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
+  of: () => PoolMemoryManager,
+  names: { slack: true, granularityBytes: true, logStream: true },
+};
 
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
@@ -50,7 +53,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
    * @throws ERR_MEM_INVALID_ARGUMENT for a slack that is negative or no number, or a granularity that is no size
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PoolMemoryManagerOptions = {}) {
-    if (new.target === PoolMemoryManager) checkOptionNames(PoolMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options, UNIT_BYTES);
     const { slack = DEFAULT_SLACK, granularityBytes } = options;
     if (!(slack >= 0 && slack < Number.POSITIVE_INFINITY)) throw bad('slack', slack, 'a share from 0 on, such as 0.03');

@@ -2,7 +2,7 @@ import { orUndo } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { Releasable } from '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
-import { checkOptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { ARENA_OPTIONS, ArenaMemoryManager, type ArenaMemoryManagerOptions } from '../arena/arena-memory-manager.js';
 
 /** A place in time that a scratch can go back to. */
@@ -10,6 +10,8 @@ export interface ScratchMark extends Releasable {
   /** Goes back to the mark and forgets it; does nothing for one that was forgotten already. */
   dispose(): void;
 }
+
+const OWN: OwnOptions<ArenaMemoryManagerOptions> = { of: () => ScratchMemoryManager, names: ARENA_OPTIONS };
 
 /**
  * An arena that can go back to a place in time: `save()` marks it, `restore(mark)` frees every block that was allocated
@@ -25,7 +27,7 @@ export class ScratchMemoryManager extends ArenaMemoryManager {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ArenaMemoryManagerOptions = {}) {
-    if (new.target === ScratchMemoryManager) checkOptionNames(ScratchMemoryManager.name, options, ARENA_OPTIONS);
+    checkOwnOptions(OWN, new.target, options);
     super(deviceCount, deviceInterface, options);
   }
 

@@ -2,7 +2,7 @@ import { roundUp } from '../../src/blocks/carved-region.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { powerIn, SlabCells } from '../../src/blocks/slab-cells.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { KiB } from '../../src/core/units.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
 import { RegionMemoryManager, type RegionPlan } from '../policy/region-memory-manager.js';
@@ -20,11 +20,14 @@ export interface SlabMemoryManagerOptions extends ManagerOptions {
   readonly alignmentBytes?: number;
 }
 
-const OPTIONS: OptionNames<SlabMemoryManagerOptions> = {
-  cellBytes: true,
-  slabBytes: true,
-  alignmentBytes: true,
-  logStream: true,
+const OPTIONS: OwnOptions<SlabMemoryManagerOptions> = {
+  of: () => SlabMemoryManager,
+  names: {
+    cellBytes: true,
+    slabBytes: true,
+    alignmentBytes: true,
+    logStream: true,
+  },
 };
 
 /**
@@ -40,7 +43,7 @@ export class SlabMemoryManager extends RegionMemoryManager<SlabCells> {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: SlabMemoryManagerOptions = {}) {
-    if (new.target === SlabMemoryManager) checkOptionNames(SlabMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options);
     const { cellBytes = 256, slabBytes = 64 * KiB, alignmentBytes = 16 } = options;
     this.#unit = checkPowerOfTwo('alignmentBytes', alignmentBytes);

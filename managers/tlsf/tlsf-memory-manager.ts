@@ -2,7 +2,7 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
@@ -14,7 +14,7 @@ const FRONT: FrontBounds = { share: 0.05, largestShare: 1, largestBytes: 64 * Ki
 /** Options of a {@link TlsfMemoryManager}. */
 export interface TlsfMemoryManagerOptions extends ManagerOptions {}
 
-const OPTIONS: OptionNames<TlsfMemoryManagerOptions> = { logStream: true };
+const OPTIONS: OwnOptions<TlsfMemoryManagerOptions> = { of: () => TlsfMemoryManager, names: { logStream: true } };
 
 /**
  * Keeps freed segments and hands out parts of them by two-level segregated fit: an allocation that needs no native call
@@ -29,7 +29,7 @@ const OPTIONS: OptionNames<TlsfMemoryManagerOptions> = { logStream: true };
 export class TlsfMemoryManager extends BinnedMemoryManager {
   /** @param deviceCount - devices managed from the start */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: TlsfMemoryManagerOptions = {}) {
-    if (new.target === TlsfMemoryManager) checkOptionNames(TlsfMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options, MIN_BLOCK_BYTES);
   }
 

@@ -6,9 +6,6 @@ export type OptionNames<O> = { readonly [K in keyof O]-?: true };
 /**
  * Refuses options that are no object, or have a name that nobody reads. Cost: a look at each name.
  *
- * A class checks the options of its own objects alone (`new.target`), so that a subclass can take further ones: it passes all
- * to `super`, and calls this with its own names.
- *
  * @param what - the class or function that takes them, for the message
  * @throws ERR_MEM_INVALID_ARGUMENT, with the nearest name where one is near
  */
@@ -24,6 +21,26 @@ export function checkOptionNames<O extends object>(what: string, options: O, nam
   for (const name in options) {
     if (!Object.hasOwn(names, name) && Object.hasOwn(options, name)) throw unknownOption(what, name, Object.keys(names));
   }
+}
+
+/** The options of a class. Beside the class, which does not name itself inside: bundlers would give it another name. */
+export interface OwnOptions<O> {
+  readonly of: () => object;
+  readonly names: OptionNames<O>;
+}
+
+/**
+ * As {@link checkOptionNames}, for objects of just that class: a subclass may take further options. It passes all of them on,
+ * and checks them by its own names.
+ *
+ * @param made - the constructor's `new.target`
+ */
+export function checkOwnOptions<O extends object>(
+  own: OwnOptions<O>,
+  made: { readonly name: string },
+  options: NoInfer<O>,
+): void {
+  if (made === own.of()) checkOptionNames<O>(made.name, options, own.names);
 }
 
 function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {

@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
 import { checkUsable, MemoryError } from '../core/errors.js';
-import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 
 const NO_PERMISSION = 'there is no permission to write it';
 /** Why a file cannot be written, by the system's code. */
@@ -23,7 +23,7 @@ export interface FileLogSinkOptions {
   readonly exclusive?: boolean;
 }
 
-const OPTIONS: OptionNames<FileLogSinkOptions> = { exclusive: true };
+const OPTIONS: OwnOptions<FileLogSinkOptions> = { of: () => FileLogSink, names: { exclusive: true } };
 
 /**
  * Writes a call log into a file, synchronously: what was handed over is in the file, also after process.exit.
@@ -41,7 +41,7 @@ export class FileLogSink implements LogSink {
     readonly path: string,
     options: FileLogSinkOptions = {},
   ) {
-    if (new.target === FileLogSink) checkOptionNames(FileLogSink.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     const { exclusive = false } = options;
     try {
       this.#file = openSync(path, exclusive ? 'wx' : 'w', 0o600);

@@ -8,7 +8,7 @@ import { attempt } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { MemoryError } from '../core/errors.js';
-import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import { type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
 import { DEFAULT_MEM_CONTEXT, NULL_OFFSET, type OffsetPointer, type SharedAllocator } from './allocators/shared-allocator.js';
 import { SharedAllocation } from './shared-allocation.js';
@@ -19,7 +19,10 @@ export interface SharedMemoryManagerOptions extends ManagerOptions {
   readonly allocator: SharedAllocator;
 }
 
-const OPTIONS: OptionNames<SharedMemoryManagerOptions> = { allocator: true, logStream: true };
+const OPTIONS: OwnOptions<SharedMemoryManagerOptions> = {
+  of: () => SharedMemoryManager,
+  names: { allocator: true, logStream: true },
+};
 
 /**
  * Hands out blocks of a shared region, one page for each, so that a runtime allocates what other processes can use.
@@ -36,7 +39,7 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
    * @throws ERR_MEM_INVALID_ARGUMENT for a count that is no positive integer
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: SharedMemoryManagerOptions) {
-    if (new.target === SharedMemoryManager) checkOptionNames(SharedMemoryManager.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     const blocks = new DeviceHeaps();
     super(deviceCount, deviceInterface, options, blocks);
     this.#blocks = blocks;

@@ -120,6 +120,9 @@ export function describeHost(name: string, { open, expected, skip = false }: Hos
       rmSync(folder, { recursive: true });
       if (engine === undefined) return;
       await engine.close();
+      // Has ended: does nothing.
+      host.dispose();
+      host[Symbol.dispose]();
       expect(host.slot.nativeFrees).toBe(host.slot.nativeAllocs);
     });
 

@@ -1,7 +1,7 @@
 import { unlessRefused } from '../../../src/core/attempt.js';
 import { Device, type MemoryInfo } from '../../../src/core/device.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
-import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../../src/core/option-names.js';
 import '../../../src/core/disposable.js';
 import type { Releasable } from '../../../src/core/disposable.js';
 import { checkArgument } from '../../../src/core/errors.js';
@@ -35,12 +35,15 @@ export interface OpenClHandles {
   readonly queue: number;
 }
 
-const OPTIONS: OptionNames<OpenClDeviceOptions> = {
-  libraryPath: true,
-  functions: true,
-  select: true,
-  capacityBytes: true,
-  fineGrain: true,
+const OPTIONS: OwnOptions<OpenClDeviceOptions> = {
+  of: () => OpenClDevice,
+  names: {
+    libraryPath: true,
+    functions: true,
+    select: true,
+    capacityBytes: true,
+    fineGrain: true,
+  },
 };
 
 /**
@@ -64,7 +67,7 @@ export class OpenClDevice extends Device implements Releasable {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: OpenClDeviceOptions = {}) {
-    if (new.target === OpenClDevice) checkOptionNames(OpenClDevice.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super();
     this.#devices = new OpenedDevices(options);
     this.streams = new OpenClStreams((id = this.#active) => this.#context(id));

@@ -1,5 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../../src/core/option-names.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { ENGINE_OPTIONS, EngineHost, type EngineHostOptions } from '../engine-host.js';
@@ -14,7 +14,7 @@ export interface CAllocatorHostOptions extends EngineHostOptions {
   readonly sizeHeader?: boolean;
 }
 
-const OPTIONS: OptionNames<CAllocatorHostOptions> = { ...ENGINE_OPTIONS, sizeHeader: true };
+const OPTIONS: OwnOptions<CAllocatorHostOptions> = { of: () => CAllocatorHost, names: { ...ENGINE_OPTIONS, sizeHeader: true } };
 
 /** C function pointers with the contracts of the C library's functions. Their addresses are numbers. */
 export interface CFunctions {
@@ -43,7 +43,7 @@ export class CAllocatorHost extends EngineHost {
   readonly heap: CHeap;
 
   constructor(options: CAllocatorHostOptions = {}) {
-    if (new.target === CAllocatorHost) checkOptionNames(CAllocatorHost.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super('CAllocatorHost', options);
     this.heap = new CHeap({
       slot: this.slot,

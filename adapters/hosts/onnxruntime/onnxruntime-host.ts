@@ -1,5 +1,5 @@
 import { checkArgument, checkUsable } from '../../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../../src/core/option-names.js';
 import { ENGINE_OPTIONS, EngineHost, type EngineHostOptions } from '../engine-host.js';
 import { EnvironmentAllocator, TENSOR_ALIGNMENT } from './environment-allocator.js';
 import { ENGINE, findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';
@@ -13,7 +13,10 @@ export interface HostedSessionOptions {
   >;
 }
 
-const OPTIONS: OptionNames<OnnxRuntimeHostOptions> = { ...ENGINE_OPTIONS, from: true, library: true };
+const OPTIONS: OwnOptions<OnnxRuntimeHostOptions> = {
+  of: () => OnnxRuntimeHost,
+  names: { ...ENGINE_OPTIONS, from: true, library: true },
+};
 
 /**
  * A host for ONNX Runtime: its manager serves the CPU memory of onnxruntime-node's sessions.
@@ -36,7 +39,7 @@ export class OnnxRuntimeHost extends EngineHost {
   #allocator: EnvironmentAllocator | undefined;
 
   constructor(options: OnnxRuntimeHostOptions = {}) {
-    if (new.target === OnnxRuntimeHost) checkOptionNames(OnnxRuntimeHost.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     super('OnnxRuntimeHost', options);
     this.#location = options;
   }

@@ -1,6 +1,6 @@
 import { unlessRefused } from '../../../src/core/attempt.js';
 import { checkUsable, MemoryError } from '../../../src/core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../../src/core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../../src/core/option-names.js';
 import { alignUp } from '../../../src/core/units.js';
 import { type CNumber, callback } from '../../ffi/callback.js';
 import { CAllocatorHost, type CAllocatorHostOptions } from '../c-allocator/c-allocator-host.js';
@@ -26,7 +26,10 @@ export interface SqliteHostOptions extends Omit<CAllocatorHostOptions, 'sizeHead
   readonly nativeSlabs?: boolean;
 }
 
-const OPTIONS: OptionNames<SqliteHostOptions> = { ...ENGINE_OPTIONS, library: true, memoryStatus: true, nativeSlabs: true };
+const OPTIONS: OwnOptions<SqliteHostOptions> = {
+  of: () => SqliteHost,
+  names: { ...ENGINE_OPTIONS, library: true, memoryStatus: true, nativeSlabs: true },
+};
 
 const SQLITE_OK = 0;
 /** What SQLite rounds to by itself. @see Source: sqlite3.c, ROUND8 */
@@ -62,7 +65,7 @@ export class SqliteHost extends CAllocatorHost {
   #running = false;
 
   constructor(options: SqliteHostOptions = {}) {
-    if (new.target === SqliteHost) checkOptionNames(SqliteHost.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     // SQLite asks for sizes by xSize and may use all of a block: native code reads that from a header, a callback asks the manager.
     super({ ...options, sizeHeader: options.nativeSlabs ?? NativeSlabs.isSupported });
     this.#options = options;

@@ -1,6 +1,6 @@
 import { copyDirectly, isHostVisible } from '../../core/device-copy.js';
 import { checkArgument, checkRange, checkUsable } from '../../core/errors.js';
-import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../core/option-names.js';
 import { alignUp, checkAlignment, type DevicePtr } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
@@ -128,7 +128,10 @@ export interface BackendBufferTypeOptions {
   readonly name?: string;
 }
 
-const OPTIONS: OptionNames<BackendBufferTypeOptions> = { device: true, alignment: true, name: true };
+const OPTIONS: OwnOptions<BackendBufferTypeOptions> = {
+  of: () => BackendBufferType,
+  names: { device: true, alignment: true, name: true },
+};
 
 /** Makes buffers in one device's memory, by whatever manager is installed in the runtime. */
 export class BackendBufferType {
@@ -142,7 +145,7 @@ export class BackendBufferType {
     protected readonly runtime: MemoryRuntime,
     options: BackendBufferTypeOptions = {},
   ) {
-    if (new.target === BackendBufferType) checkOptionNames(BackendBufferType.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     const { device = 0, alignment = 128, name = `${runtime.device.name}${device}` } = options;
     checkAlignment(alignment);
     this.device = device;

@@ -1,6 +1,6 @@
 import { checkRange, checkUsable } from '../../core/errors.js';
 import { defaultHost } from '../../core/memory-host.js';
-import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../core/option-names.js';
 import { checkBytes } from '../../core/units.js';
 import type { Allocation } from '../../runtime/allocation.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
@@ -25,7 +25,10 @@ export interface MemoryContextOptions {
   readonly runtime?: MemoryRuntime;
 }
 
-const OPTIONS: OptionNames<MemoryContextOptions> = { memSize: true, memBuffer: true, noAlloc: true, runtime: true };
+const OPTIONS: OwnOptions<MemoryContextOptions> = {
+  of: () => MemoryContext,
+  names: { memSize: true, memBuffer: true, noAlloc: true, runtime: true },
+};
 
 /**
  * A pool for the tensors, graphs and work buffers of a computation, as in ggml: one piece of memory that is filled from its
@@ -50,7 +53,7 @@ export class MemoryContext {
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY
    */
   constructor(options: MemoryContextOptions) {
-    if (new.target === MemoryContext) checkOptionNames(MemoryContext.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     const { memSize, memBuffer, noAlloc = false, runtime } = options;
     checkBytes(memSize);
     if (memBuffer !== undefined) {

@@ -1,11 +1,11 @@
 import { attempt } from '../../core/attempt.js';
-import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../../core/option-names.js';
 import type { BackendBuffer, BackendBufferType } from '../buffers/backend-buffer.js';
 import type { ContextGraph } from '../context/context-graph.js';
 import { type GraphPlan, planGraph } from './graph-plan.js';
 import type { PlacementOptions } from './place-lifetimes.js';
 
-const OPTIONS: OptionNames<Pick<PlacementOptions, 'timeBudgetMs'>> = { timeBudgetMs: true };
+const OPTIONS: OwnOptions<Pick<PlacementOptions, 'timeBudgetMs'>> = { of: () => GraphAllocator, names: { timeBudgetMs: true } };
 
 /**
  * Gives the tensors of a computation their places in one buffer, which serves one graph after the other: the tensors of the
@@ -21,7 +21,7 @@ export class GraphAllocator {
     protected readonly type: BackendBufferType,
     options: Pick<PlacementOptions, 'timeBudgetMs'> = {},
   ) {
-    if (new.target === GraphAllocator) checkOptionNames(GraphAllocator.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
     this.#options = { ...options, alignment: type.alignment };
   }
 

@@ -1,5 +1,5 @@
 import { orUndo } from '../../core/attempt.js';
-import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
+import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../../core/option-names.js';
 import type { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { type DType, type DTypeName, dtype as dtypeOf } from '../dtypes.js';
 import type { ModelTensor } from '../files/model-description.js';
@@ -20,7 +20,10 @@ export interface TensorPoolOptions {
 }
 
 const ALLOCATE_OPTIONS = { zero: true } as const;
-const OPTIONS: OptionNames<TensorPoolOptions> = { device: true, alignment: true, pinned: true, tag: true };
+const OPTIONS: OwnOptions<TensorPoolOptions> = {
+  of: () => TensorPool,
+  names: { device: true, alignment: true, pinned: true, tag: true },
+};
 
 /**
  * Makes tensors over a runtime, and so over any manager and device. It counts those that are alive, whether they are disposed
@@ -33,7 +36,7 @@ export class TensorPool {
     protected readonly runtime: MemoryRuntime,
     protected readonly options: TensorPoolOptions = {},
   ) {
-    if (new.target === TensorPool) checkOptionNames(TensorPool.name, options, OPTIONS);
+    checkOwnOptions(OPTIONS, new.target, options);
   }
 
   /**
