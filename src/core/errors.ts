@@ -50,7 +50,11 @@ export interface MemoryErrorFacts {
   /** A trace could not be written to its end. A recording is off from then on. */
   ERR_MEM_TRACE_WRITE: { file: string };
   /** The handle was disposed, moved away, or its runtime was closed. */
-  ERR_MEM_DISPOSED: { what: string };
+  ERR_MEM_DISPOSED: {
+    what: string;
+    /** Whether it was moved: another one has what it had. Left out when it was not. */
+    moved?: boolean;
+  };
   /** A tensor has no memory yet: its context was made with noAlloc, and nobody has placed it. */
   ERR_MEM_NO_DATA: { tensor: string };
   /** A byte range does not lie inside its block. */
@@ -131,7 +135,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_NO_LOG_STREAM: (f) => `logging of ${f.manager} has no sink: call setLogStream first`,
   ERR_MEM_LOG_SINK: (f) => `the log sink of ${f.manager} failed; its logging is off`,
   ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
-  ERR_MEM_DISPOSED: (f) => `this ${f.what} was disposed`,
+  ERR_MEM_DISPOSED: (f) => `this ${f.what} was ${f.moved === true ? 'moved: another handle has its block' : 'disposed'}`,
   ERR_MEM_NO_DATA: (f) => `${f.tensor} has no memory yet: place it in a backend buffer`,
   ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,

@@ -1,13 +1,14 @@
 import * as nodeBuffer from 'node:buffer';
 import type { Device } from '../core/device.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
+import { INSPECT, inspected } from '../core/inspect.js';
 import '../core/disposable.js';
 import { badArgument, checkRange, MemoryError } from '../core/errors.js';
 import { checkOptionNames } from '../core/option-names.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
-import { type DevicePtr, NULL_PTR } from '../core/units.js';
+import { type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
 import {
   COPY_FROM_OPTIONS,
   COPY_TO_OPTIONS,
@@ -27,8 +28,10 @@ const { checkStackRoom } = stackRoom;
 // Node's global one is a getter.
 const { Buffer } = nodeBuffer;
 
-/** The place of a handle that holds nothing. */
+/** The place of a handle that holds nothing, and all below it. */
 const EMPTY = -2;
+/** The place of a handle whose block another one has. */
+const MOVED = -3;
 /** What a handle keeps when there are views of its block that it need not find again. */
 const PARTS = {};
 
@@ -48,7 +51,7 @@ export class Allocation implements WatchedHandle {
   #terms: BlockTerms | undefined;
   /** What lives as long as this handle: the view of the whole block, or the handle that has the block now, for views of this one. */
   #kept: object | undefined = undefined;
-  /** Where the watch has this handle, or EMPTY. */
+  /** Where the watch has this handle; EMPTY or MOVED without a block. */
   #place: number;
 
   /** @internal */
@@ -86,7 +89,7 @@ export class Allocation implements WatchedHandle {
 
   /** True when this handle holds nothing any more: disposed, moved away, or its runtime was closed. */
   get disposed(): boolean {
-    return this.#place === EMPTY || isGone(this.#source, this.#terms);
+    return this.#place <= EMPTY || isGone(this.#source, this.#terms);
   }
 
   /** Passes the block on to a new handle, which belongs to no scope. */
@@ -205,7 +208,7 @@ export class Allocation implements WatchedHandle {
    */
   dispose(): void {
     const place = this.#place;
-    if (place === EMPTY) return;
+    if (place <= EMPTY) return;
     const source = this.#source;
     const terms = this.#terms;
     checkStackRoom();
@@ -226,6 +229,16 @@ export class Allocation implements WatchedHandle {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `Allocation { cpu 0x7f12c0000000, 1.00 MiB }`, `Allocation { disposed }`, `Allocation { moved }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      if (this.disposed) return [this.#place === MOVED ? 'moved' : 'disposed'];
+      const { owners = 1 } = this.#terms ?? {};
+      const place = `${this.#source.device.name} 0x${this.#ptr.toString(16)}`;
+      return [place, formatBytes(this.#bytes), ...(owners === 1 ? [] : [`${owners} owners`])];
+    });
   }
 
   /** @internal */
@@ -254,7 +267,7 @@ export class Allocation implements WatchedHandle {
 
   /** @throws ERR_MEM_DISPOSED */
   #check(): void {
-    if (this.disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'allocation' });
+    if (this.disposed) throw emptyHandle(this.#place === MOVED);
   }
 
   #show<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number | undefined): T {
@@ -299,11 +312,16 @@ export class Allocation implements WatchedHandle {
   /** Leaves this handle empty: the block is that one's now, and views of this one keep it. */
   #passOn<Handle extends Allocation>(next: Handle): Handle {
     this.#leave();
+    this.#place = MOVED;
     if (this.#kept === undefined) return next;
     this.#kept = next;
     next.#kept = PARTS;
     return next;
   }
+}
+
+function emptyHandle(moved: boolean): MemoryError {
+  return new MemoryError('ERR_MEM_DISPOSED', { what: 'allocation', ...(moved ? { moved } : {}) });
 }
 
 function arrayOver<T>(type: TypedArrayClass<T>, buffer: ArrayBufferLike, offsetBytes: number, length: number): T {

@@ -6,6 +6,7 @@ import { type Device, HostDevice } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
+import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
@@ -37,6 +38,11 @@ export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDef
   readonly collectDropped?: boolean;
 }
 
+const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
+  of: () => MemoryRuntime,
+  names: { exitReport: true, collectDropped: true, createDefaultManager: true, createFallbackManager: true },
+};
+
 /** How a block is to be allocated. */
 export interface AllocateOptions {
   /** Bytes, a power of two. @defaultValue the manager's own */
@@ -55,6 +61,15 @@ export interface AllocateOptions {
    */
   readonly onFreed?: () => void;
 }
+
+const ALLOCATE_OPTIONS: OptionNames<AllocateOptions> = {
+  alignment: true,
+  zero: true,
+  stream: true,
+  tag: true,
+  pinned: true,
+  onFreed: true,
+};
 
 /** A manager that is the active one until this is disposed. */
 export interface ManagerUse {
@@ -88,6 +103,7 @@ export class MemoryRuntime extends MemoryHost {
     readonly device: Device,
     options: MemoryRuntimeOptions = {},
   ) {
+    checkOwnOptions(OPTIONS, new.target, options);
     super(deviceHost(device, options));
     this.#exitSink = options.exitReport ?? process.stderr;
     const watch = HandleWatch.shared();
@@ -279,6 +295,7 @@ export class MemoryRuntime extends MemoryHost {
 
   /** As {@link allocate}, where options or the surroundings say more than the number of bytes. */
   #allocateIn(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
+    if (options !== NO_OPTIONS) checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
     if (context?.device === undefined) return this.#allocateAs(bytes, options, context);
     return this.#allocateOn(context.device, bytes, options, context);
   }

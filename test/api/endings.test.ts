@@ -71,6 +71,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
 /** What functions and methods give that ends. */
 const GIVEN: Readonly<Record<string, () => Releasable>> = {
   releasable: () => releasable(() => undefined),
+  'MemoryRuntime.use': () => runtime.use((deviceCount, table) => new ScratchMemoryManager(deviceCount, table)),
   publishDiagnostics: () => publishDiagnostics(runtime),
   publishMemoryStats: () => publishMemoryStats(runtime),
   'ScratchMemoryManager.save': () => new ScratchMemoryManager(1, new MemoryManagerDeviceInterface()).save(),

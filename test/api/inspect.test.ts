@@ -104,6 +104,25 @@ describe('util.inspect', () => {
     expect(inspect(new CudaDevice({ library: 'libnone.so' }))).toBe('CudaDevice { cuda, 0 B live }');
   });
 
+  test("says where a handle's block is and how large, or that it has none, and why", () => {
+    using runtime = runtimeWith(new CachingMemoryManager(1, table()));
+    const block = runtime.allocate(MiB);
+    const place = `simulated 0x${block.ptr.toString(16)}, 1.00 MiB`;
+    expect(inspect(block)).toBe(`Allocation { ${place} }`);
+    const moved = block.move();
+    expect([inspect(block), inspect(moved)]).toEqual(['Allocation { moved }', `Allocation { ${place} }`]);
+    const shared = moved.share();
+    expect([inspect(moved), inspect(shared)]).toEqual(['Allocation { moved }', `SharedHandle { ${place} }`]);
+    const other = shared.share();
+    expect(inspect(other)).toBe(`SharedHandle { ${place}, 2 owners }`);
+    const last = shared.move();
+    for (const handle of [other, last]) handle.dispose();
+    expect([inspect(shared), inspect(last)]).toEqual(['SharedHandle { moved }', 'SharedHandle { disposed }']);
+    const open = runtime.allocate(1);
+    runtime.close();
+    expect(inspect(open)).toBe('Allocation { disposed }');
+  });
+
   test('writes statistics in one line with units, and leaves the numbers as they are for everybody else', () => {
     const inner = new CachingMemoryManager(1, table());
     using runtime = runtimeWith(inner);

@@ -22,6 +22,7 @@ import {
   type ManagerFactory,
   MemoryError,
   MemoryManagerDeviceInterface,
+  MemoryRuntime,
   type OptionNames,
 } from '../../src/index.js';
 import * as model from '../../src/model/index.js';
@@ -90,6 +91,9 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   SqliteHost: (options) => new SqliteHost(options),
   'ArrayFireHost.open': (options) => ArrayFireHost.open(options),
   'GgmlHost.open': (options) => GgmlHost.open(options),
+  MemoryRuntime: (options) => new MemoryRuntime(new SimulatedDevice(), options),
+  'MemoryRuntime.allocate': (options) => runtime.allocate(1, options),
+  'MemoryRuntime.allocateAsync': (options) => runtime.allocateAsync(1, options),
   FileLogSink: (options) => new FileLogSink(join(folder, 'log'), options),
   openLibrary: (options) => openLibrary([], options),
   stowageModule: (options) => stowageModule(options),
@@ -139,8 +143,6 @@ const OTHERS = [
   ...['BumpRegion', 'CHeap', 'DeviceHeap.createFreeBlocks', 'FreeBlocks'],
   // Made by their `open`.
   ...['ArrayFireHost', 'GgmlHost'],
-  // Not yet.
-  ...['MemoryRuntime', 'MemoryRuntime.allocate', 'MemoryRuntime.allocateAsync'],
   // Fits a model by estimateModelMemory, and loads by ModelLoader.load.
   ...['fitToMemory', 'ModelLoader.loadTensor'],
   // Facts, a host's own options, and ONNX Runtime's.

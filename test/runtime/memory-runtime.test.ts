@@ -351,8 +351,10 @@ describe('Allocation', () => {
       expect([moved.ptr, moved.bytes, block.disposed]).toEqual([ptr, 100, true]);
       block.dispose();
       expect(runtime.slot.liveBlocks).toBe(1);
-      expect(() => block.move()).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      expect(() => block.move()).toThrow(memoryError('ERR_MEM_DISPOSED', { moved: true }));
+      expect(() => block.ptr).toThrow('this allocation was moved: another handle has its block');
       moved.dispose();
+      expect(() => moved.ptr).toThrow('this allocation was disposed');
       expect(runtime.slot.liveBlocks).toBe(0);
     });
   });
