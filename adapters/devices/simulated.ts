@@ -235,6 +235,11 @@ export class SimulatedDevice extends Device {
     this.#calls.enter('fill', bytes, false);
   }
 
+  override deviceIdOf(ptr: DevicePtr): number {
+    const id = this.virtual?.has(ptr) ? this.virtual.deviceOf(ptr) : this.#idOf(ptr);
+    return id < 0 ? this.#active : id;
+  }
+
   /** @throws ERR_MEM_INVALID_DEVICE */
   override memoryInfo(id: number): MemoryInfo {
     const { capacityBytes, liveBytes } = this.#capacity(id);

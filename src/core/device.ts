@@ -101,6 +101,11 @@ export abstract class Device {
     }
   }
 
+  /** The id of the device whose memory an address lies in; that of the active one for memory of no device, such as pinned. */
+  deviceIdOf(_ptr: DevicePtr): number {
+    return this.activeDeviceId;
+  }
+
   /** Asks how much of a device is left. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_UNSUPPORTED_PLATFORM */
   memoryInfo(_id: number): MemoryInfo {
     throw this.unsupported('memory info');

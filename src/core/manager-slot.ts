@@ -81,6 +81,13 @@ export class ManagerSlot extends SlotSeats {
     return this.#allocWatched(bytes, userLock, alignment, stream, { seat });
   }
 
+  /** Allocates a block for the user from the manager of another block, or from the active one when that drains. As {@link alloc}. */
+  allocLike(ptr: DevicePtr, bytes: number, alignment = 0, stream = 0): DevicePtr {
+    const seat = this.ownerOf(ptr);
+    if (seat === undefined || seat.isDraining) return this.alloc(bytes, true, alignment, stream);
+    return this.#allocWatched(bytes, true, alignment, stream, { seat });
+  }
+
   /** The bytes of the live block that `ptr` heads, 0 if there is none. */
   allocated(ptr: DevicePtr): number {
     const seat = this.ownerOf(ptr) ?? this.activeSeat;

@@ -1,14 +1,14 @@
-import * as nodeBuffer from 'node:buffer';
 import type { Device } from '../core/device.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { INSPECT, inspected } from '../core/inspect.js';
 import '../core/disposable.js';
-import { badArgument, checkRange, MemoryError } from '../core/errors.js';
+import { orUndo } from '../core/attempt.js';
+import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
 import { checkOptionNames } from '../core/option-names.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
-import { type DevicePtr, formatBytes, NULL_PTR } from '../core/units.js';
+import { checkBytes, type DevicePtr, formatBytes, KiB, NULL_PTR } from '../core/units.js';
 import {
   COPY_FROM_OPTIONS,
   COPY_TO_OPTIONS,
@@ -18,20 +18,33 @@ import {
   copyEnd,
   type HostBytes,
 } from './block-copies.js';
+import { viewOf } from './block-views.js';
 import { OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
-import { type BlockSource, type BlockTerms, countOld, isGone, newTerms, OwnedBlock, release, uncountOld } from './owned-block.js';
+import {
+  allocateLike,
+  type BlockSource,
+  type BlockTerms,
+  countOld,
+  isGone,
+  newTerms,
+  OwnedBlock,
+  release,
+  sharable,
+  termsOf,
+  uncountOld,
+} from './owned-block.js';
 import { Scope } from './scope.js';
 
 // A binding of its own: V8 looks an imported one up, and checks it, each time.
 const { checkStackRoom } = stackRoom;
-// Node's global one is a getter.
-const { Buffer } = nodeBuffer;
 
 /** The place of a handle that holds nothing, and all below it. */
 const EMPTY = -2;
 /** The place of a handle whose block another one has. */
 const MOVED = -3;
+/** What may be left unused of a block that shrinks. */
+const FEW_BYTES = 4 * KiB;
 /** What a handle keeps when there are views of its block that it need not find again. */
 const PARTS = {};
 
@@ -46,8 +59,8 @@ const PARTS = {};
 // The root of all handles, and without a parent: V8 makes an object of a class with one in 30 ns more.
 export class Allocation implements WatchedHandle {
   readonly #source: BlockSource;
-  readonly #ptr: DevicePtr;
-  readonly #bytes: number;
+  #ptr: DevicePtr;
+  #bytes: number;
   #terms: BlockTerms | undefined;
   /** What lives as long as this handle: the view of the whole block, or the handle that has the block now, for views of this one. */
   #kept: object | undefined = undefined;
@@ -103,7 +116,7 @@ export class Allocation implements WatchedHandle {
   share(): SharedHandle {
     checkStackRoom();
     const { source, ptr, bytes, terms } = this.owned;
-    return this.#passOn(new SharedHandle(source, ptr, bytes, terms ?? newTerms(ptr, bytes)));
+    return this.#passOn(new SharedHandle(source, ptr, bytes, terms ?? sharable(ptr, bytes)));
   }
 
   /**
@@ -126,6 +139,38 @@ export class Allocation implements WatchedHandle {
   }
 
   /**
+   * Changes the bytes of the block, and keeps what was in them as far as they go on; further ones hold anything.
+   *
+   * It stays where it is when the manager's block has the room, unless more than half of that, and more than 4 KiB, would
+   * be unused after shrinking. Else it moves to a new block, with the same alignment, stream and tag, on its device. Arrays over the block that
+   * were made before have the former length, and may show another block's bytes from then on: make new ones.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT when the block has further owners, slices included
+   * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY; nothing has changed then, nor when a copy or a free fails
+   * @see Source: mi_realloc of mimalloc, for the half
+   */
+  resize(bytes: number): void {
+    checkBytes(bytes);
+    checkStackRoom();
+    const terms = this.#soleTerms();
+    const source = this.#source;
+    const ptr = this.#ptr;
+    const room = terms === undefined || terms.ptr === ptr ? source.slot.allocated(ptr) : 0;
+    const unused = room - bytes;
+    if (unused >= 0 && (bytes >= this.#bytes || unused <= Math.max(bytes, FEW_BYTES))) {
+      this.#unwatch(this.#place);
+      if (terms !== undefined) terms.bytes = bytes;
+      this.#become(ptr, bytes, terms);
+      return;
+    }
+    const next = allocateLike(source, terms?.ptr ?? ptr, bytes, terms);
+    orUndo(
+      () => this.#moveTo(next, bytes),
+      () => new OwnedBlock(source, next, bytes, undefined).abandon(),
+    );
+  }
+
+  /**
    * Shows the block, or a part of it, as an array without copying. Its `buffer` spans the segment that the block lies in.
    * The array keeps the handle, but what is made of it (`subarray`, an array over its `buffer`) does not. Of the whole block
    * a handle gives the same array each time that the same class is asked for.
@@ -144,7 +189,7 @@ export class Allocation implements WatchedHandle {
     const isWhole = offsetBytes === 0 && length === undefined;
     const kept = this.#kept;
     if (isWhole && kept !== undefined && kept.constructor === type) return kept;
-    const view = this.#show(type as TypedArrayClass<object>, offsetBytes, length);
+    const view = viewOf(type as TypedArrayClass<object>, this, offsetBytes, length);
     keepAlive(view, this);
     this.#kept = isWhole ? view : (kept ?? PARTS);
     return view;
@@ -207,22 +252,10 @@ export class Allocation implements WatchedHandle {
    * before the native function or `onFreed` is called; it has its block again only when the block could not be freed.
    */
   dispose(): void {
-    const place = this.#place;
-    if (place <= EMPTY) return;
-    const source = this.#source;
-    const terms = this.#terms;
+    if (this.#place <= EMPTY) return;
     checkStackRoom();
-    this.#place = EMPTY;
-    let isFreed = false;
-    try {
-      isFreed = release(source, this.#ptr, terms);
-    } catch (error) {
-      // First of all, and without a call: the stack may have ended.
-      this.#place = place;
-      source.watch.goOn(this, place);
-      throw error;
-    }
-    this.#unwatch(place);
+    const terms = this.#terms;
+    const isFreed = this.#release();
     this.#kept = undefined;
     if (isFreed && terms !== undefined) terms.onFreed?.();
   }
@@ -270,23 +303,59 @@ export class Allocation implements WatchedHandle {
     if (this.disposed) throw emptyHandle(this.#place === MOVED);
   }
 
-  #show<T>(type: TypedArrayClass<T>, offsetBytes: number, length: number | undefined): T {
-    const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
-    const count = length ?? Math.floor((this.#bytes - offsetBytes) / elementBytes);
-    checkRange(offsetBytes, count * elementBytes, this.#bytes);
-    if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
-    const seen = this.#source.device.view((this.#ptr + offsetBytes) as DevicePtr, count * elementBytes);
-    if (seen.byteOffset % elementBytes !== 0) {
-      throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
+  /** What the block has beside its bytes. @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT when it has further owners */
+  #soleTerms(): BlockTerms | undefined {
+    this.#check();
+    const terms = this.#terms;
+    checkArgument((terms?.owners ?? 1) === 1, 'owners', terms?.owners, '1: slices and shared handles refer to the block');
+    return terms;
+  }
+
+  /** Takes the content to a new block, and frees the old one. */
+  #moveTo(next: DevicePtr, bytes: number): void {
+    const source = this.#source;
+    // Whoever was asked for memory may have used this handle.
+    const terms = this.#soleTerms();
+    const nextTerms = termsOf(source, next, bytes, terms && newTerms(bytes, terms));
+    const keptBytes = Math.min(bytes, this.#bytes);
+    if (keptBytes > 0) source.device.copy(next, this.#ptr, keptBytes);
+    this.#release();
+    this.#become(next, bytes, nextTerms);
+  }
+
+  /** Gives the block back, or a share of it. The handle is empty meanwhile, and afterwards. @returns whether that freed the block */
+  #release(): boolean {
+    const place = this.#place;
+    const source = this.#source;
+    let isFreed = false;
+    this.#place = EMPTY;
+    try {
+      isFreed = release(source, this.#ptr, this.#terms);
+    } catch (error) {
+      // First of all, and without a call: the stack may have ended.
+      this.#place = place;
+      source.watch.goOn(this, place);
+      throw error;
     }
-    return arrayOver(type, seen.buffer, seen.byteOffset, count);
+    this.#unwatch(place);
+    return isFreed;
+  }
+
+  /** Has another block from now on, or another part of this one. */
+  #become(ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined): void {
+    this.#ptr = ptr;
+    this.#bytes = bytes;
+    this.#terms = terms;
+    if (this.#kept !== undefined) this.#kept = PARTS;
+    this.#place = OLD;
+    this.#place = this.#source.watch.enter(this, bytes);
   }
 
   /** Lets the block have several owners. What is registered of the handle knows of it, too. */
   #makeTerms(): BlockTerms {
     const isOld = this.#place === OLD;
     if (isOld) this.#unwatch(OLD);
-    const terms = newTerms(this.#ptr, this.#bytes);
+    const terms = sharable(this.#ptr, this.#bytes);
     this.#terms = terms;
     if (isOld) this.#source.watch.register(this);
     return terms;
@@ -322,12 +391,6 @@ export class Allocation implements WatchedHandle {
 
 function emptyHandle(moved: boolean): MemoryError {
   return new MemoryError('ERR_MEM_DISPOSED', { what: 'allocation', ...(moved ? { moved } : {}) });
-}
-
-function arrayOver<T>(type: TypedArrayClass<T>, buffer: ArrayBufferLike, offsetBytes: number, length: number): T {
-  // The constructor of Buffer is deprecated.
-  if ((type as unknown) === Buffer) return Buffer.from(buffer, offsetBytes, length) as T;
-  return new type(buffer, offsetBytes, length);
 }
 
 /** One of the owners of a block: the last one that is disposed frees it. */

@@ -22,7 +22,8 @@ import { Allocation } from './allocation.js';
 import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
-import { type BlockSource, OwnedBlock, termsOf } from './owned-block.js';
+import { onDevice } from './on-device.js';
+import { type BlockSource, type BlockTerms, newTerms, OwnedBlock, termsOf } from './owned-block.js';
 import { type AllocationContext, contextOf, runWith, Scope } from './scope.js';
 
 export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
@@ -176,7 +177,7 @@ export class MemoryRuntime extends MemoryHost {
    * @throws ERR_MEM_INVALID_DEVICE
    */
   withDevice<T>(id: number, fn: () => T): T {
-    return this.#onDevice(id, () => runWith(this, { device: id }, fn));
+    return onDevice(this.device, id, () => runWith(this, { device: id }, fn));
   }
 
   /**
@@ -307,10 +308,12 @@ export class MemoryRuntime extends MemoryHost {
     // Pinned memory has no streams: there a stream has to be asked for by name.
     const stream = options.stream === undefined ? (pinned ? 0 : (context?.stream ?? 0)) : streamIdOf(options.stream);
     const tag = options.tag ?? context?.tag;
+    const isPlain = alignment === 0 && stream === 0 && tag === undefined && onFreed === undefined;
+    const terms = isPlain ? undefined : newTerms(bytes, { alignment, stream, tag, onFreed });
     const tagBefore = tag === undefined ? undefined : setAllocationTag(tag);
     let handle: Allocation | undefined;
     try {
-      handle = this.#take(source, bytes, alignment, stream, onFreed, context?.manager);
+      handle = this.#take(source, bytes, alignment, stream, terms, context?.manager);
       if (zero) handle.fill(0);
     } catch (error) {
       handle?.abandon();
@@ -326,7 +329,7 @@ export class MemoryRuntime extends MemoryHost {
   #allocateOn(device: number, bytes: number, options: AllocateOptions, context: AllocationContext): Allocation {
     let handle: Allocation | undefined;
     try {
-      return this.#onDevice(device, () => (handle = this.#allocateAs(bytes, options, context)));
+      return onDevice(this.device, device, () => (handle = this.#allocateAs(bytes, options, context)));
     } catch (error) {
       handle?.abandon();
       throw error;
@@ -338,7 +341,7 @@ export class MemoryRuntime extends MemoryHost {
     bytes: number,
     alignment: number,
     stream: number,
-    onFreed: (() => void) | undefined,
+    terms: BlockTerms | undefined,
     manager: MemoryManagerAdapter | undefined,
   ): Allocation {
     checkBytes(bytes);
@@ -351,22 +354,10 @@ export class MemoryRuntime extends MemoryHost {
         ? slot.alloc(bytes, true, alignment, stream)
         : slot.allocFrom(manager, bytes, true, alignment, stream);
     try {
-      return new Allocation(source, ptr, bytes, termsOf(source, ptr, bytes, onFreed));
+      return new Allocation(source, ptr, bytes, termsOf(source, ptr, bytes, terms));
     } catch (error) {
       new OwnedBlock(source, ptr, bytes, undefined).abandon();
       throw error;
-    }
-  }
-
-  /** Runs `fn` with another device active, and makes the present one active again. */
-  #onDevice<T>(id: number, fn: () => T): T {
-    const before = this.device.activeDeviceId;
-    if (before === id) return fn();
-    this.device.activate(id);
-    try {
-      return fn();
-    } finally {
-      this.device.activate(before);
     }
   }
 

@@ -1,11 +1,13 @@
-import { attempt } from '../core/attempt.js';
+import { withAllocationTag } from '../core/allocation-tag.js';
+import { attempt, orUndo } from '../core/attempt.js';
 import type { Device } from '../core/device.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import type { Reclaimable } from '../core/process-state.js';
-import type { DevicePtr } from '../core/units.js';
+import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { UndisposedHandles } from './collector-pressure.js';
 import type { HandleWatch } from './handle-watch.js';
+import { onDevice } from './on-device.js';
 
 /** What the blocks of one slot of a runtime have in common. */
 export interface BlockSource {
@@ -16,35 +18,71 @@ export interface BlockSource {
   readonly undisposed: UndisposedHandles;
 }
 
-/** What few blocks have: several owners, of parts even, a manager that may free them by itself, somebody to tell. */
-export interface BlockTerms {
+/** How a block was asked for, beside its bytes. */
+export interface BlockSettings {
+  readonly alignment: number;
+  readonly stream: number;
+  readonly tag: string | undefined;
+  readonly onFreed: (() => void) | undefined;
+}
+
+/** What few blocks have: settings, several owners, of parts even, a manager that may free them by itself. */
+export interface BlockTerms extends BlockSettings {
   /** The address of the whole block. */
-  readonly ptr: DevicePtr;
+  ptr: DevicePtr;
   /** The bytes of the whole block. */
-  readonly bytes: number;
+  bytes: number;
   /** How many handles have the block. */
   owners: number;
   /** How many of them are old. */
   old: number;
   /** The manager's ticket; 0 where the manager frees nothing by itself. */
-  readonly ticket: number;
-  readonly onFreed: (() => void) | undefined;
+  ticket: number;
 }
 
-/** What a block needs of {@link BlockTerms}: nothing, for most. */
+const PLAIN: BlockSettings = { alignment: 0, stream: 0, tag: undefined, onFreed: undefined };
+
+/** What a block needs of {@link BlockTerms}: nothing, for most. @param asked - what it has whatever its manager is */
 export function termsOf(
   source: BlockSource,
   ptr: DevicePtr,
   bytes: number,
-  onFreed: (() => void) | undefined,
+  asked: BlockTerms | undefined,
 ): BlockTerms | undefined {
   const ticket = source.slot.ticketOf(ptr);
-  return ticket === 0 && onFreed === undefined ? undefined : newTerms(ptr, bytes, ticket, onFreed);
+  if (asked === undefined && ticket === 0) return undefined;
+  const terms = asked ?? newTerms(bytes);
+  terms.ptr = ptr;
+  terms.ticket = ticket;
+  return terms;
 }
 
-/** What a block with one owner needs so that there can be several. */
-export function newTerms(ptr: DevicePtr, bytes: number, ticket = 0, onFreed?: () => void): BlockTerms {
-  return { ptr, bytes, owners: 1, old: 0, ticket, onFreed };
+/** The terms of one owner, of a block that is still to be had. */
+export function newTerms(bytes: number, { alignment, stream, tag, onFreed }: BlockSettings = PLAIN): BlockTerms {
+  return { ptr: NULL_PTR, bytes, owners: 1, old: 0, ticket: 0, alignment, stream, tag, onFreed };
+}
+
+/** The terms of a block with one owner, so that there can be several. */
+export function sharable(ptr: DevicePtr, bytes: number): BlockTerms {
+  const terms = newTerms(bytes);
+  terms.ptr = ptr;
+  return terms;
+}
+
+/** Allocates a block as another one was, from its manager (the active one when that drains) and on its device. @throws as `allocate` */
+export function allocateLike(source: BlockSource, like: DevicePtr, bytes: number, settings: BlockSettings = PLAIN): DevicePtr {
+  const { slot, device } = source;
+  const { alignment, stream, tag } = settings;
+  const allocate = () => slot.allocLike(like, bytes, alignment, stream);
+  let ptr = NULL_PTR;
+  return orUndo(
+    () =>
+      onDevice(device, device.deviceIdOf(like), () => {
+        ptr = tag === undefined ? allocate() : withAllocationTag(tag, allocate);
+        return ptr;
+      }),
+    () => new OwnedBlock(source, ptr, bytes, undefined).abandon(),
+  );
 }
 
 /** True when a block was given back without its owners: the runtime was closed, or an arena was reset. */

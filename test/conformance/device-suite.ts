@@ -56,6 +56,19 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
         }
       });
 
+      test('does not change which device memory is of', () => {
+        const device = make();
+        const ids = Array.from({ length: device.deviceCount }, (_, id) => id);
+        const ptrs = ids.map((id) => {
+          device.activate(id);
+          return device.nativeAlloc(4096);
+        });
+        device.activate(0);
+        expect(ptrs.map((ptr) => device.deviceIdOf((ptr + 4095) as DevicePtr))).toEqual(ids);
+        expect(device.deviceIdOf(NULL_PTR)).toBe(0);
+        for (const ptr of ptrs) device.nativeFree(ptr);
+      });
+
       test('refuses ids of no device and leaves the active one', () => {
         const device = make();
         const { deviceCount, activeDeviceId } = device;

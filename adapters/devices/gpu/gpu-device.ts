@@ -130,6 +130,10 @@ export class GpuDevice extends Device {
     return (this.#capacities[id] ??= this.memoryInfo(id).totalBytes);
   }
 
+  override deviceIdOf(ptr: DevicePtr): number {
+    return this.#ranges.containing(ptr)?.device ?? this.activeDeviceId;
+  }
+
   /** @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_DEVICE_ABSENT, ERR_MEM_NATIVE */
   override memoryInfo(id: number): MemoryInfo {
     this.checkId(id);

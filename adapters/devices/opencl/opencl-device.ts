@@ -130,6 +130,11 @@ export class OpenClDevice extends Device implements Releasable {
     return this.facts(id).capacityBytes;
   }
 
+  override deviceIdOf(ptr: DevicePtr): number {
+    const range = this.#host.ranges.containing(ptr);
+    return (range && contextOf(range))?.id ?? this.#active;
+  }
+
   /** What this object has not handed out: other programs' shares are unknown. @throws ERR_MEM_INVALID_DEVICE */
   override memoryInfo(id: number): MemoryInfo {
     const { capacityBytes, liveBytes } = this.#context(id).capacity;

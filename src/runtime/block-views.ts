@@ -1,0 +1,39 @@
+import * as nodeBuffer from 'node:buffer';
+import type { Device } from '../core/device.js';
+import { badArgument, checkRange } from '../core/errors.js';
+import type { TypedArrayClass } from '../core/typed-array.js';
+import type { DevicePtr } from '../core/units.js';
+
+// Node's global one is a getter.
+const { Buffer } = nodeBuffer;
+
+/** A block, or a part of one. */
+interface Bytes {
+  readonly device: Device;
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
+}
+
+/**
+ * Shows a part of a block as an array of a class, which may be `DataView` or `Buffer`, too.
+ *
+ * @param length - elements; as many as fit when undefined
+ * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT where the elements are not aligned, and what `Device.view` throws
+ */
+export function viewOf<T>(type: TypedArrayClass<T>, block: Bytes, offsetBytes: number, length: number | undefined): T {
+  const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
+  const count = length ?? Math.floor((block.bytes - offsetBytes) / elementBytes);
+  checkRange(offsetBytes, count * elementBytes, block.bytes);
+  if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
+  const seen = block.device.view((block.ptr + offsetBytes) as DevicePtr, count * elementBytes);
+  if (seen.byteOffset % elementBytes !== 0) {
+    throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
+  }
+  return arrayOver(type, seen.buffer, seen.byteOffset, count);
+}
+
+function arrayOver<T>(type: TypedArrayClass<T>, buffer: ArrayBufferLike, offsetBytes: number, length: number): T {
+  // The constructor of Buffer is deprecated.
+  if ((type as unknown) === Buffer) return Buffer.from(buffer, offsetBytes, length) as T;
+  return new type(buffer, offsetBytes, length);
+}

@@ -1,0 +1,257 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import {
+  ArenaMemoryManager,
+  CachingMemoryManager,
+  GuardedMemoryManager,
+  PoolMemoryManager,
+  StatisticsMemoryManager,
+  TlsfMemoryManager,
+} from '../../managers/index.js';
+import { processState } from '../../src/core/process-state.js';
+import { type Allocation, type Device, KiB, MemoryManagerDeviceInterface, MemoryRuntime, MiB } from '../../src/index.js';
+import { memoryError, PlainManager } from '../core/fakes.js';
+import { HiddenDevice } from './hidden-device.js';
+
+const open: MemoryRuntime[] = [];
+
+function runtimeOver<D extends Device>(device: D) {
+  const runtime = new MemoryRuntime(device, { exitReport: false });
+  open.push(runtime);
+  return { device, runtime };
+}
+const cpu = () => runtimeOver(new CpuDevice()).runtime;
+const simulated = (deviceCount = 1) => runtimeOver(new SimulatedDevice({ deviceCount, capacityBytes: 100 * MiB, streams: true }));
+const table = () => new MemoryManagerDeviceInterface();
+
+afterEach(() => {
+  for (const runtime of open.splice(0)) {
+    runtime.close();
+    expect(runtime.slot.nativeFrees).toBe(runtime.slot.nativeAllocs);
+  }
+});
+
+const contentOf = (block: Allocation, bytes: number) => [...new Uint8Array(block.toBuffer(0, bytes))];
+
+describe('Allocation', () => {
+  describe('resize', () => {
+    test.each([
+      ['that the host sees', () => new CpuDevice()],
+      ['that the host cannot see', () => new HiddenDevice()],
+    ])('keeps the content of memory %s, and has one block', (_, makeDevice) => {
+      const { runtime } = runtimeOver(makeDevice());
+      const block = runtime.allocate(4);
+      block.copyFrom(Uint8Array.of(1, 2, 3, 4));
+      for (const bytes of [1 * MiB, 100 * KiB, 3, 10, 3 * MiB]) {
+        block.resize(bytes);
+        expect([block.bytes, runtime.slot.liveBlocks, block.disposed]).toEqual([bytes, 1, false]);
+        expect(contentOf(block, 3)).toEqual([1, 2, 3]);
+        block.fill(0);
+        block.copyFrom(Uint8Array.of(1, 2, 3));
+      }
+      block.dispose();
+      expect(runtime.slot.liveBlocks).toBe(0);
+    });
+
+    test('stays where the block has the room, and moves when it has not, or most of it would be unused', () => {
+      const { runtime } = simulated();
+      runtime.slot.install(new CachingMemoryManager(1, table()));
+      const block = runtime.allocate(100);
+      const room = runtime.slot.allocated(block.ptr);
+      expect(room).toBeGreaterThan(200);
+      const { ptr } = block;
+      for (const bytes of [room, 1, 200]) {
+        block.resize(bytes);
+        expect([block.ptr, block.bytes]).toEqual([ptr, bytes]);
+      }
+      block.resize(room + 1);
+      expect(block.ptr).not.toBe(ptr);
+      block.resize(1 * MiB);
+      const large = block.ptr;
+      block.resize(600 * KiB);
+      expect(block.ptr).toBe(large);
+      block.resize(400 * KiB);
+      expect(block.ptr).not.toBe(large);
+      expect(runtime.stats()?.blocks.current).toBe(1);
+    });
+
+    test('goes to no bytes and comes back', () => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(5000);
+      block.resize(0);
+      expect([block.ptr, block.bytes, runtime.slot.liveBlocks]).toEqual([0, 0, 0]);
+      block.resize(0);
+      block.resize(100);
+      expect([block.bytes, runtime.slot.liveBlocks, block.ptr > 0]).toEqual([100, 1, true]);
+    });
+
+    test('shows the new place by new views alone', () => {
+      const runtime = cpu();
+      const block = runtime.allocate(100);
+      const before = block.view();
+      before.fill(7);
+      block.resize(1 * MiB);
+      const after = block.view();
+      expect([after.length, after[99], after === before, block.view() === after]).toEqual([1 * MiB, 7, false, true]);
+      after[0] = 8;
+      expect(before[0]).toBe(7);
+      block.resize(1 * MiB - 1);
+      expect(block.view()).toHaveLength(1 * MiB - 1);
+    });
+
+    test('keeps alignment, stream, tag and pinned memory, and calls onFreed at the end alone', () => {
+      const { device, runtime } = simulated();
+      const statistics = new StatisticsMemoryManager(new CachingMemoryManager(1, table()));
+      runtime.slot.install(statistics);
+      const stream = device.createStream();
+      const onFreed = vi.fn();
+      const block = runtime.allocate(100, { alignment: 64 * KiB, stream, tag: 'cache', onFreed });
+      runtime.tag('other', () => block.resize(5000));
+      expect(block.ptr % (64 * KiB)).toBe(0);
+      expect([statistics.tags, statistics.counters('cache').bytes.current]).toEqual([['cache'], 5000]);
+      const { ptr } = block;
+      device.streams!.submit(stream.id, () => {});
+      expect(onFreed).not.toHaveBeenCalled();
+      block.dispose();
+      expect(onFreed).toHaveBeenCalledTimes(1);
+      expect(runtime.allocate(5000, { alignment: 64 * KiB }).ptr).not.toBe(ptr);
+      const pinned = runtime.allocate(100, { pinned: true });
+      pinned.resize(1 * MiB);
+      expect([runtime.pinnedSlot.liveBlocks, device.pinnedLiveBytes >= 1 * MiB]).toEqual([1, true]);
+    });
+
+    test('stays on its device and with its manager, whatever is active', () => {
+      const { device, runtime } = simulated(3);
+      const pool = new PoolMemoryManager(3, table());
+      const beside = runtime.withManager(pool, () => runtime.withDevice(2, () => runtime.allocate(100)));
+      device.activate(1);
+      const plain = runtime.allocate(100);
+      device.activate(0);
+      const manager = runtime.slot.active;
+      for (const block of [beside, plain]) block.resize(1 * MiB);
+      expect([beside, plain].map(({ ptr }) => device.deviceIdOf(ptr))).toEqual([2, 1]);
+      expect([pool.allocated(beside.ptr) > 0, manager!.allocated(plain.ptr) > 0, device.activeDeviceId]).toEqual([true, true, 0]);
+      // From a manager that drains it moves to the active one.
+      runtime.slot.install(new TlsfMemoryManager(3, table()));
+      plain.resize(2 * MiB);
+      expect([runtime.slot.active!.allocated(plain.ptr), manager!.lifecycle.state]).toEqual([2 * MiB, 'stopped']);
+      expect(device.deviceIdOf(plain.ptr)).toBe(1);
+    });
+
+    test.each<[string, (block: Allocation) => Allocation]>([
+      ['slices', (block) => block.slice(10)],
+      ['shared handles', (block) => block.share().share()],
+    ])('is refused while there are %s, for each of them, and allowed for the last one', (_, more) => {
+      const { runtime } = simulated();
+      const block = runtime.allocate(100);
+      const other = more(block);
+      const handles = [block, other].filter((handle) => !handle.disposed);
+      for (const handle of handles) {
+        expect(() => handle.resize(1 * MiB)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'owners', value: '2' }));
+      }
+      expect([other.disposed, runtime.slot.liveBlocks]).toEqual([false, 1]);
+    });
+
+    test('makes a block of its own of the last slice, with the content of the part', () => {
+      const runtime = cpu();
+      const block = runtime.allocate(100);
+      block.view().forEach((_, i, bytes) => {
+        bytes[i] = i;
+      });
+      const part = block.slice(90);
+      block.dispose();
+      part.resize(8);
+      expect(contentOf(part, 8)).toEqual([90, 91, 92, 93, 94, 95, 96, 97]);
+      part.resize(1 * MiB);
+      expect([contentOf(part, 2), runtime.slot.liveBlocks]).toEqual([[90, 91], 1]);
+      part.dispose();
+      expect(runtime.slot.liveBlocks).toBe(0);
+    });
+
+    test.each([-1, 0.5, Number.NaN])('refuses %d bytes', (bytes) => {
+      const block = simulated().runtime.allocate(100);
+      expect(() => block.resize(bytes)).toThrow(memoryError('ERR_MEM_INVALID_SIZE'));
+      block.dispose();
+      expect(() => block.resize(1)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+    });
+
+    test('changes nothing when there is no memory, and when the copy or the free fails', () => {
+      const { device, runtime } = simulated();
+      runtime.slot.install(new PlainManager());
+      const block = runtime.allocate(1000);
+      const before = [block.ptr, 1000, 1, 1000];
+      const state = () => [block.ptr, block.bytes, runtime.slot.liveBlocks, device.liveBytes];
+      expect(() => block.resize(200 * MiB)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+      expect(state()).toEqual(before);
+      device.failWhen(({ name }) => name === 'copy' && new Error('no copy'));
+      expect(() => block.resize(2000)).toThrow('no copy');
+      expect(state()).toEqual(before);
+      let frees = 0;
+      device.failWhen(({ name }) => name === 'nativeFree' && frees++ === 0 && new Error('no free'));
+      expect(() => block.resize(2000)).toThrow('no free');
+      expect(state()).toEqual(before);
+      device.failWhen(undefined);
+      block.resize(2000);
+      expect(state().slice(1)).toEqual([2000, 1, 2000]);
+    });
+
+    test('finds what a listener did to the handle while it was asked for memory', () => {
+      const { device, runtime } = simulated();
+      runtime.slot.install(new PlainManager());
+      const [block, hog] = [runtime.allocate(1000), runtime.allocate(90 * MiB)];
+      runtime.events.once('oom', () => {
+        block.dispose();
+        hog.dispose();
+      });
+      expect(() => block.resize(50 * MiB)).toThrow(memoryError('ERR_MEM_DISPOSED'));
+      expect([device.liveBytes, runtime.slot.liveBlocks]).toEqual([0, 0]);
+      const [sliced, other] = [runtime.allocate(1000), runtime.allocate(90 * MiB)];
+      runtime.events.once('oom', () => {
+        sliced.slice(1);
+        other.dispose();
+      });
+      expect(() => sliced.resize(50 * MiB)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'owners' }));
+      expect([device.liveBytes, runtime.slot.liveBlocks, sliced.bytes]).toEqual([1000, 1, 1000]);
+    });
+
+    test('is watched with its new bytes, young or old', () => {
+      const letGo = () => processState().handleWatch?.letGo();
+      const { runtime } = simulated();
+      const block = runtime.allocate(1000);
+      const before = runtime.collectorStats().undisposedBytes;
+      const undisposed = () => runtime.collectorStats().undisposedBytes - before;
+      const register = vi.spyOn(processState().droppedHandles, 'register');
+      for (const bytes of [2 * MiB, 1.5 * MiB, 17 * MiB, 500]) {
+        block.resize(bytes);
+        letGo();
+        expect(undisposed()).toBe(bytes);
+      }
+      const leaks = vi.fn();
+      runtime.events.on('leak', leaks);
+      const { ptr } = block;
+      register.mock.calls.at(-1)![1].reclaim();
+      register.mockRestore();
+      expect(leaks).toHaveBeenCalledExactlyOnceWith({ slot: 'ordinary', ptr, bytes: 500, site: undefined });
+      expect([undisposed(), runtime.slot.liveBlocks]).toEqual([0, 0]);
+    });
+
+    test('stays inside the guards of a guarded block, and ends with an arena', () => {
+      const runtime = cpu();
+      runtime.slot.install(new GuardedMemoryManager(new CachingMemoryManager(1, table()), { memory: runtime.device }));
+      const block = runtime.allocate(100);
+      block.resize(101);
+      block.fill(1);
+      block.resize(99);
+      block.fill(2);
+      block.dispose();
+      const arena = new ArenaMemoryManager(1, table());
+      runtime.slot.install(arena);
+      const inArena = runtime.allocate(100);
+      inArena.resize(1 * MiB);
+      expect(inArena.disposed).toBe(false);
+      arena.reset();
+      expect(inArena.disposed).toBe(true);
+    });
+  });
+});
