@@ -47,8 +47,6 @@ export class HeldAddresses implements Reclaimable {
 export interface NativeMemoryEnd {
   /** What it is, for messages. @defaultValue shared memory backend */
   readonly what?: string;
-  /** What its user calls to give it back, for messages. @defaultValue detach() */
-  readonly endedBy?: string;
   /** Gives the memory back, while the addresses stay mapped and read as zeros. */
   readonly empty: (base: number, bytes: number) => void;
   /** Gives the addresses back. */
@@ -100,7 +98,7 @@ export class NativeMemory {
 function droppedMemory(base: number, bytes: number, end: NativeMemoryEnd, addresses: HeldAddresses): Reclaimable {
   const reclaim = () =>
     addresses.end(() => {
-      process.emitWarning(`a ${whatOf(end)} of ${bytes} bytes was dropped without ${end.endedBy ?? 'detach()'}`);
+      process.emitWarning(`a ${whatOf(end)} of ${bytes} bytes was dropped without dispose()`);
       end.release(base, bytes);
     });
   return { reclaim };

@@ -324,7 +324,6 @@ function unmap({ memory, mapped }: Mapping, first: number, last: number): void {
 function endOf(file: OpenFile): NativeMemoryEnd {
   return {
     what: 'mapped file',
-    endedBy: 'dispose()',
     empty: replacePages,
     release: (base, bytes) => {
       file.close();
