@@ -82,11 +82,11 @@ function allFiles() {
 }
 
 /**
- * Names classes that name themselves inside: a program's bundler renames their inner names, which errors and inspections
- * show. On the lines where they are, so that lines of source maps stay. PURE: classes that are not used can go.
+ * Names classes, as errors and inspections show them: a program's bundler renames them where they name themselves, or where
+ * chunks have two of a name. On the lines where they are, so that lines of source maps stay. PURE: what is not used can go.
  */
 function withClassNames(code) {
-  const classes = /^var ([\w$]+) = (class \1\b[^;]*?\{$[\s\S]*?^\});$/gm;
+  const classes = /^var ([\w$]+) = (class\b[^;]*?\{$[\s\S]*?^\});$/gm;
   if (!classes.test(code)) return code;
   const named =
     'function namedClass(name, it) { return Object.defineProperty(it, "name", { value: name, configurable: true }); }';

@@ -60,6 +60,30 @@ describe('the entry points of package.json', () => {
     expect(run(outfile)).toBe(output);
   });
 
+  test('keep the names of their classes in a bundle', async () => {
+    const spaces = names.map((name, i) => `import * as s${i} from '${name.replace('.', 'stowage')}';`).join('\n');
+    const entry = write(
+      'all',
+      '-names',
+      `import 'reflect-metadata';
+      ${spaces}
+      const all = [${names.map((_, i) => `s${i}`)}].flatMap((space) => Object.entries(space));
+      const classes = all.filter(([, value]) => /^class\\b/.test(value));
+      console.log(classes.length > 80, classes.flatMap(([key, { name }]) => (key === name || key === 'BlockHandle' ? [] : [key + ' is called ' + name])).join());`,
+    );
+    const outfile = entry.replace('.mjs', '.cjs');
+    await build({
+      bundle: true,
+      platform: 'node',
+      format: 'cjs',
+      external: EXTERNAL,
+      logLevel: 'silent',
+      entryPoints: [entry],
+      outfile,
+    });
+    expect(run(outfile)).toBe('true');
+  });
+
   test('importing all of them loads no native code, opens nothing, listens to nothing and starts no timer', () => {
     const imports = names.map((name) => `import '${name.replace('.', 'stowage')}';`).join('\n');
     expect(run(write('all', '-idle', `${imports}\n${SIGNS}`))).toBe(run(write('none', '-idle', SIGNS)));

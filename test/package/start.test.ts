@@ -1,5 +1,4 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -60,15 +59,5 @@ describe('the start of a program', () => {
 
   test('reads two files for `stowage --version`', () => {
     expect(filesOf(join(compiled(), 'dist/src/cli/main.js'), '--version')).toEqual(['main.js', 'text.js']);
-  });
-});
-
-describe('the chunks', () => {
-  test('keep the names of classes, which errors and inspections show', () => {
-    const folder = join(compiled(), 'dist/src/chunks');
-    const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
-    expect(sources.flatMap((source) => [...source.matchAll(/\bvar MemoryRuntime = class\b/g)])).toHaveLength(1);
-    // A bundler adds a number to the second of two names.
-    expect(sources.flatMap((source) => source.match(/\w+\$\d+ = class\b.*|\bclass \w+\$\d+.*/g) ?? [])).toEqual([]);
   });
 });
