@@ -4,20 +4,11 @@ import { INSPECT, inspected } from '../core/inspect.js';
 import '../core/disposable.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
-import { checkOptionNames } from '../core/option-names.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
 import { checkBytes, type DevicePtr, formatBytes, KiB, NULL_PTR } from '../core/units.js';
-import {
-  COPY_FROM_OPTIONS,
-  COPY_TO_OPTIONS,
-  type CopyFromOptions,
-  type CopyToOptions,
-  copyBytes,
-  copyEnd,
-  type HostBytes,
-} from './block-copies.js';
+import { type CopyFromOptions, type CopyToOptions, copyFromBlock, copyToBlock, type HostBytes } from './block-copies.js';
 import { viewOf } from './block-views.js';
 import { OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
@@ -223,16 +214,12 @@ export class Allocation implements WatchedHandle {
    * @throws ERR_MEM_INVALID_ARGUMENT for a source that holds no bytes and for unknown options
    */
   copyFrom(source: HostBytes | Allocation, options: CopyFromOptions = {}): void {
-    checkOptionNames('copyFrom', options, COPY_FROM_OPTIONS);
-    const { offsetBytes = 0, sourceOffsetBytes = 0, bytes } = options;
-    copyBytes(this, offsetBytes, copyEnd('source', source), sourceOffsetBytes, bytes);
+    copyToBlock(this, source, options);
   }
 
   /** Copies from the block, as {@link copyFrom} does to it. @throws as that does */
   copyTo(target: HostBytes | Allocation, options: CopyToOptions = {}): void {
-    checkOptionNames('copyTo', options, COPY_TO_OPTIONS);
-    const { offsetBytes = 0, targetOffsetBytes = 0, bytes } = options;
-    copyBytes(copyEnd('target', target), targetOffsetBytes, this, offsetBytes, bytes);
+    copyFromBlock(this, target, options);
   }
 
   /**

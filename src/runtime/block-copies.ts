@@ -1,7 +1,7 @@
 import { isAnyArrayBuffer } from 'node:util/types';
 import { copyBetweenDevices, type DevicePlace } from '../core/device-copy.js';
 import { badArgument, checkRange } from '../core/errors.js';
-import type { OptionNames } from '../core/option-names.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import type { DevicePtr } from '../core/units.js';
 
 /** Memory of JavaScript: a typed array, a `DataView`, a `Buffer`, an `ArrayBuffer` or a `SharedArrayBuffer`. */
@@ -27,8 +27,8 @@ export interface CopyToOptions {
   readonly bytes?: number;
 }
 
-export const COPY_FROM_OPTIONS: OptionNames<CopyFromOptions> = { offsetBytes: true, sourceOffsetBytes: true, bytes: true };
-export const COPY_TO_OPTIONS: OptionNames<CopyToOptions> = { offsetBytes: true, targetOffsetBytes: true, bytes: true };
+const COPY_FROM_OPTIONS: OptionNames<CopyFromOptions> = { offsetBytes: true, sourceOffsetBytes: true, bytes: true };
+const COPY_TO_OPTIONS: OptionNames<CopyToOptions> = { offsetBytes: true, targetOffsetBytes: true, bytes: true };
 
 /** A block of a device, or a part of one. */
 interface DeviceBytes extends DevicePlace {
@@ -38,8 +38,22 @@ interface DeviceBytes extends DevicePlace {
 /** What a copy goes from or to: memory of JavaScript as bytes, or of a device. */
 type CopyEnd = Uint8Array | DeviceBytes;
 
+/** Copies from what may be JavaScript's to a block. @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT */
+export function copyToBlock(block: DeviceBytes, source: HostBytes | DeviceBytes, options: CopyFromOptions): void {
+  checkOptionNames('copyFrom', options, COPY_FROM_OPTIONS);
+  const { offsetBytes = 0, sourceOffsetBytes = 0, bytes } = options;
+  copyBytes(block, offsetBytes, copyEnd('source', source), sourceOffsetBytes, bytes);
+}
+
+/** Copies from a block to what may be JavaScript's. @throws as {@link copyToBlock} */
+export function copyFromBlock(block: DeviceBytes, target: HostBytes | DeviceBytes, options: CopyToOptions): void {
+  checkOptionNames('copyTo', options, COPY_TO_OPTIONS);
+  const { offsetBytes = 0, targetOffsetBytes = 0, bytes } = options;
+  copyBytes(copyEnd('target', target), targetOffsetBytes, block, offsetBytes, bytes);
+}
+
 /** @param name - the argument's @throws ERR_MEM_INVALID_ARGUMENT for what holds no bytes, ERR_MEM_DISPOSED */
-export function copyEnd(name: string, value: HostBytes | DeviceBytes): CopyEnd {
+function copyEnd(name: string, value: HostBytes | DeviceBytes): CopyEnd {
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   if (isAnyArrayBuffer(value)) return new Uint8Array(value);
   if (typeof value === 'object' && value !== null && 'device' in value) return value;
@@ -52,7 +66,7 @@ export function copyEnd(name: string, value: HostBytes | DeviceBytes): CopyEnd {
  * @param bytes - as many as both hold when left out
  * @throws ERR_MEM_OUT_OF_RANGE before anything is copied
  */
-export function copyBytes(to: CopyEnd, toOffset: number, from: CopyEnd, fromOffset: number, bytes: number | undefined): void {
+function copyBytes(to: CopyEnd, toOffset: number, from: CopyEnd, fromOffset: number, bytes: number | undefined): void {
   const [room, rest] = [sizeOf(to) - toOffset, sizeOf(from) - fromOffset];
   const length = bytes ?? Math.max(0, Math.min(room, rest));
   checkRange(toOffset, length, sizeOf(to));

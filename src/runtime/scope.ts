@@ -3,11 +3,6 @@ import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 
-/** A handle that a scope can dispose of. */
-interface ScopedHandle extends Releasable {
-  readonly disposed: boolean;
-}
-
 /** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
 export interface AllocationContext {
   readonly scope?: Scope | undefined;
@@ -55,7 +50,7 @@ const FEW = 64;
  * async function that is its caller, too. Async code that runs beside other code uses `runtime.scoped(fn)`, which is exact.
  */
 export class Scope {
-  #handles: ScopedHandle[] = [];
+  #handles: (Releasable & { readonly disposed: boolean })[] = [];
   readonly #runtime: object;
   readonly #outer: Scope | undefined;
   #open = true;
@@ -97,7 +92,7 @@ export class Scope {
   }
 
   /** Makes a handle this scope's. */
-  adopt(handle: ScopedHandle): void {
+  adopt(handle: Releasable & { readonly disposed: boolean }): void {
     if (this.#handles.length >= this.#compactAt) {
       this.#handles = this.#handles.filter((one) => !one.disposed);
       this.#compactAt = Math.max(FEW, 2 * this.#handles.length);
