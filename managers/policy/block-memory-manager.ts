@@ -58,6 +58,10 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   /** Takes a block back that nobody holds any more; its locks are cleared already. */
   protected abstract reclaim(block: number): void;
 
+  protected override get policyMethods(): readonly string[] {
+    return ['place', 'reclaim', 'trim'];
+  }
+
   /** Gives all cached memory back, and closes the heaps: at once, or when the last block of them is gone. */
   override shutdown(): void {
     try {

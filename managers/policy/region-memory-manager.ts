@@ -47,6 +47,10 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
   /** Makes a region of native memory. */
   protected abstract carve(base: number, plan: RegionPlan, device: number): R;
 
+  protected override get policyMethods(): readonly string[] {
+    return ['plan', 'carve'];
+  }
+
   /** Makes room in a region that has no live block, where there is any to make. */
   protected recycle(_region: R): void {}
 

@@ -71,6 +71,11 @@ export abstract class Device {
   /** Waits until all work of the active device is done. */
   abstract synchronize(): void;
 
+  /** Whether memory that was shown once can be shown as long as its block lives: {@link view} need not be asked again. */
+  get viewsLast(): boolean {
+    return true;
+  }
+
   /**
    * Gives a range as bytes, without a copy.
    * The array stays safe to touch after the memory is freed; it then shows other data.

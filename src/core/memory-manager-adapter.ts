@@ -233,9 +233,14 @@ export abstract class MemoryManagerAdapter {
     else this.unlock(ptr, false);
   }
 
+  /** What a subclass of a base class has to bring beside the methods of this class. */
+  protected get policyMethods(): readonly string[] {
+    return [];
+  }
+
   /** Checks that a subclass has every method. @throws ERR_MEM_INVALID_ARGUMENT, which names the one that it lacks @internal */
   checkMethods(): void {
-    const missing = NEEDED.find((name) => typeof this[name] !== 'function');
+    const missing = [...NEEDED, ...this.policyMethods].find((name) => typeof Reflect.get(this, name) !== 'function');
     if (missing !== undefined) throw lacking(this, missing);
     const { alloc, allocBytes } = MemoryManagerAdapter.prototype;
     if (this.alloc === alloc && this.allocBytes === allocBytes) throw lacking(this, 'allocBytes');

@@ -182,7 +182,7 @@ export class Allocation implements WatchedHandle {
     if (isWhole && kept !== undefined && kept.constructor === type) return kept;
     const view = viewOf(type as TypedArrayClass<object>, this, offsetBytes, length);
     keepAlive(view, this);
-    this.#kept = isWhole ? view : (kept ?? PARTS);
+    this.#kept = isWhole && this.#source.device.viewsLast ? view : (kept ?? PARTS);
     return view;
   }
 

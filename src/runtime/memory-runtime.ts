@@ -8,11 +8,11 @@ import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
-import { MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
-import { type ManagerFactory, MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
@@ -73,8 +73,8 @@ const ALLOCATE_OPTIONS: OptionNames<AllocateOptions> = {
 };
 
 /** A manager that is the active one until this is disposed. */
-export interface ManagerUse {
-  readonly manager: MemoryManagerAdapter;
+export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapter> {
+  readonly manager: M;
   /** Brings the former manager back. Does nothing the second time. */
   dispose(): void;
   [Symbol.dispose](): void;
@@ -196,9 +196,13 @@ export class MemoryRuntime extends MemoryHost {
    * @param manager - it, or what makes it
    * @throws as {@link ManagerSlot.install}; so does the disposal, which may be tried again
    */
-  use(manager: MemoryManagerAdapter | ManagerFactory): ManagerUse {
+  use<M extends MemoryManagerAdapter>(
+    manager: M | ((deviceCount: number, deviceInterface: MemoryManagerDeviceInterface) => M),
+  ): ManagerUse<M> {
     this.startUse();
-    const used = typeof manager === 'function' ? manager(this.deviceCount, new MemoryManagerDeviceInterface()) : manager;
+    const isFactory = typeof manager === 'function' && !isManagerClass(manager);
+    const used = isFactory ? manager(this.deviceCount, new MemoryManagerDeviceInterface()) : (manager as M);
+    checkManager(used, 'a manager, or (deviceCount, table) => a manager');
     const end = this.slot.use(used);
     return { manager: used, dispose: end, [Symbol.dispose]: end };
   }
@@ -211,6 +215,7 @@ export class MemoryRuntime extends MemoryHost {
    * @throws as {@link ManagerSlot.install}
    */
   withManager<T>(manager: MemoryManagerAdapter, fn: () => T): T {
+    checkManager(manager, 'a manager');
     this.startUse();
     this.slot.keep(manager);
     return runWith(this, { manager }, fn);
@@ -364,4 +369,14 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
+}
+
+/** Checks what a program gives for a manager. @throws ERR_MEM_INVALID_ARGUMENT */
+function checkManager(manager: MemoryManagerAdapter, expected: string): void {
+  const isManager = typeof manager?.checkMethods === 'function';
+  checkArgument(isManager, 'manager', isManagerClass(manager) ? `the class ${manager.name}` : typeof manager, expected);
+}
+
+function isManagerClass(given: unknown): boolean {
+  return typeof given === 'function' && typeof given.prototype?.allocBytes === 'function';
 }

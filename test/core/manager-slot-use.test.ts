@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../managers/index.js';
+import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager, TrackingMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MiB } from '../../src/core/units.js';
@@ -66,6 +66,29 @@ describe('MemoryRuntime', () => {
       expect(runtime.slot.active).toBe(former);
       runtime.use(tlsf()).dispose();
       expect(runtime.slot.active).toBe(former);
+    });
+
+    test('refuses what is no manager and makes none, and says what it is', () => {
+      const { runtime } = simulatedRuntime();
+      for (const [given, value] of [
+        [TlsfMemoryManager, 'the class TlsfMemoryManager'],
+        [{}, 'object'],
+        [() => {}, 'undefined'],
+        [undefined, 'undefined'],
+      ]) {
+        expect(() => runtime.use(given as never)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'manager', value }));
+      }
+      for (const given of [() => tlsf(), {}, undefined]) {
+        const error = memoryError('ERR_MEM_INVALID_ARGUMENT', { expected: 'a manager' });
+        expect(() => runtime.withManager(given as never, () => {})).toThrow(error);
+      }
+    });
+
+    test('gives the manager with its type', () => {
+      const { runtime } = simulatedRuntime();
+      const used = runtime.use((deviceCount, table) => new TrackingMemoryManager(new TlsfMemoryManager(deviceCount, table)));
+      expect(used.manager.leakReport().blocks).toBe(0);
+      used.dispose();
     });
 
     test('lets the default of the slot go on, which is not installed', () => {

@@ -176,6 +176,15 @@ describe('a manager that lacks a method', () => {
     expect([runtime.slot.active, manager.lifecycle.state]).toEqual([null, 'created']);
   });
 
+  test.each(['place', 'reclaim', 'trim'])('of a base class is refused when it is installed, too: %s', (name) => {
+    const { runtime } = simulatedRuntime();
+    const manager = new CachingMemoryManager(1, table());
+    Object.defineProperty(manager, name, { value: undefined });
+    expect(() => runtime.slot.install(manager)).toThrow(
+      memoryError('ERR_MEM_INVALID_ARGUMENT', { value: 'CachingMemoryManager' }),
+    );
+  });
+
   test('is refused when neither alloc nor allocBytes is there, and says so when it is called by itself', () => {
     const { runtime } = simulatedRuntime();
     const manager = new FlashlightManager(table());

@@ -291,6 +291,11 @@ export class OpenClDevice extends Device implements Releasable {
     return new DeviceStream(this.streams.create(), this.streams, (id) => this.streams.close(id));
   }
 
+  /** Device memory is shown while it is mapped. */
+  override get viewsLast(): boolean {
+    return false;
+  }
+
   /**
    * Gives a range as bytes, without a copy: pinned memory at any time, device memory where it is mapped, or with `fineGrain`.
    * While such an array exists, freed device memory is kept (`keptBytes`), and serves requests of the same size.
