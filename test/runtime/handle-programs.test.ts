@@ -3,8 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CachingMemoryManager, DefaultMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../managers/index.js';
 import { type Allocation, MemoryManagerDeviceInterface, MemoryRuntime } from '../../src/index.js';
+import { GpuFixture } from '../fixtures/gpu-fixture.js';
 import { HiddenDevice } from './hidden-device.js';
 
+const cuda = new GpuFixture('cuda');
 const MANAGERS = [CachingMemoryManager, DefaultMemoryManager, PoolMemoryManager, TlsfMemoryManager];
 const SIZES = fc.oneof(fc.nat(64), fc.nat(3000), fc.constantFrom(4096, 70_000));
 const PART = fc.double({ min: 0, max: 1, noNaN: true });
@@ -52,6 +54,7 @@ interface Handle {
 describe.each([
   ['that the host sees', () => new CpuDevice()],
   ['that the host cannot see', () => new HiddenDevice()],
+  ['of a card', () => cuda.fresh()],
 ])('handles of memory %s', (_, makeDevice) => {
   test.each(MANAGERS.map((Manager) => [Manager.name, Manager] as const))(
     'hold what Buffers hold, and each block once, under a %s',
@@ -59,7 +62,7 @@ describe.each([
       fc.assert(
         fc.property(STEPS, (steps) => {
           const runtime = new MemoryRuntime(makeDevice(), { exitReport: false });
-          runtime.slot.install(new Manager(1, new MemoryManagerDeviceInterface()));
+          runtime.slot.install(new Manager(runtime.deviceCount, new MemoryManagerDeviceInterface()));
           const handles: Handle[] = [];
           for (const step of steps) {
             if (step.do === 'allocate') {

@@ -215,6 +215,22 @@ describe('Allocation', () => {
       expect([device.liveBytes, runtime.slot.liveBlocks, sliced.bytes]).toEqual([1000, 1, 1000]);
     });
 
+    test('frees the old block once when its native free calls back', () => {
+      const { device, runtime } = simulated();
+      runtime.slot.install(new PlainManager());
+      const block = runtime.allocate(1000);
+      const seen: unknown[] = [];
+      device.failWhen(({ name }) => {
+        if (name !== 'nativeFree') return false;
+        seen.push(block.disposed);
+        block.dispose();
+        return false;
+      });
+      block.resize(2000);
+      device.failWhen(undefined);
+      expect([seen, block.disposed, block.bytes, device.liveBytes]).toEqual([[true], false, 2000, 2000]);
+    });
+
     test('is watched with its new bytes, young or old', () => {
       const letGo = () => processState().handleWatch?.letGo();
       const { runtime } = simulated();

@@ -110,6 +110,40 @@ describe('MemoryRuntime', () => {
     });
   });
 
+  describe('slice, resize', () => {
+    test.each<[string, (block: Allocation, parts: Allocation[]) => unknown]>([
+      ['slice', (block, parts) => parts.push(block.slice(10))],
+      ['resize to a new block', (block) => block.resize(100_000)],
+      ['resize in place', (block) => block.resize(900)],
+    ])('leave each block with its handles where the stack ends: %s', (_name, work) => {
+      const { device, runtime } = simulatedRuntime();
+      installed(new CachingMemoryManager(1, table()), runtime);
+      let overflown = 0;
+      for (const age of [() => {}, () => processState().handleWatch?.letGo()]) {
+        for (const width of [0, 1, 2]) {
+          for (let fewer = 90; fewer >= 0; fewer -= 6) {
+            const block = runtime.allocate(1000);
+            const parts: Allocation[] = [];
+            age();
+            const frames = framesThatFit(width) - fewer;
+            if (overflows(() => under(frames, width, () => work(block, parts)))) {
+              overflown++;
+              expect([block.bytes, parts.length]).toEqual([1000, 0]);
+            }
+            runtime.slot.signalMemoryCleanup();
+            expect([runtime.slot.liveBlocks, block.disposed]).toEqual([1, false]);
+            for (const handle of [block, ...parts]) handle.dispose();
+            expect(runtime.slot.liveBlocks).toBe(0);
+          }
+        }
+      }
+      expect(overflown).toBeGreaterThan(10);
+      expect(runtime.collectorStats().undisposedBytes).toBe(0);
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
+    });
+  });
+
   describe('allocate', () => {
     test.each([
       ['CachingMemoryManager', () => new CachingMemoryManager(1, table())],
