@@ -180,7 +180,9 @@ export class Allocation implements WatchedHandle {
     const isWhole = offsetBytes === 0 && length === undefined;
     const kept = this.#kept;
     if (isWhole && kept !== undefined && kept.constructor === type) return kept;
-    const view = viewOf(type as TypedArrayClass<object>, this, offsetBytes, length);
+    // Its own fields: as properties of the handle, each would be checked again.
+    const block = { device: this.#source.device, ptr: this.#ptr, bytes: this.#bytes };
+    const view = viewOf(type as TypedArrayClass<object>, block, offsetBytes, length);
     keepAlive(view, this);
     this.#kept = isWhole && this.#source.device.viewsLast ? view : (kept ?? PARTS);
     return view;

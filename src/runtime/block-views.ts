@@ -20,12 +20,17 @@ interface Bytes {
  * @param length - elements; as many as fit when undefined
  * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT where the elements are not aligned, and what `Device.view` throws
  */
-export function viewOf<T>(type: TypedArrayClass<T>, block: Bytes, offsetBytes: number, length: number | undefined): T {
+export function viewOf<T>(
+  type: TypedArrayClass<T>,
+  { device, ptr, bytes }: Bytes,
+  offsetBytes: number,
+  length: number | undefined,
+): T {
   const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
-  const count = length ?? Math.floor((block.bytes - offsetBytes) / elementBytes);
-  checkRange(offsetBytes, count * elementBytes, block.bytes);
+  const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
+  checkRange(offsetBytes, count * elementBytes, bytes);
   if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
-  const seen = block.device.view((block.ptr + offsetBytes) as DevicePtr, count * elementBytes);
+  const seen = device.view((ptr + offsetBytes) as DevicePtr, count * elementBytes);
   if (seen.byteOffset % elementBytes !== 0) {
     throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
   }
