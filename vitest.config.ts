@@ -12,13 +12,19 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
   return [{ find: new RegExp(`^${name.replace('.', 'stowage')}$`), replacement }];
 });
 
+const ALL = ['test/**/*.test.ts'];
+const NEVER = ['test/soak/**', '**/node_modules/**'];
+const NATIVE = 'test/{hosts,devices,ffi,os,runtime,shared,model}/**/*.test.ts';
+
 export default defineConfig({
   resolve: { alias },
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/soak/**', '**/node_modules/**'],
-    // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
-    isolate: false,
+    projects: [
+      // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
+      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, NATIVE], isolate: false } },
+      // What loads libraries, or takes the system's memory, has a process of its own for each file.
+      { extends: true, test: { name: 'own process', include: [NATIVE], exclude: NEVER, isolate: true } },
+    ],
     // As many as there are processors: many tests wait for processes of their own.
     maxWorkers: availableParallelism(),
     testTimeout: LIMIT_MS,

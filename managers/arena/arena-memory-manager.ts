@@ -3,6 +3,7 @@ import { NO_BLOCK, roundUp } from '../../src/blocks/carved-region.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { checkOwnOptions, type OptionNames, type OwnOptions } from '../../src/core/option-names.js';
+import { processState } from '../../src/core/process-state.js';
 import { checkStackRoom } from '../../src/core/stack-room.js';
 import { type DevicePtr, formatBytes, MiB } from '../../src/core/units.js';
 import { checkPowerOfTwo, checkSize } from '../policy/check-options.js';
@@ -47,7 +48,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   readonly #maxRegions: number;
   readonly #unit: number;
   /** Shows the era; a block's ticket is that in which it was made. */
-  readonly #clock = Float64Array.of(1);
+  readonly #clock = Float64Array.of(nextEra());
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for options that cannot be */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ArenaMemoryManagerOptions = {}) {
@@ -103,7 +104,7 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
 
   /** Begins a new era. @returns it: what is allocated from now on is of it, or of a later one */
   protected enterEra(): number {
-    return ++this.#clock[0]!;
+    return (this.#clock[0] = nextEra());
   }
 
   /** Frees every block of that era and later ones, and uses their places again. Cost: O(blocks that go). */
@@ -155,4 +156,8 @@ export class ArenaMemoryManager extends RegionMemoryManager<BumpRegion> {
   get #activeRegions(): readonly BumpRegion[] {
     return this.managedDevice(this.deviceInterface.getActiveDeviceId()).regions;
   }
+}
+
+function nextEra(): number {
+  return ++processState().lastEra;
 }

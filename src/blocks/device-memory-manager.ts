@@ -169,10 +169,11 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     return underway;
   }
 
-  /** What is kept of a device. @throws ERR_MEM_INVALID_DEVICE */
+  /** What is kept of a device. @throws ERR_MEM_INVALID_DEVICE, ERR_MEM_LIFECYCLE */
   protected managedDevice(device: number): D {
     const held = this.#storage.get(device);
     if (held !== undefined) return held;
+    this.#checkServing();
     throw this.#notManaged(device);
   }
 
@@ -188,8 +189,9 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     throw this.#notManaged(device);
   }
 
-  /** Checks what an allocation asks for. @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT; as {@link checkStream} */
+  /** Checks that an allocation may be made. @throws ERR_MEM_LIFECYCLE, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT; as {@link checkStream} */
   protected checkRequest(bytes: number, alignment: number, stream: number): void {
+    this.#checkServing();
     checkBytes(bytes);
     if (alignment !== 0) checkAlignment(alignment);
     if (stream !== 0) this.checkStream(stream);
@@ -311,6 +313,11 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
       held.underway--;
     }
     leaving.end();
+  }
+
+  /** @throws ERR_MEM_LIFECYCLE once the manager was stopped */
+  #checkServing(): void {
+    if (this.lifecycle.state === 'stopped') this.lifecycle.check('active', this.name);
   }
 
   #checkIdle(held: D): void {

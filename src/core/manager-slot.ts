@@ -73,11 +73,7 @@ export class ManagerSlot extends SlotSeats {
    * @throws ERR_MEM_LIFECYCLE when it was retired, ERR_MEM_DISPOSED after close
    */
   allocFrom(manager: MemoryManagerAdapter, bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
-    const seat = this.seatOf(manager);
-    if (seat === undefined || seat.isDraining) {
-      throw new MemoryError('ERR_MEM_LIFECYCLE', { manager: manager.name, from: manager.lifecycle.state, to: 'active' });
-    }
+    const seat = this.#checkServing(manager);
     return this.#allocWatched(bytes, userLock, alignment, stream, { seat });
   }
 
@@ -226,6 +222,14 @@ export class ManagerSlot extends SlotSeats {
     throw last;
   }
 
+  /** The seat of a manager that serves allocations here. @throws ERR_MEM_DISPOSED, ERR_MEM_LIFECYCLE */
+  #checkServing(manager: MemoryManagerAdapter): Seat {
+    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+    const seat = this.seatOf(manager);
+    if (seat !== undefined && !seat.isDraining) return seat;
+    throw new MemoryError('ERR_MEM_LIFECYCLE', { manager: manager.name, from: manager.lifecycle.state, to: 'active' });
+  }
+
   /** As {@link alloc}, where there is more to do than to call the manager. */
   #allocWatched(bytes: number, userLock: boolean, alignment: number, stream: number, asked: Asked = PLAIN): DevicePtr {
     try {
@@ -237,6 +241,8 @@ export class ManagerSlot extends SlotSeats {
 
   /** One try. @throws ERR_MEM_OUT_OF_MEMORY also when the manager answers null */
   #tryAlloc(bytes: number, userLock: boolean, alignment: number, stream: number, asked: Asked): DevicePtr {
+    this.stopIdle();
+    if (asked.seat !== undefined) this.#checkServing(asked.seat.manager);
     const seat = asked.seat ?? this.activeSeat ?? this.start();
     let ptr = NULL_PTR;
     try {

@@ -84,7 +84,6 @@ export abstract class MemoryManagerAdapter {
    */
   alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number, alignment?: number, stream?: number): DevicePtr {
     const wish = this.#wish;
-    this.#wish = undefined;
     // Each of the two would call the other.
     if (this.allocBytes === MemoryManagerAdapter.prototype.allocBytes) throw lacking(this, 'allocBytes');
     return this.allocBytes(bytesOf(dims, elementSize), userLock, alignment ?? wish?.alignment ?? 0, stream ?? wish?.stream ?? 0);
@@ -182,7 +181,8 @@ export abstract class MemoryManagerAdapter {
 
   /**
    * Calls under way that go on using the manager's books when a native call has come back, or undefined when the manager
-   * does not count them; its slot counts allocations then. A manager is not shut down from inside such a call.
+   * does not count them; its slot counts allocations then. A manager is not shut down from inside such a call. One that a
+   * subclass replaces before it calls `super` has not begun: it may have stopped by then, and serves nothing more.
    */
   callsUnderway(): number | undefined {
     return undefined;
@@ -217,13 +217,14 @@ export abstract class MemoryManagerAdapter {
    */
   callAlloc(bytes: number, userLock: boolean, alignment = 0, stream = 0, dims?: ArrayLike<number>, elementSize = 1): DevicePtr {
     if (this.alloc === MemoryManagerAdapter.prototype.alloc) return this.allocBytes(bytes, userLock, alignment, stream);
+    const before = this.#wish;
     this.#wish = { alignment, stream };
     try {
       return dims === undefined
         ? this.alloc(userLock, [bytes], 1, alignment, stream)
         : this.alloc(userLock, dims, elementSize, alignment, stream);
     } finally {
-      this.#wish = undefined;
+      this.#wish = before;
     }
   }
 

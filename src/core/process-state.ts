@@ -15,6 +15,8 @@ export interface LetsGo {
  */
 export interface ProcessState {
   lastHandle: number;
+  /** The last era that an arena began. No two arenas share one: their blocks may come to lie at one address. */
+  lastEra: number;
   /** Of the allocation that is being made. */
   allocationTag: string | undefined;
   /** The one finalisation registry: the backstop for handles that were dropped. */
@@ -41,6 +43,7 @@ function findState(): ProcessState {
       handles: new WeakMap(),
       managerCleanup: new FinalizationRegistry((handle) => managers.delete(handle)),
       lastHandle: 0,
+      lastEra: 0,
       allocationTag: undefined,
       droppedHandles: new FinalizationRegistry((memory) => memory.reclaim()),
       handleWatch: undefined,

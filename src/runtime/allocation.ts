@@ -10,7 +10,7 @@ import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
 import { checkBytes, type DevicePtr, formatBytes, KiB, NULL_PTR } from '../core/units.js';
 import { type CopyFromOptions, type CopyToOptions, copyFromBlock, copyToBlock, type HostBytes } from './block-copies.js';
 import { viewOf } from './block-views.js';
-import { OLD, type WatchedHandle } from './handle-watch.js';
+import { NEW, OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
 import {
   allocateLike,
@@ -64,7 +64,7 @@ export class Allocation implements WatchedHandle {
     this.#ptr = ptr;
     this.#bytes = bytes;
     this.#terms = terms;
-    this.#place = OLD;
+    this.#place = NEW;
     this.#place = source.watch.enter(this, bytes);
   }
 
@@ -265,6 +265,8 @@ export class Allocation implements WatchedHandle {
 
   /** @internal */
   register(registry: FinalizationRegistry<Reclaimable>): void {
+    // The stack may have ended behind it before.
+    if (this.#place === OLD) return;
     registry.register(this, this.#owned, this);
     this.#place = OLD;
     countOld(this.#source, this.#bytes, this.#terms);
@@ -336,14 +338,17 @@ export class Allocation implements WatchedHandle {
     this.#bytes = bytes;
     this.#terms = terms;
     if (this.#kept !== undefined) this.#kept = PARTS;
-    this.#place = OLD;
+    this.#place = NEW;
     this.#place = this.#source.watch.enter(this, bytes);
   }
 
   /** Lets the block have several owners. What is registered of the handle knows of it, too. */
   #makeTerms(): BlockTerms {
     const isOld = this.#place === OLD;
-    if (isOld) this.#unwatch(OLD);
+    if (isOld) {
+      this.#unwatch(OLD);
+      this.#place = NEW;
+    }
     const terms = sharable(this.#ptr, this.#bytes);
     this.#terms = terms;
     if (isOld) this.#source.watch.register(this);
@@ -391,6 +396,7 @@ export class SharedHandle extends Allocation {
 
   /** Makes one more owner. */
   override share(): SharedHandle {
+    checkStackRoom();
     const { source, ptr, bytes, terms } = this.owned;
     const next = new SharedHandle(source, ptr, bytes, terms);
     terms!.owners++;

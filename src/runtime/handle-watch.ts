@@ -13,9 +13,11 @@ export interface WatchedHandle {
 
 /** The place of a handle that is not young. */
 export const OLD = -1;
+/** The place of a handle that is not watched yet. */
+export const NEW = 64;
 
 /** How many young handles there are at most. */
-const PLACES = 64;
+const PLACES = NEW;
 /** How many bytes they have at most. */
 const YOUNG_BYTES = 16 * MiB;
 /** How long a handle is young at most, while the event loop turns. */
@@ -106,8 +108,14 @@ export class HandleWatch implements LetsGo {
   #letGo(place: number): void {
     const handle = this.#young[place];
     if (handle === undefined) return;
-    if (!handle.disposed) this.register(handle);
     this.#remove(place);
+    try {
+      if (!handle.disposed) this.register(handle);
+    } catch (error) {
+      this.#young[place] = handle;
+      this.#youngBytes += this.#bytes[place]!;
+      throw error;
+    }
   }
 
   /** As {@link enter}, once the oldest handles have made room. */

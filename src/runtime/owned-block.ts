@@ -95,7 +95,7 @@ export function isGone({ slot }: BlockSource, terms: BlockTerms | undefined): bo
  * throws: the free may call back, and `onFreed` does.
  *
  * @param ptr - the block's, where it has no terms
- * @returns whether that was the last one: the caller calls `onFreed` once its handle is gone
+ * @returns whether that was the last one, of a runtime that was not closed: the caller calls `onFreed` once its handle is gone
  */
 export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
   if (terms === undefined) {
@@ -109,7 +109,7 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms |
     terms.owners++;
     throw error;
   }
-  return terms.owners === 0;
+  return terms.owners === 0 && !source.slot.closed;
 }
 
 /** Counts a handle that is old now: a block with several once. */
@@ -139,7 +139,7 @@ export class OwnedBlock implements Reclaimable {
   }
 
   /**
-   * Releases for a handle that was dropped, and reports the leak when that freed the block. The free is made again at a cleanup
+   * Releases for a handle that was dropped, and reports the leak when that freed the block. (A reset may have done so before.) The free is made again at a cleanup
    * when it fails, which nobody can catch here.
    */
   reclaim(): void {
@@ -148,11 +148,13 @@ export class OwnedBlock implements Reclaimable {
     const { slot, host, watch } = source;
     uncountOld(source, bytes, terms);
     slot.ensureFreed(() => {
-      if (isGone(source, terms)) return;
+      if (slot.closed) return;
+      const isLeak = !isGone(source, terms);
       const site = slot.siteOf(ptr);
       if (!release(source, ptr, terms)) return;
-      watch.noteDropped(bytes);
       attempt(() => terms?.onFreed?.());
+      if (!isLeak) return;
+      attempt(() => watch.noteDropped(bytes));
       attempt(() => host.events.emit('leak', { slot: slot.kind, ptr, bytes, site }));
     });
   }

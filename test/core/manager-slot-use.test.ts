@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager, TrackingMemoryManager } from '../../managers/index.js';
+import {
+  ArenaMemoryManager,
+  CachingMemoryManager,
+  PoolMemoryManager,
+  TlsfMemoryManager,
+  TrackingMemoryManager,
+} from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MiB } from '../../src/core/units.js';
@@ -54,6 +60,20 @@ describe('MemoryRuntime', () => {
       expect([runtime.slot.active, second.lifecycle.state]).toEqual([third, 'stopped']);
       upper.dispose();
       expect([runtime.slot.active, third.lifecycle.state, former.lifecycle.state]).toEqual([former, 'stopped', 'active']);
+    });
+
+    test('tells the blocks of one arena from those of the next, which may have their addresses', () => {
+      const { runtime } = simulatedRuntime();
+      const tickets = [1, 2].map(() => {
+        const arena = runtime.use((deviceCount, table) => new ArenaMemoryManager(deviceCount, table, { regionBytes: MiB }));
+        const ticket = arena.manager.ticketOf(runtime.allocate(1000).ptr);
+        arena.manager.reset();
+        const later = arena.manager.ticketOf(runtime.allocate(1000).ptr);
+        arena.manager.reset();
+        arena.dispose();
+        return [ticket, later];
+      });
+      expect(new Set(tickets.flat()).size).toBe(4);
     });
 
     test('changes nothing when the manager cannot be installed, or its end comes from inside an allocation', () => {
@@ -169,6 +189,21 @@ describe('MemoryRuntime', () => {
         block.dispose();
       });
       expect(pool.lifecycle.state).toBe('active');
+    });
+
+    test.each(['retire', 'close'] as const)('gives no block of a manager that a listener lets go: %s', (what) => {
+      const { runtime, device } = simulatedRuntime({ capacityBytes: 32 * MiB });
+      const pool = new ArenaMemoryManager(1, new MemoryManagerDeviceInterface(), { regionBytes: MiB });
+      runtime.events.on('oom', ({ manager }) => {
+        if (manager !== pool) return;
+        if (what === 'retire') runtime.retire(pool);
+        else runtime.close();
+      });
+      const code = what === 'retire' ? 'ERR_MEM_LIFECYCLE' : 'ERR_MEM_DISPOSED';
+      expect(() => runtime.withManager(pool, () => runtime.allocate(64 * MiB))).toThrow(memoryError(code));
+      expect(pool.lifecycle.state).toBe('stopped');
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
     });
 
     test('allocates nothing after the runtime was closed', () => {

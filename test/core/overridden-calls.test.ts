@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { CachingMemoryManager, StatisticsMemoryManager } from '../../managers/index.js';
+import {
+  ArenaMemoryManager,
+  CachingMemoryManager,
+  DefaultMemoryManager,
+  StatisticsMemoryManager,
+  TlsfMemoryManager,
+} from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
@@ -108,6 +114,37 @@ describe('a manager that overrides', () => {
     const [a, b] = [manager.alloc(true, [10], 1), manager.alloc(true, [10], 1)];
     expect(b - a).toBeLessThan(4096);
   });
+
+  test('alloc and allocates for itself first still gives the alignment that the host asks for', () => {
+    const { runtime } = simulatedRuntime();
+    class WithHeaders extends ArrayManager {
+      override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+        super.unlock(super.alloc(false, [48], 1), false);
+        if (dims[0] !== 16) runtime.slot.unlock(runtime.slot.alloc(16, true), true);
+        return super.alloc(userLock, dims, elementSize);
+      }
+    }
+    runtime.slot.install(new WithHeaders(1, table()));
+    for (let i = 0; i < 5; i++) expect(runtime.slot.alloc(700, true, 65_536) % 65_536).toBe(0);
+  });
+
+  test.each([ArenaMemoryManager, TlsfMemoryManager, DefaultMemoryManager] as unknown as (typeof CachingMemoryManager)[])(
+    'allocBytes and has itself replaced before it calls super gives no block: %o',
+    (Base) => {
+      const { runtime, device } = simulatedRuntime();
+      class Swapping extends Base {
+        override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number): DevicePtr {
+          runtime.slot.install(new CachingMemoryManager(1, table()));
+          return super.allocBytes(bytes, userLock, alignment, stream);
+        }
+      }
+      runtime.slot.install(new Swapping(1, table()));
+      expect(() => runtime.allocate(100)).toThrow(memoryError('ERR_MEM_LIFECYCLE', { from: 'stopped' }));
+      runtime.allocate(100).dispose();
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
+    },
+  );
 
   test('allocBytes and unlock is called there, whichever lock is cleared', () => {
     const { runtime } = simulatedRuntime();

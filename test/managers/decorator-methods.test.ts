@@ -35,6 +35,7 @@ const OWN = new Set(
     'callAlloc',
     'callUnlock',
     'checkMethods',
+    'policyMethods',
     'overridesCalls',
     'log',
     'getHandle',
