@@ -169,9 +169,9 @@ export abstract class SlotSeats extends NativeCounters {
 
   /** Takes back {@link keep}: the manager drains, unless it is the active one. Does nothing for others. @throws ERR_MEM_REENTRANT */
   retire(manager: MemoryManagerAdapter): void {
-    this.#checkChange('retire');
     const seat = this.seatOf(manager);
     if (seat === undefined) return;
+    this.#checkChange('retire');
     seat.isKept = false;
     if (seat !== this.activeSeat) this.#retire(seat);
   }

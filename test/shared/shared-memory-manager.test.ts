@@ -74,7 +74,7 @@ describe('SharedMemoryManager', () => {
     new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
     runtime.close();
     const { allocatedBytes } = allocator;
-    expect(() => manager.allocBytes(4000, true)).toThrow(memoryError('ERR_MEM_INVALID_DEVICE'));
+    expect(() => manager.allocBytes(4000, true)).toThrow(memoryError('ERR_MEM_LIFECYCLE'));
     expect(() => manager.addMemoryManagement(0)).toThrow(memoryError('ERR_MEM_DISPOSED'));
     expect([allocator.allocatedBytes, manager.stats().allocatedBytes.current]).toEqual([allocatedBytes, 0]);
   });
