@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { callback } from '../../adapters/ffi/callback.js';
 import { CallbackTable } from '../../adapters/ffi/callback-table.js';
@@ -9,6 +9,7 @@ import { fillBytes, readWords } from '../../adapters/os/bytes.js';
 import { lazy } from '../../adapters/os/libc.js';
 import { type DevicePtr, KiB, MemoryError } from '../../src/core/index.js';
 import { codeOf } from '../fixtures/code-of.js';
+import { inLastFrames } from '../fixtures/full-stack.js';
 import { requireProgram } from '../fixtures/requires.js';
 
 const gcc = requireProgram('gcc', ['/usr/bin/gcc', '/usr/local/bin/gcc']);
@@ -35,6 +36,11 @@ class SlabBench {
   readonly roundup: (bytes: number) => number;
   refuses = false;
   freeFails = false;
+  /** Slabs that the device did not take back. */
+  readonly keptByDevice: DevicePtr[] = [];
+  /** Runs once a slab was allocated, and once one was freed. */
+  onAlloc = () => {};
+  onFree = () => {};
 
   constructor(code: typeof SLAB_CODE) {
     const note = (name: string, ...values: (number | bigint)[]) => this.calls.push([name, ...values.map(Number)]);
@@ -77,10 +83,18 @@ class SlabBench {
     const source = {
       alloc: (bytes: number): DevicePtr => {
         if (this.refuses) throw outOfMemory(bytes);
-        return this.device.nativeAlloc(bytes);
+        const ptr = this.device.nativeAlloc(bytes);
+        this.onAlloc();
+        return ptr;
       },
       free: (ptr: DevicePtr) => {
-        this.device.nativeFree(ptr);
+        try {
+          this.device.nativeFree(ptr);
+        } catch (error) {
+          this.keptByDevice.push(ptr);
+          throw error;
+        }
+        this.onFree();
         if (this.freeFails) throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'free', status: 1, statusName: 'test' });
       },
       outOfMemory,
@@ -105,6 +119,14 @@ class SlabBench {
     this.slabs.dispose();
     this.table.dispose();
   }
+}
+
+/** The words of slabs, of which the first is the lock. */
+function wordsOf(slabs: NativeSlabs): Uint32Array {
+  using exchange = vi.spyOn(Atomics, 'compareExchange');
+  slabs.trim();
+  const [words, at] = exchange.mock.calls[0] as unknown as [Uint32Array, number];
+  return words.subarray(at);
 }
 
 describe.skipIf(!NativeSlabs.isSupported)('NativeSlabs', () => {
@@ -292,6 +314,88 @@ function describeSlabs(load: () => Promise<typeof SLAB_CODE>): void {
     bench.free(third);
     expect(slabs()).toBe(1);
     bench.free(fresh);
+  });
+
+  test('a slab whose manager is replaced while it is made serves nothing, and the next manager is asked', () => {
+    const other = bench.malloc(16);
+    let asked = 0;
+    bench.onAlloc = () => {
+      if (++asked === 1) bench.slabs.retire();
+    };
+    const cells = fill(1000, 3);
+    expect([asked, slabs()]).toEqual([2, 2]);
+    // A slab of the manager that stays serves, and serves again.
+    bench.free(cells[0]!);
+    expect(bench.malloc(1000)).toBe(cells[0]);
+    for (const ptr of [...cells, other]) bench.free(ptr);
+  });
+
+  test('a slab serves the one allocation that it was made for where each manager is replaced while it is asked', () => {
+    const other = bench.malloc(16);
+    bench.onAlloc = () => bench.slabs.retire();
+    const cells = fill(1000, 5);
+    expect(slabs()).toBe(6);
+    bench.onAlloc = () => {};
+    const fresh = bench.malloc(1000);
+    expect(slabs()).toBe(7);
+    for (const ptr of cells) bench.free(ptr);
+    // With its only cell each has gone back; none is kept.
+    expect(slabs()).toBe(2);
+    for (const ptr of [fresh, other]) bench.free(ptr);
+  });
+
+  test('each slab goes back once, also when the source trims or allocates while it takes one', () => {
+    const other = bench.malloc(16);
+    const sizes = [100, 1000, 3000, 5000];
+    for (const bytes of sizes) bench.free(bench.malloc(bytes));
+    const during: number[] = [];
+    let frees = 0;
+    bench.onFree = () => {
+      if (++frees === 1) during.push(bench.malloc(5000), bench.malloc(200));
+      else if (frees === 2) bench.slabs.trim();
+    };
+    bench.slabs.trim();
+    // One of 16 bytes, one of 200 and one of 5000 have live cells.
+    expect([frees, slabs()]).toEqual([3, 3]);
+    for (const ptr of [...during, other]) bench.free(ptr);
+  });
+
+  test.each<[string, (bench: SlabBench) => unknown]>([
+    ['trim', ({ slabs }) => slabs.trim()],
+    ['retire', ({ slabs }) => slabs.retire()],
+    ['emptied', ({ slabs }) => slabs.emptied(2)],
+    ['refill', ({ slabs }) => slabs.refill(20)],
+  ])('leaves the lock free, and forgets no slab, where the stack ends in %s', (_, work) => {
+    const other = bench.malloc(16);
+    const words = wordsOf(bench.slabs);
+    let held = 0;
+    const action = () => {
+      held += words[0]!;
+      // Whoever waits for a lock that nobody has would wait for ever.
+      words[0] = 0;
+      work(bench);
+    };
+    // V8 compiles what it calls first, and takes more stack for that.
+    for (let i = 0; i < 3; i++) {
+      bench.free(bench.malloc(1000));
+      action();
+      bench.slabs.trim();
+    }
+    let overflown = 0;
+    for (let args = 0; args < 40; args++) {
+      const kept = [bench.malloc(100), bench.malloc(5000)];
+      bench.free(bench.malloc(1000));
+      overflown += inLastFrames(100, args, action);
+      held += words[0]!;
+      words[0] = 0;
+      kept.push(bench.malloc(1000), bench.malloc(100));
+      for (const ptr of kept) bench.free(ptr);
+      bench.slabs.trim();
+      for (const ptr of bench.keptByDevice.splice(0)) bench.device.nativeFree(ptr);
+      expect([held, slabs(), bench.slabs.usage().liveCells]).toEqual([0, 1, 1]);
+    }
+    expect(overflown).toBeGreaterThan(100);
+    bench.free(other);
   });
 
   test('tells JavaScript of a second free, which knows the cell as free', () => {

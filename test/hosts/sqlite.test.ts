@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { NativeSlabs } from '../../adapters/hosts/slabs/native-slabs.js';
 import { SqliteHost, type SqliteHostOptions } from '../../adapters/hosts/sqlite/index.js';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
@@ -356,6 +356,23 @@ describe.skipIf(needed.missing || !NativeSlabs.isSupported)(`native slabs of Sql
     before.close();
     expect(first.lifecycle.state).toBe('stopped');
     after.close();
+  });
+
+  test('of a manager that is replaced while it makes one serve nothing: it stops, and the next one is asked', () => {
+    const other = malloc(host, 10);
+    const [first, second] = [new LimitingMemoryManager(exactManager(), { limitBytes: MiB }), exactManager()];
+    install(host, first);
+    const swap = vi.spyOn(host.device, 'nativeAlloc');
+    swap.mockImplementationOnce((...request) => {
+      const ptr = host.device.nativeAlloc(...request);
+      install(host, second);
+      return ptr;
+    });
+    const ptr = malloc(host, 5000);
+    swap.mockRestore();
+    expect([first.lifecycle.state, second.stats(0)?.blocks.current, host.slabs?.slabs]).toEqual(['stopped', 1, 2]);
+    free(host, ptr);
+    free(host, other);
   });
 
   test('that are kept go back where the manager has no memory', () => {

@@ -1,5 +1,6 @@
 import { orUndo } from '../../../src/core/attempt.js';
 import type { MemoryError } from '../../../src/core/errors.js';
+import { checkStackRoom, checkStackRoomHere } from '../../../src/core/stack-room.js';
 import { type DevicePtr, KiB, MiB } from '../../../src/core/units.js';
 import { readWords } from '../../os/bytes.js';
 import { checkSystem } from '../../os/libc.js';
@@ -140,6 +141,82 @@ export class NativeSlabs {
 
   /** Makes a slab for a size class that has no room. Does nothing but allocate where it throws. @throws as the source */
   refill(sizeClass: number): void {
+    // A manager that is replaced while it is asked serves nothing new: the next one is asked. Where that is replaced, too, it
+    // serves the one cell that C waits for.
+    if (!this.#addSlab(sizeClass, false)) this.#addSlab(sizeClass, true);
+  }
+
+  /** Takes note that the last cell of a slab was freed; 0: of all slabs. @throws what the source throws for what goes back */
+  emptied(number: number): void {
+    if (number === 0) this.trim();
+    else if (!this.#keep(number)) this.#giveBack(number);
+  }
+
+  /** Gives every slab back that has no live cell. @returns how many @throws the first error of the source, when all were given back */
+  trim(): number {
+    const errors: unknown[] = [];
+    let count = 0;
+    for (let number = 1; number < this.#slabs.length; number++) {
+      try {
+        if (this.#giveBack(number)) count++;
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
+    return count;
+  }
+
+  /**
+   * Has no slab of before serve an allocation any more: each goes back with its last cell. For when their manager was replaced.
+   *
+   * @throws as {@link trim}
+   */
+  retire(): void {
+    this.#swaps++;
+    this.#lock();
+    try {
+      for (let sizeClass = 0; sizeClass < CELL_SIZES.length; sizeClass++) {
+        this.#words[LISTS + sizeClass] = 0;
+        this.#kept[sizeClass] = 0;
+      }
+      for (let number = 1; number < this.#slabs.length; number++) {
+        const slab = this.#slabs[number];
+        if (slab === undefined) continue;
+        slab.isRetired = true;
+        const at = SLABS + number * SLAB_WORDS;
+        // In no list, and never to be put into one.
+        this.#words[at + LISTED] = 1;
+        this.#words[at + KEPT] = 0;
+      }
+    } finally {
+      this.#words[LOCK] = 0;
+    }
+    this.trim();
+  }
+
+  /** Tells whether a pointer that C has freed, and that heads no live cell, heads a free one. Reads the memory before it. */
+  isFree(ptr: number): boolean {
+    const header = new Uint32Array(HEADER_BYTES / 4);
+    readWords(header, ptr - HEADER_BYTES, HEADER_BYTES);
+    const [, , number = 0, mark] = header;
+    const slab = this.#slabs[number];
+    return mark === FREE_MARK && slab !== undefined && ptr > slab.ptr && ptr < slab.ptr + slab.bytes;
+  }
+
+  /** Unmaps the code. C must have forgotten {@link functions}, and there is no slab. */
+  dispose(): void {
+    unmapPages(this.#address, HEAP_OFFSET_BYTES + HEAP_BYTES);
+  }
+
+  /**
+   * Makes a slab and lists it.
+   *
+   * @param always - lists a slab of one cell when its manager was replaced meanwhile, instead of giving it back
+   * @returns false when it went back
+   */
+  #addSlab(sizeClass: number, always: boolean): boolean {
+    checkStackRoom();
     const cellBytes = CELL_SIZES[sizeClass]!;
     const stride = cellBytes + HEADER_BYTES;
     const wanted = Math.min(Math.max(MIN_SLAB_BYTES, this.#classBytes[sizeClass]! / GROWTH_SHARE), MAX_SLAB_BYTES);
@@ -160,132 +237,86 @@ export class NativeSlabs {
     const at = SLABS + number * SLAB_WORDS;
     this.#words.fill(0, at, at + SLAB_WORDS);
     this.#setPointer(at + FRESH, ptr + HEADER_BYTES);
-    this.#setPointer(at + END, ptr + bytes);
+    this.#setPointer(at + END, ptr + (isRetired ? HEADER_BYTES + stride : bytes));
     this.#words[at + CELL_BYTES] = cellBytes;
     this.#words[at + SIZE_CLASS] = sizeClass;
     this.#words[at + LISTED] = 1;
-    if (!isRetired && this.#kept[sizeClass] === 0) {
-      this.#kept[sizeClass] = number;
-      this.#words[at + KEPT] = 1;
+    if (isRetired && !always) {
+      this.#giveBack(number);
+      return false;
     }
     this.#lock();
-    this.#words[at + NEXT] = this.#words[LISTS + sizeClass]!;
-    this.#words[LISTS + sizeClass] = number;
-    this.#unlock();
-  }
-
-  /** Takes note that the last cell of a slab was freed; 0: of all slabs. @throws what the source throws for what goes back */
-  emptied(number: number): void {
-    if (number === 0) {
-      this.trim();
-      return;
+    try {
+      if (!isRetired && this.#kept[sizeClass] === 0) {
+        this.#kept[sizeClass] = number;
+        this.#words[at + KEPT] = 1;
+      }
+      this.#words[at + NEXT] = this.#words[LISTS + sizeClass]!;
+      this.#words[LISTS + sizeClass] = number;
+      return true;
+    } finally {
+      this.#words[LOCK] = 0;
     }
-    this.#lock();
-    const isUnlinked = !this.#keep(number) && this.#unlink(number);
-    this.#unlock();
-    if (isUnlinked) this.#release([number]);
   }
 
-  /** Gives every slab back that has no live cell. @returns how many @throws the first error of the source, when all were given back */
-  trim(): number {
-    const numbers: number[] = [];
-    this.#lock();
-    for (let number = 1; number < this.#slabs.length; number++) if (this.#unlink(number)) numbers.push(number);
-    this.#unlock();
-    this.#release(numbers);
-    return numbers.length;
-  }
-
-  /**
-   * Has no slab of before serve an allocation any more: each goes back with its last cell. For when their manager was replaced.
-   *
-   * @throws as {@link trim}
-   */
-  retire(): void {
-    this.#swaps++;
-    this.#lock();
-    this.#words.fill(0, LISTS, LISTS + CELL_SIZES.length);
-    this.#kept.fill(0);
-    for (const [number, slab] of this.#slabs.entries()) {
-      if (slab === undefined) continue;
-      slab.isRetired = true;
-      const at = SLABS + number * SLAB_WORDS;
-      // In no list, and never to be put into one.
-      this.#words[at + LISTED] = 1;
-      this.#words[at + KEPT] = 0;
-    }
-    this.#unlock();
-    this.trim();
-  }
-
-  /** Tells whether a pointer that C has freed, and that heads no live cell, heads a free one. Reads the memory before it. */
-  isFree(ptr: number): boolean {
-    const header = new Uint32Array(HEADER_BYTES / 4);
-    readWords(header, ptr - HEADER_BYTES, HEADER_BYTES);
-    const [, , number = 0, mark] = header;
-    const slab = this.#slabs[number];
-    return mark === FREE_MARK && slab !== undefined && ptr > slab.ptr && ptr < slab.ptr + slab.bytes;
-  }
-
-  /** Unmaps the code. C must have forgotten {@link functions}, and there is no slab. */
-  dispose(): void {
-    unmapPages(this.#address, HEAP_OFFSET_BYTES + HEAP_BYTES);
-  }
-
-  /** Whether an empty slab stays where it is. */
+  /** Whether a slab stays where it is. */
   #keep(number: number): boolean {
-    const slab = this.#slabs[number];
-    // Another thread may have used it, or given it back, since it was empty.
-    if (slab === undefined || this.#liveOf(number) > 0) return true;
-    if (slab.isRetired) return false;
-    const kept = this.#kept[slab.sizeClass]!;
-    if (kept !== 0) {
-      if (this.#liveOf(kept) === 0) return false;
-      this.#words[SLABS + kept * SLAB_WORDS + KEPT] = 0;
+    this.#lock();
+    try {
+      const slab = this.#slabs[number];
+      // Another thread may have used it, or given it back, since it was empty.
+      if (slab === undefined || this.#words[SLABS + number * SLAB_WORDS + SLAB_LIVE]! > 0) return true;
+      if (slab.isRetired) return false;
+      const kept = this.#kept[slab.sizeClass]!;
+      if (kept !== 0) {
+        const at = SLABS + kept * SLAB_WORDS;
+        if (this.#words[at + SLAB_LIVE] === 0) return false;
+        this.#words[at + KEPT] = 0;
+      }
+      this.#kept[slab.sizeClass] = number;
+      this.#words[SLABS + number * SLAB_WORDS + KEPT] = 1;
+      return true;
+    } finally {
+      this.#words[LOCK] = 0;
     }
-    this.#kept[slab.sizeClass] = number;
-    this.#words[SLABS + number * SLAB_WORDS + KEPT] = 1;
+  }
+
+  /** Gives a slab back that has no live cell. @returns false when there is none with that number, or one lives @throws as the source */
+  #giveBack(number: number): boolean {
+    checkStackRoom();
+    if (!this.#unlink(number)) return false;
+    const { ptr, bytes, sizeClass } = this.#slabs[number]!;
+    this.#slabs[number] = undefined;
+    this.#unused.push(number);
+    this.#classBytes[sizeClass]! -= bytes;
+    this.#source.free(ptr);
     return true;
   }
 
   /** Takes a slab that has no live cell out of every list. @returns false when there is none with that number, or one has */
   #unlink(number: number): boolean {
-    const slab = this.#slabs[number];
-    if (slab === undefined || this.#liveOf(number) > 0) return false;
-    if (this.#kept[slab.sizeClass] === number) this.#kept[slab.sizeClass] = 0;
-    let link = LISTS + slab.sizeClass;
-    while (this.#words[link] !== 0 && this.#words[link] !== number) link = SLABS + this.#words[link]! * SLAB_WORDS + NEXT;
-    if (this.#words[link] === number) this.#words[link] = this.#words[SLABS + number * SLAB_WORDS + NEXT]!;
-    return true;
-  }
-
-  #release(numbers: readonly number[]): void {
-    const errors: unknown[] = [];
-    for (const number of numbers) {
-      const slab = this.#slabs[number]!;
-      this.#slabs[number] = undefined;
-      this.#unused.push(number);
-      this.#classBytes[slab.sizeClass]! -= slab.bytes;
-      try {
-        this.#source.free(slab.ptr);
-      } catch (error) {
-        errors.push(error);
-      }
+    this.#lock();
+    try {
+      const slab = this.#slabs[number];
+      if (slab === undefined || this.#words[SLABS + number * SLAB_WORDS + SLAB_LIVE]! > 0) return false;
+      if (this.#kept[slab.sizeClass] === number) this.#kept[slab.sizeClass] = 0;
+      let link = LISTS + slab.sizeClass;
+      while (this.#words[link] !== 0 && this.#words[link] !== number) link = SLABS + this.#words[link]! * SLAB_WORDS + NEXT;
+      if (this.#words[link] === number) this.#words[link] = this.#words[SLABS + number * SLAB_WORDS + NEXT]!;
+      return true;
+    } finally {
+      this.#words[LOCK] = 0;
     }
-    if (errors.length > 0) throw errors[0];
   }
 
-  #liveOf(number: number): number {
-    return this.#words[SLABS + number * SLAB_WORDS + SLAB_LIVE]!;
-  }
-
-  /** Keeps the code of other threads out until `#unlock`. Nothing may throw, or call C, meanwhile. */
+  /**
+   * Keeps the code of other threads out until the word at `LOCK` is 0 again. Nothing is called meanwhile: the stack could end
+   * there. V8 may still look for its end at a loop: so there must be room, and a `finally` writes the word, without a call.
+   * On x64 other threads see that store after all before it.
+   */
   #lock(): void {
+    checkStackRoomHere();
     while (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0);
-  }
-
-  #unlock(): void {
-    Atomics.store(this.#words, LOCK, 0);
   }
 
   #setPointer(at: number, pointer: number): void {
