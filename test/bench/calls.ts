@@ -41,7 +41,8 @@ export interface CallRow {
 }
 
 const ROUND_MS = 8;
-const WARM_ROUNDS = 3;
+/** Until then V8 has optimised what runs. */
+const WARM_MS = 300;
 
 const malloc = () => libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
 const free = () => libc().func<(ptr: number) => void>('free', 'void', ['uintptr_t']);
@@ -165,9 +166,9 @@ export function measureCall(name: string, bytes: number, rounds: number): number
   const { prepare, around = byItself } = CALLS.find((call) => call.name === name)!;
   return around(runtime, () => {
     const work = prepare(runtime, bytes);
+    for (let warmNs = 0; warmNs < WARM_MS * 1e6; ) warmNs += cpuNs(() => work(100));
     const times = timesIn(work, ROUND_MS);
-    const ns = Array.from({ length: WARM_ROUNDS + rounds }, () => cpuNs(() => work(times)) / times);
-    return median(ns.slice(WARM_ROUNDS));
+    return median(Array.from({ length: rounds }, () => cpuNs(() => work(times)) / times));
   });
 }
 
@@ -179,7 +180,7 @@ export function callRows(ns: readonly (readonly number[])[]): CallRow[] {
   });
 }
 
-/** How many times take about so long, once V8 has optimised them. */
+/** How many times take about so long. */
 function timesIn(work: Work, ms: number): number {
   let times = 16;
   let took = 0;
