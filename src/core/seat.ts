@@ -95,6 +95,12 @@ export class Seat {
     return this.manager.lifecycle.state === 'draining';
   }
 
+  /** Whether calls of the manager need nothing beside them: it counts its blocks and its calls, has the usual methods, and nobody watches. */
+  get isQuiet(): boolean {
+    const { manager, log } = this;
+    return this.countsItself && manager.callsUnderway() !== undefined && !manager.overridesCalls && !log.watched;
+  }
+
   /** Whether `ptr` heads a live block of this manager. */
   owns(ptr: DevicePtr): boolean {
     return this.manager.allocated(ptr) > 0;

@@ -157,13 +157,9 @@ export abstract class SlotSeats extends NativeCounters {
    */
   keep(manager: MemoryManagerAdapter): void {
     this.#checkChange('install');
-    let seat = this.seatOf(manager);
-    if (seat === undefined || seat.isDraining) {
-      seat ??= this.#admit(manager);
-      this.#seatBeside(seat);
-      seat.manager.lifecycle.enter('active', manager.name);
-      seat.watch();
-    }
+    const seat = this.seatOf(manager) ?? this.#admit(manager);
+    this.#serve(seat);
+    if (seat !== this.activeSeat) this.#seatBeside(seat);
     seat.isKept = true;
   }
 
@@ -202,9 +198,10 @@ export abstract class SlotSeats extends NativeCounters {
 
   /**
    * Shuts every manager down and frees all native memory, live blocks included, once the streams that may work on it are
-   * done: the default ones, and those that managers were told of. The slot serves nothing afterwards; what the device refused stays in {@link usage}, and {@link signalMemoryCleanup} tries it again.
+   * done: the default ones, and those that managers were told of. The slot serves nothing afterwards. What the device refused
+   * stays in {@link usage}; {@link signalMemoryCleanup} tries it again.
    *
-   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
+   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or a call under way of a manager; nothing has changed then
    */
   close(): void {
     this.checkClosable();
@@ -258,13 +255,7 @@ export abstract class SlotSeats extends NativeCounters {
 
   #noteQuiet(): void {
     const seat = this.activeSeat;
-    const isQuiet =
-      seat?.countsItself === true &&
-      seat.manager.callsUnderway() !== undefined &&
-      !seat.manager.overridesCalls &&
-      this.#others.length === 0 &&
-      !seat.log.watched;
-    this.quiet = isQuiet ? seat.manager : undefined;
+    this.quiet = seat?.isQuiet === true && this.#others.length === 0 ? seat.manager : undefined;
   }
 
   /** The slot's own default manager, made when it is first needed. @internal */
@@ -311,9 +302,7 @@ export abstract class SlotSeats extends NativeCounters {
 
   #makeActive(seat: Seat, installed: boolean): void {
     const previous = this.activeSeat;
-    // One that was covered or kept is active already.
-    if (seat.manager.lifecycle.state !== 'active') seat.manager.lifecycle.enter('active', seat.manager.name);
-    seat.watch();
+    this.#serve(seat);
     this.#others = this.#others.filter((other) => other !== seat);
     this.activeSeat = seat;
     this.#installed = installed;
@@ -325,6 +314,13 @@ export abstract class SlotSeats extends NativeCounters {
       const event = { slot: this.kind, current: seat.manager, previous: previous?.manager ?? null };
       attempt(() => this.options.events.emit('swap', event));
     }
+  }
+
+  /** Lets a manager get allocations; one that was covered or kept does already. */
+  #serve(seat: Seat): void {
+    const { lifecycle, name } = seat.manager;
+    if (lifecycle.state !== 'active') lifecycle.enter('active', name);
+    seat.watch();
   }
 
   /** Lets a seat drain that is not the active one, unless somebody still needs it there. */

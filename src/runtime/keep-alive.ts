@@ -1,7 +1,7 @@
 /** Makes what it is given the object that a class below adds its fields to. */
 class Given {
   constructor(given: object) {
-    // biome-ignore lint/correctness/noConstructorReturn: that is the point
+    // biome-ignore lint/correctness/noConstructorReturn: a subclass adds its fields to what is returned
     return given;
   }
 }
@@ -11,7 +11,7 @@ class Given {
  * Measured for a typed array: 50 ns. A WeakMap takes 380 ns, and a property that is not enumerable 280 ns.
  */
 class Keeper extends Given {
-  // @ts-expect-error: as below
+  // @ts-expect-error: nothing reads it but the garbage collector
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: the garbage collector reads it
   readonly #kept: object;
 

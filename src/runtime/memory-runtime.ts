@@ -199,10 +199,10 @@ export class MemoryRuntime extends MemoryHost {
   use<M extends MemoryManagerAdapter>(
     manager: M | ((deviceCount: number, deviceInterface: MemoryManagerDeviceInterface) => M),
   ): ManagerUse<M> {
-    this.startUse();
     const isFactory = typeof manager === 'function' && !isManagerClass(manager);
     const used = isFactory ? manager(this.deviceCount, new MemoryManagerDeviceInterface()) : (manager as M);
     checkManager(used, 'a manager, or (deviceCount, table) => a manager');
+    this.startUse();
     const end = this.slot.use(used);
     return { manager: used, dispose: end, [Symbol.dispose]: end };
   }
@@ -246,7 +246,7 @@ export class MemoryRuntime extends MemoryHost {
    * Shuts all managers down and frees everything, live blocks included. Handles are disposed by it. What the device refuses
    * to take back is in the report; a second call tries it again, and so does the end of the process.
    *
-   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or an allocation; nothing has changed then
+   * @throws ERR_MEM_REENTRANT from inside initialize, shutdown or a call under way of a manager; nothing has changed then
    */
   close(): ExitReport {
     const slots = [this.slot, this.pinnedSlot];

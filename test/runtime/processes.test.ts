@@ -147,6 +147,7 @@ describe('MemoryRuntime in a process of its own', () => {
           runtime.allocate(10, { onFreed: leave('onFreed') }).dispose();
           device.failWhen(() => { leave('native')(); return false; });
           runtime.allocate(50 << 20);
+          // It is refused: what is told of that is what leaves here.
           try { runtime.allocate(60 << 20); } catch {}
           runtime.slot.unset();
           runtime.close();
