@@ -14,24 +14,25 @@ import { memoryError, simulatedRuntime } from './fakes.js';
 type Call = readonly [name: string, ...values: unknown[]];
 const table = () => new MemoryManagerDeviceInterface();
 
-/** Overrides what Flashlight's users override, with its parameters alone. */
-class ArrayManager extends CachingMemoryManager {
+class RecordingManager extends CachingMemoryManager {
   readonly calls: Call[] = [];
-
-  override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
-    this.calls.push(['alloc', userLock, [...Array.from(dims)], elementSize]);
-    return super.alloc(userLock, dims, elementSize);
-  }
-
-  override userUnlock(ptr: DevicePtr): void {
-    this.calls.push(['userUnlock', ptr]);
-    super.userUnlock(ptr);
-  }
 }
 
-class BytesManager extends CachingMemoryManager {
-  readonly calls: Call[] = [];
+/** Overrides what Flashlight's users override, with its parameters alone. */
+const ofArrays = (Base: typeof RecordingManager) =>
+  class extends Base {
+    override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+      this.calls.push(['alloc', userLock, [...Array.from(dims)], elementSize]);
+      return super.alloc(userLock, dims, elementSize);
+    }
 
+    override userUnlock(ptr: DevicePtr): void {
+      this.calls.push(['userUnlock', ptr]);
+      super.userUnlock(ptr);
+    }
+  };
+
+class BytesManager extends RecordingManager {
   override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number): DevicePtr {
     this.calls.push(['allocBytes', bytes, userLock]);
     return super.allocBytes(bytes, userLock, alignment, stream);
@@ -43,17 +44,8 @@ class BytesManager extends CachingMemoryManager {
   }
 }
 
-class BothManager extends BytesManager {
-  override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
-    this.calls.push(['alloc', userLock, [...Array.from(dims)], elementSize]);
-    return super.alloc(userLock, dims, elementSize);
-  }
-
-  override userUnlock(ptr: DevicePtr): void {
-    this.calls.push(['userUnlock', ptr]);
-    super.userUnlock(ptr);
-  }
-}
+const ArrayManager = ofArrays(RecordingManager);
+const BothManager = ofArrays(BytesManager);
 
 /** Implements the allocation of Flashlight alone. */
 class FlashlightManager extends MemoryManagerAdapter {

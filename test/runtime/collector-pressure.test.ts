@@ -35,33 +35,31 @@ describe('CollectorPressure', () => {
       },
     );
     const handles = pressure.handlesOf('host', true);
-    return { pressure, handles };
+    /** Adds handles, and lets what they ask for happen. */
+    const grow = async (bytes: number) => {
+      handles.add(bytes);
+      await turns();
+    };
+    return { pressure, handles, grow };
   }
 
   test('collects at 32 MiB, and then when there is as much more, or 30 percent', async () => {
-    const { pressure, handles } = pressureThat(() => 20 * MiB);
-    handles.add(32 * MiB - 1);
-    await turns();
+    const { pressure, grow } = pressureThat(() => 20 * MiB);
+    await grow(32 * MiB - 1);
     expect(pressure.stats).toEqual({ collections: 0, freedBytes: 0, undisposedBytes: 32 * MiB - 1 });
-    handles.add(1);
-    await turns();
+    await grow(1);
     expect(pressure.stats).toEqual({ collections: 1, freedBytes: 20 * MiB, undisposedBytes: 12 * MiB });
-    handles.add(31 * MiB);
-    await turns();
+    await grow(31 * MiB);
     expect(pressure.stats.collections).toBe(1);
-    handles.add(1 * MiB);
-    await turns();
+    await grow(1 * MiB);
     expect(pressure.stats.collections).toBe(2);
-    handles.add(376 * MiB);
-    await turns();
+    await grow(376 * MiB);
     // It found little in proportion, so that a pause follows.
     clock += 490;
     expect(pressure.stats).toMatchObject({ collections: 3, undisposedBytes: 380 * MiB });
-    handles.add(113 * MiB);
-    await turns();
+    await grow(113 * MiB);
     expect(pressure.stats.collections).toBe(3);
-    handles.add(2 * MiB);
-    await turns();
+    await grow(2 * MiB);
     expect(pressure.stats.collections).toBe(4);
   });
 
@@ -73,47 +71,37 @@ describe('CollectorPressure', () => {
   });
 
   test('takes what was disposed for no growth', async () => {
-    const { pressure, handles } = pressureThat(() => 0);
-    handles.add(100 * MiB);
-    await turns();
+    const { pressure, handles, grow } = pressureThat(() => 0);
+    await grow(100 * MiB);
     clock += 1000;
     handles.remove(95 * MiB);
-    handles.add(31 * MiB);
-    await turns();
+    await grow(31 * MiB);
     expect(pressure.stats.collections).toBe(1);
-    handles.add(1 * MiB);
-    await turns();
+    await grow(1 * MiB);
     expect(pressure.stats.collections).toBe(2);
   });
 
   test('waits 49 times as long as a collection took that found little', async () => {
-    const { pressure, handles } = pressureThat(() => 0);
-    handles.add(32 * MiB);
-    await turns();
+    const { pressure, grow } = pressureThat(() => 0);
+    await grow(32 * MiB);
     clock += 489;
-    handles.add(500 * MiB);
-    await turns();
+    await grow(500 * MiB);
     expect(pressure.stats.collections).toBe(1);
     clock += 2;
-    handles.add(54 * MiB);
-    await turns();
+    await grow(54 * MiB);
     expect(pressure.stats.collections).toBe(2);
   });
 
   test('makes 600 collections at once, and 600 a minute', async () => {
-    const { pressure, handles } = pressureThat(() => 32 * MiB);
-    const drop = async () => {
-      handles.add(32 * MiB);
-      await turns();
-    };
-    for (let i = 0; i < 700; i++) await drop();
+    const { pressure, handles, grow } = pressureThat(() => 32 * MiB);
+    for (let i = 0; i < 700; i++) await grow(32 * MiB);
     // Each took 10 ms, in which the budget gains a tenth of one.
     const { collections } = pressure.stats;
     expect(collections).toBeGreaterThanOrEqual(600);
     expect(collections).toBeLessThan(680);
     clock += 1000;
     handles.remove(100 * 32 * MiB);
-    await drop();
+    await grow(32 * MiB);
     expect(pressure.stats.collections).toBe(collections + 1);
   });
 
