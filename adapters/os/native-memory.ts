@@ -1,3 +1,4 @@
+import { warn } from '../../src/core/attempt.js';
 import { checkUsable } from '../../src/core/errors.js';
 import { processState, type Reclaimable } from '../../src/core/process-state.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
@@ -98,7 +99,7 @@ export class NativeMemory {
 function droppedMemory(base: number, bytes: number, end: NativeMemoryEnd, addresses: HeldAddresses): Reclaimable {
   const reclaim = () =>
     addresses.end(() => {
-      process.emitWarning(`a ${whatOf(end)} of ${bytes} bytes was dropped without dispose()`);
+      warn(`a ${whatOf(end)} of ${bytes} bytes was dropped without dispose()`);
       end.release(base, bytes);
     });
   return { reclaim };

@@ -42,13 +42,20 @@ export function unlessRefused<T>(isRefusal: (error: unknown) => boolean, action:
   }
 }
 
-/** Turns what was thrown into a process warning, whatever it is. */
-export function warn(error: unknown): void {
-  process.emitWarning(shown(error));
-  if (untold.count === 0) return;
-  const { count } = untold;
-  untold.count = 0;
-  process.emitWarning(`${count} more errors could not be told when they were thrown`);
+/**
+ * Turns what was thrown, or a text, into a process warning. A program may have replaced `process.emitWarning` by what throws:
+ * that must not undo what the warning is about, and is counted.
+ */
+export function warn(error: unknown, options: { readonly code?: string } = {}): void {
+  try {
+    process.emitWarning(shown(error), options);
+    if (untold.count === 0) return;
+    const { count } = untold;
+    untold.count = 0;
+    process.emitWarning(`${count} more errors could not be told when they were thrown`);
+  } catch {
+    untold.count++;
+  }
 }
 
 /** An error whose parts can be read later, or a text. */

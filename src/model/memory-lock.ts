@@ -1,6 +1,7 @@
 import { lockTouchedPages, pageBytes, populate } from '../../adapters/os/mapping.js';
 import { lockLimitBytes } from '../../adapters/os/memory-limits.js';
 import type { ByteRanges } from '../blocks/byte-ranges.js';
+import { warn } from '../core/attempt.js';
 import { MemoryError } from '../core/errors.js';
 import { alignUp, formatBytes } from '../core/units.js';
 
@@ -58,6 +59,6 @@ export class MemoryLock {
     const hint = limit === undefined ? '' : `; the limit is ${formatBytes(limit)}: raise it with "ulimit -l", or as root`;
     const message = `the system refused to lock ${formatBytes(bytes)} in memory: ${reason}${hint}`;
     this.#refused = true;
-    process.emitWarning(message, { code: 'STOWAGE_LOCK_REFUSED' });
+    warn(message, { code: 'STOWAGE_LOCK_REFUSED' });
   }
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as setTimer } from 'node:timers';
+import { warn } from '../core/attempt.js';
 import { type LetsGo, processState, type Reclaimable } from '../core/process-state.js';
 import { formatBytes, MiB } from '../core/units.js';
 import { CollectorPressure } from './collector-pressure.js';
@@ -83,7 +84,7 @@ export class HandleWatch implements LetsGo {
     this.pressure.noteDropped(bytes);
     if (this.#hasWarned) return;
     this.#hasWarned = true;
-    process.emitWarning(
+    warn(
       `A memory handle of ${formatBytes(bytes)} was dropped without dispose(), and freed by the garbage collector. Further ones ` +
         "are not told. To see where they are allocated, install a TrackingMemoryManager with { sites: true } and listen to the runtime's 'leak' event.",
       { code: 'STOWAGE_DROPPED_HANDLE' },

@@ -154,7 +154,7 @@ export class OwnedBlock implements Reclaimable {
       if (!release(source, ptr, terms)) return;
       attempt(() => terms?.onFreed?.());
       if (!isLeak) return;
-      attempt(() => watch.noteDropped(bytes));
+      watch.noteDropped(bytes);
       attempt(() => host.events.emit('leak', { slot: slot.kind, ptr, bytes, site }));
     });
   }

@@ -1,4 +1,4 @@
-import { orUndo } from '../../../src/core/attempt.js';
+import { orUndo, warn } from '../../../src/core/attempt.js';
 import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import { CpuDevice } from '../../devices/cpu.js';
@@ -104,7 +104,7 @@ export class EnvironmentAllocator {
 
   #adopt(bytes: CNumber): DevicePtr {
     if (this.#orphans.allocs === 0) {
-      process.emitWarning(`an ${ENGINE} session outlived its OnnxRuntimeHost: its memory comes from no manager now`);
+      warn(`an ${ENGINE} session outlived its OnnxRuntimeHost: its memory comes from no manager now`);
     }
     return this.#orphans.allocOrAbort(bytes, TENSOR_ALIGNMENT, ENGINE);
   }

@@ -1,4 +1,4 @@
-import { orUndo } from '../../core/attempt.js';
+import { orUndo, warn } from '../../core/attempt.js';
 import { checkArgument, checkUsable } from '../../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { processState, type Reclaimable } from '../../core/process-state.js';
@@ -242,7 +242,7 @@ class Share implements Reclaimable {
   }
 
   reclaim(): void {
-    process.emitWarning(`a model loader of ${this.open.model.path} was dropped without dispose()`);
+    warn(`a model loader of ${this.open.model.path} was dropped without dispose()`);
     this.end();
   }
 }

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
+import { warn } from '../../core/attempt.js';
 import { badArgument, checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { renderPage } from '../render-page.js';
@@ -72,7 +73,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
   });
   // For example: no file descriptor is left for one more connection.
-  server.on('error', (error) => process.emitWarning(error));
+  server.on('error', (error) => warn(error));
   // From here on the sampler and the clients must be ended.
   const sampler = new LiveSampler(host);
   const clients = new EventClients(() => JSON.stringify(sampler.hello()));
@@ -83,7 +84,7 @@ export async function serveDashboard(host: MemoryHost, options: DashboardOptions
     } catch (error) {
       // A manager that fails to give its statistics is no reason to end the observed program.
       void dispose();
-      process.emitWarning(error instanceof Error ? error : String(error));
+      warn(error);
     }
   }, intervalMs);
   sampler.take(false);

@@ -1,3 +1,4 @@
+import { warn } from '../../core/attempt.js';
 import { checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { processState } from '../../core/process-state.js';
@@ -38,6 +39,6 @@ async function serve(host: MemoryHost, port: number): Promise<void> {
     process.stderr.write(`stowage: the dashboard of process ${process.pid} is at ${url}\n`);
   } catch (error) {
     // The observed program must not depend on the dashboard.
-    process.emitWarning(error instanceof Error ? error : String(error));
+    warn(error);
   }
 }

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
+import { warn } from '../../core/attempt.js';
 import { MemoryError } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import type { ManagerSlot } from '../../core/manager-slot.js';
@@ -126,7 +127,7 @@ export class TraceRecorder {
     } catch (error) {
       // The call that is being recorded has succeeded: a full disk must not turn it into a failure.
       this.#stop();
-      process.emitWarning(new MemoryError('ERR_MEM_TRACE_WRITE', { file: this.path }, error));
+      warn(new MemoryError('ERR_MEM_TRACE_WRITE', { file: this.path }, error));
     }
   }
 
