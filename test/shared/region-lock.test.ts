@@ -9,11 +9,12 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
 import type { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT as CTX } from '../../src/shared/allocators/shared-allocator.js';
+import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { Control } from '../../src/shared/pages/layout.js';
 import { memoryError } from '../core/fakes.js';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
+import { inLastFrames } from '../fixtures/full-stack.js';
 import { expectNothingLeft, freshName } from './names.js';
 import { bufferRegion, FakeThreads, ID } from './regions.js';
 
@@ -45,6 +46,24 @@ describe('RegionLock', () => {
     threads.kill(1);
     waiter.allocateOffset(CTX, 8);
     expect(region.int32[Control.lock]).toBe(0);
+  });
+
+  test('is free, and the region sound, where the stack has ended in an operation', () => {
+    const region = bufferRegion(MiB);
+    const allocator = ScalablePageAllocator.shmInit(region, { id: ID, lockTimeoutMs: 60 });
+    const live: OffsetPointer[] = [];
+    let ends = 0;
+    for (let words = 0; words < 60; words++) {
+      ends += inLastFrames(40, words, () => {
+        // Room is asked for before the first write: what was allocated is told of.
+        if (live.length > 20) allocator.freeOffset(CTX, live.pop()!);
+        else live.push(allocator.allocateOffset(CTX, 100 + words));
+      });
+      expect(region.int32[Control.lock]).toBe(0);
+    }
+    expect(ends).toBeGreaterThan(0);
+    allocator.freeOffset(CTX, allocator.allocateOffset(CTX, 5000));
+    allocator.checkInvariants();
   });
 
   test('lets the event loop run while it waits asynchronously', async () => {
