@@ -46,9 +46,9 @@ export function unlessRefused<T>(isRefusal: (error: unknown) => boolean, action:
  * Turns what was thrown, or a text, into a process warning. A program may have replaced `process.emitWarning` by what throws:
  * that must not undo what the warning is about, and is counted.
  */
-export function warn(error: unknown, options: { readonly code?: string } = {}): void {
+export function warn(error: unknown, ...options: [options?: { readonly code: string }]): void {
   try {
-    process.emitWarning(shown(error), options);
+    process.emitWarning(shown(error), ...options);
     if (untold.count === 0) return;
     const { count } = untold;
     untold.count = 0;
