@@ -17,7 +17,7 @@ export async function withProgress<T>(
 }
 
 /** Makes a bar on stderr, for a total above 0, if that is a terminal that accepts it; else it shows nothing. */
-export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' = 'events'): Progress {
+export function createProgress(label: string, unit: 'events' | 'bytes' | 'settings' | 'rounds' = 'events'): Progress {
   if (!isStyled(process.stderr)) return { report: () => undefined, [Symbol.dispose]: () => undefined };
   const bar = new SingleBar({
     stream: process.stderr,

@@ -16,6 +16,7 @@ import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseSize } from './arguments.js';
 import { DEVICES, limited, MANAGERS } from './choices.js';
+import { timeReplays } from './in-turns.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress, withProgress } from './progress.js';
 import { type Column, complain, complainOfGaps, count, grouped, jsonText, layOut, madeBy } from './text.js';
@@ -50,8 +51,13 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
 interface Run {
   /** Its manager, and the one that takes over. */
   readonly label: string;
-  readonly create: ManagerFactory;
+  readonly createManager: ManagerFactory;
   readonly swaps: readonly ReplaySwap[];
+}
+
+/** The result of a run that came to its end, with its time measured in turns with the others. */
+interface TimedResult extends ReplayResult {
+  readonly run: Run;
 }
 
 /** @returns whether the run failed */
@@ -59,7 +65,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   // Every fault of the input is found before anything is written.
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const names = flags.manager.split(',').map((name) => name.trim());
-  const managers = names.map((label) => ({ label, create: limited(byName('--manager', label, MANAGERS), limitBytes) }));
+  const managers = names.map((label) => ({ label, createManager: limited(byName('--manager', label, MANAGERS), limitBytes) }));
   const device = byName('--device', flags.device, DEVICES);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {
@@ -74,7 +80,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   const newDevice = () => device.create(capacityBytes);
   // Each device and manager is made once, so that bad settings, those in the environment too, show before a run.
   const { deviceCount } = newDevice();
-  for (const { create } of managers) create(deviceCount, new MemoryManagerDeviceInterface());
+  for (const { createManager } of managers) createManager(deviceCount, new MemoryManagerDeviceInterface());
   const input = inputPath(path);
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
   using log = flags.log === undefined ? undefined : new CallLogFile(flags.log, { input, inPlace: true });
@@ -83,15 +89,16 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   complainOfGaps(path, events.cutOff, events.unknownFrees);
   const swapAt = flags.swap ? Math.floor(events.length / 2) : undefined;
   const runs = runsOf(managers, swapAt);
-  const results = runs.flatMap((run, i) => {
+  const complete = runs.flatMap((run, i) => {
     try {
-      return [measured(events, run, newDevice(), verify, log)];
+      return [{ run, result: replayed(events, run, newDevice(), verify, log) }];
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_REPLAY')) throw error;
       complain(`${names[i]}: ${error.message}`);
       return [];
     }
   });
+  const results = timed(events, complete, newDevice);
   page?.write(replayPage());
   page?.finish();
   const out = messageStream(page, log);
@@ -129,11 +136,12 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
 }
 
 /** The run of each manager. @param swapAt - before this event the next manager takes over, or the first after the last */
-function runsOf(managers: readonly Pick<Run, 'label' | 'create'>[], swapAt: number | undefined): Run[] {
-  return managers.map(({ label, create }, i) => {
+function runsOf(managers: readonly Omit<Run, 'swaps'>[], swapAt: number | undefined): Run[] {
+  return managers.map(({ label, createManager }, i) => {
     const next = managers[(i + 1) % managers.length]!;
-    if (swapAt === undefined) return { label, create, swaps: [] };
-    return { label: `${label} -> ${next.label}`, create, swaps: [{ atEvent: swapAt, createManager: next.create }] };
+    if (swapAt === undefined) return { label, createManager, swaps: [] };
+    const swap = { atEvent: swapAt, createManager: next.createManager };
+    return { label: `${label} -> ${next.label}`, createManager, swaps: [swap] };
   });
 }
 
@@ -158,23 +166,35 @@ class CallLogFile extends OutputFile {
   }
 }
 
-/** Replays a trace once, in a runtime of its own, and measures it. @throws as {@link replayTrace}; all memory has been given back */
-function measured(
+/** Replays a trace once, in a runtime of its own. @throws as {@link replayTrace}; all memory has been given back */
+function replayed(
   events: TraceEvents,
-  { label, create, swaps }: Run,
+  { label, createManager, swaps }: Run,
   device: Device,
   verify: boolean,
   log: LogSink | undefined,
 ): ReplayResult {
   using runtime = new MemoryRuntime(device);
   using progress = createProgress(label);
-  installManager(runtime, logged(create, log));
+  installManager(runtime, logged(createManager, log));
   return replayTrace(events, runtime, {
     label,
     verify,
-    swaps: swaps.map(({ atEvent, createManager }) => ({ atEvent, createManager: logged(createManager, log) })),
+    swaps: swaps.map((swap) => ({ ...swap, createManager: logged(swap.createManager, log) })),
     onProgress: progress.report,
   });
+}
+
+/** Puts the times of replays in turns, unchecked and without a log, into the place of those of the first replays. */
+function timed(
+  events: TraceEvents,
+  complete: readonly { readonly run: Run; readonly result: ReplayResult }[],
+  newDevice: () => Device,
+): TimedResult[] {
+  using progress = createProgress('time', 'rounds');
+  const replays = complete.map(({ run: { createManager, swaps } }) => ({ createManager, swaps, device: newDevice() }));
+  const times = timeReplays(events, replays, progress.report);
+  return complete.map(({ run, result }, i) => ({ ...result, run, nsPerEvent: times[i]! }));
 }
 
 function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactory {
@@ -188,14 +208,10 @@ function logged(create: ManagerFactory, log: LogSink | undefined): ManagerFactor
 }
 
 /** Replays a trace once more and watches. @param results - of the replays without a watcher: the page shows their times */
-function observed(
-  events: TraceEvents,
-  { label: name, create: createManager, swaps }: Run,
-  device: Device,
-  results: readonly ReplayResult[],
-): ObservedRun {
+function observed(events: TraceEvents, run: Run, device: Device, results: readonly TimedResult[]): ObservedRun {
+  const { label: name, createManager, swaps } = run;
   using progress = createProgress(`report: ${name}`);
-  const nsPerEvent = results.find(({ manager }) => manager === name)?.nsPerEvent;
+  const nsPerEvent = results.find((result) => result.run === run)?.nsPerEvent;
   return observeRun(events, { name, device, createManager, swaps, nsPerEvent, onProgress: progress.report });
 }
 
@@ -245,7 +261,7 @@ function cells(result: ReplayResult): string[] {
   return [
     result.manager,
     result.device,
-    grouped(Math.round(result.eventsPerSecond)),
+    grouped(Math.round(1e9 / Math.max(result.nsPerEvent, 1e-9))),
     grouped(result.nativeAllocs + result.nativeFrees),
     `${(result.hitRate * 100).toFixed(2)} %`,
     formatBytes(result.peakLiveBytes),

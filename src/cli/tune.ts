@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { buildReport } from '../report/build-report.js';
+import { against, type Cost, kneeOf } from '../report/knee.js';
 import { observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
-import type { Fact, TuneData, TuneGoal } from '../report/report-data.js';
+import type { Fact, TuneData, TuneGoal, TunePoint } from '../report/report-data.js';
 import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseNumber, parseSize } from './arguments.js';
@@ -13,7 +14,7 @@ import { createProgress } from './progress.js';
 import { type Column, complain, count, jsonText, layOut, madeBy } from './text.js';
 import { describeSettings, FAMILIES, type Family, type Settings } from './tune/candidates.js';
 import { frontierOf, isBetter, search } from './tune/search.js';
-import { type TrialOptions, type TuneTrial, tryOut } from './tune/trial.js';
+import { type TrialOptions, type TuneTrial, timeTrials, tryOut } from './tune/trial.js';
 
 /** The rules by which the best settings are chosen. */
 const RULES: Readonly<Record<TuneGoal, string>> = {
@@ -48,8 +49,8 @@ export function addTuneCommand(command: Command, done: (failed: boolean) => void
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nThe last line is the code of the best settings. JSON: { "version": 1, "goal", "best": <place>, "points": [{ manager, code,\n' +
-        'peakReservedBytes, nsPerEvent, nativeCalls, leastCapacityBytes, frontier }] }.\n' +
+      '\nThe last line is the code of the best settings. The knee is the setting with the least product of memory and time. JSON: { "version": 1, "goal", "best": <place>, "knee": <place>, "points": [{ manager, settings,\n' +
+        'code, peakReservedBytes, nsPerEvent, nativeCalls, leastCapacityBytes, frontier }] }.\n' +
         '\nExamples:\n  stowage tune app.trace.gz --for reserved --report app.html\n  stowage tune app.trace.gz --for capacity --manager pool,caching',
     );
   command.action(async (path: string, flags: TuneFlags) => done(await tune(path, flags)));
@@ -74,13 +75,14 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
   const events = await loadTrace(input);
   const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
   const trials = searched(events, families, budget, options);
-  const done = trials.filter((trial) => trial.done);
-  if (done.length === 0) {
+  const complete = trials.filter((trial) => trial.done);
+  if (complete.length === 0) {
     complain(`${path}: the trace comes to its end in this capacity under none of the settings (${trials.length} tried)`);
     return true;
   }
+  const done = timed(events, complete, options);
   const result = tuneResult(goal, done);
-  page?.write(tunePage(events, result, trials, options));
+  page?.write(tunePage(events, result, done, trials.length, options));
   page?.finish();
   const out = messageStream(page);
   const notes = flags.report === undefined ? [] : [`report    ${flags.report}`, ''];
@@ -91,6 +93,8 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
 /** Tries settings of each family, at most so many. */
 function searched(events: TraceEvents, families: readonly Family[], budget: number, options: TrialOptions): TuneTrial[] {
   using progress = createProgress('settings', 'settings');
+  // Times lead this search: what runs first must not be slower for it.
+  if (options.goal === 'time') for (const family of families) tryOut(events, family, {}, options);
   let tried = 0;
   const tryNext = (family: Family, settings: Settings) => {
     const trial = tryOut(events, family, settings, options);
@@ -100,21 +104,25 @@ function searched(events: TraceEvents, families: readonly Family[], budget: numb
   return search(families, tryNext, budget);
 }
 
+/** Measures the complete trials once more, in turns. */
+function timed(events: TraceEvents, complete: readonly TuneTrial[], options: TrialOptions): TuneTrial[] {
+  using progress = createProgress('time', 'rounds');
+  return timeTrials(events, complete, options, progress.report);
+}
+
 /** More curves cannot be distinguished. */
 const MAX_RUNS = 8;
 
-/** Makes the page of a search: the frontier, and the runs of the settings on it, the best one first. */
+/** Makes the page of a search: the frontier, and the runs of the settings on it, the best one first and then the knee. */
 function tunePage(
   events: TraceEvents,
   result: TuneData,
-  trials: readonly TuneTrial[],
+  done: readonly TuneTrial[],
+  tried: number,
   { capacityBytes, nativeCallNs }: TrialOptions,
 ): string {
-  const done = trials.filter((trial) => trial.done);
-  const shown = [...new Set([result.best, ...result.points.flatMap((point, place) => (point.frontier ? [place] : []))])].slice(
-    0,
-    MAX_RUNS,
-  );
+  const frontier = result.points.flatMap((point, place) => (point.frontier ? [place] : []));
+  const shown = [...new Set([result.best, result.knee, ...frontier])].slice(0, MAX_RUNS);
   const runs = shown.map((place) => {
     const { family, settings, nsPerEvent } = done[place]!;
     const name = `${family.manager}, ${describeSettings(settings)}`;
@@ -124,17 +132,30 @@ function tunePage(
   const settings: Fact[] = [
     { label: 'trace', value: events.file },
     { label: 'searched for', value: result.goal },
-    { label: 'settings tried', value: String(trials.length) },
+    { label: 'settings tried', value: String(tried) },
     { label: 'capacity', value: capacityBytes === undefined ? 'plenty' : formatBytes(capacityBytes) },
     { label: 'a native call is taken to cost', value: `${nativeCallNs / NS_PER_US} µs` },
     ...madeBy(),
   ];
-  return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule: RULES[result.goal] } }));
+  const { best, knee } = result;
+  const rule = best === knee ? `${RULES[result.goal]}, and the knee` : `${RULES[result.goal]}; it ${costOfBest(result)}`;
+  return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule } }));
 }
 
-/** Finds the best of the complete trials, and their frontier. */
-function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
-  const marks = frontierOf(done.map((trial) => [trial.leastCapacityBytes ?? trial.peakReservedBytes, trial.nsPerEvent]));
+/** What the best setting costs against the knee. */
+function costOfBest({ points, best, knee }: TuneData): string {
+  const { manager, settings } = points[knee]!;
+  return `has, against the knee (${manager}, ${settings}), ${against(costOf(points[best]!), costOf(points[knee]!))}`;
+}
+
+function costOf(point: Pick<TunePoint, 'leastCapacityBytes' | 'peakReservedBytes' | 'nsPerEvent'>): Cost {
+  return [point.leastCapacityBytes ?? point.peakReservedBytes, point.nsPerEvent];
+}
+
+/** Finds the best of the complete trials, their frontier, and the knee of that. */
+export function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
+  const costs = done.map(costOf);
+  const marks = frontierOf(costs);
   const best = done.reduce((a, b, i) => (isBetter(b.score, done[a]!.score) ? i : a), 0);
   const points = done.map((trial, i) => ({
     manager: trial.family.manager,
@@ -145,7 +166,7 @@ function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
     leastCapacityBytes: trial.leastCapacityBytes,
     frontier: marks[i] === true,
   }));
-  return { goal, points, best };
+  return { goal, points, best, knee: kneeOf(costs) };
 }
 
 /** The result of a search for programs. */
@@ -153,11 +174,12 @@ function tuneJson(result: TuneData, done: readonly TuneTrial[]): string {
   return jsonText({
     goal: result.goal,
     best: result.best,
+    knee: result.knee,
     points: result.points.map((point, i) => ({ ...point, nativeCalls: done[i]?.nativeCalls })),
   });
 }
 
-/** The result of a search for people: the frontier as a table, and the code of the best settings as the last line. */
+/** The result of a search for people: the frontier as a table, the knee, and the code of the best settings as the last line. */
 function tuneText(
   events: TraceEvents,
   result: TuneData,
@@ -166,36 +188,41 @@ function tuneText(
   out: NodeJS.WriteStream,
 ): string {
   const byCapacity = result.goal === 'capacity';
-  const memoryOf = (point: TuneData['points'][number]) => point.leastCapacityBytes ?? point.peakReservedBytes;
+  const memoryOf = (point: TunePoint) => costOf(point)[0];
+  const { points, best, knee } = result;
   const columns: Column[] = [
     { heading: 'manager', align: 'left' },
     { heading: byCapacity ? 'least capacity' : 'peak reserved', align: 'right' },
     { heading: 'ns an event', align: 'right' },
     { heading: 'settings', align: 'left' },
   ];
-  const frontier = result.points
+  const frontier = points
     .map((point, place) => ({ point, place }))
-    .filter(({ point, place }) => point.frontier || place === result.best)
+    .filter(({ point, place }) => point.frontier || place === best)
     .sort((a, b) => memoryOf(a.point) - memoryOf(b.point));
   const table = layOut(
     columns,
     frontier.map(({ point, place }) => [
-      place === result.best ? `* ${point.manager}` : `  ${point.manager}`,
+      `${place === best ? '*' : place === knee ? '+' : ' '} ${point.manager}`,
       formatBytes(memoryOf(point)),
       String(Math.round(point.nsPerEvent)),
       point.settings,
     ]),
     out,
   );
-  const unfinished = tried - result.points.length;
+  const unfinished = tried - points.length;
+  const verdict =
+    best === knee ? ['The best is the knee, too:'] : [`The knee: ${points[knee]!.code}`, `The best ${costOfBest(result)}:`];
   const lines = [
     `${events.name}: ${count(tried, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
-    'Those that no other one beats in memory and time at once (* is the best):',
+    'Those that no other one beats in memory and time at once (* is the best, + the knee: the least product of the two):',
     '',
     ...table,
     '',
     ...notes,
-    result.points[result.best]!.code,
+    ...verdict,
+    '',
+    points[best]!.code,
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -5,6 +5,7 @@ import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
+import { against, type Cost, kneeOf } from './knee.js';
 import type { ObservedRun } from './observe-run.js';
 import type { PageContent } from './render-page.js';
 import type {
@@ -190,18 +191,25 @@ function segmentColumns(history: SegmentHistory, { stride, moments, payload }: S
   };
 }
 
+/** A run, with its place among all. */
+interface Placed {
+  readonly run: ObservedRun;
+  readonly place: number;
+}
+
 /** Peaks that differ by less count as equal. */
 const TIE = 0.01;
 
 /**
  * Picks the run that needed the least reserved memory at its peak, among those that came to their end; of runs within
- * 1 % of it the one with the fewest native calls. Null when there is nothing to choose from.
+ * 1 % of it the one with the fewest native calls. Where their times are known, it names what the winner costs against the run
+ * with the least product of memory and time. Null when there is nothing to choose from.
  */
 export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
   const done = runs.map((run, place) => ({ run, place })).filter(({ run }) => run.failure === undefined);
   if (runs.length < 2 || done.length === 0) return null;
-  const peakOf = ({ run }: (typeof done)[number]) => run.observer.segments.peakReservedBytes;
-  const callsOf = ({ run }: (typeof done)[number]) => run.observer.nativeAllocs + run.observer.nativeFrees;
+  const peakOf = ({ run }: Placed) => run.observer.segments.peakReservedBytes;
+  const callsOf = ({ run }: Placed) => run.observer.nativeAllocs + run.observer.nativeFrees;
   const least = Math.min(...done.map(peakOf));
   const tied = done.filter((candidate) => peakOf(candidate) <= least * (1 + TIE));
   const best = tied.reduce((a, b) => (callsOf(b) < callsOf(a) ? b : a));
@@ -210,7 +218,18 @@ export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
     tied.length === 1
       ? `least memory reserved at the peak${among}: ${formatBytes(peakOf(best))}`
       : `fewest native calls of the ${tied.length} whose peak of reserved memory is within 1 % of the least${among}`;
-  return { run: best.place, rule };
+  return { run: best.place, rule: `${rule}${costOfWinner(best, done)}` };
+}
+
+/** What the winner costs against the knee of the runs whose time is known; nothing when it is the knee. */
+function costOfWinner(best: Placed, done: readonly Placed[]): string {
+  const timed = done.filter(({ run }) => run.nsPerEvent !== undefined);
+  const costOf = ({ run }: Placed): Cost => [run.observer.segments.peakReservedBytes, run.nsPerEvent ?? Number.NaN];
+  const knee = timed[kneeOf(timed.map(costOf))];
+  if (knee === undefined || knee === best || !timed.includes(best)) return '';
+  const calls = ({ run }: Placed) => (run.observer.nativeAllocs + run.observer.nativeFrees).toLocaleString('en-US');
+  const cost = `${against(costOf(best), costOf(knee))}, ${calls(best)} native calls for ${calls(knee)}`;
+  return `; against the knee, ${knee.run.name}, it has ${cost}`;
 }
 
 const ALIGNMENT = 8;

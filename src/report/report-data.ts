@@ -137,6 +137,8 @@ export interface TuneData {
   readonly goal: TuneGoal;
   readonly points: readonly TunePoint[];
   readonly best: number;
+  /** The place of the point with the least product of memory and time. */
+  readonly knee: number;
 }
 
 export type TuneGoal = 'reserved' | 'time' | 'capacity';

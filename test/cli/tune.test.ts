@@ -7,7 +7,8 @@ import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import * as managers from '../../managers/index.js';
 import { FAMILIES, type Family, type Settings } from '../../src/cli/tune/candidates.js';
 import { frontierOf, isBetter, search } from '../../src/cli/tune/search.js';
-import { leastCapacity } from '../../src/cli/tune/trial.js';
+import { leastCapacity, timeTrials, tryOut } from '../../src/cli/tune/trial.js';
+import { tuneResult } from '../../src/cli/tune.js';
 import * as core from '../../src/index.js';
 import { loadTrace, replayTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
@@ -126,6 +127,55 @@ describe('frontierOf', () => {
   });
 });
 
+describe('tuneResult', () => {
+  const [family] = FAMILIES as readonly [Family];
+  const trial = (peakReservedBytes: number, nsPerEvent: number, score: readonly number[]) => {
+    const facts = { family, settings: {}, code: '', nativeCalls: 1, leastCapacityBytes: null, done: true };
+    return { ...facts, peakReservedBytes, nsPerEvent, score };
+  };
+
+  test('names the knee beside the extreme that was asked for', () => {
+    const numbers = [
+      [510, 100],
+      [475, 2300],
+      [900, 90],
+      [920, 95],
+    ] as const;
+    const byMemory = tuneResult(
+      'reserved',
+      numbers.map(([bytes, ns]) => trial(bytes, ns, [bytes, 1])),
+    );
+    expect(byMemory).toMatchObject({ goal: 'reserved', best: 1, knee: 0 });
+    expect(byMemory.points.map(({ frontier }) => frontier)).toEqual([true, true, true, false]);
+    const byTime = tuneResult(
+      'time',
+      numbers.map(([bytes, ns]) => trial(bytes, ns, [ns])),
+    );
+    expect(byTime).toMatchObject({ goal: 'time', best: 2, knee: 0 });
+  });
+
+  test('goes by the least capacity when that was asked for', () => {
+    const trials = [trial(100, 10, [90]), trial(100, 10, [80])].map((one, i) => ({ ...one, leastCapacityBytes: [90, 80][i]! }));
+    expect(tuneResult('capacity', trials)).toMatchObject({ best: 1, knee: 1 });
+  });
+});
+
+describe('timeTrials', () => {
+  test('gives equal settings their times in turns, and adds what native calls are taken to cost', async () => {
+    const trace = await loadTrace(RESNET);
+    const pool = FAMILIES.find(({ manager }) => manager === 'pool') as Family;
+    const options = { goal: 'time', capacityBytes: undefined, nativeCallNs: 1e9 } as const;
+    const first = tryOut(trace, pool, {}, options);
+    expect(first.nativeCalls).toBe(165);
+    const times = timeTrials(trace, [first, first], options);
+    // The calls outweigh all else: 165 seconds over the events.
+    for (const { nsPerEvent, score } of times) {
+      expect(nsPerEvent / ((165 * 1e9) / trace.calls)).toBeCloseTo(1, 2);
+      expect(score).toEqual([nsPerEvent]);
+    }
+  });
+});
+
 describe('leastCapacity', () => {
   test('finds the edge to 64 KiB, and asks for nothing below what is live', () => {
     const edge = 123_456_789;
@@ -157,6 +207,7 @@ describe('stowage tune', () => {
       version: number;
       goal: string;
       best: number;
+      knee: number;
       points: Record<string, number | string | boolean>[];
     };
     expect([code, result.version, result.goal]).toEqual([0, 1, goal]);
@@ -167,6 +218,20 @@ describe('stowage tune', () => {
     const values = result.points.map((point) => point[key] as number);
     expect(values[result.best]).toBe(Math.min(...values));
     expect(result.points[result.best]?.['frontier']).toBe(true);
+    const memory = (point: (typeof result.points)[number]) =>
+      (point['leastCapacityBytes'] ?? point['peakReservedBytes']) as number;
+    const products = result.points.map((point) => memory(point) * (point['nsPerEvent'] as number));
+    expect(products[result.knee]).toBe(Math.min(...products));
+  });
+
+  test('does not crown a cache that keeps nothing: it names the knee, and what the one costs against the other', async () => {
+    const { code, stdout } = stowage(['tune', RESNET, '--manager', 'lru,tlsf']);
+    expect(code).toBe(0);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.at(-1)).toContain('new LruMemoryManager(');
+    expect(lines).toContain('The knee: new TlsfMemoryManager(1, new MemoryManagerDeviceInterface())');
+    expect(stdout).toMatch(/^The best has, against the knee \(tlsf, defaults\), 6\.9 % less memory, [\d.]+ times the time:$/m);
+    expect(stdout).toMatch(/^\+ tlsf /m);
   });
 
   test('runs in the least capacity that it found', () => {
@@ -180,7 +245,9 @@ describe('stowage tune', () => {
   test('writes a page with the frontier', () => {
     const file = join(folder, 'tune.html');
     expect(stowage(['tune', RESNET, '--manager', 'pool,tlsf', '--budget', '6', '--report', file]).code).toBe(0);
-    expect(readFileSync(file, 'utf8')).toContain('"tune":{"goal":"reserved"');
+    const page = readFileSync(file, 'utf8');
+    expect(page).toContain('"tune":{"goal":"reserved"');
+    expect(page).toMatch(/"best":\d+,"knee":\d+/);
     expect(readdirSync(folder)).toEqual(['tune.html']);
   });
 

@@ -6,10 +6,11 @@ import { MemoryRuntime } from '../../runtime/memory-runtime.js';
 import { installManager, type ReplayResult, replayTrace } from '../../trace/replay.js';
 import type { TraceEvents } from '../../trace/trace-events.js';
 import { simulatedDevice } from '../choices.js';
+import { timeReplays } from '../in-turns.js';
 import type { Family, Settings } from './candidates.js';
 import type { Trial } from './search.js';
 
-/** The fastest of so many replays counts: other load on the machine only adds time. */
+/** Where the search goes by time: so many replays of a setting, the fastest of which counts. Other load only adds time. */
 const TIMED_REPLAYS = 3;
 /** The precision of a least capacity. */
 const CAPACITY_STEP_BYTES = 64 * KiB;
@@ -28,36 +29,47 @@ export interface TuneTrial extends Trial, Pick<TunePoint, 'code' | 'peakReserved
   readonly nativeCalls: number;
 }
 
-/** Replays a trace under one setting, for the goal of a search. */
-export function tryOut(
-  events: TraceEvents,
-  family: Family,
-  settings: Settings,
-  { goal, capacityBytes, nativeCallNs }: TrialOptions,
-): TuneTrial {
+/** Replays a trace under one setting, for the goal of a search. Its time is a first one: {@link timeTrials} makes it comparable. */
+export function tryOut(events: TraceEvents, family: Family, settings: Settings, options: TrialOptions): TuneTrial {
+  const { goal, capacityBytes } = options;
   const replay = (capacity: number | undefined) => replayOnce(events, family, settings, capacity);
   const facts = { family, settings, code: family.code(settings) };
   const first = replay(capacityBytes);
   const nothing = { peakReservedBytes: Number.NaN, nsPerEvent: Number.NaN, nativeCalls: 0, leastCapacityBytes: null };
   if (first === undefined) return { ...facts, ...nothing, done: false, score: [] };
   let fastest = first.nsPerEvent;
-  for (let again = 1; again < TIMED_REPLAYS; again++) fastest = Math.min(fastest, replay(capacityBytes)?.nsPerEvent ?? fastest);
+  for (let again = 1; goal === 'time' && again < TIMED_REPLAYS; again++)
+    fastest = Math.min(fastest, replay(capacityBytes)?.nsPerEvent ?? fastest);
   const nativeCalls = first.nativeAllocs + first.nativeFrees;
-  const nsPerEvent = fastest + (nativeCalls * nativeCallNs) / Math.max(1, first.events);
   const { peakReservedBytes } = first;
   const leastCapacityBytes =
     goal === 'capacity'
       ? leastCapacity(events.peakLiveBytes, peakReservedBytes, (capacity) => replay(capacity) !== undefined)
       : null;
-  return {
-    ...facts,
-    peakReservedBytes,
-    nsPerEvent,
-    nativeCalls,
-    leastCapacityBytes,
-    done: true,
-    score: goal === 'time' ? [nsPerEvent] : [leastCapacityBytes ?? peakReservedBytes, nativeCalls],
-  };
+  const score = [leastCapacityBytes ?? peakReservedBytes, nativeCalls];
+  const trial = { ...facts, peakReservedBytes, nsPerEvent: fastest, nativeCalls, leastCapacityBytes, done: true, score };
+  return withTime(trial, fastest, events, options);
+}
+
+/** Measures complete trials in turns, so that none was faster because it came later in the search. */
+export function timeTrials(
+  events: TraceEvents,
+  trials: readonly TuneTrial[],
+  options: TrialOptions,
+  onProgress?: (rounds: number, total: number) => void,
+): TuneTrial[] {
+  const replays = trials.map(({ family, settings }) => ({
+    createManager: family.create(settings),
+    device: simulatedDevice(options.capacityBytes),
+  }));
+  const times = timeReplays(events, replays, onProgress);
+  return trials.map((trial, i) => withTime(trial, times[i]!, events, options));
+}
+
+/** @param replayNs - the time of an event on the simulated device, whose native calls cost nothing */
+function withTime(trial: TuneTrial, replayNs: number, events: TraceEvents, { goal, nativeCallNs }: TrialOptions): TuneTrial {
+  const nsPerEvent = replayNs + (trial.nativeCalls * nativeCallNs) / Math.max(1, events.calls);
+  return { ...trial, nsPerEvent, score: goal === 'time' ? [nsPerEvent] : trial.score };
 }
 
 /**

@@ -23,14 +23,19 @@ const SHOWN_TIMES = 2;
 export function frontierSection(tune) {
   part('frontier').hidden = false;
   const best = tune.points[tune.best];
+  const knee = tune.points[tune.knee];
   const byCapacity = tune.goal === 'capacity';
   const memoryOf = (/** @type {TunePoint} */ point) =>
     byCapacity ? (point.leastCapacityBytes ?? Number.NaN) : point.peakReservedBytes;
   const memoryName = byCapacity ? 'least capacity' : 'peak reserved';
   const goals = { reserved: 'the least peak of reserved memory', time: 'the least time', capacity: 'the least capacity' };
+  const words = { reserved: 'least memory', time: 'least time', capacity: 'least capacity' };
   part('frontier-lead').replaceChildren(
     `Of ${formatCount(tune.points.length)} settings, the one with ${goals[tune.goal]}: `,
     element('code', {}, best?.code ?? ''),
+    ...(knee === best
+      ? ['. It is the knee, too']
+      : ['. The knee, with the least product of memory and time: ', element('code', {}, knee?.code ?? '')]),
     explanation('The frontier holds the settings that no other one beats in memory and in time at once.'),
   );
   const managers = [...new Set(tune.points.map(({ manager }) => manager))];
@@ -41,10 +46,11 @@ export function frontierSection(tune) {
   const rows = (/** @type {readonly TunePoint[]} */ points) =>
     points.map((point) => {
       const name = element('span', { class: 'name' }, swatch(colourOf(point)), `${point.manager}, ${point.settings}`);
-      if (point === best) name.append(element('strong', { class: 'badge' }, 'winner'));
+      if (point === best) name.append(element('strong', { class: 'badge' }, words[tune.goal]));
+      if (point === knee) name.append(element('strong', { class: 'badge' }, 'knee'));
       return [name, formatBytes(memoryOf(point)), `${formatCount(point.nsPerEvent)} ns`];
     });
-  const shown = sorted.filter((point) => point.frontier || point === best);
+  const shown = sorted.filter((point) => point.frontier || point === best || point === knee);
   fillTable(part('frontier-table'), columns, rows(shown));
   fillTable(part('others-table'), columns, rows(sorted.filter((point) => !shown.includes(point))));
 }

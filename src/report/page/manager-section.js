@@ -13,7 +13,11 @@ const MANAGER_COLUMNS = [
   },
   { heading: 'native calls', numeric: true, hint: 'Calls to the device or the system for memory and back, pages included.' },
   { heading: 'hit rate', numeric: true, hint: 'The share of allocations that needed no native call.' },
-  { heading: 'time an event', numeric: true, hint: 'Mean wall time of an allocation or a free, of one run without a watcher.' },
+  {
+    heading: 'time an event',
+    numeric: true,
+    hint: 'Wall time of an allocation or a free: the fastest of several replays that took turns, without a watcher.',
+  },
   { heading: 'outcome' },
 ];
 

@@ -195,6 +195,22 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     });
   });
 
+  test('marks the best of a search and its knee', async () => {
+    const trace = traceOf([{ alloc: 5 * MiB }]);
+    const point = { settings: 'defaults', leastCapacityBytes: null, frontier: true };
+    const points = [
+      { ...point, manager: 'lru', code: 'new Lru()', peakReservedBytes: 475 * MiB, nsPerEvent: 2300 },
+      { ...point, manager: 'pool', code: 'new Pool()', peakReservedBytes: 510 * MiB, nsPerEvent: 100 },
+    ];
+    const tune = { goal: 'reserved', points, best: 0, knee: 1 } as const;
+    const html = renderPage(buildReport(trace, [observe(trace, 'pool')], { tune }));
+    await closing(await browser.openFile(html), async (page) => {
+      expect(await text(page, '#frontier-table tbody tr:nth-child(1)')).toMatch(/^lru, defaults\s*least memory\s/);
+      expect(await text(page, '#frontier-table tbody tr:nth-child(2)')).toMatch(/^pool, defaults\s*knee\s/);
+      expect(await text(page, '#frontier-lead')).toContain('The knee, with the least product of memory and time: new Pool()');
+    });
+  });
+
   test('shows a leak with its tag and its site, and runs nothing that a trace says', async () => {
     const site = `at leaky (${HOSTILE}:3:7)\nat main (app.js:1:1)`;
     const trace = traceOf([{ alloc: 5 * MiB, tag: HOSTILE, site }, { alloc: 100 }, { free: 1 }], HOSTILE);
