@@ -155,7 +155,7 @@ export class Allocation implements WatchedHandle {
       this.#become(ptr, bytes, terms);
       return;
     }
-    const next = allocateLike(source, terms?.ptr ?? ptr, bytes, terms);
+    const next = allocateLike(source, terms?.ptr ?? ptr, bytes);
     orUndo(
       () => this.#moveTo(next, bytes),
       () => new OwnedBlock(source, next, bytes, undefined).abandon(),
@@ -308,7 +308,7 @@ export class Allocation implements WatchedHandle {
     const source = this.#source;
     // Whoever was asked for memory may have used this handle.
     const terms = this.#soleTerms();
-    const nextTerms = termsOf(source, next, bytes, terms && newTerms(bytes, terms));
+    const nextTerms = termsOf(source, next, bytes, terms && newTerms(bytes, terms.onFreed));
     const keptBytes = Math.min(bytes, this.#bytes);
     if (keptBytes > 0) source.device.copy(next, this.#ptr, keptBytes);
     this.#release();

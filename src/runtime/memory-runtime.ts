@@ -97,6 +97,8 @@ export class MemoryRuntime extends MemoryHost {
   readonly #ordinary: BlockSource;
   readonly #pinned: BlockSource;
   readonly #collects: boolean;
+  /** What was asked for last in other ways than the ordinary one: what follows is likely to be asked for in the same way. */
+  #asked: BlockSource;
   #closing = false;
 
   /** @param device - the memory to hand out */
@@ -112,10 +114,12 @@ export class MemoryRuntime extends MemoryHost {
     this.#collects = collectDropped || globalThis.gc !== undefined;
     const memory = device instanceof HostDevice ? HOST_MEMORY : device.name;
     const sourceOf = (slot: ManagerSlot, kind: string): BlockSource => {
-      return { host: this, device, slot, watch, undisposed: watch.pressure.handlesOf(kind, collectDropped) };
+      const undisposed = watch.pressure.handlesOf(kind, collectDropped);
+      return { host: this, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined };
     };
     this.#ordinary = sourceOf(this.slot, memory);
     this.#pinned = sourceOf(this.pinnedSlot, HOST_MEMORY);
+    this.#asked = this.#ordinary;
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);
   }
@@ -128,7 +132,7 @@ export class MemoryRuntime extends MemoryHost {
    */
   allocate(bytes: number, options: AllocateOptions = NO_OPTIONS): Allocation {
     const context = contextOf(this);
-    if (options === NO_OPTIONS && context === undefined) return this.#take(this.#ordinary, bytes, 0, 0, undefined, undefined);
+    if (options === NO_OPTIONS && context === undefined) return this.#take(this.#ordinary, bytes, undefined, undefined);
     return this.#allocateIn(bytes, options, context);
   }
 
@@ -309,16 +313,17 @@ export class MemoryRuntime extends MemoryHost {
   #allocateAs(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
     const { alignment = 0, pinned = false, zero = false, onFreed } = options;
     if (alignment !== 0) checkAlignment(alignment);
-    const source = pinned ? this.#pinned : this.#ordinary;
     // Pinned memory has no streams: there a stream has to be asked for by name.
     const stream = options.stream === undefined ? (pinned ? 0 : (context?.stream ?? 0)) : streamIdOf(options.stream);
     const tag = options.tag ?? context?.tag;
-    const isPlain = alignment === 0 && stream === 0 && tag === undefined && onFreed === undefined;
-    const terms = isPlain ? undefined : newTerms(bytes, { alignment, stream, tag, onFreed });
+    const ordinary = pinned ? this.#pinned : this.#ordinary;
+    const isPlain = alignment === 0 && stream === 0 && tag === undefined;
+    const source = isPlain ? ordinary : this.#askedAs(ordinary, alignment, stream, tag);
+    const terms = onFreed === undefined ? undefined : newTerms(bytes, onFreed);
     const tagBefore = tag === undefined ? undefined : setAllocationTag(tag);
     let handle: Allocation | undefined;
     try {
-      handle = this.#take(source, bytes, alignment, stream, terms, context?.manager);
+      handle = this.#take(source, bytes, terms, context?.manager);
       if (zero) handle.fill(0);
     } catch (error) {
       handle?.abandon();
@@ -341,21 +346,27 @@ export class MemoryRuntime extends MemoryHost {
     }
   }
 
+  /** The source of blocks that are asked for in other ways than the ordinary one. */
+  #askedAs(ordinary: BlockSource, alignment: number, stream: number, tag: string | undefined): BlockSource {
+    const last = this.#asked;
+    const isSame = last.slot === ordinary.slot && last.alignment === alignment && last.stream === stream && last.tag === tag;
+    if (!isSame) this.#asked = { ...ordinary, alignment, stream, tag };
+    return this.#asked;
+  }
+
   #take(
     source: BlockSource,
     bytes: number,
-    alignment: number,
-    stream: number,
     terms: BlockTerms | undefined,
     manager: MemoryManagerAdapter | undefined,
   ): Allocation {
     checkBytes(bytes);
     this.startUse();
-    const { slot } = source;
+    const { slot, alignment, stream } = source;
     // No stack may end between the allocation and its owner.
     checkStackRoom();
     const ptr =
-      manager === undefined || source === this.#pinned
+      manager === undefined || slot === this.pinnedSlot
         ? slot.alloc(bytes, true, alignment, stream)
         : slot.allocFrom(manager, bytes, true, alignment, stream);
     try {

@@ -9,25 +9,20 @@ import type { UndisposedHandles } from './collector-pressure.js';
 import type { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
 
-/** What the blocks of one slot of a runtime have in common. */
+/** What blocks of one slot of a runtime have in common that were asked for in the same way. */
 export interface BlockSource {
   readonly host: MemoryHost;
   readonly device: Device;
   readonly slot: ManagerSlot;
   readonly watch: HandleWatch;
   readonly undisposed: UndisposedHandles;
-}
-
-/** How a block was asked for, beside its bytes. */
-export interface BlockSettings {
   readonly alignment: number;
   readonly stream: number;
   readonly tag: string | undefined;
-  readonly onFreed: (() => void) | undefined;
 }
 
-/** What few blocks have: settings, several owners, of parts even, a manager that may free them by itself. */
-export interface BlockTerms extends BlockSettings {
+/** What few blocks have: several owners, of parts even, a manager that may free them by itself, a listener. */
+export interface BlockTerms {
   /** The address of the whole block. */
   ptr: DevicePtr;
   /** The bytes of the whole block. */
@@ -38,9 +33,8 @@ export interface BlockTerms extends BlockSettings {
   old: number;
   /** The manager's ticket; 0 where the manager frees nothing by itself. */
   ticket: number;
+  readonly onFreed: (() => void) | undefined;
 }
-
-const PLAIN: BlockSettings = { alignment: 0, stream: 0, tag: undefined, onFreed: undefined };
 
 /** What a block needs of {@link BlockTerms}: nothing, for most. @param asked - what it has whatever its manager is */
 export function termsOf(
@@ -58,8 +52,8 @@ export function termsOf(
 }
 
 /** The terms of one owner, of a block that is still to be had. */
-export function newTerms(bytes: number, { alignment, stream, tag, onFreed }: BlockSettings = PLAIN): BlockTerms {
-  return { ptr: NULL_PTR, bytes, owners: 1, old: 0, ticket: 0, alignment, stream, tag, onFreed };
+export function newTerms(bytes: number, onFreed?: () => void): BlockTerms {
+  return { ptr: NULL_PTR, bytes, owners: 1, old: 0, ticket: 0, onFreed };
 }
 
 /** The terms of a block with one owner, so that there can be several. */
@@ -70,9 +64,8 @@ export function sharable(ptr: DevicePtr, bytes: number): BlockTerms {
 }
 
 /** Allocates a block as another one was, from its manager (the active one when that drains) and on its device. @throws as `allocate` */
-export function allocateLike(source: BlockSource, like: DevicePtr, bytes: number, settings: BlockSettings = PLAIN): DevicePtr {
-  const { slot, device } = source;
-  const { alignment, stream, tag } = settings;
+export function allocateLike(source: BlockSource, like: DevicePtr, bytes: number): DevicePtr {
+  const { slot, device, alignment, stream, tag } = source;
   const allocate = () => slot.allocLike(like, bytes, alignment, stream);
   let ptr = NULL_PTR;
   return orUndo(

@@ -45,7 +45,8 @@ describe('a dropped handle', () => {
     const watch = new HandleWatch(new FinalizationRegistry(() => {}));
     const undisposed = watch.pressure.handlesOf('host', false);
     const failing = failOnWarnings();
-    new OwnedBlock({ host: runtime, device, slot, watch, undisposed }, ptr, 1000, undefined).reclaim();
+    const source = { host: runtime, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined };
+    new OwnedBlock(source, ptr, 1000, undefined).reclaim();
     expect([failing.mock.calls.length, slot.liveBlocks]).toEqual([1, 0]);
     const next = slot.alloc(1000, true);
     slot.signalMemoryCleanup();

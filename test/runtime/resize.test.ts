@@ -121,6 +121,19 @@ describe('Allocation', () => {
       expect([runtime.pinnedSlot.liveBlocks, device.pinnedLiveBytes >= 1 * MiB]).toEqual([1, true]);
     });
 
+    test('keeps what each of several blocks was asked for with, also those that were asked for in turns', () => {
+      const { runtime } = simulated();
+      const statistics = new StatisticsMemoryManager(new CachingMemoryManager(1, table()));
+      runtime.slot.install(statistics);
+      const asked = [{ tag: 'a' }, { alignment: 64 * KiB }, { tag: 'b', alignment: 128 * KiB }, {}, { pinned: true, tag: 'a' }];
+      const blocks = [...asked, ...asked].map((options) => ({ ...options, block: runtime.allocate(100, options) }));
+      for (const { block } of blocks) block.resize(5000);
+      for (const { block, alignment = 1 } of blocks) expect(block.ptr % alignment).toBe(0);
+      const bytesOf = (tag: string) => statistics.counters(tag).bytes.current;
+      expect([statistics.tags, bytesOf('a'), bytesOf('b')]).toEqual([['a', 'b'], 10_000, 10_000]);
+      expect(runtime.pinnedSlot.liveBlocks).toBe(2);
+    });
+
     test('stays on its device and with its manager, whatever is active', () => {
       const { device, runtime } = simulated(3);
       const pool = new PoolMemoryManager(3, table());
