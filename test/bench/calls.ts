@@ -23,8 +23,8 @@ interface Call {
   readonly comparedWith: string;
   /** Makes what does it so many times, for blocks of that size. */
   readonly prepare: (runtime: MemoryRuntime, bytes: number) => Work;
-  /** What surrounds it. */
-  readonly around?: <T>(runtime: MemoryRuntime, fn: () => T) => T;
+  /** Makes what surrounds it. */
+  readonly around?: (runtime: MemoryRuntime) => (fn: () => void) => void;
 }
 
 /** Gets a block and gives it back, so many times. */
@@ -36,9 +36,12 @@ export interface CallRow {
   readonly comparedWith: string;
   /** Nanoseconds, by size. */
   readonly ns: readonly number[];
-  /** By size: over what the other call takes. */
+  /** By size: over what the other call takes in the same round. */
   readonly ratios: readonly number[];
 }
+
+/** Nanoseconds, by call in the order of {@link CALLS}, size and round. */
+export type CallTimes = readonly (readonly number[][])[];
 
 const ROUND_MS = 8;
 /** Until then V8 has optimised what runs. */
@@ -58,7 +61,7 @@ const within = (what: string, around: NonNullable<Call['around']>): Call => ({
   around,
 });
 
-const byItself: NonNullable<Call['around']> = (_runtime, fn) => fn();
+const byItself: NonNullable<Call['around']> = () => (fn) => fn();
 
 /** In the order of the table: what others are compared with stands before them. */
 export const CALLS: readonly Call[] = [
@@ -100,11 +103,14 @@ export const CALLS: readonly Call[] = [
       };
     },
   },
-  within('tag', (runtime, fn) => runtime.tag('bench', fn)),
-  within('scoped', (runtime, fn) => runtime.scoped(fn)),
-  within('withDevice', (runtime, fn) => runtime.withDevice(0, fn)),
-  within('withStream', (runtime, fn) => runtime.withStream(0, fn)),
-  within('withManager', (runtime, fn) => runtime.withManager(new TlsfMemoryManager(1, new MemoryManagerDeviceInterface()), fn)),
+  within('tag', (runtime) => (fn) => runtime.tag('bench', fn)),
+  within('scoped', (runtime) => (fn) => runtime.scoped(fn)),
+  within('withDevice', (runtime) => (fn) => runtime.withDevice(0, fn)),
+  within('withStream', (runtime) => (fn) => runtime.withStream(0, fn)),
+  within('withManager', (runtime) => {
+    const manager = new TlsfMemoryManager(1, new MemoryManagerDeviceInterface());
+    return (fn) => runtime.withManager(manager, fn);
+  }),
   {
     name: VIEWED,
     comparedWith: VIEWED,
@@ -153,39 +159,47 @@ export const CALLS: readonly Call[] = [
 ];
 
 /**
- * Measures one call. For a process of its own: what a program has said once, such as a tag, makes every later allocation look, and
- * what one call leaves the collector is not another's.
+ * Prepares one call, until V8 has optimised it. For a process of its own: what a program has said once, such as a tag, makes every
+ * later allocation look, and what one call leaves the collector is not another's.
  *
  * @param bytes - of each block
- * @returns nanoseconds of processor time of the whole process, the collector's threads included: the median of the rounds
+ * @returns measures a round: nanoseconds of processor time of the whole process, the collector's threads included
  */
-export function measureCall(name: string, bytes: number, rounds: number): number {
-  using runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
+export function prepareCall(name: string, bytes: number): () => number {
+  const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
   // Not that of a slot that is used before its runtime.
   runtime.slot.install(runtime.createDefaultManager());
   const { prepare, around = byItself } = CALLS.find((call) => call.name === name)!;
-  return around(runtime, () => {
-    const work = prepare(runtime, bytes);
-    for (let warmNs = 0; warmNs < WARM_MS * 1e6; ) warmNs += cpuNs(() => work(100));
-    const times = timesIn(work, ROUND_MS);
-    return median(Array.from({ length: rounds }, () => cpuNs(() => work(times)) / times));
-  });
+  const work = prepare(runtime, bytes);
+  const enter = around(runtime);
+  const timed = (times: number) => {
+    let ns = 0;
+    enter(() => {
+      ns = cpuNs(() => work(times));
+    });
+    return ns;
+  };
+  for (let warmNs = 0; warmNs < WARM_MS * 1e6; ) warmNs += timed(100);
+  const times = timesIn(timed, ROUND_MS);
+  return () => timed(times) / times;
 }
 
-/** A row a call. @param ns - by call, in the order of {@link CALLS}, and size */
-export function callRows(ns: readonly (readonly number[])[]): CallRow[] {
+/** A row a call: medians over the rounds. */
+export function callRows(times: CallTimes): CallRow[] {
   return CALLS.map(({ name, comparedWith }, i) => {
-    const other = ns[CALLS.findIndex((call) => call.name === comparedWith)]!;
-    return { call: name, comparedWith, ns: ns[i]!, ratios: ns[i]!.map((value, size) => value / other[size]!) };
+    const bySize = times[i]!;
+    const others = times[CALLS.findIndex((call) => call.name === comparedWith)]!;
+    const ratios = bySize.map((ns, size) => median(ns.map((value, round) => value / others[size]![round]!)));
+    return { call: name, comparedWith, ns: bySize.map(median), ratios };
   });
 }
 
 /** How many times take about so long. */
-function timesIn(work: Work, ms: number): number {
+function timesIn(timed: (times: number) => number, ms: number): number {
   let times = 16;
   let took = 0;
   for (let tries = 0; tries < 24 && took < ms * 1e6; tries++) {
-    took = cpuNs(() => work(times));
+    took = timed(times);
     if (took < ms * 1e6) times *= 2;
   }
   return times;

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { CALL_SIZES, CALLS, type CallRow, callRows } from './calls.js';
+import { measureCalls } from './call-turns.js';
+import type { CallRow } from './calls.js';
 import type { Contestant } from './contestants.js';
 import { type GrowthRow, LIVE_BLOCKS, measureGrowth } from './growth.js';
 import type { HostFigures } from './hosts.js';
@@ -9,14 +10,13 @@ import type { SinkKind } from './logging.js';
 import type { ManagerSpec } from './manager-subject.js';
 import { ROW_BYTES } from './random-reads.js';
 import type { RecordingCost } from './recording.js';
-import { median } from './statistics.js';
 import type { PreparedTrace } from './trace-folder.js';
 
 /** A measurement beside the traces. */
 export type ExtraTask =
   | { readonly kind: 'random reads'; readonly rows: number }
   | { readonly kind: 'hosts'; readonly root: string }
-  | { readonly kind: 'call'; readonly call: string; readonly bytes: number; readonly rounds: number }
+  | { readonly kind: 'call'; readonly call: string; readonly bytes: number }
   | { readonly kind: 'recording'; readonly spec: ManagerSpec; readonly eventFile: string; readonly rounds: number }
   | {
       readonly kind: 'logging' | 'logging garbage';
@@ -54,8 +54,6 @@ const SINK_KINDS: readonly SinkKind[] = ['bytes', 'text'];
 // new object would be memory that is touched for the first time.
 const ROOM_FOR_GARBAGE = ['--expose-gc', '--max-semi-space-size=256', '--min-semi-space-size=256'];
 const run = promisify(execFile);
-/** Processes a call: where its code and memory come to lie matters. */
-const CALL_PROCESSES = 3;
 
 /** What is measured beside the traces, and with what. */
 export interface ExtrasPlan {
@@ -89,18 +87,7 @@ export async function measureExtras({ contestants, traces, rounds, root, compile
       const cost = await inChild<RecordingCost>({ kind: 'recording', spec, eventFile, rounds });
       recording.push({ manager: LOGGED, trace: name, ...cost });
     }
-    const processes: number[][][] = [];
-    for (let i = 0; i < CALL_PROCESSES; i++) {
-      const ns: number[][] = [];
-      for (const { name } of CALLS) {
-        onProgress(`calls: ${name}`);
-        const bySize: number[] = [];
-        for (const bytes of CALL_SIZES) bySize.push(await inChild<number>({ kind: 'call', call: name, bytes, rounds }));
-        ns.push(bySize);
-      }
-      processes.push(ns);
-    }
-    calls.push(...callRows(CALLS.map((_, i) => CALL_SIZES.map((_, size) => median(processes.map((ns) => ns[i]![size]!))))));
+    calls.push(...(await measureCalls({ rounds, main, onProgress })));
   }
   let hosts: HostFigures | undefined;
   if (contestants.some(({ name }) => name === LOGGED)) {

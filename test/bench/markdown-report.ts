@@ -101,7 +101,7 @@ function callsPart({ calls }: Extras): string[] {
   if (calls.length === 0) return [];
   return [
     '### What a user calls',
-    'Nanoseconds of processor time to get a block of CPU memory and to give it back, under the default manager; in brackets the quotient with the call named last. Each call is a process of its own, with the time of its collector; the median of three.',
+    'Nanoseconds of processor time to get a block of CPU memory and to give it back, under the default manager; in brackets the quotient with the call named last. Each call is a process of its own, with the time of its collector. The processes take turns, and three follow each other: the figures are medians over the rounds, the quotients of those in the same round.',
     table(CALL_HEADINGS, calls.map(callCells)),
   ];
 }
