@@ -10,13 +10,24 @@ import type { TraceKind, TraceTotals } from './trace-events.js';
 import { TraceStream } from './trace-reader.js';
 import type { ReadOptions } from './trace-source.js';
 
-const NAMES_OF_KINDS = ['allocation', 'free', 'native allocation', 'native free', 'swap', 'cleanup', 'refusal'];
+const NAMES_OF_KINDS = [
+  'allocation',
+  'free',
+  'native allocation',
+  'native free',
+  'swap',
+  'cleanup',
+  'refusal',
+  'completion of a free',
+];
 const NAMES_OF_COLUMNS: { readonly [C in ColumnName]: string } = {
   times: 'times',
   pointers: 'addresses',
   devices: 'devices',
   streams: 'streams',
   managers: "managers' names",
+  pools: 'private pools',
+  steps: 'steps',
   tags: 'tags',
   sites: 'allocation sites',
   spaces: 'spaces',

@@ -41,12 +41,15 @@ export class EventBuilder implements TraceTotals {
   time = 0;
   device = 0;
   stream = 0;
-  /** The id of a name in {@link strings}; so are the next three. */
+  /** The private pool, 0 for the default one. */
+  pool = 0;
+  /** The id of a name in {@link strings}; so are the next four. */
   manager = 0;
   space = 0;
-  /** Of allocations. */
+  step = 0;
+  /** Of allocations and of refusals that have a site. */
   tag = 0;
-  /** Of allocations. */
+  /** As `tag`. */
   site = 0;
   #reservedBytes = 0;
   #kinds = new Uint8Array(INITIAL_EVENTS);
@@ -59,6 +62,8 @@ export class EventBuilder implements TraceTotals {
     devices: idsColumn(),
     streams: numbersColumn(),
     managers: idsColumn(),
+    pools: idsColumn(),
+    steps: idsColumn(),
     tags: idsColumn(),
     sites: idsColumn(),
     spaces: idsColumn(),
@@ -81,8 +86,7 @@ export class EventBuilder implements TraceTotals {
     this.#blocks.pointer.set(slot, pointer);
     this.#blocks.device.set(slot, this.device);
     this.#blocks.space.set(slot, this.space);
-    this.#optional.tags.set(this.length, this.tag);
-    this.#optional.sites.set(this.length, this.site);
+    this.#request(this.tag, this.site);
     this.#append(TraceKind.alloc, slot, bytes, line, pointer, this.device, this.space);
     this.liveBytes += bytes;
     if (this.liveBytes > this.peakLiveBytes) this.peakLiveBytes = this.liveBytes;
@@ -101,7 +105,13 @@ export class EventBuilder implements TraceTotals {
     this.#freeSlots.set(this.#freeCount++, slot);
   }
 
-  /** Adds a native allocation or free, a swap, a cleanup, or an allocation of `bytes` that was refused. */
+  /** Adds an allocation of `bytes` that was refused, with the present tag and site. */
+  refused(line: number, bytes: number): void {
+    this.#request(this.tag, this.site);
+    this.#append(TraceKind.outOfMemory, NO_SLOT, bytes, line, 0, this.device, this.space);
+  }
+
+  /** Adds a native allocation or free, a swap, a cleanup, the completion of a free, or a refusal whose site is not known. */
   other(kind: OtherKind, line: number, bytes = 0, pointer = 0): void {
     this.#addOther(kind, NO_SLOT, bytes, line, pointer, this.device, this.space);
     if (kind === TraceKind.nativeAlloc) this.#reservedBytes += bytes;
@@ -134,9 +144,14 @@ export class EventBuilder implements TraceTotals {
   }
 
   #addOther(kind: TraceKind, code: number, bytes: number, line: number, pointer: number, device: number, space: number): void {
-    this.#optional.tags.set(this.length, 0);
-    this.#optional.sites.set(this.length, 0);
+    this.#request(0, 0);
     this.#append(kind, code, bytes, line, pointer, device, space);
+  }
+
+  /** Says what the program did for the event that comes next. */
+  #request(tag: number, site: number): void {
+    this.#optional.tags.set(this.length, tag);
+    this.#optional.sites.set(this.length, site);
   }
 
   #append(kind: TraceKind, code: number, bytes: number, line: number, pointer: number, device: number, space: number): void {
@@ -151,6 +166,8 @@ export class EventBuilder implements TraceTotals {
     this.#optional.devices.set(at, device);
     this.#optional.streams.set(at, this.stream);
     this.#optional.managers.set(at, this.manager);
+    this.#optional.pools.set(at, this.pool);
+    this.#optional.steps.set(at, this.step);
     this.#optional.spaces.set(at, space);
     this.counts[kind]!++;
   }

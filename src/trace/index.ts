@@ -6,6 +6,9 @@ export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap
 export type { ReplayWatcher } from './replay-blocks.js';
 export { StringTable } from './string-table.js';
 export {
+  type AllocatorFacts,
+  type EarlierBlock,
+  type EarlierSegment,
   type EventBatch,
   type EventColumns,
   NO_SLOT,

@@ -39,13 +39,18 @@ export const TraceKind = {
   cleanup: 5,
   /** An allocation was refused: out of memory. */
   outOfMemory: 6,
+  /**
+   * The block of an earlier free event can be used again from now on: work on a stream had still used it. The pointer and the
+   * bytes are those of the free. A free without one was complete at once.
+   */
+  freeCompleted: 7,
 } as const;
 
 /** One of the values of the object of the same name. */
 export type TraceKind = (typeof TraceKind)[keyof typeof TraceKind];
 
 /** How many kinds there are. */
-export const TRACE_KINDS = 7;
+export const TRACE_KINDS = 8;
 
 export const NS_PER_US = 1000;
 export const NS_PER_MS = 1e6;
@@ -82,9 +87,16 @@ export interface OptionalColumns {
   readonly streams?: Float64Array | undefined;
   /** The id of the manager's name: the owner of a block, the new manager of a swap. */
   readonly managers?: Int32Array | undefined;
-  /** The id of an allocation's tag. */
+  /**
+   * The private pool that a block or a segment lies in, as captured graphs and programs make them; in order of appearance,
+   * from 1. 0 is the default pool. That of a refusal is a guess: the pool of the allocation before it on its stream.
+   */
+  readonly pools?: Int32Array | undefined;
+  /** The id of the program's step or annotation in which the event happened. */
+  readonly steps?: Int32Array | undefined;
+  /** The id of the tag of an allocation or a refusal. */
   readonly tags?: Int32Array | undefined;
-  /** The id of an allocation's site: the program's stack, one line a frame, the innermost first. */
+  /** The id of the site of an allocation or a refusal: the program's stack, one line a frame, the innermost first. */
   readonly sites?: Int32Array | undefined;
   /** The id of the space that the pointer lies in: 0 for ordinary memory of the first host, else a name such as `pinned`. */
   readonly spaces?: Int32Array | undefined;
@@ -121,6 +133,40 @@ export interface TraceTotals {
   readonly unknownFrees: number;
 }
 
+/** A block that was live when a recording began. */
+export interface EarlierBlock {
+  /** The event that stands for its allocation. */
+  readonly event: number;
+  readonly address: number;
+  /** What the allocator had rounded it up to; undefined when only the bytes of the event are known. */
+  readonly blockBytes: number | undefined;
+}
+
+/** A segment that was there when a recording began; of an expandable one, what was mapped without a gap. */
+export interface EarlierSegment {
+  readonly device: number;
+  readonly address: number;
+  readonly bytes: number;
+  readonly stream: number;
+  /** As in the column `pools`. */
+  readonly pool: number;
+  readonly expandable: boolean;
+  /** Its live blocks, by address. */
+  readonly blocks: readonly EarlierBlock[];
+}
+
+/** What a recording of PyTorch says beside its events. */
+export interface AllocatorFacts {
+  /** The setting that was in force, as in `PYTORCH_ALLOC_CONF`; undefined when it is not told. */
+  readonly conf: string | undefined;
+  /** The state before the recording, worked backwards from the state at its end: what the first events stand for. */
+  readonly earlier: readonly EarlierSegment[];
+  /** How many events at the beginning stand for that state. */
+  readonly earlierEvents: number;
+  /** Bytes of segments whose pool is not known, because they were gone at the end; they are taken for the default pool's. */
+  readonly unknownPoolBytes: number;
+}
+
 /** Where a trace is from. */
 export interface TraceOrigin {
   /** The file it was read from. */
@@ -130,6 +176,8 @@ export interface TraceOrigin {
   readonly format: TraceFormat;
   /** Why the events are not all there were: a recording whose process was killed. Undefined when nothing is known to be missing. */
   readonly cutOff?: string | undefined;
+  /** Undefined for all but snapshots of PyTorch. */
+  readonly allocator?: AllocatorFacts | undefined;
 }
 
 /** All properties of a trace. */
@@ -147,13 +195,14 @@ const Assembled = class {
 /** A whole trace in memory, at 17 bytes an event and 4 or 8 for each optional column that it has. */
 export class TraceEvents extends Assembled {
   constructor(
-    { file, name, format, cutOff }: TraceOrigin,
+    { file, name, format, cutOff, allocator }: TraceOrigin,
     columns: EventColumns & Pick<EventBatch, 'strings'>,
     totals: TraceTotals,
   ) {
     const { allocations, liveBlocks, liveBytes, peakBlocks, peakLiveBytes, peakReservedBytes, slotCount, unknownFrees } = totals;
     const blocks = { allocations, liveBlocks, liveBytes, peakBlocks, slotCount, unknownFrees };
-    super({ file, name, format, cutOff, ...columns, ...blocks, counts: [...totals.counts], peakLiveBytes, peakReservedBytes });
+    const peaks = { peakLiveBytes, peakReservedBytes };
+    super({ file, name, format, cutOff, allocator, ...columns, ...blocks, ...peaks, counts: [...totals.counts] });
   }
 
   /** How many events there are. */
@@ -226,12 +275,22 @@ export class TraceEvents extends Assembled {
     return this.strings.get(this.managers?.[event] ?? 0);
   }
 
-  /** The tag of an allocation, '' for none. */
+  /** The private pool that a block or a segment lies in, 0 for the default one. */
+  poolOf(event: number): number {
+    return this.pools?.[event] ?? 0;
+  }
+
+  /** The program's step or annotation, '' when it is not known. */
+  stepOf(event: number): string {
+    return this.strings.get(this.steps?.[event] ?? 0);
+  }
+
+  /** The tag of an allocation or a refusal, '' for none. */
   tagOf(event: number): string {
     return this.strings.get(this.tags?.[event] ?? 0);
   }
 
-  /** The site of an allocation, '' when it is not known. */
+  /** The site of an allocation or a refusal, '' when it is not known. */
   siteOf(event: number): string {
     return this.strings.get(this.sites?.[event] ?? 0);
   }

@@ -5,7 +5,14 @@ import { EventBuilder } from './event-builder.js';
 import { checkFile, FormatFault } from './formats/format-fault.js';
 import { type FormatParser, NOTHING } from './formats/format-parser.js';
 import { recognise } from './formats/formats.js';
-import { type EventBatch, TraceEvents, type TraceFormat, type TraceOrigin, type TraceTotals } from './trace-events.js';
+import {
+  type AllocatorFacts,
+  type EventBatch,
+  TraceEvents,
+  type TraceFormat,
+  type TraceOrigin,
+  type TraceTotals,
+} from './trace-events.js';
 import { READ_OPTIONS, type ReadOptions, readChunks } from './trace-source.js';
 
 // The name is shown on terminals.
@@ -28,8 +35,8 @@ export class TraceStream implements AsyncIterable<EventBatch> {
 
   /** Where the events are from; final at the end of the stream. */
   get origin(): TraceOrigin {
-    const { file, name, format, cutOff } = this.#parser;
-    return { file, name, format, cutOff };
+    const { file, name, format, cutOff, allocator } = this.#parser;
+    return { file, name, format, cutOff, allocator };
   }
 
   /** The totals of the events so far. */
@@ -134,6 +141,10 @@ class TraceParser implements TraceOrigin {
   get cutOff(): string | undefined {
     const packed = this.line > 0 ? `the gzip data was cut off after line ${this.line - 1}` : 'the gzip data was cut off';
     return this.#parser?.cutOff ?? (this.packedCutOff ? packed : undefined);
+  }
+
+  get allocator(): AllocatorFacts | undefined {
+    return this.#parser?.allocator;
   }
 
   /** Reads all that is complete. Cost: O(bytes). @throws ERR_MEM_BAD_INPUT */

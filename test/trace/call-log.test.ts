@@ -3,7 +3,16 @@ import { MemoryError } from '../../src/core/errors.js';
 import { parseTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
 
 const log = (...lines: string[]): TraceEvents => parseTrace(lines.map((line) => `${line}\n`).join(''), 'app.log');
-const MARKS = { 0: '+', 1: '-', 2: 'native +', 3: 'native -', 4: 'swap ', 5: 'cleanup ', 6: 'refused ' } as const;
+const MARKS = {
+  0: '+',
+  1: '-',
+  2: 'native +',
+  3: 'native -',
+  4: 'swap ',
+  5: 'cleanup ',
+  6: 'refused ',
+  7: 'completed ',
+} as const;
 /** Events as `+bytes`, `-bytes`, `native +bytes` and so on. */
 const told = (events: TraceEvents): string[] =>
   Array.from({ length: events.length }, (_, i) => `${MARKS[events.kindOf(i)]}${events.bytesOf(i)}`);

@@ -84,6 +84,7 @@ const FACTS: { readonly [file: string]: readonly (Partial<ToldEvent> & { kind: T
     { kind: free, slot: 2, bytes: 512, pointers: 0x7f0000000000, times: 16_000, devices: 1 },
     { kind: alloc, slot: 2, bytes: 1_048_576, pointers: 0x7f0010400000, times: 20_000, streams: 94_000_000_000_000 },
     { kind: free, slot: 2, bytes: 1_048_576, pointers: 0x7f0010400000, times: 30_000, streams: 94_000_000_000_000 },
+    { kind: cleanup, times: 40_000, devices: 1 },
     { kind: nativeFree, bytes: 2_097_152, pointers: 0x7f0000000000, times: 40_000, devices: 1 },
     { kind: outOfMemory, bytes: 2 ** 40, times: 60_000 },
   ],
@@ -117,6 +118,8 @@ const NOTHING: Omit<ToldEvent, 'kind'> = {
   devices: 0,
   streams: 0,
   managers: '',
+  pools: 0,
+  steps: '',
   tags: '',
   sites: '',
   spaces: '',
@@ -175,7 +178,11 @@ describe('TRACE_WRITERS', () => {
     fc.assert(
       fc.property(randomTrace, (events) => {
         const { bytes, writer } = written(events, TRACE_WRITERS.get(format)!);
-        const back = inOrder(format, told(parseTrace(bytes, 'random')));
+        // A reader may infer a cleanup that the format does not hold.
+        const back = inOrder(
+          format,
+          told(parseTrace(bytes, 'random')).filter(({ kind }) => writer.kinds.includes(kind)),
+        );
         const first = told(events).find((event) => writer.kinds.includes(event.kind) && !isDropped(format, event));
         const held = inOrder(
           format,

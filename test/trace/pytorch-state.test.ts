@@ -3,44 +3,14 @@ import { basename, join, relative } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { OPCODE } from '../../src/trace/formats/pickle-format.js';
 import { PickleReader, type PickleValue } from '../../src/trace/formats/pickle-reader.js';
-import { PickleWriter } from '../../src/trace/formats/pickle-writer.js';
 import { loadTrace, parseTrace, type TraceEvents, TraceKind } from '../../src/trace/index.js';
+import { pickled } from './pickled.js';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 /** Recorded by PyTorch on a card, and too large for the repository. */
 const REAL = join(import.meta.dirname, '../../../shared/snapshots');
-
-/** Pickles plain data. */
-function pickled(value: unknown): Buffer {
-  const chunks: Buffer[] = [];
-  const pickle = new PickleWriter({ write: (chunk) => chunks.push(Buffer.from(chunk as Uint8Array)) });
-  const put = (one: unknown): void => {
-    if (typeof one === 'string') pickle.text(one);
-    // Inactive blocks of PyTorch have sizes of 2^64 - 1 that nobody asked for.
-    else if (typeof one === 'number') pickle.integer(Number.isSafeInteger(one) ? one : 0);
-    else if (typeof one === 'boolean') pickle.put(one ? OPCODE.newTrue : OPCODE.newFalse);
-    else if (Array.isArray(one)) {
-      pickle.put(OPCODE.emptyList);
-      pickle.put(OPCODE.mark);
-      one.forEach(put);
-      pickle.put(OPCODE.appends);
-    } else {
-      pickle.put(OPCODE.emptyDict);
-      pickle.put(OPCODE.mark);
-      for (const [key, item] of Object.entries(one as object)) {
-        pickle.key(key);
-        put(item);
-      }
-      pickle.put(OPCODE.setItems);
-    }
-  };
-  put(value);
-  pickle.stop();
-  return Buffer.concat(chunks);
-}
 
 interface Segment {
   readonly total_size: number;

@@ -14,6 +14,8 @@ interface Step {
   readonly tag: string;
   readonly site: string;
   readonly pinned: boolean;
+  readonly pool: number;
+  readonly step: string;
   readonly pauseNs: number;
 }
 
@@ -21,7 +23,7 @@ const BYTES = fc.oneof(fc.constantFrom(0, 1, 512, 2 ** 32 - 1, 2 ** 32, 2 ** 40)
 const TEXT = fc.oneof(fc.constantFrom('', 'weights', '"<b>\\', 'zwölf € 🧠'), fc.string({ maxLength: 12 }));
 const SITE = fc.constantFrom('', 'at load (app.mjs:3)\nat main.mjs:9', 'at <anonymous> (file:///x.mjs:1)');
 const STEP: fc.Arbitrary<Step> = fc.record({
-  kind: fc.nat(11),
+  kind: fc.nat(13),
   bytes: BYTES,
   pick: fc.nat(1000),
   device: fc.nat(3),
@@ -30,6 +32,8 @@ const STEP: fc.Arbitrary<Step> = fc.record({
   tag: TEXT,
   site: SITE,
   pinned: fc.boolean(),
+  pool: fc.constantFrom(0, 0, 1, 70_000),
+  step: fc.constantFrom('', 'step 3', 'step 3 > forward'),
   pauseNs: fc.constantFrom(0, 0, 1, 999, 1_234_567),
 });
 
@@ -53,6 +57,8 @@ function traceOf(steps: readonly Step[]): TraceEvents {
     events.space = events.strings.idOf(step.pinned ? 'pinned' : '');
     events.tag = events.strings.idOf(step.tag);
     events.site = events.strings.idOf(step.site);
+    events.pool = step.pool;
+    events.step = events.strings.idOf(step.step);
     switch (step.kind) {
       case 4:
       case 5:
@@ -81,6 +87,12 @@ function traceOf(steps: readonly Step[]): TraceEvents {
         break;
       case 11:
         events.other(TraceKind.outOfMemory, 0, step.bytes + 1);
+        break;
+      case 12:
+        events.refused(0, step.bytes + 1);
+        break;
+      case 13:
+        events.other(TraceKind.freeCompleted, 0, step.bytes + 1, 2 ** 32 + step.pick);
         break;
       default:
         next += 2 ** 41;
@@ -111,6 +123,8 @@ export interface ToldEvent {
   readonly devices: number;
   readonly streams: number;
   readonly managers: string;
+  readonly pools: number;
+  readonly steps: string;
   readonly tags: string;
   readonly sites: string;
   readonly spaces: string;
@@ -127,6 +141,8 @@ export function told(events: TraceEvents): ToldEvent[] {
     devices: events.deviceOf(i),
     streams: events.streamOf(i),
     managers: events.managerOf(i),
+    pools: events.poolOf(i),
+    steps: events.stepOf(i),
     tags: events.tagOf(i),
     sites: events.siteOf(i),
     spaces: events.spaceOf(i),

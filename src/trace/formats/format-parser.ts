@@ -1,5 +1,5 @@
 import type { EventBuilder } from '../event-builder.js';
-import type { TraceFormat } from '../trace-events.js';
+import type { AllocatorFacts, TraceFormat } from '../trace-events.js';
 import { checkFile, FormatFault } from './format-fault.js';
 
 export const LINE_FEED = 0x0a;
@@ -11,6 +11,8 @@ export abstract class FormatParser {
   name: string | undefined;
   /** Why the events are not all there were; known at the end. */
   cutOff: string | undefined;
+  /** What PyTorch's allocator was; known at the end. */
+  allocator: AllocatorFacts | undefined;
   /** The line that comes next, from 1; 0 for a format without lines. */
   line = 0;
 

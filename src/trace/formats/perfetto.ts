@@ -8,7 +8,16 @@ import { isMissing, isSize, jsonObject, objectIn, type ParsedObject, shown, size
 import { ALL_COLUMNS, type ByteSink, type EventRows, TextWriter } from './trace-writer.js';
 
 /** The names of the events that are instants, by kind. */
-const INSTANT_NAMES: readonly string[] = ['', '', 'native alloc', 'native free', 'swap', 'cleanup', 'out of memory'];
+const INSTANT_NAMES: readonly string[] = [
+  '',
+  '',
+  'native alloc',
+  'native free',
+  'swap',
+  'cleanup',
+  'out of memory',
+  'free completed',
+];
 const HEADER = /^\{"displayTimeUnit":"ns","otherData":(\{.*\}),"traceEvents":\[$/;
 const LAST_LINE = ']}';
 const COMMA = 0x2c;
@@ -55,8 +64,6 @@ export class PerfettoParser extends LineReader {
       throw new FormatFault(`the id ${shown(event, 'id')} is no new integer`);
     const [bytes, pointer] = placeIn(args);
     this.#enter(event, args);
-    this.events.tag = this.#idIn(args, 'tag');
-    this.events.site = this.#idIn(args, 'site');
     this.#slotOfId.add(id, this.events.alloc(bytes, line, pointer));
   }
 
@@ -74,7 +81,8 @@ export class PerfettoParser extends LineReader {
     if (kind < 0) throw new FormatFault(`the event ${shown(event, 'name')} is not known`);
     const [bytes, pointer] = placeIn(args);
     this.#enter(event, args);
-    this.events.other(kind as typeof TraceKind.swap, line, bytes, pointer);
+    if (kind === TraceKind.outOfMemory) this.events.refused(line, bytes);
+    else this.events.other(kind as typeof TraceKind.swap, line, bytes, pointer);
   }
 
   /** Sets the common properties of events. */
@@ -92,6 +100,10 @@ export class PerfettoParser extends LineReader {
     events.stream = isMissing(args, 'stream') ? 0 : sizeIn(args, 'stream', 'the stream');
     events.manager = this.#idIn(args, 'manager');
     events.space = this.#idIn(args, 'space');
+    events.pool = isMissing(args, 'pool') ? 0 : sizeIn(args, 'pool', 'the pool');
+    events.step = this.#idIn(args, 'step');
+    events.tag = this.#idIn(args, 'tag');
+    events.site = this.#idIn(args, 'site');
   }
 
   #idIn(args: ParsedObject, key: string): number {
@@ -140,6 +152,7 @@ export class PerfettoWriter extends TextWriter {
     [TraceKind.swap]: (batch, i) => this.#instant(batch, i, TraceKind.swap),
     [TraceKind.cleanup]: (batch, i) => this.#instant(batch, i, TraceKind.cleanup),
     [TraceKind.outOfMemory]: (batch, i) => this.#instant(batch, i, TraceKind.outOfMemory),
+    [TraceKind.freeCompleted]: (batch, i) => this.#instant(batch, i, TraceKind.freeCompleted),
   };
   readonly #addresses = new BlockAddresses(true);
   readonly #idOfSlot = idsColumn();
@@ -208,7 +221,9 @@ function namesOf(batch: EventBatch, i: number): { readonly [key: string]: string
   const named = (key: string, id: number | undefined) => (id ? { [key]: batch.strings.get(id) } : {});
   return {
     ...(batch.streams?.[i] ? { stream: batch.streams[i] } : {}),
+    ...(batch.pools?.[i] ? { pool: batch.pools[i] } : {}),
     ...named('manager', batch.managers?.[i]),
+    ...named('step', batch.steps?.[i]),
     ...named('tag', batch.tags?.[i]),
     ...named('site', batch.sites?.[i]),
     ...named('space', batch.spaces?.[i]),

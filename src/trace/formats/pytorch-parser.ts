@@ -1,20 +1,22 @@
-import { NS_PER_US, TraceKind } from '../trace-events.js';
-import { AddressRanges } from './address-ranges.js';
+import { type AllocatorFacts, type EarlierSegment, NS_PER_US, TraceKind } from '../trace-events.js';
+import { lowerBound } from './address-ranges.js';
 import { BlockTracker } from './block-tracker.js';
 import { checkFile } from './format-fault.js';
 import { FormatParser } from './format-parser.js';
 import { textIn } from './parsed-values.js';
 import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
+import { type DevicePools, devicePools } from './pytorch-pools.js';
 import {
+  type Annotation,
   type Frame,
   type HistoryEntry,
   KIND_OF_ACTION,
   type PyTorchSnapshot,
   readSnapshot,
-  type StateBlock,
   type StateSegment,
   siteOfFrames,
 } from './pytorch-snapshot.js';
+import { cleanupsIn, type StateBefore, stateBefore } from './pytorch-state.js';
 
 /** How a pickle of protocol 2 or later begins. */
 export const PICKLE_MAGIC = Uint8Array.of(0x80);
@@ -22,6 +24,22 @@ const MAX_BYTES = 2 ** 29;
 const MAX_FRAMES = 128;
 const MAX_FRAME_CHARACTERS = 512;
 const EARLIER = { timeUs: 0, tag: '', frames: undefined };
+
+/** What is known of one device while its history is read. */
+interface DeviceRun {
+  readonly state: StateBefore;
+  readonly pools: DevicePools;
+  readonly cleanups: ReadonlySet<HistoryEntry>;
+  /** Frees that were requested and are not complete, by address. */
+  readonly pending: Map<number, HistoryEntry>;
+  /** Whether the history tells completions at all. */
+  completes: boolean;
+  /** How many of the device's entries were read, and the last of them. */
+  done: number;
+  last: HistoryEntry | undefined;
+  /** The annotations that are open, the outermost first. */
+  readonly open: string[];
+}
 
 /**
  * Reads PyTorch's memory snapshot. It is held as a whole. Entries of several devices are put in order by their times.
@@ -31,6 +49,9 @@ export class PyTorchParser extends FormatParser {
   readonly #tracker = new BlockTracker(this.events);
   readonly #chunks: Buffer[] = [];
   readonly #sites = new Map<PickleValue, number>();
+  /** The numbers of private pools, in order of appearance. */
+  readonly #poolIds = new Map<string, number>([['', 0]]);
+  #devices: readonly DeviceRun[] = [];
   #bytes = 0;
 
   override push(chunk: Buffer): void {
@@ -43,44 +64,116 @@ export class PyTorchParser extends FormatParser {
   override end(): void {
     const bytes = Buffer.concat(this.#chunks.splice(0));
     const snapshot = readSnapshot(new PickleReader(bytes).read(), bytes.length);
-    const { segments, histories } = snapshot;
-    this.#addEarlier(snapshot);
+    const { segments, histories, annotations } = snapshot;
+    this.#devices = devicesOf(snapshot);
+    this.allocator = this.#addEarlier(snapshot);
     const entries = histories.length === 1 ? histories[0]! : histories.flat().sort((a, b) => a.timeUs - b.timeUs);
     const first = entries[0]?.timeUs ?? 0;
-    for (const entry of entries) this.#add(entry, (entry.timeUs - first) * NS_PER_US);
+    let annotated = 0;
+    for (const entry of entries) {
+      for (; annotated < annotations.length && annotations[annotated]!.timeUs <= entry.timeUs; annotated++) {
+        this.#annotate(annotations[annotated]!);
+      }
+      this.#addEntry(entry, (entry.timeUs - first) * NS_PER_US);
+    }
+    // What is still in use at the end completes there, so that nobody takes it for a free that was complete at once.
+    for (const { pending, completes } of this.#devices) {
+      if (completes) for (const entry of pending.values()) this.#complete(entry);
+    }
     const counts = `${segments.length} segments and ${entries.length} entries`;
     checkFile(this.events.allocations > 0, `there are no allocations in its ${counts}`);
   }
 
-  #addEarlier({ segments, histories }: PyTorchSnapshot): void {
-    const byDevice: StateSegment[][] = histories.map(() => []);
-    for (const segment of segments) (byDevice[segment.device] ??= []).push(segment);
-    const states = Array.from(byDevice, (own = [], device) => stateBefore(own, histories[device] ?? []));
-    states.forEach(({ reserved }, device) => {
-      for (const range of reserved) this.#add({ ...EARLIER, ...range, device, action: 'segment_alloc' }, 0);
+  #addEarlier({ settings }: PyTorchSnapshot): AllocatorFacts {
+    const { events } = this;
+    const at = (device: number, address: number) => this.#enter(device, this.#devices[device]!.pools.before(address));
+    this.#devices.forEach(({ state }, device) => {
+      for (const range of state.reserved) {
+        at(device, range.address);
+        this.#add({ ...EARLIER, ...range, device, action: 'segment_alloc' });
+      }
     });
-    states.forEach(({ blocks }, device) => {
-      for (const block of blocks) this.#add({ ...EARLIER, ...block, device, action: 'alloc' }, 0);
+    const earlier = this.#devices.flatMap(({ state }, device) => {
+      const segments = state.reserved.map((range) => {
+        at(device, range.address);
+        return { ...range, device, pool: events.pool, blocks: [] as EarlierSegment['blocks'][number][] };
+      });
+      const starts = segments.map(({ address }) => address);
+      for (const block of state.blocks) {
+        const { address, blockBytes } = block;
+        at(device, address);
+        segments[lowerBound(starts, address + 1) - 1]?.blocks.push({ event: events.length, address, blockBytes });
+        this.#add({ ...EARLIER, ...block, device, action: 'alloc' });
+      }
+      return segments;
     });
+    const unknownPoolBytes = this.#devices.reduce((sum, { pools }) => sum + pools.unknownBytes, 0);
+    return { conf: settings.conf, earlier, earlierEvents: events.length, unknownPoolBytes };
   }
 
-  #add(entry: HistoryEntry, timeNs: number): void {
+  #annotate({ device, name, ends }: Annotation): void {
+    const open = this.#devices[device]?.open;
+    if (open === undefined) return;
+    if (!ends) open.push(name);
+    else if (open.includes(name)) open.splice(open.lastIndexOf(name));
+  }
+
+  #addEntry(entry: HistoryEntry, timeNs: number): void {
     const { events } = this;
-    events.device = entry.device;
-    events.stream = entry.stream;
-    // Devices may have the same addresses.
-    this.#tracker.keepApart(entry.device);
+    const device = this.#devices[entry.device]!;
     if (Number.isSafeInteger(timeNs)) events.time = Math.max(events.time, timeNs);
+    events.stream = entry.stream;
+    this.#enter(entry.device, device.pools.of(device.done++));
+    events.step = events.strings.idOf(device.open.join(' > '));
+    if (device.cleanups.has(entry)) events.other(TraceKind.cleanup, 0);
+    this.#add(entry);
+    device.last = entry;
+  }
+
+  /** Says where the next event is. */
+  #enter(device: number, pool: string): void {
+    this.events.device = device;
+    // Devices may have the same addresses.
+    this.#tracker.keepApart(device);
+    const id = this.#poolIds.get(pool) ?? this.#poolIds.size;
+    this.#poolIds.set(pool, id);
+    this.events.pool = id;
+  }
+
+  #add(entry: HistoryEntry): void {
+    const { events } = this;
+    events.stream = entry.stream;
     const kind = KIND_OF_ACTION.get(entry.action);
-    if (kind === TraceKind.alloc) {
+    if (kind === TraceKind.alloc || kind === TraceKind.outOfMemory) {
       events.tag = events.strings.idOf(entry.tag);
       events.site = this.#siteOf(entry.frames);
-      this.#tracker.alloc(entry.address, entry.bytes, 0);
-    } else if (kind === TraceKind.free) {
-      // A completion frees the block only if its request was not recorded.
-      if (entry.action === 'free_requested' || this.#tracker.space.slotOf(entry.address) !== undefined)
-        this.#tracker.free(entry.address, 0);
-    } else if (kind !== undefined) events.other(kind, 0, entry.bytes, kind === TraceKind.outOfMemory ? 0 : entry.address);
+      if (kind === TraceKind.alloc) this.#tracker.alloc(entry.address, entry.bytes, 0);
+      else events.refused(0, entry.bytes);
+    } else if (kind === TraceKind.free) this.#free(entry);
+    else if (kind !== undefined) events.other(kind, 0, entry.bytes, entry.address);
+  }
+
+  #free(entry: HistoryEntry): void {
+    const device = this.#devices[entry.device]!;
+    const { address } = entry;
+    if (entry.action === 'free_requested') {
+      this.#tracker.free(address, 0);
+      device.pending.set(address, entry);
+      return;
+    }
+    device.completes = true;
+    const request = device.pending.get(address);
+    device.pending.delete(address);
+    // A completion frees the block only if its request was not recorded.
+    if (request === undefined) {
+      if (this.#tracker.space.slotOf(address) !== undefined) this.#tracker.free(address, 0);
+    } else if (request !== device.last) this.#complete(request);
+  }
+
+  #complete({ bytes, address, device, stream }: HistoryEntry): void {
+    this.events.device = device;
+    this.events.stream = stream;
+    this.events.other(TraceKind.freeCompleted, 0, bytes, address);
   }
 
   #siteOf(frames: PickleValue | undefined): number {
@@ -91,59 +184,25 @@ export class PyTorchParser extends FormatParser {
   }
 }
 
+/** Follows the history of each device backwards, for what was before it. */
+function devicesOf({ segments, histories, settings }: PyTorchSnapshot): DeviceRun[] {
+  const byDevice: StateSegment[][] = histories.map(() => []);
+  for (const segment of segments) (byDevice[segment.device] ??= []).push(segment);
+  return Array.from(byDevice, (own = [], device) => {
+    const history = histories[device] ?? [];
+    const state = stateBefore(own, history);
+    const reservedBytes = state.reserved.reduce((sum, { bytes }) => sum + bytes, 0);
+    const cleanups = cleanupsIn(history, reservedBytes, settings.collects);
+    const pools = devicePools(own, history);
+    return { state, pools, cleanups, pending: new Map(), completes: false, done: 0, last: undefined, open: [] };
+  });
+}
+
 function frameOf(frame: PickleValue): Frame {
   const entry = isDictionary(frame) ? frame : {};
   return {
     name: textIn(entry, 'name').slice(0, MAX_FRAME_CHARACTERS),
     filename: textIn(entry, 'filename').slice(0, MAX_FRAME_CHARACTERS),
     line: typeof entry['line'] === 'number' ? entry['line'] : 0,
-  };
-}
-
-type EarlierBlock = StateBlock & Pick<StateSegment, 'stream'>;
-
-/**
- * Finds the state of one device before its history: the state at the end, followed backwards through the history. So
- * `reserved == sum(segment.total_size)` and `allocated == the allocated blocks` hold at the end, wherever the history begins.
- *
- * Cost: O(entries * log n), and O(n) where native memory changes.
- *
- * @returns the native memory, in which what was one native call is one item, and the allocated blocks; both by address
- */
-function stateBefore(segments: readonly StateSegment[], history: readonly HistoryEntry[]) {
-  const reserved = new AddressRanges();
-  /** Where a native call's memory begins that may touch its neighbour's. */
-  const borders = new Set<number>();
-  const streams = new Map<number, number>();
-  const blocks = new Map<number, EarlierBlock>();
-  const add = (address: number, bytes: number, stream: number) => {
-    reserved.add(address, address + bytes);
-    streams.set(address, stream);
-  };
-  for (const { address, bytes, stream, madeUp, blocks: allocated } of segments) {
-    for (const block of allocated) blocks.set(block.address, { ...block, stream });
-    if (madeUp) continue;
-    add(address, bytes, stream);
-    borders.add(address);
-  }
-  for (let i = history.length - 1; i >= 0; i--) {
-    const { action, address, bytes, stream } = history[i]!;
-    const kind = KIND_OF_ACTION.get(action);
-    if (kind === TraceKind.alloc) blocks.delete(address);
-    // A free that was requested before the history began has its completion alone in it.
-    else if (kind === TraceKind.free) blocks.set(address, { address, bytes, stream, frames: undefined });
-    else if (kind === TraceKind.nativeAlloc) {
-      reserved.remove(address, address + bytes);
-      borders.delete(address);
-    } else if (kind === TraceKind.nativeFree) {
-      if (action === 'segment_free') borders.add(address);
-      add(address, bytes, stream);
-    }
-  }
-  return {
-    reserved: reserved
-      .piecesAt(borders)
-      .map(([address, end]) => ({ address, bytes: end - address, stream: streams.get(address) ?? 0 })),
-    blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
   };
 }

@@ -9,7 +9,7 @@ export interface SnapshotBlock extends Pick<HistoryEntry, 'address' | 'bytes'> {
 }
 
 /** A segment of a snapshot; its blocks tile it. */
-export interface SnapshotSegment extends Omit<StateSegment, 'device' | 'blocks'> {
+export interface SnapshotSegment extends Omit<StateSegment, 'device' | 'pool' | 'expandable' | 'blocks'> {
   readonly allocatedBytes: number;
   readonly blocks: readonly SnapshotBlock[];
 }

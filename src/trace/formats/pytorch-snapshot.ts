@@ -33,17 +33,39 @@ export interface HistoryEntry {
 }
 
 /** A block that is allocated at the end; its bytes are those that the program asked for, where the snapshot tells them. */
-export type StateBlock = Pick<HistoryEntry, 'address' | 'bytes' | 'frames'>;
+export interface StateBlock extends Pick<HistoryEntry, 'address' | 'bytes' | 'frames'> {
+  /** What the allocator had rounded them up to. */
+  readonly blockBytes: number;
+}
 
 /** A segment that is reserved at the end; of an expandable one, what is mapped without a gap. */
 export interface StateSegment extends Pick<HistoryEntry, 'device' | 'address' | 'bytes' | 'stream'> {
   /** True for addresses that no native call of this library's trace covered. */
   readonly madeUp: boolean;
+  /** The number of its pool in this snapshot; '' for the default pool. */
+  readonly pool: string;
+  readonly expandable: boolean;
   readonly blocks: readonly StateBlock[];
+}
+
+/** Where a part of the program that it named itself begins or ends. */
+export interface Annotation extends Pick<HistoryEntry, 'device' | 'timeUs'> {
+  readonly name: string;
+  readonly ends: boolean;
+}
+
+/** What was recorded of the allocator's settings. */
+export interface RecordedSettings {
+  /** As in the environment; undefined when the snapshot does not tell. */
+  readonly conf: string | undefined;
+  /** Whether the allocator may have freed segments for their age. */
+  readonly collects: boolean;
 }
 
 /** The content of a snapshot: the state at its end, and the last part of the history before it. */
 export interface PyTorchSnapshot {
+  readonly settings: RecordedSettings;
+  readonly annotations: readonly Annotation[];
   readonly segments: readonly StateSegment[];
   /** By device. */
   readonly histories: readonly (readonly HistoryEntry[])[];
@@ -59,12 +81,43 @@ export interface PyTorchSnapshot {
  */
 export function readSnapshot(value: PickleValue, mostVisits: number): PyTorchSnapshot {
   const visit = visits(mostVisits);
-  if (Array.isArray(value)) return { segments: segmentsOf(value, visit), histories: [] };
+  if (Array.isArray(value)) {
+    return { settings: settingsOf(undefined), annotations: [], segments: segmentsOf(value, visit), histories: [] };
+  }
   checkFile(isDictionary(value), 'the pickle is no snapshot: it is no dictionary and no list');
   const segments = segmentsOf(listIn(value, 'segments'), visit);
   const traces = listIn(value, 'device_traces');
   checkFile(traces.length <= MAX_DEVICES, `there are traces of ${traces.length} devices`);
-  return { segments, histories: traces.map((trace, device) => historyOf(trace, device, visit)) };
+  return {
+    settings: settingsOf(value['allocator_settings']),
+    annotations: annotationsOf(value['external_annotations'], visit),
+    segments,
+    histories: traces.map((trace, device) => historyOf(trace, device, visit)),
+  };
+}
+
+/** Reads what was set; newer versions of PyTorch name the text without the platform. */
+function settingsOf(value: PickleValue | undefined): RecordedSettings {
+  if (!isDictionary(value)) return { conf: undefined, collects: false };
+  const conf = value['PYTORCH_ALLOC_CONF'] ?? value['PYTORCH_CUDA_ALLOC_CONF'];
+  const threshold = value['garbage_collection_threshold'];
+  return { conf: typeof conf === 'string' ? conf : undefined, collects: typeof threshold === 'number' && threshold > 0 };
+}
+
+/** Reads annotations, in order of time. Old snapshots have none. */
+function annotationsOf(list: PickleValue | undefined, visit: Visit): Annotation[] {
+  if (!Array.isArray(list)) return [];
+  const annotations = list.map((value, i) => {
+    const place = `annotation ${i}`;
+    const entry = visit(value, place);
+    return {
+      device: sizeIn(entry, 'device', place),
+      timeUs: sizeIn(entry, 'time_us', place),
+      name: textIn(entry, 'name'),
+      ends: textIn(entry, 'stage').toUpperCase() === 'END',
+    };
+  });
+  return annotations.sort((a, b) => a.timeUs - b.timeUs);
 }
 
 /** Takes a value for a dictionary. @param place - of the value, for messages */
@@ -110,9 +163,17 @@ function segmentsOf(list: readonly PickleValue[], visit: Visit): StateSegment[] 
       bytes: sizeIn(segment, 'total_size', place),
       stream: sizeIn(segment, 'stream', place),
       madeUp: segment[MADE_UP_KEY] === true,
+      pool: poolOf(segment['segment_pool_id']),
+      expandable: segment['is_expandable'] === true,
       blocks: blocksOf(segment, place, visit),
     };
   });
+}
+
+/** The pool of a segment: two numbers, one for pools of captured graphs and one for those of programs. */
+function poolOf(id: PickleValue | undefined): string {
+  const text = Array.isArray(id) ? id.filter((part) => typeof part === 'number').join() : '';
+  return text === '0,0' ? '' : text;
 }
 
 function blocksOf(segment: PickleDictionary, segmentPlace: string, visit: Visit): StateBlock[] {
@@ -126,7 +187,7 @@ function blocksOf(segment: PickleDictionary, segmentPlace: string, visit: Visit)
     const address = sizeIn(block, 'address', place, next);
     next = address + size;
     if (block['state'] !== 'active_allocated') continue;
-    blocks.push({ address, bytes: sizeIn(block, 'requested_size', place, size), frames: block['frames'] });
+    blocks.push({ address, bytes: sizeIn(block, 'requested_size', place, size), blockBytes: size, frames: block['frames'] });
   }
   return blocks;
 }

@@ -55,7 +55,7 @@ export class PyTorchWriter extends EventWriter {
       const whole = this.#current.segments.nativeFree(address, batch.bytes[i]!);
       this.#enter(batch, i, whole ? 'segment_free' : 'segment_unmap', address);
     },
-    [TraceKind.outOfMemory]: (batch, i) => this.#enter(batch, i, 'oom', 0),
+    [TraceKind.outOfMemory]: (batch, i) => this.#enter(batch, i, 'oom', 0, batch.strings.get(batch.sites?.[i] ?? 0)),
   };
   readonly #pickle: PickleWriter;
   readonly #addresses = new BlockAddresses(false);

@@ -9,6 +9,7 @@ import {
   MAGIC,
   MAX_STRING_BYTES,
   MAX_STRINGS,
+  OTHER_RECORD,
   RECORD,
   type StowageHeader,
   VERSION,
@@ -21,6 +22,9 @@ const PAYLOAD_BYTES = 64 * 1024;
 const RECORD_BYTES = 17;
 const LIMIT = BLOCK_HEADER_BYTES + PAYLOAD_BYTES - RECORD_BYTES;
 const UINT32_END = 2 ** 32;
+const CODES = OTHER_RECORD + RECORD.end;
+const POOL = RECORD.device | OTHER_RECORD;
+const STEP = RECORD.tag | OTHER_RECORD;
 /** A program that records nothing does not load zlib, and the streams that come with it. */
 const crc32 = (bytes: Uint8Array): number => process.getBuiltinModule('node:zlib').crc32(bytes);
 
@@ -35,9 +39,9 @@ export class StowageEncoder {
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #strings = new Map<string, number>();
   /** The current numbers, by code. */
-  readonly #numbers = new Float64Array(RECORD.end);
+  readonly #numbers = new Float64Array(CODES);
   /** The current names, by code. */
-  readonly #names: string[] = new Array<string>(RECORD.end).fill('');
+  readonly #names: string[] = new Array<string>(CODES).fill('');
   #at = BLOCK_HEADER_BYTES;
   #blockEvents = 0;
   #pointer = 0;
@@ -58,19 +62,22 @@ export class StowageEncoder {
     out(file);
   }
 
-  /** Sets the time (nanoseconds since the recording began), the device or the stream of the events that follow. */
-  setNumber(code: typeof RECORD.clock | typeof RECORD.device | typeof RECORD.stream, value: number): void {
+  /** Sets the time (nanoseconds since the recording began), the device, the stream or the pool of the events that follow. */
+  setNumber(code: typeof RECORD.clock | typeof RECORD.device | typeof RECORD.stream | typeof POOL, value: number): void {
     if (value !== this.#numbers[code]) this.#writeNumber(code, value);
   }
 
-  /** Sets the manager or the space of the events that follow, or the tag or the site of the allocations. */
-  setName(code: typeof RECORD.manager | typeof RECORD.tag | typeof RECORD.site | typeof RECORD.space, text: string): void {
+  /** Sets the manager, the step or the space of the events that follow, or the tag or the site of the allocations. */
+  setName(
+    code: typeof RECORD.manager | typeof RECORD.tag | typeof RECORD.site | typeof RECORD.space | typeof STEP,
+    text: string,
+  ): void {
     if (text !== this.#names[code]) this.#uint32(code, this.#idOf(text));
     this.#names[code] = text;
   }
 
   /** Adds an event that has a pointer and a size. */
-  sized(kind: TraceKind, pointer: number, bytes: number): void {
+  sized(kind: number, pointer: number, bytes: number): void {
     const at = this.#at;
     const step = pointer - this.#pointer;
     if (at > LIMIT || step !== (step | 0) || bytes >= UINT32_END) {
@@ -108,9 +115,14 @@ export class StowageEncoder {
     this.#blockEvents++;
   }
 
-  /** Adds an allocation that was refused. */
-  outOfMemory(bytes: number): void {
-    this.#code(TraceKind.outOfMemory | (bytes < UINT32_END ? 0 : LARGE_SIZE));
+  /** Adds the completion of a free. */
+  completed(pointer: number, bytes: number): void {
+    this.sized(TraceKind.free | OTHER_RECORD, pointer, bytes);
+  }
+
+  /** Adds an allocation that was refused. @param sited - whether the present tag and site are its */
+  outOfMemory(bytes: number, sited = false): void {
+    this.#code(TraceKind.outOfMemory | (sited ? OTHER_RECORD : 0) | (bytes < UINT32_END ? 0 : LARGE_SIZE));
     this.#size(bytes);
     this.#blockEvents++;
   }
@@ -138,13 +150,13 @@ export class StowageEncoder {
   }
 
   /** The rare case of {@link sized}, in a function of its own, so that V8 inlines the common one. */
-  #sizedLong(kind: TraceKind, pointer: number, bytes: number): void {
+  #sizedLong(kind: number, pointer: number, bytes: number): void {
     this.#head(kind, pointer, bytes < UINT32_END ? 0 : LARGE_SIZE);
     this.#size(bytes);
   }
 
   /** Begins an event: its first byte and its pointer. */
-  #head(kind: TraceKind, pointer: number, flags: number): void {
+  #head(kind: number, pointer: number, flags: number): void {
     const step = pointer - this.#pointer;
     const near = step === (step | 0);
     this.#pointer = pointer;
@@ -211,10 +223,8 @@ export class StowageWriter extends EventWriter {
   override readonly columns = ALL_COLUMNS;
   protected override readonly rows: EventRows<void> = {
     [TraceKind.alloc]: (batch, i) => {
-      const { tags, sites, strings, bytes } = batch;
-      this.#encoder.setName(RECORD.tag, strings.get(tags?.[i] ?? 0));
-      this.#encoder.setName(RECORD.site, strings.get(sites?.[i] ?? 0));
-      this.#encoder.sized(TraceKind.alloc, this.#addresses.take(batch, i), bytes[i]!);
+      this.#request(batch, i);
+      this.#encoder.sized(TraceKind.alloc, this.#addresses.take(batch, i), batch.bytes[i]!);
     },
     [TraceKind.free]: (batch, i) => this.#encoder.free(this.#addresses.give(batch, i)),
     [TraceKind.nativeAlloc]: ({ pointers, bytes }, i) =>
@@ -222,7 +232,12 @@ export class StowageWriter extends EventWriter {
     [TraceKind.nativeFree]: ({ pointers, bytes }, i) => this.#encoder.sized(TraceKind.nativeFree, pointers?.[i] ?? 0, bytes[i]!),
     [TraceKind.swap]: () => this.#encoder.mark(TraceKind.swap),
     [TraceKind.cleanup]: () => this.#encoder.mark(TraceKind.cleanup),
-    [TraceKind.outOfMemory]: ({ bytes }, i) => this.#encoder.outOfMemory(bytes[i]!),
+    [TraceKind.outOfMemory]: (batch, i) => {
+      const sited = (batch.tags?.[i] ?? 0) !== 0 || (batch.sites?.[i] ?? 0) !== 0;
+      if (sited) this.#request(batch, i);
+      this.#encoder.outOfMemory(batch.bytes[i]!, sited);
+    },
+    [TraceKind.freeCompleted]: ({ pointers, bytes }, i) => this.#encoder.completed(pointers?.[i] ?? 0, bytes[i]!),
   };
   readonly #encoder: StowageEncoder;
   readonly #addresses = new BlockAddresses(true);
@@ -237,12 +252,20 @@ export class StowageWriter extends EventWriter {
   }
 
   protected override event(batch: EventBatch, i: number, kind: TraceKind): void {
-    const { times, devices, streams, managers, spaces, strings } = batch;
+    const { times, devices, streams, managers, pools, steps, spaces, strings } = batch;
     this.#encoder.setNumber(RECORD.clock, times?.[i] ?? 0);
     this.#encoder.setName(RECORD.manager, strings.get(managers?.[i] ?? 0));
     this.#encoder.setName(RECORD.space, strings.get(spaces?.[i] ?? 0));
     this.#encoder.setNumber(RECORD.device, devices?.[i] ?? 0);
     this.#encoder.setNumber(RECORD.stream, streams?.[i] ?? 0);
+    this.#encoder.setNumber(POOL, pools?.[i] ?? 0);
+    this.#encoder.setName(STEP, strings.get(steps?.[i] ?? 0));
     super.event(batch, i, kind);
+  }
+
+  /** Says what the program did for an allocation or a refusal. */
+  #request({ tags, sites, strings }: EventBatch, i: number): void {
+    this.#encoder.setName(RECORD.tag, strings.get(tags?.[i] ?? 0));
+    this.#encoder.setName(RECORD.site, strings.get(sites?.[i] ?? 0));
   }
 }

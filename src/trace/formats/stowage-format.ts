@@ -22,7 +22,13 @@ export const FAR_POINTER = 0x10;
 /** The size is a double. Without this it is an unsigned 32-bit integer. */
 export const LARGE_SIZE = 0x20;
 
-/** The codes of records that set a property of the events after them. Codes 0 to 6 are the kinds of events. */
+/**
+ * The record is another than its code says: of a free, its completion, with a size; of a device, the pool; of a tag, the step;
+ * of a refusal, one that the present tag and site belong to.
+ */
+export const OTHER_RECORD = 0x40;
+
+/** The codes of records that set a property of the events after them. Codes 0 to 6 are the kinds of events below {@link TraceKind.freeCompleted}. */
 export const RECORD = {
   clock: 7,
   device: 8,
@@ -49,6 +55,7 @@ export const HAS_POINTER: readonly boolean[] = perKind([
   TraceKind.free,
   TraceKind.nativeAlloc,
   TraceKind.nativeFree,
+  TraceKind.freeCompleted,
 ]);
 /** Which events have a size, by kind. */
 export const HAS_SIZE: readonly boolean[] = perKind([
@@ -56,6 +63,7 @@ export const HAS_SIZE: readonly boolean[] = perKind([
   TraceKind.nativeAlloc,
   TraceKind.nativeFree,
   TraceKind.outOfMemory,
+  TraceKind.freeCompleted,
 ]);
 
 /** The content of the JSON in the header. */

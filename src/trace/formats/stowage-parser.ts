@@ -18,17 +18,24 @@ import {
   MAX_BLOCK_BYTES,
   MAX_HEADER_JSON_BYTES,
   MAX_STRINGS,
+  OTHER_RECORD,
   RECORD,
   VERSION,
   WIDE_RECORDS,
 } from './stowage-format.js';
 
 /** The property that a record sets whose value is the number of a name. */
-const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site'>> = {
+const NAMED: Readonly<Record<number, 'manager' | 'tag' | 'site' | 'step'>> = {
   [RECORD.manager]: 'manager',
   [RECORD.tag]: 'tag',
+  [RECORD.tag | OTHER_RECORD]: 'step',
   [RECORD.site]: 'site',
 };
+
+const OTHER_DEVICE = RECORD.device | OTHER_RECORD;
+const OTHER_TAG = RECORD.tag | OTHER_RECORD;
+/** The column of pools holds signed integers. */
+const MAX_POOL = 2 ** 31 - 1;
 
 /**
  * Reads this library's binary trace, block by block; it holds one block. If the writer was killed, the file ends inside a block,
@@ -96,8 +103,8 @@ export class StowageParser extends FormatParser {
       const code = head & CODE_BITS;
       this.#check(!this.#ended, at, 'there is something behind the end of the recording');
       if (code < RECORD.clock) at = this.#readEvent(block, at, end, code as TraceKind, head);
-      else if (head !== code) throw this.#fault(at, `no record begins with ${head}`);
-      else at = this.#readSetting(block, at, end, code);
+      else if (head === code || head === OTHER_DEVICE || head === OTHER_TAG) at = this.#readSetting(block, at, end, head);
+      else throw this.#fault(at, `no record begins with ${head}`);
     }
   }
 
@@ -113,7 +120,10 @@ export class StowageParser extends FormatParser {
     else if (code === RECORD.clock) events.time = Math.max(events.time, this.#size(block, at, 'a time'));
     else if (code === RECORD.stream) events.stream = this.#size(block, at, 'a stream');
     else if (code === RECORD.space) this.#tracker.enter(this.#id(block, at));
-    else if (code === RECORD.device) {
+    else if (code === OTHER_DEVICE) {
+      events.pool = block.readUInt32LE(at);
+      if (events.pool > MAX_POOL) throw this.#fault(start, `${events.pool} is no pool`);
+    } else if (code === RECORD.device) {
       events.device = block.readUInt32LE(at);
       if (events.device >= MAX_DEVICES) throw this.#fault(start, `${block.readInt32LE(at)} is no device`);
     } else {
@@ -124,7 +134,10 @@ export class StowageParser extends FormatParser {
   }
 
   /** @returns where the next record begins */
-  #readEvent(block: Buffer, start: number, end: number, kind: TraceKind, head: number): number {
+  #readEvent(block: Buffer, start: number, end: number, code: TraceKind, head: number): number {
+    const isOther = (head & OTHER_RECORD) !== 0;
+    const kind = isOther && code === TraceKind.free ? TraceKind.freeCompleted : code;
+    const isSited = isOther && code === TraceKind.outOfMemory;
     const hasPointer = HAS_POINTER[kind]!;
     const hasSize = HAS_SIZE[kind]!;
     const far = (head & FAR_POINTER) !== 0;
@@ -132,7 +145,8 @@ export class StowageParser extends FormatParser {
     const at = start + 1;
     const sizeAt = at + (hasPointer ? (far ? 8 : 4) : 0);
     const next = sizeAt + (hasSize ? (large ? 8 : 4) : 0);
-    const allowed = CODE_BITS | (hasPointer ? FAR_POINTER : 0) | (hasSize ? LARGE_SIZE : 0);
+    const other = kind !== code || isSited ? OTHER_RECORD : 0;
+    const allowed = CODE_BITS | other | (hasPointer ? FAR_POINTER : 0) | (hasSize ? LARGE_SIZE : 0);
     if ((head & ~allowed) !== 0) throw this.#fault(start, `no record begins with ${head}`);
     this.#check(next <= end, start, 'the record goes beyond its block');
     if (hasPointer) this.#pointer = far ? this.#size(block, at, 'a pointer') : this.#pointer + block.readInt32LE(at);
@@ -141,6 +155,7 @@ export class StowageParser extends FormatParser {
     this.#count++;
     if (kind === TraceKind.alloc) this.#tracker.alloc(this.#pointer, bytes, 0);
     else if (kind === TraceKind.free) this.#tracker.free(this.#pointer, 0);
+    else if (isSited) this.events.refused(0, bytes);
     else this.events.other(kind, 0, bytes, hasPointer ? this.#pointer : 0);
     return next;
   }

@@ -35,6 +35,8 @@ export const ALL_COLUMNS: readonly ColumnName[] = [
   'devices',
   'streams',
   'managers',
+  'pools',
+  'steps',
   'tags',
   'sites',
   'spaces',

@@ -1,0 +1,99 @@
+import { TraceKind } from '../trace-events.js';
+import { AddressRanges } from './address-ranges.js';
+import { type HistoryEntry, KIND_OF_ACTION, type StateBlock, type StateSegment } from './pytorch-snapshot.js';
+
+/** A block from before a history. */
+export interface BlockBefore extends Omit<StateBlock, 'blockBytes'>, Pick<StateSegment, 'stream'> {
+  /** Undefined when the block is gone at the end, where its size stands. */
+  readonly blockBytes: number | undefined;
+}
+
+/** Native memory from before a history. */
+export type SegmentBefore = Pick<StateSegment, 'address' | 'bytes' | 'stream' | 'expandable'>;
+
+/** The state of one device before its history; both by address. */
+export interface StateBefore {
+  /** What was one native call is one item; of an expandable segment, what was mapped without a gap. */
+  readonly reserved: readonly SegmentBefore[];
+  readonly blocks: readonly BlockBefore[];
+}
+
+/**
+ * Finds the state of one device before its history: the state at the end, followed backwards through the history. So
+ * `reserved == sum(segment.total_size)` and `allocated == the allocated blocks` hold at the end, wherever the history begins.
+ *
+ * Cost: O(entries * log n), and O(n) where native memory changes.
+ */
+export function stateBefore(segments: readonly StateSegment[], history: readonly HistoryEntry[]): StateBefore {
+  const reserved = new AddressRanges();
+  /** Where a native call's memory begins that may touch its neighbour's. */
+  const borders = new Set<number>();
+  const owners = new Map<number, Pick<StateSegment, 'stream' | 'expandable'>>();
+  const blocks = new Map<number, BlockBefore>();
+  const add = (address: number, bytes: number, stream: number, expandable: boolean) => {
+    reserved.add(address, address + bytes);
+    owners.set(address, { stream, expandable });
+  };
+  for (const { address, bytes, stream, madeUp, expandable, blocks: allocated } of segments) {
+    for (const block of allocated) blocks.set(block.address, { ...block, stream });
+    if (madeUp) continue;
+    add(address, bytes, stream, expandable);
+    borders.add(address);
+  }
+  for (let i = history.length - 1; i >= 0; i--) {
+    const { action, address, bytes, stream } = history[i]!;
+    const kind = KIND_OF_ACTION.get(action);
+    if (kind === TraceKind.alloc) blocks.delete(address);
+    // A free that was requested before the history began has its completion alone in it.
+    else if (kind === TraceKind.free) blocks.set(address, { address, bytes, blockBytes: undefined, stream, frames: undefined });
+    else if (kind === TraceKind.nativeAlloc) {
+      reserved.remove(address, address + bytes);
+      borders.delete(address);
+    } else if (kind === TraceKind.nativeFree) {
+      const whole = action === 'segment_free';
+      if (whole) borders.add(address);
+      add(address, bytes, stream, !whole);
+    }
+  }
+  return {
+    reserved: reserved.piecesAt(borders).map(([address, end]) => {
+      const { stream = 0, expandable = false } = owners.get(address) ?? {};
+      return { address, bytes: end - address, stream, expandable };
+    }),
+    blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
+  };
+}
+
+/**
+ * Finds the calls that emptied the allocator's cache: runs of native frees that the allocator had no reason to make. It gives
+ * memory back itself only before it asks for more, or refuses a request, and then memory may have been short: with the
+ * wanted segment it would have held more than it ever did.
+ *
+ * @param reservedBytes - before the history
+ * @param collects - whether the allocator also gave memory back for its age
+ * @returns the first entry of each such run
+ */
+export function cleanupsIn(history: readonly HistoryEntry[], reservedBytes: number, collects: boolean): Set<HistoryEntry> {
+  const steps = history.map(({ action, bytes }) => {
+    const kind = KIND_OF_ACTION.get(action);
+    return kind === TraceKind.nativeAlloc ? bytes : kind === TraceKind.nativeFree ? -bytes : 0;
+  });
+  let [reserved, most] = [reservedBytes, reservedBytes];
+  for (const step of steps) most = Math.max(most, (reserved += step));
+  const cleanups = new Set<HistoryEntry>();
+  reserved = reservedBytes;
+  for (let i = 0; i < history.length; ) {
+    const start = i;
+    const before = reserved;
+    for (; steps[i]! < 0; i++) reserved += steps[i]!;
+    if (i > start) {
+      const wanted = steps[i] ?? 0;
+      const isRefused = history[i]?.action === 'oom';
+      const isOwn = isRefused || (wanted > 0 && (collects || before + wanted > most));
+      if (!isOwn) cleanups.add(history[start]!);
+      continue;
+    }
+    reserved += steps[i++]!;
+  }
+  return cleanups;
+}
