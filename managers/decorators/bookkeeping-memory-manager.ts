@@ -15,7 +15,7 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
   readonly #unlocking: DevicePtr[] = [];
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    const ptr = this.inner.callAlloc(bytes, userLock, alignment, stream);
+    const ptr = this.callInner(bytes, userLock, alignment, stream);
     if (ptr === NULL_PTR) return ptr;
     // An address that is in the books already was freed past this manager.
     this.forget(ptr);

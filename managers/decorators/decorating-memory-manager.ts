@@ -4,7 +4,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { INSPECT, inspected } from '../../src/core/inspect.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../../src/core/memory-statistics.js';
-import type { DevicePtr } from '../../src/core/units.js';
+import { bytesOf, type DevicePtr } from '../../src/core/units.js';
 
 /**
  * A manager around another one: the base of all decorators, which forwards every call.
@@ -13,11 +13,14 @@ import type { DevicePtr } from '../../src/core/units.js';
  * and calls are logged on the decorator's own call log. The inner manager must not be installed itself, nor called past
  * the decorator: what is allocated or freed there is not recorded.
  *
- * A decorator overrides `allocBytes`, `unlock` and `userLock`.
+ * A decorator overrides `allocBytes`, `unlock` and `userLock`, and calls {@link callInner}, which passes on what array the
+ * block is for.
  */
 export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** Live blocks of the inner manager that no caller got, and whether the user's lock holds them. */
   readonly #unclaimed = new Map<DevicePtr, boolean>();
+  /** What the {@link alloc} under way was told of its array. */
+  #array: { readonly bytes: number; readonly dims: ArrayLike<number>; readonly elementSize: number } | undefined;
 
   constructor(
     /** The manager that does the work. */
@@ -52,8 +55,24 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** The inner manager has freed blocks by itself: what keeps books of them drops those. Must not throw. */
   protected innerWasReset(): void {}
 
+  override alloc(
+    userLock: boolean,
+    dims: ArrayLike<number>,
+    elementSize: number,
+    alignment?: number,
+    stream?: number,
+  ): DevicePtr {
+    const before = this.#array;
+    this.#array = { bytes: bytesOf(dims, elementSize), dims, elementSize };
+    try {
+      return super.alloc(userLock, dims, elementSize, alignment, stream);
+    } finally {
+      this.#array = before;
+    }
+  }
+
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
-    return this.inner.callAlloc(bytes, userLock, alignment, stream);
+    return this.callInner(bytes, userLock, alignment, stream);
   }
 
   allocated(ptr: DevicePtr): number {
@@ -140,6 +159,35 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
   /** As any manager, with {@link infoLine} and what is inside. @internal */
   override [INSPECT](): string {
     return inspected(this, () => [this.infoLine(), this.inner[INSPECT]()].filter((fact) => fact !== ''));
+  }
+
+  /** Whether a subclass overrides what hosts know of arrays, or the inner manager does. @internal */
+  override get overridesCalls(): boolean {
+    const { alloc, userUnlock } = DecoratingMemoryManager.prototype;
+    return this.alloc !== alloc || this.userUnlock !== userUnlock || this.inner.overridesCalls;
+  }
+
+  /** As any manager; arrays are for inner managers that want to know of them. @internal */
+  override callAlloc(
+    bytes: number,
+    userLock: boolean,
+    alignment = 0,
+    stream = 0,
+    dims?: ArrayLike<number>,
+    elementSize?: number,
+  ): DevicePtr {
+    if (this.overridesCalls) return super.callAlloc(bytes, userLock, alignment, stream, dims, elementSize);
+    return this.allocBytes(bytes, userLock, alignment, stream);
+  }
+
+  /**
+   * Allocates a block of the inner manager, which is told of the array that it is for where that has so many bytes.
+   *
+   * @throws as {@link allocBytes} of the inner manager
+   */
+  protected callInner(bytes: number, userLock: boolean, alignment: number, stream: number): DevicePtr {
+    const array = this.#array?.bytes === bytes ? this.#array : undefined;
+    return this.inner.callAlloc(bytes, userLock, alignment, stream, array?.dims, array?.elementSize);
   }
 
   /** Checks the invariants of this manager and of those inside, in O(blocks). For tests. @throws ERR_MEM_INVARIANT */

@@ -75,7 +75,7 @@ export class FailingMemoryManager extends DecoratingMemoryManager {
       this.#failures++;
       throw this.outOfMemory(bytes, { quota: `allocation ${this.#attempts} is made to fail` });
     }
-    return this.inner.callAlloc(bytes, userLock, alignment, stream);
+    return this.callInner(bytes, userLock, alignment, stream);
   }
 
   protected override infoLine(): string {

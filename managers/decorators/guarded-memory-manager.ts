@@ -68,7 +68,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     checkBytes(bytes);
     checkAlignment(alignment);
-    if (bytes === 0) return this.inner.callAlloc(0, userLock, alignment, stream);
+    if (bytes === 0) return this.callInner(0, userLock, alignment, stream);
     const front = Math.max(this.#guards.bytes, alignment);
     const total = front + bytes + this.#guards.bytes;
     const device = this.deviceInterface.getActiveDeviceId();
@@ -187,7 +187,7 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     // No device has more bytes than a number holds exactly.
     if (!Number.isSafeInteger(total)) throw this.outOfMemory(bytes);
     try {
-      return this.inner.callAlloc(total, userLock, alignment, stream);
+      return this.callInner(total, userLock, alignment, stream);
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
       // The caller knows neither the guards nor what they add up to.

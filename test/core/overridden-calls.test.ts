@@ -2,15 +2,28 @@ import { describe, expect, test } from 'vitest';
 import {
   ArenaMemoryManager,
   CachingMemoryManager,
+  DecoratingMemoryManager,
   DefaultMemoryManager,
+  FailingMemoryManager,
+  GuardedMemoryManager,
+  LimitingMemoryManager,
   StatisticsMemoryManager,
   TlsfMemoryManager,
+  TrackingMemoryManager,
 } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { type DevicePtr, devicePtr } from '../../src/core/units.js';
+import { FakeGuardMemory } from '../managers/guard-memory-fake.js';
 import { memoryError, simulatedRuntime } from './fakes.js';
 
+const DECORATORS: Readonly<Record<string, (inner: MemoryManagerAdapter) => DecoratingMemoryManager>> = {
+  statistics: (inner) => new StatisticsMemoryManager(inner),
+  failing: (inner) => new FailingMemoryManager(inner),
+  limiting: (inner) => new LimitingMemoryManager(inner),
+  tracking: (inner) => new TrackingMemoryManager(inner),
+  none: (inner) => new (class extends DecoratingMemoryManager {})(inner),
+};
 type Call = readonly [name: string, ...values: unknown[]];
 const table = () => new MemoryManagerDeviceInterface();
 
@@ -181,6 +194,75 @@ describe('a manager that overrides', () => {
       ['alloc', true, [1000], 1],
       ['userUnlock', ptr],
     ]);
+  });
+
+  describe.each(Object.entries(DECORATORS))('alloc is told by a decorator, %s', (_, decorate) => {
+    test.each([1, 2])('%d deep, of the array that the host knows, with alignment and stream', (depth) => {
+      const { runtime } = simulatedRuntime({ streams: true });
+      const manager = new ArrayManager(1, table());
+      runtime.slot.install(depth === 1 ? decorate(manager) : decorate(decorate(manager)));
+      const { slot } = runtime;
+      const ptrs = [slot.allocArray(false, [3, 5], 4), slot.alloc(60, true, 4096)];
+      expect(manager.calls).toEqual([
+        ['alloc', false, [3, 5], 4],
+        ['alloc', true, [60], 1],
+      ]);
+      expect(ptrs[1]! % 4096).toBe(0);
+      slot.unlock(ptrs[0]!, false);
+      slot.unlock(ptrs[1]!, true);
+      // By itself, too.
+      const { active } = slot;
+      manager.calls.length = 0;
+      active!.unlock(active!.alloc(true, [2, 2], 8), true);
+      expect(manager.calls[0]).toEqual(['alloc', true, [2, 2], 8]);
+    });
+
+    test('and not of one that other bytes are asked for meanwhile', () => {
+      const { runtime } = simulatedRuntime();
+      class WithHeader extends ArrayManager {
+        override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+          if (dims.length > 1) runtime.slot.unlock(runtime.slot.alloc(60, true), true);
+          return super.alloc(userLock, dims, elementSize);
+        }
+      }
+      const manager = new WithHeader(1, table());
+      runtime.slot.install(decorate(manager));
+      runtime.slot.unlock(runtime.slot.allocArray(true, [3, 5], 4), true);
+      expect(manager.calls.filter(([name]) => name === 'alloc')).toEqual([
+        ['alloc', true, [60], 1],
+        ['alloc', true, [3, 5], 4],
+      ]);
+    });
+
+    test('whose inner manager overrides nothing keeps the fast path', () => {
+      const plain = decorate(new CachingMemoryManager(1, table()));
+      expect([plain.overridesCalls, decorate(plain).overridesCalls]).toEqual([false, false]);
+      expect(decorate(new ArrayManager(1, table())).overridesCalls).toBe(true);
+    });
+  });
+
+  test('alloc in a decorator is called there, and passes the array on', () => {
+    const { runtime } = simulatedRuntime();
+    const arrays: unknown[] = [];
+    class Arrays extends DecoratingMemoryManager {
+      override alloc(userLock: boolean, dims: ArrayLike<number>, elementSize: number): DevicePtr {
+        arrays.push([...Array.from(dims)], elementSize);
+        return super.alloc(userLock, dims, elementSize);
+      }
+    }
+    const manager = new ArrayManager(1, table());
+    runtime.slot.install(new StatisticsMemoryManager(new Arrays(manager)));
+    runtime.slot.unlock(runtime.slot.allocArray(true, [3, 5], 4), true);
+    expect(arrays).toEqual([[3, 5], 4]);
+    expect(manager.calls[0]).toEqual(['alloc', true, [3, 5], 4]);
+  });
+
+  test('alloc is told of the bytes alone where a decorator adds to them', () => {
+    const { runtime } = simulatedRuntime();
+    const manager = new ArrayManager(1, table());
+    runtime.slot.install(new GuardedMemoryManager(manager, { memory: new FakeGuardMemory() }));
+    runtime.slot.allocArray(true, [3, 5], 4);
+    expect(manager.calls).toEqual([['alloc', true, [60 + 2 * 64], 1]]);
   });
 
   test('alloc alone serves, and is itself the allocBytes that it has not', () => {
