@@ -5,7 +5,7 @@ import type { FallbackEvent } from '../../src/core/events.js';
 import { atExit, forgetAtExit } from '../../src/core/exit-hook.js';
 import type { MemoryHostOptions } from '../../src/core/memory-host.js';
 import type { OptionNames } from '../../src/core/option-names.js';
-import { checkBytes, type DevicePtr } from '../../src/core/units.js';
+import { checkBytes, type DevicePtr, exactBytes } from '../../src/core/units.js';
 import { CpuDevice } from '../devices/cpu.js';
 import type { CNumber } from '../ffi/callback.js';
 import { AlignedBlocks } from './aligned-blocks.js';
@@ -114,7 +114,7 @@ export abstract class EngineHost extends NativeHost {
     if (this.events.emit('fallback', event) || this.fallback.allocs > 1) return;
     const reason = event.error instanceof Error ? event.error.message : String(event.error);
     process.emitWarning(
-      `${engine} cannot be refused memory and got ${event.requestedBytes} bytes past its manager (${reason}); ` +
+      `${engine} cannot be refused memory and got ${exactBytes(event.requestedBytes)} past its manager (${reason}); ` +
         `'fallback' events of the host tell of each`,
     );
   }

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import { orUndo } from '../../src/core/attempt.js';
 import type { Device } from '../../src/core/device.js';
-import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { type DevicePtr, exactBytes, NULL_PTR } from '../../src/core/units.js';
 import type { CNumber } from '../ffi/callback.js';
 import { GivenUpBlocks } from './given-up-blocks.js';
 
@@ -57,7 +57,7 @@ export class FallbackMemory {
     if (ptr !== NULL_PTR) return ptr;
     writeSync(
       STANDARD_ERROR,
-      `stowage: ${library} asks for ${bytes} bytes that the device does not have, and cannot be told so\n`,
+      `stowage: ${library} asks for ${exactBytes(Number(bytes))} that the device does not have, and cannot be told so\n`,
     );
     process.abort();
   }

@@ -1,7 +1,7 @@
 import { warn } from '../../src/core/attempt.js';
 import { checkUsable } from '../../src/core/errors.js';
 import { processState, type Reclaimable } from '../../src/core/process-state.js';
-import { type DevicePtr, devicePtr } from '../../src/core/units.js';
+import { type DevicePtr, devicePtr, exactBytes } from '../../src/core/units.js';
 import { nativeView } from './native-view.js';
 
 /**
@@ -99,7 +99,7 @@ export class NativeMemory {
 function droppedMemory(base: number, bytes: number, end: NativeMemoryEnd, addresses: HeldAddresses): Reclaimable {
   const reclaim = () =>
     addresses.end(() => {
-      warn(`a ${whatOf(end)} of ${bytes} bytes was dropped without dispose()`);
+      warn(`a ${whatOf(end)} of ${exactBytes(bytes)} was dropped without dispose()`);
       end.release(base, bytes);
     });
   return { reclaim };

@@ -4,7 +4,7 @@ import { counted } from '../../src/core/counted.js';
 import { checkArgument, type MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
-import { checkAlignment, checkBytes, type DevicePtr, formatBytes } from '../../src/core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr, exactBytes, formatBytes } from '../../src/core/units.js';
 import { BookkeepingMemoryManager } from './bookkeeping-memory-manager.js';
 
 export interface LimitingOptions extends ManagerOptions {
@@ -102,7 +102,7 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
 
   #refusal(bytes: number): MemoryError {
     const limit =
-      this.live.count < this.limitBlocks ? `${this.limitBytes} bytes, rounding included` : `${this.limitBlocks} blocks`;
+      this.live.count < this.limitBlocks ? `${exactBytes(this.limitBytes)}, rounding included` : `${this.limitBlocks} blocks`;
     return this.outOfMemory(bytes, {
       allocatedBytes: this.#usedBytes,
       limitBytes: this.limitBytes,

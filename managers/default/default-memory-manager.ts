@@ -1,6 +1,7 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { flagFromEnvironment } from '../../src/core/environment.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { tryAll } from '../../src/core/try-all.js';
@@ -59,7 +60,7 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     super(deviceCount, deviceInterface, options);
     const { maxBuffers = DEFAULT_MAX_BUFFERS, debug = false } = options;
     this.#maxBuffers = maxBuffersFromEnvironment() ?? checkSize('maxBuffers', maxBuffers);
-    this.#debug = debugFromEnvironment() || debug;
+    this.#debug = flagFromEnvironment('AF_MEM_DEBUG', false) || debug;
     this.#stepBytes = this.#debug ? 1 : STEP_BYTES;
   }
 
@@ -190,11 +191,4 @@ function maxBuffersFromEnvironment(): number | undefined {
     value: JSON.stringify(text),
     expected: 'an integer of at least 1',
   });
-}
-
-function debugFromEnvironment(): boolean {
-  const text = process.env['AF_MEM_DEBUG'];
-  if (text === undefined || text === '0' || text === '') return false;
-  if (text === '1') return true;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'AF_MEM_DEBUG', value: JSON.stringify(text), expected: '0 or 1' });
 }

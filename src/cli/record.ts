@@ -39,8 +39,8 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
   checkArgument(!file.isStandardOutput, '--out', JSON.stringify(out), "a file: standard output is the program's");
   // The file of an earlier run must not be mistaken for this one's.
   if (file.isRegularFile) emptyOld(out);
-  const exitCode = await runProgram(command, { ...process.env, ...settings });
-  if (!file.isRegularFile) return exitCode;
+  const { exitCode, hasRun } = await runProgram(command, { ...process.env, ...settings });
+  if (!hasRun || !file.isRegularFile) return exitCode;
   if (!(Number(statSync(out, { throwIfNoEntry: false })?.size) > 0)) {
     complain(`${out}: nothing was recorded: the program used no memory of stowage`);
     return exitCode;

@@ -8,8 +8,16 @@ const EXIT_SIGNAL = 128;
 const EXIT_NO_COMMAND = 127;
 const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGINT'];
 
-/** Runs a program on this terminal, and forwards signals to it. @returns its exit code, as a shell gives it */
-export async function runProgram([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+/** How a program ended. */
+export interface ProgramEnd {
+  /** As a shell gives it. */
+  readonly exitCode: number;
+  /** False when it could not be started, which was said. */
+  readonly hasRun: boolean;
+}
+
+/** Runs a program on this terminal, and forwards signals to it. */
+export async function runProgram([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<ProgramEnd> {
   const child = spawn(file, args, { stdio: 'inherit', env });
   // The terminal sends an interrupt to both; this process stays for the summary.
   const forward = (signal: NodeJS.Signals) => {
@@ -17,12 +25,16 @@ export async function runProgram([file = '', ...args]: readonly string[], env: N
   };
   for (const signal of FORWARDED) process.on(signal, forward);
   try {
-    return await new Promise<number>((ended) => {
+    return await new Promise<ProgramEnd>((ended) => {
       child.once('error', (error) => {
-        complain(`${file}: the program cannot be run: ${error.message}`);
-        ended(EXIT_NO_COMMAND);
+        const { code } = error as NodeJS.ErrnoException;
+        complain(`${file}: the program cannot be run: ${code === 'ENOENT' ? 'it is not found' : error.message}`);
+        ended({ exitCode: EXIT_NO_COMMAND, hasRun: false });
       });
-      child.once('exit', (code, signal) => ended(code ?? EXIT_SIGNAL + (signal === null ? 0 : constants.signals[signal])));
+      child.once('exit', (code, signal) => {
+        const exitCode = code ?? EXIT_SIGNAL + (signal === null ? 0 : constants.signals[signal]);
+        ended({ exitCode, hasRun: true });
+      });
     });
   } finally {
     for (const signal of FORWARDED) process.off(signal, forward);

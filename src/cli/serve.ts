@@ -48,7 +48,7 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
       if (command.getOptionValueSource(option) === 'cli') command.error(`--${option} goes with --trace alone`);
     }
     if (words.length === 0) command.error('no program is given: stowage serve -- node app.js');
-    done(await runProgram(words, { ...process.env, [SERVE_VARIABLE]: String(port) }));
+    done((await runProgram(words, { ...process.env, [SERVE_VARIABLE]: String(port) })).exitCode);
   });
 }
 

@@ -1,3 +1,5 @@
+import { exactBytes } from './format-bytes.js';
+
 /**
  * What each error code means and which facts it carries. Units stand in the facts' names.
  * docs/errors.md explains cause and remedy of each.
@@ -112,10 +114,10 @@ export type MemoryErrorCode = keyof MemoryErrorFacts;
 
 const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) => string } = {
   ERR_MEM_OUT_OF_MEMORY: (f) =>
-    `out of memory: ${f.requestedBytes} bytes requested on device ${f.device}` +
-    `${f.segmentBytes === undefined ? '' : ` (in a segment of ${f.segmentBytes})`}, ` +
-    `${f.allocatedBytes} allocated, ${f.reservedBytes} reserved, ` +
-    `${f.quota === undefined ? `capacity ${f.capacityBytes}` : f.quota}`,
+    `out of memory: ${exactBytes(f.requestedBytes)} requested on device ${f.device}` +
+    `${f.segmentBytes === undefined ? '' : `, in a segment of ${exactBytes(f.segmentBytes)}`}; ` +
+    `${exactBytes(f.allocatedBytes)} allocated, ${exactBytes(f.reservedBytes)} reserved, ` +
+    `${f.quota === undefined ? `capacity ${exactBytes(f.capacityBytes)}` : f.quota}`,
   ERR_MEM_INVALID_SIZE: (f) => `${f.bytes} is not a size: it must be an integer from 0 to 2^53 - 1 bytes`,
   ERR_MEM_INVALID_ALIGNMENT: (f) => `${f.alignmentBytes} is not an alignment: it must be a power of two`,
   ERR_MEM_INVALID_POINTER: (f) => `${f.pointer} is not an address: it must be an integer from 0 to 2^53 - 1`,
@@ -137,7 +139,8 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_TRACE_WRITE: (f) => `${f.file}: the trace could not be written to its end`,
   ERR_MEM_DISPOSED: (f) => `this ${f.what} was ${f.moved === true ? 'moved: another handle has its block' : 'disposed'}`,
   ERR_MEM_NO_DATA: (f) => `${f.tensor} has no memory yet: place it in a backend buffer`,
-  ERR_MEM_OUT_OF_RANGE: (f) => `${f.bytes} bytes at offset ${f.offsetBytes} do not lie inside a block of ${f.blockBytes} bytes`,
+  ERR_MEM_OUT_OF_RANGE: (f) =>
+    `${exactBytes(f.bytes)} at offset ${f.offsetBytes} do not lie inside a block of ${exactBytes(f.blockBytes)}`,
   ERR_MEM_DEVICE_ABSENT: (f) => `${f.device} is absent: ${f.reason}`,
   ERR_MEM_NO_WEBASSEMBLY: (f) => `memory managers need WebAssembly, but ${f.reason}: ${f.remedy}`,
   ERR_MEM_UNSUPPORTED_PLATFORM: (f) => `${f.what} is not supported on ${f.platform}`,
@@ -151,7 +154,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
     `${f.creatorAlive ? '' : '; its creator is gone, so it can be replaced, or removed with "stowage shm rm"'}`,
   ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
   ERR_MEM_CORRUPTED: (f) =>
-    `the memory ${f.side} block ${f.pointer} of ${f.bytes} bytes was overwritten: ` +
+    `the memory ${f.side} block ${f.pointer} of ${exactBytes(f.bytes)} was overwritten: ` +
     `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
   ERR_MEM_REGION_DAMAGED: (f) => `the shared region is damaged at offset ${f.offset}: ${f.reason}`,
   ERR_MEM_LOCK_TIMEOUT: (f) =>

@@ -1,10 +1,12 @@
 import { attempt } from './attempt.js';
 import type { LogSink } from './call-log.js';
 import { MemoryError } from './errors.js';
+import { INSPECT, inspected } from './inspect.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { climbLadder } from './out-of-memory-ladder.js';
 import { processState } from './process-state.js';
 import type { AskedArray, Seat } from './seat.js';
+import { slotFacts } from './slot-facts.js';
 import { SlotSeats } from './slot-seats.js';
 import * as units from './units.js';
 import { bytesOf, type DevicePtr } from './units.js';
@@ -172,6 +174,11 @@ export class ManagerSlot extends SlotSeats {
   /** Writes each manager's report. */
   printInfo(message: string, device: number, sink?: LogSink): void {
     for (const seat of this.seats()) seat.manager.printInfo(message, device, sink);
+  }
+
+  /** `ManagerSlot { ordinary, active: CachingMemoryManager, 3 live blocks, 20.00 MiB reserved }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => [this.kind, ...slotFacts(this)]);
   }
 
   getMemoryPressure(): number {

@@ -1,7 +1,5 @@
 import { EventEmitter } from 'eventemitter3';
-import { counted } from './counted.js';
 import { INSPECT, inspected } from './inspect.js';
-import { formatBytes } from './units.js';
 import './disposable.js';
 import { MemoryManagerDeviceInterface, type NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
@@ -9,6 +7,7 @@ import type { MemoryEvents, SlotKind } from './events.js';
 import { ManagerSlot } from './manager-slot.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { processState } from './process-state.js';
+import { slotFacts } from './slot-facts.js';
 
 /** Makes a manager for a table of a device with that many ids. */
 export type ManagerFactory = (deviceCount: number, deviceInterface: MemoryManagerDeviceInterface) => MemoryManagerAdapter;
@@ -101,16 +100,6 @@ export abstract class MemoryHost {
     if (factory === undefined) throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName });
     return factory(this.deviceCount, new MemoryManagerDeviceInterface());
   }
-}
-
-function slotFacts(slot: ManagerSlot): string[] {
-  const draining = slot.draining.length;
-  return [
-    slot.closed ? 'closed' : `active: ${slot.active?.name ?? 'none yet'}`,
-    ...(draining === 0 ? [] : [`${draining} draining`]),
-    counted(slot.liveBlocks, 'live block'),
-    `${formatBytes(slot.reservedBytes)} reserved`,
-  ];
 }
 
 /** The host that installers use when they are given none: made at its first use. */

@@ -1,5 +1,7 @@
 import { MemoryError } from './errors.js';
 
+export { exactBytes, formatBytes } from './format-bytes.js';
+
 declare const brand: unique symbol;
 
 /** An address in a device's memory: an integer below 2^53, 0 is null. Make one with {@link devicePtr}. */
@@ -73,17 +75,4 @@ export function bytesOf(dims: ArrayLike<number>, elementSize: number): number {
     bytes *= dims[i] as number;
   }
   return bytes;
-}
-
-const UNIT_NAMES = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-/** Writes a size for people: `1536` becomes `1.50 KiB`. */
-export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < UNIT_NAMES.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(2)} ${UNIT_NAMES[unit]}`;
 }

@@ -8,6 +8,7 @@ import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
+import { flagFromEnvironment } from '../core/environment.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
@@ -107,10 +108,10 @@ export class MemoryRuntime extends MemoryHost {
     options: MemoryRuntimeOptions = {},
   ) {
     checkOwnOptions(OPTIONS, new.target, options);
+    const collectDropped = options.collectDropped ?? flagFromEnvironment(COLLECT_VARIABLE, true);
     super(deviceHost(device, options));
     this.#exitSink = options.exitReport ?? process.stderr;
     const watch = HandleWatch.shared();
-    const { collectDropped = process.env[COLLECT_VARIABLE] !== '0' } = options;
     this.#collects = collectDropped || globalThis.gc !== undefined;
     const memory = device instanceof HostDevice ? HOST_MEMORY : device.name;
     const sourceOf = (slot: ManagerSlot, kind: string): BlockSource => {

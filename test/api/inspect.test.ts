@@ -96,6 +96,21 @@ describe('util.inspect', () => {
     expect(inspect(host)).toBe('CAllocatorHost { cpu, active: none yet, 0 live blocks, 0 B reserved }');
   });
 
+  test('says of a slot who is active and what is held', () => {
+    const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
+    runtime.slot.install(new CachingMemoryManager(1, table()));
+    const block = runtime.allocate(KiB);
+    expect(inspect(runtime.slot)).toBe('ManagerSlot { ordinary, active: CachingMemoryManager, 1 live block, 2.00 MiB reserved }');
+    runtime.slot.install(new LruMemoryManager(1, table()));
+    expect(inspect(runtime.slot)).toBe(
+      'ManagerSlot { ordinary, active: LruMemoryManager, 1 draining, 1 live block, 2.00 MiB reserved }',
+    );
+    block.dispose();
+    expect(inspect(runtime.pinnedSlot)).toBe('ManagerSlot { pinned, active: none yet, 0 live blocks, 0 B reserved }');
+    runtime.close();
+    expect(inspect(runtime.slot)).toBe('ManagerSlot { ordinary, closed, 0 live blocks, 0 B reserved }');
+  });
+
   test('says of a device what is live, and loads no library for it', () => {
     const device = new CpuDevice();
     const ptr = device.nativeAlloc(12 * MiB);

@@ -86,7 +86,7 @@ describe('stowage replay', () => {
     const { code, stdout, stderr } = stowage(['replay', RESNET, '--limit', '400MiB']);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(
-      /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes, rounding included; \d+ blocks live\n$/,
+      /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes \(400\.00 MiB\), rounding included; \d+ blocks live\n$/,
     );
   });
 

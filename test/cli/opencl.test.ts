@@ -18,7 +18,10 @@ describe.skipIf(openCl.missing)(openCl.title('stowage on OpenCL'), () => {
 
   test('keeps to a capacity, and verifies memory that the host cannot see', () => {
     const full = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '100MiB']);
-    expect([full.code, full.stderr]).toEqual([1, expect.stringMatching(/: out of memory: .*capacity 104857600\n$/)]);
+    expect([full.code, full.stderr]).toEqual([
+      1,
+      expect.stringMatching(/: out of memory: .*capacity 104857600 bytes \(100\.00 MiB\)\n$/),
+    ]);
     const verified = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '1GiB', '--verify']);
     expect([verified.code, verified.stderr]).toEqual([0, '']);
     expect(verified.stdout).toMatch(/verified .*the first and last byte of 13,327 blocks/);

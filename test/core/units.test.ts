@@ -112,4 +112,22 @@ describe('MemoryError', () => {
     expect(error).toMatchObject({ name: 'MemoryError', code: 'ERR_MEM_DOUBLE_FREE', facts: { pointer: 4096 }, cause });
     expect(error.message).toBe('pointer 4096 is already free');
   });
+
+  test('gives sizes to the byte, and in units for people', () => {
+    const facts = { allocatedBytes: 0, reservedBytes: 3 * 2 ** 30, device: 1 };
+    const message = (more: object) =>
+      new MemoryError('ERR_MEM_OUT_OF_MEMORY', { requestedBytes: 1536, capacityBytes: 2 ** 32, ...facts, ...more }).message;
+    expect(message({})).toBe(
+      'out of memory: 1536 bytes (1.50 KiB) requested on device 1; 0 bytes allocated, ' +
+        '3221225472 bytes (3.00 GiB) reserved, capacity 4294967296 bytes (4.00 GiB)',
+    );
+    expect(message({ segmentBytes: 2 ** 21, quota: 'limited to 10 blocks' })).toBe(
+      'out of memory: 1536 bytes (1.50 KiB) requested on device 1, in a segment of 2097152 bytes (2.00 MiB); 0 bytes allocated, ' +
+        '3221225472 bytes (3.00 GiB) reserved, limited to 10 blocks',
+    );
+    expect(message({ capacityBytes: Number.POSITIVE_INFINITY })).toContain('capacity Infinity bytes');
+    expect(new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: 8, bytes: 4096, blockBytes: 100 }).message).toBe(
+      '4096 bytes (4.00 KiB) at offset 8 do not lie inside a block of 100 bytes',
+    );
+  });
 });

@@ -22,7 +22,7 @@ const OUTPUT: Record<string, RegExp> = {
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'ggml.mjs':
     /^(ggml is absent: .+|1000 numbers in \d+ bytes of ggml\n1 buffer in a CachingMemoryManager\nrefused: ERR_MEM_OUT_OF_MEMORY)\n$/,
-  'decorators.mjs': /^refused: limited to 16777216 bytes, rounding included; 1 block live\nheld by loadWeights\n$/,
+  'decorators.mjs': /^refused: limited to 16777216 bytes \(16\.00 MiB\), rounding included; 1 block live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
   'recording.mjs':
     /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
@@ -39,7 +39,7 @@ const OUTPUT: Record<string, RegExp> = {
   'graph-allocator.mjs': /^17 tensors of 17825792 bytes fit into 2097152\nthe input lies at \d+, 8 nodes overwrite theirs\n$/,
   'onnxruntime.mjs':
     /^1,4: 0\.7616\npast the manager: 160000 bytes\n10000,4: 0\.7616\n1 block from LimitingMemoryManager, 0 are live\n$/,
-  'sqlite.mjs': /^small table: 0\nlarge table: 7, limited to 4194304 bytes\n0 blocks are live\n$/,
+  'sqlite.mjs': /^small table: 0\nlarge table: 7, limited to 4194304 bytes \(4\.00 MiB\)\n0 blocks are live\n$/,
   'change-one-thing.mjs': /^1572864 bytes in a block of 2097152\n$/,
   'wrap-a-manager.mjs': /^3 MiB from TlsfMemoryManager\n$/,
   'foreign-allocator.mjs': /^4096 bytes of the C library, 0 bytes off a page\n$/,

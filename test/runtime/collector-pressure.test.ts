@@ -203,6 +203,22 @@ describe('a program that drops its handles', () => {
     expect(run(source, env)).toBe('0');
   });
 
+  test.each(['maybe', '2', 'off', ' 0'])('is refused STOWAGE_COLLECT=%j, before a runtime is made', (value) => {
+    const source = `
+      import { processState } from '${moduleUrl('src/core/process-state.js')}';
+      let hosts = 0;
+      processState().hostListeners.add(() => hosts++);
+      process.env.STOWAGE_COLLECT = ${JSON.stringify(value)};
+      try {
+        new stowage.MemoryRuntime(new CpuDevice());
+      } catch (error) {
+        console.log(error.code, error.message, hosts);
+      }
+      new stowage.MemoryRuntime(new CpuDevice(), { exitReport: false, collectDropped: false });
+    `;
+    expect(run(source)).toBe(`ERR_MEM_INVALID_ARGUMENT STOWAGE_COLLECT is "${value}", but must be 0 or 1 0`);
+  });
+
   test('leaves no gc to contexts and workers that are made later, and counts each worker by itself', () => {
     const source = `
       import { runInNewContext } from 'node:vm';

@@ -266,7 +266,9 @@ describe('NativeMemory', () => {
       console.log(before, mappings(), created.region.int32[4]);`;
     const { stdout, stderr } = runChild(source, { nodeArguments: ['--expose-gc'] });
     expect(stdout).toBe('6 1 4\n');
-    expect(stderr.match(/a shared memory backend of 1052672 bytes was dropped without dispose\(\)/g)).toHaveLength(5);
+    expect(stderr.match(/a shared memory backend of 1052672 bytes \(1\.00 MiB\) was dropped without dispose\(\)/g)).toHaveLength(
+      5,
+    );
   });
 
   test('gives addresses back when no array is left, and not before', () => {

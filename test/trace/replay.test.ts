@@ -160,7 +160,7 @@ describe('replayTrace', () => {
       const runtime = runtimeOn(device);
       const error = replayError(() => replayTrace(resnet, runtime));
       expect(error.facts).toMatchObject({ file: 'test/traces/resnet.trace.gz', line: 7077, event: 7075 });
-      expect(error.message).toContain('event 7075 failed: out of memory: 8388608 bytes requested');
+      expect(error.message).toContain('event 7075 failed: out of memory: 8388608 bytes (8.00 MiB) requested');
       expect(MemoryError.is(error.cause, 'ERR_MEM_OUT_OF_MEMORY')).toBe(true);
       expect(runtime.slot.liveBlocks).toBe(0);
       runtime.close();

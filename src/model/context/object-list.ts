@@ -1,5 +1,5 @@
 import { MemoryError } from '../../core/errors.js';
-import { alignUp, type DevicePtr } from '../../core/units.js';
+import { alignUp, type DevicePtr, exactBytes } from '../../core/units.js';
 import type { TensorMemory } from '../tensors/tensor-base.js';
 
 /** What an object of a context is. */
@@ -99,7 +99,7 @@ export function checkRoom(region: string, requestedBytes: number, usedBytes: num
     reservedBytes: limitBytes,
     capacityBytes: limitBytes,
     device: 0,
-    quota: `${region} of ${limitBytes} bytes lacks ${missingBytes}`,
+    quota: `${region} of ${exactBytes(limitBytes)} lacks ${exactBytes(missingBytes)}`,
     missingBytes,
   });
 }
