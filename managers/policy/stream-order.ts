@@ -3,7 +3,8 @@ import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { StreamOperations } from '../../src/core/device-interface.js';
 import { waitForDefaultStream } from '../../src/core/device-stream.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { DeviceStreams } from './device-streams.js';
+import { UsedBlocks } from './used-blocks.js';
 
 /** The free blocks of a stream: it may use all of them, others those before `event` once that is done. */
 interface StreamBins {
@@ -15,14 +16,6 @@ interface StreamBins {
   event: number | undefined;
   /** When the event was recorded: the lower, the older. */
   age: number;
-}
-
-/** A block that was freed while streams that were recorded as its users may work on it. */
-interface UsedBlock {
-  readonly block: number;
-  /** One of each user, recorded at the free. */
-  readonly events: number[];
-  readonly age: number;
 }
 
 /**
@@ -41,10 +34,9 @@ export class StreamOrder {
   readonly #createBins: (group: number) => FreeBlocks;
   readonly #deviceStreams: () => StreamOperations | undefined;
   readonly #bins = new Map<number, StreamBins>();
-  readonly #known = new Set<number>();
-  readonly #users = new Map<number, Set<number>>();
-  /** Oldest first, each. */
-  #used: UsedBlock[] = [];
+  readonly #streams: DeviceStreams;
+  readonly #used: UsedBlocks;
+  /** Oldest first. */
   #sealed: StreamBins[] = [];
   #groups = 1;
   #age = 0;
@@ -57,6 +49,8 @@ export class StreamOrder {
     this.#heap = heap;
     this.#createBins = createBins;
     this.#deviceStreams = streams;
+    this.#streams = new DeviceStreams(streams, heap.device);
+    this.#used = new UsedBlocks(heap, this.#streams, (block) => heap.retire(block));
     this.idle = createBins(0);
   }
 
@@ -67,12 +61,12 @@ export class StreamOrder {
 
   /** Tells whether blocks are free that no program may take yet. */
   get hasPending(): boolean {
-    return this.#used.length > 0 || [...this.#bins.values()].some(({ fresh, sealed }) => isFilled(fresh) || isFilled(sealed));
+    return this.#used.isWaiting || [...this.#bins.values()].some(({ fresh, sealed }) => isFilled(fresh) || isFilled(sealed));
   }
 
   /** What a stream's allocations are taken from first, and where its blocks go. @throws what the device throws for no stream */
   binsOf(stream: number): FreeBlocks {
-    this.#check(stream);
+    this.#streams.check(stream);
     if (this.#bins.size === 0) {
       if (stream === 0) return this.idle;
       this.#separate();
@@ -87,7 +81,7 @@ export class StreamOrder {
     if (block !== NONE) return block;
     if (this.#bins.size === 0) {
       // One of the blocks that others used may have come back since.
-      return this.#used.length > 0 && this.#collectUsed() ? own.take(bytes) : NONE;
+      return this.#used.isWaiting && this.#used.collect() ? own.take(bytes) : NONE;
     }
     block = this.#binsOf(stream).sealed.take(bytes);
     if (block === NONE) block = this.idle.take(bytes);
@@ -98,38 +92,23 @@ export class StreamOrder {
 
   /** Marks one more stream that uses a live block. @throws what the device throws for no stream */
   addUser(block: number, stream: number): void {
-    this.#check(stream);
+    this.#streams.check(stream);
     if (stream === this.#streamOf(block)) return;
-    const users = this.#users.get(block);
-    if (users === undefined) this.#users.set(block, new Set([stream]));
-    else users.add(stream);
-    this.#heap.setUsed(block);
+    this.#used.add(block, stream);
   }
 
   /** Takes a block back that was freed and has users: it is free when all of them are done. */
   giveBack(block: number): void {
-    const users = this.#users.get(block)!;
-    const events: number[] = [];
-    try {
-      for (const stream of users) {
-        const event = this.#record(stream);
-        if (event !== undefined) events.push(event);
-      }
-    } catch (error) {
-      for (const event of events) this.#streams().destroy(event);
-      throw error;
-    }
-    this.#users.delete(block);
-    this.#used.push({ block, events, age: this.#age++ });
+    this.#used.giveBack(block, this.#age++);
   }
 
   /** Records what was not, and makes free what is done. @returns whether anything is */
   collect(): boolean {
-    let isAnyDone = this.#collectUsed();
+    let isAnyDone = this.#used.collect();
     if (this.#sealAll()) isAnyDone = true;
     try {
       for (const bins of this.#sealed) {
-        if (!this.#streams().query(bins.event!)) continue;
+        if (!this.#streams.operations.query(bins.event!)) continue;
         isAnyDone = true;
         this.#release(bins);
       }
@@ -144,9 +123,8 @@ export class StreamOrder {
     while (!isEnough()) {
       // What came back from a wait is its stream's own.
       this.#sealAll();
-      const used = this.#used[0];
       const sealed = this.#sealed[0];
-      if (used !== undefined && (sealed === undefined || used.age < sealed.age)) this.#waitForUsed(used);
+      if (this.#used.isWaiting && this.#used.oldestAge < (sealed?.age ?? Number.POSITIVE_INFINITY)) this.#used.waitForOldest();
       else if (sealed !== undefined) this.#waitForSealed(sealed);
       else return;
     }
@@ -158,25 +136,6 @@ export class StreamOrder {
    */
   settle(): void {
     if (this.#bins.size === 0) waitForDefaultStream(this.#deviceStreams(), this.#heap.device);
-  }
-
-  /** Records an event on a stream that was seen before; undefined when it was closed since, which its work was done by. */
-  #record(stream: number): number | undefined {
-    const streams = this.#streams();
-    try {
-      // A free or a cleanup may come while another device is active.
-      return streams.record(stream === 0 ? streams.defaultStream(this.#heap.device) : stream);
-    } catch (error) {
-      if (stream !== 0 && MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Has the device look at a stream when it is first named: an event that fails later would fail a free. */
-  #check(stream: number): void {
-    if (stream === 0 || this.#known.has(stream)) return;
-    this.#streams().destroy(this.#streams().record(stream));
-    this.#known.add(stream);
   }
 
   /** From now on each stream has bins of its own, stream 0 too: what is free or live is stream 0's. */
@@ -214,7 +173,7 @@ export class StreamOrder {
     let isAnyIdle = false;
     for (const bins of this.#bins.values()) {
       if (bins.event !== undefined || !isFilled(bins.fresh)) continue;
-      const event = this.#record(bins.stream);
+      const event = this.#streams.record(bins.stream);
       if (event === undefined) {
         bins.fresh.moveAllTo(this.idle);
         isAnyIdle = true;
@@ -232,52 +191,13 @@ export class StreamOrder {
     const event = bins.event!;
     bins.event = undefined;
     bins.sealed.moveAllTo(this.idle);
-    this.#streams().destroy(event);
+    this.#streams.operations.destroy(event);
   }
 
   #waitForSealed(oldest: StreamBins): void {
-    this.#streams().synchronize(oldest.event!);
+    this.#streams.operations.synchronize(oldest.event!);
     this.#sealed.shift();
     this.#release(oldest);
-  }
-
-  #waitForUsed({ block, events }: UsedBlock): void {
-    while (events.length > 0) {
-      this.#streams().synchronize(events.at(-1)!);
-      this.#streams().destroy(events.pop()!);
-    }
-    this.#used.shift();
-    this.#heap.retire(block);
-  }
-
-  #collectUsed(): boolean {
-    const used = this.#used;
-    const waiting: UsedBlock[] = [];
-    let looked = 0;
-    try {
-      for (; looked < used.length; looked++) {
-        const { block, events } = used[looked]!;
-        if (this.#areDone(events)) this.#heap.retire(block);
-        else waiting.push(used[looked]!);
-      }
-    } finally {
-      // A stream that cannot be asked leaves the rest as it is.
-      this.#used = waiting.concat(used.slice(looked));
-    }
-    return this.#used.length < used.length;
-  }
-
-  /** Destroys events that are done, up to one that is not. */
-  #areDone(events: number[]): boolean {
-    while (events.length > 0) {
-      if (!this.#streams().query(events.at(-1)!)) return false;
-      this.#streams().destroy(events.pop()!);
-    }
-    return true;
-  }
-
-  #streams(): StreamOperations {
-    return this.#deviceStreams()!;
   }
 
   #streamOf(block: number): number {

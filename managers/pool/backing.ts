@@ -1,7 +1,6 @@
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
 
 /** Where a pool's memory comes from. */
 export interface Backing {
@@ -63,21 +62,5 @@ export class GrowthPlan {
     const left = this.limitBytes - reservedBytes;
     const step = bytes > left ? this.peakBytes * STEP_BEYOND_LIMIT : Math.min(left, this.peakBytes * this.#slack);
     return Math.min(step, this.capacityBytes - reservedBytes);
-  }
-}
-
-/**
- * Makes a native call that asks for memory.
- *
- * @returns what it answers, or `refusal` when it throws out of memory
- * @throws a MemoryError with another code
- */
-export function askNative<T>(call: () => T, refusal: T, failure: { cause: unknown }): T {
-  try {
-    return call();
-  } catch (error) {
-    if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
-    failure.cause = error;
-    return refusal;
   }
 }

@@ -1,9 +1,11 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { Holes } from '../../src/blocks/holes.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
-import { alignUp, type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { alignUp, type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
+import { AddressRanges } from '../policy/address-ranges.js';
+import { askNative } from '../policy/ask-native.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
-import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
+import { type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
 const MAX_RANGE_BYTES = 32 * GiB;
@@ -22,13 +24,6 @@ const FRONT: FrontBounds = { share: 0.0065, largestShare: 0.03, largestBytes: 32
 /** The group of holes: no free block's. */
 const HOLES = -1;
 
-/** What was reserved at once. Its first page begins behind its start when pages are larger than the granularity. */
-interface AddressRange {
-  readonly start: DevicePtr;
-  readonly bytes: number;
-  readonly firstPage: number;
-}
-
 /**
  * Memory from reserved address ranges, page by page: pages are committed where a free block can grow by the fewest, and
  * whole free pages elsewhere are decommitted before the pool would exceed its limit: all of them when that has made many
@@ -41,7 +36,7 @@ export class PageBacking implements Backing {
   readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
   readonly #holes: Holes;
-  readonly #ranges: AddressRange[] = [];
+  readonly #ranges: AddressRanges;
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
@@ -51,6 +46,7 @@ export class PageBacking implements Backing {
     this.#virtual = virtual;
     this.#pageBytes = pageBytes;
     this.#holes = parts.heap.createHoles(HOLES, parts.idle, pageBytes);
+    this.#ranges = new AddressRanges(parts.heap, this.#holes, virtual, pageBytes);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
@@ -91,20 +87,7 @@ export class PageBacking implements Backing {
   }
 
   close(): void {
-    const { heap } = this.#parts;
-    for (const hole of this.#holes.toArray()) {
-      if (!heap.isHole(hole) || !heap.isWholeSegment(hole)) continue;
-      const range = this.#ranges.find(({ firstPage }) => firstPage === heap.addressOf(hole))!;
-      this.#holes.give(hole);
-      try {
-        this.#virtual.release(range.start, range.bytes);
-      } catch (error) {
-        this.#holes.keep(hole);
-        throw error;
-      }
-      this.#ranges.splice(this.#ranges.indexOf(range), 1);
-      heap.remove(hole);
-    }
+    this.#ranges.release();
   }
 
   /** Tells whether committing made a block of at least `bytes`: the call may have come back and taken what lay beside. */
@@ -198,17 +181,6 @@ export class PageBacking implements Backing {
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return false;
     const wish = Math.min(Math.max(2 * capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
-    const edge = this.#pageBytes - this.#virtual.granularityBytes;
-    for (let room = Math.max(alignUp(wish, this.#pageBytes), least); ; ) {
-      const start = askNative(() => this.#virtual.reserve(room + edge), NULL_PTR, failure);
-      if (start !== NULL_PTR) {
-        const firstPage = alignUp(start, this.#pageBytes);
-        this.#ranges.push({ start, bytes: room + edge, firstPage });
-        this.#holes.add(firstPage, room);
-        return true;
-      }
-      if (room <= least) return false;
-      room = Math.max(alignUp(room / 2, this.#pageBytes), least);
-    }
+    return this.#ranges.add(alignUp(wish, this.#pageBytes), least, failure);
   }
 }

@@ -1,7 +1,8 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import { alignUp, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
+import { askNative } from '../policy/ask-native.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
-import { askNative, type Backing, type BackingParts, GrowthPlan } from './backing.js';
+import { type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
 /** Segments are multiples of it. @see Source: facts/performance.md, "native segments of 64 KiB and up" */
 const SEGMENT_STEP_BYTES = 64 * KiB;

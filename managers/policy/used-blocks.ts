@@ -1,0 +1,104 @@
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
+import type { DeviceStreams } from './device-streams.js';
+
+/** A block that was freed while streams that were recorded as its users may work on it. */
+interface UsedBlock {
+  readonly block: number;
+  /** One of each user, recorded at the free. */
+  readonly events: number[];
+  readonly age: number;
+}
+
+/**
+ * Blocks that streams use beside the one that they were allocated on. Such a block is free when an event of each user, recorded
+ * when it was freed, is done.
+ */
+export class UsedBlocks {
+  readonly #heap: DeviceHeap;
+  readonly #streams: DeviceStreams;
+  readonly #retire: (block: number) => void;
+  readonly #users = new Map<number, Set<number>>();
+  /** Oldest first. */
+  #waiting: UsedBlock[] = [];
+
+  /** @param retire - takes a block back that nobody uses any more */
+  constructor(heap: DeviceHeap, streams: DeviceStreams, retire: (block: number) => void) {
+    this.#heap = heap;
+    this.#streams = streams;
+    this.#retire = retire;
+  }
+
+  /** Tells whether blocks were freed that streams may still use. */
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** When the block that waits longest was freed, as {@link giveBack} was told; Infinity when none waits. */
+  get oldestAge(): number {
+    return this.#waiting[0]?.age ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Marks one more stream that uses a live block, other than its own. */
+  add(block: number, stream: number): void {
+    const users = this.#users.get(block);
+    if (users === undefined) this.#users.set(block, new Set([stream]));
+    else users.add(stream);
+    this.#heap.setUsed(block);
+  }
+
+  /** Takes a block back that was freed: it is free when all of its users are done. Nothing has changed when it throws. */
+  giveBack(block: number, age: number): void {
+    const events: number[] = [];
+    try {
+      for (const stream of this.#users.get(block) ?? []) {
+        const event = this.#streams.record(stream);
+        if (event !== undefined) events.push(event);
+      }
+    } catch (error) {
+      for (const event of events) this.#streams.operations.destroy(event);
+      throw error;
+    }
+    if (this.#users.delete(block)) this.#waiting.push({ block, events, age });
+    else this.#retire(block);
+  }
+
+  /** Makes free what is done. @returns whether anything is */
+  collect(): boolean {
+    const waiting = this.#waiting;
+    const left: UsedBlock[] = [];
+    let looked = 0;
+    try {
+      for (; looked < waiting.length; looked++) {
+        const { block, events } = waiting[looked]!;
+        if (this.#areDone(events)) this.#retire(block);
+        else left.push(waiting[looked]!);
+      }
+    } finally {
+      // A stream that cannot be asked leaves the rest as it is.
+      this.#waiting = left.concat(waiting.slice(looked));
+    }
+    return this.#waiting.length < waiting.length;
+  }
+
+  /** Waits for the users of the block that waits longest. */
+  waitForOldest(): void {
+    const { block, events } = this.#waiting[0]!;
+    const { operations } = this.#streams;
+    while (events.length > 0) {
+      operations.synchronize(events.at(-1)!);
+      operations.destroy(events.pop()!);
+    }
+    this.#waiting.shift();
+    this.#retire(block);
+  }
+
+  /** Destroys events that are done, up to one that is not. */
+  #areDone(events: number[]): boolean {
+    const { operations } = this.#streams;
+    while (events.length > 0) {
+      if (!operations.query(events.at(-1)!)) return false;
+      operations.destroy(events.pop()!);
+    }
+    return true;
+  }
+}
