@@ -42,6 +42,8 @@ export { DEFAULT_CAPACITY_LAYOUTS, type LruMemoryManagerOptions } from './lru/lr
 export { BlockMemoryManager } from './policy/block-memory-manager.js';
 export { RegionMemoryManager, type RegionPlan } from './policy/region-memory-manager.js';
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
+export { type ParsedAllocConf, type PyTorchSettings, parseAllocConf } from './pytorch/alloc-conf.js';
+export { PyTorchMemoryManager, type PyTorchMemoryManagerOptions } from './pytorch/pytorch-memory-manager.js';
 export { type ScratchMark, ScratchMemoryManager } from './scratch/scratch-memory-manager.js';
 export { SlabMemoryManager, type SlabMemoryManagerOptions } from './slab/slab-memory-manager.js';
 export { TlsfMemoryManager, type TlsfMemoryManagerOptions } from './tlsf/tlsf-memory-manager.js';

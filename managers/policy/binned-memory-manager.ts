@@ -1,6 +1,5 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
-import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -8,6 +7,7 @@ import * as stackRoom from '../../src/core/stack-room.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 import { BlockMemoryManager } from './block-memory-manager.js';
+import { checkDeviceStream } from './device-streams.js';
 import { StreamOrder } from './stream-order.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
@@ -27,14 +27,12 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   readonly #orders: (StreamOrder | undefined)[] = [];
   // Whether the first heap serves: its device is the only one.
   #isAlone = false;
-  // What every block's address is a multiple of: less than a unit when a table ignores alignments.
-  #blockAlignment: number;
 
   /** @param unitBytes - all sizes are multiples of it */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: ManagerOptions, unitBytes: number) {
     super(deviceCount, deviceInterface, options);
     this.#unitBytes = unitBytes;
-    this.#blockAlignment = unitBytes;
+    this.blockAlignment = unitBytes;
   }
 
   /** Makes empty bins; those of group 0 are the first ones of a device, later ones belong to streams. */
@@ -86,26 +84,17 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   }
 
   protected override checkStream(stream: number): void {
-    if (this.deviceInterface.streams === undefined) {
-      throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'streams', platform: `the device of ${this.name}` });
-    }
-    if (!Number.isSafeInteger(stream) || stream < 0) {
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', {
-        name: 'stream',
-        value: String(stream),
-        expected: 'a stream of the device, or 0',
-      });
-    }
+    checkDeviceStream(this.deviceInterface.streams, stream, this.name);
   }
 
   protected place(bytes: number, alignment: number, stream: number, device: number): number {
     const order = this.#orderOf(device);
-    if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
+    if (alignment > this.blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     this.#prepare(stream, order, device);
     const found = order.take(stream, bytes);
     if (found !== NONE) return found;
     const block = this.#growFor(bytes, order, device);
-    if (alignment > this.#blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
+    if (alignment > this.blockAlignment) return this.#placeAligned(bytes, alignment, stream, order, device);
     order.idle.carve(block, alignUp(bytes, this.#unitBytes));
     return this.#setOwner(block, stream, order, device);
   }
@@ -133,17 +122,6 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     }
   }
 
-  /** Gives a block of these bins back to the device; it is there again when that fails. */
-  protected releaseFrom(bins: FreeBlocks, block: number): void {
-    bins.takeOut(block);
-    try {
-      this.nativeRelease(block);
-    } catch (error) {
-      bins.putIn(block);
-      throw error;
-    }
-  }
-
   protected override makeRoom(device: number, requestedBytes: number): boolean {
     if (this.waitForFit(device, requestedBytes)) return true;
     return super.makeRoom(device, requestedBytes);
@@ -164,27 +142,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   override checkInvariants(): void {
     super.checkInvariants();
-    const { blocks } = this;
-    let inBins = 0;
-    for (const order of this.#orders) {
-      for (const bins of order?.all ?? []) {
-        ensure(bins.isSound, `the bins of group ${bins.group} are in order`);
-        inBins += bins.count;
-      }
-    }
-    for (const block of blocks) {
-      if (!blocks.isInBins(block)) continue;
-      inBins--;
-      const next = blocks.nextOf(block);
-      const isApart = next === NONE || !blocks.isInBins(next) || blocks.groupOf(next) !== blocks.groupOf(block);
-      ensure(isApart, `free block ${block} has no free neighbour of its group`);
-    }
-    ensure(inBins === 0, `bins count ${inBins} blocks more than there are`);
-  }
-
-  /** Notes what the address of new memory is a multiple of. */
-  protected noteAddress(address: number): void {
-    while (address % this.#blockAlignment !== 0) this.#blockAlignment /= 2;
+    this.checkBins(this.#orders.flatMap((order) => order?.all ?? []));
   }
 
   /** Sees to the bins of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */

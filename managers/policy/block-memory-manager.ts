@@ -31,6 +31,8 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   protected readonly blocks: DeviceHeaps;
   /** The heap that device 0 has from the start, which V8 takes for constant. It may be closed: then it finds nothing. */
   protected readonly first: DeviceHeap;
+  /** What every block's address is a multiple of: the policy's unit, or less when a table ignores alignments. */
+  protected blockAlignment = 1;
   /** Calls under way that use heaps again when a native call has come back. */
   #underway = 0;
   #isShutDown = false;
@@ -178,7 +180,11 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
    */
   protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
     const ptr = this.askDevice(this.managedDevice(device), bytes, alignment, requestedBytes);
-    if (ptr === NULL_PTR) return NONE;
+    return ptr === NULL_PTR ? NONE : this.enter(ptr, bytes, device);
+  }
+
+  /** Makes memory that the device has just given a free block, or gives it back. @throws what {@link adopt} throws */
+  protected enter(ptr: DevicePtr, bytes: number, device: number): number {
     try {
       return this.adopt(ptr, bytes, device);
     } catch (error) {
@@ -201,6 +207,17 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     }
   }
 
+  /** Gives a block of these bins back to the device; it is there again when that fails. */
+  protected releaseFrom(bins: FreeBlocks, block: number): void {
+    bins.takeOut(block);
+    try {
+      this.nativeRelease(block);
+    } catch (error) {
+      bins.putIn(block);
+      throw error;
+    }
+  }
+
   /** Cuts `bytes` off the front of a block and returns the rest, a free block. */
   protected split(block: number, bytes: number): number {
     return this.blocks.split(block, bytes);
@@ -217,6 +234,29 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     const block = heap.create(ptr, bytes, heap.keptByPolicy);
     heap.stats.reserved(bytes);
     return block;
+  }
+
+  /** Checks free blocks against the heap, in O(blocks). @param all - every {@link FreeBlocks} that there is @throws ERR_MEM_INVARIANT */
+  protected checkBins(all: readonly FreeBlocks[]): void {
+    const { blocks } = this;
+    let inBins = 0;
+    for (const bins of all) {
+      ensure(bins.isSound, `the bins of group ${bins.group} are in order`);
+      inBins += bins.count;
+    }
+    for (const block of blocks) {
+      if (!blocks.isInBins(block)) continue;
+      inBins--;
+      const next = blocks.nextOf(block);
+      const isApart = next === NONE || !blocks.isInBins(next) || blocks.groupOf(next) !== blocks.groupOf(block);
+      ensure(isApart, `free block ${block} has no free neighbour of its group`);
+    }
+    ensure(inBins === 0, `bins count ${inBins} blocks more than there are`);
+  }
+
+  /** Notes what the address of new memory is a multiple of. */
+  protected noteAddress(address: number): void {
+    while (address % this.blockAlignment !== 0) this.blockAlignment /= 2;
   }
 
   /** Closes the heaps for good, unless blocks of them are live or a call may still use them. */

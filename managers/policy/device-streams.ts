@@ -1,5 +1,5 @@
 import type { StreamOperations } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
 
 /** The streams of a device: names are checked once, and a stream that was closed has no work left. */
 export class DeviceStreams {
@@ -40,4 +40,12 @@ export class DeviceStreams {
       throw error;
     }
   }
+}
+
+/** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams; ERR_MEM_INVALID_ARGUMENT for what is no stream */
+export function checkDeviceStream(streams: StreamOperations | undefined, stream: number, manager: string): void {
+  if (streams === undefined) {
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'streams', platform: `the device of ${manager}` });
+  }
+  checkArgument(Number.isSafeInteger(stream) && stream >= 0, 'stream', stream, 'a stream of the device, or 0');
 }

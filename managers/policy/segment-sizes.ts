@@ -7,15 +7,19 @@ export const SMALL_BYTES = MiB;
 /** The segment that small blocks are packed in. @see Source: Flashlight, kSmallBuffer */
 export const SMALL_SEGMENT_BYTES = 2 * MiB;
 /** The segment that large blocks below {@link MIN_OWN_SEGMENT_BYTES} are packed in. @see Source: Flashlight, kLargeBuffer */
-const LARGE_SEGMENT_BYTES = 20 * MiB;
+export const LARGE_SEGMENT_BYTES = 20 * MiB;
 /** From this size on a block gets a segment of its own. @see Source: Flashlight, kMinLargeAlloc */
 const MIN_OWN_SEGMENT_BYTES = 10 * MiB;
 /** Own segments are multiples of it. @see Source: Flashlight, kRoundLarge */
 const OWN_SEGMENT_STEP_BYTES = 2 * MiB;
 
-/** The size of the segment that a block of `size` bytes is cut from. */
-export function segmentBytes(size: number): number {
+/**
+ * The size of the segment that a block of `size` bytes is cut from.
+ *
+ * @param largeSegmentBytes - for large blocks below 10 MiB
+ */
+export function segmentBytes(size: number, largeSegmentBytes = LARGE_SEGMENT_BYTES): number {
   if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
-  if (size < MIN_OWN_SEGMENT_BYTES) return LARGE_SEGMENT_BYTES;
-  return alignUp(size, OWN_SEGMENT_STEP_BYTES);
+  const own = alignUp(size, OWN_SEGMENT_STEP_BYTES);
+  return size < MIN_OWN_SEGMENT_BYTES ? Math.max(own, largeSegmentBytes) : own;
 }

@@ -1,10 +1,9 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { Holes } from '../../src/blocks/holes.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
-import { alignUp, type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
-import { AddressRanges } from '../policy/address-ranges.js';
-import { askNative } from '../policy/ask-native.js';
+import { alignUp, GiB, KiB, MiB } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
+import { VirtualPages } from '../policy/virtual-pages.js';
 import { type Backing, type BackingParts, GrowthPlan } from './backing.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
@@ -33,20 +32,18 @@ const HOLES = -1;
  */
 export class PageBacking implements Backing {
   readonly #parts: BackingParts;
-  readonly #virtual: VirtualMemory;
   readonly #pageBytes: number;
   readonly #holes: Holes;
-  readonly #ranges: AddressRanges;
+  readonly #pages: VirtualPages;
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
   /** @param pageBytes - a multiple of the granularity */
   constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number) {
     this.#parts = parts;
-    this.#virtual = virtual;
     this.#pageBytes = pageBytes;
-    this.#holes = parts.heap.createHoles(HOLES, parts.idle, pageBytes);
-    this.#ranges = new AddressRanges(parts.heap, this.#holes, virtual, pageBytes);
+    this.#pages = new VirtualPages(parts.heap, parts.idle, virtual, HOLES, pageBytes);
+    this.#holes = this.#pages.holes;
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
@@ -82,12 +79,12 @@ export class PageBacking implements Backing {
     const { idle } = this.#parts;
     for (const block of idle.toArray()) {
       // A native call before may have come back with an allocation.
-      if (idle.has(block) && this.#holes.wholePages(block) > 0) this.#decommit(block);
+      if (idle.has(block) && this.#holes.wholePages(block) > 0) this.#pages.decommit(block, this.#parts.settle);
     }
   }
 
   close(): void {
-    this.#ranges.release();
+    this.#pages.release();
   }
 
   /** Tells whether committing made a block of at least `bytes`: the call may have come back and taken what lay beside. */
@@ -121,18 +118,8 @@ export class PageBacking implements Backing {
       idle,
       heap: { stats },
     } = this.#parts;
-    const address = this.#holes.gapAddress;
-    // The call may come back with an allocation, which must not find this hole.
-    this.#holes.give(hole);
-    let isDone = false;
-    try {
-      isDone = askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure);
-    } finally {
-      if (!isDone) this.#holes.keep(hole);
-    }
-    if (!isDone) return NONE;
-    const block = this.#holes.fill(hole, address, bytes);
-    stats.reserved(bytes);
+    const block = this.#pages.commit(hole, this.#holes.gapAddress, bytes, failure);
+    if (block === NONE) return NONE;
     const { reservedBytes } = stats;
     boundFront(idle, FRONT, reservedBytes, plan.capacityBytes - reservedBytes);
     return block;
@@ -155,25 +142,8 @@ export class PageBacking implements Backing {
     for (let left = bytes; left > 0; ) {
       const block = this.#holes.reclaimable(left, leastBytes);
       if (block === NONE) return;
-      left -= this.#decommit(block);
+      left -= this.#pages.decommit(block, this.#parts.settle);
     }
-  }
-
-  /** Takes the whole pages of a free block away, once no stream works on them. @returns their bytes */
-  #decommit(block: number): number {
-    const { idle } = this.#parts;
-    const bytes = this.#holes.wholePages(block);
-    idle.takeOut(block);
-    try {
-      this.#parts.settle();
-      this.#virtual.decommit(this.#holes.firstPage(block) as DevicePtr, bytes);
-    } catch (error) {
-      idle.join(block);
-      throw error;
-    }
-    this.#holes.punch(block);
-    this.#parts.heap.stats.released(bytes);
-    return bytes;
   }
 
   /** Reserves one more range that has room for `bytes`. @returns false when there is none */
@@ -181,6 +151,6 @@ export class PageBacking implements Backing {
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return false;
     const wish = Math.min(Math.max(2 * capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
-    return this.#ranges.add(alignUp(wish, this.#pageBytes), least, failure);
+    return this.#pages.reserve(alignUp(wish, this.#pageBytes), least, failure);
   }
 }

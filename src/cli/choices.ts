@@ -11,6 +11,7 @@ import {
   LimitingMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   SlabMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
@@ -53,6 +54,7 @@ export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map<string, Man
   ['lru', (deviceCount, table) => new LruMemoryManager(deviceCount, table)],
   ['pool', (deviceCount, table) => new PoolMemoryManager(deviceCount, table)],
   ['tlsf', (deviceCount, table) => new TlsfMemoryManager(deviceCount, table)],
+  ['pytorch', (deviceCount, table) => new PyTorchMemoryManager(deviceCount, table)],
   ['default', (deviceCount, table) => new DefaultMemoryManager(deviceCount, table)],
   ['buddy', (deviceCount, table) => new BuddyMemoryManager(deviceCount, table)],
   ['slab', (deviceCount, table) => new SlabMemoryManager(deviceCount, table)],

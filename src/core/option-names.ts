@@ -43,7 +43,8 @@ export function checkOwnOptions<O extends object>(
   if (made === own.of()) checkOptionNames<O>(made.name, options, own.names);
 }
 
-function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {
+/** The error of a name that nobody reads. @param what - reads the known ones */
+export function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {
   const near = nearest(name, known);
   const hint = near === undefined ? '' : `: did you mean "${near}"?`;
   return badArgument(`an option of ${what}`, JSON.stringify(name), `one of ${known.join(', ')}${hint}`);

@@ -61,6 +61,7 @@ const POLICIES = [
   managers.DefaultMemoryManager,
   managers.LruMemoryManager,
   managers.PoolMemoryManager,
+  managers.PyTorchMemoryManager,
   managers.ScratchMemoryManager,
   managers.SlabMemoryManager,
   managers.TlsfMemoryManager,

@@ -3,7 +3,7 @@ import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 beforeAll(() => void compiled(), 120_000);
 
-test.each(['Arena', 'Buddy', 'Caching', 'Default', 'Lru', 'Pool', 'Scratch', 'Slab', 'Tlsf'])(
+test.each(['Arena', 'Buddy', 'Caching', 'Default', 'Lru', 'Pool', 'PyTorch', 'Scratch', 'Slab', 'Tlsf'])(
   'a %sMemoryManager that was shut down keeps no tables, though somebody holds it',
   (kind) => {
     const { status, stdout, stderr } = runChild(

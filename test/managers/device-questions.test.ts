@@ -16,6 +16,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   caching: (count, table) => new managers.CachingMemoryManager(count, table),
   tlsf: (count, table) => new managers.TlsfMemoryManager(count, table),
   pool: (count, table) => new managers.PoolMemoryManager(count, table),
+  pytorch: (count, table) => new managers.PyTorchMemoryManager(count, table),
   arena: (count, table) => new managers.ArenaMemoryManager(count, table),
   scratch: (count, table) => new managers.ScratchMemoryManager(count, table),
   slab: (count, table) => new SlabMemoryManager(count, table),

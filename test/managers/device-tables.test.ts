@@ -5,6 +5,7 @@ import {
   DefaultMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
 import type { BlockMemoryManager } from '../../managers/policy/block-memory-manager.js';
@@ -19,6 +20,8 @@ const MANAGERS: readonly [string, boolean, () => BlockMemoryManager][] = [
   ['tlsf', false, () => new TlsfMemoryManager(1, table())],
   ['pool of pages', true, () => new PoolMemoryManager(1, table())],
   ['pool of segments', false, () => new PoolMemoryManager(1, table())],
+  ['pytorch', false, () => new PyTorchMemoryManager(1, table())],
+  ['pytorch with expandable segments', true, () => new PyTorchMemoryManager(1, table(), { conf: 'expandable_segments:True' })],
   ['default', false, () => new DefaultMemoryManager(1, table(), { maxBuffers: MiB })],
   ['lru', false, () => new LruMemoryManager(1, table())],
 ];

@@ -11,6 +11,7 @@ describe('slot.alloc and slot.unlock', () => {
     ['CachingMemoryManager', 'caching/caching'],
     ['TlsfMemoryManager', 'tlsf/tlsf'],
     ['PoolMemoryManager', 'pool/pool'],
+    ['PyTorchMemoryManager', 'pytorch/pytorch'],
   ])('make no garbage once V8 has compiled them: %s', (name, path) => {
     const { status, stdout, stderr } = runChild(
       `

@@ -11,6 +11,7 @@ import {
   LimitingMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   ScratchMemoryManager,
   SlabMemoryManager,
   StatisticsMemoryManager,
@@ -41,6 +42,10 @@ const POLICIES: Readonly<Record<string, () => Checked>> = {
   tlsf: () => new TlsfMemoryManager(1, table()),
   'pool of pages': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.01 }),
   'pool of segments': () => new PoolMemoryManager(1, table()),
+  pytorch: () => new PyTorchMemoryManager(1, table(), { conf: 'max_split_size_mb:20' }),
+  'pytorch with expandable segments': () => new PyTorchMemoryManager(1, table(), { conf: 'expandable_segments:True' }),
+  'pytorch with garbage collection': () =>
+    new PyTorchMemoryManager(1, table(), { conf: 'garbage_collection_threshold:0.00001,per_process_memory_fraction:1.0' }),
   default: () => new DefaultMemoryManager(1, table(), { maxBuffers: 12 }),
   'default in debug mode': () => new DefaultMemoryManager(1, table(), { debug: true }),
   lru: () => new LruMemoryManager(1, table(), { capacityLayouts: 4, capacityBytes: 400_000 }),
@@ -189,7 +194,7 @@ describe.each(MANAGERS)('%s', (name, create) => {
       const inner = fc.array(nested, { maxLength: 40, size: 'max' });
       fc.assert(
         fc.property(programs, inner, (program, calls) => {
-          const bench = new ReentrantBench(create(), name === 'pool of pages' ? 4 * KiB : 0, capacityBytes, calls);
+          const bench = new ReentrantBench(create(), /pages|expandable/.test(name) ? 4 * KiB : 0, capacityBytes, calls);
           for (const next of program) {
             bench.perform(next);
             bench.check();

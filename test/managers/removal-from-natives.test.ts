@@ -6,6 +6,7 @@ import {
   CachingMemoryManager,
   DefaultMemoryManager,
   LruMemoryManager,
+  PyTorchMemoryManager,
   SlabMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
@@ -20,6 +21,7 @@ const MANAGERS = {
   buddy: (table: MemoryManagerDeviceInterface) => new BuddyMemoryManager(2, table, { regionBytes: 128 * MiB }),
   caching: (table: MemoryManagerDeviceInterface) => new CachingMemoryManager(2, table),
   tlsf: (table: MemoryManagerDeviceInterface) => new TlsfMemoryManager(2, table),
+  pytorch: (table: MemoryManagerDeviceInterface) => new PyTorchMemoryManager(2, table),
   default: (table: MemoryManagerDeviceInterface) => new DefaultMemoryManager(2, table),
   lru: (table: MemoryManagerDeviceInterface) => new LruMemoryManager(2, table),
 };

@@ -10,6 +10,7 @@ import {
   LimitingMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   ScratchMemoryManager,
   SlabMemoryManager,
   StatisticsMemoryManager,
@@ -28,6 +29,9 @@ const MAKERS: Readonly<Record<string, ManagerMaker>> = {
   'default in debug mode': (count, table) => new DefaultMemoryManager(count, table, { debug: true }),
   caching: (count, table) => new CachingMemoryManager(count, table),
   pool: (count, table) => new PoolMemoryManager(count, table),
+  pytorch: (count, table) => new PyTorchMemoryManager(count, table),
+  'pytorch with expandable segments': (count, table) =>
+    new PyTorchMemoryManager(count, table, { conf: 'expandable_segments:True' }),
   tlsf: (count, table) => new TlsfMemoryManager(count, table),
   lru: (count, table) => new LruMemoryManager(count, table, { capacityLayouts: 4 }),
   arena: (count, table) => new ArenaMemoryManager(count, table, { regionBytes: 8000 }),

@@ -2,9 +2,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
-import { KINDS, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
+import { ALL_KINDS, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
 
-describe.each(KINDS)('$name', (kind) => {
+describe.each(ALL_KINDS)('$name', (kind) => {
   const run = (capacityBytes: number, deviceCount: number, streams: number, numRuns: number) =>
     fc.assert(
       fc.asyncProperty(fc.array(stepsWith(streams), { maxLength: 140, size: 'max' }), async (steps) => {

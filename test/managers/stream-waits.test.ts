@@ -7,6 +7,7 @@ import {
   DefaultMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   SlabMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
@@ -25,6 +26,8 @@ const MANAGERS: readonly [string, boolean, () => MemoryManagerAdapter][] = [
   ['tlsf', false, () => new TlsfMemoryManager(2, table())],
   ['pool of pages', true, () => new PoolMemoryManager(2, table(), { slack: 10 })],
   ['pool of segments', false, () => new PoolMemoryManager(2, table(), { slack: 10 })],
+  ['pytorch', false, () => new PyTorchMemoryManager(2, table())],
+  ['pytorch with expandable segments', true, () => new PyTorchMemoryManager(2, table(), { conf: 'expandable_segments:True' })],
   ['default', false, () => new DefaultMemoryManager(2, table(), { maxBuffers: MiB })],
   ['lru', false, () => new LruMemoryManager(2, table())],
   ['arena', false, () => new ArenaMemoryManager(2, table())],

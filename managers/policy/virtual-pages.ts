@@ -1,0 +1,114 @@
+import { NONE } from '../../src/blocks/block-rows.js';
+import type { DeviceHeap } from '../../src/blocks/device-heap.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import type { Holes } from '../../src/blocks/holes.js';
+import type { VirtualMemory } from '../../src/core/device-interface.js';
+import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { askNative } from './ask-native.js';
+
+/** What was reserved at once. Its first page begins behind its start when pages are larger than the granularity. */
+interface AddressRange {
+  readonly start: DevicePtr;
+  readonly bytes: number;
+  readonly firstPage: number;
+}
+
+/**
+ * Memory from address ranges that were reserved, page by page. A part of a range without memory is a hole, a block of its own.
+ * `reserved == sum(bytes of blocks that are no holes)`.
+ */
+export class VirtualPages {
+  readonly holes: Holes;
+  readonly #heap: DeviceHeap;
+  readonly #idle: FreeBlocks;
+  readonly #virtual: VirtualMemory;
+  readonly pageBytes: number;
+  readonly #ranges: AddressRange[] = [];
+
+  /**
+   * @param group - of the holes, and of nothing else
+   * @param idle - the free blocks beside the holes
+   * @param pageBytes - a multiple of the granularity
+   */
+  constructor(heap: DeviceHeap, idle: FreeBlocks, virtual: VirtualMemory, group: number, pageBytes: number) {
+    this.holes = heap.createHoles(group, idle, pageBytes);
+    this.#heap = heap;
+    this.#idle = idle;
+    this.#virtual = virtual;
+    this.pageBytes = pageBytes;
+  }
+
+  /**
+   * Reserves one more range.
+   *
+   * @param wishBytes - tried first, then half of it and so on; whole pages, as `leastBytes`
+   * @param leastBytes - tried last
+   * @returns false when there is none
+   */
+  reserve(wishBytes: number, leastBytes: number, failure: { cause: unknown }): boolean {
+    const edge = this.pageBytes - this.#virtual.granularityBytes;
+    for (let room = Math.max(wishBytes, leastBytes); ; ) {
+      const start = askNative(() => this.#virtual.reserve(room + edge), NULL_PTR, failure);
+      if (start !== NULL_PTR) {
+        const firstPage = alignUp(start, this.pageBytes);
+        this.#ranges.push({ start, bytes: room + edge, firstPage });
+        this.holes.add(firstPage, room);
+        return true;
+      }
+      if (room <= leastBytes) return false;
+      room = Math.max(alignUp(room / 2, this.pageBytes), leastBytes);
+    }
+  }
+
+  /** Commits pages of a hole. @returns the free block that holds them, or NONE */
+  commit(hole: number, address: number, bytes: number, failure: { cause: unknown }): number {
+    // The call may come back with an allocation, which must not find this hole.
+    this.holes.give(hole);
+    let isDone = false;
+    try {
+      isDone = askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure);
+    } finally {
+      if (!isDone) this.holes.keep(hole);
+    }
+    if (!isDone) return NONE;
+    const block = this.holes.fill(hole, address, bytes);
+    this.#heap.stats.reserved(bytes);
+    return block;
+  }
+
+  /** Takes the whole pages of a free block away, once no stream works on them. @returns their bytes */
+  decommit(block: number, settle: () => void): number {
+    const bytes = this.holes.wholePages(block);
+    this.#idle.takeOut(block);
+    try {
+      settle();
+      this.#virtual.decommit(this.holes.firstPage(block) as DevicePtr, bytes);
+    } catch (error) {
+      this.#idle.join(block);
+      throw error;
+    }
+    this.holes.punch(block);
+    this.#heap.stats.released(bytes);
+    return bytes;
+  }
+
+  /** Gives the ranges back that have no memory. */
+  release(): void {
+    const heap = this.#heap;
+    for (const hole of this.holes.toArray()) {
+      // A native call before may have come back, so that it is another's hole by now, or none.
+      if (!heap.isHole(hole) || !heap.isWholeSegment(hole)) continue;
+      const range = this.#ranges.find(({ firstPage }) => firstPage === heap.addressOf(hole));
+      if (range === undefined) continue;
+      this.holes.give(hole);
+      try {
+        this.#virtual.release(range.start, range.bytes);
+      } catch (error) {
+        this.holes.keep(hole);
+        throw error;
+      }
+      this.#ranges.splice(this.#ranges.indexOf(range), 1);
+      heap.remove(hole);
+    }
+  }
+}

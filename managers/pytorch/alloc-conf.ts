@@ -1,0 +1,201 @@
+import { badArgument } from '../../src/core/errors.js';
+import { unknownOption } from '../../src/core/option-names.js';
+import { isPowerOfTwo, MiB } from '../../src/core/units.js';
+import { LARGE_SEGMENT_BYTES } from '../policy/segment-sizes.js';
+
+/** For requests below 2 MiB, below 4 MiB and so on, and from 32 GiB on. */
+const ROUNDUP_INTERVALS = 16;
+
+/** What a configuration of PyTorch's allocator says about memory. */
+export interface PyTorchSettings {
+  /** Segments are address ranges that grow, one for each stream and pool. @defaultValue false */
+  readonly expandableSegments: boolean;
+  /**
+   * Into how many sizes the way from one power of two to the next is divided: for requests below 2 MiB, below 4 MiB and so on,
+   * the last for those from 32 GiB on. 0 and 1 stand for multiples of 512 bytes. @defaultValue sixteen times 0
+   */
+  readonly roundupPower2Divisions: readonly number[];
+  /** Blocks of this size and above are not cut, and are left to requests of this size and above. @defaultValue Infinity */
+  readonly maxSplitSizeBytes: number;
+  /** By how much a block that is not cut may be too large. @defaultValue 20 MiB */
+  readonly maxNonSplitRoundingBytes: number;
+  /** The share of the limit above which cached blocks are given back by age; 0 for none. It needs a limit. @defaultValue 0 */
+  readonly garbageCollectionThreshold: number;
+  /** The segment that blocks of 1 to 10 MiB are cut from; the piece by which an expandable one grows. @defaultValue 20 MiB */
+  readonly largeSegmentSizeBytes: number;
+  /** The share of the device's memory that may be reserved. @defaultValue undefined, no limit */
+  readonly perProcessMemoryFraction: number | undefined;
+}
+
+/** The settings of an empty configuration. */
+export const DEFAULT_SETTINGS: PyTorchSettings = {
+  expandableSegments: false,
+  roundupPower2Divisions: new Array<number>(ROUNDUP_INTERVALS).fill(0),
+  maxSplitSizeBytes: Number.POSITIVE_INFINITY,
+  maxNonSplitRoundingBytes: LARGE_SEGMENT_BYTES,
+  garbageCollectionThreshold: 0,
+  largeSegmentSizeBytes: LARGE_SEGMENT_BYTES,
+  perProcessMemoryFraction: undefined,
+};
+
+/** A configuration that was read. */
+export interface ParsedAllocConf {
+  readonly settings: PyTorchSettings;
+  /** Keys that are known and change no memory of the device, as they stand in the text. */
+  readonly ignored: readonly string[];
+}
+
+/** Keys that change pinned memory of the host, or when a call waits, and no memory of the device. */
+const WITHOUT_EFFECT = new Set([
+  'graph_capture_record_stream_reuse',
+  'pinned_max_power2_size_mb',
+  'pinned_max_round_threshold_mb',
+  'pinned_num_register_threads',
+  'pinned_reserve_segment_size_mb',
+  'pinned_use_background_threads',
+  'pinned_use_cuda_host_register',
+  'pinned_use_hip_host_register',
+  'release_lock_on_cudamalloc',
+  'release_lock_on_hipmalloc',
+]);
+
+/**
+ * Reads a value of `PYTORCH_ALLOC_CONF` (also `PYTORCH_CUDA_ALLOC_CONF`), such as `max_split_size_mb:128,expandable_segments:True`.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT with the place, for what PyTorch would refuse, for an unknown key, and for a backend whose
+ *   placement is the driver's
+ * @see Source: PyTorch, docs/source/notes/cuda.rst
+ */
+export function parseAllocConf(text: string): ParsedAllocConf {
+  return new ConfReader(text).read();
+}
+
+interface Token {
+  readonly text: string;
+  /** From 1. */
+  readonly place: number;
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+class ConfReader {
+  readonly #tokens: readonly Token[];
+  readonly #end: number;
+  #next = 0;
+  readonly #settings: Writable<PyTorchSettings> = { ...DEFAULT_SETTINGS };
+  readonly #readers: Readonly<Record<string, () => void>> = {
+    backend: () => this.#readBackend(),
+    expandable_segments: () => (this.#settings.expandableSegments = this.#readBoolean()),
+    garbage_collection_threshold: () => (this.#settings.garbageCollectionThreshold = this.#readShare((share) => share < 1)),
+    large_segment_size_mb: () => (this.#settings.largeSegmentSizeBytes = this.#readMebibytes(2)),
+    max_non_split_rounding_mb: () => (this.#settings.maxNonSplitRoundingBytes = this.#readMebibytes(20)),
+    max_split_size_mb: () => (this.#settings.maxSplitSizeBytes = this.#readMebibytes(20)),
+    per_process_memory_fraction: () => (this.#settings.perProcessMemoryFraction = this.#readShare((share) => share <= 1)),
+    roundup_power2_divisions: () => (this.#settings.roundupPower2Divisions = this.#readDivisions()),
+  };
+
+  constructor(text: string) {
+    this.#tokens = Array.from(text.matchAll(/[,:[\]]|[^,:[\]\s]+/g), (match) => ({ text: match[0], place: match.index + 1 }));
+    this.#end = text.length + 1;
+  }
+
+  read(): ParsedAllocConf {
+    const ignored: string[] = [];
+    while (this.#next < this.#tokens.length) {
+      const key = this.#take();
+      const read = Object.hasOwn(this.#readers, key.text) ? this.#readers[key.text] : undefined;
+      if (read === undefined && !WITHOUT_EFFECT.has(key.text)) {
+        throw unknownOption(whereIs(key), key.text, [...Object.keys(this.#readers), ...WITHOUT_EFFECT]);
+      }
+      this.#expect(':');
+      if (read === undefined) ignored.push(`${key.text}:${this.#take().text}`);
+      else read();
+      if (this.#next < this.#tokens.length) this.#expect(',');
+    }
+    return { settings: this.#settings, ignored };
+  }
+
+  #readBackend(): void {
+    const backend = this.#take();
+    if (backend.text === 'native') return;
+    const expected =
+      backend.text === 'cudaMallocAsync'
+        ? 'native: with cudaMallocAsync the driver places blocks, by rules that nobody outside knows'
+        : 'native';
+    throw refusal(backend, expected);
+  }
+
+  #readBoolean(): boolean {
+    const token = this.#take();
+    if (token.text !== 'True' && token.text !== 'False') throw refusal(token, 'True or False');
+    return token.text === 'True';
+  }
+
+  /** A number above 0. @param isBelowLimit - 1 itself may be one, or not */
+  #readShare(isBelowLimit: (share: number) => boolean): number {
+    const token = this.#take();
+    const share = /^(\d+\.?\d*|\.\d+)$/.test(token.text) ? Number(token.text) : Number.NaN;
+    if (share > 0 && isBelowLimit(share)) return share;
+    throw refusal(token, isBelowLimit(1) ? 'a number above 0 and at most 1' : 'a number between 0 and 1, such as 0.8');
+  }
+
+  #readMebibytes(least: number): number {
+    const token = this.#take();
+    const mebibytes = integerOf(token);
+    if (mebibytes >= least && Number.isSafeInteger(mebibytes * MiB)) return mebibytes * MiB;
+    throw refusal(token, `a number of MiB of at least ${least}`);
+  }
+
+  #readDivisions(): number[] {
+    const divisions = [...DEFAULT_SETTINGS.roundupPower2Divisions];
+    const token = this.#take();
+    if (token.text !== '[') return divisions.fill(divisionsOf(token));
+    let last = -1;
+    for (let separator = ','; separator === ','; ) {
+      const size = this.#take();
+      this.#expect(':');
+      const count = divisionsOf(this.#take());
+      if (size.text === '>') divisions.fill(count, last + 1);
+      else {
+        const interval = Math.log2(integerOf(size));
+        if (!Number.isInteger(interval) || interval <= last) {
+          throw refusal(size, 'a power of two, in MiB, larger than the one before it, or > at the end');
+        }
+        if (last < 0) divisions.fill(count, 0, interval);
+        if (interval < ROUNDUP_INTERVALS) divisions[interval] = count;
+        last = interval;
+      }
+      const next = this.#take();
+      if (next.text !== ']' && (next.text !== ',' || size.text === '>')) throw refusal(next, size.text === '>' ? ']' : ', or ]');
+      separator = next.text;
+    }
+    return divisions;
+  }
+
+  #expect(text: string): void {
+    const token = this.#take();
+    if (token.text !== text) throw refusal(token, JSON.stringify(text));
+  }
+
+  #take(): Token {
+    return this.#tokens[this.#next++] ?? { text: '', place: this.#end };
+  }
+}
+
+function integerOf({ text }: Token): number {
+  return /^\d+$/.test(text) ? Number(text) : Number.NaN;
+}
+
+function divisionsOf(token: Token): number {
+  const count = integerOf(token);
+  if (count === 0 || isPowerOfTwo(count)) return count;
+  throw refusal(token, 'a power of two, or 0');
+}
+
+function whereIs({ place }: Token): string {
+  return `PYTORCH_ALLOC_CONF, character ${place}`;
+}
+
+function refusal(token: Token, expected: string): Error {
+  return badArgument(whereIs(token), token.text === '' ? 'nothing' : JSON.stringify(token.text), expected);
+}

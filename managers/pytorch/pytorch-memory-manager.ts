@@ -1,0 +1,360 @@
+import * as blockRows from '../../src/blocks/block-rows.js';
+import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
+import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { waitForDefaultStream } from '../../src/core/device-stream.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
+import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
+import * as stackRoom from '../../src/core/stack-room.js';
+import type { DevicePtr } from '../../src/core/units.js';
+import * as units from '../../src/core/units.js';
+import { askNative } from '../policy/ask-native.js';
+import { BlockMemoryManager } from '../policy/block-memory-manager.js';
+import { checkDeviceStream } from '../policy/device-streams.js';
+import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
+import { DEFAULT_SETTINGS, type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
+import { BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
+import { leastGrowable, mapBlock } from './expandable-segments.js';
+import { roundUpRequest } from './round-up.js';
+
+// Bindings of their own: V8 looks imported ones up, and checks them, each time.
+const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
+const { devicePtr, NULL_PTR } = units;
+const { checkStackRoom, checkStackRoomHere } = stackRoom;
+
+/** Options of a {@link PyTorchMemoryManager}. */
+export interface PyTorchMemoryManagerOptions extends ManagerOptions {
+  /** A value of `PYTORCH_ALLOC_CONF`, or settings; those that are left out are the default ones. @defaultValue the default settings */
+  readonly conf?: string | Partial<PyTorchSettings> | undefined;
+  /**
+   * What may be reserved on a device, as by `torch.cuda.set_per_process_memory_fraction`. Garbage collection by age begins at its
+   * share of this limit.
+   * @defaultValue the settings' fraction of the device's memory, or no limit
+   */
+  readonly memoryLimitBytes?: number | undefined;
+}
+
+const OPTIONS: OwnOptions<PyTorchMemoryManagerOptions> = {
+  of: () => PyTorchMemoryManager,
+  names: { conf: true, memoryLimitBytes: true, logStream: true },
+};
+
+/**
+ * The policy of PyTorch's caching allocator with all of its settings that change memory: the same requests make the same native
+ * calls. Blocks belong to the stream that they were allocated on, and to the pool in use then.
+ *
+ * An allocation that nothing free serves goes, in this order: collects cached segments by age where that is set, asks the device,
+ * gives cached blocks back that fit where blocks have a largest size to be cut, and asks again; gives all cached segments back once
+ * every stream is done with them, and asks for the last time.
+ *
+ * With expandable segments the device must have virtual memory whose granularity divides 2 MiB and the large segment size.
+ *
+ * @see Source: PyTorch, CUDACachingAllocator, by its documentation and by snapshots of its runs
+ */
+export class PyTorchMemoryManager extends BlockMemoryManager {
+  readonly settings: PyTorchSettings;
+  readonly #memoryLimitBytes: number | undefined;
+  readonly #keepsAges: boolean;
+  readonly #pools: (BlockPools | undefined)[] = [];
+  #pool = 0;
+  // What allocations without stream and alignment are taken from, as long as the kernel's rules are the whole policy.
+  #small: FreeBlocks | undefined;
+  #large: FreeBlocks | undefined;
+
+  /**
+   * @param deviceCount - devices managed from the start
+   * @throws ERR_MEM_INVALID_ARGUMENT for a configuration that PyTorch would refuse, with the place, and for a limit that is no size
+   */
+  constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PyTorchMemoryManagerOptions = {}) {
+    checkOwnOptions(OPTIONS, new.target, options);
+    super(deviceCount, deviceInterface, options);
+    this.blockAlignment = MIN_BLOCK_BYTES;
+    const { conf = {}, memoryLimitBytes } = options;
+    this.settings = typeof conf === 'string' ? parseAllocConf(conf).settings : { ...DEFAULT_SETTINGS, ...conf };
+    const isLimit = memoryLimitBytes === undefined || (Number.isSafeInteger(memoryLimitBytes) && memoryLimitBytes >= 0);
+    checkArgument(isLimit, 'memoryLimitBytes', memoryLimitBytes, 'a size in bytes');
+    this.#memoryLimitBytes = memoryLimitBytes;
+    this.#keepsAges = this.#hasLimit && this.settings.garbageCollectionThreshold > 0;
+  }
+
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM for expandable segments on a device without virtual memory, or with pages of other sizes */
+  override initialize(): void {
+    if (!this.settings.expandableSegments) return;
+    const granularity = this.deviceInterface.virtual?.granularityBytes;
+    const fits =
+      granularity !== undefined &&
+      [segmentBytes(1), this.settings.largeSegmentSizeBytes].every((page) => page % granularity === 0);
+    if (fits) return;
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', {
+      what: 'expandable segments',
+      platform: `the device of ${this.name}`,
+    });
+  }
+
+  override shutdown(): void {
+    for (const pools of this.#pools) pools?.releaseAll();
+    super.shutdown();
+    this.#serve();
+  }
+
+  override getMemStepSize(): number {
+    return MIN_BLOCK_BYTES;
+  }
+
+  /**
+   * Has allocations come from a private pool from now on. Its memory serves nobody else and is kept until it is
+   * {@link releasePool released}.
+   *
+   * @param pool - any integer of at least 0; 0 is the pool for everything else
+   * @throws ERR_MEM_INVALID_ARGUMENT for what is no such integer
+   */
+  usePool(pool: number): void {
+    checkArgument(Number.isSafeInteger(pool) && pool >= 0, 'pool', pool, 'an integer of at least 0');
+    this.#pool = pool;
+    for (const pools of this.#pools) if (pool !== 0 && pools !== undefined) pools.pool(pool).isReleased = false;
+    this.#serve();
+  }
+
+  /**
+   * Lets the cached segments of a private pool go back with those of all others, from now on. Live blocks stay.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT for pool 0 and for the one in use
+   */
+  releasePool(pool: number): void {
+    const isOther = Number.isSafeInteger(pool) && pool > 0 && pool !== this.#pool;
+    checkArgument(isOther, 'pool', pool, 'a private pool that is not in use');
+    for (const pools of this.#pools) if (pools !== undefined) pools.pool(pool).isReleased = true;
+  }
+
+  override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
+    if (alignment === 0 && stream === 0) {
+      const free = bytes <= SMALL_BYTES ? this.#small : this.#large;
+      if (free !== undefined) {
+        checkStackRoom();
+        const ptr = free.allocate(bytes, userLock ? USER_LOCK : MANAGER_LOCK);
+        if (ptr !== NULL_PTR) return ptr as DevicePtr;
+      }
+    }
+    // The plus tells V8 that this is a number, too, so that it need not box the one above.
+    return +super.allocBytes(bytes, userLock, alignment, stream) as DevicePtr;
+  }
+
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no streams; ERR_MEM_INVALID_ARGUMENT for what is no stream */
+  override recordStream(ptr: DevicePtr, stream: number): void {
+    this.checkStream(stream);
+    const block = this.liveBlock(ptr);
+    if (block === NONE) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    const pools = this.#poolsOf(this.blocks.deviceOf(block));
+    pools.streams.check(stream);
+    if (stream !== pools.ownerOf(block).stream) pools.used.add(block, stream);
+  }
+
+  protected override checkStream(stream: number): void {
+    checkDeviceStream(this.deviceInterface.streams, stream, this.name);
+  }
+
+  protected override forget(device: number): void {
+    this.#pools[device] = undefined;
+    this.#serve();
+  }
+
+  protected place(bytes: number, alignment: number, stream: number, device: number): number {
+    const pools = this.#poolsOf(device);
+    if (pools.used.isWaiting && pools.used.collect()) this.#serve();
+    const front = alignment > this.blockAlignment ? Math.max(alignment, MIN_BLOCK_BYTES) : 0;
+    const size = roundUpRequest(bytes + front, this.settings.roundupPower2Divisions);
+    const blocks = pools.blocksOf(this.#pool, size <= SMALL_BYTES, stream);
+    const block = this.#fit(pools, blocks, size) || this.#getMemory(pools, blocks, size, bytes);
+    if (front > 0) return blocks.free.carveAligned(block, size - front, front);
+    if (blocks.pages === undefined && size >= this.settings.maxSplitSizeBytes) blocks.free.takeOut(block);
+    else blocks.free.carve(block, size);
+    return block;
+  }
+
+  protected override handOut(block: number, requestedBytes: number, lock: number): DevicePtr {
+    const ptr = super.handOut(block, requestedBytes, lock);
+    // So that it is left to the policy when it comes back.
+    if (this.#keepsAges) this.blocks.setUsed(block);
+    return ptr;
+  }
+
+  protected reclaim(block: number): void {
+    const pools = this.#poolsOf(this.blocks.deviceOf(block));
+    pools.giveBack(block);
+    if (pools.used.isWaiting) this.#serve();
+  }
+
+  protected trim(device: number): void {
+    const pools = this.#pools[device];
+    if (pools !== undefined) this.#releaseCached(pools);
+  }
+
+  /** Waits for all streams: whichever a free block was last used on may still work on it. */
+  protected override settle(device: number): void {
+    const { streams } = this.deviceInterface;
+    waitForDefaultStream(streams, device);
+    for (const stream of this.#pools[device]?.streams.known ?? []) {
+      const event = this.#pools[device]!.streams.record(stream);
+      if (event === undefined) continue;
+      try {
+        streams!.synchronize(event);
+      } finally {
+        streams!.destroy(event);
+      }
+    }
+  }
+
+  override checkInvariants(): void {
+    super.checkInvariants();
+    this.checkBins(this.#pools.flatMap((pools) => pools?.all.map(({ free }) => free) ?? []));
+  }
+
+  get #hasLimit(): boolean {
+    return this.#memoryLimitBytes !== undefined || this.settings.perProcessMemoryFraction !== undefined;
+  }
+
+  /** What may be reserved on a device; Infinity for no limit but the device's own. */
+  #limitOf(device: number): number {
+    if (this.#memoryLimitBytes !== undefined) return this.#memoryLimitBytes;
+    const { perProcessMemoryFraction } = this.settings;
+    return perProcessMemoryFraction === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.floor(perProcessMemoryFraction * this.capacityOf(device));
+  }
+
+  #poolsOf(device: number): BlockPools {
+    let pools = this.#pools[device];
+    if (pools === undefined) {
+      pools = new BlockPools(this.managedDevice(device), this.settings, this.deviceInterface, this.#keepsAges);
+      this.#pools[device] = pools;
+      this.#serve();
+    }
+    return pools;
+  }
+
+  /** Lets the hot path serve as long as it knows the whole policy. */
+  #serve(): void {
+    const pools = this.#pools[0];
+    const { expandableSegments, roundupPower2Divisions } = this.settings;
+    const isPlain = !expandableSegments && !this.#keepsAges && roundupPower2Divisions.every((divisions) => divisions <= 1);
+    const isAlone = this.deviceInterface.deviceCount === 1 && this.#pool === 0;
+    const serves = isPlain && isAlone && pools !== undefined && !pools.heap.isClosed && !pools.used.isWaiting;
+    this.#small = serves ? pools.blocksOf(0, true, 0).free : undefined;
+    this.#large = serves ? pools.blocksOf(0, false, 0).free : undefined;
+  }
+
+  /** A free block for a request of `size` bytes, or NONE. */
+  #fit(pools: BlockPools, blocks: StreamBlocks, size: number): number {
+    const { maxSplitSizeBytes, maxNonSplitRoundingBytes } = this.settings;
+    blocks.sizes.searches = (blocks.sizes.searches + 1) | 0;
+    const fitting = blocks.free.fit(size);
+    if (fitting === NONE) return NONE;
+    const block = blocks.pages === undefined ? fitting : leastGrowable(pools.heap, blocks, fitting);
+    const bytes = pools.heap.bytesOf(block);
+    const most = size < maxSplitSizeBytes ? maxSplitSizeBytes : size + maxNonSplitRoundingBytes;
+    return bytes < most ? block : NONE;
+  }
+
+  /** Gets memory until a free block serves. @throws ERR_MEM_OUT_OF_MEMORY */
+  #getMemory(pools: BlockPools, blocks: StreamBlocks, size: number, requestedBytes: number): number {
+    const { heap } = pools;
+    const failure = { cause: undefined as unknown };
+    const ask = () => this.#ask(pools, blocks, size, failure);
+    if (this.#keepsAges) this.#collectGarbage(pools);
+    let block = ask();
+    if (block === NONE && this.#releaseAvailable(pools, blocks, size)) block = ask();
+    if (block !== NONE) return block;
+    this.#releaseCached(pools);
+    heap.stats.retries++;
+    block = ask();
+    if (block !== NONE) return block;
+    const segment = segmentBytes(size, this.settings.largeSegmentSizeBytes);
+    const limitBytes = this.#limitOf(heap.device);
+    const isLimited = heap.stats.reservedBytes + segment > limitBytes;
+    throw this.outOfMemory(heap, requestedBytes, segment, {
+      cause: failure.cause,
+      ...(isLimited ? { quota: `the memory limit is ${limitBytes}` } : {}),
+    });
+  }
+
+  /** Asks the device for a segment, or for pages. @returns a free block of at least `size` bytes, or NONE */
+  #ask({ heap }: BlockPools, blocks: StreamBlocks, size: number, failure: { cause: unknown }): number {
+    const bytes = segmentBytes(size, this.settings.largeSegmentSizeBytes);
+    if (!Number.isSafeInteger(bytes) || heap.stats.reservedBytes + bytes > this.#limitOf(heap.device)) return NONE;
+    checkStackRoomHere();
+    if (blocks.pages !== undefined) return mapBlock(heap, blocks, size, this.capacityOf(heap.device), failure);
+    const ptr = askNative(() => devicePtr(this.deviceInterface.nativeAlloc(bytes, MIN_BLOCK_BYTES)), NULL_PTR, failure);
+    if (ptr === NULL_PTR) return NONE;
+    const block = this.enter(ptr, bytes, heap.device);
+    this.noteAddress(ptr);
+    blocks.free.putIn(block);
+    return block;
+  }
+
+  /** Gives whole segments back that were freed longer ago than the average, until enough of the limit is free. */
+  #collectGarbage(pools: BlockPools): void {
+    const { heap } = pools;
+    const threshold = this.settings.garbageCollectionThreshold * this.#limitOf(heap.device);
+    let excess = heap.stats.reservedBytes - threshold;
+    const segments = inOrder(pools.pool(0).large).flatMap((blocks) =>
+      blocks.free
+        .toArray()
+        .filter((block) => heap.isWholeSegment(block))
+        .map((block) => ({ blocks, block, age: pools.ageOf(block) })),
+    );
+    let ages = segments.reduce((sum, { age }) => sum + age, 0);
+    let left = segments.length;
+    for (let isAnyOld = true; excess > 0 && isAnyOld && left > 0; ) {
+      const oldest = ages / left;
+      isAnyOld = false;
+      for (const { blocks, block, age } of segments) {
+        if (age < oldest || !blocks.free.has(block) || blocks.pages !== undefined) continue;
+        isAnyOld = true;
+        excess -= heap.bytesOf(block);
+        ages -= age;
+        left--;
+        this.releaseFrom(blocks.free, block);
+      }
+    }
+  }
+
+  /**
+   * Gives back what is cached of blocks that are not cut: one that is large enough, or else the largest until that many bytes were.
+   *
+   * @returns whether enough was given back
+   */
+  #releaseAvailable({ heap }: BlockPools, { free, pages }: StreamBlocks, size: number): boolean {
+    const { maxSplitSizeBytes } = this.settings;
+    if (maxSplitSizeBytes === Number.POSITIVE_INFINITY || pages !== undefined) return false;
+    const needed = Math.max(size, maxSplitSizeBytes);
+    const fitting = free.fit(needed);
+    const uncut = free.toArray().filter((block) => heap.bytesOf(block) >= maxSplitSizeBytes);
+    let missing = needed;
+    for (const block of fitting === NONE ? uncut.reverse() : [fitting]) {
+      if (missing <= 0) break;
+      missing -= heap.bytesOf(block);
+      this.releaseFrom(free, block);
+    }
+    return missing <= 0;
+  }
+
+  /** Gives all cached segments back that may go, once every stream is done with them. */
+  #releaseCached(pools: BlockPools): void {
+    while (pools.used.isWaiting) pools.used.waitForOldest();
+    for (const { large, small } of pools.released) {
+      for (const blocks of [...inOrder(large), ...inOrder(small)]) this.#releaseIdle(pools, blocks);
+    }
+    this.#serve();
+  }
+
+  #releaseIdle({ heap }: BlockPools, { free, pages }: StreamBlocks): void {
+    for (const block of free.toArray()) {
+      // A native call before may have come back with an allocation.
+      if (!free.has(block)) continue;
+      if (pages === undefined) {
+        if (heap.isWholeSegment(block)) this.releaseFrom(free, block);
+      } else if (pages.holes.wholePages(block) > 0) pages.decommit(block, () => this.settle(heap.device));
+    }
+    pages?.release();
+  }
+}
