@@ -44,6 +44,7 @@ export { RegionMemoryManager, type RegionPlan } from './policy/region-memory-man
 export { PoolMemoryManager, type PoolMemoryManagerOptions } from './pool/pool-memory-manager.js';
 export { type ParsedAllocConf, type PyTorchSettings, parseAllocConf } from './pytorch/alloc-conf.js';
 export { PyTorchMemoryManager, type PyTorchMemoryManagerOptions } from './pytorch/pytorch-memory-manager.js';
+export type { RestoredBlock, RestoredSegment } from './pytorch/restored-segment.js';
 export { type ScratchMark, ScratchMemoryManager } from './scratch/scratch-memory-manager.js';
 export { SlabMemoryManager, type SlabMemoryManagerOptions } from './slab/slab-memory-manager.js';
 export { TlsfMemoryManager, type TlsfMemoryManagerOptions } from './tlsf/tlsf-memory-manager.js';

@@ -15,6 +15,7 @@ import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-si
 import { DEFAULT_SETTINGS, type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
 import { BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
 import { leastGrowable, mapBlock } from './expandable-segments.js';
+import { checkSegment, cutSegment, mapSegment, type RestoredSegment } from './restored-segment.js';
 import { roundUpRequest } from './round-up.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
@@ -124,6 +125,26 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const isOther = Number.isSafeInteger(pool) && pool > 0 && pool !== this.#pool;
     checkArgument(isOther, 'pool', pool, 'a private pool that is not in use');
     for (const pools of this.#pools) if (pools !== undefined) pools.pool(pool).isReleased = true;
+  }
+
+  /**
+   * Takes a segment over that a snapshot tells of, with its live blocks, on the active device.
+   *
+   * @returns the addresses of the live blocks; each has the user's lock
+   * @throws ERR_MEM_INVALID_ARGUMENT for blocks that do not lie in the segment
+   * @internal
+   */
+  restoreSegment(segment: RestoredSegment): DevicePtr[] {
+    checkSegment(segment);
+    const device = this.deviceInterface.getActiveDeviceId();
+    const pools = this.#poolsOf(device);
+    const { heap } = pools;
+    const blocks = pools.blocksOf(segment.pool, segment.isSmall, segment.stream);
+    const whole =
+      blocks.pages === undefined
+        ? this.enter(devicePtr(segment.address), segment.bytes, device)
+        : mapSegment(heap, blocks, segment.bytes, this.capacityOf(device));
+    return cutSegment(heap, blocks, whole, segment.blocks, (block, bytes) => this.handOut(block, bytes, USER_LOCK));
   }
 
   override allocBytes(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
