@@ -1,17 +1,16 @@
-import { deflateRawSync } from 'node:zlib';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { formatBytes } from '../core/units.js';
 import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
+import { ColumnPayload } from './column-payload.js';
 import { against, type Cost, kneeOf } from './knee.js';
 import type { ObservedRun } from './observe-run.js';
 import type { PageContent } from './render-page.js';
 import type {
   BlockColumns,
   Clock,
-  Column,
   Fact,
   NamedMoment,
   ReportData,
@@ -23,6 +22,7 @@ import type {
 import { rateStride } from './run-observer.js';
 import type { SegmentHistory } from './segment-history.js';
 import { sizeClasses } from './size-classes.js';
+import { factsOf } from './trace-facts.js';
 
 /** The parts of a report that are not observed. */
 export interface ReportOptions {
@@ -77,17 +77,6 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     tune: options.tune ?? null,
   };
   return { data, payload: payload.toBase64() };
-}
-
-function factsOf(trace: TraceEvents): Fact[] {
-  const count = (amount: number) => amount.toLocaleString('en-US');
-  return [
-    { label: 'file', value: trace.file },
-    { label: 'format', value: trace.format },
-    { label: 'events', value: count(trace.length) },
-    { label: 'allocations', value: count(trace.allocations) },
-    { label: 'blocks at once, at most', value: count(trace.peakBlocks) },
-  ];
 }
 
 function liveCurve(trace: TraceEvents): [curve: BucketCurve, peakMoment: number] {
@@ -230,32 +219,4 @@ function costOfWinner(best: Placed, done: readonly Placed[]): string {
   const calls = ({ run }: Placed) => (run.observer.nativeAllocs + run.observer.nativeFrees).toLocaleString('en-US');
   const cost = `${against(costOf(best), costOf(knee))}, ${calls(best)} native calls for ${calls(knee)}`;
   return `; against the knee, ${knee.run.name}, it has ${cost}`;
-}
-
-const ALIGNMENT = 8;
-const TYPES: Readonly<Record<number, Column['type']>> = { 8: 'f64', 4: 'u32', 2: 'u16' };
-
-/** Collects typed arrays into one payload that a page unpacks at once: compressed, in base64. */
-class ColumnPayload {
-  readonly #parts: Uint8Array[] = [];
-  #bytes = 0;
-
-  /** Adds a column. Its values are copied when the payload is written. */
-  add(values: Float64Array | Uint32Array | Uint16Array): Column {
-    const column: Column = { type: TYPES[values.BYTES_PER_ELEMENT]!, offset: this.#bytes, length: values.length };
-    this.#append(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    const rest = this.#bytes % ALIGNMENT;
-    if (rest > 0) this.#append(new Uint8Array(ALIGNMENT - rest));
-    return column;
-  }
-
-  /** Compresses all columns. Cost: O(bytes), about 20 ns a byte. */
-  toBase64(): string {
-    return deflateRawSync(Buffer.concat(this.#parts, this.#bytes), { level: 6 }).toString('base64');
-  }
-
-  #append(part: Uint8Array): void {
-    this.#parts.push(part);
-    this.#bytes += part.length;
-  }
 }

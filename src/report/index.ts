@@ -1,4 +1,5 @@
 export { type BuiltReport, buildReport, pickWinner, type ReportOptions } from './build-report.js';
+export { type BuiltWhatIf, buildWhatIf, type WhatIfPageOptions } from './build-whatif.js';
 export { type Dashboard, type DashboardOptions, serveDashboard } from './live/serve-dashboard.js';
 export { observeRecording } from './observe-recording.js';
 export { type ObservedRun, observeRun, type RunOptions } from './observe-run.js';

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { pageParts } from './page-parts.js';
-import type { LivePageData, ReportData } from './report-data.js';
+import type { LivePageData, ReportData, WhatIfPageData } from './report-data.js';
 
 const PLACE = /<!--(title|policy|licence|styles|scripts|payload)-->|"\{\{(data)\}\}"/g;
 
 /** The content of a page, apart from its own scripts and styles. */
 export interface PageContent {
-  readonly data: ReportData | LivePageData;
+  readonly data: ReportData | LivePageData | WhatIfPageData;
   /** The binary columns in base64; empty for a live page. */
   readonly payload: string;
 }

@@ -40,6 +40,70 @@ export interface LivePageData extends Pick<ReportData, 'version' | 'title' | 'fa
   readonly mode: 'live';
 }
 
+/** The data of a page that compares settings of an allocator, under limits. */
+export interface WhatIfPageData extends Pick<ReportData, 'version' | 'title' | 'facts' | 'settings' | 'events'> {
+  readonly mode: 'whatif';
+  /** What is to be said beside the figures, such as what a file does not tell. */
+  readonly notes: readonly string[];
+  /** Events from one point of the curves to the next; the last point is at the last event. */
+  readonly stride: number;
+  /** When the points are, in ms; null when the trace has no times. */
+  readonly times: Column | null;
+  readonly runs: readonly WhatIfRunData[];
+}
+
+/** One setting under one limit, on the page. */
+export interface WhatIfRunData extends Omit<WhatIfRun, 'curve'> {
+  /** Tells its setting from the others: the manager, the configuration. */
+  readonly setting: string;
+  /** Tells the run from the others: the setting, and the limit. */
+  readonly label: string;
+  /** When it failed, in ms; null when it did not, or when the trace has no times. */
+  readonly failedAtMs: number | null;
+  /** Shorter than the others when the run failed. */
+  readonly reserved: Column;
+  readonly allocated: Column;
+}
+
+/** What a program would have needed under one setting and limit. */
+export interface WhatIfRun {
+  /** A `PYTORCH_ALLOC_CONF`; null for none. */
+  readonly conf: string | null;
+  readonly manager: string;
+  /** Null for none. */
+  readonly limitBytes: number | null;
+  readonly fits: boolean;
+  readonly failure: WhatIfFailure | null;
+  readonly peakReservedBytes: number;
+  readonly peakAllocatedBytes: number;
+  /** `1 - allocated / reserved`, at the peak of reserved memory. */
+  readonly fragmentation: number;
+  readonly retries: number;
+  readonly ooms: number;
+  readonly nativeAllocs: number;
+  readonly nativeFrees: number;
+  /** The smallest limit that was seen to fit; null when it was not searched. */
+  readonly leastLimitBytes: number | null;
+  readonly curve: WhatIfCurve;
+}
+
+/** The request that cannot be served. */
+export interface WhatIfFailure {
+  readonly event: number;
+  readonly requestedBytes: number;
+  /** The step or annotation that surrounds it; null when the file names none. */
+  readonly step: string | null;
+  /** The program's stack, one line a frame, the innermost first. */
+  readonly frames: readonly string[];
+}
+
+/** Memory over the events: the highest value of each bucket of `stride` events, up to the last event that was done. */
+export interface WhatIfCurve {
+  readonly stride: number;
+  readonly reserved: ArrayLike<number>;
+  readonly allocated: ArrayLike<number>;
+}
+
 /** A column in the binary payload. */
 export interface Column {
   readonly type: 'f64' | 'u32' | 'u16';

@@ -1,8 +1,10 @@
+import { drawLevels, drawMarks, FONT } from './chart-drawing.js';
 import { element } from './dom.js';
 import { colour } from './theme.js';
 
 /**
  * @import uPlotTypes from 'uplot'
+ * @import { Level, Mark } from './chart-drawing.js'
  * @import { ChartGroup } from './chart-group.js'
  */
 
@@ -21,6 +23,8 @@ import { colour } from './theme.js';
  * @property {boolean} [bytes] - ticks are powers of two
  * @property {boolean} [share] - the scale goes from 0 to 1
  * @property {(index: number | null) => void} [onHover]
+ * @property {readonly Level[]} [levels] - of those far above all curves the name alone is drawn
+ * @property {() => readonly Mark[]} [marks]
  * @property {ChartGroup} group
  */
 
@@ -28,6 +32,8 @@ const uPlot = /** @type {typeof uPlotTypes} */ (Reflect.get(globalThis, 'uPlot')
 const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const ZOOM_STEP = 0.6;
 const FAR_STEPS = 10;
+/** A level so many times as high as the curves would press them to the ground. */
+const FAR_LEVEL = 2;
 
 /** One chart: curves over the run, with the chosen moment as a line. Zooms with its group; keyboard and pointer alike. */
 export class Chart {
@@ -107,7 +113,7 @@ export class Chart {
    * @returns {uPlotTypes.Options}
    */
   #settings(curves) {
-    const { group, format, bytes = false, share = false, onHover } = this.#options;
+    const { group, format, bytes = false, share = false, levels = [], marks, onHover } = this.#options;
     const text = () => colour('--text-soft');
     const lines = { stroke: () => colour('--grid'), width: 1 };
     const [min, max] = group.axis.extent();
@@ -125,14 +131,20 @@ export class Chart {
       },
       scales: {
         x: { time: false, min, max, auto: false },
-        y: { range: (_, low, high) => (share ? [0, 1] : [Math.min(0, low), high > low ? high * 1.04 : low + 1]) },
+        y: {
+          range: (_, low, high) => {
+            if (share) return [0, 1];
+            const most = Math.max(high, ...levels.map(({ y }) => y).filter((y) => y <= high * FAR_LEVEL));
+            return [Math.min(0, low), most > low ? most * 1.04 : low + 1];
+          },
+        },
       },
       axes: [
         {
           stroke: text,
           grid: { ...lines, show: false },
           ticks: { ...lines, size: 4 },
-          font: '12px system-ui, sans-serif',
+          font: FONT,
           values: (_, splits) => splits.map((x) => group.axis.format(x)),
           size: 28,
           space: 90,
@@ -141,7 +153,7 @@ export class Chart {
           stroke: text,
           grid: lines,
           ticks: { show: false },
-          font: '12px system-ui, sans-serif',
+          font: FONT,
           size: 74,
           values: (_, splits) => splits.map(format),
           ...(bytes ? { incrs: BYTE_STEPS } : {}),
@@ -161,7 +173,7 @@ export class Chart {
         })),
       ],
       hooks: {
-        draw: [(plot) => this.#drawMoment(plot)],
+        draw: [(plot) => this.#drawMoment(plot), (plot) => drawLevels(plot, levels), (plot) => drawMarks(plot, marks?.() ?? [])],
         setCursor: [
           (plot) => onHover?.(plot.cursor.left === undefined || plot.cursor.left < 0 ? null : (plot.cursor.idx ?? null)),
         ],

@@ -55,7 +55,7 @@ export function choice(label, choices, onChange) {
 /**
  * Makes a button that is on or off.
  *
- * @param {string} text
+ * @param {string | Node} text
  * @param {boolean} on
  * @param {(on: boolean) => void} onChange
  * @param {...Node} before - put in front of the text
@@ -118,6 +118,17 @@ export function siteCell(site) {
   if (others.length === 0) return element('code', { class: 'site' }, first);
   const rest = element('code', { class: 'site' }, others.join('\n'));
   return element('details', { class: 'site' }, element('summary', {}, element('code', {}, first)), rest);
+}
+
+/**
+ * Text of a setting that may be broken where one of its parts ends: `max_split_size_mb:20,…`.
+ *
+ * @param {string} text
+ * @returns {HTMLElement}
+ */
+export function settingText(text) {
+  const parts = text.split(/(?<=[,:_])/).flatMap((word) => [word, element('wbr')]);
+  return element('span', { class: 'setting' }, ...parts);
 }
 
 /**

@@ -10,7 +10,6 @@ import { LiveView } from './live-view.js';
 /** Fills the page from the stream of its own server. @returns what to draw anew in another theme */
 export function showLive() {
   const view = new LiveView();
-  for (const id of ['moment-bar', 'memory-as-table', 'settings-section', 'fragmentation-section']) part(id).hidden = true;
   part('winner').textContent = 'What the managers of the running program hold now.';
   const sample = (/** @type {string} */ name) => element('span', { class: 'entry' }, lineSample(name), name);
   part('memory-readout').replaceChildren(element('div', { class: 'legend' }, ...['live', 'reserved', 'cached'].map(sample)));

@@ -11,8 +11,10 @@ import { momentBar } from './moment-bar.js';
 import { Columns } from './payload.js';
 import { ReplayView } from './replay-view.js';
 import { followTheme } from './theme.js';
+import { whatIfSections } from './whatif-sections.js';
+import { WhatIfView } from './whatif-view.js';
 
-/** @import { Fact, LivePageData, ReportData } from '../report-data.js' */
+/** @import { Fact, LivePageData, ReportData, WhatIfPageData } from '../report-data.js' */
 
 /**
  * @param {string} place
@@ -24,10 +26,12 @@ function showFacts(place, facts) {
   );
 }
 
+const unpacked = () => Columns.unpack(part('report-columns').textContent ?? '');
+
 /** @param {ReportData} data */
 async function showReport(data) {
   showFacts('settings', data.settings);
-  const view = new ReplayView(data, await Columns.unpack(part('report-columns').textContent ?? ''));
+  const view = new ReplayView(data, await unpacked());
   managerSection(view);
   if (data.tune !== null) frontierSection(data.tune);
   momentBar(view);
@@ -43,10 +47,22 @@ async function showReport(data) {
   });
 }
 
-const page = /** @type {ReportData | LivePageData} */ (JSON.parse(part('report-data').textContent ?? ''));
+/** @param {WhatIfPageData} data */
+async function showWhatIf(data) {
+  showFacts('settings', data.settings);
+  const view = new WhatIfView(data, await unpacked());
+  whatIfSections(view);
+  followTheme(() => view.group.redraw());
+}
+
+const page = /** @type {ReportData | LivePageData | WhatIfPageData} */ (JSON.parse(part('report-data').textContent ?? ''));
 part('title').textContent = page.title;
 showFacts('facts', page.facts);
+for (const one of document.querySelectorAll('[data-modes]')) {
+  one.toggleAttribute('hidden', one.getAttribute('data-modes')?.split(' ').includes(page.mode) !== true);
+}
 showHints();
 if (page.mode === 'live') followTheme(showLive());
+else if (page.mode === 'whatif') await showWhatIf(page);
 else await showReport(page);
 document.documentElement.dataset['ready'] = 'true';

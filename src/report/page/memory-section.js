@@ -1,5 +1,6 @@
 import { Chart } from './chart.js';
-import { choice, element, fillTable, lineSample, part, swatch, toggle } from './dom.js';
+import { axisChoice, zoomButtons } from './chart-controls.js';
+import { element, fillTable, lineSample, part, swatch, toggle } from './dom.js';
 import { formatBytes, formatCount, formatTick, formatTime } from './format.js';
 
 /** @import { ReplayView } from './replay-view.js' */
@@ -76,22 +77,9 @@ export function memorySection(view) {
     quantity('reserved', 'Bytes of native memory that the manager holds'),
     quantity('cached', 'Reserved bytes that no block takes up: kept for later requests'),
     element('span', { class: 'gap' }),
-    zoomButton('Zoom in', '+', () => group.zoomBy(0.6)),
-    zoomButton('Zoom out', '−', () => group.zoomBy(1 / 0.6)),
-    zoomButton('Show everything', 'All', () => group.show(null)),
+    ...zoomButtons(group),
   ];
-  if (view.hasClock) {
-    controls.push(
-      choice(
-        'axis',
-        [
-          ['events', 'events'],
-          ['time', 'time'],
-        ],
-        (value) => view.useTime(value === 'time'),
-      ),
-    );
-  }
+  if (view.hasClock) controls.push(axisChoice((byTime) => view.useTime(byTime)));
   part('memory-controls').replaceChildren(...controls);
 
   const where = element('p', { class: 'where' });
@@ -164,15 +152,4 @@ export function memorySection(view) {
     readout();
   });
   readout();
-}
-
-/**
- * @param {string} label
- * @param {string} text
- * @param {() => void} onClick
- */
-function zoomButton(label, text, onClick) {
-  const button = element('button', { type: 'button', 'aria-label': label, title: label }, text);
-  button.addEventListener('click', onClick);
-  return button;
 }

@@ -1,0 +1,75 @@
+import { checkArgument } from '../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { formatBytes } from '../core/units.js';
+import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
+import { ColumnPayload } from './column-payload.js';
+import type { PageContent } from './render-page.js';
+import type { Fact, WhatIfPageData, WhatIfRun } from './report-data.js';
+import { factsOf } from './trace-facts.js';
+
+/** The parts of a page that are not results. */
+export interface WhatIfPageOptions {
+  /** How the runs were made. */
+  readonly settings?: readonly Fact[] | undefined;
+  /** What is to be said beside the figures, a sentence each. */
+  readonly notes?: readonly string[] | undefined;
+}
+
+const OPTIONS: OptionNames<WhatIfPageOptions> = { settings: true, notes: true };
+
+/** The JSON of a page, and the binary payload with its curves. */
+export interface BuiltWhatIf extends PageContent {
+  readonly data: WhatIfPageData;
+}
+
+/**
+ * Builds the page of a trace under settings and limits. Cost: O(points of the curves).
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT when the curves have different strides
+ */
+export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], options: WhatIfPageOptions = {}): BuiltWhatIf {
+  checkOptionNames('buildWhatIf', options, OPTIONS);
+  const payload = new ColumnPayload();
+  const stride = runs[0]?.curve.stride ?? Math.max(1, trace.length);
+  for (const { curve } of runs)
+    checkArgument(curve.stride === stride, 'stride of a curve', curve.stride, `${stride}, as of the others`);
+  const settings = settingsOf(runs);
+  const limitsDiffer = new Set(runs.map(({ limitBytes }) => limitBytes)).size > 1;
+  const timeOf = (events: number) => (trace.times?.[Math.min(events, trace.length) - 1] ?? 0) / NS_PER_MS;
+  const points = Math.ceil(trace.length / stride);
+  const times = trace.times === undefined ? null : Float64Array.from({ length: points }, (_, i) => timeOf((i + 1) * stride));
+  const data: WhatIfPageData = {
+    version: 1,
+    mode: 'whatif',
+    title: trace.name,
+    facts: factsOf(trace),
+    settings: options.settings ?? [],
+    notes: options.notes ?? [],
+    events: trace.length,
+    stride,
+    times: times === null ? null : payload.add(times),
+    runs: runs.map(({ curve, ...run }, place) => ({
+      ...run,
+      setting: settings[place]!,
+      label: limitsDiffer ? `${settings[place]}, ${limitText(run.limitBytes)}` : settings[place]!,
+      failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
+      reserved: payload.add(Float64Array.from(curve.reserved)),
+      allocated: payload.add(Float64Array.from(curve.allocated)),
+    })),
+  };
+  return { data, payload: payload.toBase64() };
+}
+
+/** Names the setting of each run by what it does not share with all others: manager, configuration. */
+function settingsOf(runs: readonly WhatIfRun[]): string[] {
+  const managersDiffer = new Set(runs.map(({ manager }) => manager)).size > 1;
+  const confsDiffer = new Set(runs.map(({ conf }) => conf)).size > 1;
+  return runs.map(({ manager, conf }) => {
+    if (managersDiffer || !confsDiffer) return conf === null ? manager : `${manager}, ${conf}`;
+    return conf ?? 'defaults';
+  });
+}
+
+function limitText(limitBytes: number | null): string {
+  return limitBytes === null ? 'no limit' : formatBytes(limitBytes);
+}

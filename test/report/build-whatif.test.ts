@@ -1,0 +1,73 @@
+import { inflateRawSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { GiB, MemoryError, MiB } from '../../src/index.js';
+import { buildWhatIf, renderPage } from '../../src/report/index.js';
+import { traceOf } from './reports.js';
+import { whatIfRun } from './whatif-runs.js';
+
+const calls = Array.from({ length: 39 }, () => ({ alloc: 1000 }));
+const trace = traceOf(calls);
+
+describe('buildWhatIf', () => {
+  test('keeps the figures of each run, and its curves as columns', () => {
+    const failure = { event: 21, requestedBytes: 5 * MiB, step: 'step 3', frames: ['a.py:1 f'] };
+    const failed = whatIfRun({ conf: 'max_split_size_mb:20', limitBytes: GiB, fits: false, failure }, 6);
+    const { data, payload } = buildWhatIf(trace, [whatIfRun({ limitBytes: GiB }), failed], {
+      settings: [{ label: 'card', value: 'l4' }],
+      notes: ['2 MiB are not known.'],
+    });
+    expect(data).toMatchObject({ version: 1, mode: 'whatif', title: 'made up', events: 39, stride: 4, times: null });
+    expect(data).toMatchObject({ settings: [{ label: 'card', value: 'l4' }], notes: ['2 MiB are not known.'] });
+    const { curve, ...facts } = failed;
+    expect(data.runs[1]).toMatchObject({ ...facts, failedAtMs: null });
+    const bytes = Uint8Array.from(inflateRawSync(Buffer.from(payload, 'base64'))).buffer;
+    const { offset, length } = data.runs[1]!.reserved;
+    expect([...new Float64Array(bytes, offset, length)]).toEqual(curve.reserved);
+    expect(data.runs.map(({ allocated }) => allocated.length)).toEqual([10, 6]);
+  });
+
+  test('has the times of the points and of a failure where the trace has times', () => {
+    const timed = traceOf(calls, 'timed', true);
+    const failure = { event: 21, requestedBytes: 1, step: null, frames: [] };
+    const { data, payload } = buildWhatIf(timed, [whatIfRun({ failure }, 6)]);
+    const bytes = Uint8Array.from(inflateRawSync(Buffer.from(payload, 'base64'))).buffer;
+    // A millisecond a call, and a second in the middle.
+    expect([...new Float64Array(bytes, data.times!.offset, data.times!.length)]).toEqual([
+      3, 7, 11, 15, 19, 1023, 1027, 1031, 1035, 1038,
+    ]);
+    expect(data.runs[0]?.failedAtMs).toBe(1021);
+  });
+
+  test.each([
+    ['configurations', [{ conf: 'a:1' }, { conf: null }], ['a:1', 'defaults']],
+    ['limits', [{ limitBytes: GiB }, { limitBytes: null }], ['pytorch, 1.00 GiB', 'pytorch, no limit']],
+    ['managers', [{ conf: 'a:1' }, { manager: 'pool' }], ['pytorch, a:1', 'pool']],
+    ['all of them', [{ conf: 'a:1', limitBytes: GiB }, { manager: 'pool' }], ['pytorch, a:1, 1.00 GiB', 'pool, no limit']],
+    ['nothing', [{ conf: 'a:1' }], ['pytorch, a:1']],
+  ])('names runs that differ in %s', (_, facts, labels) => {
+    const { data } = buildWhatIf(
+      trace,
+      facts.map((each) => whatIfRun(each)),
+    );
+    expect(data.runs.map(({ label }) => label)).toEqual(labels);
+  });
+
+  test('makes a page without runs, and one of a trace without events', () => {
+    expect(buildWhatIf(trace, []).data.runs).toEqual([]);
+    expect(buildWhatIf(traceOf([]), [whatIfRun({}, 0)]).data.events).toBe(0);
+  });
+
+  test('refuses curves whose points do not stand at the same events', () => {
+    expect(() => buildWhatIf(trace, [whatIfRun({}, 10, 4), whatIfRun({}, 5, 8)])).toThrow(
+      expect.toSatisfy((error) => MemoryError.is(error, 'ERR_MEM_INVALID_ARGUMENT')),
+    );
+  });
+
+  test('makes a page whose file names cannot end its elements', () => {
+    const hostile = '</script><img src=x onerror=alert(1)>';
+    const failure = { event: 1, requestedBytes: 1, step: hostile, frames: [hostile] };
+    const page = renderPage(buildWhatIf(traceOf(calls, hostile), [whatIfRun({ conf: hostile, failure })], { notes: [hostile] }));
+    expect(page).not.toContain('<img');
+    expect(page.match(/<\/script>/g)).toHaveLength(4);
+  });
+});
