@@ -14,16 +14,16 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
 
 const ALL = ['test/**/*.test.ts'];
 const NEVER = ['test/soak/**', '**/node_modules/**'];
-const NATIVE = 'test/{hosts,devices,ffi,os,runtime,shared,model}/**/*.test.ts';
+const HOSTS = 'test/hosts/**/*.test.ts';
 
 export default defineConfig({
   resolve: { alias },
   test: {
     projects: [
       // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
-      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, NATIVE], isolate: false } },
-      // What loads libraries, or takes the system's memory, has a process of its own for each file.
-      { extends: true, test: { name: 'own process', include: [NATIVE], exclude: NEVER, isolate: true } },
+      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, HOSTS], isolate: false } },
+      // Hosts do some things once a process, such as configuring a library or making types: each file has a process of its own.
+      { extends: true, test: { name: 'own process', include: [HOSTS], exclude: NEVER, isolate: true } },
     ],
     // As many as there are processors: many tests wait for processes of their own.
     maxWorkers: availableParallelism(),
