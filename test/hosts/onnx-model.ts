@@ -31,8 +31,17 @@ export interface NetworkShape {
   readonly showFirstLayer?: boolean;
 }
 
-/** Writes an ONNX file for inputs `x` of `[batch, inputs]` and outputs `y`; its weights are always the same. */
-export function networkModel({ inputs, hidden, layers, showFirstLayer = false }: NetworkShape): Uint8Array {
+const networks = new Map<string, Uint8Array>();
+
+/** Gives an ONNX file for inputs `x` of `[batch, inputs]` and outputs `y`; its weights are always the same. Each is made once. */
+export function networkModel(shape: NetworkShape): Uint8Array {
+  const key = JSON.stringify(shape);
+  const model = networks.get(key) ?? madeNetwork(shape);
+  networks.set(key, model);
+  return model;
+}
+
+function madeNetwork({ inputs, hidden, layers, showFirstLayer = false }: NetworkShape): Uint8Array {
   const random = randomNumbers();
   const tensor = (name: string, ...dims: number[]) => {
     const values = Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, random);

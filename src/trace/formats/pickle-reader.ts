@@ -27,24 +27,24 @@ const MAX_DEPTH = 256;
 export class PickleReader {
   /** The instructions by their first byte. */
   static readonly #EXECUTE: { readonly [opcode: number]: Execute } = {
-    [OPCODE.proto]: (pickle) => void pickle.#take(1),
-    [OPCODE.frame]: (pickle) => void pickle.#take(8),
+    [OPCODE.proto]: (pickle) => void pickle.#skip(1),
+    [OPCODE.frame]: (pickle) => void pickle.#skip(8),
     [OPCODE.mark]: (pickle, start) => pickle.#mark(start),
     [OPCODE.pop]: (pickle) => void pickle.#pop(),
     [OPCODE.popMark]: (pickle) => void pickle.#popToMark(),
     [OPCODE.none]: () => null,
     [OPCODE.newTrue]: () => true,
     [OPCODE.newFalse]: () => false,
-    [OPCODE.binInt]: (pickle) => pickle.#take(4).readInt32LE(),
+    [OPCODE.binInt]: (pickle) => pickle.bytes.readInt32LE(pickle.#skip(4)),
     [OPCODE.binInt1]: (pickle) => pickle.#uint(1),
     [OPCODE.binInt2]: (pickle) => pickle.#uint(2),
     [OPCODE.long1]: (pickle) => pickle.#long(pickle.#uint(1)),
     [OPCODE.long4]: (pickle) => pickle.#long(pickle.#uint(4)),
-    [OPCODE.binFloat]: (pickle) => pickle.#take(8).readDoubleBE(),
+    [OPCODE.binFloat]: (pickle) => pickle.bytes.readDoubleBE(pickle.#skip(8)),
     [OPCODE.shortBinUnicode]: (pickle) => pickle.#text(pickle.#uint(1)),
     [OPCODE.binUnicode]: (pickle) => pickle.#text(pickle.#uint(4)),
     // A length beyond that of any file is refused, however many of its digits are right.
-    [OPCODE.binUnicode8]: (pickle) => pickle.#text(Number(pickle.#take(8).readBigUInt64LE())),
+    [OPCODE.binUnicode8]: (pickle) => pickle.#text(Number(pickle.bytes.readBigUInt64LE(pickle.#skip(8)))),
     [OPCODE.shortBinBytes]: (pickle) => pickle.#take(pickle.#uint(1)),
     [OPCODE.binBytes]: (pickle) => pickle.#take(pickle.#uint(4)),
     [OPCODE.emptyList]: (pickle, start) => pickle.#container([], start),
@@ -102,19 +102,25 @@ export class PickleReader {
     );
   }
 
-  #take(length: number): Buffer {
-    this.#check(this.#at + length <= this.bytes.length, this.bytes.length, 'the pickle is cut off');
+  /** Goes over so many bytes. @returns where they begin */
+  #skip(length: number): number {
+    const start = this.#at;
+    this.#check(start + length <= this.bytes.length, this.bytes.length, 'the pickle is cut off');
     this.#at += length;
-    return this.bytes.subarray(this.#at - length, this.#at);
+    return start;
+  }
+
+  #take(length: number): Buffer {
+    return this.bytes.subarray(this.#skip(length), this.#at);
   }
 
   #text(length: number): string {
     if (length > MAX_TEXT_BYTES) throw this.#fault(this.#at, `a text of ${length} bytes is too long`);
-    return this.#take(length).toString();
+    return this.bytes.toString('utf8', this.#skip(length), this.#at);
   }
 
   #uint(length: number): number {
-    return this.#take(length).readUIntLE(0, length);
+    return this.bytes.readUIntLE(this.#skip(length), length);
   }
 
   /** A number as two's complement. One beyond 2^53 loses its last digits, and no field that is used can have it. */
