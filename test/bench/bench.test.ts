@@ -92,7 +92,8 @@ describe('npm run bench', () => {
   beforeAll(() => void compiled());
 
   test('prints a row for each allocator as JSON', () => {
-    const { status, stdout, stderr } = bench(['--traces', folder('tiny', { 'tiny.trace': TINY }), '--json']);
+    const quick = ['--rounds', '7', '--warm', '0'];
+    const { status, stdout, stderr } = bench(['--traces', folder('tiny', { 'tiny.trace': TINY }), '--json', ...quick]);
     expect(stderr.replaceAll(/^missing: .*\n/gm, '')).toBe('');
     expect(status).toBe(0);
     const { rows, ...rest } = JSON.parse(stdout) as { rows: BenchRow[] };
@@ -137,6 +138,7 @@ describe('npm run bench', () => {
     ['a folder without traces', () => ['--traces', folder('empty', { 'notes.txt': '' })], 'the folder holds no traces'],
     ['a bad trace', () => ['--traces', folder('bad', { 'bad.trace': '#alloctrace v1 bad\na 0 x\n' })], 'bad.trace'],
     ['too few rounds', () => ['--rounds', '3'], '--rounds'],
+    ['less than no warm-up', () => ['--warm', '-1'], '--warm'],
     ['a manager that is not known', () => ['--managers', 'cashing'], 'did you mean caching?'],
     ['an option that is not known', () => ['--trace', 'x'], '--traces'],
     ['a document without marks', () => ['--markdown', join(ROOT, 'README.md')], 'bench: begin'],

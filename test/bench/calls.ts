@@ -44,7 +44,6 @@ export interface CallRow {
 export type CallTimes = readonly (readonly number[][])[];
 
 const ROUND_MS = 8;
-/** Until then V8 has optimised what runs. */
 const WARM_MS = 300;
 
 const malloc = () => libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
@@ -163,9 +162,10 @@ export const CALLS: readonly Call[] = [
  * later allocation look, and what one call leaves the collector is not another's.
  *
  * @param bytes - of each block
+ * @param warmMs - what it runs at least: by default until V8 has optimised it
  * @returns measures a round: nanoseconds of processor time of the whole process, the collector's threads included
  */
-export function prepareCall(name: string, bytes: number): () => number {
+export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): () => number {
   const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
   // Not that of a slot that is used before its runtime.
   runtime.slot.install(runtime.createDefaultManager());
@@ -179,7 +179,7 @@ export function prepareCall(name: string, bytes: number): () => number {
     });
     return ns;
   };
-  for (let warmNs = 0; warmNs < WARM_MS * 1e6; ) warmNs += timed(100);
+  for (let warmNs = 0; warmNs < warmMs * 1e6; ) warmNs += timed(100);
   const times = timesIn(timed, ROUND_MS);
   return () => timed(times) / times;
 }

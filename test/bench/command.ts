@@ -30,6 +30,7 @@ interface Flags {
   readonly traces: string;
   readonly json?: true;
   readonly rounds: string;
+  readonly warm: string;
   readonly managers?: string;
   readonly extras: boolean;
   readonly markdown?: string;
@@ -38,6 +39,8 @@ interface Flags {
 
 const MIN_ROUNDS = 7;
 const DEFAULT_ROUNDS = 9;
+/** Then V8 has compiled what it has seen often. */
+const DEFAULT_WARM_MS = 300;
 const EXIT_OK = 0;
 const EXIT_BAD_INPUT = 2;
 
@@ -60,6 +63,7 @@ function createProgram(places: BenchPlaces): Command {
     .description('Replay allocation traces under every manager and under what one would pick instead, in turns.')
     .option('--traces <folder>', 'its traces and call logs', join(places.root, 'test/traces'))
     .option('--rounds <number>', `rounds, from ${MIN_ROUNDS} on; the median counts`, String(DEFAULT_ROUNDS))
+    .option('--warm <milliseconds>', 'what each process replays at least before it is measured', String(DEFAULT_WARM_MS))
     .option('--managers <names>', `managers, by commas: ${managerNames().join(', ')}`)
     .option('--json', 'print { rows } instead of tables')
     .option(
@@ -75,7 +79,8 @@ function createProgram(places: BenchPlaces): Command {
 
 async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
   // All that can be wrong with the input is found before anything is measured.
-  const rounds = parseRounds(flags.rounds);
+  const rounds = parseInteger('--rounds', flags.rounds, MIN_ROUNDS);
+  const warmMs = parseInteger('--warm', flags.warm, 0);
   const managers = parseManagers(flags.managers);
   if (flags.markdown !== undefined) checkMarks(flags.markdown);
   const progress = createProgress();
@@ -91,6 +96,7 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
         eventFile: trace.eventFile,
         contestants: field.contestants,
         rounds,
+        warmMs,
         main: join(places.compiled, 'contestant-main.js'),
         onProgress: (what) => progress.show(`${trace.name}: ${what}`),
       });
@@ -121,11 +127,11 @@ async function bench(flags: Flags, places: BenchPlaces): Promise<void> {
   }
 }
 
-function parseRounds(text: string): number {
-  const rounds = Number(text);
-  if (Number.isSafeInteger(rounds) && rounds >= MIN_ROUNDS) return rounds;
-  const expected = `an integer from ${MIN_ROUNDS} on`;
-  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: '--rounds', value: JSON.stringify(text), expected });
+function parseInteger(name: string, text: string, least: number): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  const expected = `an integer from ${least} on`;
+  throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name, value: JSON.stringify(text), expected });
 }
 
 function parseManagers(text: string | undefined): readonly string[] {

@@ -18,8 +18,9 @@ export class ContestantProcess extends LineProcess {
     return this.ask<ColdFacts>('cold');
   }
 
-  warmUp(): Promise<object> {
-    return this.ask<object>('warm');
+  /** Replays, in JavaScript for so many milliseconds at least. */
+  warmUp(leastMs: number): Promise<object> {
+    return this.ask<object>(`warm ${leastMs}`);
   }
 
   /** Replays `repeats` times. @returns the median time of an event in ns */

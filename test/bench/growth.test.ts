@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import '../../src/defaults.js';
 import { ContestantProcess } from './contestant-process.js';
 import { type Contestant, lineUp } from './contestants.js';
@@ -116,12 +116,16 @@ describe('ManagerSubject', () => {
 
 describe.skipIf(reason !== undefined)(`a native peer${reason === undefined ? '' : ` (skipped: ${reason})`}`, () => {
   const peers = lineUp([], native).contestants.filter((contestant) => contestant.native !== undefined);
+  const events = growthEvents('mixed sizes', 1000);
+  const eventFile = join(temp, 'peer.events');
+
+  beforeAll(() => writeEventFile(eventFile, events));
+
+  test('reads the events that were written', () => {
+    expect(digestOf(readEventFile(eventFile))).toBe(digestOf(events));
+  });
 
   test.each(peers)('times parts: $name', async (peer) => {
-    const events = growthEvents('mixed sizes', 1000);
-    const eventFile = join(temp, 'peer.events');
-    writeEventFile(eventFile, events);
-    expect(digestOf(readEventFile(eventFile))).toBe(digestOf(events));
     const process = new ContestantProcess(peer, eventFile, '');
     try {
       expect(await process.parts(events.untimed, events.parts)).toBeGreaterThan(0);

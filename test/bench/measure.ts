@@ -26,6 +26,8 @@ export interface Measurement {
   readonly eventFile: string;
   readonly contestants: readonly Contestant[];
   readonly rounds: number;
+  /** What a process replays at least before it is measured. */
+  readonly warmMs: number;
   /** The file of contestant-main. */
   readonly main: string;
   readonly onProgress: (what: string) => void;
@@ -71,12 +73,12 @@ export async function measureTrace(measurement: Measurement): Promise<Measured[]
 
 /** Measures rounds in a process of its own for each contestant. Capacities are tried behind the first ones. */
 async function measureRounds(runs: readonly Run[], from: number, to: number, measurement: Measurement): Promise<void> {
-  const { eventFile, main, rounds, onProgress } = measurement;
+  const { eventFile, main, rounds, warmMs, onProgress } = measurement;
   try {
     for (const run of runs) {
       onProgress(`${run.contestant.name}: warming up`);
       run.process = new ContestantProcess(run.contestant, eventFile, main);
-      await attempt(run, (process) => prepare(run, process));
+      await attempt(run, (process) => prepare(run, process, warmMs));
     }
     for (let round = from; round < to; round++) {
       onProgress(`round ${round + 1} of ${rounds}`);
@@ -105,12 +107,12 @@ async function attempt(run: Run, work: (process: ContestantProcess) => Promise<v
   }
 }
 
-async function prepare(run: Run, process: ContestantProcess): Promise<void> {
+async function prepare(run: Run, process: ContestantProcess, warmMs: number): Promise<void> {
   const start = performance.now();
   const cold = await process.cold();
   run.cold ??= cold;
   run.coldMs ||= performance.now() - start;
-  if (run.coldMs < MAX_TIMED_MS / 10) await process.warmUp();
+  if (run.coldMs < MAX_TIMED_MS / 10) await process.warmUp(warmMs);
 }
 
 async function takeTurn(run: Run, process: ContestantProcess, { events }: Measurement): Promise<void> {

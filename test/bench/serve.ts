@@ -4,10 +4,9 @@ import { median } from './statistics.js';
 import type { Subject } from './subject.js';
 import { timed } from './thread-time.js';
 
-/** V8 compiles what it has seen often: a warm-up ends when both are reached. */
+/** A warm-up has these at least. */
 const MIN_WARM_REPLAYS = 3;
-const MIN_WARM_NS = 300e6;
-/** A warm-up ends here at the latest. */
+/** It ends here at the latest. */
 const MAX_WARM_NS = 2e9;
 
 /** Answers one command a line of stdin until that ends, each with one line of JSON: test/bench/peers/events.h in JavaScript. */
@@ -30,7 +29,7 @@ export function answerTo(line: string, subject: Subject, events: BenchEvents): o
     case 'cold':
       return subject.cold();
     case 'warm':
-      return warmUp(subject);
+      return warmUp(subject, Number(value) * 1e6);
     case 'round':
       return round(subject, events, Number(value));
     case 'parts':
@@ -44,9 +43,9 @@ export function answerTo(line: string, subject: Subject, events: BenchEvents): o
   }
 }
 
-function warmUp(subject: Subject): object {
+function warmUp(subject: Subject, leastNs: number): object {
   let spent = 0;
-  for (let replays = 0; spent < MAX_WARM_NS && (replays < MIN_WARM_REPLAYS || spent < MIN_WARM_NS); replays++) {
+  for (let replays = 0; spent < MAX_WARM_NS && (replays < MIN_WARM_REPLAYS || spent < leastNs); replays++) {
     spent += timed(() => subject.replay());
     subject.drain();
   }
