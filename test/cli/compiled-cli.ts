@@ -27,8 +27,8 @@ export function stowage(args: readonly string[], env: NodeJS.ProcessEnv = {}, cw
 }
 
 /**
- * Runs the command in this process: for what is refused before it begins, where a process of its own takes fifty times as
- * long. What `main.ts` adds is tried by the tests that use {@link stowage}.
+ * Runs the command in this process: for what is about no signal, no pipe and no environment, where a process of its own takes
+ * ten times as long, and fifty times for what is refused. What `main.ts` adds is tried by the tests that use {@link stowage}.
  */
 export async function stowageHere(args: readonly string[], cwd = process.cwd()): Promise<Outcome> {
   const written = { stdout: '', stderr: '' };

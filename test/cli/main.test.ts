@@ -80,21 +80,23 @@ describe('stowage', () => {
 });
 
 describe('stowage replay', () => {
-  test('holds every manager to a limit, and goes on with the others when one is refused', () => {
-    const plenty = results(stowage(['replay', RESNET, '-m', 'caching,pool,tlsf,lru,default', '--limit', '1GiB', '--json']));
+  test('holds every manager to a limit, and goes on with the others when one is refused', async () => {
+    const plenty = results(
+      await stowageHere(['replay', RESNET, '-m', 'caching,pool,tlsf,lru,default', '--limit', '1GiB', '--json']),
+    );
     expect(plenty.map(({ manager }) => manager)).toEqual(['caching', 'pool', 'tlsf', 'lru', 'default']);
-    const { code, stdout, stderr } = stowage(['replay', RESNET, '--limit', '400MiB']);
+    const { code, stdout, stderr } = await stowageHere(['replay', RESNET, '--limit', '400MiB']);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toMatch(
       /^stowage: caching: .*:\d+: event \d+ failed: out of memory: .*limited to 419430400 bytes \(400\.00 MiB\), rounding included; \d+ blocks live\n$/,
     );
   });
 
-  test('replays the whole lines of a gzip file that is cut off, and says so', () => {
+  test('replays the whole lines of a gzip file that is cut off, and says so', async () => {
     const trace = join(folder, 'cut.trace.gz');
     writeFileSync(trace, readFileSync(RESNET));
     truncateSync(trace, 50_000);
-    const { code, stdout, stderr } = stowage(['replay', trace]);
+    const { code, stdout, stderr } = await stowageHere(['replay', trace]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^resnet \(alloctrace\): [\d,]+ events, /);
     expect(stderr).toMatch(/cut\.trace\.gz: the (?:file|gzip data) was cut off after line \d+\n$/);
@@ -114,8 +116,8 @@ describe('stowage replay', () => {
     expect(stdout).not.toContain('\u001b');
   });
 
-  test('prints the documented JSON', () => {
-    const [result, ...others] = results(stowage(['replay', RESNET, '--json']));
+  test('prints the documented JSON', async () => {
+    const [result, ...others] = results(await stowageHere(['replay', RESNET, '--json']));
     expect(others).toEqual([]);
     expect(Object.keys(result!)).toEqual([
       'manager',
@@ -154,20 +156,21 @@ describe('stowage replay', () => {
       liveBlocks: 0,
       peakLiveBytes: recorded.peakLiveBytes,
     });
-    const [again] = results(stowage(['replay', log, '--json']));
-    const [first] = results(stowage(['replay', RESNET, '--json']));
+    const [again] = results(await stowageHere(['replay', log, '--json']));
+    const [first] = results(await stowageHere(['replay', RESNET, '--json']));
     for (const key of ['allocations', 'nativeAllocs', 'nativeFrees', 'hitRate', 'peakLiveBytes', 'peakReservedBytes']) {
       expect([key, again![key]]).toEqual([key, first![key]]);
     }
   });
 
-  test('hands over to the next manager of a list when swapping', () => {
-    const outcome = stowage(['replay', RESNET, '--manager', 'caching,default', '--swap', '--json']);
+  test('hands over to the next manager of a list when swapping', async () => {
+    const outcome = await stowageHere(['replay', RESNET, '--manager', 'caching,default', '--swap', '--json']);
     expect(results(outcome).map((result) => result['manager'])).toEqual(['caching -> default', 'default -> caching']);
   });
 
-  test('takes blanks around names and a capacity with a unit', () => {
-    expect(results(stowage(['replay', RESNET, '-m', 'caching, default', '-c', '1.5 GiB', '--json']))).toHaveLength(2);
+  test('takes blanks around names and a capacity with a unit', async () => {
+    const outcome = await stowageHere(['replay', RESNET, '-m', 'caching, default', '-c', '1.5 GiB', '--json']);
+    expect(results(outcome)).toHaveLength(2);
   });
 
   test.skipIf(process.platform === 'win32')('is content when its reader stops early', () => {
@@ -178,8 +181,8 @@ describe('stowage replay', () => {
   });
 
   describe('exits with 1', () => {
-    test('when memory runs out, and still shows the managers that went through', () => {
-      const { code, stdout, stderr } = stowage(['replay', RESNET, '-m', 'caching,default', '-c', '480MiB', '--json']);
+    test('when memory runs out, and still shows the managers that went through', async () => {
+      const { code, stdout, stderr } = await stowageHere(['replay', RESNET, '-m', 'caching,default', '-c', '480MiB', '--json']);
       expect(code).toBe(1);
       expect(stderr).toMatch(
         /^stowage: caching: test\/traces\/resnet\.trace\.gz:7077: event 7075 failed: out of memory: [^\n]+\n$/,
@@ -232,10 +235,12 @@ describe('stowage replay', () => {
       expect(existsSync(log)).toBe(false);
     });
 
-    test('to overwrite the trace with its log', () => {
+    test('to overwrite the trace with its log', async () => {
       const trace = join(folder, 'own.trace');
       writeFileSync(trace, '#alloctrace v1 own\na 0 10\n');
-      expect(refusal(stowage(['replay', trace, '--log', trace]))).toBe(`${trace}: it is the input, too: name another file`);
+      expect(refusal(await stowageHere(['replay', trace, '--log', trace]))).toBe(
+        `${trace}: it is the input, too: name another file`,
+      );
       expect(readFileSync(trace, 'utf8')).toBe('#alloctrace v1 own\na 0 10\n');
     });
 

@@ -191,7 +191,7 @@ describe('leastCapacity', () => {
 
 describe('stowage tune', () => {
   test('prints the frontier, and as the last line code that makes the best manager', async () => {
-    const { code, stdout, stderr } = stowage(['tune', RESNET, '--manager', 'caching,pool', '--budget', '30']);
+    const { code, stdout, stderr } = await stowageHere(['tune', RESNET, '--manager', 'caching,pool', '--budget', '30']);
     expect([code, stderr]).toEqual([0, '']);
     const lines = stdout.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^resnet: \d+ settings tried; peak live 474\.99 MiB$/);
@@ -201,8 +201,18 @@ describe('stowage tune', () => {
     expect(row).toContain(core.formatBytes(await peakUnder(() => evaluate(best))));
   });
 
-  test.each(['time', 'capacity'])('searches for %s, and prints the documented JSON', (goal) => {
-    const { code, stdout } = stowage(['tune', RESNET, '--for', goal, '--manager', 'pool,tlsf', '--budget', '10', '--json']);
+  test.each(['time', 'capacity'])('searches for %s, and prints the documented JSON', async (goal) => {
+    const { code, stdout } = await stowageHere([
+      'tune',
+      RESNET,
+      '--for',
+      goal,
+      '--manager',
+      'pool,tlsf',
+      '--budget',
+      '10',
+      '--json',
+    ]);
     const result = JSON.parse(stdout) as {
       version: number;
       goal: string;
@@ -234,12 +244,13 @@ describe('stowage tune', () => {
     expect(stdout).toMatch(/^\+ tlsf /m);
   });
 
-  test('runs in the least capacity that it found', () => {
-    const { stdout } = stowage(['tune', RESNET, '--for', 'capacity', '--manager', 'tlsf', '--json']);
+  test('runs in the least capacity that it found', async () => {
+    const { stdout } = await stowageHere(['tune', RESNET, '--for', 'capacity', '--manager', 'tlsf', '--json']);
     const [point] = (JSON.parse(stdout) as { points: { leastCapacityBytes: number }[] }).points;
-    const replay = (capacity: number) => stowage(['replay', RESNET, '-m', 'tlsf', '--capacity', String(capacity)]).code;
-    expect(replay(point!.leastCapacityBytes)).toBe(0);
-    expect(replay(point!.leastCapacityBytes - 64 * core.KiB)).toBe(1);
+    const replay = async (capacity: number) =>
+      (await stowageHere(['replay', RESNET, '-m', 'tlsf', '--capacity', String(capacity)])).code;
+    expect(await replay(point!.leastCapacityBytes)).toBe(0);
+    expect(await replay(point!.leastCapacityBytes - 64 * core.KiB)).toBe(1);
   });
 
   test('writes a page with the frontier', () => {
@@ -251,8 +262,8 @@ describe('stowage tune', () => {
     expect(readdirSync(folder)).toEqual(['tune.html']);
   });
 
-  test('fails when the capacity is too little for any setting', () => {
-    const { code, stdout, stderr } = stowage(['tune', RESNET, '--manager', 'tlsf', '--capacity', '1MiB']);
+  test('fails when the capacity is too little for any setting', async () => {
+    const { code, stdout, stderr } = await stowageHere(['tune', RESNET, '--manager', 'tlsf', '--capacity', '1MiB']);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain('under none of the settings (1 tried)');
   });
