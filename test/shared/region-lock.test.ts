@@ -12,6 +12,7 @@ import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocato
 import { DEFAULT_MEM_CONTEXT as CTX, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { Control } from '../../src/shared/pages/layout.js';
+import { LIMIT_MS } from '../config/limits.js';
 import { memoryError } from '../core/fakes.js';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
 import { inLastFrames } from '../fixtures/full-stack.js';
@@ -21,11 +22,11 @@ import { bufferRegion, FakeThreads, ID } from './regions.js';
 expectNothingLeft();
 
 describe('RegionLock', () => {
-  const held = () => {
+  const held = (lockTimeoutMs = 60) => {
     const threads = new FakeThreads();
     const region = bufferRegion(MiB);
     const owner = ScalablePageAllocator.shmInit(region, { id: ID, watch: threads.watch(1) });
-    const waiter = ScalablePageAllocator.shmDeserialize(region, { watch: threads.watch(2), lockTimeoutMs: 60 });
+    const waiter = ScalablePageAllocator.shmDeserialize(region, { watch: threads.watch(2), lockTimeoutMs });
     waiter.allocateOffset(CTX, 8);
     region.int32[Control.lock] = owner.references.holder;
     return { region, threads, owner, waiter };
@@ -67,12 +68,12 @@ describe('RegionLock', () => {
   });
 
   test('lets the event loop run while it waits asynchronously', async () => {
-    const { region, waiter } = held();
-    const refusal = waiter.allocateOffsetAsync(CTX, 8);
+    const refusal = held().waiter.allocateOffsetAsync(CTX, 8);
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
     await expect(refusal).rejects.toThrow(memoryError('ERR_MEM_LOCK_TIMEOUT', { ownerPid: 1 }));
     expect(turns).toBeGreaterThan(0);
+    const { region, waiter } = held(LIMIT_MS);
     const served = waiter.allocateOffsetAsync(CTX, 8, 4096);
     await delay(10);
     Atomics.store(region.int32, Control.lock, 0);
