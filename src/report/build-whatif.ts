@@ -30,9 +30,9 @@ export interface BuiltWhatIf extends PageContent {
 export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], options: WhatIfPageOptions = {}): BuiltWhatIf {
   checkOptionNames('buildWhatIf', options, OPTIONS);
   const payload = new ColumnPayload();
-  const stride = runs[0]?.curve.stride ?? Math.max(1, trace.length);
-  for (const { curve } of runs)
-    checkArgument(curve.stride === stride, 'stride of a curve', curve.stride, `${stride}, as of the others`);
+  const strides = runs.flatMap(({ curve }) => curve?.stride ?? []);
+  const [stride = Math.max(1, trace.length)] = strides;
+  for (const other of strides) checkArgument(other === stride, 'stride of a curve', other, `${stride}, as of the others`);
   const settings = settingsOf(runs);
   const limitsDiffer = new Set(runs.map(({ limitBytes }) => limitBytes)).size > 1;
   const timeOf = (events: number) => (trace.times?.[Math.min(events, trace.length) - 1] ?? 0) / NS_PER_MS;
@@ -53,8 +53,8 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
       setting: settings[place]!,
       label: limitsDiffer ? `${settings[place]}, ${limitText(run.limitBytes)}` : settings[place]!,
       failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
-      reserved: payload.add(Float64Array.from(curve.reserved)),
-      allocated: payload.add(Float64Array.from(curve.allocated)),
+      reserved: payload.add(Float64Array.from(curve?.reserved ?? [])),
+      allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
     })),
   };
   return { data, payload: payload.toBase64() };
@@ -65,8 +65,8 @@ function settingsOf(runs: readonly WhatIfRun[]): string[] {
   const managersDiffer = new Set(runs.map(({ manager }) => manager)).size > 1;
   const confsDiffer = new Set(runs.map(({ conf }) => conf)).size > 1;
   return runs.map(({ manager, conf }) => {
-    if (managersDiffer || !confsDiffer) return conf === null ? manager : `${manager}, ${conf}`;
-    return conf ?? 'defaults';
+    if (managersDiffer || !confsDiffer) return conf ? `${manager}, ${conf}` : manager;
+    return conf || 'defaults';
   });
 }
 

@@ -67,7 +67,7 @@ export interface WhatIfRunData extends Omit<WhatIfRun, 'curve'> {
 
 /** What a program would have needed under one setting and limit. */
 export interface WhatIfRun {
-  /** A `PYTORCH_ALLOC_CONF`; null for none. */
+  /** A `PYTORCH_ALLOC_CONF`; null for a manager that has none. */
   readonly conf: string | null;
   readonly manager: string;
   /** Null for none. */
@@ -84,7 +84,8 @@ export interface WhatIfRun {
   readonly nativeFrees: number;
   /** The smallest limit that was seen to fit; null when it was not searched. */
   readonly leastLimitBytes: number | null;
-  readonly curve: WhatIfCurve;
+  /** @defaultValue the page shows no curve of it */
+  readonly curve?: WhatIfCurve | undefined;
 }
 
 /** The request that cannot be served. */
@@ -93,8 +94,8 @@ export interface WhatIfFailure {
   readonly requestedBytes: number;
   /** The step or annotation that surrounds it; null when the file names none. */
   readonly step: string | null;
-  /** The program's stack, one line a frame, the innermost first. */
-  readonly frames: readonly string[];
+  /** The program's stack, the innermost frame first; empty when it is not known. */
+  readonly frames: readonly Readonly<Record<'name' | 'filename', string> & Record<'line', number>>[];
 }
 
 /** Memory over the events: the highest value of each bucket of `stride` events, up to the last event that was done. */

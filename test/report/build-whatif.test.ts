@@ -10,7 +10,7 @@ const trace = traceOf(calls);
 
 describe('buildWhatIf', () => {
   test('keeps the figures of each run, and its curves as columns', () => {
-    const failure = { event: 21, requestedBytes: 5 * MiB, step: 'step 3', frames: ['a.py:1 f'] };
+    const failure = { event: 21, requestedBytes: 5 * MiB, step: 'step 3', frames: [{ name: 'f', filename: 'a.py', line: 1 }] };
     const failed = whatIfRun({ conf: 'max_split_size_mb:20', limitBytes: GiB, fits: false, failure }, 6);
     const { data, payload } = buildWhatIf(trace, [whatIfRun({ limitBytes: GiB }), failed], {
       settings: [{ label: 'card', value: 'l4' }],
@@ -22,7 +22,7 @@ describe('buildWhatIf', () => {
     expect(data.runs[1]).toMatchObject({ ...facts, failedAtMs: null });
     const bytes = Uint8Array.from(inflateRawSync(Buffer.from(payload, 'base64'))).buffer;
     const { offset, length } = data.runs[1]!.reserved;
-    expect([...new Float64Array(bytes, offset, length)]).toEqual(curve.reserved);
+    expect([...new Float64Array(bytes, offset, length)]).toEqual(curve?.reserved);
     expect(data.runs.map(({ allocated }) => allocated.length)).toEqual([10, 6]);
   });
 
@@ -39,10 +39,17 @@ describe('buildWhatIf', () => {
   });
 
   test.each([
-    ['configurations', [{ conf: 'a:1' }, { conf: null }], ['a:1', 'defaults']],
+    ['configurations', [{ conf: 'a:1' }, { conf: '' }], ['a:1', 'defaults']],
     ['limits', [{ limitBytes: GiB }, { limitBytes: null }], ['pytorch, 1.00 GiB', 'pytorch, no limit']],
-    ['managers', [{ conf: 'a:1' }, { manager: 'pool' }], ['pytorch, a:1', 'pool']],
-    ['all of them', [{ conf: 'a:1', limitBytes: GiB }, { manager: 'pool' }], ['pytorch, a:1, 1.00 GiB', 'pool, no limit']],
+    ['managers', [{ conf: 'a:1' }, {}, { conf: null, manager: 'pool' }], ['pytorch, a:1', 'pytorch', 'pool']],
+    [
+      'all of them',
+      [
+        { conf: 'a:1', limitBytes: GiB },
+        { conf: null, manager: 'pool' },
+      ],
+      ['pytorch, a:1, 1.00 GiB', 'pool, no limit'],
+    ],
     ['nothing', [{ conf: 'a:1' }], ['pytorch, a:1']],
   ])('names runs that differ in %s', (_, facts, labels) => {
     const { data } = buildWhatIf(
@@ -50,6 +57,11 @@ describe('buildWhatIf', () => {
       facts.map((each) => whatIfRun(each)),
     );
     expect(data.runs.map(({ label }) => label)).toEqual(labels);
+  });
+
+  test('has empty columns for a run without a curve', () => {
+    const { data } = buildWhatIf(trace, [whatIfRun(), whatIfRun({ curve: undefined })]);
+    expect(data.runs.map(({ reserved }) => reserved.length)).toEqual([10, 0]);
   });
 
   test('makes a page without runs, and one of a trace without events', () => {
@@ -65,7 +77,7 @@ describe('buildWhatIf', () => {
 
   test('makes a page whose file names cannot end its elements', () => {
     const hostile = '</script><img src=x onerror=alert(1)>';
-    const failure = { event: 1, requestedBytes: 1, step: hostile, frames: [hostile] };
+    const failure = { event: 1, requestedBytes: 1, step: hostile, frames: [{ name: hostile, filename: hostile, line: 1 }] };
     const page = renderPage(buildWhatIf(traceOf(calls, hostile), [whatIfRun({ conf: hostile, failure })], { notes: [hostile] }));
     expect(page).not.toContain('<img');
     expect(page.match(/<\/script>/g)).toHaveLength(4);

@@ -2,10 +2,10 @@ import { MiB } from '../../src/index.js';
 import type { WhatIfRun } from '../../src/report/index.js';
 
 /** Makes a run of a made-up program that reserves 100 MiB more with each bucket. @param points - of its curve */
-export function whatIfRun(facts: Partial<WhatIfRun> = {}, points = 10, stride = 4): WhatIfRun {
+export function whatIfRun(facts: Partial<WhatIfRun> = {}, points = 10, stride = 4) {
   const reserved = Array.from({ length: points }, (_, i) => (i + 1) * 100 * MiB);
   return {
-    conf: null,
+    conf: '',
     manager: 'pytorch',
     limitBytes: null,
     fits: true,
@@ -20,5 +20,5 @@ export function whatIfRun(facts: Partial<WhatIfRun> = {}, points = 10, stride = 
     leastLimitBytes: null,
     curve: { stride, reserved, allocated: reserved.map((bytes) => bytes * 0.8) },
     ...facts,
-  };
+  } satisfies WhatIfRun;
 }

@@ -160,8 +160,13 @@ function failureCard(view, run, failure) {
     ),
     failure.frames.length === 0
       ? element('p', { class: 'note' }, 'The file has no frames for this request.')
-      : element('ol', { class: 'frames' }, ...failure.frames.map((frame) => element('li', {}, element('code', {}, frame)))),
+      : element('ol', { class: 'frames' }, ...failure.frames.map(frameItem)),
   );
+}
+
+/** @param {WhatIfFailure['frames'][number]} frame */
+function frameItem({ name, filename, line }) {
+  return element('li', {}, element('code', {}, `${filename}:${line} ${name}`.trim()));
 }
 
 /**
@@ -253,10 +258,11 @@ function curves(view) {
   function readout() {
     const at = hovered ?? view.moment;
     where.textContent = `${hovered === null ? 'Chosen moment' : 'Pointer'}, ${view.textOf(at)}`;
-    runs.forEach(({ reserved, allocated }, place) => {
+    runs.forEach(({ data: run, reserved, allocated }, place) => {
       const held = reserved[at] ?? Number.NaN;
       const text = `${formatBytes(held)} reserved, ${formatBytes(allocated[at] ?? Number.NaN)} allocated`;
-      /** @type {HTMLElement} */ (cells[place]).textContent = Number.isNaN(held) ? 'stopped' : text;
+      /** @type {HTMLElement} */ (cells[place]).textContent =
+        run.reserved.length === 0 ? 'no curve' : Number.isNaN(held) ? 'stopped' : text;
     });
   }
 

@@ -12,7 +12,10 @@ const failure = {
   event: 33,
   requestedBytes: 424 * MiB,
   step: 'ProfilerStep#7',
-  frames: ['train.py:88 attention', 'train.py:120 step'],
+  frames: [
+    { name: 'attention', filename: 'train.py', line: 88 },
+    { name: '', filename: 'train.py', line: 120 },
+  ],
 };
 const FEW = [
   whatIfRun({ limitBytes, fits: false, failure, ooms: 1, retries: 2 }, 9),
@@ -88,7 +91,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
       expect(await text(page, '#failure-list article')).toMatch(
         /^defaults\s+424 MiB could not be served under a limit of 900 MiB: event 33 of 40, 1\.03 s, in ProfilerStep#7\. In the chart\s/,
       );
-      expect(await page.locator('#failure-list li').allInnerTexts()).toEqual(failure.frames);
+      expect(await page.locator('#failure-list li').allInnerTexts()).toEqual(['train.py:88 attention', 'train.py:120']);
       // The chart begins at the failure: the other setting goes on.
       expect(await text(page, '#memory-readout .where')).toBe('Chosen moment, event 36 of 40, 1.03 s');
       expect(await page.locator('.values').allInnerTexts()).toEqual([
@@ -178,10 +181,20 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
 
   test('runs nothing that a file says', () =>
     on(
-      [whatIfRun({ conf: HOSTILE, manager: HOSTILE, fits: false, failure: { ...failure, step: HOSTILE, frames: [HOSTILE] } }, 9)],
+      [
+        whatIfRun(
+          {
+            conf: HOSTILE,
+            manager: HOSTILE,
+            fits: false,
+            failure: { ...failure, step: HOSTILE, frames: [{ name: HOSTILE, filename: HOSTILE, line: 1 }] },
+          },
+          9,
+        ),
+      ],
       async (page) => {
         expect(await text(page, 'h1')).toBe(HOSTILE);
-        expect(await text(page, '#failure-list li')).toBe(HOSTILE);
+        expect(await text(page, '#failure-list li')).toBe(`${HOSTILE}:1 ${HOSTILE}`);
         expect(await text(page, '#failure-list article')).toContain(`in ${HOSTILE}.`);
         expect(await text(page, '#manager-table tbody th')).toBe(`${HOSTILE}, ${HOSTILE}`);
         expect(await text(page, '#notes')).toContain(HOSTILE);
