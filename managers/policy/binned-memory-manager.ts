@@ -8,11 +8,12 @@ import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
 import { BlockMemoryManager } from './block-memory-manager.js';
 import { checkDeviceStream } from './device-streams.js';
+import { policyFault } from './policy-fault.js';
 import { StreamOrder } from './stream-order.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
-const { alignUp, checkAlignment, NULL_PTR } = units;
+const { alignUp, checkAlignment, exactBytes, NULL_PTR } = units;
 const { checkStackRoom } = stackRoom;
 
 /**
@@ -174,6 +175,9 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
 
   #growFor(bytes: number, order: StreamOrder, device: number): number {
     const block = this.grow(bytes, order.idle, device);
+    if (!(block > NONE && this.blocks.bytesOf(block) >= bytes && this.blocks.isInBins(block))) {
+      throw policyFault(this, 'grow', `a block of at least ${exactBytes(bytes)} that is in the idle bins`, `${block}`);
+    }
     this.noteAddress(this.blocks.addressOf(block));
     return block;
   }

@@ -10,11 +10,12 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import * as stackRoom from '../../src/core/stack-room.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
+import { policyFault } from './policy-fault.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { MANAGER_LOCK, NONE, USER_LOCK } = blockRows;
 const { FREED, HELD, NOT_LIVE } = kernelInterface;
-const { NULL_PTR } = units;
+const { exactBytes, NULL_PTR } = units;
 const { checkStackRoom } = stackRoom;
 
 /**
@@ -86,6 +87,7 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     this.#underway++;
     try {
       const block = this.place(bytes, alignment, stream, device);
+      if (!this.#isFree(block, bytes)) this.#refusePlaced(block, bytes);
       if (stats.nativeAllocs !== nativeAllocs) stats.misses++;
       return this.handOut(block, bytes, userLock ? USER_LOCK : MANAGER_LOCK);
     } finally {
@@ -148,6 +150,22 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     const outcome = this.first.release(ptr, lock);
     if (outcome !== FREED) this.#unholdElsewhere(outcome, ptr, lock);
     else this.lifecycle.onFree?.();
+  }
+
+  /** Tells whether it is a block that is free and has so many bytes. */
+  #isFree(block: number, bytes: number): boolean {
+    return block > NONE && this.blocks.bytesOf(block) >= bytes && this.blocks.isFree(block);
+  }
+
+  /** Throws for what {@link place} must not give. A block that is too short goes back to the policy. */
+  #refusePlaced(block: number, bytes: number): never {
+    const { blocks } = this;
+    let given = `no block, but ${block}`;
+    if ([...blocks].includes(block)) {
+      given = blocks.isFree(block) ? `one of ${exactBytes(blocks.bytesOf(block))}` : 'one that is live';
+      if (blocks.isFree(block) && !blocks.isInBins(block)) attempt(() => this.reclaim(block));
+    }
+    throw policyFault(this, 'place', `a free block of at least ${exactBytes(bytes)}`, given);
   }
 
   #unholdElsewhere(outcomeOfFirst: number, ptr: DevicePtr, lock: number): void {

@@ -7,7 +7,8 @@ import type { MemoryManagerDeviceInterface } from '../../src/core/device-interfa
 import { MemoryError } from '../../src/core/errors.js';
 import * as stackRoom from '../../src/core/stack-room.js';
 import { tryAll } from '../../src/core/try-all.js';
-import { type DevicePtr, NULL_PTR } from '../../src/core/units.js';
+import { type DevicePtr, exactBytes, NULL_PTR } from '../../src/core/units.js';
+import { policyFault } from './policy-fault.js';
 
 // A binding of its own: V8 looks an imported one up, and checks it, each time.
 const { checkStackRoom } = stackRoom;
@@ -113,18 +114,29 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
     const region = this.#addRegion(held, bytes, alignment);
     const block = region.take(bytes, alignment, lock);
     if (block !== NO_BLOCK) return block;
-    // The device has not kept to the alignment.
+    const isAligned = alignment === 0 || region.base % alignment === 0;
     this.#release(held, region);
-    throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
+    // The device has not kept to the alignment.
+    if (!isAligned) throw new MemoryError('ERR_MEM_INVALID_ALIGNMENT', { alignmentBytes: alignment });
+    throw policyFault(this, 'carve', `a region with room for a block of ${exactBytes(bytes)}`, 'one without');
   }
 
   #addRegion(held: RegionsOfDevice<R>, bytes: number, alignment: number): R {
     const plan = this.plan(bytes, alignment, held.device);
+    if (!(plan?.bytes >= bytes)) {
+      throw policyFault(
+        this,
+        'plan',
+        `a region of at least ${exactBytes(bytes)}`,
+        plan === undefined ? 'none' : exactBytes(plan.bytes),
+      );
+    }
     const base = this.askDevice(held, plan.bytes, plan.alignment, bytes);
     if (base === NULL_PTR) throw this.outOfMemory(held, bytes, plan.bytes);
     held.underway++;
     try {
       const region = this.carve(base, plan, held.device);
+      if (region === undefined) throw policyFault(this, 'carve', 'a region', 'none');
       this.regions.add(held, region, plan.forOne === true);
       held.stats.misses++;
       return region;
