@@ -34,6 +34,15 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
     if (this.inner.allocated(ptr) === 0) this.forget(ptr);
   }
 
+  override resized(ptr: DevicePtr, requestedBytes: number): void {
+    this.inner.resized(ptr, requestedBytes);
+    const row = this.live.find(ptr);
+    if (row === ABSENT) return;
+    const [requestedBefore, bytesBefore] = [this.live.requestedOf(row), this.live.bytesOf(row)];
+    this.live.resize(row, this.inner.allocated(ptr), requestedBytes);
+    this.wasResized(row, requestedBytes - requestedBefore, this.live.bytesOf(row) - bytesBefore);
+  }
+
   /**
    * Drops from the books what an inner manager's own methods have freed, such as an LRU's `decrementRef`. Cost: O(live blocks).
    *
@@ -64,6 +73,9 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
 
   /** A block was entered in the books. Must not throw. */
   protected abstract entered(row: number): void;
+
+  /** A block has got so many bytes more; fewer ones are negative. Must not throw. Here: nothing. */
+  protected wasResized(_row: number, _requestedBytes: number, _bytes: number): void {}
 
   /** A block is about to leave the books. Must not throw. */
   protected abstract dropping(row: number): void;

@@ -30,6 +30,12 @@ export class CounterFrame {
     this.#increase(tag * STRIDE + BLOCKS, 1, 1, 1);
   }
 
+  /** Counts bytes that a block has more than before; fewer ones are negative. O(1), amortised. */
+  resize(tag: number, bytes: number): void {
+    this.#reserve(tag);
+    this.#increase(tag * STRIDE + BYTES, bytes, bytes, Math.max(bytes, 0));
+  }
+
   /** Counts a block that was freed. O(1), amortised. */
   subtract(tag: number, bytes: number): void {
     this.#reserve(tag);

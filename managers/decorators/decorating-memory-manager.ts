@@ -95,6 +95,10 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     this.inner.recordStream(ptr, stream);
   }
 
+  override resized(ptr: DevicePtr, requestedBytes: number): void {
+    this.inner.resized(ptr, requestedBytes);
+  }
+
   signalMemoryCleanup(): void {
     this.#takeUnclaimedBack();
     this.inner.signalMemoryCleanup();

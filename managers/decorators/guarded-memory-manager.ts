@@ -129,6 +129,18 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
     this.inner.recordStream(this.#blocks.baseOf(this.#rowOf(ptr)), stream);
   }
 
+  /** Puts the guard behind the block where it ends now. @throws ERR_MEM_CORRUPTED when a guard was overwritten before */
+  override resized(ptr: DevicePtr, requestedBytes: number): void {
+    const row = this.#rowOf(ptr);
+    const blocks = this.#blocks;
+    this.#checkGuards(row);
+    this.#guards.write(ptr, requestedBytes);
+    const base = blocks.baseOf(row);
+    this.inner.resized(base, ptr - base + requestedBytes + this.#guards.bytes);
+    this.#bytes[blocks.devices.get(row)]!.current += requestedBytes - blocks.bytesOf(row);
+    blocks.resize(row, requestedBytes, requestedBytes);
+  }
+
   override removeMemoryManagement(device: number): void {
     super.removeMemoryManagement(device);
     this.#bytes[device] = undefined;

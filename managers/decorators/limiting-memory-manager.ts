@@ -82,6 +82,10 @@ export class LimitingMemoryManager extends BookkeepingMemoryManager {
     this.#usedBytes += this.live.bytesOf(row);
   }
 
+  protected override wasResized(_row: number, _requestedBytes: number, bytes: number): void {
+    this.#usedBytes += bytes;
+  }
+
   protected override dropping(row: number): void {
     this.#usedBytes -= this.live.bytesOf(row);
   }

@@ -89,6 +89,12 @@ export class LiveBlocks {
     this.count--;
   }
 
+  /** Gives a block other bytes. */
+  resize(row: number, bytes: number, requested: number): void {
+    this.#bytes.set(row, bytes);
+    this.#requested.set(row, requested);
+  }
+
   addressOf(row: number): number {
     return this.#addresses.get(row);
   }

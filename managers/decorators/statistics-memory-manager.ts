@@ -111,6 +111,12 @@ export class StatisticsMemoryManager extends BookkeepingMemoryManager {
     if (tag !== ALL) this.#top.add(tag, bytes);
   }
 
+  protected override wasResized(row: number, requestedBytes: number): void {
+    const tag = this.#tags.get(row);
+    this.#top.resize(ALL, requestedBytes);
+    if (tag !== ALL) this.#top.resize(tag, requestedBytes);
+  }
+
   protected override dropping(row: number): void {
     const tag = this.#tags.get(row);
     const bytes = this.live.requestedOf(row);

@@ -147,6 +147,11 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
     this.#order?.insert(this.#orderedBlock(row));
   }
 
+  protected override wasResized(row: number): void {
+    this.#order?.remove(this.live.addressOf(row));
+    this.#order?.insert(this.#orderedBlock(row));
+  }
+
   protected override dropping(row: number): void {
     this.#sites.set(row, undefined);
     this.#order?.remove(this.live.addressOf(row));

@@ -150,6 +150,11 @@ export class BlockRows {
     return this.lifetime.kernel.handOut(block, requestedBytes, locks);
   }
 
+  /** Changes the bytes that the holder of a live block asks for, and counts that. */
+  setRequested(block: number, requestedBytes: number): void {
+    this.lifetime.kernel.setRequested(block, requestedBytes);
+  }
+
   /** Undoes {@link DeviceHeap.release} of a block that the caller could not take back. */
   holdAgain(block: number, locks: number): void {
     this.lifetime.kernel.holdAgain(block, locks);

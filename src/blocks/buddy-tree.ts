@@ -98,6 +98,10 @@ export class BuddyTree implements CarvedRegion {
     return this.#requested[leaf]!;
   }
 
+  setRequested(leaf: number, bytes: number): void {
+    this.#requested[leaf] = bytes;
+  }
+
   locksOf(leaf: number): number {
     return this.#locks[leaf]!;
   }

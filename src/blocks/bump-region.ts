@@ -101,6 +101,10 @@ export class BumpRegion implements CarvedRegion {
     return this.#requested[block]!;
   }
 
+  setRequested(block: number, bytes: number): void {
+    this.#requested[block] = bytes;
+  }
+
   locksOf(block: number): number {
     return this.#locks[block]!;
   }
@@ -163,7 +167,7 @@ export class BumpRegion implements CarvedRegion {
       end = this.#starts[block]! + this.bytesOf(block);
       ensure(this.#search(this.#starts[block]!) === block, `block ${block} is found`);
     }
-    ensure(this.#used === end && end <= this.bytes, 'used == end of the last block <= bytes');
+    ensure(end <= this.#used && this.#used <= this.bytes, 'end of the last block <= used <= bytes');
     ensure(this.#live === this.liveBlocks().length, 'live == blocks with locks');
   }
 

@@ -35,6 +35,8 @@ export interface CarvedRegion {
   /** The bytes it has; at least those requested. */
   bytesOf(block: number): number;
   requestedOf(block: number): number;
+  /** Changes what the holder asks for: at most what the block has. */
+  setRequested(block: number, bytes: number): void;
   /** Who holds it; 0 for a free block. */
   locksOf(block: number): number;
   setLocks(block: number, locks: number): void;

@@ -81,6 +81,10 @@ export class DeviceHeaps extends BlockRows implements DeviceStorage<DeviceHeap> 
     this.setLocks(this.findLive(address), locks);
   }
 
+  setRequestedAt(address: number, requestedBytes: number): void {
+    this.setRequested(this.findLive(address), requestedBytes);
+  }
+
   /** O(blocks). */
   isFreeAt(address: number): boolean {
     return this.#open.some((heap) => heap.isFreeAt(address));

@@ -85,6 +85,10 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     if (ptr !== NULL_PTR) this.hold(ptr, USER_LOCK);
   }
 
+  override resized(ptr: DevicePtr, requestedBytes: number): void {
+    this.#storage.setRequestedAt(ptr, requestedBytes);
+  }
+
   isUserLocked(ptr: DevicePtr): boolean {
     return (this.#storage.locksAt(ptr) & USER_LOCK) !== 0;
   }

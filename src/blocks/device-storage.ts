@@ -40,6 +40,8 @@ export interface DeviceStorage<D extends ManagedDevice> {
   locksAt(address: number): number;
   /** Sets the locks of the live block at an address. */
   setLocksAt(address: number, locks: number): void;
+  /** Changes the bytes that the holder of the live block at an address asks for, and counts that. */
+  setRequestedAt(address: number, requestedBytes: number): void;
   /** Tells whether a free block begins at an address. */
   isFreeAt(address: number): boolean;
   /** Checks the invariants of every device, in O(blocks). @throws ERR_MEM_INVARIANT */

@@ -32,6 +32,7 @@ export interface Kernel {
   after(heap: KernelAddress, block: Block): number;
   setOwner(block: Block, owner: KernelAddress): void;
   handOut(block: Block, requested: number, locks: number): number;
+  setRequested(block: Block, requested: number): void;
   retire(block: Block): void;
   holdAgain(block: Block, locks: number): void;
   take(source: KernelAddress, requested: number): number;

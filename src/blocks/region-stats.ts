@@ -56,6 +56,17 @@ export class RegionStats extends DeviceStats {
     values[8]! += blocks;
   }
 
+  /** Counts bytes that a block has more than before; fewer ones are negative. */
+  resized(requested: number, bytes: number): void {
+    this.#notePeaks();
+    const values = this.#values;
+    values[0]! += requested;
+    values[2]! -= Math.min(requested, 0);
+    values[3]! += bytes;
+    values[5]! -= Math.min(bytes, 0);
+    this.#notePeaks();
+  }
+
   /** Undoes {@link freed} of a block whose memory the device did not take. */
   heldAgain(requested: number, bytes: number): void {
     const values = this.#values;

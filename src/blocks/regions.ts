@@ -111,6 +111,14 @@ export class Regions<R extends CarvedRegion> implements DeviceStorage<RegionsOfD
     region.setLocks(region.find(address), locks);
   }
 
+  setRequestedAt(address: number, requestedBytes: number): void {
+    const region = this.at(address)!;
+    const block = region.find(address);
+    const [requestedBefore, bytesBefore] = [region.requestedOf(block), region.bytesOf(block)];
+    region.setRequested(block, requestedBytes);
+    this.statsOf(region.device)!.resized(requestedBytes - requestedBefore, region.bytesOf(block) - bytesBefore);
+  }
+
   isFreeAt(address: number): boolean {
     const region = this.at(address);
     const block = region === undefined ? NO_BLOCK : region.find(address);

@@ -81,6 +81,10 @@ export class SlabCells implements CarvedRegion {
     return this.#requested[cell]!;
   }
 
+  setRequested(cell: number, bytes: number): void {
+    this.#requested[cell] = bytes;
+  }
+
   locksOf(cell: number): number {
     return this.#locks[cell]!;
   }

@@ -133,6 +133,11 @@ export class ManagerSlot extends SlotSeats {
     this.liveOwnerOf(ptr).manager.recordStream(ptr, stream);
   }
 
+  /** Notes that the holder of a live block asks for other bytes of it; see {@link MemoryManagerAdapter.resized}. */
+  resized(ptr: DevicePtr, requestedBytes: number): void {
+    this.liveOwnerOf(ptr).manager.resized(ptr, requestedBytes);
+  }
+
   /** Where a live block was allocated, when its manager tracks that. */
   siteOf(ptr: DevicePtr): string | undefined {
     return this.ownerOf(ptr)?.manager.siteOf(ptr);

@@ -166,6 +166,13 @@ export abstract class MemoryManagerAdapter {
     throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'stream order', platform: this.name });
   }
 
+  /**
+   * Notes that the holder of a live block asks for other bytes of it from now on, for statistics. Here: does nothing.
+   *
+   * @param _requestedBytes - from 1 to those that it has, which may become fewer by this
+   */
+  resized(_ptr: DevicePtr, _requestedBytes: number): void {}
+
   /** Statistics of a device (the active one by default), or undefined when the manager keeps none. */
   stats(_device?: number): MemoryStatsSnapshot | undefined {
     return undefined;

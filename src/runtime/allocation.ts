@@ -134,7 +134,7 @@ export class Allocation implements WatchedHandle {
    * Changes the bytes of the block, and keeps what was in them as far as they go on; further ones hold anything.
    *
    * It stays where it is when the manager's block has the room, unless more than half of that, and more than 4 KiB, would
-   * be unused after shrinking. Else it moves to a new block, with the same alignment, stream and tag, on its device. Arrays over the block that
+   * be unused after shrinking, or all of it. Else it moves to a new block, with the same alignment, stream and tag, on its device. Arrays over the block that
    * were made before have the former length, and may show another block's bytes from then on: make new ones.
    *
    * @throws ERR_MEM_INVALID_ARGUMENT when the block has further owners, slices included
@@ -149,7 +149,8 @@ export class Allocation implements WatchedHandle {
     const ptr = this.#ptr;
     const room = terms === undefined || terms.ptr === ptr ? source.slot.allocated(ptr) : 0;
     const unused = room - bytes;
-    if (unused >= 0 && (bytes >= this.#bytes || unused <= Math.max(bytes, FEW_BYTES))) {
+    if (unused >= 0 && (bytes >= this.#bytes || (bytes > 0 && unused <= Math.max(bytes, FEW_BYTES)))) {
+      if (room > 0) source.slot.resized(ptr, bytes);
       this.#unwatch(this.#place);
       if (terms !== undefined) terms.bytes = bytes;
       this.#become(ptr, bytes, terms);

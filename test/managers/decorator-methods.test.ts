@@ -53,6 +53,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   isUserLocked: [BLOCK],
   userLock: [BLOCK],
   recordStream: [BLOCK, 7],
+  resized: [BLOCK, 50],
   ticketOf: [BLOCK],
   siteOf: [BLOCK],
   getMemoryPressure: [],
@@ -72,8 +73,8 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
 };
 /** Tried where a block is made for the other calls, or forwarded under another name. */
 const ELSEWHERE = new Set(['initialize', 'allocBytes', 'userUnlock']);
-/** What guards answer themselves, from books of their own. */
-const OWN_BOOKS: Readonly<Record<string, ReadonlySet<string>>> = { guarded: new Set(['allocated', 'isUserLocked']) };
+/** What guards answer themselves, from books of their own, or with bytes of their own. */
+const OWN_BOOKS: Readonly<Record<string, ReadonlySet<string>>> = { guarded: new Set(['allocated', 'isUserLocked', 'resized']) };
 
 /** The methods of a prototype and of those behind it, those of Object aside. */
 function methodsOf(prototype: object): string[] {

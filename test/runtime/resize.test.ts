@@ -3,14 +3,29 @@ import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import {
   ArenaMemoryManager,
+  BuddyMemoryManager,
   CachingMemoryManager,
+  DefaultMemoryManager,
   GuardedMemoryManager,
+  LimitingMemoryManager,
+  LruMemoryManager,
   PoolMemoryManager,
+  SlabMemoryManager,
   StatisticsMemoryManager,
   TlsfMemoryManager,
+  TrackingMemoryManager,
 } from '../../managers/index.js';
 import { processState } from '../../src/core/process-state.js';
-import { type Allocation, type Device, KiB, MemoryManagerDeviceInterface, MemoryRuntime, MiB } from '../../src/index.js';
+import {
+  type Allocation,
+  type Device,
+  devicePtr,
+  KiB,
+  type MemoryManagerAdapter,
+  MemoryManagerDeviceInterface,
+  MemoryRuntime,
+  MiB,
+} from '../../src/index.js';
 import { memoryError, PlainManager } from '../core/fakes.js';
 import { HiddenDevice } from './hidden-device.js';
 
@@ -32,6 +47,16 @@ afterEach(() => {
   }
 });
 
+const MANAGERS: Readonly<Record<string, () => MemoryManagerAdapter>> = {
+  caching: () => new CachingMemoryManager(1, table()),
+  pool: () => new PoolMemoryManager(1, table()),
+  tlsf: () => new TlsfMemoryManager(1, table()),
+  default: () => new DefaultMemoryManager(1, table()),
+  lru: () => new LruMemoryManager(1, table()),
+  arena: () => new ArenaMemoryManager(1, table()),
+  slab: () => new SlabMemoryManager(1, table(), { cellBytes: 4096 }),
+  buddy: () => new BuddyMemoryManager(1, table()),
+};
 const contentOf = (block: Allocation, bytes: number) => [...new Uint8Array(block.toBuffer(0, bytes))];
 
 describe('Allocation', () => {
@@ -84,6 +109,8 @@ describe('Allocation', () => {
       block.resize(0);
       block.resize(100);
       expect([block.bytes, runtime.slot.liveBlocks, block.ptr > 0]).toEqual([100, 1, true]);
+      block.resize(0);
+      expect([block.ptr, block.bytes, runtime.slot.liveBlocks]).toEqual([0, 0, 0]);
     });
 
     test('shows the new place by new views alone', () => {
@@ -132,6 +159,60 @@ describe('Allocation', () => {
       const bytesOf = (tag: string) => statistics.counters(tag).bytes.current;
       expect([statistics.tags, bytesOf('a'), bytesOf('b')]).toEqual([['a', 'b'], 10_000, 10_000]);
       expect(runtime.pinnedSlot.liveBlocks).toBe(2);
+    });
+
+    describe.each(Object.entries(MANAGERS))('in place, under %s', (_, make) => {
+      test('is counted by the manager and by whoever wraps it', () => {
+        const { device, runtime } = simulated();
+        const tracking = new TrackingMemoryManager(make());
+        const limiting = new LimitingMemoryManager(tracking);
+        const manager = new StatisticsMemoryManager(limiting);
+        runtime.slot.install(manager);
+        const other = runtime.allocate(100);
+        const block = runtime.tag('cache', () => runtime.allocate(3000));
+        const { ptr } = block;
+        const total = runtime.stats()!.requestedBytes.total;
+        const requested = (bytes: number) => {
+          block.resize(bytes);
+          manager.checkInvariants();
+          expect([block.ptr, block.bytes]).toEqual([ptr, bytes]);
+          const { requestedBytes, allocatedBytes } = runtime.stats()!;
+          expect(requestedBytes.current).toBe(100 + bytes);
+          expect(allocatedBytes.current).toBe(limiting.usedBytes);
+          expect([manager.counters().bytes.current, manager.counters('cache').bytes.current]).toEqual([100 + bytes, bytes]);
+          expect(tracking.find(ptr)).toMatchObject({ requestedBytes: bytes, bytes: manager.allocated(ptr) });
+          return requestedBytes;
+        };
+        expect(requested(2000)).toMatchObject({ peak: 3100, total });
+        expect(requested(1900)).toMatchObject({ peak: 3100, total });
+        const room = manager.allocated(ptr);
+        expect(requested(room)).toMatchObject({ peak: Math.max(3100, 100 + room), total: total + room - 1900 });
+        block.dispose();
+        other.dispose();
+        expect(runtime.stats()!.requestedBytes.current).toBe(0);
+        manager.checkInvariants();
+        runtime.close();
+        expect(device.liveBytes).toBe(0);
+      });
+    });
+
+    test('in place moves the guard behind the block, and is refused when that was overwritten', () => {
+      const runtime = cpu();
+      const guarded = new GuardedMemoryManager(new CachingMemoryManager(1, table()), { memory: runtime.device });
+      runtime.slot.install(guarded);
+      const block = runtime.allocate(3000);
+      const { ptr } = block;
+      block.resize(2000);
+      expect([block.ptr, guarded.allocated(ptr), guarded.stats(0)!.requestedBytes.current]).toEqual([ptr, 2000, 2000]);
+      guarded.checkInvariants();
+      runtime.device.fill(devicePtr(ptr + 2000), 7, 1);
+      expect(() => block.resize(1500)).toThrow(
+        memoryError('ERR_MEM_CORRUPTED', { bytes: 2000, side: 'after', offsetBytes: 2000 }),
+      );
+      expect([block.bytes, guarded.allocated(ptr)]).toEqual([2000, 2000]);
+      guarded.repair(ptr);
+      block.dispose();
+      guarded.checkInvariants();
     });
 
     test('stays on its device and with its manager, whatever is active', () => {

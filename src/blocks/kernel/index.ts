@@ -8,7 +8,14 @@ import { areBinsSound, countFree, findFit, firstFree, freeAfter } from './free-b
 import * as free from './free-blocks';
 import * as layout from './layout';
 import { allot, Block, EDGE, FreeBlocks, Heap, LIVE, DETACHED, Statistics, setStatus, UNUSED, zeroed } from './layout';
-import { countDeferred, countFreed, countHeldAgain, countReserved as countReservedIn, countTaken } from './statistics';
+import {
+  countDeferred,
+  countFreed,
+  countHeldAgain,
+  countRequested,
+  countReserved as countReservedIn,
+  countTaken,
+} from './statistics';
 
 export {
   addressOf,
@@ -251,6 +258,12 @@ function leaveIndex(block: Block): void {
 /** Hands a block out that is in no bins. @returns its address */
 export function handOut(block: Block, requested: f64, locks: i32): f64 {
   return free.handOut(block, requested, locks);
+}
+
+/** Changes what the holder of a live block asks for. */
+export function setRequested(block: Block, requested: f64): void {
+  countRequested(block.owner.statistics, requested - block.requested);
+  block.requested = requested;
 }
 
 /** Takes a block back that {@link release} left to the caller because streams used it. */

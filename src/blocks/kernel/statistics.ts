@@ -39,6 +39,13 @@ export function countHeldAgain(statistics: Statistics, block: Block): void {
   notePeaks(statistics);
 }
 
+/** Counts bytes that the holder of a block asks for beside those before; fewer ones are negative. */
+export function countRequested(statistics: Statistics, bytes: f64): void {
+  statistics.requestedRoom -= bytes;
+  statistics.requestedTotal += max(bytes, 0);
+  notePeaks(statistics);
+}
+
 /** Counts bytes that were freed and that a stream still uses, or that it uses no more: these are negative. */
 export function countDeferred(statistics: Statistics, bytes: f64): void {
   statistics.deferred += bytes;
