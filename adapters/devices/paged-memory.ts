@@ -25,8 +25,12 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   protected abstract rangeOf(ptr: DevicePtr): R;
   /** Backs pages, none of which is committed. @returns false when there is no memory left */
   protected abstract commitPages(range: R, offset: number, bytes: number): boolean;
-  /** Takes the memory of committed pages away. */
-  protected abstract decommitPages(range: R, offset: number, bytes: number): void;
+  /** Takes the memory of committed pages away. @param isIdle - whether no stream works on them any more */
+  protected abstract decommitPages(range: R, offset: number, bytes: number, isIdle: boolean): void;
+
+  get decommitStops(): boolean {
+    return false;
+  }
 
   /** Bytes that are committed now, on all devices. */
   get committedBytes(): number {
@@ -80,16 +84,17 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   /**
    * Takes the memory of pages away. Cost: O(log n + pages).
    *
+   * @param isIdle - true when no stream works on the pages any more. @defaultValue false
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
    * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular
    */
-  decommit(ptr: DevicePtr, bytes: number): void {
+  decommit(ptr: DevicePtr, bytes: number, isIdle = false): void {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
     if (!range.pages.allCommitted(offset, bytes)) {
       throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'committed');
     }
-    this.decommitPages(range, offset, bytes);
+    this.decommitPages(range, offset, bytes, isIdle);
     this.markDecommitted(range, offset, bytes);
   }
 

@@ -14,6 +14,7 @@ interface SimulatedReservation extends Reservation {
 /** What simulated virtual memory is made of. */
 export interface SimulatedVirtualParts {
   readonly granularityBytes: number;
+  readonly decommitStops: boolean;
   readonly calls: SimulatedCalls;
   readonly space: SimulatedSpace;
   readonly activeDevice: () => number;
@@ -34,6 +35,10 @@ export class SimulatedVirtualMemory extends PagedMemory<SimulatedReservation> {
     super(parts.granularityBytes);
     checkArgument(isPowerOfTwo(parts.granularityBytes), 'granularityBytes', parts.granularityBytes, 'a power of two');
     this.#parts = parts;
+  }
+
+  override get decommitStops(): boolean {
+    return this.#parts.decommitStops;
   }
 
   /** Tells whether an address is one of this part of the address space. */

@@ -38,8 +38,11 @@ export interface SimulatedDeviceOptions {
   readonly capacityBytes?: number | readonly number[];
   /** Bytes of page-locked memory. @defaultValue 1 TiB */
   readonly pinnedCapacityBytes?: number;
-  /** Gives the device virtual memory; its granularity is a power of two, 64 KiB by default. @defaultValue none */
-  readonly virtual?: boolean | { readonly granularityBytes?: number };
+  /**
+   * Gives the device virtual memory; its granularity is a power of two, 64 KiB by default; `decommitStops`, false by default, is
+   * what the property of `VirtualMemory` says. @defaultValue none
+   */
+  readonly virtual?: boolean | { readonly granularityBytes?: number; readonly decommitStops?: boolean };
   /** Gives the device streams. @defaultValue false */
   readonly streams?: boolean;
   /** What calls cost in `nativeTimeNs`. @defaultValue nothing */
@@ -352,13 +355,15 @@ export class SimulatedDevice extends Device {
     else (this.#pinned.has(ptr) ? this.#pinned : this.#spaceOf(ptr)).locate(ptr, bytes);
   }
 
-  #makeVirtual(option: boolean | { readonly granularityBytes?: number }): SimulatedVirtualMemory | undefined {
+  #makeVirtual(option: NonNullable<SimulatedDeviceOptions['virtual']>): SimulatedVirtualMemory | undefined {
     if (option === false) return undefined;
     const options = option === true ? {} : option;
-    checkOptionNames('SimulatedDevice.virtual', options, { granularityBytes: true });
-    const { granularityBytes = 64 * KiB } = options;
+    checkOptionNames('SimulatedDevice.virtual', options, { granularityBytes: true, decommitStops: true });
+    const { granularityBytes = 64 * KiB, decommitStops = false } = options;
+    checkArgument(typeof decommitStops === 'boolean', 'decommitStops', String(decommitStops), 'true or false');
     return new SimulatedVirtualMemory({
       granularityBytes,
+      decommitStops,
       calls: this.#calls,
       space: new SimulatedSpace(RESERVED_START, ADDRESS_END, new DeviceCapacity(Number.MAX_SAFE_INTEGER)),
       activeDevice: () => this.#active,

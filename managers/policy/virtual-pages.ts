@@ -82,7 +82,7 @@ export class VirtualPages {
     this.#idle.takeOut(block);
     try {
       settle();
-      this.#virtual.decommit(this.holes.firstPage(block) as DevicePtr, bytes);
+      this.#virtual.decommit(this.holes.firstPage(block) as DevicePtr, bytes, true);
     } catch (error) {
       this.#idle.join(block);
       throw error;

@@ -13,13 +13,15 @@ import { SegmentBacking } from './segment-backing.js';
 /** All sizes and addresses are multiples of it. */
 const UNIT_BYTES = 16;
 const DEFAULT_SLACK = 0.03;
+/** Where a decommit stops the device: with it no trace of docs/performance.md has a native call from its second replay on. */
+const DEFAULT_SLACK_WHERE_STOPPED = 0.1;
 /** Pages below it cost native calls and save little. */
 const DEFAULT_PAGE_BYTES = 16 * KiB;
 
 export interface PoolMemoryManagerOptions extends ManagerOptions {
   /**
    * How much more than the peak of live bytes a pool may hold before whole free pages are given back, as a share.
-   * @defaultValue 0.03
+   * @defaultValue 0.03; 0.1 where giving back stops the device (`decommitStops` of its virtual memory), as on CUDA and HIP
    */
   readonly slack?: number | undefined;
   /**
@@ -45,7 +47,7 @@ const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
  */
 export class PoolMemoryManager extends BinnedMemoryManager {
   readonly #backings: (Backing | undefined)[] = [];
-  readonly #slack: number;
+  readonly #slack: number | undefined;
   readonly #granularityBytes: number | undefined;
 
   /**
@@ -55,8 +57,9 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PoolMemoryManagerOptions = {}) {
     checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options, UNIT_BYTES);
-    const { slack = DEFAULT_SLACK, granularityBytes } = options;
-    if (!(slack >= 0 && slack < Number.POSITIVE_INFINITY)) throw bad('slack', slack, 'a share from 0 on, such as 0.03');
+    const { slack, granularityBytes } = options;
+    if (slack !== undefined && !(slack >= 0 && slack < Number.POSITIVE_INFINITY))
+      throw bad('slack', slack, 'a share from 0 on, such as 0.03');
     if (granularityBytes !== undefined && !(Number.isSafeInteger(granularityBytes) && granularityBytes > 0)) {
       throw bad('granularityBytes', granularityBytes, 'a positive number of bytes');
     }
@@ -114,7 +117,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       heap: this.managedDevice(device),
       idle,
       deviceInterface,
-      slack: this.#slack,
+      slack: this.#slack ?? (virtual?.decommitStops === true ? DEFAULT_SLACK_WHERE_STOPPED : DEFAULT_SLACK),
       release: (block) => this.releaseFrom(idle, block),
       settle: () => this.settle(device),
       waitForFit: (bytes) => this.waitForFit(device, bytes),

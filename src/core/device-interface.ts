@@ -9,6 +9,13 @@ export interface VirtualMemory {
   /** The size of a page, the unit of every call below. */
   readonly granularityBytes: number;
   /**
+   * Whether {@link decommit} makes the program wait for the device, or the device for it: a manager had better keep pages a
+   * little longer there.
+   *
+   * @defaultValue false
+   */
+  readonly decommitStops?: boolean | undefined;
+  /**
    * Reserves an address range on the active device; nothing backs it yet.
    *
    * @returns its start, or 0 when no such range is left
@@ -22,8 +29,13 @@ export interface VirtualMemory {
    * @returns false when the device has no memory left; nothing has changed then
    */
   commit(ptr: DevicePtr, bytes: number): boolean;
-  /** Takes the memory of a committed part away; the addresses stay reserved and the content is lost. */
-  decommit(ptr: DevicePtr, bytes: number): void;
+  /**
+   * Takes the memory of a committed part away; the addresses stay reserved and the content is lost.
+   *
+   * @param isIdle - true when the caller has waited for the streams that used the part: the device need not wait for all of its
+   * work then. False when left out
+   */
+  decommit(ptr: DevicePtr, bytes: number, isIdle?: boolean): void;
 }
 
 /**

@@ -308,6 +308,7 @@ export class Seat {
     const { counters } = this.#options;
     return {
       granularityBytes: virtual.granularityBytes,
+      decommitStops: virtual.decommitStops,
       reserve: (bytes) => {
         this.#noteDevice();
         checkStackRoomHere();
@@ -325,7 +326,7 @@ export class Seat {
         this.#noteNative(ptr, bytes);
         return true;
       },
-      decommit: (ptr, bytes) => {
+      decommit: (ptr, bytes, isIdle) => {
         checkStackRoomHere();
         const range = ledger.rangeAt(ptr);
         if (range === undefined && this.#hasEnded) return;
@@ -334,7 +335,7 @@ export class Seat {
           range.decommits++;
         }
         try {
-          virtual.decommit(ptr, bytes);
+          virtual.decommit(ptr, bytes, isIdle);
         } catch (error) {
           if (range !== undefined) ledger.commit(range, bytes);
           throw error;

@@ -108,6 +108,7 @@ function watched(inner: NativeFunctions, observer: RunObserver): NativeFunctions
 function watchedPages(inner: VirtualMemory, observer: RunObserver): VirtualMemory {
   return {
     granularityBytes: inner.granularityBytes,
+    decommitStops: inner.decommitStops,
     reserve: (bytes) => inner.reserve(bytes),
     release: (ptr, bytes) => {
       inner.release(ptr, bytes);
@@ -119,8 +120,8 @@ function watchedPages(inner: VirtualMemory, observer: RunObserver): VirtualMemor
       if (done) observer.nativeAllocated(ptr, bytes, true);
       return done;
     },
-    decommit: (ptr, bytes) => {
-      inner.decommit(ptr, bytes);
+    decommit: (ptr, bytes, isIdle) => {
+      inner.decommit(ptr, bytes, isIdle);
       observer.nativeFreed(ptr, bytes);
     },
   };

@@ -300,7 +300,8 @@ export class GpuDevice extends Device {
   }
 
   /**
-   * Uses a stream of the active device that a library made. Disposing does not destroy it.
+   * Uses a stream of the active device that a library made. Disposing waits for its work and does not destroy it: the library
+   * may do so after that.
    *
    * @param handle - the library's own: a `cudaStream_t` or `hipStream_t` as a number
    * @throws ERR_MEM_INVALID_POINTER

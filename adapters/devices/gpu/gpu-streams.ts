@@ -45,10 +45,10 @@ export class GpuStreams extends NativeStreams<GpuHandle> {
     return { handle: 0, device };
   }
 
-  protected override closeStream({ handle, isAdopted = false }: GpuHandle): void {
-    if (isAdopted) return;
-    this.runtime.call('StreamSynchronize', handle);
-    this.runtime.call('StreamDestroy', handle);
+  protected override closeStream({ handle, device, isAdopted = false }: GpuHandle): void {
+    // A stream that was closed has no work left: managers do not wait for it.
+    this.runtime.on(device, () => this.runtime.call('StreamSynchronize', handle));
+    if (!isAdopted) this.runtime.call('StreamDestroy', handle);
   }
 
   protected override recordEvent(stream: GpuHandle): GpuHandle {

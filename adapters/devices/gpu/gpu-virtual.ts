@@ -9,7 +9,8 @@ import type { GpuRuntime } from './gpu-runtime.js';
  * Reserve and commit on a GPU, through the driver.
  *
  * An unmap must match its mapping exactly, but a manager takes back any part of what it committed: so each page is a
- * mapping of its own. Unmapping does not wait for work on streams: a decommit waits for all of the device's first.
+ * mapping of its own. Unmapping does not wait for work on streams: a decommit waits for all of the device's first, unless
+ * its caller has waited for the streams that used the pages.
  */
 export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
   readonly #runtime: GpuRuntime;
@@ -19,6 +20,11 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     super(granularityBytes);
     this.#runtime = runtime;
     this.#ranges = ranges;
+  }
+
+  /** True: the card waits while the tables of its addresses change. */
+  override get decommitStops(): boolean {
+    return true;
   }
 
   protected override reserveRange(bytes: number): DevicePtr {
@@ -56,11 +62,12 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     return bytes === 0 || this.#runtime.on(range.device, () => this.#map(range, offset, bytes));
   }
 
-  /** Unmaps pages after all work of the device. What the driver refuses after the first page becomes a process warning. */
-  protected override decommitPages(range: GpuReservation, offset: number, bytes: number): void {
+  /** Unmaps pages when no work uses them. What the driver refuses after the first page becomes a process warning. */
+  protected override decommitPages(range: GpuReservation, offset: number, bytes: number, isIdle: boolean): void {
     if (bytes === 0) return;
     const page = this.granularityBytes;
-    this.#finishWork(range);
+    if (isIdle) this.#runtime.leftovers.retry();
+    else this.#finishWork(range);
     this.#runtime.driver.call('MemUnmap', range.base + offset, page);
     // The first page is gone: from here on the call has succeeded.
     this.#unmapAll(range, offset + page, bytes - page);

@@ -340,12 +340,16 @@ describe('CudaDevice', () => {
       expect([fixture.liveStreams, fixture.liveEvents]).toEqual([0, 0]);
     });
 
-    test('are adopted from a library under its handle, and left to it', () => {
+    test('are adopted from a library under its handle, waited for, and left to it', async () => {
       const theirs = device.createStream();
       const ours = device.adoptStream(device.streamHandle(theirs.id));
       expect(ours.id).not.toBe(theirs.id);
-      ours.synchronize();
+      const ptr = filled(1, 64);
+      const work = device.fillAsync(ptr, 2, 64, ours.id);
+      expect(fixture.pending).toBeGreaterThan(0);
       ours[Symbol.dispose]();
+      expect(fixture.pending).toBe(0);
+      await work;
       expect(fixture.liveStreams).toBe(1);
       expect(codeOf(() => device.streamHandle(ours.id))).toBe('ERR_MEM_INVALID_ARGUMENT');
       theirs.synchronize();

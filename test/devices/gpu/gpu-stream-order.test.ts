@@ -35,3 +35,27 @@ describe.each([
     runtime.close();
   });
 });
+
+describe('pool on a card', () => {
+  test('gives pages back without waiting for streams that do not use them', async () => {
+    const device = fixture.fresh({ deviceCount: 1, pageBytes: 64 * KiB, delay: 1 });
+    const runtime = new MemoryRuntime(device, { exitReport: false });
+    const manager = new PoolMemoryManager(1, table(), { slack: 0 });
+    new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+    const { slot } = runtime;
+    using one = device.createStream();
+    using two = device.createStream();
+    const kept = slot.alloc(MiB, true, 0, one.id);
+    const blocks = Array.from({ length: 8 }, () => slot.alloc(MiB, true, 0, two.id));
+    for (const i of [1, 3, 5]) slot.unlock(blocks[i]!, true);
+    two.synchronize();
+    const work = Promise.all(Array.from({ length: 50 }, () => device.fillAsync(kept, 1, MiB, one.id)));
+    // In no free piece there is room for it, so that pages of these go back first.
+    slot.alloc(3 * MiB, true, 0, two.id);
+    expect(manager.stats(0).nativeFrees).toBeGreaterThan(0);
+    expect(fixture.pending).toBeGreaterThan(0);
+    await work;
+    expect(fixture.peek(kept, 1)).toEqual(Uint8Array.of(1));
+    runtime.close();
+  });
+});

@@ -76,6 +76,17 @@ describe('GpuVirtualMemory', () => {
       await copied;
     });
 
+    test('waits for nothing when the caller has waited', async () => {
+      const { device, virtual } = fresh();
+      const range = virtual.reserve(2 * PAGE);
+      virtual.commit(range, 2 * PAGE);
+      const work = device.fillAsync(range, 4, PAGE, device.createStream().id);
+      virtual.decommit((range + PAGE) as DevicePtr, PAGE, true);
+      expect(fixture.pending).toBeGreaterThan(0);
+      await work;
+      expect(fixture.peek(range, 1)).toEqual(Uint8Array.of(4));
+    });
+
     test('changes nothing when the first page is refused; later ones are warned about and unmapped later', () => {
       const { virtual } = fresh();
       const range = virtual.reserve(4 * PAGE);
