@@ -54,6 +54,7 @@ export class BlockPools {
     this.#settings = settings;
     this.#table = table;
     this.#keepsAges = keepsAges;
+    this.pool(0);
   }
 
   /** The blocks of a stream in a size class of a pool. @throws what the device throws for no stream */
