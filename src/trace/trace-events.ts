@@ -151,6 +151,8 @@ export interface EarlierSegment {
   /** As in the column `pools`. */
   readonly pool: number;
   readonly expandable: boolean;
+  /** Whether it is for blocks of up to 1 MiB. */
+  readonly small: boolean;
   /** Its live blocks, by address. */
   readonly blocks: readonly EarlierBlock[];
 }

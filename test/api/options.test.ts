@@ -30,6 +30,7 @@ import { publishMemoryStats } from '../../src/otel/index.js';
 import * as report from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
 import * as trace from '../../src/trace/index.js';
+import * as whatif from '../../src/whatif/index.js';
 import { simulatedRuntime } from '../core/fakes.js';
 import { exportedValues } from '../fixtures/exported-classes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
@@ -123,7 +124,10 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   TensorPool: (options) => new model.TensorPool(runtime, options),
   'TensorPool.allocate': (options) => new model.TensorPool(runtime).allocate('f32', [1], options),
   buildReport: (options) => report.buildReport(events, [], options),
+  buildWhatIf: (options) => report.buildWhatIf(events, [], options),
   observeRun: (options) => report.observeRun(events, options),
+  whatIf: (options) => whatif.whatIf(events, [], options),
+  searchSettings: (options) => whatif.searchSettings(events, options),
   serveDashboard: (options) => report.serveDashboard(runtime, options),
   recordTrace: (options) => trace.recordTrace(runtime, join(folder, 'trace'), options),
   TraceRecorder: (options) => new trace.TraceRecorder(join(folder, 'trace'), options),

@@ -19,6 +19,7 @@ const CHUNKS = {
   managers: '(?:managers|src/blocks)/',
   trace: 'src/trace/',
   report: 'src/report/',
+  whatif: 'src/whatif/',
   shared: 'src/shared/',
   model: 'src/model/',
 };

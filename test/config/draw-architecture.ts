@@ -15,6 +15,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   'src/runtime': 'The embedded host: handles, scopes.',
   'src/trace': 'Record, read, write and replay allocations.',
   'src/report': 'Results as a page, and a live page.',
+  'src/whatif': 'PyTorch’s runs under other settings.',
   'src/otel': 'Statistics as OpenTelemetry metrics.',
   'src/model': 'Mapped model files, tensors, loader.',
   'src/shared': 'Memory shared between processes.',

@@ -23,6 +23,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'src/runtime/', may: ['src/core/'] },
   { from: 'src/trace/', may: ['src/core/', 'src/runtime/'] },
   { from: 'src/report/', may: ['src/core/', 'src/trace/'] },
+  { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
   { from: 'src/otel/', may: ['src/core/', '@opentelemetry/api'] },
   { from: 'src/model/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/', '@huggingface/gguf'] },
   { from: 'src/shared/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/'] },

@@ -84,6 +84,15 @@ export const ENTRY_PROGRAMS = {
       console.log(page.includes('new EventSource'), page.includes('uPlot'), page.includes('<title>mine'), page.includes('<!--scripts-->'));`,
     output: 'true true true false',
   },
+  './whatif': {
+    source: `
+      import { parseTrace } from 'stowage/trace';
+      import { CARDS, whatIf } from 'stowage/whatif';
+      const events = parseTrace('#alloctrace v1 small\\na 0 1000\\na 1 3000000\\nf 0\\n', 'small.trace');
+      const [result] = whatIf(events, [{ conf: 'max_split_size_mb:128' }], { limits: [{ bytes: 2 ** 20 }] }).results;
+      console.log(result.fits, result.failure.event, CARDS.size > 15);`,
+    output: 'false 0 true',
+  },
   './model': {
     source: `
       import { MemoryContext, fitToMemory } from 'stowage/model';

@@ -125,11 +125,13 @@ export class PickleReader {
 
   /** A number as two's complement. One beyond 2^53 loses its last digits, and no field that is used can have it. */
   #long(length: number): number {
-    const bytes = this.#take(length);
-    if (length > 16) throw this.#fault(this.#at - length, `a number of ${length} bytes is too long`);
-    const negative = length > 0 && bytes[length - 1]! >= 0x80;
+    const start = this.#skip(length);
+    if (length > 16) throw this.#fault(start, `a number of ${length} bytes is too long`);
+    const { bytes } = this;
+    const end = this.#at;
+    const negative = length > 0 && bytes[end - 1]! >= 0x80;
     let value = 0;
-    for (let i = length - 1; i >= 0; i--) value = value * 256 + (negative ? 0xff - bytes[i]! : bytes[i]!);
+    for (let i = end - 1; i >= start; i--) value = value * 256 + (negative ? 0xff - bytes[i]! : bytes[i]!);
     return negative ? -value - 1 : value;
   }
 

@@ -9,7 +9,7 @@ export interface SnapshotBlock extends Pick<HistoryEntry, 'address' | 'bytes'> {
 }
 
 /** A segment of a snapshot; its blocks tile it. */
-export interface SnapshotSegment extends Omit<StateSegment, 'device' | 'pool' | 'expandable' | 'blocks'> {
+export interface SnapshotSegment extends Omit<StateSegment, 'device' | 'pool' | 'expandable' | 'small' | 'blocks'> {
   readonly allocatedBytes: number;
   readonly blocks: readonly SnapshotBlock[];
 }

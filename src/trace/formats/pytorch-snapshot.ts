@@ -45,6 +45,8 @@ export interface StateSegment extends Pick<HistoryEntry, 'device' | 'address' | 
   /** The number of its pool in this snapshot; '' for the default pool. */
   readonly pool: string;
   readonly expandable: boolean;
+  /** Whether it is for blocks of up to 1 MiB. */
+  readonly small: boolean;
   readonly blocks: readonly StateBlock[];
 }
 
@@ -165,6 +167,7 @@ function segmentsOf(list: readonly PickleValue[], visit: Visit): StateSegment[] 
       madeUp: segment[MADE_UP_KEY] === true,
       pool: poolOf(segment['segment_pool_id']),
       expandable: segment['is_expandable'] === true,
+      small: textIn(segment, 'segment_type') === 'small',
       blocks: blocksOf(segment, place, visit),
     };
   });

@@ -1,6 +1,11 @@
+import { MiB } from '../../core/units.js';
 import { TraceKind } from '../trace-events.js';
 import { AddressRanges } from './address-ranges.js';
 import { type HistoryEntry, KIND_OF_ACTION, type StateBlock, type StateSegment } from './pytorch-snapshot.js';
+
+const SMALL_SEGMENT_BYTES = 2 * MiB;
+/** By which an expandable segment of large blocks grows. */
+const LARGE_PIECE_BYTES = 20 * MiB;
 
 /** A block from before a history. */
 export interface BlockBefore extends Omit<StateBlock, 'blockBytes'>, Pick<StateSegment, 'stream'> {
@@ -9,7 +14,7 @@ export interface BlockBefore extends Omit<StateBlock, 'blockBytes'>, Pick<StateS
 }
 
 /** Native memory from before a history. */
-export type SegmentBefore = Pick<StateSegment, 'address' | 'bytes' | 'stream' | 'expandable'>;
+export type SegmentBefore = Pick<StateSegment, 'address' | 'bytes' | 'stream' | 'expandable' | 'small'>;
 
 /** The state of one device before its history; both by address. */
 export interface StateBefore {
@@ -28,16 +33,16 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
   const reserved = new AddressRanges();
   /** Where a native call's memory begins that may touch its neighbour's. */
   const borders = new Set<number>();
-  const owners = new Map<number, Pick<StateSegment, 'stream' | 'expandable'>>();
+  const owners = new Map<number, Pick<StateSegment, 'stream' | 'expandable' | 'small'>>();
   const blocks = new Map<number, BlockBefore>();
-  const add = (address: number, bytes: number, stream: number, expandable: boolean) => {
+  const add = (address: number, bytes: number, stream: number, expandable: boolean, small: boolean) => {
     reserved.add(address, address + bytes);
-    owners.set(address, { stream, expandable });
+    owners.set(address, { stream, expandable, small });
   };
-  for (const { address, bytes, stream, madeUp, expandable, blocks: allocated } of segments) {
+  for (const { address, bytes, stream, madeUp, expandable, small, blocks: allocated } of segments) {
     for (const block of allocated) blocks.set(block.address, { ...block, stream });
     if (madeUp) continue;
-    add(address, bytes, stream, expandable);
+    add(address, bytes, stream, expandable, small);
     borders.add(address);
   }
   for (let i = history.length - 1; i >= 0; i--) {
@@ -52,13 +57,14 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
     } else if (kind === TraceKind.nativeFree) {
       const whole = action === 'segment_free';
       if (whole) borders.add(address);
-      add(address, bytes, stream, !whole);
+      // What came and went is told by its size.
+      add(address, bytes, stream, !whole, bytes % LARGE_PIECE_BYTES !== 0 && (!whole || bytes === SMALL_SEGMENT_BYTES));
     }
   }
   return {
     reserved: reserved.piecesAt(borders).map(([address, end]) => {
-      const { stream = 0, expandable = false } = owners.get(address) ?? {};
-      return { address, bytes: end - address, stream, expandable };
+      const { stream = 0, expandable = false, small = false } = owners.get(address) ?? {};
+      return { address, bytes: end - address, stream, expandable, small };
     }),
     blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
   };

@@ -1,0 +1,178 @@
+import type { NativeFunctions, VirtualMemory } from '../core/device-interface.js';
+import { MemoryError } from '../core/errors.js';
+import { alignUp, type DevicePtr, GiB, NULL_PTR } from '../core/units.js';
+import { lowerBound } from '../trace/formats/address-ranges.js';
+import { CardStreams } from './card-streams.js';
+import { DriverAddresses, GRANULE_BYTES } from './driver-addresses.js';
+
+/** What an unlimited card says that it has: managers reserve address ranges by it. */
+const UNLIMITED_BYTES = 1024 * GiB;
+/** Address ranges lie above all segments. */
+const FIRST_RANGE = 2 ** 47;
+
+/** A call of a manager that got or gave native memory. */
+export interface NativeCall {
+  readonly kind: 'alloc' | 'free' | 'commit' | 'decommit';
+  readonly address: number;
+  readonly bytes: number;
+  /** Of the request that the memory was got for. */
+  readonly stream: number;
+}
+
+/** What a card is made of. */
+export interface NumberCardOptions {
+  /** Infinity for no limit. */
+  readonly capacityBytes: number;
+  /** Told of each call that succeeded. */
+  readonly onCall?: ((call: NativeCall) => void) | undefined;
+  /** Where a segment is put; undefined for where a driver would put it. */
+  readonly placeAt?: ((bytes: number) => number | undefined) | undefined;
+}
+
+interface Range {
+  readonly start: number;
+  readonly bytes: number;
+  readonly stream: number;
+  committed: number;
+}
+
+/**
+ * A card without memory: it counts. Segments get addresses as a driver's, ranges can be reserved and committed in pages of 2 MiB,
+ * and streams are done when the recording says so.
+ */
+export class NumberCard implements NativeFunctions {
+  readonly deviceCount = 1;
+  readonly streams = new CardStreams();
+  readonly virtual: VirtualMemory;
+  reservedBytes = 0;
+  peakBytes = 0;
+  /** As {@link peakBytes}, since somebody set it. */
+  recentPeakBytes = 0;
+  nativeAllocs = 0;
+  nativeFrees = 0;
+  /** The stream of the request under way. */
+  stream = 0;
+  readonly addresses = new DriverAddresses();
+  readonly #options: NumberCardOptions;
+  readonly #segments = new Map<number, { readonly bytes: number; readonly stream: number; readonly placed: boolean }>();
+  readonly #ranges: Range[] = [];
+  readonly #starts: number[] = [];
+  #nextRange = FIRST_RANGE;
+  #threshold = 1;
+
+  constructor(options: NumberCardOptions) {
+    this.#options = options;
+    this.virtual = {
+      granularityBytes: GRANULE_BYTES,
+      reserve: (bytes) => this.#reserve(bytes),
+      release: (ptr) => this.#release(ptr),
+      commit: (ptr, bytes) => this.#commit(ptr, bytes),
+      decommit: (ptr, bytes) => this.#decommit(ptr, bytes),
+    };
+  }
+
+  getActiveDeviceId(): number {
+    return 0;
+  }
+
+  getMaxMemorySize(): number {
+    return Math.min(this.#options.capacityBytes, UNLIMITED_BYTES);
+  }
+
+  getMemoryPressureThreshold(): number {
+    return this.#threshold;
+  }
+
+  setMemoryPressureThreshold(value: number): void {
+    this.#threshold = value;
+  }
+
+  nativeAlloc(bytes: number, alignment = 0): DevicePtr {
+    if (!this.#take(bytes)) return NULL_PTR;
+    const placed = this.#options.placeAt?.(bytes);
+    // Granules are aligned to themselves: only larger wishes need more.
+    const room = alignment > GRANULE_BYTES ? bytes + alignment : bytes;
+    const start = placed ?? this.addresses.take(room);
+    const address = alignment > GRANULE_BYTES ? alignUp(start, alignment) : start;
+    this.#segments.set(address, { bytes, stream: this.stream, placed: placed !== undefined || address !== start });
+    this.#count('alloc', address, bytes, this.stream);
+    return address as DevicePtr;
+  }
+
+  nativeFree(ptr: DevicePtr): void {
+    const segment = this.#segments.get(ptr);
+    if (segment === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    this.#segments.delete(ptr);
+    if (!segment.placed) this.addresses.give(ptr, segment.bytes);
+    this.#give(segment.bytes);
+    this.#count('free', ptr, segment.bytes, segment.stream);
+  }
+
+  /** Enters a segment that was there before, which a manager then has. It is no call. */
+  enter(address: number, bytes: number, stream: number): void {
+    this.#segments.set(address, { bytes, stream, placed: false });
+    this.#grow(bytes);
+  }
+
+  #reserve(bytes: number): DevicePtr {
+    const start = this.#nextRange;
+    if (!Number.isSafeInteger(start + bytes)) return NULL_PTR;
+    this.#nextRange += alignUp(bytes, GRANULE_BYTES);
+    this.#starts.push(start);
+    this.#ranges.push({ start, bytes, stream: this.stream, committed: 0 });
+    return start as DevicePtr;
+  }
+
+  #release(ptr: DevicePtr): void {
+    const range = this.#rangeOf(ptr);
+    const place = this.#starts.indexOf(range.start);
+    this.#starts.splice(place, 1);
+    this.#ranges.splice(place, 1);
+    this.#give(range.committed);
+  }
+
+  #commit(ptr: DevicePtr, bytes: number): boolean {
+    const range = this.#rangeOf(ptr);
+    if (!this.#take(bytes)) return false;
+    range.committed += bytes;
+    this.#count('commit', ptr, bytes, range.stream);
+    return true;
+  }
+
+  #decommit(ptr: DevicePtr, bytes: number): void {
+    const range = this.#rangeOf(ptr);
+    range.committed -= bytes;
+    this.#give(bytes);
+    this.#count('decommit', ptr, bytes, range.stream);
+  }
+
+  #rangeOf(ptr: number): Range {
+    const range = this.#ranges[lowerBound(this.#starts, ptr + 1) - 1];
+    if (range === undefined || ptr >= range.start + range.bytes)
+      throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
+    return range;
+  }
+
+  /** @returns whether the card has so much */
+  #take(bytes: number): boolean {
+    if (this.reservedBytes + bytes > this.#options.capacityBytes) return false;
+    this.nativeAllocs++;
+    this.#grow(bytes);
+    return true;
+  }
+
+  #grow(bytes: number): void {
+    this.reservedBytes += bytes;
+    if (this.reservedBytes > this.peakBytes) this.peakBytes = this.reservedBytes;
+    if (this.reservedBytes > this.recentPeakBytes) this.recentPeakBytes = this.reservedBytes;
+  }
+
+  #give(bytes: number): void {
+    this.reservedBytes -= bytes;
+  }
+
+  #count(kind: NativeCall['kind'], address: number, bytes: number, stream: number): void {
+    if (kind === 'free' || kind === 'decommit') this.nativeFrees++;
+    this.#options.onCall?.({ kind, address, bytes, stream });
+  }
+}

@@ -1,0 +1,56 @@
+import { type ParsedAllocConf, parseAllocConf } from '../../managers/pytorch/alloc-conf.js';
+import { PyTorchMemoryManager } from '../../managers/pytorch/pytorch-memory-manager.js';
+import { checkArgument } from '../core/errors.js';
+import type { ManagerFactory } from '../core/memory-host.js';
+import type { TraceEvents } from '../trace/trace-events.js';
+
+/** A manager under a setting: PyTorch's allocator, or any other. */
+export interface WhatIfSetting {
+  /** A value of `PYTORCH_ALLOC_CONF`. @defaultValue an empty one */
+  readonly conf?: string | undefined;
+  /** The name of another manager, in the results. @defaultValue `pytorch` */
+  readonly manager?: string | undefined;
+  /** Makes the other manager, for a card with one device. */
+  readonly createManager?: ManagerFactory | undefined;
+}
+
+/** How much memory there is. */
+export interface WhatIfLimit {
+  readonly bytes: number;
+  /**
+   * `process`: the share that PyTorch may reserve (`set_per_process_memory_fraction`), on a card that has more. `card`: all that the card
+   * has. Other managers know no share: the two are the same for them. @defaultValue process
+   */
+  readonly of?: 'process' | 'card' | undefined;
+}
+
+/** A setting that was read. */
+export interface ReadSetting {
+  readonly conf: string | null;
+  readonly manager: string;
+  readonly parsed: ParsedAllocConf | undefined;
+  /** @param limitBytes - the share that PyTorch's allocator may reserve */
+  create(limitBytes: number | undefined): ManagerFactory;
+}
+
+/** Reads a setting. @throws ERR_MEM_INVALID_ARGUMENT */
+export function readSetting({ conf = '', manager = 'pytorch', createManager }: WhatIfSetting): ReadSetting {
+  if (createManager !== undefined) return { conf: null, manager, parsed: undefined, create: () => createManager };
+  checkArgument(manager === 'pytorch', 'manager', JSON.stringify(manager), 'pytorch, or a name beside createManager');
+  const create = (memoryLimitBytes: number | undefined): ManagerFactory => {
+    const limit = memoryLimitBytes === undefined ? {} : { memoryLimitBytes };
+    return (deviceCount, table) => new PyTorchMemoryManager(deviceCount, table, { conf, ...limit });
+  };
+  return { conf, manager, parsed: parseAllocConf(conf), create };
+}
+
+/** Whether a setting is the one that was in force when the trace was recorded. */
+export function isRecorded({ parsed }: ReadSetting, { allocator }: TraceEvents): boolean {
+  if (parsed === undefined || allocator?.conf === undefined) return false;
+  try {
+    return JSON.stringify(parseAllocConf(allocator.conf).settings) === JSON.stringify(parsed.settings);
+  } catch {
+    // A recorded setting that this version does not know is no setting that can be asked for.
+    return false;
+  }
+}

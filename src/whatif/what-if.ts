@@ -1,0 +1,170 @@
+import { checkArgument } from '../core/errors.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { type Frame, framesOfSite } from '../trace/formats/pytorch-snapshot.js';
+import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
+import { type EarlierMemory, earlierMemory } from './earlier-state.js';
+import { findLeastLimit } from './least-limit.js';
+import { RecordedProgram } from './recorded-program.js';
+import { isRecorded, type ReadSetting, readSetting, type WhatIfLimit, type WhatIfSetting } from './setting.js';
+import { type RunOptions, type RunOutcome, runProgram, type WhatIfCurve } from './setting-run.js';
+import { notesOf } from './what-if-notes.js';
+
+/** What is asked. */
+export interface WhatIfOptions {
+  /** Each setting is run under each of them. @defaultValue none: a card without a limit */
+  readonly limits?: readonly WhatIfLimit[] | undefined;
+  /** Whether the least limit is searched, where there is none. @defaultValue true */
+  readonly leastLimit?: boolean | undefined;
+  /** The device whose events are run. @defaultValue the one with the most allocations */
+  readonly device?: number | undefined;
+  /** The results have curves of at most so many points. @defaultValue 0, no curves */
+  readonly curvePoints?: number | undefined;
+  /** Called with the events done, and about how many there are, over all runs. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+const OPTIONS: OptionNames<WhatIfOptions> = {
+  limits: true,
+  leastLimit: true,
+  device: true,
+  curvePoints: true,
+  onProgress: true,
+};
+
+/** The request that cannot be served. */
+export interface WhatIfFailure {
+  /** Its event in the trace, from 0. */
+  readonly event: number;
+  readonly requestedBytes: number;
+  /** Microseconds since the recording began. */
+  readonly timeUs: number;
+  /** The program's step or annotation; null where the recording has none. */
+  readonly step: string | null;
+  /** The program's stack, the innermost frame first; empty where it was not recorded. */
+  readonly frames: readonly Frame[];
+}
+
+/** What a program would have come to under one setting and limit. */
+export interface WhatIfResult {
+  /** As it was given; null for a manager that is not PyTorch's. */
+  readonly conf: string | null;
+  readonly manager: string;
+  readonly limitBytes: number | null;
+  readonly fits: boolean;
+  /** Where the program failed: the figures below are up to there. */
+  readonly failure: WhatIfFailure | null;
+  readonly peakReservedBytes: number;
+  readonly peakAllocatedBytes: number;
+  /** `1 - allocated / reserved`, when the most was reserved. */
+  readonly fragmentation: number;
+  readonly retries: number;
+  readonly ooms: number;
+  readonly nativeAllocs: number;
+  readonly nativeFrees: number;
+  /** A limit that it fits into, while it does not into one that is 2 MiB smaller; null when it was not searched. */
+  readonly leastLimitBytes: number | null;
+  readonly curve?: WhatIfCurve | undefined;
+}
+
+/** The results, and what is to be said beside them. */
+export interface WhatIfAnswer {
+  /** Setting by setting, each under all limits in their order. */
+  readonly results: readonly WhatIfResult[];
+  /** A sentence each: what the recording does not tell, and what of a setting has no effect. */
+  readonly notes: readonly string[];
+}
+
+/** How many runs the search for a least limit is taken to need. */
+const ROUNDS = 12;
+
+/**
+ * Runs what a program asked for under settings and limits, on a card of numbers: nothing of it needs a device.
+ * Cost: some 0.3 µs an event for each run, and about twelve runs for a least limit.
+ *
+ * @param settings - PyTorch's allocator under configurations, and other managers
+ * @throws ERR_MEM_INVALID_ARGUMENT for a bad configuration, with the place, before anything is run
+ * @throws ERR_MEM_UNSUPPORTED_PLATFORM for pages that no card has
+ */
+export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], options: WhatIfOptions = {}): WhatIfAnswer {
+  checkOptionNames('whatIf', options, OPTIONS);
+  const { limits = [], leastLimit = true, curvePoints = 0 } = options;
+  for (const { bytes } of limits) checkArgument(Number.isSafeInteger(bytes) && bytes > 0, 'limit', bytes, 'a size above 0');
+  const program = new RecordedProgram(events, options.device);
+  const read = settings.map(readSetting);
+  const asked: readonly (WhatIfLimit | null)[] = limits.length === 0 ? [null] : limits;
+  const rounds = limits.length > 0 ? limits.length : leastLimit ? 1 + ROUNDS : 1;
+  const stride = curvePoints > 0 ? Math.max(1, Math.ceil(events.length / curvePoints)) : 0;
+  const refusing = new Set<string>();
+  let granted = 0;
+  const results = read.flatMap((setting, place) => {
+    let done = 0;
+    const run = (limit: WhatIfLimit | null, more: Partial<RunOptions> = {}): RunOutcome => {
+      const before = (place * rounds + Math.min(done++, rounds - 1)) * events.length;
+      const onProgress = (now: number) => options.onProgress?.(before + now, read.length * rounds * events.length);
+      const outcome = runProgram(program, { ...runOptions(program, setting, limit), ...more, onProgress });
+      if (outcome.refusesStreams) refusing.add(setting.manager);
+      granted = Math.max(granted, outcome.granted);
+      return outcome;
+    };
+    return asked.map((limit) => {
+      const outcome = run(limit, { stride });
+      const searches = limit === null && leastLimit;
+      const leastLimitBytes = searches
+        ? findLeastLimit(outcome.peakAllocatedBytes, outcome.peakReservedBytes, (bytes) => run({ bytes }).failedAt < 0)
+        : null;
+      return resultOf(events, setting, limit, outcome, leastLimitBytes);
+    });
+  });
+  options.onProgress?.(1, 1);
+  return { results, notes: notesOf(program, read, { limits: asked, refusing: [...refusing], granted }) };
+}
+
+/** How a program is run under a setting and a limit. */
+export function runOptions(program: RecordedProgram, setting: ReadSetting, limit: WhatIfLimit | null): RunOptions {
+  const isShare = setting.parsed !== undefined && limit !== null && limit.of !== 'card';
+  return {
+    create: setting.create(isShare ? limit.bytes : undefined),
+    capacityBytes: limit === null || isShare ? Number.POSITIVE_INFINITY : limit.bytes,
+    earlier: earlierUnder(program, setting, limit),
+  };
+}
+
+/** What can be restored: all that was there, if the setting is the recorded one and the limit admits it. */
+function earlierUnder(program: RecordedProgram, setting: ReadSetting, limit: WhatIfLimit | null): EarlierMemory[] {
+  if (setting.parsed === undefined || !isRecorded(setting, program.events)) return [];
+  const { roundupPower2Divisions, expandableSegments } = setting.parsed.settings;
+  const memory = earlierMemory(program, roundupPower2Divisions);
+  const reserved = memory.reduce((sum, { segment }) => sum + segment.bytes, 0);
+  const isOfItsKind = memory.every(({ expandable }) => expandable === expandableSegments);
+  return isOfItsKind && reserved <= (limit?.bytes ?? Number.POSITIVE_INFINITY) ? memory : [];
+}
+
+function resultOf(
+  events: TraceEvents,
+  { conf, manager }: ReadSetting,
+  limit: WhatIfLimit | null,
+  { failedAt, curve, granted: _, refusesStreams: __, manager: ___, ...figures }: RunOutcome,
+  leastLimitBytes: number | null,
+): WhatIfResult {
+  const failure = failedAt < 0 ? null : failureOf(events, failedAt);
+  const common = {
+    conf,
+    manager,
+    limitBytes: limit?.bytes ?? null,
+    fits: failure === null,
+    failure,
+    ...figures,
+    leastLimitBytes,
+  };
+  return curve === undefined ? common : { ...common, curve };
+}
+
+function failureOf(events: TraceEvents, event: number): WhatIfFailure {
+  return {
+    event,
+    requestedBytes: events.bytesOf(event),
+    timeUs: events.timeOf(event) / NS_PER_US,
+    step: events.stepOf(event) || events.tagOf(event) || null,
+    frames: framesOfSite(events.siteOf(event)),
+  };
+}

@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest';
+import { PoolMemoryManager } from '../../managers/index.js';
+import { MiB } from '../../src/core/units.js';
+import { loadTrace, parseTrace, type TraceEvents } from '../../src/trace/index.js';
+import { CARDS, searchSettings, whatIf } from '../../src/whatif/index.js';
+import { pickled } from '../trace/pickled.js';
+import { DEFAULT_SNAPSHOT, OWN_RUNS } from './snapshots.js';
+
+const AT = 2 ** 40;
+const entry = (action: string, addr: number, size: number, stream = 0) => ({
+  action,
+  addr,
+  size,
+  stream,
+  time_us: 5,
+  frames: [],
+});
+const alloc = (addr: number, size: number, stream = 0) => entry('alloc', addr, size, stream);
+const free = (addr: number, size: number, stream = 0) => [
+  entry('free_requested', addr, size, stream),
+  entry('free_completed', addr, size, stream),
+];
+const snapshot = (...entries: object[]): TraceEvents =>
+  parseTrace(
+    pickled({ segments: [], device_traces: [entries], allocator_settings: { PYTORCH_CUDA_ALLOC_CONF: '' } }),
+    'x.pickle',
+  );
+const pool = {
+  manager: 'pool',
+  createManager: (count: number, table: ConstructorParameters<typeof PoolMemoryManager>[1]) =>
+    new PoolMemoryManager(count, table),
+};
+const peakOf = (events: TraceEvents, conf = '') =>
+  whatIf(events, [{ conf }], { leastLimit: false }).results[0]!.peakReservedBytes;
+
+describe('whatIf', () => {
+  test('gives a block back when its free completes, not when it is requested', () => {
+    const [request, done] = free(AT, 30 * MiB);
+    const second = alloc(2 * AT, 30 * MiB);
+    expect(peakOf(snapshot(alloc(AT, 30 * MiB), request!, second, done!))).toBe(60 * MiB);
+    expect(peakOf(snapshot(alloc(AT, 30 * MiB), request!, done!, second))).toBe(30 * MiB);
+  });
+
+  test('waits for what is in use before it refuses', () => {
+    const [request, done] = free(AT, 30 * MiB);
+    const events = snapshot(alloc(AT, 30 * MiB), request!, alloc(2 * AT, 30 * MiB), done!);
+    const [result] = whatIf(events, [{}], { limits: [{ bytes: 40 * MiB }] }).results;
+    expect([result!.fits, result!.retries, result!.peakReservedBytes]).toEqual([true, 1, 30 * MiB]);
+  });
+
+  test('keeps the memory of streams and of private pools apart', () => {
+    const events = snapshot(alloc(AT, 30 * MiB, 7), ...free(AT, 30 * MiB, 7), alloc(AT, 30 * MiB, 8));
+    expect(peakOf(events)).toBe(60 * MiB);
+    expect(peakOf(snapshot(alloc(AT, 30 * MiB, 7), ...free(AT, 30 * MiB, 7), alloc(AT, 30 * MiB, 7)))).toBe(30 * MiB);
+  });
+
+  test('empties the cache where the program did', () => {
+    const segment = { ...entry('segment_alloc', AT, 30 * MiB) };
+    const history = [segment, alloc(AT, 30 * MiB), ...free(AT, 30 * MiB)];
+    const more = [entry('segment_alloc', 2 * AT, 40 * MiB), alloc(2 * AT, 40 * MiB)];
+    expect(peakOf(snapshot(...history, ...more))).toBe(70 * MiB);
+    // No request followed the free: the program called for it.
+    expect(peakOf(snapshot(...history, entry('segment_free', AT, 30 * MiB), alloc(3 * AT, 5), ...more))).toBe(42 * MiB);
+  });
+
+  test('tries what the recording was refused, and says so', () => {
+    const events = snapshot(alloc(AT, 30 * MiB), entry('oom', 0, 50 * MiB), alloc(2 * AT, 8));
+    const { results, notes } = whatIf(events, [{}], { leastLimit: false });
+    expect([results[0]!.fits, results[0]!.peakReservedBytes]).toEqual([true, 82 * MiB]);
+    expect(notes.join()).toContain('was refused 1 requests (1 granted here)');
+    const [limited] = whatIf(events, [{}], { limits: [{ bytes: 60 * MiB }] }).results;
+    expect(limited!.failure).toMatchObject({ event: 1, requestedBytes: 50 * MiB });
+  });
+
+  test('finds the least limit, which 2 MiB less is not', async () => {
+    const events = await loadTrace(DEFAULT_SNAPSHOT);
+    for (const setting of [{}, { conf: 'expandable_segments:True' }, pool]) {
+      const leastLimitBytes = whatIf(events, [setting]).results[0]!.leastLimitBytes!;
+      const fits = (bytes: number) => whatIf(events, [setting], { limits: [{ bytes }] }).results[0]!.fits;
+      expect([fits(leastLimitBytes), fits(leastLimitBytes - 2 * MiB)]).toEqual([true, false]);
+    }
+  });
+
+  test('runs other managers, one a private pool, under the same limit', async () => {
+    const { path } = OWN_RUNS.find(({ name }) => name === 'graphs.pickle.gz')!;
+    const events = await loadTrace(path);
+    const { results, notes } = whatIf(events, [pool, {}], { limits: [{ bytes: 400 * MiB }, { bytes: 100 * MiB, of: 'card' }] });
+    expect(results.map(({ manager, conf, limitBytes, fits }) => [manager, conf, limitBytes! / MiB, fits])).toEqual([
+      ['pool', null, 400, true],
+      ['pool', null, 100, false],
+      ['pytorch', '', 400, true],
+      ['pytorch', '', 100, false],
+    ]);
+    for (const { peakReservedBytes, limitBytes } of results) expect(peakReservedBytes).toBeLessThanOrEqual(limitBytes!);
+    expect(notes.join()).toContain('their pool is not recorded');
+  });
+
+  test('says what has no effect, and what is not recorded', async () => {
+    const { path } = OWN_RUNS.find(({ name }) => name === 'mempool.pickle.gz')!;
+    const events = await loadTrace(path);
+    const conf = 'garbage_collection_threshold:0.5,pinned_use_cuda_host_register:True';
+    const notes = (limits: { bytes: number; of?: 'card' }[]) =>
+      whatIf(events, [{ conf }], { limits, leastLimit: false }).notes.join();
+    expect(notes([])).toContain('Before the recording 132.00 MiB were reserved');
+    expect(notes([])).toContain('requested anew');
+    expect(whatIf(events, [{}]).notes.join()).toContain('lie where they lay');
+    expect(notes([])).toContain('pinned_use_cuda_host_register:True changes no memory');
+    expect(notes([{ bytes: 2 ** 31, of: 'card' }])).toContain('garbage_collection_threshold has an effect only');
+    expect(notes([{ bytes: 2 ** 31 }])).not.toContain('garbage_collection_threshold has an effect only');
+  });
+
+  test('gives curves of the highest values, up to the failure', async () => {
+    const events = await loadTrace(DEFAULT_SNAPSHOT);
+    const limits = [{ bytes: 2 ** 40 }, { bytes: 6 * 2 ** 30 }];
+    const [whole, failed] = whatIf(events, [{}], { limits, curvePoints: 100 }).results;
+    expect(whole!.curve!.reserved).toHaveLength(Math.ceil(events.length / whole!.curve!.stride));
+    expect(Math.max(...whole!.curve!.reserved)).toBe(whole!.peakReservedBytes);
+    expect(Math.max(...whole!.curve!.allocated)).toBe(whole!.peakAllocatedBytes);
+    expect(failed!.curve!.reserved).toHaveLength(Math.ceil((failed!.failure!.event + 1) / failed!.curve!.stride));
+    expect(whole!.curve!.stride).toBe(failed!.curve!.stride);
+  });
+
+  test('refuses bad settings and limits before it runs', () => {
+    const events = snapshot(alloc(AT, 8));
+    expect(() => whatIf(events, [{ conf: 'expandable_segment:True' }])).toThrow('did you mean "expandable_segments"');
+    expect(() => whatIf(events, [{ manager: 'pool' }])).toThrow('createManager');
+    expect(() => whatIf(events, [{}], { limits: [{ bytes: 0 }] })).toThrow('limit');
+    expect(() => whatIf(events, [{}], { device: 3 })).toThrow('device');
+  });
+});
+
+describe('searchSettings', () => {
+  test('finds settings that no other one beats, the least memory first', async () => {
+    const events = await loadTrace(DEFAULT_SNAPSHOT);
+    const { frontier, tried, fitting, closest } = searchSettings(events, { budget: 40 });
+    expect([tried, fitting, closest]).toEqual([40, 40, undefined]);
+    const [best] = frontier;
+    expect(best!.conf).toContain('expandable_segments:True');
+    expect(best!.peakReservedBytes).toBeLessThanOrEqual(7_144_996_864);
+    const calls = frontier.map(({ nativeAllocs, nativeFrees }) => nativeAllocs + nativeFrees);
+    expect(calls).toEqual([...calls].sort((a, b) => b - a));
+  });
+
+  test('names the one that came furthest where none fits', async () => {
+    const events = await loadTrace(DEFAULT_SNAPSHOT);
+    const { frontier, fitting, closest } = searchSettings(events, { limit: { bytes: 2 ** 32 }, budget: 20 });
+    expect([frontier, fitting, closest!.fits]).toEqual([[], 0, false]);
+  });
+});
+
+test('CARDS are at least 15, each with less than its total', () => {
+  expect(CARDS.size).toBeGreaterThanOrEqual(15);
+  for (const { usableBytes, totalBytes } of CARDS.values()) {
+    expect(usableBytes).toBeGreaterThan(0.8 * totalBytes);
+    expect(usableBytes).toBeLessThan(totalBytes);
+  }
+});
