@@ -119,8 +119,13 @@ export class PickleReader {
     return this.bytes.toString('utf8', this.#skip(length), this.#at);
   }
 
+  /** An integer without sign: byte by byte, which is faster than a call of Buffer where most have one. */
   #uint(length: number): number {
-    return this.bytes.readUIntLE(this.#skip(length), length);
+    const { bytes } = this;
+    const start = this.#skip(length);
+    let value = 0;
+    for (let i = this.#at - 1; i >= start; i--) value = value * 256 + bytes[i]!;
+    return value;
   }
 
   /** A number as two's complement. One beyond 2^53 loses its last digits, and no field that is used can have it. */
