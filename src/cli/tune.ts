@@ -138,14 +138,16 @@ function tunePage(
     ...madeBy(),
   ];
   const { best, knee } = result;
-  const rule = best === knee ? `${RULES[result.goal]}, and the knee` : `${RULES[result.goal]}; it ${costOfBest(result)}`;
-  return renderPage(buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule } }));
+  const rule = best === knee ? `${RULES[result.goal]}, and the knee` : `${RULES[result.goal]}; ${costOfBest(result)}`;
+  return renderPage(
+    buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule, ...(best === knee ? {} : { knee: 1 }) } }),
+  );
 }
 
 /** What the best setting costs against the knee. */
 function costOfBest({ points, best, knee }: TuneData): string {
   const { manager, settings } = points[knee]!;
-  return `has, against the knee (${manager}, ${settings}), ${against(costOf(points[best]!), costOf(points[knee]!))}`;
+  return `against the knee (${manager}, ${settings}) it has ${against(costOf(points[best]!), costOf(points[knee]!))}`;
 }
 
 function costOf(point: Pick<TunePoint, 'leastCapacityBytes' | 'peakReservedBytes' | 'nsPerEvent'>): Cost {
@@ -155,7 +157,8 @@ function costOf(point: Pick<TunePoint, 'leastCapacityBytes' | 'peakReservedBytes
 /** Finds the best of the complete trials, their frontier, and the knee of that. */
 export function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData {
   const costs = done.map(costOf);
-  const marks = frontierOf(costs);
+  // More digits of a time are noise.
+  const marks = frontierOf(costs.map(([bytes, ns]) => [bytes, Number(ns.toPrecision(2))]));
   const best = done.reduce((a, b, i) => (isBetter(b.score, done[a]!.score) ? i : a), 0);
   const points = done.map((trial, i) => ({
     manager: trial.family.manager,
@@ -164,7 +167,7 @@ export function tuneResult(goal: TuneGoal, done: readonly TuneTrial[]): TuneData
     peakReservedBytes: trial.peakReservedBytes,
     nsPerEvent: trial.nsPerEvent,
     leastCapacityBytes: trial.leastCapacityBytes,
-    frontier: marks[i] === true,
+    frontier: marks[i] === true || i === best,
   }));
   return { goal, points, best, knee: kneeOf(costs) };
 }
@@ -198,7 +201,7 @@ function tuneText(
   ];
   const frontier = points
     .map((point, place) => ({ point, place }))
-    .filter(({ point, place }) => point.frontier || place === best)
+    .filter(({ point, place }) => point.frontier || place === knee)
     .sort((a, b) => memoryOf(a.point) - memoryOf(b.point));
   const table = layOut(
     columns,
@@ -212,7 +215,7 @@ function tuneText(
   );
   const unfinished = tried - points.length;
   const verdict =
-    best === knee ? ['The best is the knee, too:'] : [`The knee: ${points[knee]!.code}`, `The best ${costOfBest(result)}:`];
+    best === knee ? ['The best is the knee, too:'] : [`The knee: ${points[knee]!.code}`, `The best; ${costOfBest(result)}:`];
   const lines = [
     `${events.name}: ${count(tried, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
     'Those that no other one beats in memory and time at once (* is the best, + the knee: the least product of the two):',

@@ -207,16 +207,18 @@ export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
     tied.length === 1
       ? `least memory reserved at the peak${among}: ${formatBytes(peakOf(best))}`
       : `fewest native calls of the ${tied.length} whose peak of reserved memory is within 1 % of the least${among}`;
-  return { run: best.place, rule: `${rule}${costOfWinner(best, done)}` };
+  const knee = kneeBeside(best, done);
+  return knee === undefined
+    ? { run: best.place, rule }
+    : { run: best.place, rule: `${rule}; against the knee, ${knee.run.name}, it has ${knee.cost}`, knee: knee.place };
 }
 
-/** What the winner costs against the knee of the runs whose time is known; nothing when it is the knee. */
-function costOfWinner(best: Placed, done: readonly Placed[]): string {
+/** The knee of the runs whose time is known, and what the winner costs against it; undefined when the winner is the knee. */
+function kneeBeside(best: Placed, done: readonly Placed[]): (Placed & { readonly cost: string }) | undefined {
   const timed = done.filter(({ run }) => run.nsPerEvent !== undefined);
   const costOf = ({ run }: Placed): Cost => [run.observer.segments.peakReservedBytes, run.nsPerEvent ?? Number.NaN];
   const knee = timed[kneeOf(timed.map(costOf))];
-  if (knee === undefined || knee === best || !timed.includes(best)) return '';
+  if (knee === undefined || knee === best || !timed.includes(best)) return undefined;
   const calls = ({ run }: Placed) => (run.observer.nativeAllocs + run.observer.nativeFrees).toLocaleString('en-US');
-  const cost = `${against(costOf(best), costOf(knee))}, ${calls(best)} native calls for ${calls(knee)}`;
-  return `; against the knee, ${knee.run.name}, it has ${cost}`;
+  return { ...knee, cost: `${against(costOf(best), costOf(knee))}, ${calls(best)} native calls for ${calls(knee)}` };
 }

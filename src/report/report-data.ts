@@ -125,6 +125,8 @@ export interface NamedMoment {
 export interface Winner {
   readonly run: number;
   readonly rule: string;
+  /** The run with the least product of memory and time, where another one wins. */
+  readonly knee?: number | undefined;
 }
 
 export interface Clock {

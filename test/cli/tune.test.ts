@@ -154,6 +154,15 @@ describe('tuneResult', () => {
     expect(byTime).toMatchObject({ goal: 'time', best: 2, knee: 0 });
   });
 
+  test('takes times that differ by less than they can be measured as equal', () => {
+    const { points } = tuneResult('reserved', [
+      trial(475, 11_083, [475, 2]),
+      trial(475, 11_060, [475, 2]),
+      trial(480, 11_040, [480]),
+    ]);
+    expect(points.map(({ frontier }) => frontier)).toEqual([true, false, false]);
+  });
+
   test('goes by the least capacity when that was asked for', () => {
     const trials = [trial(100, 10, [90]), trial(100, 10, [80])].map((one, i) => ({ ...one, leastCapacityBytes: [90, 80][i]! }));
     expect(tuneResult('capacity', trials)).toMatchObject({ best: 1, knee: 1 });
@@ -240,7 +249,7 @@ describe('stowage tune', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines.at(-1)).toContain('new LruMemoryManager(');
     expect(lines).toContain('The knee: new TlsfMemoryManager(1, new MemoryManagerDeviceInterface())');
-    expect(stdout).toMatch(/^The best has, against the knee \(tlsf, defaults\), 6\.9 % less memory, [\d.]+ times the time:$/m);
+    expect(stdout).toMatch(/^The best; against the knee \(tlsf, defaults\) it has 6\.9 % less memory, [\d.]+ times the time:$/m);
     expect(stdout).toMatch(/^\+ tlsf /m);
   });
 

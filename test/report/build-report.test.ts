@@ -115,7 +115,7 @@ describe('pickWinner', () => {
     const slow = { ...pool, nsPerEvent: 2300 };
     const rule = 'least memory reserved at the peak: 489.19 MiB';
     const cost = '; against the knee, caching, it has 5.2 % less memory, 23 times the time, 165 native calls for 60';
-    expect(pickWinner([{ ...caching, nsPerEvent: 100 }, slow])).toEqual({ run: 1, rule: `${rule}${cost}` });
+    expect(pickWinner([{ ...caching, nsPerEvent: 100 }, slow])).toEqual({ run: 1, rule: `${rule}${cost}`, knee: 0 });
     expect(
       pickWinner([
         { ...caching, nsPerEvent: 2300 },

@@ -1,5 +1,6 @@
 import { element, explanation, fillTable, part, swatch } from './dom.js';
 import { formatBytes, formatCount, formatTick } from './format.js';
+import { GOALS } from './manager-section.js';
 import { managerColour } from './theme.js';
 
 /** @import { TuneData, TunePoint } from '../report-data.js' */
@@ -29,7 +30,6 @@ export function frontierSection(tune) {
     byCapacity ? (point.leastCapacityBytes ?? Number.NaN) : point.peakReservedBytes;
   const memoryName = byCapacity ? 'least capacity' : 'peak reserved';
   const goals = { reserved: 'the least peak of reserved memory', time: 'the least time', capacity: 'the least capacity' };
-  const words = { reserved: 'least memory', time: 'least time', capacity: 'least capacity' };
   part('frontier-lead').replaceChildren(
     `Of ${formatCount(tune.points.length)} settings, the one with ${goals[tune.goal]}: `,
     element('code', {}, best?.code ?? ''),
@@ -46,7 +46,7 @@ export function frontierSection(tune) {
   const rows = (/** @type {readonly TunePoint[]} */ points) =>
     points.map((point) => {
       const name = element('span', { class: 'name' }, swatch(colourOf(point)), `${point.manager}, ${point.settings}`);
-      if (point === best) name.append(element('strong', { class: 'badge' }, words[tune.goal]));
+      if (point === best) name.append(element('strong', { class: 'badge' }, GOALS[tune.goal]));
       if (point === knee) name.append(element('strong', { class: 'badge' }, 'knee'));
       return [name, formatBytes(memoryOf(point)), `${formatCount(point.nsPerEvent)} ns`];
     });

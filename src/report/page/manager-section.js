@@ -3,6 +3,9 @@ import { formatBytes, formatCount, formatShare } from './format.js';
 
 /** @import { ReplayView } from './replay-view.js' */
 
+/** What a search was for, in a word. */
+export const GOALS = { reserved: 'least memory', time: 'least time', capacity: 'least capacity' };
+
 const MANAGER_COLUMNS = [
   { heading: 'manager' },
   { heading: 'peak reserved', numeric: true, hint: 'The most native memory that the manager held at once.' },
@@ -32,7 +35,8 @@ export function managerSection(view) {
   const rows = data.runs.map((run, place) => {
     const name = element('span', { class: 'name' }, swatch(view.runs[place]?.colour ?? ''), run.name);
     const wins = data.winner?.run === place;
-    if (wins) name.append(element('strong', { class: 'badge' }, 'winner'));
+    if (wins) name.append(element('strong', { class: 'badge' }, data.tune === null ? 'winner' : GOALS[data.tune.goal]));
+    if (data.winner?.knee === place) name.append(element('strong', { class: 'badge' }, 'knee'));
     const bar = element('span', { class: 'bar', 'aria-hidden': 'true' });
     bar.style.width = `${(run.peakReservedBytes / most) * 100}%`;
     bar.style.background = `var(${view.runs[place]?.colour})`;
@@ -57,6 +61,7 @@ export function managerSection(view) {
   if (data.winner !== null) table.querySelectorAll('tbody tr')[data.winner.run]?.classList.add('winner');
   const winner = data.winner === null ? undefined : data.runs[data.winner.run];
   const lead = part('winner');
-  if (winner !== undefined) lead.replaceChildren(element('strong', {}, winner.name), ` wins: ${data.winner?.rule}.`);
+  const verb = data.tune === null ? ' wins: ' : ' has ';
+  if (winner !== undefined) lead.replaceChildren(element('strong', {}, winner.name), `${verb}${data.winner?.rule}.`);
   else lead.textContent = data.runs.length === 1 ? 'One run, so there is nothing to compare.' : 'No run came to its end.';
 }

@@ -203,8 +203,15 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       { ...point, manager: 'pool', code: 'new Pool()', peakReservedBytes: 510 * MiB, nsPerEvent: 100 },
     ];
     const tune = { goal: 'reserved', points, best: 0, knee: 1 } as const;
-    const html = renderPage(buildReport(trace, [observe(trace, 'pool')], { tune }));
+    const winner = { run: 0, rule: 'the least of all; against the knee it has 23 times the time', knee: 1 };
+    const runs = ['caching', 'pool'].map((name) => observe(trace, name));
+    const html = renderPage(buildReport(trace, runs, { tune, winner }));
     await closing(await browser.openFile(html), async (page) => {
+      expect(await text(page, '#winner')).toBe('caching has the least of all; against the knee it has 23 times the time.');
+      expect(await page.locator('#manager-table .name').allInnerTexts()).toEqual([
+        expect.stringMatching(/^caching\s*least memory$/),
+        expect.stringMatching(/^pool\s*knee$/),
+      ]);
       expect(await text(page, '#frontier-table tbody tr:nth-child(1)')).toMatch(/^lru, defaults\s*least memory\s/);
       expect(await text(page, '#frontier-table tbody tr:nth-child(2)')).toMatch(/^pool, defaults\s*knee\s/);
       expect(await text(page, '#frontier-lead')).toContain('The knee, with the least product of memory and time: new Pool()');
