@@ -206,16 +206,27 @@ export function countFree(free: FreeBlocks): i32 {
 
 /** Tells whether order, bins and bits are as they should be, in O(n). */
 export function areBinsSound(free: FreeBlocks): bool {
-  for (let bin = 0; bin < BINS; bin++) {
-    const head = headOf(free, bin);
-    if (((filledWord(free, bin >>> 6) >>> (bin & 63)) & 1) != <u64>(changetype<usize>(head) != 0)) return false;
-    if (isTree(head) && !isTreeSound(head.parent!)) return false;
-    if (!isBinSound(free, bin, isTree(head) ? lowestOf(head.parent!) : head)) return false;
-  }
   for (let word = 0; word < WORDS; word++) {
-    if (((free.filledWords >>> word) & 1) != <i32>(filledWord(free, word) != 0)) return false;
+    const bits = filledWord(free, word);
+    if (((free.filledWords >>> word) & 1) != <i32>(bits != 0)) return false;
+    // Most are empty.
+    if (bits == 0 && areEmpty(free, word)) continue;
+    for (let bin = word * 64; bin < (word + 1) * 64; bin++) {
+      const head = headOf(free, bin);
+      if (((bits >>> (bin & 63)) & 1) != <u64>(changetype<usize>(head) != 0)) return false;
+      if (isTree(head) && !isTreeSound(head.parent!)) return false;
+      if (!isBinSound(free, bin, isTree(head) ? lowestOf(head.parent!) : head)) return false;
+    }
   }
   return filledWord(free, NO_WORD) == 0;
+}
+
+/** Tells whether the 64 bins of a word have no heads. */
+function areEmpty(free: FreeBlocks, word: i32): bool {
+  const heads = changetype<usize>(free) + (<usize>word << 8);
+  let any: u64 = 0;
+  for (let at: usize = 0; at < 4 * 64; at += 8) any |= load<u64>(heads + at, HEADS);
+  return any == 0;
 }
 
 /** Tells whether the blocks of a bin, from the lowest on, belong there. */
