@@ -56,6 +56,9 @@ interface Work {
 
 type StreamCall = Exclude<keyof StreamOperations, 'defaultStream'>;
 
+/** More bytes than any program takes. Not many more: a device keeps a byte for each page of what is reserved. */
+export const PLENTY = 2 ** 33;
+
 /**
  * A manager over a device whose streams work when told to, beside a book of what they have yet to do.
  *
@@ -78,7 +81,7 @@ export class StreamBench {
   #calls = 0;
   #isInside = false;
 
-  constructor(kind: StreamKind, capacityBytes = 2 ** 40, deviceCount = 1) {
+  constructor(kind: StreamKind, capacityBytes = PLENTY, deviceCount = 1) {
     const virtual = kind.virtual ? { granularityBytes: 4 * KiB } : false;
     this.device = new SimulatedDevice({ deviceCount, capacityBytes, streams: true, virtual });
     this.streams = this.device.streams!;

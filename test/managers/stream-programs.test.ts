@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
-import { ALL_KINDS, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
+import { ALL_KINDS, PLENTY, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
 
 describe.each(ALL_KINDS)('$name', (kind) => {
   const run = (capacityBytes: number, deviceCount: number, streams: number, numRuns: number) =>
@@ -20,14 +20,14 @@ describe.each(ALL_KINDS)('$name', (kind) => {
       { numRuns },
     );
 
-  test('hands out no block too early in any program, and gives everything back with work pending', () => run(2 ** 40, 1, 4, 40));
+  test('hands out no block too early in any program, and gives everything back with work pending', () => run(PLENTY, 1, 4, 40));
 
   test('hands out no block too early, and waits for all that was freed before it is out of memory, on a small device', () =>
     run(24 * MiB, 1, 4, 40));
 
   test('hands out no block too early on several devices', () => run(48 * MiB, 3, 4, 20));
 
-  test.each([2 ** 40, 24 * MiB])(
+  test.each([PLENTY, 24 * MiB])(
     'hands out no block too early on a device of %i bytes whose native calls come back with a part of the program',
     (capacityBytes) => {
       const outer = stepsWith(3).filter((step) => step.do !== 'remanage');
