@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { NONE, USER_LOCK } from '../../src/blocks/block-rows.js';
 import type { Holes } from '../../src/blocks/holes.js';
 import { FREED } from '../../src/blocks/kernel-interface.js';
+import { atLeast, same } from '../fixtures/same.js';
 import { HeapBench } from './heap-bench.js';
 
 const RANGE_PAGES = 64;
@@ -37,20 +38,20 @@ class Range {
     if (this.idle.fit(bytes) !== NONE) return NONE;
     const hole = holes.findGap(bytes);
     if (hole === NONE) {
-      expect(Math.max(0, ...this.rooms())).toBeLessThan(bytes);
+      atLeast(bytes - 1, Math.max(0, ...this.rooms()));
       return NONE;
     }
     const { gapAddress, gapBytes, gapRoom } = holes;
     const start = bench.heap.addressOf(hole);
     const room = bench.heap.bytesOf(hole);
-    expect(gapAddress).toBeGreaterThanOrEqual(start);
-    expect(gapAddress + gapRoom).toBeLessThanOrEqual(start + room);
-    expect([gapAddress % pageBytes, gapBytes % pageBytes, gapRoom % pageBytes]).toEqual([0, 0, 0]);
+    atLeast(gapAddress, start);
+    atLeast(start + room, gapAddress + gapRoom);
+    same([gapAddress % pageBytes, gapBytes % pageBytes, gapRoom % pageBytes], [0, 0, 0]);
     holes.give(hole);
     const block = holes.fill(hole, gapAddress, gapBytes);
     bench.stats.reserved(gapBytes);
-    expect(bench.heap.bytesOf(block)).toBeGreaterThanOrEqual(bytes);
-    if (gapBytes < room) expect(bench.heap.bytesOf(block) - pageBytes).toBeLessThan(bytes);
+    atLeast(bench.heap.bytesOf(block), bytes);
+    if (gapBytes < room) atLeast(bytes - 1, bench.heap.bytesOf(block) - pageBytes);
     return block;
   }
 
@@ -62,7 +63,7 @@ class Range {
   free(index: number): void {
     if (this.live.length === 0) return;
     const [ptr = 0] = this.live.splice(index % this.live.length, 1);
-    expect(this.bench.heap.release(ptr, USER_LOCK)).toBe(FREED);
+    same([this.bench.heap.release(ptr, USER_LOCK)], [FREED]);
   }
 
   /** Gives back the pages of the block that is found for `bytes`. */
@@ -72,11 +73,11 @@ class Range {
     const block = holes.reclaimable(bytes, 0);
     if (block === NONE) {
       // Those beside the last gap are spared, a few.
-      expect(gives.filter((given) => given > 0).length).toBeLessThanOrEqual(2);
+      atLeast(2, gives.filter((given) => given > 0).length);
       return;
     }
     const given = holes.wholePages(block);
-    expect(given).toBeGreaterThan(0);
+    atLeast(given, 1);
     idle.takeOut(block);
     holes.punch(block);
     bench.stats.released(given);
@@ -94,15 +95,15 @@ class Range {
   check(): void {
     const { heap, stats } = this.bench;
     heap.checkInvariants();
-    expect([this.idle.isSound, this.holes.isSound]).toEqual([true, true]);
+    if (!this.idle.isSound || !this.holes.isSound) expect.fail('bins are not sound');
     const holes = this.holes.toArray();
-    expect(this.holes.count).toBe(holes.length);
+    same([this.holes.count], [holes.length]);
     for (const hole of holes) {
-      expect([heap.addressOf(hole) % this.pageBytes, heap.bytesOf(hole) % this.pageBytes]).toEqual([0, 0]);
-      expect(heap.isHole(heap.nextOf(hole))).toBe(false);
+      same([heap.addressOf(hole) % this.pageBytes, heap.bytesOf(hole) % this.pageBytes], [0, 0]);
+      if (heap.isHole(heap.nextOf(hole))) expect.fail('two holes lie side by side');
     }
     const holeBytes = holes.reduce((sum, hole) => sum + heap.bytesOf(hole), 0);
-    expect(stats.reservedBytes + holeBytes).toBe(RANGE_PAGES * this.pageBytes);
+    same([stats.reservedBytes + holeBytes], [RANGE_PAGES * this.pageBytes]);
   }
 }
 

@@ -4,6 +4,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { installed, memoryError, PlainManager, SeededRandom, TextSink } from '../core/fakes.js';
+import { same } from '../fixtures/same.js';
 import { DEVICE_CASES, type DeviceCase, type Held, ManagerBench, type ManagerMaker } from './manager-bench.js';
 
 /** More than any device has. */
@@ -52,7 +53,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
         for (let i = 0; i < 24; i++) {
           const held = b.alloc(random.pick(SIZES), { alignment: random.below(3) === 0 ? 0 : alignment });
           const aligned = b.alloc(1 + random.below(200_000), { alignment });
-          expect(aligned.ptr % alignment).toBe(0);
+          same([aligned.ptr % alignment], [0]);
           live.push(held, aligned);
           if (random.below(2) === 0) b.free(live.splice(random.below(live.length), 1)[0] as Held);
         }
@@ -436,8 +437,8 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
         const bytesAt = (ptr: number) => b.device.view(ptr as DevicePtr, 1);
         const mark = (held: Held) => (held.ptr / 64 + held.bytes) & 0xff;
         const verify = (held: Held) => {
-          expect(bytesAt(held.ptr)[0]).toBe(mark(held));
-          if (held.bytes > 1) expect(bytesAt(held.ptr + held.bytes - 1)[0]).toBe(~mark(held) & 0xff);
+          same([bytesAt(held.ptr)[0]!], [mark(held)]);
+          if (held.bytes > 1) same([bytesAt(held.ptr + held.bytes - 1)[0]!], [~mark(held) & 0xff]);
         };
         runProgram(b, deviceCase, {
           steps: 400,

@@ -5,6 +5,7 @@ import { PoolMemoryManager, type PoolMemoryManagerOptions } from '../../managers
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { atLeast, same } from '../fixtures/same.js';
 
 interface Bench {
   readonly device: SimulatedDevice;
@@ -291,8 +292,8 @@ function boundVirtual(device: SimulatedDevice) {
 function allocOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, bytes: number, alignment: number): void {
   try {
     const ptr = manager.allocBytes(bytes, true, alignment);
-    expect(ptr % Math.max(alignment, 16)).toBe(0);
-    expect(live.has(ptr)).toBe(false);
+    same([ptr % Math.max(alignment, 16)], [0]);
+    if (live.has(ptr)) expect.fail(`${ptr} was handed out twice`);
     live.set(ptr, bytes);
   } catch (error) {
     if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
@@ -308,15 +309,17 @@ function freeOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, at: n
 
 function expectModel(manager: PoolMemoryManager, device: SimulatedDevice, live: ReadonlyMap<DevicePtr, number>): void {
   const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.stats(0);
-  expect(requestedBytes.current).toBe([...live.values()].reduce((sum, bytes) => sum + bytes, 0));
-  expect(allocatedBytes.current).toBeGreaterThanOrEqual(requestedBytes.current);
-  expect(activeBytes.current).toBe(allocatedBytes.current);
-  expect(reservedBytes.current).toBeGreaterThanOrEqual(activeBytes.current);
-  expect(reservedBytes.current).toBe(device.liveBytes);
+  const requested = [...live.values()].reduce((sum, bytes) => sum + bytes, 0);
+  same(
+    [requestedBytes.current, activeBytes.current, reservedBytes.current],
+    [requested, allocatedBytes.current, device.liveBytes],
+  );
+  atLeast(allocatedBytes.current, requestedBytes.current);
+  atLeast(reservedBytes.current, activeBytes.current);
   let end = 0;
   for (const [ptr, bytes] of [...live].sort(([a], [b]) => a - b)) {
-    expect(ptr).toBeGreaterThanOrEqual(end);
-    expect(manager.allocated(ptr)).toBeGreaterThanOrEqual(bytes);
+    atLeast(ptr, end);
+    atLeast(manager.allocated(ptr), bytes);
     device.fill(ptr, 0, bytes);
     end = ptr + manager.allocated(ptr);
   }

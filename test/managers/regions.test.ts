@@ -17,6 +17,7 @@ import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { ManagerBench, SIMULATED } from '../conformance/manager-bench.js';
 import { installed } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
+import { atLeast, same } from '../fixtures/same.js';
 
 function arena(options: ArenaMemoryManagerOptions): { bench: ManagerBench; arena: ArenaMemoryManager } {
   const bench = new ManagerBench((count, table) => new ArenaMemoryManager(count, table, options), SIMULATED);
@@ -241,12 +242,14 @@ describe('ScratchMemoryManager', () => {
             kill(() => false);
           }
           manager.checkInvariants();
-          expect(manager.liveBlockCount()).toBe(live.length);
+          same([manager.liveBlockCount()], [live.length]);
           for (const { ptr, bytes, ticket } of live) {
-            expect(manager.allocated(ptr)).toBeGreaterThanOrEqual(bytes);
-            expect(manager.ticketOf(ptr)).toBe(ticket);
+            atLeast(manager.allocated(ptr), bytes);
+            same([manager.ticketOf(ptr)], [ticket]);
           }
-          for (const { ptr, ticket } of dead) expect(manager.ticketOf(ptr)).not.toBe(ticket);
+          for (const { ptr, ticket } of dead) {
+            if (manager.ticketOf(ptr) === ticket) expect.fail(`${ptr} still has the ticket of a block that was freed`);
+          }
         });
         manager.reset();
         manager.shutdown();
