@@ -266,12 +266,16 @@ export class Allocation implements WatchedHandle {
   }
 
   /** @internal */
-  register(registry: FinalizationRegistry<Reclaimable>): void {
+  register(registry: FinalizationRegistry<Reclaimable>): number {
     // The call before may have failed after it had registered this handle.
-    if (this.#place === OLD) return;
-    registry.register(this, this.#owned, this);
-    this.#place = OLD;
-    countOld(this.#source, this.#bytes, this.#terms);
+    if (this.#place >= OLD) return this.#place;
+    const source = this.#source;
+    const terms = this.#terms;
+    const device = source.deviceOf(terms?.ptr ?? this.#ptr);
+    registry.register(this, new OwnedBlock(source, this.#ptr, this.#bytes, terms, device), this);
+    this.#place = OLD + device;
+    countOld(source, this.#bytes, terms, device);
+    return this.#place;
   }
 
   /** Gives the block back for a program that never got this handle: at a cleanup at the latest. @internal */
@@ -346,9 +350,9 @@ export class Allocation implements WatchedHandle {
 
   /** Lets the block have several owners. What is registered of the handle knows of it, too. */
   #makeTerms(): BlockTerms {
-    const isOld = this.#place === OLD;
+    const isOld = this.#place >= OLD;
     if (isOld) {
-      this.#unwatch(OLD);
+      this.#unwatch(this.#place);
       this.#place = NEW;
     }
     const terms = sharable(this.#ptr, this.#bytes);
@@ -366,12 +370,12 @@ export class Allocation implements WatchedHandle {
 
   #unwatch(place: number): void {
     const { watch } = this.#source;
-    if (place !== OLD) {
+    if (place < OLD) {
       watch.leave(this, place);
       return;
     }
     watch.registry.unregister(this);
-    uncountOld(this.#source, this.#bytes, this.#terms);
+    uncountOld(this.#source, this.#bytes, this.#terms, place - OLD);
   }
 
   /** Leaves this handle empty: the block is that one's now, and views of this one keep it. */

@@ -27,35 +27,39 @@ export interface CollectorStats {
 
 /** Handles of one runtime's slot that are not disposed, as far as they press on the collector. */
 export class UndisposedHandles {
-  readonly #memory: PressingMemory;
-  #bytes = 0;
+  readonly #memoryOf: (device: number) => PressingMemory;
+  /** What these handles have of each device's memory. */
+  readonly #held: { readonly memory: PressingMemory; bytes: number }[] = [];
   #isClosed = false;
 
   /** @internal */
-  constructor(memory: PressingMemory) {
-    this.#memory = memory;
+  constructor(memoryOf: (device: number) => PressingMemory) {
+    this.#memoryOf = memoryOf;
   }
 
-  add(bytes: number): void {
+  add(bytes: number, device = 0): void {
     if (this.#isClosed) return;
-    this.#bytes += bytes;
-    this.#memory.add(bytes);
+    this.#held[device] ??= { memory: this.#memoryOf(device), bytes: 0 };
+    const held = this.#held[device];
+    held.bytes += bytes;
+    held.memory.add(bytes);
   }
 
-  remove(bytes: number): void {
+  remove(bytes: number, device = 0): void {
     if (this.#isClosed) return;
-    this.#bytes -= bytes;
-    this.#memory.remove(bytes);
+    const held = this.#held[device]!;
+    held.bytes -= bytes;
+    held.memory.remove(bytes);
   }
 
   /** Forgets all handles: their runtime was closed, and their memory is free. */
   close(): void {
-    this.remove(this.#bytes);
+    for (const { memory, bytes } of Object.values(this.#held)) memory.remove(bytes);
     this.#isClosed = true;
   }
 }
 
-/** One kind of memory: this machine's, or that of a kind of card. */
+/** One memory: this machine's, or that of a card. */
 class PressingMemory {
   bytes = 0;
   /** Bytes that are no growth: those after the last collection, or the least since. */
@@ -128,17 +132,22 @@ export class CollectorPressure {
   /**
    * Counts the handles of one more slot of a runtime.
    *
-   * @param memory - the kind of memory; that of one kind counts together
+   * @param kind - of memory; what is on one device of a kind counts together
    * @param presses - false counts them apart and asks for no collection
    */
-  handlesOf(memory: string, presses: boolean): UndisposedHandles {
-    if (!presses) return new UndisposedHandles(new PressingMemory(() => false));
-    let known = this.#memories.get(memory);
-    if (known === undefined) {
-      known = new PressingMemory(() => this.#press());
-      this.#memories.set(memory, known);
+  handlesOf(kind: string, presses: boolean): UndisposedHandles {
+    return new UndisposedHandles(
+      presses ? (device) => this.#memoryOf(`${kind} ${device}`) : () => new PressingMemory(() => false),
+    );
+  }
+
+  #memoryOf(name: string): PressingMemory {
+    let memory = this.#memories.get(name);
+    if (memory === undefined) {
+      memory = new PressingMemory(() => this.#press());
+      this.#memories.set(name, memory);
     }
-    return new UndisposedHandles(known);
+    return memory;
   }
 
   /** Counts a handle that was dropped. */

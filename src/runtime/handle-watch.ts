@@ -8,14 +8,14 @@ import { CollectorPressure } from './collector-pressure.js';
 /** A handle that is watched. */
 export interface WatchedHandle {
   readonly disposed: boolean;
-  /** Registers the handle with what gives its block back. It is no young one any more. */
-  register(registry: FinalizationRegistry<Reclaimable>): void;
+  /** Registers the handle with what gives its block back. It is no young one any more. @returns its place */
+  register(registry: FinalizationRegistry<Reclaimable>): number;
 }
 
-/** The place of a handle that is not young. */
-export const OLD = -1;
 /** The place of a handle that is not watched yet. */
 export const NEW = 64;
+/** The place of a handle on device 0 that is not young; those of further devices follow. */
+export const OLD = NEW + 1;
 
 /** How many young handles there are at most. */
 const PLACES = NEW;
@@ -57,7 +57,7 @@ export class HandleWatch implements LetsGo {
     return (state.handleWatch ??= new HandleWatch(state.droppedHandles)) as HandleWatch;
   }
 
-  /** Begins to watch a handle. @returns its place among the young ones, or {@link OLD} */
+  /** Begins to watch a handle. @returns its place: among the young ones, or that of an old one */
   enter(handle: WatchedHandle, bytes: number): number {
     const place = this.#next;
     const youngBytes = this.#youngBytes + bytes;
@@ -76,7 +76,7 @@ export class HandleWatch implements LetsGo {
 
   /** Goes on watching a handle: as an old one if it was young, at that place, and is no more. */
   goOn(handle: WatchedHandle, place: number): void {
-    if (place !== OLD && this.#young[place] !== handle) this.register(handle);
+    if (place < OLD && this.#young[place] !== handle) this.register(handle);
   }
 
   /** Counts a block that was freed because its handles were dropped. The first one becomes a process warning. */
@@ -91,9 +91,9 @@ export class HandleWatch implements LetsGo {
     );
   }
 
-  /** Watches a handle as an old one. */
-  register(handle: WatchedHandle): void {
-    handle.register(this.registry);
+  /** Watches a handle as an old one. @returns its place */
+  register(handle: WatchedHandle): number {
+    return handle.register(this.registry);
   }
 
   /** Lets go of all young handles, so that a collection finds those that were dropped. */
@@ -121,10 +121,7 @@ export class HandleWatch implements LetsGo {
 
   /** As {@link enter}, once the oldest handles have made room. */
   #enterLate(handle: WatchedHandle, bytes: number): number {
-    if (bytes > YOUNG_BYTES) {
-      this.register(handle);
-      return OLD;
-    }
+    if (bytes > YOUNG_BYTES) return this.register(handle);
     if (!this.#hasTimer) this.#startTimer();
     this.#letGo(this.#next);
     for (let i = 1; i < PLACES && this.#youngBytes + bytes > YOUNG_BYTES; i++) {

@@ -18,7 +18,7 @@ import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
 import { checkStackRoom } from '../core/stack-room.js';
-import { checkAlignment, checkBytes } from '../core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
@@ -116,7 +116,8 @@ export class MemoryRuntime extends MemoryHost {
     const memory = device instanceof HostDevice ? HOST_MEMORY : device.name;
     const sourceOf = (slot: ManagerSlot, kind: string): BlockSource => {
       const undisposed = watch.pressure.handlesOf(kind, collectDropped);
-      return { host: this, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined };
+      const deviceOf = kind === HOST_MEMORY ? () => 0 : (ptr: DevicePtr) => device.deviceIdOf(ptr);
+      return { host: this, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined, deviceOf };
     };
     this.#ordinary = sourceOf(this.slot, memory);
     this.#pinned = sourceOf(this.pinnedSlot, HOST_MEMORY);

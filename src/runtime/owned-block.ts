@@ -19,6 +19,8 @@ export interface BlockSource {
   readonly alignment: number;
   readonly stream: number;
   readonly tag: string | undefined;
+  /** The device whose memory a live block takes; 0 for this machine's own. */
+  readonly deviceOf: (ptr: DevicePtr) => number;
 }
 
 /** What few blocks have: several owners, of parts even, a manager that may free them by itself, a listener. */
@@ -106,24 +108,26 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms |
 }
 
 /** Counts a handle that is old now: a block with several once. */
-export function countOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
-  if (terms === undefined) undisposed.add(bytes);
-  else if (terms.old++ === 0) undisposed.add(terms.bytes);
+export function countOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined, device: number): void {
+  if (terms === undefined) undisposed.add(bytes, device);
+  else if (terms.old++ === 0) undisposed.add(terms.bytes, device);
 }
 
 /** Takes back {@link countOld}. */
-export function uncountOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined): void {
-  if (terms === undefined) undisposed.remove(bytes);
-  else if (--terms.old === 0) undisposed.remove(terms.bytes);
+export function uncountOld({ undisposed }: BlockSource, bytes: number, terms: BlockTerms | undefined, device: number): void {
+  if (terms === undefined) undisposed.remove(bytes, device);
+  else if (--terms.old === 0) undisposed.remove(terms.bytes, device);
 }
 
 /** What a handle has of its block. It outlives a handle that is dropped, and then frees itself. */
 export class OwnedBlock implements Reclaimable {
+  /** @param device - that of an old handle */
   constructor(
     readonly source: BlockSource,
     readonly ptr: DevicePtr,
     readonly bytes: number,
     readonly terms: BlockTerms | undefined,
+    readonly device = 0,
   ) {}
 
   /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */
@@ -139,7 +143,7 @@ export class OwnedBlock implements Reclaimable {
     const { source, terms } = this;
     const { ptr, bytes } = terms ?? this;
     const { slot, host, watch } = source;
-    uncountOld(source, bytes, terms);
+    uncountOld(source, bytes, terms, this.device);
     slot.ensureFreed(() => {
       if (slot.closed) return;
       const isLeak = !isGone(source, terms);

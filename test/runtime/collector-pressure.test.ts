@@ -1,9 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import '../../src/defaults.js';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { MiB } from '../../src/core/units.js';
+import type { Device } from '../../src/core/device.js';
+import { type DevicePtr, MiB } from '../../src/core/units.js';
+import type { Allocation } from '../../src/runtime/allocation.js';
 import { CollectorPressure } from '../../src/runtime/collector-pressure.js';
 import { HandleWatch } from '../../src/runtime/handle-watch.js';
-import { simulatedRuntime } from '../core/fakes.js';
+import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { PlainManager, simulatedRuntime } from '../core/fakes.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 beforeAll(() => void compiled(), 120_000);
@@ -121,6 +126,24 @@ describe('CollectorPressure', () => {
     expect(pressure.stats.collections).toBe(1);
   });
 
+  test('counts each device by itself', async () => {
+    const { pressure, handles } = pressureThat(() => 0);
+    const cards = pressure.handlesOf('cuda', true);
+    const others = pressure.handlesOf('cuda', true);
+    handles.add(1 * MiB);
+    cards.add(31 * MiB, 0);
+    cards.add(20 * MiB, 1);
+    others.add(11 * MiB, 1);
+    cards.remove(10 * MiB, 0);
+    await turns();
+    expect(pressure.stats).toEqual({ collections: 0, freedBytes: 0, undisposedBytes: 53 * MiB });
+    others.add(1 * MiB, 1);
+    await turns();
+    expect(pressure.stats.collections).toBe(1);
+    cards.close();
+    expect(pressure.stats.undisposedBytes).toBe(13 * MiB);
+  });
+
   test('forgets the handles of what was closed', () => {
     const { pressure, handles } = pressureThat(() => 0);
     handles.add(10 * MiB);
@@ -157,8 +180,88 @@ describe('MemoryRuntime', () => {
       runtime.close();
       expect(undisposed()).toBe(0);
     });
+
+    test('asks for a collection when the handles of one card have grown, whatever the others hold', async () => {
+      let clock = performance.now();
+      const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+      const { pressure } = HandleWatch.shared();
+      const collect = vi.spyOn(pressure, 'collect').mockImplementation(() => void (clock += 1));
+      const { runtime, device } = simulatedRuntime({ deviceCount: 2, capacityBytes: 2000 * MiB });
+      const held: Allocation[] = [];
+      const grow = async (id: number, blocks: number) => {
+        for (let i = 0; i < blocks; i++) held.push(runtime.withDevice(id, () => runtime.allocate(20 * MiB)));
+        for (let turn = 0; turn < 6; turn++) await nextTurn();
+        clock += 1000;
+        return collect.mock.calls.length;
+      };
+      await grow(0, 50);
+      const before = collect.mock.calls.length;
+      expect([await grow(1, 1), await grow(1, 1)]).toEqual([before, before + 1]);
+      // Counted where it lies, not where the program is by then.
+      device.activate(1);
+      held[0]!.dispose();
+      runtime.close();
+      expect(runtime.collectorStats().undisposedBytes).toBe(0);
+      for (const spy of [now, collect]) spy.mockRestore();
+    });
+
+    test('counts what runtimes have of one memory together, once each', () => {
+      const watch = HandleWatch.shared();
+      watch.letGo();
+      const [one, other] = [simulatedRuntime().runtime, simulatedRuntime().runtime];
+      const before = one.collectorStats().undisposedBytes;
+      const held = [
+        one.allocate(1000),
+        one.scoped(() => other.allocate(500).move()),
+        other.withManager(new PlainManager(), () => one.allocate(250)),
+      ];
+      watch.letGo();
+      for (const runtime of [one, other]) expect(runtime.collectorStats().undisposedBytes - before).toBe(1750);
+      for (const block of held) block.dispose();
+      for (const runtime of [one, other]) runtime.close();
+      expect(one.collectorStats().undisposedBytes).toBe(before);
+    });
+
+    test.each<[string, (inner: MemoryRuntime) => Pick<Device, 'nativeAlloc' | 'nativeFree'>]>([
+      [
+        'from the slot',
+        ({ slot }) => ({ nativeAlloc: (bytes) => slot.alloc(bytes, true), nativeFree: (ptr) => slot.unlock(ptr, true) }),
+      ],
+      ['as handles that are not to be collected', handlesOf],
+    ])('counts a block of a runtime once whose device takes its memory from another runtime, %s', (_, natives) => {
+      const watch = HandleWatch.shared();
+      const inner = new MemoryRuntime(new CpuDevice(), { exitReport: false, collectDropped: false });
+      const runtime = new MemoryRuntime(Object.assign(new CpuDevice(), natives(inner)), { exitReport: false });
+      watch.letGo();
+      const before = runtime.collectorStats().undisposedBytes;
+      const block = runtime.allocate(20 * MiB);
+      watch.letGo();
+      expect(runtime.collectorStats().undisposedBytes - before).toBe(20 * MiB);
+      expect(inner.slot.liveBlocks).toBe(1);
+      block.dispose();
+      expect(runtime.collectorStats().undisposedBytes).toBe(before);
+      runtime.close();
+      expect(inner.slot.liveBlocks).toBe(0);
+      inner.close();
+    });
   });
 });
+
+/** The native functions of a device that keeps handles of a runtime. */
+function handlesOf(inner: MemoryRuntime): Pick<Device, 'nativeAlloc' | 'nativeFree'> {
+  const held = new Map<DevicePtr, Allocation>();
+  return {
+    nativeAlloc: (bytes, alignment = 0) => {
+      const block = inner.allocate(bytes, { alignment });
+      held.set(block.ptr, block);
+      return block.ptr;
+    },
+    nativeFree: (ptr) => {
+      held.get(ptr)!.dispose();
+      held.delete(ptr);
+    },
+  };
+}
 
 describe('a program that drops its handles', () => {
   const prelude = () => `
