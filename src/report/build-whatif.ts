@@ -33,7 +33,6 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
   const strides = runs.flatMap(({ curve }) => curve?.stride ?? []);
   const [stride = Math.max(1, trace.length)] = strides;
   for (const other of strides) checkArgument(other === stride, 'stride of a curve', other, `${stride}, as of the others`);
-  const settings = settingsOf(runs);
   const limitsDiffer = new Set(runs.map(({ limitBytes }) => limitBytes)).size > 1;
   const timeOf = (events: number) => (trace.times?.[Math.min(events, trace.length) - 1] ?? 0) / NS_PER_MS;
   const points = Math.ceil(trace.length / stride);
@@ -48,26 +47,24 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
     events: trace.length,
     stride,
     times: times === null ? null : payload.add(times),
-    runs: runs.map(({ curve, ...run }, place) => ({
-      ...run,
-      setting: settings[place]!,
-      label: limitsDiffer ? `${settings[place]}, ${limitText(run.limitBytes)}` : settings[place]!,
-      failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
-      reserved: payload.add(Float64Array.from(curve?.reserved ?? [])),
-      allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
-    })),
+    runs: runs.map(({ curve, ...run }) => {
+      const setting = settingOf(run);
+      return {
+        ...run,
+        setting,
+        label: limitsDiffer ? `${setting}, ${limitText(run.limitBytes)}` : setting,
+        failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
+        reserved: payload.add(Float64Array.from(curve?.reserved ?? [])),
+        allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
+      };
+    }),
   };
   return { data, payload: payload.toBase64() };
 }
 
-/** Names the setting of each run by what it does not share with all others: manager, configuration. */
-function settingsOf(runs: readonly WhatIfRun[]): string[] {
-  const managersDiffer = new Set(runs.map(({ manager }) => manager)).size > 1;
-  const confsDiffer = new Set(runs.map(({ conf }) => conf)).size > 1;
-  return runs.map(({ manager, conf }) => {
-    if (managersDiffer || !confsDiffer) return conf ? `${manager}, ${conf}` : manager;
-    return conf || 'defaults';
-  });
+/** The manager, and of PyTorch's the configuration. */
+function settingOf({ manager, conf }: WhatIfRun): string {
+  return conf === null ? manager : conf || 'the default';
 }
 
 function limitText(limitBytes: number | null): string {

@@ -39,18 +39,18 @@ describe('buildWhatIf', () => {
   });
 
   test.each([
-    ['configurations', [{ conf: 'a:1' }, { conf: '' }], ['a:1', 'defaults']],
-    ['limits', [{ limitBytes: GiB }, { limitBytes: null }], ['pytorch, 1.00 GiB', 'pytorch, no limit']],
-    ['managers', [{ conf: 'a:1' }, {}, { conf: null, manager: 'pool' }], ['pytorch, a:1', 'pytorch', 'pool']],
+    ['configurations', [{ conf: 'a:1' }, {}], ['a:1', 'the default']],
+    ['limits', [{ limitBytes: GiB }, { limitBytes: null }], ['the default, 1.00 GiB', 'the default, no limit']],
+    ['managers', [{}, { conf: null, manager: 'pool' }], ['the default', 'pool']],
     [
-      'all of them',
+      'all',
       [
         { conf: 'a:1', limitBytes: GiB },
         { conf: null, manager: 'pool' },
       ],
-      ['pytorch, a:1, 1.00 GiB', 'pool, no limit'],
+      ['a:1, 1.00 GiB', 'pool, no limit'],
     ],
-    ['nothing', [{ conf: 'a:1' }], ['pytorch, a:1']],
+    ['nothing', [{ conf: 'a:1', limitBytes: GiB }], ['a:1']],
   ])('names runs that differ in %s', (_, facts, labels) => {
     const { data } = buildWhatIf(
       trace,

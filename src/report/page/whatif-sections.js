@@ -29,7 +29,7 @@ const RESULT_COLUMNS = [
     hint: 'The most memory that was in use at once, rounded as the allocator rounds it.',
   },
   {
-    heading: 'fragmentation',
+    heading: 'fragmented',
     numeric: true,
     hint: 'The share of reserved memory that was not in use when the most was reserved.',
   },
@@ -166,7 +166,7 @@ function failureCard(view, run, failure) {
 
 /** @param {WhatIfFailure['frames'][number]} frame */
 function frameItem({ name, filename, line }) {
-  return element('li', {}, element('code', {}, `${filename}:${line} ${name}`.trim()));
+  return element('li', {}, element('code', {}, name === '' ? `${filename}:${line}` : `${name} (${filename}:${line})`));
 }
 
 /**
