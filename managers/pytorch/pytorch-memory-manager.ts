@@ -329,7 +329,8 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
       const oldest = ages / left;
       isAnyOld = false;
       for (const { blocks, block, age } of segments) {
-        if (age < oldest || !blocks.free.has(block) || blocks.pages !== undefined) continue;
+        // What ran inside of a native free may have taken the block, or a part of it.
+        if (age < oldest || !blocks.free.has(block) || !heap.isWholeSegment(block) || blocks.pages !== undefined) continue;
         isAnyOld = true;
         excess -= heap.bytesOf(block);
         ages -= age;

@@ -47,7 +47,7 @@ function bench(options: PyTorchMemoryManagerOptions = {}, capacityBytes = GiB) {
   const free = (...ptrs: DevicePtr[]) => {
     for (const ptr of ptrs) manager.unlock(ptr, true);
   };
-  return { device, streams: device.streams!, manager, alloc, free, calls: () => calls.splice(0).join(' ') };
+  return { device, table, streams: device.streams!, manager, alloc, free, calls: () => calls.splice(0).join(' ') };
 }
 
 describe('PyTorchMemoryManager', () => {
@@ -152,6 +152,28 @@ describe('PyTorchMemoryManager', () => {
       alloc(70);
       expect(calls()).toBe('-40 +70');
       free(other);
+    });
+
+    test('keeps a segment that a native free inside of the collection has cut', () => {
+      const { alloc, free, calls, table, manager } = bench({
+        conf: 'garbage_collection_threshold:0.1',
+        memoryLimitBytes: 200 * MiB,
+      });
+      free(...[alloc(40), alloc(40)]);
+      const { nativeFree } = table;
+      let live: DevicePtr | undefined;
+      table.nativeFree = (ptr) => {
+        nativeFree(ptr);
+        if (live !== undefined) return;
+        const front = alloc(15);
+        live = alloc(15);
+        free(front);
+      };
+      calls();
+      alloc(70);
+      expect(calls()).toBe('-40 +70');
+      expect(manager.allocated(live!)).toBe(15 * MiB);
+      manager.checkInvariants();
     });
 
     test('collects nothing by age without a limit', () => {
