@@ -11,7 +11,7 @@ import {
   type TraceTotals,
 } from './trace-events.js';
 
-const INITIAL_EVENTS = 16_384;
+const INITIAL_EVENTS = 1024;
 /** A Map by address can hold so many. Freed blocks stay in it for a while. */
 export const MAX_LIVE = 8_000_000;
 /** Characters of names, tags and sites. */

@@ -12,7 +12,8 @@ import { bytesOf, openCl, threadedDevice, write } from '../../fixtures/opencl.js
 import { ProgramCalls } from '../../fixtures/opencl-calls.js';
 
 const at = (ptr: DevicePtr, offset: number) => devicePtr(ptr + offset);
-const counting = (bytes: number) => Uint8Array.from({ length: bytes }, (_, i) => i % 251);
+const PATTERN = Uint8Array.from({ length: 251 }, (_, i) => i);
+const counting = (bytes: number) => new Uint8Array(Buffer.alloc(bytes, PATTERN));
 
 /** In a function of its own: a variable of a block that was left would keep the mapping alive. */
 function viewThatStays(device: OpenClDevice, ptr: DevicePtr, bytes: number): Uint8Array {
