@@ -62,9 +62,14 @@ export function byName<T>(what: string, name: string, values: ReadonlyMap<string
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   const most = Math.max(2, Math.floor(name.length * 0.4));
   return candidates
-    .map((candidate) => ({ candidate, edits: editsBetween(name.toLowerCase(), candidate) }))
+    .map((candidate) => ({ candidate, edits: isBeginning(name, candidate) ? 0 : editsBetween(name.toLowerCase(), candidate) }))
     .filter(({ candidate, edits }) => edits <= most && edits < candidate.length)
     .sort((a, b) => a.edits - b.edits)[0]?.candidate;
+}
+
+/** Whether a person may have left out the end of a name. */
+function isBeginning(name: string, candidate: string): boolean {
+  return name.length > 1 && candidate.startsWith(name.toLowerCase());
 }
 
 /** Levenshtein's distance. Cost: O(length x length). */

@@ -20,6 +20,11 @@ const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./tune.js')).addTuneCommand,
   ],
   [
+    'whatif',
+    'Ask a memory snapshot of PyTorch whether it fits on a smaller card, where it fails, and which PYTORCH_ALLOC_CONF helps.',
+    async () => (await import('./whatif.js')).addWhatIfCommand,
+  ],
+  [
     'serve',
     'Run a program that uses this library, and serve a page that shows its memory as it changes.',
     async () => (await import('./serve.js')).addServeCommand,

@@ -28,8 +28,8 @@ const CONTEXT_MIB = { large: 1436, small: 768 } as const;
 const TOTALS: readonly (readonly [name: string, title: string, totalMib: number, context: keyof typeof CONTEXT_MIB])[] = [
   ['b200', 'NVIDIA B200', 183_359, 'large'],
   ['h200', 'NVIDIA H200', 143_771, 'large'],
-  ['h100-nvl', 'NVIDIA H100 NVL', 95_830, 'large'],
   ['h100-80g', 'NVIDIA H100 80 GB', 81_559, 'large'],
+  ['h100-nvl', 'NVIDIA H100 NVL', 95_830, 'large'],
   ['a100-80g', 'NVIDIA A100 80 GB', 81_920, 'large'],
   ['a100-40g', 'NVIDIA A100 40 GB', 40_960, 'small'],
   ['a30', 'NVIDIA A30', 24_576, 'small'],

@@ -41,7 +41,7 @@ export interface RunOutcome {
   readonly failedAt: number;
   readonly peakReservedBytes: number;
   readonly peakAllocatedBytes: number;
-  /** `1 - allocated / reserved` when the most was reserved. */
+  /** `1 - allocated / reserved`, when the most was allocated. */
   readonly fragmentation: number;
   readonly retries: number;
   readonly ooms: number;
@@ -82,8 +82,7 @@ class SettingRun {
   #allocated = 0;
   #peakAllocated = 0;
   #recentAllocated = 0;
-  #allocatedAtPeak = 0;
-  #peakReserved = 0;
+  #reservedAtPeak = 0;
   #granted = 0;
 
   constructor(program: RecordedProgram, { create, capacityBytes, stride = 0, earlier = [], onCall, placeAt }: RunOptions) {
@@ -142,7 +141,6 @@ class SettingRun {
     for (const [i, pointers] of this.#pools.restore(earlier).entries()) {
       for (const [j, ptr] of pointers.entries()) this.#enter(events.slots[earlier[i]!.events[j]!]!, ptr);
     }
-    this.#notePeak();
     // Blocks that lay in no segment are requested.
     this.#restored = new Set(earlier.flatMap((memory) => memory.events));
   }
@@ -155,7 +153,6 @@ class SettingRun {
     const ptr = pools.alloc(bytes, streams === undefined ? 0 : streams[event]!);
     if (ptr === NULL_PTR) return false;
     this.#enter(slot, ptr);
-    if (this.#card.peakBytes > this.#peakReserved) this.#notePeak();
     return true;
   }
 
@@ -164,7 +161,10 @@ class SettingRun {
     this.#pointers[slot] = ptr;
     this.#blockBytes[slot] = blockBytes;
     this.#allocated += blockBytes;
-    if (this.#allocated > this.#peakAllocated) this.#peakAllocated = this.#allocated;
+    if (this.#allocated > this.#peakAllocated) {
+      this.#peakAllocated = this.#allocated;
+      this.#reservedAtPeak = this.#card.reservedBytes;
+    }
     if (this.#allocated > this.#recentAllocated) this.#recentAllocated = this.#allocated;
   }
 
@@ -196,7 +196,6 @@ class SettingRun {
     this.#pools.select(events.poolOf(event));
     const ptr = this.#pools.alloc(events.bytesOf(event), events.streamOf(event));
     if (ptr === NULL_PTR) return false;
-    if (this.#card.peakBytes > this.#peakReserved) this.#notePeak();
     this.#granted++;
     this.#pools.free(ptr);
     return true;
@@ -205,11 +204,6 @@ class SettingRun {
   #complete(pointer: number): void {
     for (const event of this.#inUse.get(pointer) ?? []) this.#card.streams.complete(event);
     this.#inUse.delete(pointer);
-  }
-
-  #notePeak(): void {
-    this.#peakReserved = this.#card.peakBytes;
-    this.#allocatedAtPeak = this.#allocated;
   }
 
   #plot(): void {
@@ -226,7 +220,7 @@ class SettingRun {
       failedAt,
       peakReservedBytes: peakBytes,
       peakAllocatedBytes: this.#peakAllocated,
-      fragmentation: peakBytes === 0 ? 0 : 1 - this.#allocatedAtPeak / Math.max(this.#peakReserved, 1),
+      fragmentation: this.#reservedAtPeak === 0 ? 0 : 1 - this.#peakAllocated / this.#reservedAtPeak,
       retries: this.#pools.sum('retries'),
       ooms: this.#pools.sum('ooms'),
       nativeAllocs,

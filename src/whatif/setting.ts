@@ -2,7 +2,9 @@ import { type ParsedAllocConf, parseAllocConf } from '../../managers/pytorch/all
 import { PyTorchMemoryManager } from '../../managers/pytorch/pytorch-memory-manager.js';
 import { checkArgument } from '../core/errors.js';
 import type { ManagerFactory } from '../core/memory-host.js';
+import { MiB } from '../core/units.js';
 import type { TraceEvents } from '../trace/trace-events.js';
+import { GRANULE_BYTES } from './driver-addresses.js';
 
 /** A manager under a setting: PyTorch's allocator, or any other. */
 export interface WhatIfSetting {
@@ -41,7 +43,15 @@ export function readSetting({ conf = '', manager = 'pytorch', createManager }: W
     const limit = memoryLimitBytes === undefined ? {} : { memoryLimitBytes };
     return (deviceCount, table) => new PyTorchMemoryManager(deviceCount, table, { conf, ...limit });
   };
-  return { conf, manager, parsed: parseAllocConf(conf), create };
+  const parsed = parseAllocConf(conf);
+  const { expandableSegments, largeSegmentSizeBytes } = parsed.settings;
+  checkArgument(
+    !expandableSegments || largeSegmentSizeBytes % GRANULE_BYTES === 0,
+    `large_segment_size_mb of ${conf}`,
+    largeSegmentSizeBytes / MiB,
+    'an even number of MiB where segments are expandable: the pages of a card have 2 MiB',
+  );
+  return { conf, manager, parsed, create };
 }
 
 /** Whether a setting is the one that was in force when the trace was recorded. */

@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.js';
 import { formatBytes } from '../core/units.js';
 import { TraceKind } from '../trace/trace-events.js';
 import type { RecordedProgram } from './recorded-program.js';
@@ -49,7 +50,7 @@ function recordingNotes(
   if (refused > 0) {
     const how = granted > 0 ? `${granted} granted here` : 'none granted here';
     notes.push(
-      `The recorded program was refused ${refused} requests (${how}): what it would have done with them is not recorded.`,
+      `The recorded program was refused ${counted(refused, 'request')} (${how}): what it would have done with them is not recorded.`,
     );
   }
   return notes;

@@ -55,7 +55,7 @@ export interface WhatIfResult {
   readonly failure: WhatIfFailure | null;
   readonly peakReservedBytes: number;
   readonly peakAllocatedBytes: number;
-  /** `1 - allocated / reserved`, when the most was reserved. */
+  /** `1 - allocated / reserved`, when the most was allocated: the share that is of no use when it counts. */
   readonly fragmentation: number;
   readonly retries: number;
   readonly ooms: number;

@@ -211,11 +211,11 @@ describe('stowage replay', () => {
       [['package.json'], 'package.json:1: its format is not known: it begins like no allocation trace'],
       [
         [RESNET, '-m', 'cachng'],
-        '--manager is "cachng", but must be one of caching, lru, pool, tlsf, default, buddy, slab, arena',
+        '--manager is "cachng", but must be one of caching, lru, pool, tlsf, pytorch, default, buddy, slab, arena',
       ],
       [
         [RESNET, '-m', 'caching,,default'],
-        '--manager is "", but must be one of caching, lru, pool, tlsf, default, buddy, slab, arena',
+        '--manager is "", but must be one of caching, lru, pool, tlsf, pytorch, default, buddy, slab, arena',
       ],
       [[RESNET, '-d', 'cup'], '--device is "cup", but must be one of cpu, cuda, hip, simulated, opencl (did you mean cpu?)'],
       [[RESNET, '-c', '12XB'], '--capacity is "12XB", but must be a size above 0 such as 512MiB, 1.5GiB or 1024'],

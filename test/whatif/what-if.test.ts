@@ -67,7 +67,7 @@ describe('whatIf', () => {
     const events = snapshot(alloc(AT, 30 * MiB), entry('oom', 0, 50 * MiB), alloc(2 * AT, 8));
     const { results, notes } = whatIf(events, [{}], { leastLimit: false });
     expect([results[0]!.fits, results[0]!.peakReservedBytes]).toEqual([true, 82 * MiB]);
-    expect(notes.join()).toContain('was refused 1 requests (1 granted here)');
+    expect(notes.join()).toContain('was refused 1 request (1 granted here)');
     const [limited] = whatIf(events, [{}], { limits: [{ bytes: 60 * MiB }] }).results;
     expect(limited!.failure).toMatchObject({ event: 1, requestedBytes: 50 * MiB });
   });
