@@ -10,7 +10,7 @@ export const CHECK = 'PRAGMA integrity_check';
 
 /** Inserts, updates, deletes, sorts and groups; gives the report. */
 export function workload(database: Database, during?: () => void): unknown {
-  database.run(`${SCHEMA}; BEGIN; ${fill(3000)}; COMMIT; UPDATE people SET note = name || note WHERE age > 60`);
+  database.run(`${SCHEMA}; BEGIN; ${fill(1000)}; COMMIT; UPDATE people SET note = name || note WHERE age > 60`);
   database.run('DELETE FROM people WHERE age = 13');
   let rows = 0;
   return database.rows(REPORT, () => {
