@@ -1,8 +1,13 @@
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
-import { GPU_OPTIONS, GpuDevice, type GpuDeviceOptions } from './gpu/gpu-device.js';
+import { GpuDevice } from './gpu/gpu-device.js';
+import { GPU_OPTIONS, type GpuDeviceOptions } from './gpu/gpu-memory.js';
 import { HIP } from './gpu/gpu-status.js';
 
-export type { GpuDevice, GpuDeviceOptions } from './gpu/gpu-device.js';
+export type { AsyncPoolInfo, AsyncPoolOptions, GpuAsyncPool } from './gpu/gpu-async-pool.js';
+export type { GpuDevice } from './gpu/gpu-device.js';
+export type { GpuLimit } from './gpu/gpu-limit.js';
+export type { ManagedAdvice, ManagedPlace } from './gpu/gpu-managed.js';
+export type { GpuDeviceOptions, GpuMemory } from './gpu/gpu-memory.js';
 export type { IpcMemory } from './gpu/gpu-sharing.js';
 export type { GpuVirtualMemory } from './gpu/gpu-virtual.js';
 

@@ -5,6 +5,7 @@ import type { HostRanges } from '../host-ranges.js';
 import { copyEnds, type LiveRange, type LiveRanges } from '../live-ranges.js';
 import { checkDisjoint, checkFill, overlap } from '../range-checks.js';
 import { untilDone } from '../until-done.js';
+import type { GpuManaged, ManagedPlace } from './gpu-managed.js';
 import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
@@ -13,6 +14,7 @@ import type { GpuHandle, GpuStreams } from './gpu-streams.js';
 export interface OpenedGpu {
   readonly runtime: GpuRuntime;
   readonly streams: GpuStreams;
+  readonly managed: GpuManaged;
   readonly deviceCount: number;
 }
 
@@ -89,6 +91,14 @@ export class GpuCopies {
     const on = this.#streamFor(stream, [range]);
     const { runtime } = this.open();
     if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
+  }
+
+  /** Moves pages of managed memory on a stream. */
+  async prefetchAsync(ptr: DevicePtr, bytes: number, to: ManagedPlace, stream: number): Promise<void> {
+    const { managed } = this.open();
+    managed.locate(ptr, bytes);
+    const on = this.#streamFor(stream, []);
+    if (bytes > 0) await this.#enqueue(on, () => managed.prefetch(ptr, bytes, to, on.handle));
   }
 
   /** Checks both ends of a copy. @returns where each is */

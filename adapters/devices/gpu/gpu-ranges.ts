@@ -18,7 +18,7 @@ export class GpuSegment extends LiveRange implements GpuRange {
     /** What the runtime gave: the base, or up to an alignment below. */
     readonly nativeAddress: number,
     bytes: number,
-    place: SegmentPlace,
+    readonly place: SegmentPlace,
     readonly device: number,
   ) {
     super(alignUp(nativeAddress, place.alignment) as DevicePtr, bytes);

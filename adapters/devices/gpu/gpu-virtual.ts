@@ -2,6 +2,7 @@ import { attempt } from '../../../src/core/attempt.js';
 import { type DevicePtr, NULL_PTR } from '../../../src/core/units.js';
 import type { LiveRanges } from '../live-ranges.js';
 import { PagedMemory } from '../paged-memory.js';
+import type { GpuLimits } from './gpu-limit.js';
 import { type GpuRange, GpuReservation } from './gpu-ranges.js';
 import type { GpuRuntime } from './gpu-runtime.js';
 
@@ -15,11 +16,13 @@ import type { GpuRuntime } from './gpu-runtime.js';
 export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
   readonly #runtime: GpuRuntime;
   readonly #ranges: LiveRanges<GpuRange>;
+  readonly #limits: GpuLimits;
 
-  constructor(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, granularityBytes: number) {
+  constructor(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, limits: GpuLimits, granularityBytes: number) {
     super(granularityBytes);
     this.#runtime = runtime;
     this.#ranges = ranges;
+    this.#limits = limits;
   }
 
   /** True: the card waits while the tables of its addresses change. */
@@ -59,7 +62,12 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
 
   /** Maps pages, all or none; four native calls a page. */
   protected override commitPages(range: GpuReservation, offset: number, bytes: number): boolean {
-    return bytes === 0 || this.#runtime.on(range.device, () => this.#map(range, offset, bytes));
+    if (bytes === 0) return true;
+    const limit = this.#limits.of(range.device);
+    if (limit?.admits(bytes) === false) return false;
+    const isDone = this.#runtime.on(range.device, () => this.#map(range, offset, bytes));
+    if (isDone) limit?.take(bytes);
+    return isDone;
   }
 
   /** Unmaps pages when no work uses them. What the driver refuses after the first page becomes a process warning. */
@@ -71,6 +79,11 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     this.#runtime.driver.call('MemUnmap', range.base + offset, page);
     // The first page is gone: from here on the call has succeeded.
     this.#unmapAll(range, offset + page, bytes - page);
+  }
+
+  protected override markDecommitted(range: GpuReservation, offset: number, bytes: number): void {
+    super.markDecommitted(range, offset, bytes);
+    this.#limits.of(range.device)?.give(bytes);
   }
 
   /** Maps pages, all or none. @returns whether there was room */

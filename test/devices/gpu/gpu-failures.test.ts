@@ -67,6 +67,8 @@ async function program(device: GpuDevice): Promise<number> {
   const far = await must(() => device.adoptStream(0));
   await must(() => device.copyAsync(a, pinned, PAGE));
   await must(() => device.fillAsync(managed, 2, PAGE, stream.id));
+  await must(() => device.advise(managed, PAGE, 'preferred', 1));
+  await must(() => device.prefetchAsync(managed, PAGE, 1, stream.id));
   const event = await must(() => stream.record());
   await must(() => far.wait(event));
   await must(() => event.synchronize());
