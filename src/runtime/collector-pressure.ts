@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as setTurn } from 'node:timers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { attempt } from '../core/attempt.js';
+import type { LetsGo } from '../core/process-state.js';
 import { MiB } from '../core/units.js';
 
 /** Growth that asks for a collection: at least so many bytes, and so much of what was there before. */
@@ -23,6 +24,12 @@ export interface CollectorStats {
   readonly freedBytes: number;
   /** Bytes of handles, new ones aside, that are neither disposed nor found to be dropped. */
   readonly undisposedBytes: number;
+}
+
+/** Handles that are held because they are new. */
+interface YoungHandles extends LetsGo {
+  /** The bytes of those that are not disposed. */
+  readonly youngBytes: number;
 }
 
 /** Handles of one runtime's slot that are not disposed, as far as they press on the collector. */
@@ -66,8 +73,8 @@ class PressingMemory {
   #base = 0;
   #limit = LEAST_GROWTH_BYTES;
 
-  /** @param press - asks for a collection, and tells whether there will be one */
-  constructor(readonly press: () => boolean) {}
+  /** @param pressure - undefined where it asks for no collection */
+  constructor(readonly pressure: CollectorPressure | undefined) {}
 
   /** By how much it has grown. */
   get growth(): number {
@@ -76,7 +83,12 @@ class PressingMemory {
 
   add(bytes: number): void {
     this.bytes += bytes;
-    if (this.bytes >= this.#limit && !this.press()) this.#limit = this.bytes + Math.max(LEAST_RETRY_BYTES, RETRY * this.bytes);
+    const { pressure } = this;
+    if (pressure === undefined) return;
+    // Young ones that were dropped wait for the same collection.
+    const undisposed = this.bytes + pressure.youngBytes;
+    if (undisposed >= this.#limit && !pressure.press())
+      this.#limit = undisposed + Math.max(LEAST_RETRY_BYTES, RETRY * this.bytes);
   }
 
   remove(bytes: number): void {
@@ -103,7 +115,7 @@ const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
  */
 export class CollectorPressure {
   readonly #memories = new Map<string, PressingMemory>();
-  readonly #letGo: () => void;
+  readonly #young: YoungHandles;
   readonly #findCollector: () => () => void;
   #collect: (() => void) | undefined;
   #isUnderway = false;
@@ -115,12 +127,12 @@ export class CollectorPressure {
   #droppedBytes = 0;
 
   /**
-   * @param letGo - lets go of handles that are held because they are new
+   * @param young - handles that are held because they are new
    * @param find - gives what collects garbage
    * @defaultValue find gives V8's collector
    */
-  constructor(letGo: () => void, find = findCollector) {
-    this.#letGo = letGo;
+  constructor(young: YoungHandles, find = findCollector) {
+    this.#young = young;
     this.#findCollector = find;
   }
 
@@ -136,15 +148,13 @@ export class CollectorPressure {
    * @param presses - false counts them apart and asks for no collection
    */
   handlesOf(kind: string, presses: boolean): UndisposedHandles {
-    return new UndisposedHandles(
-      presses ? (device) => this.#memoryOf(`${kind} ${device}`) : () => new PressingMemory(() => false),
-    );
+    return new UndisposedHandles((device) => (presses ? this.#memoryOf(`${kind} ${device}`) : new PressingMemory(undefined)));
   }
 
   #memoryOf(name: string): PressingMemory {
     let memory = this.#memories.get(name);
     if (memory === undefined) {
-      memory = new PressingMemory(() => this.#press());
+      memory = new PressingMemory(this);
       this.#memories.set(name, memory);
     }
     return memory;
@@ -157,12 +167,18 @@ export class CollectorPressure {
 
   /** Collects garbage at once. Handles that it finds are released after a turn or two of the event loop. */
   collect(): void {
-    this.#letGo();
+    this.#young.letGo();
     this.#collect ??= this.#findCollector();
     this.#collect();
   }
 
-  #press(): boolean {
+  /** Bytes of handles that are held because they are new, of whichever memory. @internal */
+  get youngBytes(): number {
+    return this.#young.youngBytes;
+  }
+
+  /** Asks for a collection. @returns whether there will be one @internal */
+  press(): boolean {
     if (this.#isUnderway) return true;
     const now = performance.now();
     if (now < this.#notBefore) return false;

@@ -35,7 +35,7 @@ const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
  * registered then and let go: from then on the garbage collector finds out when it is dropped.
  */
 export class HandleWatch implements LetsGo {
-  readonly pressure = new CollectorPressure(() => this.letGo());
+  readonly pressure = new CollectorPressure(this);
   /** Where old handles are registered. */
   readonly registry: FinalizationRegistry<Reclaimable>;
   readonly #young: (WatchedHandle | undefined)[] = new Array(PLACES).fill(undefined);
@@ -55,6 +55,11 @@ export class HandleWatch implements LetsGo {
   static shared(): HandleWatch {
     const state = processState();
     return (state.handleWatch ??= new HandleWatch(state.droppedHandles)) as HandleWatch;
+  }
+
+  /** Bytes of the young handles. */
+  get youngBytes(): number {
+    return this.#youngBytes;
   }
 
   /** Begins to watch a handle. @returns its place: among the young ones, or that of an old one */

@@ -29,16 +29,13 @@ describe('CollectorPressure', () => {
   };
 
   /** @param find - what a collection finds, in bytes */
-  function pressureThat(find: () => number) {
-    const pressure = new CollectorPressure(
-      () => {},
-      () => () => {
-        const found = find();
-        handles.remove(found);
-        pressure.noteDropped(found);
-        clock += 10;
-      },
-    );
+  function pressureThat(find: () => number, youngBytes = 0) {
+    const pressure = new CollectorPressure({ letGo: () => {}, youngBytes }, () => () => {
+      const found = find();
+      handles.remove(found);
+      pressure.noteDropped(found);
+      clock += 10;
+    });
     const handles = pressure.handlesOf('host', true);
     /** Adds handles, and lets what they ask for happen. */
     const grow = async (bytes: number) => {
@@ -66,6 +63,18 @@ describe('CollectorPressure', () => {
     expect(pressure.stats.collections).toBe(3);
     await grow(2 * MiB);
     expect(pressure.stats.collections).toBe(4);
+  });
+
+  test('counts new handles, too, when it asks for one, and when it was refused', async () => {
+    const { pressure, grow } = pressureThat(() => 0, 10 * MiB);
+    await grow(22 * MiB - 1);
+    expect(pressure.stats.collections).toBe(0);
+    await grow(1);
+    expect(pressure.stats.collections).toBe(1);
+    const press = vi.spyOn(pressure, 'press');
+    for (const bytes of [22 * MiB, 7 * MiB, 1 * MiB]) await grow(bytes);
+    expect(press.mock.results.map(({ value }) => value)).toEqual([false, false]);
+    expect(pressure.stats).toEqual({ collections: 1, freedBytes: 0, undisposedBytes: 52 * MiB });
   });
 
   test('asks for one at a time', async () => {
@@ -292,6 +301,19 @@ describe('a program that drops its handles', () => {
     const peak = (make: string) => Number(run(`await drop(4000, ${make}); ${PEAK}`));
     const buffers = peak('() => Buffer.allocUnsafeSlow(BYTES)');
     expect(peak('handle')).toBeLessThan(1.2 * buffers);
+  });
+
+  test('has at most 66 MiB of them at once when it drops 7 MiB a turn', () => {
+    const source = `
+      for (let i = 0; i < 250; i++) {
+        for (let n = 0; n < 15; n++) handle();
+        await turn();
+      }
+      console.log(runtime.stats().allocatedBytes.peak / 2 ** 20, runtime.stats().allocatedBytes.total / 2 ** 20);
+    `;
+    const [peak, total] = run(source).split(' ').map(Number);
+    expect(total).toBeGreaterThan(1700);
+    expect(peak).toBeLessThan(66);
   });
 
   test.each([
