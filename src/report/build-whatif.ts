@@ -64,7 +64,7 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
 
 /** The manager, and of PyTorch's the configuration. */
 function settingOf({ manager, conf }: WhatIfRun): string {
-  return conf === null ? manager : conf || 'the default';
+  return conf === null ? manager : conf || 'the default of PyTorch';
 }
 
 function limitText(limitBytes: number | null): string {

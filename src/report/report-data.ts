@@ -76,7 +76,7 @@ export interface WhatIfRun {
   readonly failure: WhatIfFailure | null;
   readonly peakReservedBytes: number;
   readonly peakAllocatedBytes: number;
-  /** `1 - allocated / reserved`, at the peak of reserved memory. */
+  /** `1 - allocated / reserved`, when the most was allocated. */
   readonly fragmentation: number;
   readonly retries: number;
   readonly ooms: number;

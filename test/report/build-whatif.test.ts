@@ -39,9 +39,13 @@ describe('buildWhatIf', () => {
   });
 
   test.each([
-    ['configurations', [{ conf: 'a:1' }, {}], ['a:1', 'the default']],
-    ['limits', [{ limitBytes: GiB }, { limitBytes: null }], ['the default, 1.00 GiB', 'the default, no limit']],
-    ['managers', [{}, { conf: null, manager: 'pool' }], ['the default', 'pool']],
+    ['configurations', [{ conf: 'a:1' }, {}], ['a:1', 'the default of PyTorch']],
+    [
+      'limits',
+      [{ limitBytes: GiB }, { limitBytes: null }],
+      ['the default of PyTorch, 1.00 GiB', 'the default of PyTorch, no limit'],
+    ],
+    ['managers', [{}, { conf: null, manager: 'pool' }], ['the default of PyTorch', 'pool']],
     [
       'all',
       [

@@ -31,7 +31,7 @@ const RESULT_COLUMNS = [
   {
     heading: 'fragmented',
     numeric: true,
-    hint: 'The share of reserved memory that was not in use when the most was reserved.',
+    hint: 'The share of reserved memory that was not in use when the most was allocated.',
   },
   { heading: 'retries', numeric: true, hint: 'How often all cached memory was given back to serve a request.' },
   { heading: 'OOMs', numeric: true, hint: 'Requests that could not be served.' },
