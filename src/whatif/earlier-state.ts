@@ -20,24 +20,30 @@ export interface EarlierMemory {
 export function earlierMemory({ events, device }: RecordedProgram, divisions: readonly number[]): EarlierMemory[] {
   const earlier = events.allocator?.earlier.filter((segment) => segment.device === device) ?? [];
   return earlier.map((segment) => {
-    const blocks = blocksOf(segment, divisions, (event) => events.bytesOf(event));
     const { pool, stream, small: isSmall, address, bytes, expandable } = segment;
+    const blocks = blocksOf(segment, divisions, (event) => events.bytesOf(event));
     return {
-      segment: { pool, stream, isSmall, address, bytes, blocks },
+      segment: { pool, stream, isSmall, address, bytes, blocks: blocks.map(({ block }) => block) },
       expandable,
-      events: segment.blocks.map(({ event }) => event),
+      events: blocks.map(({ event }) => event),
     };
   });
 }
 
-/** The blocks of a segment. Where a block's size is not recorded, it follows from its bytes and from what comes behind it. */
-function blocksOf(segment: EarlierSegment, divisions: readonly number[], requested: (event: number) => number): RestoredBlock[] {
+/**
+ * The blocks of a segment. Where a block's size is not recorded, it follows from its bytes and from what comes behind it. What no
+ * allocator can have made, as of a snapshot by hand, is left out: the run requests it.
+ */
+function blocksOf(segment: EarlierSegment, divisions: readonly number[], requested: (event: number) => number) {
   const { address: start, bytes, blocks, small, expandable } = segment;
-  return blocks.map(({ event, address, blockBytes }, i) => {
+  return blocks.flatMap(({ event, address, blockBytes }, i): { event: number; block: RestoredBlock }[] => {
     const requestedBytes = requested(event);
+    const offsetBytes = address - start;
     const room = (blocks[i + 1]?.address ?? start + bytes) - address;
-    const rounded = Math.min(room, blockBytes ?? alignUp(roundUpRequest(requestedBytes, divisions), UNIT_BYTES));
-    const isWhole = blockBytes === undefined && !small && !expandable && room - rounded <= LEAST_REST_BYTES;
-    return { offsetBytes: address - start, bytes: isWhole ? room : rounded, requestedBytes };
+    const rounded = blockBytes ?? alignUp(roundUpRequest(requestedBytes, divisions), UNIT_BYTES);
+    const isWhole = blockBytes === undefined && !small && !expandable && room > rounded && room - rounded <= LEAST_REST_BYTES;
+    const block = { offsetBytes, bytes: isWhole ? room : rounded, requestedBytes };
+    const isPossible = block.bytes <= room && requestedBytes > 0 && requestedBytes <= block.bytes;
+    return isPossible && [offsetBytes, block.bytes].every((size) => size % UNIT_BYTES === 0) ? [{ event, block }] : [];
   });
 }

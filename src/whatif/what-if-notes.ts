@@ -1,6 +1,6 @@
 import { counted } from '../core/counted.js';
 import { formatBytes } from '../core/units.js';
-import { TraceKind } from '../trace/trace-events.js';
+import { type EarlierBlock, TraceKind } from '../trace/trace-events.js';
 import type { RecordedProgram } from './recorded-program.js';
 import { isRecorded, type ReadSetting, type WhatIfLimit } from './setting.js';
 
@@ -34,9 +34,14 @@ function recordingNotes(
   const earlier = allocator?.earlier.filter((segment) => segment.device === device) ?? [];
   if (earlier.length > 0) {
     const reserved = earlier.reduce((sum, { bytes }) => sum + bytes, 0);
-    const live = earlier.flatMap(({ blocks }) => blocks).reduce((sum, { event }) => sum + events.bytesOf(event), 0);
+    const sumOf = (some: readonly EarlierBlock[]) => some.reduce((sum, { event }) => sum + events.bytesOf(event), 0);
+    const live = sumOf(earlier.flatMap(({ blocks }) => blocks));
+    const blocks = earlier.flatMap((segment) => segment.blocks);
+    const guessed = sumOf(blocks.filter(({ blockBytes }) => blockBytes === undefined));
     const isKnown = settings.map((setting) => isRecorded(setting, events));
-    const known = isKnown.includes(true) ? 'under the recorded setting they lie where they lay' : '';
+    const sizes =
+      guessed === 0 ? '' : `, but how far ${formatBytes(guessed)} of them were rounded up is taken from what lies around them`;
+    const known = isKnown.includes(true) ? `under the recorded setting they lie where they lay${sizes}` : '';
     const anew = isKnown.includes(false) ? 'under another one they are requested anew, in order of their addresses' : '';
     const how = [known, anew].filter((part) => part !== '').join('; ');
     notes.push(`Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks: ${how}.`);

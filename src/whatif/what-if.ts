@@ -2,6 +2,7 @@ import { checkArgument } from '../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { type Frame, framesOfSite } from '../trace/formats/pytorch-snapshot.js';
 import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
+import { GRANULE_BYTES } from './driver-addresses.js';
 import { type EarlierMemory, earlierMemory } from './earlier-state.js';
 import { findLeastLimit } from './least-limit.js';
 import { RecordedProgram } from './recorded-program.js';
@@ -135,7 +136,9 @@ function earlierUnder(program: RecordedProgram, setting: ReadSetting, limit: Wha
   const { roundupPower2Divisions, expandableSegments } = setting.parsed.settings;
   const memory = earlierMemory(program, roundupPower2Divisions);
   const reserved = memory.reduce((sum, { segment }) => sum + segment.bytes, 0);
-  const isOfItsKind = memory.every(({ expandable }) => expandable === expandableSegments);
+  const isOfItsKind = memory.every(
+    ({ expandable, segment }) => expandable === expandableSegments && segment.bytes % GRANULE_BYTES === 0,
+  );
   return isOfItsKind && reserved <= (limit?.bytes ?? Number.POSITIVE_INFINITY) ? memory : [];
 }
 

@@ -114,6 +114,22 @@ describe('the state before the history of a snapshot', () => {
     expect(events.peakReservedBytes).toBe(80 * MiB);
   });
 
+  test('is one where an expandable segment came apart in the history', () => {
+    const at = 2 ** 40;
+    const pieces = [
+      segment(at, true, [block(at, 20 * MiB, 9)]),
+      segment(at + 40 * MiB, true, [block(at + 40 * MiB, 20 * MiB, 8)]),
+    ];
+    const history = [
+      entry('free_requested', at + 4 * MiB, 50 * MiB),
+      entry('free_completed', at + 4 * MiB, 50 * MiB),
+      entry('segment_unmap', at + 20 * MiB, 20 * MiB),
+      entry('alloc', at + 40 * MiB, 8),
+    ];
+    const { allocator } = checkPickle(pickled({ segments: pieces, device_traces: [history] }));
+    expect(allocator!.earlier.map(({ address, bytes, blocks }) => [address, bytes, blocks.length])).toEqual([[at, 60 * MiB, 2]]);
+  });
+
   test('keeps native calls apart whose memory touches', () => {
     const segments = [0, 1].map((i) => segment(2 ** 40 + i * 2 * MiB, false, [block(2 ** 40 + i * 2 * MiB, 2 * MiB, 7)]));
     const history = [entry('segment_free', 2 ** 40 + 4 * MiB, 2 * MiB)];

@@ -155,3 +155,42 @@ test('CARDS are at least 15, each with less than its total', () => {
     expect(usableBytes).toBeLessThan(totalBytes);
   }
 });
+
+describe('what was there before the recording', () => {
+  const block = (address: number, size: number, requested_size = 0) => ({
+    address,
+    size,
+    requested_size,
+    state: requested_size > 0 ? 'active_allocated' : 'inactive',
+  });
+  const recorded = (blocks: readonly object[], history: readonly object[]) =>
+    parseTrace(
+      pickled({
+        segments: [
+          { device: 0, address: AT, total_size: 20 * MiB, stream: 0, segment_type: 'large', is_expandable: false, blocks },
+        ],
+        device_traces: [history],
+        allocator_settings: { PYTORCH_CUDA_ALLOC_CONF: '' },
+      }),
+      'x.pickle',
+    );
+
+  test('lies where it lay under the recorded setting, and is requested anew under another', () => {
+    // 12 MiB fit into the gap as it is, and would into none if the blocks lay side by side.
+    const blocks = [block(AT, 2 * MiB, 2 * MiB), block(AT + 2 * MiB, 12 * MiB), block(AT + 14 * MiB, 6 * MiB, 6 * MiB)];
+    const events = recorded(blocks, [
+      ...free(AT + 2 * MiB, 12 * MiB),
+      alloc(AT + 2 * MiB, 12 * MiB),
+      ...free(AT + 2 * MiB, 12 * MiB),
+    ]);
+    const [own, other] = whatIf(events, [{}, { conf: 'max_split_size_mb:20' }], { leastLimit: false }).results;
+    expect(own).toMatchObject({ nativeAllocs: 0, peakReservedBytes: 20 * MiB });
+    expect(other!.nativeAllocs).toBeGreaterThan(0);
+  });
+
+  test('that no allocator can have made is requested', () => {
+    const events = recorded([block(AT + 100, 2 * MiB, 2 * MiB), block(AT + 2 * MiB, 18 * MiB)], [alloc(AT + 2 * MiB, 8)]);
+    const [result] = whatIf(events, [{}], { leastLimit: false }).results;
+    expect([result!.fits, result!.nativeAllocs]).toEqual([true, 1]);
+  });
+});

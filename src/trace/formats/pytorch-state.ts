@@ -43,7 +43,8 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
     for (const block of allocated) blocks.set(block.address, { ...block, stream });
     if (madeUp) continue;
     add(address, bytes, stream, expandable, small);
-    borders.add(address);
+    // Pieces of an expandable segment were one before what lies between them was unmapped.
+    if (!expandable) borders.add(address);
   }
   for (let i = history.length - 1; i >= 0; i--) {
     const { action, address, bytes, stream } = history[i]!;
