@@ -26,6 +26,7 @@ import { type DevicePtr, KiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { same } from '../fixtures/same.js';
 import { FakeGuardMemory } from './guard-memory-fake.js';
+import { PLENTY } from './stream-program.js';
 
 type Step = { readonly allocate: number } | { readonly free: number } | { readonly cleanUp: true };
 /** What a native call does from inside, before or after its own work, and whether it fails. */
@@ -187,7 +188,7 @@ class ReentrantBench {
 }
 
 describe.each(MANAGERS)('%s', (name, create) => {
-  test.each([2 ** 40, 900_000])(
+  test.each([PLENTY, 900_000])(
     'is whole after every step when native calls of a device of %i bytes come back with calls of their own, or fail',
     (capacityBytes) => {
       const programs = fc.array(step, { maxLength: 60, size: 'max' });
