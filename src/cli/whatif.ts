@@ -152,5 +152,7 @@ function whatIfPage(events: TraceEvents, { results, notes }: WhatIfAnswer, limit
     ...limits.map(({ name, bytes }) => ({ label: name === '' ? 'limit of the process' : name, value: formatBytes(bytes) })),
     ...madeBy(),
   ];
-  return renderPage(buildWhatIf(events, results, { settings, notes }));
+  // Each setting was run under all limits in their order.
+  const named = results.map((result, place) => ({ ...result, limitName: limits[place % limits.length]?.name }));
+  return renderPage(buildWhatIf(events, named, { settings, notes }));
 }

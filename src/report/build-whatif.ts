@@ -33,7 +33,7 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
   const strides = runs.flatMap(({ curve }) => curve?.stride ?? []);
   const [stride = Math.max(1, trace.length)] = strides;
   for (const other of strides) checkArgument(other === stride, 'stride of a curve', other, `${stride}, as of the others`);
-  const limitsDiffer = new Set(runs.map(({ limitBytes }) => limitBytes)).size > 1;
+  const limitsDiffer = new Set(runs.map(limitOf)).size > 1;
   const timeOf = (events: number) => (trace.times?.[Math.min(events, trace.length) - 1] ?? 0) / NS_PER_MS;
   const points = Math.ceil(trace.length / stride);
   const times = trace.times === undefined ? null : Float64Array.from({ length: points }, (_, i) => timeOf((i + 1) * stride));
@@ -49,10 +49,12 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
     times: times === null ? null : payload.add(times),
     runs: runs.map(({ curve, ...run }) => {
       const setting = settingOf(run);
+      const limit = limitOf(run);
       return {
         ...run,
         setting,
-        label: limitsDiffer ? `${setting}, ${limitText(run.limitBytes)}` : setting,
+        limit,
+        label: limitsDiffer ? `${setting}, ${limit}` : setting,
         failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
         reserved: payload.add(Float64Array.from(curve?.reserved ?? [])),
         allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
@@ -67,6 +69,7 @@ function settingOf({ manager, conf }: WhatIfRun): string {
   return conf === null ? manager : conf || 'the default of PyTorch';
 }
 
-function limitText(limitBytes: number | null): string {
-  return limitBytes === null ? 'no limit' : formatBytes(limitBytes);
+function limitOf({ limitBytes, limitName = '' }: WhatIfRun): string {
+  if (limitBytes === null) return 'no limit';
+  return limitName === '' ? formatBytes(limitBytes) : `${limitName}, ${formatBytes(limitBytes)}`;
 }

@@ -56,6 +56,8 @@ export interface WhatIfPageData extends Pick<ReportData, 'version' | 'title' | '
 export interface WhatIfRunData extends Omit<WhatIfRun, 'curve'> {
   /** Tells its setting from the others: the manager, the configuration. */
   readonly setting: string;
+  /** Its limit in words. */
+  readonly limit: string;
   /** Tells the run from the others: the setting, and the limit. */
   readonly label: string;
   /** When it failed, in ms; null when it did not, or when the trace has no times. */
@@ -72,6 +74,8 @@ export interface WhatIfRun {
   readonly manager: string;
   /** Null for none. */
   readonly limitBytes: number | null;
+  /** Whose memory the limit is, such as a card's name. @defaultValue the page shows the bytes alone */
+  readonly limitName?: string | undefined;
   readonly fits: boolean;
   readonly failure: WhatIfFailure | null;
   readonly peakReservedBytes: number;

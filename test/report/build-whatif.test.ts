@@ -54,6 +54,14 @@ describe('buildWhatIf', () => {
       ],
       ['a:1, 1.00 GiB', 'pool, no limit'],
     ],
+    [
+      'cards',
+      [
+        { limitBytes: GiB, limitName: 'l4' },
+        { limitBytes: GiB, limitName: 'a10' },
+      ],
+      ['the default of PyTorch, l4, 1.00 GiB', 'the default of PyTorch, a10, 1.00 GiB'],
+    ],
     ['nothing', [{ conf: 'a:1', limitBytes: GiB }], ['a:1']],
   ])('names runs that differ in %s', (_, facts, labels) => {
     const { data } = buildWhatIf(

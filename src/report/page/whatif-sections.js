@@ -66,7 +66,7 @@ function results(view) {
     const track = element('span', { class: 'track' }, bar);
     return [
       element('span', { class: 'name' }, swatch(colour), settingText(data.setting)),
-      data.limitBytes === null ? 'none' : formatBytes(data.limitBytes),
+      data.limitBytes === null ? 'none' : data.limit,
       data.fits ? element('strong', { class: 'badge' }, 'fits') : failureLink(view, data),
       element('span', { class: 'measure' }, formatBytes(data.peakReservedBytes), track),
       formatBytes(data.peakAllocatedBytes),
@@ -142,7 +142,7 @@ function failures(view) {
  * @param {WhatIfFailure} failure
  */
 function failureCard(view, run, failure) {
-  const limit = run.limitBytes === null ? '' : ` under a limit of ${formatBytes(run.limitBytes)}`;
+  const limit = run.limitBytes === null ? '' : ` under a limit of ${run.limit}`;
   const time = run.failedAtMs === null ? '' : `, ${formatTime(run.failedAtMs)}`;
   const step = failure.step === null ? [] : [', in ', element('strong', {}, failure.step)];
   return element(
@@ -184,7 +184,7 @@ function curves(view) {
   const runShown = runs.map((_, place) => place < SHOWN_CURVES);
   /** @type {number | null} */
   let hovered = null;
-  const limits = [...new Set(data.runs.map(({ limitBytes }) => limitBytes))].filter((limit) => limit !== null);
+  const limits = new Map(data.runs.map(({ limitBytes, limit }) => [limitBytes, limit]));
   const chart = new Chart(
     part('memory-chart'),
     view.x(),
@@ -208,7 +208,7 @@ function curves(view) {
       format: formatTick,
       bytes: true,
       group,
-      levels: limits.map((limit) => ({ y: limit, text: `limit ${formatTick(limit)}` })),
+      levels: [...limits].flatMap(([y, limit]) => (y === null ? [] : [{ y, text: `limit ${limit}` }])),
       marks: () =>
         runs.flatMap((run, place) => (run.data.failure === null || runShown[place] === false ? [] : [markOf(view, run)])),
       onHover: (index) => {

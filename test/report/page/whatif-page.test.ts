@@ -69,8 +69,8 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
       expect(await text(page, '#notes')).toBe('2 MiB of app are not known.');
       const rows = await page.locator('#manager-table tbody tr').allInnerTexts();
       expect(rows.map((row) => row.split(/\s*\t\s*/))).toEqual([
-        ['the default of PyTorch', '900 MiB', 'fails at event 33', '900 MiB', '720 MiB', '20.0 %', '2', '1', '10', '–'],
-        ['expandable_segments:True', '900 MiB', 'fits', '850 MiB', '800 MiB', '20.0 %', '0', '0', '11', '840 MiB'],
+        ['the default of PyTorch', '900.00 MiB', 'fails at event 33', '900 MiB', '720 MiB', '20.0 %', '2', '1', '10', '–'],
+        ['expandable_segments:True', '900.00 MiB', 'fits', '850 MiB', '800 MiB', '20.0 %', '0', '0', '11', '840 MiB'],
       ]);
       expect(await text(page, '#settings')).toContain('app');
     }));
@@ -89,7 +89,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
   test('tells of a failure what was asked for, when, in which step and by whom', () =>
     on(FEW, async (page) => {
       expect(await text(page, '#failure-list article')).toMatch(
-        /^the default of PyTorch\s+424 MiB could not be served under a limit of 900 MiB: event 33 of 40, 1\.03 s, in ProfilerStep#7\. In the chart\s/,
+        /^the default of PyTorch\s+424 MiB could not be served under a limit of 900\.00 MiB: event 33 of 40, 1\.03 s, in ProfilerStep#7\. In the chart\s/,
       );
       expect(await page.locator('#failure-list li').allInnerTexts()).toEqual(['attention (train.py:88)', 'train.py:120']);
       // The chart begins at the failure: the other setting goes on.

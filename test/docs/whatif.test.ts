@@ -1,0 +1,34 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stowage } from '../cli/compiled-cli.js';
+import { compiled } from '../fixtures/compiled.js';
+
+const SNAPSHOTS = {
+  'snapshot.pickle': 'test/whatif/snapshots/default.pickle.gz',
+  'oom.pickle': 'test/trace/snapshots/oom-frames.pickle.gz',
+};
+
+/** The commands that the page shows, and what they print there. */
+const shown = Array.from(
+  readFileSync('docs/whatif.md', 'utf8').matchAll(/^```\n\$ stowage (whatif .*)\n([^`]*)^```$/gm),
+  ([, command = '', output = '']) => [command, output] as const,
+);
+
+describe('docs/whatif.md', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'stowage-whatif-docs-'));
+  beforeAll(() => {
+    compiled();
+    for (const [name, path] of Object.entries(SNAPSHOTS)) writeFileSync(join(folder, name), gunzipSync(readFileSync(path)));
+  }, 120_000);
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('shows commands', () => expect(shown.length).toBeGreaterThanOrEqual(4));
+
+  test.each(shown)('shows what stowage %s prints', (command, output) => {
+    const args = command.split(' ').map((word) => (word === '""' ? '' : word));
+    expect(stowage(args, {}, folder)).toEqual({ code: 0, stdout: output, stderr: '' });
+  });
+});
