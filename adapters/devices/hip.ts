@@ -8,6 +8,7 @@ export type { GpuDevice } from './gpu/gpu-device.js';
 export type { GpuLimit } from './gpu/gpu-limit.js';
 export type { ManagedAdvice, ManagedPlace } from './gpu/gpu-managed.js';
 export type { GpuDeviceOptions, GpuMemory } from './gpu/gpu-memory.js';
+export type { ImportPagesOptions, PageExport, SharedPages } from './gpu/gpu-page-sharing.js';
 export type { IpcMemory } from './gpu/gpu-sharing.js';
 export type { GpuVirtualMemory } from './gpu/gpu-virtual.js';
 

@@ -131,12 +131,12 @@ export class PageStates {
   static readonly decommitted = 2;
 
   readonly #states: Uint8Array;
-  readonly #granularityBytes: number;
+  readonly granularityBytes: number;
   committedBytes = 0;
 
   constructor(bytes: number, granularityBytes: number) {
     this.#states = new Uint8Array(bytes / granularityBytes);
-    this.#granularityBytes = granularityBytes;
+    this.granularityBytes = granularityBytes;
   }
 
   /** Tells whether any page that the bytes touch is in this state. Cost: O(pages). */
@@ -168,7 +168,7 @@ export class PageStates {
   }
 
   #pages(offset: number, bytes: number): Uint8Array {
-    const first = Math.floor(offset / this.#granularityBytes);
-    return this.#states.subarray(first, Math.ceil((offset + bytes) / this.#granularityBytes));
+    const first = Math.floor(offset / this.granularityBytes);
+    return this.#states.subarray(first, Math.ceil((offset + bytes) / this.granularityBytes));
   }
 }

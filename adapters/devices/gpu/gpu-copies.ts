@@ -1,4 +1,4 @@
-import { badArgument, MemoryError } from '../../../src/core/errors.js';
+import { badArgument, checkArgument, MemoryError } from '../../../src/core/errors.js';
 import { checkBytes, type DevicePtr, MiB } from '../../../src/core/units.js';
 import { fillBytes, moveBytes } from '../../os/bytes.js';
 import type { HostRanges } from '../host-ranges.js';
@@ -6,6 +6,7 @@ import { copyEnds, type LiveRange, type LiveRanges } from '../live-ranges.js';
 import { checkDisjoint, checkFill, overlap } from '../range-checks.js';
 import { untilDone } from '../until-done.js';
 import type { GpuManaged, ManagedPlace } from './gpu-managed.js';
+import { ImportedPages } from './gpu-page-sharing.js';
 import { type GpuRange, ManagedSegment } from './gpu-ranges.js';
 import type { CopyKind, GpuRuntime } from './gpu-runtime.js';
 import type { GpuHandle, GpuStreams } from './gpu-streams.js';
@@ -77,6 +78,7 @@ export class GpuCopies {
       fillBytes(ptr, value, bytes);
       return;
     }
+    checkWritable(range, ptr);
     const { runtime } = this.open();
     runtime.on(range.device, () => {
       runtime.call('Memset', ptr, value, bytes);
@@ -88,6 +90,7 @@ export class GpuCopies {
   async fillAsync(ptr: DevicePtr, value: number, bytes: number, stream: number): Promise<void> {
     checkFill(value, bytes);
     const range = bytes === 0 ? undefined : this.known.device.locate(ptr, bytes);
+    checkWritable(range, ptr);
     const on = this.#streamFor(stream, [range]);
     const { runtime } = this.open();
     if (bytes > 0) await this.#enqueue(on, () => runtime.call('MemsetAsync', ptr, value, bytes, on.handle));
@@ -106,6 +109,7 @@ export class GpuCopies {
     checkBytes(bytes);
     if (bytes === 0) return [undefined, undefined];
     const [to, from] = copyEnds(target, source, (ptr) => this.#find(ptr, bytes));
+    checkWritable(to, target);
     return [to === 'host' ? undefined : to, from === 'host' ? undefined : from];
   }
 
@@ -161,6 +165,12 @@ export class GpuCopies {
       runtime.leftovers.drop(() => runtime.call('EventDestroy', event));
     }
   }
+}
+
+/** @throws ERR_MEM_INVALID_ARGUMENT for memory that was opened to be read */
+function checkWritable(range: End | 'host', ptr: DevicePtr): void {
+  const isReadOnly = range instanceof ImportedPages && range.isReadOnly;
+  checkArgument(!isReadOnly, 'target', ptr, 'memory that was not imported as read-only');
 }
 
 function kindOf(to: End, from: End): CopyKind {

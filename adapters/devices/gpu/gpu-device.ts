@@ -1,10 +1,20 @@
 import type { StreamOperations } from '../../../src/core/device-interface.js';
 import { DeviceStream } from '../../../src/core/device-stream.js';
+import { checkOptionNames } from '../../../src/core/option-names.js';
 import { checkBytes, type DevicePtr, devicePtr } from '../../../src/core/units.js';
 import { addressOfBytes } from '../../os/bytes.js';
 import { GpuCopies } from './gpu-copies.js';
 import type { ManagedAdvice, ManagedPlace } from './gpu-managed.js';
 import { GpuMemory } from './gpu-memory.js';
+import {
+  closePages,
+  exportPages,
+  ImportedPages,
+  type ImportPagesOptions,
+  importPages,
+  type PageExport,
+  type SharedPages,
+} from './gpu-page-sharing.js';
 import { ManagedSegment } from './gpu-ranges.js';
 import { closeMemory, exportMemory, type IpcMemory, importMemory } from './gpu-sharing.js';
 
@@ -155,8 +165,35 @@ export class GpuDevice extends GpuMemory {
     return importMemory(this.open().runtime, this.ranges, memory);
   }
 
+  /**
+   * Exports committed pages of virtual memory, such as a block of a `PoolMemoryManager`, as file descriptors: needs the option
+   * `shareable`. The other process reaches all of the pages that the block lies in. Cost: four native calls a page.
+   *
+   * @returns what {@link importPages} takes, as `memory`; dispose of it when it was opened
+   * @throws ERR_MEM_UNKNOWN_POINTER for other memory, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT for
+   * no bytes, ERR_MEM_NATIVE
+   */
+  exportPages(ptr: DevicePtr, bytes: number): PageExport {
+    return exportPages(this.open().runtime, this.ranges, ptr, bytes);
+  }
+
+  /**
+   * Opens pages that a process exported, on the active device. This process takes the file descriptors from that one, which the
+   * system must allow: as the same user, where Yama is on for a child only.
+   *
+   * @returns their address here, to be given back by {@link closeMemory}
+   * @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_UNSUPPORTED_PLATFORM outside of Linux, ERR_MEM_NATIVE
+   */
+  importPages(memory: SharedPages, options: ImportPagesOptions = {}): DevicePtr {
+    checkOptionNames('importPages', options, { readOnly: true });
+    return importPages(this.open().runtime, this.ranges, memory, options.readOnly ?? false);
+  }
+
   /** Closes imported memory, when all work of its device is done. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_NATIVE */
   closeMemory(ptr: DevicePtr): void {
-    closeMemory(this.open().runtime, this.ranges, ptr);
+    const { runtime } = this.open();
+    const range = this.ranges.containing(ptr);
+    if (range instanceof ImportedPages) closePages(runtime, this.ranges, range);
+    else closeMemory(runtime, this.ranges, ptr);
   }
 }

@@ -1,3 +1,4 @@
+import { MemoryError } from '../../../src/core/errors.js';
 import type { CValuesOf } from '../../ffi/c-types.js';
 import { functionAt, type NativeLibrary } from '../../ffi/library.js';
 import { type GpuDialect, type GpuStatus, OUT_OF_MEMORY, type StatusFunction } from './gpu-status.js';
@@ -5,7 +6,7 @@ import { type GpuDialect, type GpuStatus, OUT_OF_MEMORY, type StatusFunction } f
 // The same numbers in CUDA and HIP. @see Source: cuda.h, hip_runtime_api.h
 const PINNED = 1;
 const ON_DEVICE = 1;
-const READ_AND_WRITE = 3;
+const FILE_DESCRIPTOR = 1;
 const MINIMUM = 0;
 const NAME_BYTES = 256;
 
@@ -23,6 +24,9 @@ const FUNCTIONS = {
   MemUnmap: ['uintptr_t', 'size_t'],
   MemSetAccess: ['uintptr_t', 'size_t', 'int32_t *', 'size_t'],
   MemGetAddressRange: ['uint64_t *', 'uint64_t *', 'uintptr_t'],
+  MemRetainAllocationHandle: ['uint64_t *', 'uintptr_t'],
+  MemExportToShareableHandle: ['int32_t *', 'uint64_t', 'int', 'uint64_t'],
+  MemImportFromShareableHandle: ['uint64_t *', 'uintptr_t', 'int'],
   DeviceGetName: ['uint8_t *', 'int', 'int'],
 } as const;
 
@@ -47,6 +51,8 @@ export class GpuDriver {
     readonly library: NativeLibrary,
     readonly dialect: GpuDialect,
     readonly status: GpuStatus,
+    /** Whether memory that is made here can be exported. */
+    readonly isShareable: boolean,
   ) {}
 
   /** Tells whether the driver has every function of virtual memory. */
@@ -56,7 +62,7 @@ export class GpuDriver {
 
   /** The unit of physical memory of a device in bytes. @throws ERR_MEM_NATIVE where the device has no virtual memory */
   granularity(device: number): number {
-    this.call('MemGetAllocationGranularity', this.#out, properties(device), MINIMUM);
+    this.call('MemGetAllocationGranularity', this.#out, this.#properties(device), MINIMUM);
     return Number(this.#out[0]);
   }
 
@@ -67,12 +73,34 @@ export class GpuDriver {
 
   /** Makes memory without addresses. @returns its handle, or undefined when there is no room */
   create(bytes: number, device: number): bigint | undefined {
-    return this.#allocated('MemCreate', this.#out, bytes, properties(device), 0) ? (this.#out[0] as bigint) : undefined;
+    return this.#allocated('MemCreate', this.#out, bytes, this.#properties(device), 0) ? (this.#out[0] as bigint) : undefined;
   }
 
-  /** Lets a device read and write mapped memory. */
-  setAccess(address: number, bytes: number, device: number): void {
-    this.call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, READ_AND_WRITE), 1);
+  /** Lets a device read (1), or read and write (3) mapped memory. */
+  setAccess(address: number, bytes: number, device: number, access: 1 | 3): void {
+    this.call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, access), 1);
+  }
+
+  /** The handle of the memory that is mapped at an address, to be released. */
+  retain(address: number): bigint {
+    this.#need('MemRetainAllocationHandle');
+    this.call('MemRetainAllocationHandle', this.#out, address);
+    return this.#out[0] as bigint;
+  }
+
+  /** A file descriptor of memory, to be closed. @throws ERR_MEM_NATIVE for memory that was not made to be shared */
+  exportDescriptor(handle: bigint): number {
+    this.#need('MemExportToShareableHandle');
+    const descriptor = new Int32Array(1);
+    this.call('MemExportToShareableHandle', descriptor, handle, FILE_DESCRIPTOR, 0);
+    return descriptor[0] as number;
+  }
+
+  /** The handle of exported memory, to be released. @param descriptor - of this process; it can be closed then */
+  importDescriptor(descriptor: number): bigint {
+    this.#need('MemImportFromShareableHandle');
+    this.call('MemImportFromShareableHandle', this.#out, descriptor, FILE_DESCRIPTOR);
+    return this.#out[0] as bigint;
   }
 
   /** The allocation that an address lies in, or undefined where the driver cannot tell. */
@@ -135,16 +163,22 @@ export class GpuDriver {
     return known && target[0] !== 0n ? functionAt(Number(target[0]), 'int', parameters) : undefined;
   }
 
+  /** @throws ERR_MEM_UNSUPPORTED_PLATFORM where the driver lacks the function */
+  #need(name: FunctionName): void {
+    if (this.#find(name) !== undefined) return;
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: this.#symbol(name), platform: this.library.path });
+  }
+
+  /**
+   * What kind of memory: pinned, on a device; exported as file descriptors, or not at all.
+   *
+   * Type, handle types, location type and id, a pointer for Windows, eight bytes of flags: the same 32 bytes in CUDA and HIP.
+   */
+  #properties(device: number): Int32Array {
+    return Int32Array.of(PINNED, this.isShareable ? FILE_DESCRIPTOR : 0, ON_DEVICE, device, 0, 0, 0, 0);
+  }
+
   #symbol(name: FunctionName): string {
     return `${this.dialect.driverPrefix}${name}`;
   }
-}
-
-/**
- * What kind of memory: pinned, on a device, not to be exported.
- *
- * Type, handle types, location type and id, a pointer for Windows, eight bytes of flags: the same 32 bytes in CUDA and HIP.
- */
-function properties(device: number): Int32Array {
-  return Int32Array.of(PINNED, 0, ON_DEVICE, device, 0, 0, 0, 0);
 }

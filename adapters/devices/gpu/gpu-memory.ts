@@ -27,10 +27,17 @@ export interface GpuDeviceOptions {
   readonly limit?: GpuLimit;
   /** True, or settings, takes segments from the pool of `cudaMallocAsync`, see {@link GpuMemory.asyncPool}. @defaultValue false */
   readonly asyncPool?: boolean | AsyncPoolOptions;
+  /** True makes pages of virtual memory such that {@link GpuDevice.exportPages} can export them. @defaultValue false */
+  readonly shareable?: boolean;
 }
 
 /** Their names. */
-export const GPU_OPTIONS: OptionNames<GpuDeviceOptions> = { library: true, limit: true, asyncPool: true };
+export const GPU_OPTIONS: OptionNames<GpuDeviceOptions> = {
+  library: true,
+  limit: true,
+  asyncPool: true,
+  shareable: true,
+};
 
 /**
  * The memory of a vendor's GPUs: segments, pages, managed memory, and page-locked memory of the host.
@@ -47,6 +54,7 @@ export abstract class GpuMemory extends Device {
   /** @internal */
   protected readonly registered = new LiveRanges<LiveRange>();
   readonly #limits: GpuLimits;
+  readonly #isShareable: boolean;
   readonly #poolThreshold: bigint | undefined;
   /** @internal */
   protected readonly host: HostSegments;
@@ -57,9 +65,11 @@ export abstract class GpuMemory extends Device {
   #liveBytes = 0;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
-  constructor(dialect: GpuDialect, { library, limit, asyncPool = false }: GpuDeviceOptions = {}) {
+  constructor(dialect: GpuDialect, { library, limit, asyncPool = false, shareable = false }: GpuDeviceOptions = {}) {
     super();
     checkArgument(library !== '', 'library', "''", 'a file name or a path');
+    checkArgument(typeof shareable === 'boolean', 'shareable', String(shareable), 'true or false');
+    this.#isShareable = shareable;
     this.name = dialect.name;
     this.#dialect = dialect;
     this.#limits = new GpuLimits(limit, (id) => this.memoryInfo(id));
@@ -240,7 +250,7 @@ export abstract class GpuMemory extends Device {
   /** The runtime, loaded at the first use. @throws ERR_MEM_DEVICE_ABSENT @internal */
   protected open(): OpenedGpu {
     if (this.#openedState === undefined) {
-      const runtime = new GpuRuntime(this.#dialect, this.#libraries);
+      const runtime = new GpuRuntime(this.#dialect, this.#libraries, this.#isShareable);
       const managed = new GpuManaged(runtime, this.ranges);
       this.#openedState = { runtime, streams: new GpuStreams(runtime), managed, deviceCount: runtime.deviceCount() };
     }

@@ -73,8 +73,14 @@ export class GpuRuntime {
   readonly #out = new Uint32Array(2);
   #ipcOpen: StatusFunction | undefined;
 
-  /** Loads a runtime. @param libraries - file names or paths, the best first @throws ERR_MEM_DEVICE_ABSENT */
-  constructor(dialect: GpuDialect, libraries: readonly string[]) {
+  /**
+   * Loads a runtime.
+   *
+   * @param libraries - file names or paths, the best first
+   * @param isShareable - whether pages can be exported
+   * @throws ERR_MEM_DEVICE_ABSENT
+   */
+  constructor(dialect: GpuDialect, libraries: readonly string[], isShareable = false) {
     this.library = openLibrary(libraries, { device: dialect.name });
     this.#prefix = dialect.prefix;
     this.status = new GpuStatus(this.library, dialect);
@@ -83,7 +89,7 @@ export class GpuRuntime {
       this.library.func<StatusFunction>(`${dialect.prefix}${name}`, 'int', [...parameters]),
     ]);
     this.#functions = Object.fromEntries(entries);
-    this.driver = new GpuDriver(this.library, dialect, this.status);
+    this.driver = new GpuDriver(this.library, dialect, this.status, isShareable);
   }
 
   /** How many cards there are: at least one. */

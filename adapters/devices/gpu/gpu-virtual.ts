@@ -6,6 +6,8 @@ import type { GpuLimits } from './gpu-limit.js';
 import { type GpuRange, GpuReservation } from './gpu-ranges.js';
 import type { GpuRuntime } from './gpu-runtime.js';
 
+const READ_AND_WRITE = 3;
+
 /**
  * Reserve and commit on a GPU, through the driver.
  *
@@ -94,7 +96,7 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     try {
       while (mapped < bytes && this.#mapPage(range, offset + mapped)) mapped += this.granularityBytes;
       if (mapped === bytes) {
-        this.#runtime.driver.setAccess(range.base + offset, bytes, range.device);
+        this.#runtime.driver.setAccess(range.base + offset, bytes, range.device, READ_AND_WRITE);
         isDone = true;
       }
     } finally {

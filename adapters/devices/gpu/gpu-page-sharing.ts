@@ -1,0 +1,180 @@
+import { closeSync } from 'node:fs';
+import { attempt, orUndo } from '../../../src/core/attempt.js';
+import '../../../src/core/disposable.js';
+import type { Releasable } from '../../../src/core/disposable.js';
+import { badArgument, checkArgument, checkRange, MemoryError } from '../../../src/core/errors.js';
+import { checkBytes, type DevicePtr } from '../../../src/core/units.js';
+import { descriptorOf } from '../../os/descriptors.js';
+import { LiveRange, type LiveRanges } from '../live-ranges.js';
+import { type GpuRange, GpuReservation } from './gpu-ranges.js';
+import type { GpuRuntime } from './gpu-runtime.js';
+
+/** Committed memory that another process can open, as numbers: it can be sent there as it is. */
+export interface SharedPages {
+  /** The process whose file descriptors these are. */
+  readonly pid: number;
+  /** One of each page, in order. */
+  readonly descriptors: readonly number[];
+  readonly pageBytes: number;
+  /** Where the memory begins in the first page. */
+  readonly offsetBytes: number;
+  readonly bytes: number;
+}
+
+/** How exported memory is opened. */
+export interface ImportPagesOptions {
+  /** True lets this process read it alone; copies and fills to it are refused. @defaultValue false */
+  readonly readOnly?: boolean;
+}
+
+const READ = 1;
+const READ_AND_WRITE = 3;
+
+/** Memory that was exported. What opened it keeps it; this keeps the file descriptors until it is disposed. */
+export class PageExport implements Releasable {
+  #open: number[];
+
+  constructor(readonly memory: SharedPages) {
+    this.#open = [...memory.descriptors];
+  }
+
+  /** Closes the file descriptors: nobody can open the memory any more. A second time does nothing. */
+  dispose(): void {
+    for (let last = this.#open.at(-1); last !== undefined; last = this.#open.at(-1)) {
+      closeSync(last);
+      this.#open.pop();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Pages of another process that were opened here. */
+export class ImportedPages extends LiveRange implements GpuRange {
+  /** Offsets of the pages that are mapped. */
+  readonly mapped = new Set<number>();
+
+  constructor(
+    /** Where the first page is: the base, or below. */
+    readonly firstPage: DevicePtr,
+    readonly shared: SharedPages,
+    readonly isReadOnly: boolean,
+    readonly device: number,
+  ) {
+    super((firstPage + shared.offsetBytes) as DevicePtr, shared.bytes);
+  }
+
+  /** @throws ERR_MEM_OUT_OF_RANGE when pages were closed in part */
+  override checkUsable(offset: number, bytes: number): void {
+    if (this.mapped.size === this.shared.descriptors.length) return;
+    throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: 0 });
+  }
+
+  get pagesBytes(): number {
+    return this.shared.descriptors.length * this.shared.pageBytes;
+  }
+}
+
+/**
+ * Exports a part of committed memory, a file descriptor a page.
+ *
+ * @throws ERR_MEM_UNKNOWN_POINTER for memory that is not committed pages, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE
+ * @throws ERR_MEM_NATIVE, also for pages of a device that was not made `shareable`
+ */
+export function exportPages(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, ptr: DevicePtr, bytes: number): PageExport {
+  checkBytes(bytes);
+  const range = ranges.around(ptr, GpuReservation);
+  checkRange(ptr - range.base, bytes, range.bytes);
+  checkArgument(bytes > 0, 'bytes', bytes, 'a positive number of bytes');
+  range.checkUsable(ptr - range.base, bytes);
+  const pageBytes = range.pages.granularityBytes;
+  const offsetBytes = (ptr - range.base) % pageBytes;
+  const descriptors: number[] = [];
+  const collect = () => {
+    for (let at = ptr - offsetBytes; at < ptr + bytes; at += pageBytes) {
+      const handle = runtime.driver.retain(at);
+      try {
+        descriptors.push(runtime.driver.exportDescriptor(handle));
+      } finally {
+        runtime.leftovers.drop(() => runtime.driver.call('MemRelease', handle));
+      }
+    }
+  };
+  orUndo(collect, () => {
+    for (const descriptor of descriptors) attempt(() => closeSync(descriptor));
+  });
+  return new PageExport({ pid: process.pid, descriptors, pageBytes, offsetBytes, bytes });
+}
+
+/** Opens exported memory on the active device. @returns its address @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
+export function importPages(
+  runtime: GpuRuntime,
+  ranges: LiveRanges<GpuRange>,
+  memory: SharedPages,
+  isReadOnly: boolean,
+): DevicePtr {
+  checkShared(memory);
+  const { driver, activeDevice: device } = runtime;
+  return runtime.on(device, () => {
+    const base = driver.reserve(memory.descriptors.length * memory.pageBytes) as DevicePtr;
+    if (base === 0)
+      throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'MemAddressReserve', status: 2, statusName: 'no room' });
+    const imported = new ImportedPages(base, memory, isReadOnly, device);
+    const map = () => {
+      for (const [i, descriptor] of memory.descriptors.entries()) mapPage(runtime, imported, i * memory.pageBytes, descriptor);
+      driver.setAccess(base, imported.pagesBytes, device, isReadOnly ? READ : READ_AND_WRITE);
+    };
+    orUndo(map, () => runtime.leftovers.drop(() => unmap(runtime, imported)));
+    ranges.insert(imported);
+    return imported.base;
+  });
+}
+
+/** Closes imported pages after all work of their device. What the driver refuses can be closed again. @throws ERR_MEM_NATIVE */
+export function closePages(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, imported: ImportedPages): void {
+  runtime.on(imported.device, () => {
+    runtime.call('DeviceSynchronize');
+    unmap(runtime, imported);
+  });
+  ranges.remove(imported.base);
+}
+
+function mapPage({ driver, leftovers }: GpuRuntime, imported: ImportedPages, offset: number, theirs: number): void {
+  const { pid, pageBytes } = imported.shared;
+  const descriptor = descriptorOf(pid, theirs);
+  let handle: bigint;
+  try {
+    handle = driver.importDescriptor(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+  try {
+    driver.call('MemMap', imported.firstPage + offset, pageBytes, 0, handle, 0);
+    imported.mapped.add(offset);
+  } finally {
+    // From here on the mapping keeps the memory.
+    leftovers.drop(() => driver.call('MemRelease', handle));
+  }
+}
+
+function unmap({ driver }: GpuRuntime, imported: ImportedPages): void {
+  for (const offset of imported.mapped) {
+    driver.call('MemUnmap', imported.firstPage + offset, imported.shared.pageBytes);
+    imported.mapped.delete(offset);
+  }
+  driver.call('MemAddressFree', imported.firstPage, imported.pagesBytes);
+}
+
+function checkShared(memory: SharedPages): void {
+  const { pid, descriptors, pageBytes, offsetBytes, bytes } = memory;
+  for (const number of [pid, pageBytes, bytes]) if (!(Number.isSafeInteger(number) && number > 0)) throw bad(memory);
+  const areDescriptors = Array.isArray(descriptors) && descriptors.every((each) => Number.isSafeInteger(each) && each >= 0);
+  if (!areDescriptors || !Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes >= pageBytes) throw bad(memory);
+  if (descriptors.length !== Math.ceil((offsetBytes + bytes) / pageBytes)) throw bad(memory);
+}
+
+function bad(memory: SharedPages): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  return badArgument('memory', JSON.stringify(memory), 'what exportPages gave: as many descriptors as the bytes have pages');
+}

@@ -1,0 +1,227 @@
+import { closeSync, readdirSync } from 'node:fs';
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { CudaDevice } from '../../../adapters/devices/cuda.js';
+import type { SharedPages } from '../../../adapters/devices/gpu/gpu-page-sharing.js';
+import { descriptorOf } from '../../../adapters/os/descriptors.js';
+import { PoolMemoryManager } from '../../../managers/index.js';
+import { MemoryError } from '../../../src/core/errors.js';
+import { type DevicePtr, KiB, MiB } from '../../../src/core/units.js';
+import { MemoryRuntime } from '../../../src/runtime/memory-runtime.js';
+import { memoryError } from '../../core/fakes.js';
+import { codeOf } from '../../fixtures/code-of.js';
+import { compiled, moduleUrl, runChild } from '../../fixtures/compiled.js';
+import { GpuFixture } from '../../fixtures/gpu-fixture.js';
+
+const PAGE = 64 * KiB;
+const fixture = new GpuFixture('cuda');
+const fresh = (shareable = true) => fixture.fresh({ capacityBytes: 64 * MiB, pageBytes: PAGE, options: { shareable } });
+/** File descriptors without those of the fixture's memory: one each. */
+const openDescriptors = () => readdirSync('/proc/self/fd').length - fixture.liveMemories;
+
+/** Four committed pages with a content of their own each. */
+function fourPages() {
+  const device = fresh();
+  const virtual = device.virtual!;
+  const range = virtual.reserve(8 * PAGE);
+  virtual.commit(range, 4 * PAGE);
+  for (let page = 0; page < 4; page++) device.fill((range + page * PAGE) as DevicePtr, page + 1, PAGE);
+  return { device, virtual, range };
+}
+
+beforeAll(() => {
+  compiled();
+}, 120_000);
+
+describe('exportPages and importPages', () => {
+  test('give the same memory at another address, from an inner place on', () => {
+    const { device, range } = fourPages();
+    const importer = fixture.device();
+    importer.activate(0);
+    const before = openDescriptors();
+    const from = (range + PAGE - 100) as DevicePtr;
+    const exported = device.exportPages(from, PAGE + 200);
+    expect(exported.memory).toEqual({
+      pid: process.pid,
+      descriptors: [expect.any(Number), expect.any(Number), expect.any(Number)],
+      pageBytes: PAGE,
+      offsetBytes: PAGE - 100,
+      bytes: PAGE + 200,
+    });
+    const imported = importer.importPages(structuredClone(exported.memory));
+    exported.dispose();
+    exported[Symbol.dispose]();
+    expect(openDescriptors()).toBe(before);
+    expect([...fixture.peek(imported, PAGE + 200)]).toEqual([...fixture.peek(from, PAGE + 200)]);
+    importer.fill((imported + 100) as DevicePtr, 9, PAGE);
+    expect(fixture.peek(range + PAGE, PAGE).every((byte) => byte === 9)).toBe(true);
+    expect(codeOf(() => importer.fill(imported, 9, PAGE + 201))).toBe('ERR_MEM_OUT_OF_RANGE');
+    expect(codeOf(() => importer.nativeFree(imported))).toBe('ERR_MEM_UNKNOWN_POINTER');
+    // The importer keeps the memory.
+    device.virtual!.release(range, 8 * PAGE);
+    expect(fixture.peek(imported + 100, 1)).toEqual(Uint8Array.of(9));
+    expect(fixture.used(0)).toBe(3 * PAGE);
+    importer.closeMemory(imported);
+    expect(codeOf(() => importer.closeMemory(imported))).toBe('ERR_MEM_UNKNOWN_POINTER');
+    expect([fixture.used(0), fixture.liveMemories, fixture.liveRanges]).toEqual([0, 0, 0]);
+  });
+
+  test('share a block of a pool', () => {
+    const device = fresh();
+    using runtime = new MemoryRuntime(device, {
+      exitReport: false,
+      createDefaultManager: (count, table) => new PoolMemoryManager(count, table),
+    });
+    using first = runtime.allocate(1000);
+    using block = runtime.allocate(100 * KiB);
+    first.fill(1);
+    block.fill(2);
+    using exported = device.exportPages(block.ptr, block.bytes);
+    const importer = fixture.device();
+    const imported = importer.importPages(exported.memory);
+    expect(fixture.peek(imported, block.bytes).every((byte) => byte === 2)).toBe(true);
+    importer.closeMemory(imported);
+  });
+
+  test('let what is read-only be read alone', async () => {
+    const { device, range } = fourPages();
+    using exported = device.exportPages(range, PAGE);
+    const importer = fixture.device();
+    const imported = importer.importPages(exported.memory, { readOnly: true });
+    const own = importer.nativeAlloc(PAGE);
+    importer.copy(own, imported, PAGE);
+    expect(fixture.peek(own, 1)).toEqual(Uint8Array.of(1));
+    const refused = memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'target', value: String(imported) });
+    expect(() => importer.copy(imported, own, 8)).toThrow(refused);
+    expect(() => importer.fill(imported, 8, 8)).toThrow(refused);
+    await expect(importer.copyAsync(imported, own, 8)).rejects.toThrow(refused);
+    await expect(importer.fillAsync(imported, 8, 8)).rejects.toThrow(refused);
+    importer.closeMemory(imported);
+  });
+
+  test('wait for work before they are closed', async () => {
+    const { device, range } = fourPages();
+    using exported = device.exportPages(range, PAGE);
+    const imported = device.importPages(exported.memory);
+    const own = device.nativeAlloc(PAGE);
+    const copied = device.copyAsync(own, imported, PAGE, device.createStream().id);
+    device.closeMemory(imported);
+    expect(fixture.peek(own, 1)).toEqual(Uint8Array.of(1));
+    await copied;
+  });
+
+  test('refuse memory that cannot be exported, and leave nothing open', () => {
+    const { device, range } = fourPages();
+    const before = openDescriptors();
+    expect(codeOf(() => device.exportPages(device.nativeAlloc(PAGE), PAGE))).toBe('ERR_MEM_UNKNOWN_POINTER');
+    expect(codeOf(() => device.exportPages(range, 5 * PAGE))).toBe('ERR_MEM_OUT_OF_RANGE');
+    expect(codeOf(() => device.exportPages(range, 9 * PAGE))).toBe('ERR_MEM_OUT_OF_RANGE');
+    expect(codeOf(() => device.exportPages(range, 0))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    expect(codeOf(() => device.exportPages(range, -1))).toBe('ERR_MEM_INVALID_SIZE');
+    expect(openDescriptors()).toBe(before);
+    const plain = fresh(false);
+    const other = plain.virtual!.reserve(PAGE);
+    plain.virtual!.commit(other, PAGE);
+    expect(() => plain.exportPages(other, PAGE)).toThrow(
+      memoryError('ERR_MEM_NATIVE', { functionName: 'cuMemExportToShareableHandle' }),
+    );
+    expect(codeOf(() => new CudaDevice({ shareable: 'yes' as unknown as boolean }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+  });
+
+  test('refuse descriptions that are wrong, and leave nothing mapped', () => {
+    const { device, range } = fourPages();
+    using exported = device.exportPages(range, 2 * PAGE);
+    const { memory } = exported;
+    const before = [fixture.liveRanges, fixture.liveMemories, openDescriptors()];
+    const lies: Partial<SharedPages>[] = [
+      { pid: 0 },
+      { descriptors: memory.descriptors.slice(1) },
+      { descriptors: [0.5, 1] },
+      { descriptors: 'cuda' as unknown as number[] },
+      { pageBytes: -1 },
+      { offsetBytes: PAGE },
+      { bytes: 3 * PAGE },
+      { bytes: Number.NaN },
+    ];
+    for (const lie of lies) expect(codeOf(() => device.importPages({ ...memory, ...lie }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    // A file of another kind, a size that is not the memory's, a process and a descriptor that are not there.
+    const wrong: Partial<SharedPages>[] = [
+      { descriptors: [0, 0] },
+      { pageBytes: 2 * PAGE, bytes: 4 * PAGE },
+      { pid: 2 ** 22 + 1 },
+      { descriptors: [memory.descriptors[0]!, 999_999] },
+    ];
+    for (const lie of wrong) expect(codeOf(() => device.importPages({ ...memory, ...lie }))).toBe('ERR_MEM_NATIVE');
+    expect([fixture.liveRanges, fixture.liveMemories, openDescriptors()]).toEqual(before);
+    expect(codeOf(() => device.importPages(memory, { readonly: true } as object))).toBe('ERR_MEM_INVALID_ARGUMENT');
+  });
+
+  test('lose nothing to any n-th native call that fails', () => {
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    onTestFinished(() => void vi.restoreAllMocks());
+    const before = openDescriptors();
+    let n = 1;
+    for (; ; n++) {
+      const { device, virtual, range } = fourPages();
+      const calls = fixture.calls;
+      fixture.failNth(n, 999);
+      const must = <T>(step: () => T): T => {
+        try {
+          return step();
+        } catch (error) {
+          if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
+          return step();
+        }
+      };
+      const exported = must(() => device.exportPages(range, 2 * PAGE));
+      const imported = must(() => device.importPages(exported.memory));
+      exported.dispose();
+      must(() => device.fill(imported, 5, 2 * PAGE));
+      must(() => device.closeMemory(imported));
+      must(() => virtual.release(range, 8 * PAGE));
+      // What was refused then is given back now.
+      const last = must(() => device.nativeAlloc(64));
+      must(() => device.nativeFree(last));
+      const held = [fixture.used(0), fixture.liveRanges, fixture.liveMemories, openDescriptors()];
+      expect([n, ...held]).toEqual([n, 0, 0, 0, before]);
+      if (fixture.calls - calls < n) break;
+    }
+    expect(n).toBeGreaterThan(40);
+  });
+
+  test('reach another process, whose memory outlives it here', () => {
+    const source = (step: string) => `
+
+      import { CudaDevice } from ${JSON.stringify(moduleUrl('adapters/devices/cuda.js'))};
+      const device = new CudaDevice({ library: ${JSON.stringify(fixture.library)}, shareable: true });
+      ${step}`;
+    const { device, range } = fourPages();
+    using exported = device.exportPages((range + PAGE) as DevicePtr, 2 * PAGE);
+    const child = runChild(
+      source(`
+        const memory = ${JSON.stringify(exported.memory)};
+        const ptr = device.importPages(memory);
+        const bytes = new Uint8Array(2);
+        device.read(ptr, bytes.subarray(0, 1));
+        device.read(ptr + memory.bytes - 1, bytes.subarray(1));
+        device.fill(ptr, 77, memory.bytes);
+        device.closeMemory(ptr);
+        console.log(bytes.join());`),
+      { env: { GPU_FIXTURE_PAGE_BYTES: String(PAGE) } },
+    );
+    expect(child).toMatchObject({ stdout: '2,3\n', stderr: '', status: 0 });
+    expect(fixture.peek(range + PAGE, 2 * PAGE).every((byte) => byte === 77)).toBe(true);
+    expect(fixture.peek(range, 1)).toEqual(Uint8Array.of(1));
+  });
+});
+
+describe('descriptorOf', () => {
+  test('gives a descriptor of its own, and says why there is none', () => {
+    const own = descriptorOf(process.pid, 0);
+    expect(own).toBeGreaterThan(2);
+    closeSync(own);
+    expect(() => descriptorOf(process.pid, 999_999)).toThrow(
+      memoryError('ERR_MEM_NATIVE', { functionName: 'pidfd_getfd', statusName: 'EBADF' }),
+    );
+    expect(() => descriptorOf(2 ** 22 + 1, 0)).toThrow(memoryError('ERR_MEM_NATIVE', { functionName: 'pidfd_open' }));
+  });
+});
