@@ -173,6 +173,14 @@ describe('what a snapshot says beside its events', () => {
     expect(back.siteOf(eventsOf(back, outOfMemory)[0]!)).toBe(events.siteOf(refusal!));
   });
 
+  test('is the site of each event, whichever list of frames it has', () => {
+    const frame = (line: number) => ({ name: 'f', filename: 'a.py', line });
+    const sited = [[frame(1), frame(2)], [frame(1)], [frame(2), frame(1)], [frame(1), frame(2)], []];
+    const events = snapshot(sited.map((frames, i) => ({ ...entry('alloc', AT + i * 512, 8), frames })));
+    const sites = sited.map((_, i) => events.siteOf(i).replaceAll('at f (a.py:', '').replaceAll(')', '').replaceAll('\n', ' '));
+    expect(sites).toEqual(['1 2', '1', '2 1', '1 2', '']);
+  });
+
   test('is the step that an event lies in, by the annotations that are open', () => {
     const mark = (name: string, stage: string, time_us: number) => ({ device: 0, name, stage, time_us });
     const events = snapshot(

@@ -3,26 +3,22 @@ import { lowerBound } from './address-ranges.js';
 import { BlockTracker } from './block-tracker.js';
 import { checkFile } from './format-fault.js';
 import { FormatParser } from './format-parser.js';
-import { textIn } from './parsed-values.js';
-import { isDictionary, PickleReader, type PickleValue } from './pickle-reader.js';
+import { PickleReader, type PickleValue } from './pickle-reader.js';
 import { type DevicePools, devicePools } from './pytorch-pools.js';
 import {
   type Annotation,
-  type Frame,
   type HistoryEntry,
   KIND_OF_ACTION,
   type PyTorchSnapshot,
   readSnapshot,
   type StateSegment,
-  siteOfFrames,
 } from './pytorch-snapshot.js';
 import { cleanupsIn, type StateBefore, stateBefore } from './pytorch-state.js';
+import { SnapshotSites } from './snapshot-sites.js';
 
 /** How a pickle of protocol 2 or later begins. */
 export const PICKLE_MAGIC = Uint8Array.of(0x80);
 const MAX_BYTES = 2 ** 29;
-const MAX_FRAMES = 128;
-const MAX_FRAME_CHARACTERS = 512;
 const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 
 /** What is known of one device while its history is read. */
@@ -48,7 +44,7 @@ interface DeviceRun {
 export class PyTorchParser extends FormatParser {
   readonly #tracker = new BlockTracker(this.events);
   readonly #chunks: Buffer[] = [];
-  readonly #sites = new Map<PickleValue, number>();
+  readonly #sites = new SnapshotSites(this.events.strings);
   /** The numbers of private pools, in order of appearance. */
   readonly #poolIds = new Map<string, number>([['', 0]]);
   #devices: readonly DeviceRun[] = [];
@@ -177,10 +173,7 @@ export class PyTorchParser extends FormatParser {
   }
 
   #siteOf(frames: PickleValue | undefined): number {
-    if (!Array.isArray(frames) || frames.length === 0) return 0;
-    const site = this.#sites.get(frames) ?? this.events.strings.idOf(siteOfFrames(frames.slice(0, MAX_FRAMES).map(frameOf)));
-    this.#sites.set(frames, site);
-    return site;
+    return Array.isArray(frames) && frames.length > 0 ? this.#sites.idOf(frames) : 0;
   }
 }
 
@@ -196,13 +189,4 @@ function devicesOf({ segments, histories, settings }: PyTorchSnapshot): DeviceRu
     const pools = devicePools(own, history);
     return { state, pools, cleanups, pending: new Map(), completes: false, done: 0, last: undefined, open: [] };
   });
-}
-
-function frameOf(frame: PickleValue): Frame {
-  const entry = isDictionary(frame) ? frame : {};
-  return {
-    name: textIn(entry, 'name').slice(0, MAX_FRAME_CHARACTERS),
-    filename: textIn(entry, 'filename').slice(0, MAX_FRAME_CHARACTERS),
-    line: typeof entry['line'] === 'number' ? entry['line'] : 0,
-  };
 }
