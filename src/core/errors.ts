@@ -105,7 +105,7 @@ export interface MemoryErrorFacts {
   ERR_MEM_STILL_SHARED: { offset: number; references: number };
   /** What a process holds was to be reclaimed, and it still runs. */
   ERR_MEM_OWNER_ALIVE: { pid: number };
-  /** A check of the library's own invariants failed: a defect in a manager. */
+  /** A check of the library's own invariants failed, or a method of a policy gave what it must not: a defect in a manager. */
   ERR_MEM_INVARIANT: { invariant: string };
 }
 
