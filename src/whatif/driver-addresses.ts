@@ -18,11 +18,13 @@ export class DriverAddresses {
   readonly #ends: number[] = [];
   #lowest = FIRST_ADDRESS;
 
+  /** @returns 0 when there are no addresses left */
   take(bytes: number): number {
     const size = alignUp(bytes, GRANULE_BYTES);
     const hole = this.#starts.findIndex((start, i) => this.#ends[i]! - start >= size);
     if (hole >= 0) return this.#cut(hole, size);
     const range = alignUp(size, RANGE_BYTES);
+    if (!(range < this.#lowest)) return 0;
     this.#lowest -= range;
     const address = this.#lowest;
     if (range > size) this.give(address + size, range - size);

@@ -7,6 +7,8 @@ import { DriverAddresses, GRANULE_BYTES } from './driver-addresses.js';
 
 /** What an unlimited card says that it has: managers reserve address ranges by it. */
 const UNLIMITED_BYTES = 1024 * GiB;
+/** What it gives at most: a request beyond that is a mistake of the program. */
+const MOST_BYTES = 16 * UNLIMITED_BYTES;
 /** Address ranges lie above all segments. */
 const FIRST_RANGE = 2 ** 47;
 
@@ -88,11 +90,13 @@ export class NumberCard implements NativeFunctions {
   }
 
   nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    if (!this.#take(bytes)) return NULL_PTR;
+    if (!this.#admits(bytes)) return NULL_PTR;
     const placed = this.#options.placeAt?.(bytes);
     // Granules are aligned to themselves: only larger wishes need more.
     const room = alignment > GRANULE_BYTES ? bytes + alignment : bytes;
     const start = placed ?? this.addresses.take(room);
+    if (start === 0) return NULL_PTR;
+    this.#take(bytes);
     const address = alignment > GRANULE_BYTES ? alignUp(start, alignment) : start;
     this.#segments.set(address, { bytes, stream: this.stream, placed: placed !== undefined || address !== start });
     this.#count('alloc', address, bytes, this.stream);
@@ -133,7 +137,8 @@ export class NumberCard implements NativeFunctions {
 
   #commit(ptr: DevicePtr, bytes: number): boolean {
     const range = this.#rangeOf(ptr);
-    if (!this.#take(bytes)) return false;
+    if (!this.#admits(bytes)) return false;
+    this.#take(bytes);
     range.committed += bytes;
     this.#count('commit', ptr, bytes, range.stream);
     return true;
@@ -153,12 +158,14 @@ export class NumberCard implements NativeFunctions {
     return range;
   }
 
-  /** @returns whether the card has so much */
-  #take(bytes: number): boolean {
-    if (this.reservedBytes + bytes > this.#options.capacityBytes) return false;
+  /** Whether the card has so much. */
+  #admits(bytes: number): boolean {
+    return this.reservedBytes + bytes <= Math.min(this.#options.capacityBytes, MOST_BYTES);
+  }
+
+  #take(bytes: number): void {
     this.nativeAllocs++;
     this.#grow(bytes);
-    return true;
   }
 
   #grow(bytes: number): void {

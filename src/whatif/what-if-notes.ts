@@ -42,7 +42,9 @@ function recordingNotes(
     const sizes =
       guessed === 0 ? '' : `, but how far ${formatBytes(guessed)} of them were rounded up is taken from what lies around them`;
     const known = isKnown.includes(true) ? `under the recorded setting they lie where they lay${sizes}` : '';
-    const anew = isKnown.includes(false) ? 'under another one they are requested anew, in order of their addresses' : '';
+    const anew = isKnown.includes(false)
+      ? `${known === '' ? '' : 'under another one '}they are requested anew, in order of their addresses`
+      : '';
     const how = [known, anew].filter((part) => part !== '').join('; ');
     notes.push(`Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks: ${how}.`);
   }

@@ -109,7 +109,7 @@ export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], 
     };
     return asked.map((limit) => {
       const outcome = run(limit, { stride });
-      const searches = limit === null && leastLimit;
+      const searches = limit === null && leastLimit && outcome.failedAt < 0;
       const leastLimitBytes = searches
         ? findLeastLimit(outcome.peakAllocatedBytes, outcome.peakReservedBytes, (bytes) => run({ bytes }).failedAt < 0)
         : null;

@@ -72,6 +72,14 @@ describe('whatIf', () => {
     expect(limited!.failure).toMatchObject({ event: 1, requestedBytes: 50 * MiB });
   });
 
+  test('says of a request that no card has room for that it fails, without a limit, too', () => {
+    for (const conf of ['', 'expandable_segments:True']) {
+      const { results, notes } = whatIf(snapshot(alloc(AT, 8), entry('oom', 0, 2 ** 46)), [{ conf }]);
+      expect(results[0]).toMatchObject({ fits: false, failure: { event: 1 }, leastLimitBytes: null });
+      expect(notes.join()).toContain('none granted here');
+    }
+  });
+
   test('finds the least limit, which 2 MiB less is not', async () => {
     const events = await loadTrace(DEFAULT_SNAPSHOT);
     for (const setting of [{}, { conf: 'expandable_segments:True' }, pool]) {
