@@ -24,6 +24,8 @@ export interface StreamBlocks {
   readonly free: FreeBlocks;
   /** Where segments are expandable. */
   readonly pages: VirtualPages | undefined;
+  /** From the recorded addresses of restored segments to theirs. */
+  restoredShift: number;
 }
 
 interface Pool {
@@ -132,7 +134,7 @@ export class BlockPools {
     const pageBytes = sizes.isSmall ? SMALL_SEGMENT_BYTES : largeSegmentSizeBytes;
     const pages =
       expandableSegments && virtual !== undefined ? new VirtualPages(heap, free, virtual, holesOf(group), pageBytes) : undefined;
-    return { sizes, stream, free, pages };
+    return { sizes, stream, free, pages, restoredShift: 0 };
   }
 }
 

@@ -4,7 +4,7 @@ import { alignUp } from '../../src/core/units.js';
 import type { StreamBlocks } from './block-pools.js';
 
 /** The address range of an expandable segment has room for so much more than the device has. */
-const RANGE_SHARE = 9 / 8;
+export const RANGE_SHARE = 9 / 8;
 
 /** What a free block can grow to: its own size, and that of the hole behind it. */
 export function growableBytes(heap: DeviceHeap, block: number): number {

@@ -15,7 +15,7 @@ import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-si
 import { DEFAULT_SETTINGS, type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
 import { BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
 import { leastGrowable, mapBlock } from './expandable-segments.js';
-import { checkSegment, cutSegment, mapSegment, type RestoredSegment } from './restored-segment.js';
+import { cutSegment, isSound, mapSegment, type RestoredSegment } from './restored-segment.js';
 import { roundUpRequest } from './round-up.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
@@ -135,7 +135,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
    * @internal
    */
   restoreSegment(segment: RestoredSegment): DevicePtr[] {
-    checkSegment(segment);
+    checkArgument(isSound(segment), 'blocks', JSON.stringify(segment.blocks), 'blocks of the segment, by offset');
     const device = this.deviceInterface.getActiveDeviceId();
     const pools = this.#poolsOf(device);
     const { heap } = pools;
@@ -143,7 +143,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const whole =
       blocks.pages === undefined
         ? this.enter(devicePtr(segment.address), segment.bytes, device)
-        : mapSegment(heap, blocks, segment.bytes, this.capacityOf(device));
+        : mapSegment(heap, blocks, segment, this.capacityOf(device));
     return cutSegment(heap, blocks, whole, segment.blocks, (block, bytes) => this.handOut(block, bytes, USER_LOCK));
   }
 

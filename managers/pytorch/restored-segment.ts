@@ -1,8 +1,10 @@
+import { NONE } from '../../src/blocks/block-rows.js';
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
-import { checkArgument, MemoryError } from '../../src/core/errors.js';
+import { badArgument, MemoryError } from '../../src/core/errors.js';
 import { alignUp, type DevicePtr } from '../../src/core/units.js';
 import { MIN_BLOCK_BYTES } from '../policy/segment-sizes.js';
 import type { StreamBlocks } from './block-pools.js';
+import { RANGE_SHARE } from './expandable-segments.js';
 
 /** A live block of a {@link RestoredSegment}. */
 export interface RestoredBlock {
@@ -19,40 +21,55 @@ export interface RestoredSegment {
   readonly pool: number;
   readonly stream: number;
   readonly isSmall: boolean;
-  /** The memory, which the device has given; of an expandable segment it is left out: it is mapped. */
+  /** The memory, which the device has given; expandable segments are mapped elsewhere, in the same distances. */
   readonly address: number;
   readonly bytes: number;
   /** By offset. */
   readonly blocks: readonly RestoredBlock[];
 }
 
-/** @throws ERR_MEM_INVALID_ARGUMENT for blocks that do not lie in the segment, one behind the other */
-export function checkSegment({ bytes, blocks }: RestoredSegment): void {
-  let at = 0;
-  for (const block of blocks) {
-    const isInside = block.offsetBytes >= at && block.bytes > 0 && block.offsetBytes + block.bytes <= bytes;
-    const isWhole = [block.offsetBytes, block.bytes].every((size) => Number.isSafeInteger(size) && size % MIN_BLOCK_BYTES === 0);
-    const isAsked = block.requestedBytes > 0 && block.requestedBytes <= block.bytes;
-    checkArgument(isInside && isWhole && isAsked, 'blocks', JSON.stringify(block), 'blocks of the segment, by offset');
-    at = block.offsetBytes + block.bytes;
-  }
+function badSegment({ address, bytes }: RestoredSegment): MemoryError {
+  return badArgument('segment', `${bytes} bytes at ${address}`, 'apart from those that were restored');
 }
 
-/** Maps `bytes` of pages for a segment, apart from all that is mapped. @returns a free block of just that many bytes, in no bins */
-export function mapSegment(heap: DeviceHeap, { free, pages }: StreamBlocks, bytes: number, capacityBytes: number): number {
+/** Tells whether the live blocks lie in the segment, one behind the other. */
+export function isSound({ bytes, blocks }: RestoredSegment): boolean {
+  let at = 0;
+  return blocks.every((block) => {
+    const isInside = block.offsetBytes >= at && block.offsetBytes + block.bytes <= bytes;
+    const isWhole = [block.offsetBytes, block.bytes].every((size) => Number.isSafeInteger(size) && size % MIN_BLOCK_BYTES === 0);
+    at = block.offsetBytes + block.bytes;
+    return isInside && isWhole && block.requestedBytes > 0 && block.requestedBytes <= block.bytes;
+  });
+}
+
+/**
+ * Maps pages for a segment, as far from those of its stream that were mapped before as the snapshot has them.
+ *
+ * @returns a free block of just the segment's bytes, in no bins
+ */
+export function mapSegment(heap: DeviceHeap, blocks: StreamBlocks, segment: RestoredSegment, capacityBytes: number): number {
+  const { free, pages } = blocks;
+  const { address, bytes } = segment;
   const { pageBytes, holes } = pages!;
   const failure = { cause: undefined as unknown };
-  // One page before it stays unmapped, so that it is not joined with another.
-  const hasRoom = () => holes.toArray().findLast((hole) => heap.bytesOf(hole) >= bytes + 2 * pageBytes);
-  if (hasRoom() === undefined)
-    pages!.reserve(alignUp(capacityBytes * 2 + bytes, pageBytes), alignUp(bytes, pageBytes) + 2 * pageBytes, failure);
-  const hole = hasRoom();
-  const block = hole === undefined ? 0 : pages!.commit(hole, heap.addressOf(hole) + pageBytes, bytes, failure);
-  if (block === 0) {
+  const holeAt = (start: number) =>
+    holes.toArray().find((hole) => heap.addressOf(hole) <= start && start + bytes <= heap.addressOf(hole) + heap.bytesOf(hole));
+  let hole = holeAt(address + blocks.restoredShift);
+  if (hole === undefined) {
+    const known = new Set(holes.toArray());
+    const room = alignUp(capacityBytes * RANGE_SHARE + bytes, pageBytes);
+    pages!.reserve(room, alignUp(bytes, pageBytes), failure);
+    hole = holes.toArray().find((one) => !known.has(one));
+    if (hole !== undefined) blocks.restoredShift = heap.addressOf(hole) - address;
+  }
+  const block = hole === undefined ? NONE : pages!.commit(hole, address + blocks.restoredShift, bytes, failure);
+  if (block === NONE) {
     const { allocatedBytes, reservedBytes } = heap.stats;
     const facts = { requestedBytes: bytes, allocatedBytes, reservedBytes, capacityBytes, device: heap.device };
     throw new MemoryError('ERR_MEM_OUT_OF_MEMORY', facts, failure.cause);
   }
+  if (heap.bytesOf(block) > bytes) throw badSegment(segment);
   free.takeOut(block);
   return block;
 }

@@ -165,8 +165,10 @@ export interface AllocatorFacts {
   readonly earlier: readonly EarlierSegment[];
   /** How many events at the beginning stand for that state. */
   readonly earlierEvents: number;
-  /** Bytes of segments whose pool is not known, because they were gone at the end; they are taken for the default pool's. */
+  /** Bytes that were given back in the recording, where it has private pools: theirs stands nowhere. */
   readonly unknownPoolBytes: number;
+  /** Bytes that were given back when memory may have been short, or the program may have asked for it. */
+  readonly doubtfulBytes: number;
 }
 
 /** Where a trace is from. */

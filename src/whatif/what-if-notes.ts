@@ -50,7 +50,12 @@ function recordingNotes(
   }
   if (allocator !== undefined && allocator.unknownPoolBytes > 0) {
     notes.push(
-      `Segments of ${formatBytes(allocator.unknownPoolBytes)} were gone at the end, so that their pool is not recorded; it is taken from their neighbours.`,
+      `Segments of ${formatBytes(allocator.unknownPoolBytes)} were given back in the recording: their pool is not recorded, and taken to be the default one.`,
+    );
+  }
+  if (allocator !== undefined && allocator.doubtfulBytes > 0) {
+    notes.push(
+      `${formatBytes(allocator.doubtfulBytes)} were given back when memory may have been short: whether the program asked for it is not recorded, and taken not to be so.`,
     );
   }
   const refused = events.count(TraceKind.outOfMemory);

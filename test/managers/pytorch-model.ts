@@ -1,11 +1,12 @@
 import type { PyTorchSettings } from '../../managers/index.js';
 import { MiB } from '../../src/core/units.js';
 
-/** A native call: what it did, its bytes, and the stream whose block asked for it or had it. */
+/** A native call: what it did, its bytes, the stream whose block asked for it or had it, and where. */
 export type ModelCall = readonly [
   action: 'segment_alloc' | 'segment_free' | 'segment_map' | 'segment_unmap',
   bytes: number,
   stream: number,
+  address: number,
 ];
 
 /** A block, live or free, or a part of an expandable segment without memory. */
@@ -24,9 +25,9 @@ export interface ModelBlock {
   freedAt: number;
 }
 
-interface ModelPool {
+export interface ModelPool {
+  readonly id: number;
   readonly isSmall: boolean;
-  readonly isPrivate: boolean;
   readonly free: ModelBlock[];
   readonly unmapped: ModelBlock[];
   searches: number;
@@ -53,6 +54,8 @@ const byAddress = (a: ModelBlock, b: ModelBlock) => a.stream - b.stream || a.add
 export class PyTorchModel {
   reservedBytes = 0;
   readonly calls: ModelCall[] = [];
+  /** Told of each block that comes back. */
+  onCompleted: ((block: ModelBlock) => void) | undefined;
   readonly #settings: PyTorchSettings;
   readonly #limitBytes: number | undefined;
   readonly #device: ModelDevice;
@@ -107,6 +110,11 @@ export class PyTorchModel {
     }
   }
 
+  /** All pools that were used, small and large. */
+  get pools(): readonly ModelPool[] {
+    return [...this.#pools.values()].flat();
+  }
+
   emptyCache(): void {
     this.settle(() => true);
     for (const [id, [small, large]] of this.#pools) {
@@ -122,7 +130,7 @@ export class PyTorchModel {
   #poolOf(id: number, isSmall: boolean): ModelPool {
     let pools = this.#pools.get(id);
     if (pools === undefined) {
-      const make = (small: boolean): ModelPool => ({ isSmall: small, isPrivate: id !== 0, free: [], unmapped: [], searches: 0 });
+      const make = (small: boolean): ModelPool => ({ id, isSmall: small, free: [], unmapped: [], searches: 0 });
       pools = [make(true), make(false)];
       this.#pools.set(id, pools);
     }
@@ -174,12 +182,13 @@ export class PyTorchModel {
     const address = this.#device.alloc(segment);
     if (address === 0) return undefined;
     this.reservedBytes += segment;
-    this.calls.push(['segment_alloc', segment, stream]);
+    this.calls.push(['segment_alloc', segment, stream, address]);
     return blockAt(address, segment, stream, pool, true);
   }
 
   #takeBack(block: ModelBlock): void {
     const { pool } = block;
+    this.onCompleted?.(block);
     this.#join(block);
     block.freedAt = pool.searches;
     insert(pool.free, block, bySize);
@@ -210,7 +219,7 @@ export class PyTorchModel {
   #giveBack(block: ModelBlock): void {
     remove(block.pool.free, block);
     this.reservedBytes -= block.bytes;
-    this.calls.push(['segment_free', block.bytes, block.stream]);
+    this.calls.push(['segment_free', block.bytes, block.stream, block.address]);
     this.#device.free(block.address, block.bytes);
   }
 
@@ -282,7 +291,7 @@ export class PyTorchModel {
     this.#join(middle);
     insert(pool.unmapped, middle, byAddress);
     this.reservedBytes -= to - from;
-    this.calls.push(['segment_unmap', to - from, block.stream]);
+    this.calls.push(['segment_unmap', to - from, block.stream, from]);
   }
 
   #map(pool: ModelPool, bytes: number, stream: number): ModelBlock | undefined {
@@ -298,10 +307,11 @@ export class PyTorchModel {
       const mapped = Math.min(up(missing, page), hole.bytes);
       remove(pool.unmapped, hole);
       if (mapped < hole.bytes) insert(pool.unmapped, cut(hole, mapped), byAddress);
+      const { address } = hole;
       hole.isMapped = true;
       this.#join(hole);
       this.reservedBytes += mapped;
-      this.calls.push(['segment_map', mapped, stream]);
+      this.calls.push(['segment_map', mapped, stream, address]);
       if (hole.bytes >= bytes) return hole;
       insert(pool.free, hole, bySize);
       block = hole;

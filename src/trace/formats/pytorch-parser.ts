@@ -5,6 +5,7 @@ import { checkFile } from './format-fault.js';
 import { FormatParser } from './format-parser.js';
 import { PickleReader, type PickleValue } from './pickle-reader.js';
 import { type DevicePools, devicePools } from './pytorch-pools.js';
+import { type Releases, releasesIn } from './pytorch-releases.js';
 import {
   type Annotation,
   type HistoryEntry,
@@ -13,7 +14,7 @@ import {
   readSnapshot,
   type StateSegment,
 } from './pytorch-snapshot.js';
-import { cleanupsIn, type StateBefore, stateBefore } from './pytorch-state.js';
+import { type StateBefore, stateBefore } from './pytorch-state.js';
 import { SnapshotSites } from './snapshot-sites.js';
 
 /** How a pickle of protocol 2 or later begins. */
@@ -25,9 +26,11 @@ const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 interface DeviceRun {
   readonly state: StateBefore;
   readonly pools: DevicePools;
-  readonly cleanups: ReadonlySet<HistoryEntry>;
+  readonly releases: Releases;
   /** Frees that were requested and are not complete, by address. */
   readonly pending: Map<number, HistoryEntry>;
+  /** Those of them that the allocator has waited for, on behalf of the next request: it looked for memory before. */
+  readonly awaited: HistoryEntry[];
   /** Whether the history tells completions at all. */
   completes: boolean;
   /** How many of the device's entries were read, and the last of them. */
@@ -73,8 +76,8 @@ export class PyTorchParser extends FormatParser {
       this.#addEntry(entry, (entry.timeUs - first) * NS_PER_US);
     }
     // What is still in use at the end completes there, so that nobody takes it for a free that was complete at once.
-    for (const { pending, completes } of this.#devices) {
-      if (completes) for (const entry of pending.values()) this.#complete(entry);
+    for (const { pending, awaited, completes } of this.#devices) {
+      if (completes) for (const entry of [...awaited, ...pending.values()]) this.#complete(entry);
     }
     const counts = `${segments.length} segments and ${entries.length} entries`;
     checkFile(this.events.allocations > 0, `there are no allocations in its ${counts}`);
@@ -104,7 +107,8 @@ export class PyTorchParser extends FormatParser {
       return segments;
     });
     const unknownPoolBytes = this.#devices.reduce((sum, { pools }) => sum + pools.unknownBytes, 0);
-    return { conf: settings.conf, earlier, earlierEvents: events.length, unknownPoolBytes };
+    const doubtfulBytes = this.#devices.reduce((sum, { releases }) => sum + releases.doubtfulBytes, 0);
+    return { conf: settings.conf, earlier, earlierEvents: events.length, unknownPoolBytes, doubtfulBytes };
   }
 
   #annotate({ device, name, ends }: Annotation): void {
@@ -121,8 +125,10 @@ export class PyTorchParser extends FormatParser {
     events.stream = entry.stream;
     this.#enter(entry.device, device.pools.of(device.done++));
     events.step = events.strings.idOf(device.open.join(' > '));
-    if (device.cleanups.has(entry)) events.other(TraceKind.cleanup, 0);
+    if (device.releases.cleanups.has(entry)) events.other(TraceKind.cleanup, 0);
     this.#add(entry);
+    if (entry.action === 'alloc' || entry.action === 'oom')
+      for (const request of device.awaited.splice(0)) this.#complete(request);
     device.last = entry;
   }
 
@@ -163,7 +169,10 @@ export class PyTorchParser extends FormatParser {
     // A completion frees the block only if its request was not recorded.
     if (request === undefined) {
       if (this.#tracker.space.slotOf(address) !== undefined) this.#tracker.free(address, 0);
-    } else if (request !== device.last) this.#complete(request);
+    } else if (request !== device.last) {
+      if (device.releases.awaited.has(entry)) device.awaited.push(request);
+      else this.#complete(request);
+    }
   }
 
   #complete({ bytes, address, device, stream }: HistoryEntry): void {
@@ -185,8 +194,9 @@ function devicesOf({ segments, histories, settings }: PyTorchSnapshot): DeviceRu
     const history = histories[device] ?? [];
     const state = stateBefore(own, history);
     const reservedBytes = state.reserved.reduce((sum, { bytes }) => sum + bytes, 0);
-    const cleanups = cleanupsIn(history, reservedBytes, settings.collects);
     const pools = devicePools(own, history);
-    return { state, pools, cleanups, pending: new Map(), completes: false, done: 0, last: undefined, open: [] };
+    const completes = own.some(({ blocks }) => blocks.some(({ inUse }) => inUse));
+    const releases = releasesIn(history, reservedBytes, settings, (entry) => pools.of(entry) !== '');
+    return { state, pools, releases, pending: new Map(), awaited: [], completes, done: 0, last: undefined, open: [] };
   });
 }

@@ -32,10 +32,12 @@ export interface HistoryEntry {
   readonly frames: PickleValue | undefined;
 }
 
-/** A block that is allocated at the end; its bytes are those that the program asked for, where the snapshot tells them. */
+/** A block that is not free at the end; its bytes are those that the program asked for, where the snapshot tells them. */
 export interface StateBlock extends Pick<HistoryEntry, 'address' | 'bytes' | 'frames'> {
   /** What the allocator had rounded them up to. */
   readonly blockBytes: number;
+  /** Whether it was freed, and a stream still uses it. */
+  readonly inUse: boolean;
 }
 
 /** A segment that is reserved at the end; of an expandable one, what is mapped without a gap. */
@@ -62,6 +64,8 @@ export interface RecordedSettings {
   readonly conf: string | undefined;
   /** Whether the allocator may have freed segments for their age. */
   readonly collects: boolean;
+  /** Whether blocks of any size may be cut. */
+  readonly cutsAll: boolean;
 }
 
 /** The content of a snapshot: the state at its end, and the last part of the history before it. */
@@ -100,10 +104,15 @@ export function readSnapshot(value: PickleValue, mostVisits: number): PyTorchSna
 
 /** Reads what was set; newer versions of PyTorch name the text without the platform. */
 function settingsOf(value: PickleValue | undefined): RecordedSettings {
-  if (!isDictionary(value)) return { conf: undefined, collects: false };
+  if (!isDictionary(value)) return { conf: undefined, collects: false, cutsAll: true };
   const conf = value['PYTORCH_ALLOC_CONF'] ?? value['PYTORCH_CUDA_ALLOC_CONF'];
   const threshold = value['garbage_collection_threshold'];
-  return { conf: typeof conf === 'string' ? conf : undefined, collects: typeof threshold === 'number' && threshold > 0 };
+  const largest = value['max_split_size'];
+  return {
+    conf: typeof conf === 'string' ? conf : undefined,
+    collects: typeof threshold === 'number' && threshold > 0,
+    cutsAll: typeof largest !== 'number' || largest < 0,
+  };
 }
 
 /** Reads annotations, in order of time. Old snapshots have none. */
@@ -189,8 +198,14 @@ function blocksOf(segment: PickleDictionary, segmentPlace: string, visit: Visit)
     // Old snapshots leave a block's address out, and what was asked for.
     const address = sizeIn(block, 'address', place, next);
     next = address + size;
-    if (block['state'] !== 'active_allocated') continue;
-    blocks.push({ address, bytes: sizeIn(block, 'requested_size', place, size), blockBytes: size, frames: block['frames'] });
+    if (block['state'] === 'inactive') continue;
+    blocks.push({
+      address,
+      bytes: sizeIn(block, 'requested_size', place, size),
+      blockBytes: size,
+      inUse: block['state'] !== 'active_allocated',
+      frames: block['frames'],
+    });
   }
   return blocks;
 }

@@ -8,7 +8,7 @@ const SMALL_SEGMENT_BYTES = 2 * MiB;
 const LARGE_PIECE_BYTES = 20 * MiB;
 
 /** A block from before a history. */
-export interface BlockBefore extends Omit<StateBlock, 'blockBytes'>, Pick<StateSegment, 'stream'> {
+export interface BlockBefore extends Omit<StateBlock, 'blockBytes' | 'inUse'>, Pick<StateSegment, 'stream'> {
   /** Undefined when the block is gone at the end, where its size stands. */
   readonly blockBytes: number | undefined;
 }
@@ -69,38 +69,4 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
     }),
     blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
   };
-}
-
-/**
- * Finds the calls that emptied the allocator's cache: runs of native frees that the allocator had no reason to make. It gives
- * memory back itself only before it asks for more, or refuses a request, and then memory may have been short: with the
- * wanted segment it would have held more than it ever did.
- *
- * @param reservedBytes - before the history
- * @param collects - whether the allocator also gave memory back for its age
- * @returns the first entry of each such run
- */
-export function cleanupsIn(history: readonly HistoryEntry[], reservedBytes: number, collects: boolean): Set<HistoryEntry> {
-  const steps = history.map(({ action, bytes }) => {
-    const kind = KIND_OF_ACTION.get(action);
-    return kind === TraceKind.nativeAlloc ? bytes : kind === TraceKind.nativeFree ? -bytes : 0;
-  });
-  let [reserved, most] = [reservedBytes, reservedBytes];
-  for (const step of steps) most = Math.max(most, (reserved += step));
-  const cleanups = new Set<HistoryEntry>();
-  reserved = reservedBytes;
-  for (let i = 0; i < history.length; ) {
-    const start = i;
-    const before = reserved;
-    for (; steps[i]! < 0; i++) reserved += steps[i]!;
-    if (i > start) {
-      const wanted = steps[i] ?? 0;
-      const isRefused = history[i]?.action === 'oom';
-      const isOwn = isRefused || (wanted > 0 && (collects || before + wanted > most));
-      if (!isOwn) cleanups.add(history[start]!);
-      continue;
-    }
-    reserved += steps[i++]!;
-  }
-  return cleanups;
 }

@@ -1,0 +1,106 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, describe, expect, test } from 'vitest';
+import { GiB, KiB, MiB } from '../../src/core/units.js';
+import { loadTrace } from '../../src/trace/trace-reader.js';
+import { whatIf } from '../../src/whatif/what-if.js';
+import { ModelRecording, type Request } from './model-recording.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'stowage-whatif-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const STREAMS = 3;
+const stream = fc.nat(STREAMS - 1);
+const size = fc.oneof(
+  fc.integer({ min: 1, max: 4 * KiB }),
+  fc.integer({ min: 1, max: 3 * MiB }),
+  fc.integer({ min: MiB, max: 80 * MiB }),
+);
+const request: fc.Arbitrary<Request> = fc.oneof(
+  {
+    weight: 10,
+    arbitrary: fc
+      .record({ alloc: size, stream: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, stream) })
+      // As for a captured graph: the pool of a refused request is told by its stream alone.
+      .map(({ alloc, stream }) => ({ alloc, stream, pool: stream === 2 ? 1 : 0 })),
+  },
+  { weight: 8, arbitrary: fc.record({ free: fc.nat() }) },
+  { weight: 2, arbitrary: fc.record({ use: fc.nat(), stream }) },
+  { weight: 2, arbitrary: fc.record({ finish: stream }) },
+);
+/** With calls that empty the cache: without a limit it is told by what is reserved later that they were the program's. */
+const unlimited = fc.array(
+  fc.oneof({ weight: 22, arbitrary: request }, { weight: 1, arbitrary: fc.constant({ emptyCache: true } as const) }),
+  {
+    maxLength: 80,
+    size: 'max',
+  },
+);
+const limited = fc.array(request, { maxLength: 80, size: 'max' });
+const END: readonly Request[] = [1, 2 * MiB, 8 * GiB].map((alloc) => ({ alloc, stream: 0, pool: 0 }));
+
+/** What the snapshot of a program says under its own setting, beside what the program did. */
+async function answerTo(conf: string, limitBytes: number | undefined, program: readonly Request[], share: number) {
+  const recording = new ModelRecording(conf, limitBytes);
+  for (const each of program) recording.perform(each);
+  const from = Math.floor(recording.length * share);
+  if (recording.count(['alloc'], 0) === 0) return undefined;
+  const path = join(folder, 'snapshot.pickle');
+  writeFileSync(path, recording.pickle(from));
+  const events = await loadTrace(path);
+  const limits = limitBytes === undefined ? [] : [{ bytes: limitBytes }];
+  const { results } = whatIf(events, [{ conf }], { limits, leastLimit: false });
+  const { fits, peakReservedBytes, nativeAllocs, nativeFrees } = results[0]!;
+  return {
+    found: { fits, peakReservedBytes, nativeAllocs, nativeFrees },
+    wanted: {
+      fits: !recording.isRefused,
+      peakReservedBytes: recording.peakFrom(from),
+      nativeAllocs: recording.count(['segment_alloc', 'segment_map'], from),
+      nativeFrees: recording.count(['segment_free', 'segment_unmap'], from),
+    },
+  };
+}
+
+describe.each([
+  [''],
+  ['expandable_segments:True'],
+  ['max_split_size_mb:32'],
+  ['roundup_power2_divisions:4'],
+  ['garbage_collection_threshold:0.5'],
+])('a snapshot of a program under %j', (conf) => {
+  // What was collected by age cannot be told from what the program asked for.
+  const requests = conf.startsWith('garbage') ? limited : unlimited;
+
+  test('comes out as the program was', async () => {
+    await fc.assert(
+      fc.asyncProperty(requests, async (program) => {
+        const answer = await answerTo(conf, undefined, [...program, ...END], 0);
+        expect(answer?.found).toEqual(answer?.wanted);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('comes out as the program was under a limit', async () => {
+    await fc.assert(
+      fc.asyncProperty(limited, async (program) => {
+        const answer = await answerTo(conf, 300 * MiB, program, 0);
+        expect(answer?.found).toEqual(answer?.wanted);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('comes out as the program was, where the history begins in its middle', async () => {
+    await fc.assert(
+      fc.asyncProperty(requests, async (program) => {
+        const answer = await answerTo(conf, undefined, [...program, ...END], 0.5);
+        expect(answer?.found).toEqual(answer?.wanted);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
