@@ -133,11 +133,11 @@ export function runOptions(program: RecordedProgram, setting: ReadSetting, limit
 /** What can be restored: all that was there, if the setting is the recorded one and the limit admits it. */
 function earlierUnder(program: RecordedProgram, setting: ReadSetting, limit: WhatIfLimit | null): EarlierMemory[] {
   if (setting.parsed === undefined || !isRecorded(setting, program.events)) return [];
-  const { roundupPower2Divisions, expandableSegments } = setting.parsed.settings;
-  const memory = earlierMemory(program, roundupPower2Divisions);
+  const { settings } = setting.parsed;
+  const memory = earlierMemory(program, settings);
   const reserved = memory.reduce((sum, { segment }) => sum + segment.bytes, 0);
   const isOfItsKind = memory.every(
-    ({ expandable, segment }) => expandable === expandableSegments && segment.bytes % GRANULE_BYTES === 0,
+    ({ expandable, segment }) => expandable === settings.expandableSegments && segment.bytes % GRANULE_BYTES === 0,
   );
   return isOfItsKind && reserved <= (limit?.bytes ?? Number.POSITIVE_INFINITY) ? memory : [];
 }

@@ -51,7 +51,8 @@ export function releasesIn(
     const isOwn = isRefused || (wanted > 0 && (mayBeAged || wasShort) && !couldServe(run, history, i, settings, isPrivate));
     if (!isOwn) cleanups.add(run[0]!);
     else {
-      if (!mayBeAged) noteAwaited(history, start, awaited);
+      // Where blocks have a largest size to be cut, one that has just come back may be the first to go.
+      if (!mayBeAged && settings.cutsAll) noteAwaited(history, start, awaited);
       if (!isRefused && !mayBeAged) doubtfulBytes += before - reserved;
     }
   }

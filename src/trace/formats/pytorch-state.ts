@@ -1,6 +1,6 @@
 import { MiB } from '../../core/units.js';
 import { TraceKind } from '../trace-events.js';
-import { AddressRanges } from './address-ranges.js';
+import { AddressRanges, lowerBound } from './address-ranges.js';
 import { type HistoryEntry, KIND_OF_ACTION, type StateBlock, type StateSegment } from './pytorch-snapshot.js';
 
 const SMALL_SEGMENT_BYTES = 2 * MiB;
@@ -62,9 +62,11 @@ export function stateBefore(segments: readonly StateSegment[], history: readonly
       add(address, bytes, stream, !whole, bytes % LARGE_PIECE_BYTES !== 0 && (!whole || bytes === SMALL_SEGMENT_BYTES));
     }
   }
+  const starts = [...owners.keys()].sort((a, b) => a - b);
   return {
     reserved: reserved.piecesAt(borders).map(([address, end]) => {
-      const { stream = 0, expandable = false, small = false } = owners.get(address) ?? {};
+      // Of what began before, and was mapped piece by piece, a part may be left.
+      const { stream = 0, expandable = false, small = false } = owners.get(starts[lowerBound(starts, address + 1) - 1]!) ?? {};
       return { address, bytes: end - address, stream, expandable, small };
     }),
     blocks: [...blocks.values()].sort((a, b) => a.address - b.address),
