@@ -7,6 +7,8 @@ export class RecordedProgram {
   readonly device: number;
   /** Allocations of the trace on other devices. */
   readonly leftOut: number;
+  /** The last event that allocated; -1 for none. */
+  readonly lastAllocation: number;
   /** 1 for a free that another event completes; undefined where all frees are complete at once. */
   readonly #pending: Uint8Array | undefined;
 
@@ -22,6 +24,7 @@ export class RecordedProgram {
     const expected = `one of ${[...allocations.keys()].sort((a, b) => a - b).join(', ')}`;
     checkArgument(device === undefined || allocations.has(device), 'device', device, expected);
     this.leftOut = events.allocations - (allocations.get(this.device) ?? 0);
+    this.lastAllocation = events.kinds.findLastIndex((kind, i) => kind === TraceKind.alloc && !this.isForeign(i));
     this.#pending = events.count(TraceKind.freeCompleted) === 0 ? undefined : pendingFrees(events);
   }
 

@@ -178,7 +178,7 @@ class SettingRun {
     else this.#pools.free(ptr);
   }
 
-  /** @returns false for a request that is refused again */
+  /** @returns false for a request that is refused again, and that the recorded program did not survive */
   #other(event: number, kind: TraceKind): boolean {
     const { events } = this.#program;
     if (kind === TraceKind.outOfMemory) return this.#tryRefused(event);
@@ -195,7 +195,8 @@ class SettingRun {
     const { events } = this.#program;
     this.#pools.select(events.poolOf(event));
     const ptr = this.#pools.alloc(events.bytesOf(event), events.streamOf(event));
-    if (ptr === NULL_PTR) return false;
+    // What the program did without the memory is what the recording goes on with.
+    if (ptr === NULL_PTR) return event < this.#program.lastAllocation;
     this.#granted++;
     this.#pools.free(ptr);
     return true;

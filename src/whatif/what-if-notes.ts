@@ -23,7 +23,7 @@ export function notesOf(program: RecordedProgram, settings: readonly ReadSetting
 }
 
 function recordingNotes(
-  { events, device, leftOut }: RecordedProgram,
+  { events, device, leftOut, lastAllocation }: RecordedProgram,
   settings: readonly ReadSetting[],
   granted: number,
 ): string[] {
@@ -60,9 +60,13 @@ function recordingNotes(
   }
   const refused = events.count(TraceKind.outOfMemory);
   if (refused > 0) {
+    const survived = [...events.kinds.keys()].filter(
+      (i) => events.kindOf(i) === TraceKind.outOfMemory && i < lastAllocation,
+    ).length;
+    const goesOn = survived === 0 ? '' : ` It went on behind ${survived}, and so does a run that refuses them, too.`;
     const how = granted > 0 ? `${granted} granted here` : 'none granted here';
     notes.push(
-      `The recorded program was refused ${counted(refused, 'request')} (${how}): what it would have done with them is not recorded.`,
+      `The recorded program was refused ${counted(refused, 'request')} (${how}): what it would have done with them is not recorded.${goesOn}`,
     );
   }
   return notes;

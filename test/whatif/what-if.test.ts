@@ -68,8 +68,18 @@ describe('whatIf', () => {
     const { results, notes } = whatIf(events, [{}], { leastLimit: false });
     expect([results[0]!.fits, results[0]!.peakReservedBytes]).toEqual([true, 82 * MiB]);
     expect(notes.join()).toContain('was refused 1 request (1 granted here)');
-    const [limited] = whatIf(events, [{}], { limits: [{ bytes: 60 * MiB }] }).results;
+    const last = snapshot(alloc(AT, 30 * MiB), entry('oom', 0, 50 * MiB), ...free(AT, 30 * MiB));
+    const [limited] = whatIf(last, [{}], { limits: [{ bytes: 60 * MiB }] }).results;
     expect(limited!.failure).toMatchObject({ event: 1, requestedBytes: 50 * MiB });
+  });
+
+  test('goes on behind a refusal that the recorded program survived', () => {
+    const events = snapshot(alloc(AT, 30 * MiB), entry('oom', 0, 50 * MiB), alloc(2 * AT, 20 * MiB));
+    const { results, notes } = whatIf(events, [{}], { limits: [{ bytes: 60 * MiB }, { bytes: 40 * MiB }] });
+    expect(results[0]).toMatchObject({ fits: true, ooms: 1, peakReservedBytes: 50 * MiB });
+    // What the recording was granted is no such refusal.
+    expect(results[1]).toMatchObject({ fits: false, failure: { event: 2 } });
+    expect(notes.join()).toContain('It went on behind 1');
   });
 
   test('says of a request that no card has room for that it fails, without a limit, too', () => {
