@@ -5,6 +5,7 @@ import {
   DefaultMemoryManager,
   LruMemoryManager,
   PoolMemoryManager,
+  PyTorchMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
 import { openCl } from '../fixtures/opencl.js';
@@ -25,6 +26,7 @@ else {
   describeManager('CachingMemoryManager', (n, table, options) => new CachingMemoryManager(n, table, options), cases);
   describeManager('PoolMemoryManager', (n, table, options) => new PoolMemoryManager(n, table, options), cases);
   describeManager('TlsfMemoryManager', (n, table, options) => new TlsfMemoryManager(n, table, options), cases);
+  describeManager('PyTorchMemoryManager', (n, table, options) => new PyTorchMemoryManager(n, table, options), cases);
   describeManager('LruMemoryManager', (n, table, options) => new LruMemoryManager(n, table, options), cases);
   describeManager('DefaultMemoryManager', (n, table, options) => new DefaultMemoryManager(n, table, options), cases);
 }

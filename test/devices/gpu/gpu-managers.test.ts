@@ -1,4 +1,4 @@
-import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../../managers/index.js';
+import { CachingMemoryManager, PoolMemoryManager, PyTorchMemoryManager, TlsfMemoryManager } from '../../../managers/index.js';
 import { GiB, KiB } from '../../../src/core/units.js';
 import type { DeviceCase, ManagerMaker } from '../../conformance/manager-bench.js';
 import { describeManager } from '../../conformance/manager-suite.js';
@@ -21,6 +21,9 @@ const MAKERS: Readonly<Record<string, ManagerMaker>> = {
   CachingMemoryManager: (deviceCount, table, options) => new CachingMemoryManager(deviceCount, table, options),
   TlsfMemoryManager: (deviceCount, table, options) => new TlsfMemoryManager(deviceCount, table, options),
   PoolMemoryManager: (deviceCount, table, options) => new PoolMemoryManager(deviceCount, table, options),
+  PyTorchMemoryManager: (deviceCount, table, options) => new PyTorchMemoryManager(deviceCount, table, options),
+  'PyTorchMemoryManager with expandable segments': (deviceCount, table, options) =>
+    new PyTorchMemoryManager(deviceCount, table, { ...options, conf: 'expandable_segments:True' }),
 };
 
 for (const [name, make] of Object.entries(MAKERS)) {
