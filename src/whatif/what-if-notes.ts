@@ -41,12 +41,16 @@ function recordingNotes(
     const isKnown = settings.map((setting) => isRecorded(setting, events));
     const sizes =
       guessed === 0 ? '' : `, but how far ${formatBytes(guessed)} of them were rounded up is taken from what lies around them`;
+    const collects = settings.some(({ parsed }) => (parsed?.settings.garbageCollectionThreshold ?? 0) > 0);
+    const ages = collects ? '; how long its free memory had been free, which garbage collection goes by, is not recorded' : '';
     const known = isKnown.includes(true) ? `under the recorded setting they lie where they lay${sizes}` : '';
     const anew = isKnown.includes(false)
       ? `${known === '' ? '' : 'under another one '}they are requested anew, in order of their addresses`
       : '';
     const how = [known, anew].filter((part) => part !== '').join('; ');
-    notes.push(`Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks: ${how}.`);
+    notes.push(
+      `Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks: ${how}${ages}.`,
+    );
   }
   if (allocator !== undefined && allocator.unknownPoolBytes > 0) {
     notes.push(

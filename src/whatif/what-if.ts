@@ -99,10 +99,11 @@ export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], 
   let granted = 0;
   const results = read.flatMap((setting, place) => {
     let done = 0;
+    const earlier = earlierUnder(program, setting);
     const run = (limit: WhatIfLimit | null, more: Partial<RunOptions> = {}): RunOutcome => {
       const before = (place * rounds + Math.min(done++, rounds - 1)) * events.length;
       const onProgress = (now: number) => options.onProgress?.(before + now, read.length * rounds * events.length);
-      const outcome = runProgram(program, { ...runOptions(program, setting, limit), ...more, onProgress });
+      const outcome = runProgram(program, { ...runOptions(setting, limit, earlier), ...more, onProgress });
       if (outcome.refusesStreams) refusing.add(setting.manager);
       granted = Math.max(granted, outcome.granted);
       return outcome;
@@ -120,26 +121,29 @@ export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], 
   return { results, notes: notesOf(program, read, { limits: asked, refusing: [...refusing], granted }) };
 }
 
-/** How a program is run under a setting and a limit. */
-export function runOptions(program: RecordedProgram, setting: ReadSetting, limit: WhatIfLimit | null): RunOptions {
+/** How a program is run under a setting and a limit. @param earlier - what can be restored, if the limit admits it */
+export function runOptions(setting: ReadSetting, limit: WhatIfLimit | null, earlier: readonly EarlierMemory[]): RunOptions {
   const isShare = setting.parsed !== undefined && limit !== null && limit.of !== 'card';
   return {
     create: setting.create(isShare ? limit.bytes : undefined),
     capacityBytes: limit === null || isShare ? Number.POSITIVE_INFINITY : limit.bytes,
-    earlier: earlierUnder(program, setting, limit),
+    earlier: reservedBytes(earlier) <= (limit?.bytes ?? Number.POSITIVE_INFINITY) ? earlier : [],
   };
 }
 
-/** What can be restored: all that was there, if the setting is the recorded one and the limit admits it. */
-function earlierUnder(program: RecordedProgram, setting: ReadSetting, limit: WhatIfLimit | null): EarlierMemory[] {
+function reservedBytes(memory: readonly EarlierMemory[]): number {
+  return memory.reduce((sum, { segment }) => sum + segment.bytes, 0);
+}
+
+/** What can be restored: all that was there before the recording, if the setting is the recorded one. */
+export function earlierUnder(program: RecordedProgram, setting: ReadSetting): EarlierMemory[] {
   if (setting.parsed === undefined || !isRecorded(setting, program.events)) return [];
   const { settings } = setting.parsed;
   const memory = earlierMemory(program, settings);
-  const reserved = memory.reduce((sum, { segment }) => sum + segment.bytes, 0);
   const isOfItsKind = memory.every(
     ({ expandable, segment }) => expandable === settings.expandableSegments && segment.bytes % GRANULE_BYTES === 0,
   );
-  return isOfItsKind && reserved <= (limit?.bytes ?? Number.POSITIVE_INFINITY) ? memory : [];
+  return isOfItsKind ? memory : [];
 }
 
 function resultOf(
