@@ -5,6 +5,7 @@ import { CUDA } from './gpu/gpu-status.js';
 
 export type { AsyncPoolInfo, AsyncPoolOptions, GpuAsyncPool } from './gpu/gpu-async-pool.js';
 export type { GpuDevice } from './gpu/gpu-device.js';
+export type { GpuGraph } from './gpu/gpu-graphs.js';
 export type { GpuLimit } from './gpu/gpu-limit.js';
 export type { ManagedAdvice, ManagedPlace } from './gpu/gpu-managed.js';
 export type { GpuDeviceOptions, GpuMemory } from './gpu/gpu-memory.js';

@@ -28,6 +28,11 @@ export abstract class StreamEvents<Stream, Event = Stream> implements StreamOper
   protected abstract finish(event: Event): void;
   protected abstract destroyEvent(event: Event): void;
 
+  /** Tells whether an event stands for work that is being captured. Here: never. */
+  protected isOfCapture(_event: Event): boolean {
+    return false;
+  }
+
   /** Events that were recorded and not destroyed. */
   get liveEvents(): number {
     return this.#events.size;
@@ -51,6 +56,10 @@ export abstract class StreamEvents<Stream, Event = Stream> implements StreamOper
 
   synchronize(event: number): void {
     this.finish(this.#event(event));
+  }
+
+  isCaptured(event: number): boolean {
+    return this.isOfCapture(this.#event(event));
   }
 
   destroy(event: number): void {

@@ -29,6 +29,11 @@ export class DeviceStreams {
     this.#known.add(stream);
   }
 
+  /** Tells whether an event is of work that is captured, and cannot be waited for. */
+  isCaptured(event: number): boolean {
+    return this.operations.isCaptured?.(event) ?? false;
+  }
+
   /** Records an event on a stream that was seen before; undefined when it was closed since, which its work was done by. */
   record(stream: number): number | undefined {
     const { operations } = this;

@@ -118,14 +118,16 @@ export class StreamOrder {
     return isAnyDone;
   }
 
-  /** Waits for streams, the oldest event first, until `isEnough` or nothing is pending. */
+  /** Waits for streams, the oldest event first, until `isEnough` or nothing is pending that can be waited for. */
   waitUntil(isEnough: () => boolean): void {
     while (!isEnough()) {
       // What came back from a wait is its stream's own.
       this.#sealAll();
       const sealed = this.#sealed[0];
-      if (this.#used.isWaiting && this.#used.oldestAge < (sealed?.age ?? Number.POSITIVE_INFINITY)) this.#used.waitForOldest();
-      else if (sealed !== undefined) this.#waitForSealed(sealed);
+      if (this.#used.isWaiting && this.#used.oldestAge < (sealed?.age ?? Number.POSITIVE_INFINITY)) {
+        if (!this.#used.canWait) return;
+        this.#used.waitForOldest();
+      } else if (sealed !== undefined && !this.#streams.isCaptured(sealed.event!)) this.#waitForSealed(sealed);
       else return;
     }
   }

@@ -38,6 +38,11 @@ export class UsedBlocks {
     return this.#waiting[0]?.age ?? Number.POSITIVE_INFINITY;
   }
 
+  /** Tells whether the block that waits longest can be waited for: not while its users' work is captured. */
+  get canWait(): boolean {
+    return !(this.#waiting[0]?.events ?? []).some((event) => this.#streams.isCaptured(event));
+  }
+
   /** Marks one more stream that uses a live block, other than its own. */
   add(block: number, stream: number): void {
     const users = this.#users.get(block);

@@ -58,6 +58,8 @@ export interface StreamOperations {
   wait(stream: number, event: number): void;
   /** Blocks until all work before the event is done. */
   synchronize(event: number): void;
+  /** Tells whether an event stands for work that is being captured as a graph, so that nobody can wait for it now. @defaultValue never */
+  isCaptured?(event: number): boolean;
   /** Gives an event back. */
   destroy(event: number): void;
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'eventemitter3';
+import type { DeviceGraph } from './device-graph.js';
 import type { StreamOperations, VirtualMemory } from './device-interface.js';
 import type { DeviceStream } from './device-stream.js';
 import { INSPECT, inspected } from './inspect.js';
@@ -135,6 +136,19 @@ export abstract class Device {
   /** Enqueues a fill, as {@link copyAsync} does a copy. */
   fillAsync(_ptr: DevicePtr, _value: number, _bytes: number, _stream = 0): Promise<void> {
     return Promise.reject(this.unsupported('a fill on a stream'));
+  }
+
+  /**
+   * Captures what `fn` enqueues on a stream, instead of doing it. Copies and fills on the stream resolve at once, and are done
+   * at each launch. Programs over a runtime call its `capture`, so that blocks of the work stay the graph's own.
+   *
+   * The stream is no default stream; `fn` enqueues its work before it returns, and waits for nothing.
+   *
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM when the device has no graphs
+   * @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE, and what `fn` throws; nothing is captured then
+   */
+  capture(_stream: DeviceStream | number, _fn: () => void): DeviceGraph {
+    throw this.unsupported('a graph');
   }
 
   /**

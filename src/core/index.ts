@@ -1,6 +1,7 @@
 export { allocationTag, withAllocationTag } from './allocation-tag.js';
 export * from './call-log.js';
 export * from './device.js';
+export type { DeviceGraph } from './device-graph.js';
 export * from './device-interface.js';
 export { DeviceEvent, DeviceStream } from './device-stream.js';
 export { type Releasable, releasable } from './disposable.js';

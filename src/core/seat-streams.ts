@@ -55,6 +55,10 @@ export class SeatStreams implements StreamOperations {
     this.#operations.synchronize(event);
   }
 
+  isCaptured(event: number): boolean {
+    return this.#operations.isCaptured?.(event) ?? false;
+  }
+
   destroy(event: number): void {
     this.#operations.destroy(event);
   }

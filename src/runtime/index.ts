@@ -1,6 +1,7 @@
 export type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
 export { Allocation, Allocation as BlockHandle, SharedHandle } from './allocation.js';
 export type { CopyFromOptions, CopyToOptions, HostBytes } from './block-copies.js';
+export type { CapturedGraph, GraphRuntime } from './captured-graph.js';
 export type { CollectorStats } from './collector-pressure.js';
 export { type AllocMessage, type FreeMessage, type OomMessage, publishDiagnostics, type SwapMessage } from './diagnostics.js';
 export { type ExitReport, formatExitReport, type LiveAtExit } from './exit-report.js';

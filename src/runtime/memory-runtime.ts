@@ -9,17 +9,19 @@ import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { flagFromEnvironment } from '../core/environment.js';
-import { checkArgument, MemoryError } from '../core/errors.js';
+import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
-import { MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import { type ManagerFactory, MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
 import { checkStackRoom } from '../core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../core/units.js';
 import { Allocation } from './allocation.js';
+import { type CapturedGraph, captureGraph } from './captured-graph.js';
+import { checkManager, isManagerClass } from './check-manager.js';
 import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
@@ -236,6 +238,17 @@ export class MemoryRuntime extends MemoryHost {
   }
 
   /**
+   * Captures what `fn` enqueues on a stream as a graph, see {@link Device.capture}. What `fn` allocates comes from a manager of the graph's
+   * own, for that stream, and is nobody else's as long as the graph lives: launch it on one stream at a time.
+   *
+   * @param create - makes that manager. @defaultValue the runtime's default manager
+   * @throws as {@link Device.capture} and {@link allocate}; nothing stays then
+   */
+  capture(stream: DeviceStream | number, fn: () => void, create?: ManagerFactory): CapturedGraph {
+    return captureGraph(this, stream, fn, create);
+  }
+
+  /**
    * Statistics of the active manager, or of that of the surrounding {@link withManager}, for a device (that of the surrounding
    * {@link withDevice} by default, or the active one); undefined before the first allocation.
    */
@@ -382,14 +395,4 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
-}
-
-/** Checks what a program gives for a manager. @throws ERR_MEM_INVALID_ARGUMENT */
-function checkManager(manager: MemoryManagerAdapter, expected: string): void {
-  const isManager = typeof manager?.checkMethods === 'function';
-  checkArgument(isManager, 'manager', isManagerClass(manager) ? `the class ${manager.name}` : typeof manager, expected);
-}
-
-function isManagerClass(given: unknown): boolean {
-  return typeof given === 'function' && typeof given.prototype?.allocBytes === 'function';
 }

@@ -54,7 +54,7 @@ interface Work {
   isFreed: boolean;
 }
 
-type StreamCall = Exclude<keyof StreamOperations, 'defaultStream'>;
+type StreamCall = Exclude<keyof StreamOperations, 'defaultStream' | 'isCaptured'>;
 
 /** More bytes than any program takes. Not many more: a device keeps a byte for each page of what is reserved. */
 export const PLENTY = 2 ** 33;

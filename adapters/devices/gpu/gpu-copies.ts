@@ -158,6 +158,10 @@ export class GpuCopies {
 
   async #enqueue(on: GpuHandle, work: () => void): Promise<void> {
     const { runtime, streams } = this.open();
+    if (streams.isCapturing(on)) {
+      runtime.on(on.device, work);
+      return;
+    }
     const { handle: event } = streams.recordAfter(on, work);
     try {
       await untilDone(() => runtime.eventQuery(event));

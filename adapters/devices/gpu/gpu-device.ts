@@ -4,6 +4,7 @@ import { checkOptionNames } from '../../../src/core/option-names.js';
 import { checkBytes, type DevicePtr, devicePtr } from '../../../src/core/units.js';
 import { addressOfBytes } from '../../os/bytes.js';
 import { GpuCopies } from './gpu-copies.js';
+import { type GpuGraph, GpuGraphs } from './gpu-graphs.js';
 import type { ManagedAdvice, ManagedPlace } from './gpu-managed.js';
 import { GpuMemory } from './gpu-memory.js';
 import {
@@ -33,6 +34,8 @@ export class GpuDevice extends GpuMemory {
     host: this.host.ranges,
     registered: this.registered,
   });
+
+  #graphs: GpuGraphs | undefined;
 
   /** @throws ERR_MEM_DEVICE_ABSENT */
   override get streams(): StreamOperations {
@@ -145,6 +148,11 @@ export class GpuDevice extends GpuMemory {
   /** The runtime's own handle of a stream, for libraries that work on it. @throws ERR_MEM_INVALID_ARGUMENT */
   streamHandle(stream: number): number {
     return this.open().streams.find(stream).handle;
+  }
+
+  override capture(stream: DeviceStream | number, fn: () => void): GpuGraph {
+    const { runtime, streams } = this.open();
+    return (this.#graphs ??= new GpuGraphs(runtime, streams)).capture(stream, fn);
   }
 
   /**
