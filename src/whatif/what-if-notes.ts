@@ -101,6 +101,6 @@ function isNoShare(limit: WhatIfLimit | null): boolean {
 function streamNotes({ refusing }: RunFacts): string[] {
   if (refusing.length === 0) return [];
   return [
-    `${refusing.join(', ')}: keeps no order of streams, so that its blocks are requested without them, and come back at once.`,
+    `${refusing.join(', ')}: no order of streams is kept, so that blocks are requested without them, and come back at once.`,
   ];
 }

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { PoolMemoryManager } from '../../managers/index.js';
+import { LruMemoryManager, PoolMemoryManager } from '../../managers/index.js';
 import { MiB } from '../../src/core/units.js';
 import { loadTrace, parseTrace, type TraceEvents } from '../../src/trace/index.js';
 import { CARDS, searchSettings, whatIf } from '../../src/whatif/index.js';
 import { pickled } from '../trace/pickled.js';
 import { DEFAULT_SNAPSHOT, OWN_RUNS } from './snapshots.js';
 
+type Table = ConstructorParameters<typeof PoolMemoryManager>[1];
 const AT = 2 ** 40;
 const entry = (action: string, addr: number, size: number, stream = 0) => ({
   action,
@@ -27,8 +28,7 @@ const snapshot = (...entries: object[]): TraceEvents =>
   );
 const pool = {
   manager: 'pool',
-  createManager: (count: number, table: ConstructorParameters<typeof PoolMemoryManager>[1]) =>
-    new PoolMemoryManager(count, table),
+  createManager: (count: number, table: Table) => new PoolMemoryManager(count, table),
 };
 const peakOf = (events: TraceEvents, conf = '') =>
   whatIf(events, [{ conf }], { leastLimit: false }).results[0]!.peakReservedBytes;
@@ -88,6 +88,20 @@ describe('whatIf', () => {
       expect(results[0]).toMatchObject({ fits: false, failure: { event: 1 }, leastLimitBytes: null });
       expect(notes.join()).toContain('none granted here');
     }
+  });
+
+  test('names the step that fails, and takes streams from managers that keep no order of them', () => {
+    const mark = (name: string, stage: string, time_us: number) => ({ device: 0, name, stage, time_us });
+    const history = [
+      { ...alloc(AT, 8 * MiB, 7), time_us: 10 },
+      { ...alloc(2 * AT, 40 * MiB), time_us: 20 },
+    ];
+    const annotations = [mark('step 1', 'START', 5), mark('forward', 'START', 15), mark('forward', 'END', 30)];
+    const pickle = pickled({ segments: [], device_traces: [history], external_annotations: annotations });
+    const lru = { manager: 'lru', createManager: (count: number, table: Table) => new LruMemoryManager(count, table) };
+    const { results, notes } = whatIf(parseTrace(pickle, 'x.pickle'), [{}, lru], { limits: [{ bytes: 32 * MiB }] });
+    for (const { failure } of results) expect(failure).toMatchObject({ event: 1, timeUs: 10, step: 'step 1 > forward' });
+    expect(notes).toEqual([expect.stringContaining('lru: no order of streams is kept')]);
   });
 
   test('finds the least limit, which 2 MiB less is not', async () => {
