@@ -349,11 +349,15 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const { maxSplitSizeBytes } = this.settings;
     if (maxSplitSizeBytes === Number.POSITIVE_INFINITY || pages !== undefined) return false;
     const needed = Math.max(size, maxSplitSizeBytes);
-    const fitting = free.fit(needed);
-    const uncut = free.toArray().filter((block) => heap.bytesOf(block) >= maxSplitSizeBytes);
+    // A part of a segment can have that size, too: where segments are larger, or a block was cut for its alignment.
+    const mayGo = (block: number) => free.has(block) && heap.isWholeSegment(block) && heap.bytesOf(block) >= maxSplitSizeBytes;
+    const uncut = free.toArray().filter(mayGo);
+    const fitting = uncut.find((block) => heap.bytesOf(block) >= needed);
     let missing = needed;
-    for (const block of fitting === NONE ? uncut.reverse() : [fitting]) {
+    for (const block of fitting === undefined ? uncut.reverse() : [fitting]) {
       if (missing <= 0) break;
+      // A native call before may have come back with an allocation.
+      if (!mayGo(block)) continue;
       missing -= heap.bytesOf(block);
       this.releaseFrom(free, block);
     }

@@ -113,6 +113,38 @@ describe('PyTorchMemoryManager', () => {
       alloc(110);
       expect(calls()).toBe('-60 -50 +110');
     });
+
+    test.each([
+      // What is left of a segment is as large as a block that is not cut.
+      ['segments are larger', 'max_split_size_mb:32,large_segment_size_mb:128', { mebibytes: 5, alignment: 0 }, '+128 +150'],
+      ['a block was cut for its alignment', 'max_split_size_mb:32', { mebibytes: 62, alignment: 64 * MiB }, '+126 +150'],
+    ])('gives back whole segments alone, where %s', (_, conf, { mebibytes, alignment }, expected) => {
+      const { alloc, free, calls, manager } = bench({ conf, memoryLimitBytes: 300 * MiB });
+      const held = manager.allocBytes(mebibytes * MiB, true, alignment);
+      expect(() => alloc(200)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+      const other = alloc(150);
+      expect(calls()).toBe(expected);
+      manager.checkInvariants();
+      free(held, other);
+      manager.shutdown();
+      expect(calls().split(' ').sort()).toEqual(expected.replaceAll('+', '-').split(' ').sort());
+    });
+
+    test('keeps a segment that a native free before has cut', () => {
+      const { alloc, free, calls, table, manager } = bench({ conf, memoryLimitBytes: 200 * MiB });
+      free(...[alloc(40), alloc(50), alloc(60)]);
+      const { nativeFree } = table;
+      let live: DevicePtr | undefined;
+      table.nativeFree = (ptr) => {
+        nativeFree(ptr);
+        live ??= alloc(50);
+      };
+      calls();
+      alloc(85);
+      expect(calls()).toBe('-60 -40 +86');
+      expect(manager.allocated(live!)).toBe(50 * MiB);
+      manager.checkInvariants();
+    });
   });
 
   test('gives all cached segments back and asks once more, before it is out of memory', () => {
