@@ -16,7 +16,9 @@ const FIRST_ADDRESS = 2 ** 46;
 export class DriverAddresses {
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
+  /** Where the ranges begin, and where they end. */
   #lowest = FIRST_ADDRESS;
+  #highest = FIRST_ADDRESS;
 
   /** @returns 0 when there are no addresses left */
   take(bytes: number): number {
@@ -24,9 +26,8 @@ export class DriverAddresses {
     const hole = this.#starts.findIndex((start, i) => this.#ends[i]! - start >= size);
     if (hole >= 0) return this.#cut(hole, size);
     const range = alignUp(size, RANGE_BYTES);
-    if (!(range < this.#lowest)) return 0;
-    this.#lowest -= range;
-    const address = this.#lowest;
+    const address = this.#range(range);
+    if (address === 0) return 0;
     if (range > size) this.give(address + size, range - size);
     return address;
   }
@@ -62,8 +63,21 @@ export class DriverAddresses {
       next = end;
     }
     if (next > 0) this.#hole(next, alignUp(next, RANGE_BYTES));
+    this.#highest = Math.max(this.#highest, alignUp(next, RANGE_BYTES));
     const [lowest] = segments;
     if (lowest !== undefined) this.#lowest = Math.min(this.#lowest, Math.floor(lowest.address / RANGE_BYTES) * RANGE_BYTES);
+  }
+
+  /** A new range: below all others, or above them where what was there before lies too low. */
+  #range(bytes: number): number {
+    if (bytes < this.#lowest) {
+      this.#lowest -= bytes;
+      return this.#lowest;
+    }
+    const address = this.#highest;
+    if (!Number.isSafeInteger(address + bytes)) return 0;
+    this.#highest += bytes;
+    return address;
   }
 
   #hole(start: number, end: number): void {

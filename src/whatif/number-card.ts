@@ -31,6 +31,14 @@ export interface NumberCardOptions {
   readonly placeAt?: ((bytes: number) => number | undefined) | undefined;
 }
 
+interface Segment {
+  readonly bytes: number;
+  readonly stream: number;
+  /** The addresses that were taken for it: none for one that was placed. */
+  readonly start: number;
+  readonly room: number;
+}
+
 interface Range {
   readonly start: number;
   readonly bytes: number;
@@ -56,10 +64,9 @@ export class NumberCard implements NativeFunctions {
   stream = 0;
   readonly addresses = new DriverAddresses();
   readonly #options: NumberCardOptions;
-  readonly #segments = new Map<number, { readonly bytes: number; readonly stream: number; readonly placed: boolean }>();
+  readonly #segments = new Map<number, Segment>();
   readonly #ranges: Range[] = [];
   readonly #starts: number[] = [];
-  #nextRange = FIRST_RANGE;
   #threshold = 1;
 
   constructor(options: NumberCardOptions) {
@@ -98,7 +105,7 @@ export class NumberCard implements NativeFunctions {
     if (start === 0) return NULL_PTR;
     this.#take(bytes);
     const address = alignment > GRANULE_BYTES ? alignUp(start, alignment) : start;
-    this.#segments.set(address, { bytes, stream: this.stream, placed: placed !== undefined || address !== start });
+    this.#segments.set(address, { bytes, stream: this.stream, start, room: placed === undefined ? room : 0 });
     this.#count('alloc', address, bytes, this.stream);
     return address as DevicePtr;
   }
@@ -107,23 +114,27 @@ export class NumberCard implements NativeFunctions {
     const segment = this.#segments.get(ptr);
     if (segment === undefined) throw new MemoryError('ERR_MEM_UNKNOWN_POINTER', { pointer: ptr });
     this.#segments.delete(ptr);
-    if (!segment.placed) this.addresses.give(ptr, segment.bytes);
+    if (segment.room > 0) this.addresses.give(segment.start, segment.room);
     this.#give(segment.bytes);
     this.#count('free', ptr, segment.bytes, segment.stream);
   }
 
   /** Enters a segment that was there before, which a manager then has. It is no call. */
   enter(address: number, bytes: number, stream: number): void {
-    this.#segments.set(address, { bytes, stream, placed: false });
+    this.#segments.set(address, { bytes, stream, start: address, room: bytes });
     this.#grow(bytes);
   }
 
   #reserve(bytes: number): DevicePtr {
-    const start = this.#nextRange;
+    // At the lowest addresses that are free: a program that empties its cache in each step would use all up.
+    let start = FIRST_RANGE;
+    let place = 0;
+    for (; place < this.#ranges.length && this.#starts[place]! - start < bytes; place++) {
+      start = this.#starts[place]! + alignUp(this.#ranges[place]!.bytes, GRANULE_BYTES);
+    }
     if (!Number.isSafeInteger(start + bytes)) return NULL_PTR;
-    this.#nextRange += alignUp(bytes, GRANULE_BYTES);
-    this.#starts.push(start);
-    this.#ranges.push({ start, bytes, stream: this.stream, committed: 0 });
+    this.#starts.splice(place, 0, start);
+    this.#ranges.splice(place, 0, { start, bytes, stream: this.stream, committed: 0 });
     return start as DevicePtr;
   }
 

@@ -58,6 +58,13 @@ describe('DriverAddresses', () => {
     expect(driver.take(30 * MiB)).toBe(at + 66 * MiB);
     expect(driver.take(30 * MiB)).toBe(at - 32 * MiB);
   });
+
+  test('goes on above the segments that are there where none fits below', () => {
+    const driver = new DriverAddresses();
+    driver.occupy([{ address: 32 * MiB, bytes: 32 * MiB }]);
+    const addresses = [driver.take(40 * MiB), driver.take(40 * MiB)];
+    expect(addresses).toEqual([2 ** 46, 2 ** 46 + 64 * MiB]);
+  });
 });
 
 describe('NumberCard', () => {
@@ -81,6 +88,23 @@ describe('NumberCard', () => {
     ]);
     card.virtual.release(range, 100 * GRANULE);
     expect(card.reservedBytes).toBe(0);
+  });
+
+  test('does not use up addresses', () => {
+    const card = new NumberCard({ capacityBytes: Number.POSITIVE_INFINITY });
+    const kept = card.nativeAlloc(1);
+    const bytes = 2 ** 41;
+    // Two take turns, each above or below the other.
+    let before = card.virtual.reserve(bytes);
+    for (let i = 0; i < 10_000; i++) {
+      const range = card.virtual.reserve(bytes);
+      expect(range).toBeGreaterThan(0);
+      card.virtual.release(before, bytes);
+      before = range;
+      const segment = card.nativeAlloc(1, 2 ** 40);
+      expect(segment % 2 ** 40 === 0 && segment !== 0 && segment !== kept).toBe(true);
+      card.nativeFree(segment);
+    }
   });
 
   test('refuses addresses that it has not given', () => {
