@@ -167,7 +167,10 @@ export class PickleReader {
   #append(values: readonly PickleValue[], start: number): undefined {
     const list = this.#top();
     if (!Array.isArray(list)) throw this.#fault(start, 'something is appended to what is no list');
-    for (const value of values) list.push(value);
+    // Grown at once: pushes would leave room for more in each of millions of lists.
+    const { length } = list;
+    list.length += values.length;
+    for (let i = 0; i < values.length; i++) list[length + i] = values[i]!;
   }
 
   #setItems(pairs: readonly PickleValue[], start: number, target: PickleValue = this.#top()): PickleDictionary {

@@ -131,8 +131,11 @@ function annotationsOf(list: PickleValue | undefined, visit: Visit): Annotation[
   return annotations.sort((a, b) => a.timeUs - b.timeUs);
 }
 
-/** Takes a value for a dictionary. @param place - of the value, for messages */
-type Visit = (value: PickleValue, place: string) => PickleDictionary;
+/** Where a value is, for messages. A text for each of millions of values would take long to make. */
+type Place = string | { toString(): string };
+
+/** Takes a value for a dictionary. */
+type Visit = (value: PickleValue, place: Place) => PickleDictionary;
 
 /** Makes a {@link Visit} that can be called so many times. */
 function visits(most: number): Visit {
@@ -146,8 +149,10 @@ function visits(most: number): Visit {
 
 function historyOf(trace: PickleValue, device: number, visit: Visit): HistoryEntry[] {
   checkFile(Array.isArray(trace), `the trace of device ${device} is no list`);
+  let at = 0;
+  const place: Place = { toString: () => `entry ${at} of device ${device}` };
   return trace.map((value, i) => {
-    const place = `entry ${i} of device ${device}`;
+    at = i;
     const entry = visit(value, place);
     return {
       device,
@@ -218,7 +223,7 @@ function listIn(dictionary: PickleDictionary, key: string, place = 'the pickle i
 }
 
 /** A number of a dictionary. @param missing - stands for one that is left out */
-function sizeIn(dictionary: PickleDictionary, key: string, place: string, missing = 0): number {
+function sizeIn(dictionary: PickleDictionary, key: string, place: Place, missing = 0): number {
   const value = dictionary[key] ?? missing;
   if (!isSize(value)) throw new FormatFault(`${place}: "${key}" is no integer below 2^53`);
   return value;
