@@ -48,6 +48,7 @@ export interface ParsedAllocConf {
 /** Keys that change pinned memory of the host, or when a call waits, and no memory of the device. */
 const WITHOUT_EFFECT = new Set([
   'graph_capture_record_stream_reuse',
+  'pinned_free_catch_all',
   'pinned_max_power2_size_mb',
   'pinned_max_round_threshold_mb',
   'pinned_num_register_threads',
@@ -86,11 +87,13 @@ class ConfReader {
   readonly #readers: Readonly<Record<string, () => void>> = {
     backend: () => this.#readBackend(),
     expandable_segments: () => (this.#settings.expandableSegments = this.#readBoolean()),
-    garbage_collection_threshold: () => (this.#settings.garbageCollectionThreshold = this.#readShare((share) => share < 1)),
+    garbage_collection_threshold: () =>
+      (this.#settings.garbageCollectionThreshold = this.#readShare('above 0 and below 1', (share) => share > 0 && share < 1)),
     large_segment_size_mb: () => (this.#settings.largeSegmentSizeBytes = this.#readMebibytes(2)),
     max_non_split_rounding_mb: () => (this.#settings.maxNonSplitRoundingBytes = this.#readMebibytes(20)),
     max_split_size_mb: () => (this.#settings.maxSplitSizeBytes = this.#readMebibytes(20)),
-    per_process_memory_fraction: () => (this.#settings.perProcessMemoryFraction = this.#readShare((share) => share <= 1)),
+    per_process_memory_fraction: () =>
+      (this.#settings.perProcessMemoryFraction = this.#readShare('from 0 to 1', (share) => share <= 1)),
     roundup_power2_divisions: () => (this.#settings.roundupPower2Divisions = this.#readDivisions()),
   };
 
@@ -108,7 +111,7 @@ class ConfReader {
         throw unknownOption(whereIs(key), key.text, [...Object.keys(this.#readers), ...WITHOUT_EFFECT]);
       }
       this.#expect(':');
-      if (read === undefined) ignored.push(`${key.text}:${this.#take().text}`);
+      if (read === undefined) ignored.push(`${key.text}:${this.#readAnything()}`);
       else read();
       if (this.#next < this.#tokens.length) this.#expect(',');
     }
@@ -131,12 +134,17 @@ class ConfReader {
     return token.text === 'True';
   }
 
-  /** A number above 0. @param isBelowLimit - 1 itself may be one, or not */
-  #readShare(isBelowLimit: (share: number) => boolean): number {
+  #readShare(range: string, isInRange: (share: number) => boolean): number {
     const token = this.#take();
-    const share = /^(\d+\.?\d*|\.\d+)$/.test(token.text) ? Number(token.text) : Number.NaN;
-    if (share > 0 && isBelowLimit(share)) return share;
-    throw refusal(token, isBelowLimit(1) ? 'a number above 0 and at most 1' : 'a number between 0 and 1, such as 0.8');
+    const share = /^(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(token.text) ? Number(token.text) : Number.NaN;
+    if (isInRange(share)) return share;
+    throw refusal(token, `a number ${range}, such as 0.8`);
+  }
+
+  #readAnything(): string {
+    const token = this.#take();
+    if (!/^[,:[\]]?$/.test(token.text)) return token.text;
+    throw refusal(token, 'a value');
   }
 
   #readMebibytes(least: number): number {

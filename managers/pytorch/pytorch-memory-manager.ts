@@ -12,8 +12,9 @@ import { askNative } from '../policy/ask-native.js';
 import { BlockMemoryManager } from '../policy/block-memory-manager.js';
 import { checkDeviceStream } from '../policy/device-streams.js';
 import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
-import { DEFAULT_SETTINGS, type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
+import { type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
 import { BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
+import { completeSettings } from './complete-settings.js';
 import { leastGrowable, mapBlock } from './expandable-segments.js';
 import { cutSegment, isSound, mapSegment, type RestoredSegment } from './restored-segment.js';
 import { roundUpRequest } from './round-up.js';
@@ -64,14 +65,15 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
 
   /**
    * @param deviceCount - devices managed from the start
-   * @throws ERR_MEM_INVALID_ARGUMENT for a configuration that PyTorch would refuse, with the place, and for a limit that is no size
+   * @throws ERR_MEM_INVALID_ARGUMENT for a configuration that PyTorch would refuse, with the place or the name, and for a limit that
+   *   is no size
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PyTorchMemoryManagerOptions = {}) {
     checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options);
     this.blockAlignment = MIN_BLOCK_BYTES;
     const { conf = {}, memoryLimitBytes } = options;
-    this.settings = typeof conf === 'string' ? parseAllocConf(conf).settings : { ...DEFAULT_SETTINGS, ...conf };
+    this.settings = typeof conf === 'string' ? parseAllocConf(conf).settings : completeSettings(conf);
     const isLimit = memoryLimitBytes === undefined || (Number.isSafeInteger(memoryLimitBytes) && memoryLimitBytes >= 0);
     checkArgument(isLimit, 'memoryLimitBytes', memoryLimitBytes, 'a size in bytes');
     this.#memoryLimitBytes = memoryLimitBytes;
