@@ -16,7 +16,8 @@ async function roundTrip(device) {
 }
 
 try {
-  const device = new CudaDevice();
+  const library = process.argv[2]; // else what the loader finds
+  const device = new CudaDevice(library === undefined ? {} : { library });
   console.log(`${device.deviceName(0)} sent ${await roundTrip(device)} back`);
 } catch (error) {
   if (!MemoryError.is(error, 'ERR_MEM_DEVICE_ABSENT')) throw error;

@@ -28,6 +28,8 @@ const OUTPUT: Record<string, RegExp> = {
     /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
   'devices.mjs': /^(cuda is absent: .+|.+ sent 42 back)\n$/,
+  'cublas.mjs': /^((cuda|cuBLAS) is absent: .+|cuBLAS got 65536 of 65536 numbers right)\n$/,
+  'cuda-kernel.mjs': /^((cuda|NVRTC|libcuda\.so\.1) is absent: .+|the kernel got 4096 of 4096 numbers right)\n$/,
   'opencl-kernel.mjs': /^4096 of 4096 numbers are right, 16384 bytes apart\n$/,
   'report.mjs': /^pool wins: least memory reserved at the peak: 3\.\d\d MiB\n$/,
   'dashboard.mjs': /^stowage_requested_bytes\{manager="CachingMemoryManager",id="\d+",slot="ordinary",device="0"\} 1048576\n$/,

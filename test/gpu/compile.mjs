@@ -1,6 +1,6 @@
 // Puts the GPU program beside a build, as JavaScript that plain Node runs: the conformance suite included.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { buildSync } from 'esbuild';
 
@@ -12,6 +12,9 @@ const NEEDED = [
   'core/fakes.ts',
   ...['event-file', 'machine', 'manager-subject', 'statistics', 'subject'].map((name) => `bench/${name}.ts`),
 ];
+
+/** Those that examples-run.ts runs. */
+const EXAMPLES = ['devices.mjs', 'cublas.mjs', 'cuda-kernel.mjs'];
 
 /**
  * Compiles the program. Types are checked by `npm run types`.
@@ -27,10 +30,23 @@ export function compileGpuProgram(target, dist) {
   const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const entryPoints = [...NEEDED, ...own.map((name) => `gpu/${name}`)].map((file) => join(tests, file));
   buildSync({ entryPoints, outdir: join(target, 'test'), outbase: tests, target: 'es2022', logLevel: 'error' });
+  copyExamples(join(target, 'examples'));
   const shim = join(target, 'node_modules/vitest');
   writeJson(join(shim, 'package.json'), { name: 'vitest', type: 'module', exports: './index.js' });
   cpSync(join(import.meta.dirname, 'vitest-shim.mjs'), join(shim, 'index.js'));
   return join(target, 'test/gpu/main.js');
+}
+
+/** Copies the examples that need a card, with the compiled modules in the place of the package. */
+function copyExamples(target) {
+  const { exports } = JSON.parse(readFileSync(join(tests, '../package.json'), 'utf8'));
+  for (const name of EXAMPLES) {
+    const text = readFileSync(join(tests, '../docs/examples', name), 'utf8');
+    const moved = text.replace(/ from 'stowage(\/[^']+)?';/g, (_, part = '') => {
+      return ` from '${exports[`.${part}`].default.replace('./dist/', '../')}';`;
+    });
+    write(join(target, name), moved);
+  }
 }
 
 function write(path, text) {

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { startTests, type Task, type VitestRunner } from '@vitest/runner';
-import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
 import { suiteTarget } from './suite-target.js';
 
 /** What the conformance suite came to. */
@@ -13,8 +12,8 @@ export interface ConformanceResult {
 
 const TIMEOUT_MS = 60_000;
 
-/** Runs the device suite in this process, by vitest's runner without vitest. */
-export async function runConformance(make: () => GpuDevice): Promise<ConformanceResult> {
+/** Runs a file of tests in this process, by vitest's runner without vitest. @param file - beside this one */
+export async function runTests(file: string, make: typeof suiteTarget.make): Promise<ConformanceResult> {
   suiteTarget.make = make;
   const runner: VitestRunner = {
     config: {
@@ -37,7 +36,7 @@ export async function runConformance(make: () => GpuDevice): Promise<Conformance
     },
     importFile: (path) => import(pathToFileURL(path).href),
   };
-  const files = await startTests([join(import.meta.dirname, 'gpu-suite.js')], runner);
+  const files = await startTests([join(import.meta.dirname, file)], runner);
   const result = { passed: 0, failures: [] as string[] };
   for (const file of files) collect(file, '', result);
   if (result.passed === 0 && result.failures.length === 0) result.failures.push('the suite held no test');

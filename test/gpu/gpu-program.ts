@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { CudaDevice } from '../../adapters/devices/cuda.js';
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
+import type { GpuDeviceOptions } from '../../adapters/devices/gpu/gpu-memory.js';
 import { CUDA, type GpuDialect, HIP } from '../../adapters/devices/gpu/gpu-status.js';
 import { HipDevice } from '../../adapters/devices/hip.js';
 import { parseSize } from '../../src/cli/arguments.js';
@@ -11,7 +12,8 @@ export const EXIT = { done: 0, failed: 1, usage: 2, absent: 3 } as const;
 
 export const USAGE = `usage: npm run gpu -- [options]     (in a bundle: ./gpu [options])
 
-Runs the conformance suite and two tables on the first card, and writes them into a document between its marks.
+Runs the conformance suite, what a card has beside, two tables and the examples on the first card, and writes what it found
+into a document between its marks.
 
   --device <cuda|hip>   which runtime (default: cuda)
   --library <path>      the runtime's library (default: what the loader finds)
@@ -57,8 +59,11 @@ export function parseSettings(
 }
 
 /** A device of the kind and the library that a run was told. */
-export function makeDevice({ dialect, library }: Pick<GpuSettings, 'dialect' | 'library'>): GpuDevice {
-  return new (dialect === HIP ? HipDevice : CudaDevice)(library === undefined ? {} : { library });
+export function makeDevice(
+  { dialect, library }: Pick<GpuSettings, 'dialect' | 'library'>,
+  options: GpuDeviceOptions = {},
+): GpuDevice {
+  return new (dialect === HIP ? HipDevice : CudaDevice)({ ...options, ...(library === undefined ? {} : { library }) });
 }
 
 function parse(args: readonly string[]) {

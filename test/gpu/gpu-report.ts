@@ -3,12 +3,15 @@ import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
 import type { AllocationRow } from './allocation-table.js';
 import type { BandwidthRow } from './bandwidth-table.js';
+import type { ExampleResult } from './examples-run.js';
 
 /** Everything that a run found out. */
 export interface GpuReport {
   /** The card, the versions, the machine, the date. */
   readonly facts: readonly string[];
   readonly conformance: string;
+  /** Of CUDA; HIP has none. */
+  readonly examples: readonly ExampleResult[];
   readonly events: number;
   readonly rounds: number;
   readonly allocations: readonly AllocationRow[];
@@ -31,10 +34,11 @@ export function writeReport(path: string, report: GpuReport): void {
 }
 
 /** The report as Markdown. */
-export function markdown({ facts, conformance, events, rounds, allocations, bandwidths }: GpuReport): string {
+export function markdown({ facts, conformance, examples, events, rounds, allocations, bandwidths }: GpuReport): string {
   return [
     facts.map((fact) => `- ${fact}`).join('\n'),
     conformance,
+    ...(examples.length === 0 ? [] : [examples.map(({ name, text }) => `- \`${name}\`: ${text}`).join('\n')]),
     '### Allocating and freeing',
     `Microseconds an event (an allocation or a free) over the first ${events.toLocaleString('en-US')} events of each trace: the median of ${rounds} replays, and in brackets the first one, on a new allocator. A replay ends when what it left live is freed and the card is idle.`,
     table(

@@ -112,6 +112,7 @@ describe('writeReport', () => {
   const report: GpuReport = {
     facts: ['On a day: a card.'],
     conformance: 'It passes.',
+    examples: [{ name: 'cublas.mjs', text: 'It multiplies.', isDone: true }],
     events: 1000,
     rounds: 3,
     allocations: [
@@ -126,7 +127,9 @@ describe('writeReport', () => {
       if (i === 0) writeFileSync(document, DOCUMENT);
       writeReport(document, report);
       const text = readFileSync(document, 'utf8');
-      expect(text).toMatch(/^before\n<!-- gpu: begin -->\n\n- On a day: a card\.\n\nIt passes\.\n/);
+      expect(text).toMatch(
+        /^before\n<!-- gpu: begin -->\n\n- On a day: a card\.\n\nIt passes\.\n\n- `cublas\.mjs`: It multiplies\.\n/,
+      );
       expect(text).toContain('| allocator | a | b |\n| --- | --- | --- |\n| pool | 1.00 (2.00) | 3.00 (4.00) |\n');
       expect(text).toMatch(/\| pinned, to the card \| 12\.3[45] \|\n\n<!-- gpu: end -->\nafter\n$/);
     }
@@ -148,6 +151,12 @@ describe('npm run gpu', () => {
     expect(readFileSync(document, 'utf8')).toBe(`before\n<!-- gpu: begin -->\n\n${stdout.trim()}\n\n<!-- gpu: end -->\nafter\n`);
     // As many tests as vitest registers for the fixture.
     expect(Number(/suite of devices passes: (\d+) tests/.exec(stdout)?.[1])).toBeGreaterThan(40);
+    const [, passed, all] = /has beside passes: (\d+) tests of (\d+)\./.exec(stdout) ?? [];
+    expect([passed, Number(all) > 40]).toEqual([all, true]);
+    expect(stdout).toMatch(
+      /^- `devices\.mjs`: a fixture on the CPU sent 42 back\n- `cublas\.mjs`: cuBLAS (is absent|got 65536)/m,
+    );
+    expect(stdout).toMatch(/^- `cuda-kernel\.mjs`: (the kernel got 4096 of|(NVRTC|libcuda\.so\.1) is absent)/m);
   });
 
   test('measures copies on a card that places device memory right before memory of the host', () => {
@@ -161,6 +170,15 @@ describe('npm run gpu', () => {
     expect(stderr).toMatch(/^failed: .*cuda > fill > sets each byte of the range and no other: expected /m);
     expect(stderr).toMatch(/^gpu: \d+ of \d+ tests failed; nothing was written$/m);
     expect(status).toBe(1);
+    expect(readFileSync(document, 'utf8')).toBe(DOCUMENT);
+  });
+
+  test('measures all the same on a card that lacks something beside, and writes nothing', () => {
+    writeFileSync(document, DOCUMENT);
+    const { status, stdout, stderr } = runGpu(['--out', document, ...LITTLE], { GPU_FIXTURE_MOVES_NOTHING: '1' });
+    expect(stderr).toMatch(/^failed: a card > moves managed memory, and takes advice about it: cudaMemPrefetchAsync failed: /m);
+    expect(stderr).toMatch(/^gpu: 1 failed; nothing was written$/m);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: expect.stringContaining('GiB/s of one copy after the other') });
     expect(readFileSync(document, 'utf8')).toBe(DOCUMENT);
   });
 

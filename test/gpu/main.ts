@@ -2,13 +2,15 @@ import '../../src/defaults.js';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GpuDevice } from '../../adapters/devices/gpu/gpu-device.js';
+import { CUDA } from '../../adapters/devices/gpu/gpu-status.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { formatBytes } from '../../src/core/units.js';
 import { loadTrace } from '../../src/trace/trace-reader.js';
 import { machineText } from '../bench/machine.js';
 import { type AllocationRow, firstEvents, MEASURED_MANAGERS, measureManager, measureNative } from './allocation-table.js';
 import { type BandwidthRow, measureBandwidth } from './bandwidth-table.js';
-import { runConformance } from './conformance-run.js';
+import { runTests } from './conformance-run.js';
+import { type ExampleResult, runExamples } from './examples-run.js';
 import { EXIT, type GpuSettings, makeDevice, parseSettings, USAGE } from './gpu-program.js';
 import { checkMarks, markdown, writeReport } from './gpu-report.js';
 import { NativeAllocators } from './native-allocators.js';
@@ -34,7 +36,7 @@ export async function main(root: string, args: readonly string[]): Promise<numbe
 async function runOn(device: GpuDevice, settings: GpuSettings): Promise<number> {
   const facts = factsOf(device);
   say(facts.join('\n'));
-  const { passed, failures } = await runConformance(() => makeDevice(settings));
+  const { passed, failures } = await runTests('gpu-suite.js', (options) => makeDevice(settings, options));
   for (const failure of failures) process.stderr.write(`failed: ${failure}\n`);
   if (failures.length > 0) {
     process.stderr.write(`gpu: ${failures.length} of ${passed + failures.length} tests failed; nothing was written\n`);
@@ -42,9 +44,22 @@ async function runOn(device: GpuDevice, settings: GpuSettings): Promise<number> 
   }
   const conformance = `The conformance suite of devices passes: ${passed} tests.`;
   say(conformance);
+  const features = await runTests('gpu-features.js', (options) => makeDevice(settings, options));
+  const beside = `What a card has beside passes: ${features.passed} tests of ${features.passed + features.failures.length}.`;
+  say(beside);
+  const examples: ExampleResult[] = settings.dialect === CUDA ? runExamples(settings.library) : [];
+  for (const { name, text } of examples) say(`${name}: ${text}`);
   const { events, rounds, out } = settings;
-  const report = { facts, conformance, events, rounds, ...(await measureTables(device, settings)) };
+  const tables = await measureTables(device, settings);
+  const report = { facts, conformance: `${conformance} ${beside}`, examples, events, rounds, ...tables };
   process.stdout.write(`\n${markdown(report)}\n`);
+  // The tables are measured all the same: a machine with a card is lent for little time.
+  const wrong = [...features.failures, ...examples.filter(({ isDone }) => !isDone).map(({ name, text }) => `${name}: ${text}`)];
+  for (const failure of wrong) process.stderr.write(`failed: ${failure}\n`);
+  if (wrong.length > 0) {
+    process.stderr.write(`gpu: ${wrong.length} failed; nothing was written\n`);
+    return EXIT.failed;
+  }
   if (out !== undefined) {
     writeReport(out, report);
     say(`written to ${out}`);
