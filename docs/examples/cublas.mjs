@@ -44,7 +44,7 @@ async function multiply() {
     runtime.allocate(BYTES),
     runtime.allocate(BYTES),
     runtime.allocate(BYTES),
-    runtime.allocate(WORKSPACE_BYTES, { tag: 'cuBLAS' }),
+    runtime.allocate(WORKSPACE_BYTES, { alignment: 256, tag: 'cuBLAS' }), // cuBLAS refuses less
   ]);
   setWorkspace(handle, workspace.ptr, WORKSPACE_BYTES);
 

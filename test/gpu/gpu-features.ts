@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CachingMemoryManager } from '../../managers/index.js';
 import { type DevicePtr, MiB, NULL_PTR } from '../../src/core/units.js';
+import type { Allocation } from '../../src/runtime/allocation.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { describeDevice } from '../conformance/device-suite.js';
 import { suiteTarget } from './suite-target.js';
@@ -89,12 +90,13 @@ describe('a card', () => {
     });
     const stream = device.createStream();
     const input = runtime.allocate(4 * MiB);
-    let output: DevicePtr = NULL_PTR;
+    const made: Allocation[] = [];
     const graph = runtime.capture(stream, () => {
       const between = runtime.allocate(4 * MiB);
       void device.copyAsync(between.ptr, input.ptr, 4 * MiB, stream.id);
-      output = runtime.allocate(4 * MiB).ptr;
-      void device.copyAsync(output, between.ptr, 4 * MiB, stream.id);
+      const output = runtime.allocate(4 * MiB);
+      made.push(output);
+      void device.copyAsync(output.ptr, between.ptr, 4 * MiB, stream.id);
       between.dispose();
     });
     const others = Array.from({ length: 8 }, () => runtime.allocate(4 * MiB));
@@ -103,7 +105,7 @@ describe('a card', () => {
       input.fill(value);
       graph.launch(stream);
       stream.synchronize();
-      expect(endsOf(device, output, 4 * MiB)).toEqual([value, value]);
+      expect(endsOf(device, made[0]!.ptr, 4 * MiB)).toEqual([value, value]);
       for (const other of others) expect(endsOf(device, other.ptr, 4 * MiB)).toEqual([255, 255]);
     }
     graph.dispose();
