@@ -1,5 +1,5 @@
 import { badArgument } from '../../src/core/errors.js';
-import { unknownOption } from '../../src/core/option-names.js';
+import { nearestName } from '../../src/core/option-names.js';
 import { isPowerOfTwo, MiB } from '../../src/core/units.js';
 import { LARGE_SEGMENT_BYTES } from '../policy/segment-sizes.js';
 
@@ -83,6 +83,8 @@ class ConfReader {
   readonly #tokens: readonly Token[];
   readonly #end: number;
   #next = 0;
+  /** The value of max_split_size_mb. */
+  #splitSize: Token | undefined;
   readonly #settings: Writable<PyTorchSettings> = { ...DEFAULT_SETTINGS };
   readonly #readers: Readonly<Record<string, () => void>> = {
     backend: () => this.#readBackend(),
@@ -91,7 +93,10 @@ class ConfReader {
       (this.#settings.garbageCollectionThreshold = this.#readShare('above 0 and below 1', (share) => share > 0 && share < 1)),
     large_segment_size_mb: () => (this.#settings.largeSegmentSizeBytes = this.#readMebibytes(2)),
     max_non_split_rounding_mb: () => (this.#settings.maxNonSplitRoundingBytes = this.#readMebibytes(20)),
-    max_split_size_mb: () => (this.#settings.maxSplitSizeBytes = this.#readMebibytes(20)),
+    max_split_size_mb: () => {
+      this.#splitSize = this.#tokens[this.#next];
+      this.#settings.maxSplitSizeBytes = this.#readMebibytes(20);
+    },
     per_process_memory_fraction: () =>
       (this.#settings.perProcessMemoryFraction = this.#readShare('from 0 to 1', (share) => share <= 1)),
     roundup_power2_divisions: () => (this.#settings.roundupPower2Divisions = this.#readDivisions()),
@@ -108,14 +113,27 @@ class ConfReader {
       const key = this.#take();
       const read = Object.hasOwn(this.#readers, key.text) ? this.#readers[key.text] : undefined;
       if (read === undefined && !WITHOUT_EFFECT.has(key.text)) {
-        throw unknownOption(whereIs(key), key.text, [...Object.keys(this.#readers), ...WITHOUT_EFFECT]);
+        throw this.#unknown(key);
       }
       this.#expect(':');
       if (read === undefined) ignored.push(`${key.text}:${this.#readAnything()}`);
       else read();
       if (this.#next < this.#tokens.length) this.#expect(',');
     }
+    const { maxSplitSizeBytes, largeSegmentSizeBytes } = this.#settings;
+    if (this.#splitSize !== undefined && maxSplitSizeBytes < largeSegmentSizeBytes) {
+      throw refusal(this.#splitSize, `at least large_segment_size_mb, which is ${largeSegmentSizeBytes / MiB}`);
+    }
     return { settings: this.#settings, ignored };
+  }
+
+  #unknown({ text, place }: Token): Error {
+    const [name = '', ...rest] = text.split('=');
+    if (rest.length > 0) return refusal({ text: '=', place: place + name.length }, `a colon, as in ${name}:${rest.join('=')}`);
+    const keys = Object.keys(this.#readers);
+    const near = nearestName(text, [...keys, ...WITHOUT_EFFECT]);
+    const hint = near === undefined ? '' : `did you mean "${near}"? `;
+    return refusal({ text, place }, `a key: ${hint}Those that change memory are ${keys.join(', ')}`);
   }
 
   #readBackend(): void {

@@ -8,9 +8,11 @@ export type Flags<Text extends string, OptionalText extends string, Switch exten
 
 const BYTES_OF_UNIT: { readonly [unit: string]: number } = { '': 1, b: 1, kib: KiB, mib: MiB, gib: GiB, tib: 1024 * GiB };
 const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*)$/;
+/** What people write for a unit. */
+const LIKE_A_UNIT = /^([kmgt])b?$/;
 
 /**
- * Reads a size that a person wrote: `512MiB`, `1.5 GiB` or `1024`; parts of a byte are dropped.
+ * Reads a size that a person wrote: `512MiB`, `1.5 GiB` or `1024`; parts of a byte are dropped. A number below 1024 has to have a unit.
  *
  * @param name - what the size is for, for messages
  * @returns a positive number of bytes
@@ -19,8 +21,14 @@ const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*)$/;
 export function parseSize(name: string, text: string): number {
   const [, amount = '', unit = ''] = SIZE.exec(text.trim().toLowerCase()) ?? [];
   const bytes = Math.floor(Number(amount) * (BYTES_OF_UNIT[unit] ?? Number.NaN));
-  const expected = 'a size above 0 such as 512MiB, 1.5GiB or 1024 (units: B, KiB, MiB, GiB, TiB)';
-  checkArgument(amount !== '' && bytes > 0 && Number.isSafeInteger(bytes), name, JSON.stringify(text), expected);
+  // Who writes 24 means GiB or MiB more often than bytes.
+  const lacksUnit = unit === '' && bytes > 0 && bytes < KiB;
+  const isSize = amount !== '' && bytes > 0 && Number.isSafeInteger(bytes) && !lacksUnit;
+  const [, letter] = LIKE_A_UNIT.exec(unit) ?? [];
+  const meant = lacksUnit ? `${amount}GiB` : letter && `${amount}${letter.toUpperCase()}iB`;
+  const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
+  const expected = `a size above 0 such as 512MiB, 1.5GiB or 1024${hint}; units are B, KiB, MiB, GiB, TiB${lacksUnit ? ', and a number below 1024 needs one' : ''}`;
+  checkArgument(isSize, name, JSON.stringify(text), expected);
   return bytes;
 }
 
@@ -62,14 +70,15 @@ export function byName<T>(what: string, name: string, values: ReadonlyMap<string
 export function nearest(name: string, candidates: readonly string[]): string | undefined {
   const most = Math.max(2, Math.floor(name.length * 0.4));
   return candidates
-    .map((candidate) => ({ candidate, edits: isBeginning(name, candidate) ? 0 : editsBetween(name.toLowerCase(), candidate) }))
+    .map((candidate) => ({ candidate, edits: isPart(name, candidate) ? 0 : editsBetween(name.toLowerCase(), candidate) }))
     .filter(({ candidate, edits }) => edits <= most && edits < candidate.length)
     .sort((a, b) => a.edits - b.edits)[0]?.candidate;
 }
 
-/** Whether a person may have left out the end of a name. */
-function isBeginning(name: string, candidate: string): boolean {
-  return name.length > 1 && candidate.startsWith(name.toLowerCase());
+/** Whether a person may have left out the end of a name, or, of a longer one, its beginning. */
+function isPart(name: string, candidate: string): boolean {
+  const text = name.toLowerCase();
+  return name.length > 1 && (candidate.startsWith(text) || (name.length > 2 && candidate.endsWith(text)));
 }
 
 /** Levenshtein's distance. Cost: O(length x length). */

@@ -18,10 +18,10 @@ import { answerJson, answerText, type NamedLimit, searchText } from './whatif/an
 const CURVE_POINTS = 1000;
 
 interface WhatIfFlags {
-  readonly conf: readonly string[];
+  readonly conf?: readonly string[];
   readonly manager?: string;
-  readonly limit: readonly string[];
-  readonly card: readonly string[];
+  readonly limit?: readonly string[];
+  readonly card?: readonly string[];
   readonly search?: true;
   readonly report?: string;
   readonly json?: true;
@@ -29,17 +29,17 @@ interface WhatIfFlags {
 
 /** Adds what `stowage whatif` takes. @param done - told at the end whether the run failed */
 export function addWhatIfCommand(command: Command, done: (failed: boolean) => void): void {
-  const collect = (value: string, before: readonly string[]): string[] => [...before, value];
-  const none: readonly string[] = [];
+  const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+  const collectConf = (value: string, before?: readonly string[]): string[] => collect(bareConf(value), before);
   command
     .argument(
       '<snapshot>',
       "PyTorch's memory snapshot (torch.cuda.memory._dump_snapshot), or any trace that stowage replay reads",
     )
-    .option('--conf <text>', "a PYTORCH_ALLOC_CONF to try; can be repeated. By default the recording's own", collect, none)
+    .option('--conf <text>', "a PYTORCH_ALLOC_CONF to try; can be repeated. By default the recording's own", collectConf)
     .option('-m, --manager <names>', `other managers, by commas: ${otherManagers().join(', ')}`)
-    .option('--limit <size>', 'what the process may reserve, such as 24GiB; can be repeated', collect, none)
-    .option('--card <names>', `all that cards have, by commas: ${[...CARDS.keys()].join(', ')}`, collect, none)
+    .option('--limit <size>', 'what the process may reserve, such as 24GiB; can be repeated', collect)
+    .option('--card <names>', `all that cards have, by commas: ${[...CARDS.keys()].join(', ')}`, collect)
     .option('--search', 'try many settings, and print those that no other one beats')
     .option('--report <file>', 'write a page with the curves of all settings over one another')
     .option('--json', 'print JSON instead of a table')
@@ -58,11 +58,12 @@ export function addWhatIfCommand(command: Command, done: (failed: boolean) => vo
 
 /** @returns whether the run failed */
 async function runWhatIf(command: Command, path: string, flags: WhatIfFlags): Promise<boolean> {
+  const { conf: confs = [], limit = [], card = [] } = flags;
   // Every fault of the arguments is found before anything is read.
-  for (const conf of flags.conf) parseAllocConf(conf);
+  for (const conf of confs) parseAllocConf(conf);
   const managers = (flags.manager?.split(',') ?? []).map(readManager);
-  const limits = [...flags.limit.map(readLimit), ...flags.card.flatMap((names) => names.split(',')).map(readCard)];
-  if (flags.search && (flags.conf.length > 0 || managers.length > 0)) {
+  const limits = [...limit.map(readLimit), ...card.flatMap((names) => names.split(',')).map(readCard)];
+  if (flags.search && (confs.length > 0 || managers.length > 0)) {
     command.error('--search tries settings of its own: leave --conf and --manager out');
   }
   if (flags.search && limits.length > 1) command.error('--search takes one limit or one card');
@@ -72,9 +73,7 @@ async function runWhatIf(command: Command, path: string, flags: WhatIfFlags): Pr
   complainOfGaps(path, events.cutOff, events.unknownFrees);
   const found = flags.search ? searched(events, limits[0]) : undefined;
   const settings: WhatIfSetting[] =
-    found === undefined
-      ? [...settingsOf(flags.conf, managers, events)]
-      : found.frontier.map(({ conf }) => ({ conf: conf ?? '' }));
+    found === undefined ? [...settingsOf(confs, managers, events)] : found.frontier.map(({ conf }) => ({ conf: conf ?? '' }));
   const answer = answered(events, settings, limits, page !== undefined);
   page?.write(whatIfPage(events, answer, limits));
   page?.finish();
@@ -112,6 +111,12 @@ function readManager(text: string): WhatIfSetting {
   const manager = text.trim();
   const createManager = byName('--manager', manager, MANAGERS);
   return manager === 'pytorch' ? { conf: '' } : { manager, createManager };
+}
+
+/** A configuration without the name of the variable: as a search prints it, and as a shell takes it. */
+function bareConf(text: string): string {
+  const [, value] = /^\s*PYTORCH_(?:CUDA_|HIP_)?ALLOC_CONF=(.*)$/s.exec(text) ?? [];
+  return value === undefined ? text : value.replace(/^(["'])(.*)\1\s*$/s, '$2');
 }
 
 function readLimit(text: string): NamedLimit {

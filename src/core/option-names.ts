@@ -45,13 +45,13 @@ export function checkOwnOptions<O extends object>(
 
 /** The error of a name that nobody reads. @param what - reads the known ones */
 export function unknownOption(what: string, name: string, known: readonly string[]): MemoryError {
-  const near = nearest(name, known);
+  const near = nearestName(name, known);
   const hint = near === undefined ? '' : `: did you mean "${near}"?`;
   return badArgument(`an option of ${what}`, JSON.stringify(name), `one of ${known.join(', ')}${hint}`);
 }
 
 /** The name that a person may have meant; undefined when none is near. */
-function nearest(wrong: string, names: readonly string[]): string | undefined {
+export function nearestName(wrong: string, names: readonly string[]): string | undefined {
   const word = wrong.toLowerCase();
   const [best] = names
     .map((name) => ({ name, edits: name.toLowerCase().startsWith(word) ? 1 : editsBetween(word, name.toLowerCase()) }))

@@ -57,7 +57,7 @@ export function searchSettings(events: TraceEvents, options: SettingSearch = {})
   const tried = new Map<string, { readonly place: Place; readonly result: WhatIfResult }>();
   const tryOut = (place: Place): void => {
     const conf = confAt(axes, place);
-    if (tried.has(conf) || tried.size >= budget) return;
+    if (tried.has(conf) || tried.size >= budget || !isTaken(conf)) return;
     const how = { limits: limit === undefined ? [] : [limit], leastLimit: false, device };
     const [result] = whatIf(events, [{ conf }], how).results;
     tried.set(conf, { place, result: result! });
@@ -90,6 +90,13 @@ function confAt(axes: readonly Axis[], place: Place): string {
     return value === undefined ? [] : [`${key}:${value}`];
   });
   return pairs.join(',');
+}
+
+/** Whether PyTorch takes a setting: it refuses some pairs of values. */
+function isTaken(conf: string): boolean {
+  const [, split = Number.POSITIVE_INFINITY] = /max_split_size_mb:(\d+)/.exec(conf) ?? [];
+  const [, segment = 0] = /large_segment_size_mb:(\d+)/.exec(conf) ?? [];
+  return Number(split) >= Number(segment);
 }
 
 function neighboursOf(axes: readonly Axis[], place: Place): Place[] {

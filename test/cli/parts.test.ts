@@ -38,6 +38,15 @@ describe('parseSize', () => {
     );
   });
 
+  test.each([
+    ['24', '24GiB'],
+    ['24G', '24GiB'],
+    ['24 GB', '24GiB'],
+    ['100mb', '100MiB'],
+  ])('asks for the unit of %j', (text, meant) => {
+    expect(() => parseSize('--limit', text)).toThrow(`(did you mean ${meant}?)`);
+  });
+
   test('refuses with a code', () => {
     expect.assertions(1);
     try {
@@ -53,6 +62,8 @@ describe('byName', () => {
     ['caching', 1],
     ['lru', 2],
   ]);
+
+  test('knows the end of a name', () => expect(nearest('3090', ['l4', 'rtx3090', 'rtx3060'])).toBe('rtx3090'));
 
   test('finds a value', () => {
     expect(byName('--manager', 'lru', values)).toBe(2);

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseAllocConf } from '../../managers/index.js';
 import { compiled } from '../fixtures/compiled.js';
 import { stowage, stowageHere } from './compiled-cli.js';
 
@@ -63,8 +64,40 @@ describe('stowage whatif', () => {
     const found = [...stdout.matchAll(/^ *([\d.]+) GiB +(\d+) {2}PYTORCH_ALLOC_CONF=(\S+)$/gm)];
     expect(found.length).toBeGreaterThan(0);
     expect(found[0]![3]).toContain('expandable_segments:True');
-    const { stdout: json } = await stowageHere(['whatif', SNAPSHOT, '--conf', found[0]![3]!, '--limit', '6.5GiB', '--json']);
-    expect((JSON.parse(json) as { results: { fits: boolean }[] }).results[0]!.fits).toBe(true);
+    // As it is printed, with the name of the variable.
+    const { stdout: json } = await stowageHere([
+      'whatif',
+      SNAPSHOT,
+      '--conf',
+      `PYTORCH_ALLOC_CONF=${found[0]![3]!}`,
+      '--limit',
+      '6.5GiB',
+      '--json',
+    ]);
+    const { results } = JSON.parse(json) as { results: object[] };
+    expect(results).toMatchObject([{ conf: found[0]![3]!, fits: true }]);
+  });
+
+  test.each([['6.9GiB'], ['7GiB'], ['7.1GiB'], ['8GiB'], ['t4']])(
+    'a search in %s offers what PyTorch takes alone',
+    async (limit) => {
+      const option = limit === 't4' ? '--card' : '--limit';
+      const { code, stdout, stderr } = await stowageHere(['whatif', SNAPSHOT, '--search', option, limit, '--json']);
+      expect([code, stderr]).toEqual([0, expect.not.stringContaining('character')]);
+      const { results } = JSON.parse(stdout) as { results: { conf: string }[] };
+      expect(results.length).toBeGreaterThan(0);
+      for (const { conf } of results) expect(() => parseAllocConf(conf)).not.toThrow();
+    },
+  );
+
+  test.each([
+    'PYTORCH_ALLOC_CONF=expandable_segments:True',
+    'PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True"',
+    "PYTORCH_HIP_ALLOC_CONF='expandable_segments:True'",
+  ])('takes %s as a setting', async (text) => {
+    const { code, stdout } = await stowageHere(['whatif', OOM, '--conf', text, '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ results: [{ conf: 'expandable_segments:True' }] });
   });
 
   test('says which setting came furthest where none fits', async () => {
@@ -93,7 +126,12 @@ describe('stowage whatif', () => {
   test.each([
     [['nothing.pickle'], 'nothing.pickle: there is no such file'],
     [['package.json'], 'package.json:1: its format is not known'],
-    [[SNAPSHOT, '--conf', 'expandable_segment:True'], 'PYTORCH_ALLOC_CONF, character 1 is "expandable_segment"'],
+    [
+      [SNAPSHOT, '--conf', 'expandable_segment:True'],
+      'PYTORCH_ALLOC_CONF, character 1 is "expandable_segment", but must be a key: did you mean "expandable_segments"?',
+    ],
+    [[SNAPSHOT, '--limit', '24'], '(did you mean 24GiB?)'],
+    [[SNAPSHOT, '--card', '3090'], '(did you mean rtx3090?)'],
     [[SNAPSHOT, '--conf', 'max_split_size_mb:128,expandable_segments:yes'], 'PYTORCH_ALLOC_CONF, character 43 is "yes"'],
     [[SNAPSHOT, '--conf', 'backend:cudaMallocAsync'], 'with cudaMallocAsync the driver places blocks'],
     [[SNAPSHOT, '--conf', 'expandable_segments:True,large_segment_size_mb:21'], 'is 21, but must be an even number of MiB'],

@@ -116,8 +116,13 @@ describe('PyTorchMemoryManager', () => {
 
     test.each([
       // What is left of a segment is as large as a block that is not cut.
-      ['segments are larger', 'max_split_size_mb:32,large_segment_size_mb:128', { mebibytes: 5, alignment: 0 }, '+128 +150'],
-      ['a block was cut for its alignment', 'max_split_size_mb:32', { mebibytes: 62, alignment: 64 * MiB }, '+126 +150'],
+      [
+        'segments are larger',
+        { maxSplitSizeBytes: 32 * MiB, largeSegmentSizeBytes: 128 * MiB },
+        { mebibytes: 5, alignment: 0 },
+        '+128 +150',
+      ],
+      ['a block was cut for its alignment', { maxSplitSizeBytes: 32 * MiB }, { mebibytes: 62, alignment: 64 * MiB }, '+126 +150'],
     ])('gives back whole segments alone, where %s', (_, conf, { mebibytes, alignment }, expected) => {
       const { alloc, free, calls, manager } = bench({ conf, memoryLimitBytes: 300 * MiB });
       const held = manager.allocBytes(mebibytes * MiB, true, alignment);
