@@ -36,7 +36,7 @@ export class StreamOrder {
   readonly #bins = new Map<number, StreamBins>();
   readonly #streams: DeviceStreams;
   readonly #used: UsedBlocks;
-  /** Oldest first. */
+  /** Those that have an event, oldest first. */
   #sealed: StreamBins[] = [];
   #groups = 1;
   #age = 0;
@@ -106,16 +106,21 @@ export class StreamOrder {
   collect(): boolean {
     let isAnyDone = this.#used.collect();
     if (this.#sealAll()) isAnyDone = true;
+    // A call of a stream may come back with another one of this kind, which must not find these.
+    const sealed = this.#sealed;
+    this.#sealed = [];
+    const left: StreamBins[] = [];
+    let looked = 0;
     try {
-      for (const bins of this.#sealed) {
-        if (!this.#streams.operations.query(bins.event!)) continue;
-        isAnyDone = true;
-        this.#release(bins);
+      for (; looked < sealed.length; looked++) {
+        const bins = sealed[looked]!;
+        if (this.#streams.operations.query(bins.event!)) this.#release(bins);
+        else left.push(bins);
       }
     } finally {
-      this.#sealed = this.#sealed.filter(({ event }) => event !== undefined);
+      this.#sealed = left.concat(sealed.slice(looked), this.#sealed).filter(({ event }) => event !== undefined);
     }
-    return isAnyDone;
+    return isAnyDone || left.length < sealed.length;
   }
 
   /** Waits for streams, the oldest event first, until `isEnough` or nothing is pending that can be waited for. */
@@ -127,7 +132,7 @@ export class StreamOrder {
       if (this.#used.isWaiting && this.#used.oldestAge < (sealed?.age ?? Number.POSITIVE_INFINITY)) {
         if (!this.#used.canWait) return;
         this.#used.waitForOldest();
-      } else if (sealed !== undefined && !this.#streams.isCaptured(sealed.event!)) this.#waitForSealed(sealed);
+      } else if (sealed !== undefined && !this.#streams.isCaptured(sealed.event!)) this.#waitForOldest();
       else return;
     }
   }
@@ -176,6 +181,11 @@ export class StreamOrder {
     for (const bins of this.#bins.values()) {
       if (bins.event !== undefined || !isFilled(bins.fresh)) continue;
       const event = this.#streams.record(bins.stream);
+      if (bins.event !== undefined) {
+        // The call came back with another one of this kind.
+        if (event !== undefined) this.#streams.operations.destroy(event);
+        continue;
+      }
       if (event === undefined) {
         bins.fresh.moveAllTo(this.idle);
         isAnyIdle = true;
@@ -196,9 +206,14 @@ export class StreamOrder {
     this.#streams.operations.destroy(event);
   }
 
-  #waitForSealed(oldest: StreamBins): void {
-    this.#streams.operations.synchronize(oldest.event!);
-    this.#sealed.shift();
+  #waitForOldest(): void {
+    const oldest = this.#sealed.shift()!;
+    try {
+      this.#streams.operations.synchronize(oldest.event!);
+    } catch (error) {
+      this.#sealed.unshift(oldest);
+      throw error;
+    }
     this.#release(oldest);
   }
 

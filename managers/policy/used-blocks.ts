@@ -69,7 +69,9 @@ export class UsedBlocks {
 
   /** Makes free what is done. @returns whether anything is */
   collect(): boolean {
+    // A call of a stream may come back with another one of this kind, which must not find these.
     const waiting = this.#waiting;
+    this.#waiting = [];
     const left: UsedBlock[] = [];
     let looked = 0;
     try {
@@ -80,20 +82,25 @@ export class UsedBlocks {
       }
     } finally {
       // A stream that cannot be asked leaves the rest as it is.
-      this.#waiting = left.concat(waiting.slice(looked));
+      this.#waiting = left.concat(waiting.slice(looked), this.#waiting);
     }
-    return this.#waiting.length < waiting.length;
+    return left.length < waiting.length;
   }
 
   /** Waits for the users of the block that waits longest. */
   waitForOldest(): void {
-    const { block, events } = this.#waiting[0]!;
+    const oldest = this.#waiting.shift()!;
+    const { block, events } = oldest;
     const { operations } = this.#streams;
-    while (events.length > 0) {
-      operations.synchronize(events.at(-1)!);
-      operations.destroy(events.pop()!);
+    try {
+      while (events.length > 0) {
+        operations.synchronize(events.at(-1)!);
+        operations.destroy(events.pop()!);
+      }
+    } catch (error) {
+      this.#waiting.unshift(oldest);
+      throw error;
     }
-    this.#waiting.shift();
     this.#retire(block);
   }
 

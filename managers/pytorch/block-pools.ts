@@ -63,9 +63,10 @@ export class BlockPools {
   blocksOf(pool: number, isSmall: boolean, stream: number): StreamBlocks {
     const { small, large } = this.pool(pool);
     const sizes = isSmall ? small : large;
+    // This call may come back with an allocation of that stream.
+    this.streams.check(stream);
     const known = sizes.streams.get(stream);
     if (known !== undefined) return known;
-    this.streams.check(stream);
     const blocks = this.#open(sizes, stream);
     sizes.streams.set(stream, blocks);
     this.all.push(blocks);

@@ -185,3 +185,29 @@ test.each(ALL_KINDS)('$name changes nothing for who holds blocks, whichever call
   }
   expect([...failed].sort()).toEqual(['query', 'record', 'synchronize']);
 });
+
+test.each(ALL_KINDS)('$name keeps every block where calls of streams come back with others', (kind) => {
+  for (let seed = 1; seed <= 15; seed++) {
+    const it = new StreamBench(kind, 40 * MiB);
+    const [program, inner] = [new StreamProgram(it), new StreamProgram(it)];
+    const steps = programOf(100 + seed);
+    let isInside = false;
+    it.failWhen = () => {
+      const step = isInside ? undefined : steps.pop();
+      if (step === undefined) return false;
+      isInside = true;
+      inner.perform(step);
+      isInside = false;
+      return false;
+    };
+    // Only where no native call comes back is an out of memory checked.
+    it.inside = () => {};
+    for (const step of programOf(seed)) {
+      program.perform(step);
+      it.manager.checkInvariants();
+    }
+    it.failWhen = undefined;
+    while (inner.held.length > 0) inner.perform({ do: 'free', index: 0 });
+    program.finish();
+  }
+});
