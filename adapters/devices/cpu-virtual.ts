@@ -40,16 +40,20 @@ class ReservedRange extends HostRange {
 /**
  * Reserve and commit on the CPU, by mmap, mprotect and madvise. Ranges start at a multiple of the granularity.
  *
- * A commit makes pages usable; the system backs each when it is first touched. A decommit gives the memory back, but
+ * A commit makes pages usable, up to the device's capacity; the system backs each when it is first touched. A decommit gives the memory back, but
  * the pages stay mapped and read as zero, so that arrays over them never crash.
  *
  * In a worker on glibc no range is larger than the machine's memory, mostly: it would outlive the worker's thread.
  */
 export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
-  /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no positive multiple of 4 KiB */
+  /**
+   * @param admits - tells whether so many bytes are left of the device's capacity
+   * @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no positive multiple of 4 KiB
+   */
   constructor(
     readonly ranges: HostRanges,
     granularityBytes: number,
+    readonly admits: (bytes: number) => boolean,
   ) {
     super(granularityBytes);
     checkGranularity(granularityBytes, SMALLEST_PAGE_BYTES);
@@ -86,6 +90,7 @@ export class CpuVirtualMemory extends PagedMemory<ReservedRange> {
   }
 
   protected override commitPages(range: ReservedRange, offset: number, bytes: number): boolean {
+    if (!this.admits(bytes)) return false;
     // Pages that were decommitted, and all of a range that was viewed, are writable already.
     if (range.viewed || !range.pages.any(PageStates.fresh, offset, bytes)) return true;
     const protect = () => protectPages(range.base + offset, bytes, PROT_READ | PROT_WRITE) ?? true;

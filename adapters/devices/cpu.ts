@@ -1,7 +1,7 @@
 import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
-import { checkBytes, type DevicePtr, KiB } from '../../src/core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { fillBytes, moveBytes } from '../os/bytes.js';
 import { lazy } from '../os/libc.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
@@ -38,6 +38,7 @@ export class CpuDevice extends HostDevice {
   /** Undefined on Windows. */
   override readonly virtual: VirtualMemory | undefined;
   readonly #segments = new HostSegments({ lock: lockPages, unlock: unlockPages }, THREAD_HEAP, this.events);
+  readonly #pages: CpuVirtualMemory;
   readonly #maxBytes = lazy(maxMemoryBytes);
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
@@ -45,8 +46,8 @@ export class CpuDevice extends HostDevice {
     checkOwnOptions(OPTIONS, new.target, options);
     super();
     const { granularityBytes = 64 * KiB } = options;
-    const virtual = new CpuVirtualMemory(this.#segments.ranges, granularityBytes);
-    this.virtual = process.platform === 'win32' ? undefined : virtual;
+    this.#pages = new CpuVirtualMemory(this.#segments.ranges, granularityBytes, (bytes) => this.#admits(bytes));
+    this.virtual = process.platform === 'win32' ? undefined : this.#pages;
   }
 
   /** How often the system refused to lock pages. */
@@ -54,9 +55,9 @@ export class CpuDevice extends HostDevice {
     return this.#segments.pinFailures;
   }
 
-  /** Bytes of the live segments, as they were asked for. */
+  /** Bytes of the live segments, pinned ones too, as they were asked for, and of committed pages. At most the capacity. */
   override get liveBytes(): number {
-    return this.#segments.liveBytes;
+    return this.#segments.liveBytes + this.#pages.committedBytes;
   }
 
   /** Bytes of address space that stay mapped, without memory behind them, until no array over them is left. */
@@ -82,13 +83,13 @@ export class CpuDevice extends HostDevice {
 
   /**
    * Allocates a segment: at a multiple of 64, and from one page on in whole pages of its own. Its content is undefined.
-   * The system may promise more than it has; a limit is a manager's matter. Cost: O(log n) and a call of the C library.
+   * Cost: O(log n) and a call of the C library.
    *
-   * @returns 0 when there is no room, and for 0 bytes
+   * @returns 0 when there is no room, when more than the capacity would be live, and for 0 bytes
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override nativeAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#segments.allocate(bytes, alignment, false);
+    return this.#allocate(bytes, alignment, false);
   }
 
   /** Frees a segment; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `nativeAlloc` gave it */
@@ -100,11 +101,11 @@ export class CpuDevice extends HostDevice {
    * Allocates whole pages and locks them. Where the system refuses, they are handed out unlocked: `pinFailures` counts
    * that, and the first time a `pin-failed` event tells why. When a listener throws, nothing was allocated.
    *
-   * @returns 0 when there is no room, and for 0 bytes
+   * @returns 0 as {@link nativeAlloc}
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ALIGNMENT
    */
   override pinnedAlloc(bytes: number, alignment = 0): DevicePtr {
-    return this.#segments.allocate(bytes, alignment, true);
+    return this.#allocate(bytes, alignment, true);
   }
 
   /** Unlocks and frees; the null pointer is ignored. @throws ERR_MEM_UNKNOWN_POINTER unless `pinnedAlloc` gave it */
@@ -154,5 +155,16 @@ export class CpuDevice extends HostDevice {
     if (bytes === 0) return new Uint8Array(0);
     const range = this.#segments.ranges.locate(ptr, bytes);
     return range.view(ptr - range.base, bytes);
+  }
+
+  #allocate(bytes: number, alignment: number, pinned: boolean): DevicePtr {
+    checkBytes(bytes);
+    checkAlignment(alignment);
+    return this.#admits(bytes) ? this.#segments.allocate(bytes, alignment, pinned) : NULL_PTR;
+  }
+
+  /** Tells whether so much is left of the capacity: the system may promise more than it has. */
+  #admits(bytes: number): boolean {
+    return bytes <= this.#maxBytes() - this.liveBytes;
   }
 }

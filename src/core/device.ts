@@ -32,7 +32,7 @@ export abstract class Device {
   /** Order of work on streams, where the device has them. Stream 0 is the default stream of the active device. */
   abstract readonly streams: StreamOperations | undefined;
 
-  /** Bytes of live segments, as they were asked for; undefined for a device that does not count them. */
+  /** Bytes of live segments, as they were asked for, and of committed pages; undefined for a device that does not count them. */
   get liveBytes(): number | undefined {
     return undefined;
   }

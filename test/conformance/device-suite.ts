@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { PoolMemoryManager, PyTorchMemoryManager } from '../../managers/index.js';
 import type { Device } from '../../src/core/device.js';
+import type { MemoryManagerDeviceInterface, VirtualMemory } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { memoryError, SeededRandom } from '../core/fakes.js';
 
 /** A device that the suite tries. Its memory is all free when `make` gives it. */
@@ -12,8 +15,11 @@ export interface DeviceUnderTest {
   readonly hasBytes: boolean;
   /** Whether the host can see them. @defaultValue hasBytes; where not, content is copied to pinned memory to be checked */
   readonly hasViews?: boolean;
-  /** What else it has. @defaultValue nothing */
-  readonly has?: readonly ('managed memory' | 'registration' | 'memory info')[];
+  /**
+   * What else it has. With 'capacity' its live bytes never exceed `getMaxMemorySize`, whatever the machine has.
+   * @defaultValue nothing
+   */
+  readonly has?: readonly ('managed memory' | 'registration' | 'memory info' | 'capacity')[];
   /** What every segment's address is a multiple of. */
   readonly leastAlignment: number;
 }
@@ -343,6 +349,66 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
         expect(() => virtual.decommit(range, 2 * granule)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT'));
         virtual.decommit(range, granule);
         virtual.release(range, 4 * granule);
+      });
+    });
+
+    describeIf(granule > 0 && has.includes('capacity'), 'virtual', () => {
+      /** Commits all of a range, in steps that halve when they are refused. @returns the bytes that were admitted */
+      function commitAll(virtual: VirtualMemory, range: DevicePtr, bytes: number): number {
+        let done = 0;
+        for (let step = bytes; step >= granule; ) {
+          if (done + step <= bytes && virtual.commit((range + done) as DevicePtr, step)) done += step;
+          else step = Math.floor(step / 2 / granule) * granule;
+        }
+        return done;
+      }
+
+      test('counts pages against the capacity, beside segments, and gets them back by decommit and release', () => {
+        const device = make();
+        const virtual = device.virtual!;
+        const capacity = device.getMaxMemorySize(0);
+        const bytes = (Math.ceil(capacity / granule) + 1) * granule;
+        const range = virtual.reserve(bytes);
+        expect(virtual.commit(range, bytes)).toBe(false);
+        expect(device.liveBytes).toBe(0);
+        const committed = commitAll(virtual, range, bytes);
+        expect(committed).toBe(Math.floor(capacity / granule) * granule);
+        expect(device.liveBytes).toBe(committed);
+        const next = (range + committed) as DevicePtr;
+        expect([virtual.commit(next, granule), device.nativeAlloc(granule)]).toEqual([false, NULL_PTR]);
+        expect(() => device.fill(next, 1, 1)).toThrow(MemoryError);
+        expect(device.liveBytes).toBe(committed);
+        virtual.decommit(range, granule);
+        const segment = device.nativeAlloc(granule);
+        expect(segment).toBeGreaterThan(0);
+        expect(virtual.commit(range, granule)).toBe(false);
+        device.nativeFree(segment);
+        expect(virtual.commit(range, granule)).toBe(true);
+        virtual.release(range, bytes);
+        expect(device.liveBytes).toBe(0);
+        device.nativeFree(device.nativeAlloc(granule));
+      });
+
+      test.each([
+        ['PoolMemoryManager', (count: number, table: MemoryManagerDeviceInterface) => new PoolMemoryManager(count, table)],
+        [
+          'PyTorchMemoryManager with expandable segments',
+          (count: number, table: MemoryManagerDeviceInterface) =>
+            new PyTorchMemoryManager(count, table, { conf: 'expandable_segments:True' }),
+        ],
+      ])('lets %s refuse what is above the capacity', (_name, manager) => {
+        const device = make();
+        const capacityBytes = device.getMaxMemorySize(0);
+        const runtime = new MemoryRuntime(device, { createDefaultManager: manager });
+        const half = runtime.allocate(Math.floor(capacityBytes / 2));
+        for (const bytes of [capacityBytes, 2 * capacityBytes, Math.ceil(capacityBytes / 2) + 32 * MiB]) {
+          const error = memoryError('ERR_MEM_OUT_OF_MEMORY', { requestedBytes: bytes, capacityBytes });
+          expect(() => runtime.allocate(bytes)).toThrow(error);
+        }
+        half.dispose();
+        runtime.allocate(Math.floor(capacityBytes / 2)).dispose();
+        runtime.close();
+        expect(device.liveBytes).toBe(0);
       });
     });
 

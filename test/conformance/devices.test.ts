@@ -2,17 +2,24 @@ import { describe } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { OpenClDevice } from '../../adapters/devices/opencl/index.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { GiB } from '../../src/core/units.js';
 import { openCl } from '../fixtures/opencl.js';
 import { describeDevice } from './device-suite.js';
 
-describeDevice('CpuDevice', { make: () => new CpuDevice(), hasBytes: true, leastAlignment: 64, has: ['memory info'] });
+describeDevice('CpuDevice', {
+  make: () => new CpuDevice(),
+  hasBytes: true,
+  leastAlignment: 64,
+  has: ['memory info', 'capacity'],
+});
 // It puts segments one behind the other, so that addresses compare with those of Flashlight.
 describeDevice('SimulatedDevice', { make: () => new SimulatedDevice(), hasBytes: false, leastAlignment: 1 });
 describeDevice('SimulatedDevice with all it can have', {
-  make: () => new SimulatedDevice({ deviceCount: 4, virtual: { granularityBytes: 4096 }, streams: true }),
+  make: () =>
+    new SimulatedDevice({ deviceCount: 4, capacityBytes: 64 * GiB, virtual: { granularityBytes: 4096 }, streams: true }),
   hasBytes: false,
   leastAlignment: 1,
-  has: ['memory info'],
+  has: ['memory info', 'capacity'],
 });
 
 describe.skipIf(openCl.missing)(openCl.title('OpenCL'), () => {
