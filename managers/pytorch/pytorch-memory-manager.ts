@@ -6,8 +6,8 @@ import { waitForDefaultStream } from '../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import * as stackRoom from '../../src/core/stack-room.js';
-import type { DevicePtr } from '../../src/core/units.js';
 import * as units from '../../src/core/units.js';
+import { type DevicePtr, exactBytes } from '../../src/core/units.js';
 import { askNative } from '../policy/ask-native.js';
 import { BlockMemoryManager } from '../policy/block-memory-manager.js';
 import { checkDeviceStream } from '../policy/device-streams.js';
@@ -59,6 +59,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
   readonly #keepsAges: boolean;
   readonly #pools: (BlockPools | undefined)[] = [];
   #pool = 0;
+  readonly #usedPools = new Set<number>();
   // What allocations without stream and alignment are taken from, as long as the kernel's rules are the whole policy.
   #small: FreeBlocks | undefined;
   #large: FreeBlocks | undefined;
@@ -114,18 +115,21 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
   usePool(pool: number): void {
     checkArgument(Number.isSafeInteger(pool) && pool >= 0, 'pool', pool, 'an integer of at least 0');
     this.#pool = pool;
+    this.#usedPools.add(pool);
     for (const pools of this.#pools) if (pool !== 0 && pools !== undefined) pools.pool(pool).isReleased = false;
     this.#serve();
   }
 
   /**
-   * Lets the cached segments of a private pool go back with those of all others, from now on. Live blocks stay.
+   * Lets the cached segments of a private pool go back with those of all others, from now on: no sooner than
+   * {@link signalMemoryCleanup} or a request that is refused. Live blocks stay, and may go back once they are freed. A second time changes nothing;
+   * {@link usePool} takes it back.
    *
-   * @throws ERR_MEM_INVALID_ARGUMENT for pool 0 and for the one in use
+   * @throws ERR_MEM_INVALID_ARGUMENT for pool 0, for the one in use, and for one that was never used
    */
   releasePool(pool: number): void {
-    const isOther = Number.isSafeInteger(pool) && pool > 0 && pool !== this.#pool;
-    checkArgument(isOther, 'pool', pool, 'a private pool that is not in use');
+    const isOther = pool !== 0 && pool !== this.#pool && this.#usedPools.has(pool);
+    checkArgument(isOther, 'pool', pool, 'a private pool that was used, and is not in use');
     for (const pools of this.#pools) if (pools !== undefined) pools.pool(pool).isReleased = true;
   }
 
@@ -141,6 +145,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const device = this.deviceInterface.getActiveDeviceId();
     const pools = this.#poolsOf(device);
     const { heap } = pools;
+    this.#usedPools.add(segment.pool);
     const blocks = pools.blocksOf(segment.pool, segment.isSmall, segment.stream);
     const whole =
       blocks.pages === undefined
@@ -296,7 +301,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const isLimited = heap.stats.reservedBytes + segment > limitBytes;
     throw this.outOfMemory(heap, requestedBytes, segment, {
       cause: failure.cause,
-      ...(isLimited ? { quota: `the memory limit is ${limitBytes}` } : {}),
+      ...(isLimited ? { quota: `limited to ${exactBytes(limitBytes)}`, limitBytes } : {}),
     });
   }
 

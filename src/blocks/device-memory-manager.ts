@@ -266,12 +266,17 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     return false;
   }
 
-  /** Counts a refusal and makes its error. @param quota - what refused, when it was not the device */
+  /**
+   * Counts a refusal and makes its error.
+   *
+   * @param quota - what refused, when it was not the device
+   * @param limitBytes - what stands for the device's capacity then
+   */
   protected outOfMemory(
     { device, stats }: D,
     requestedBytes: number,
     segmentBytes: number,
-    { cause, quota }: { readonly cause?: unknown; readonly quota?: string } = {},
+    { cause, quota, limitBytes }: { readonly cause?: unknown; readonly quota?: string; readonly limitBytes?: number } = {},
   ): MemoryError {
     stats.ooms++;
     return new MemoryError(
@@ -280,7 +285,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
         requestedBytes,
         allocatedBytes: stats.allocatedBytes,
         reservedBytes: stats.reservedBytes,
-        capacityBytes: this.capacityOf(device),
+        capacityBytes: Math.min(limitBytes ?? Number.POSITIVE_INFINITY, this.capacityOf(device)),
         device,
         ...(segmentBytes === requestedBytes ? {} : { segmentBytes }),
         ...(quota === undefined ? {} : { quota }),

@@ -89,6 +89,7 @@ export abstract class MemoryHost {
   #slot(kind: SlotKind, natives: NativeFunctions): ManagerSlot {
     return new ManagerSlot({
       kind,
+      owner: this.constructor.name,
       natives,
       events: this.events,
       createFallback: () =>

@@ -9,7 +9,7 @@ import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { flagFromEnvironment } from '../core/environment.js';
-import { MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
@@ -173,8 +173,13 @@ export class MemoryRuntime extends MemoryHost {
     return Scope.run(this, fn);
   }
 
-  /** Runs `fn`, awaits included, and tags what it allocates from this runtime, for statistics by tag. */
+  /**
+   * Runs `fn`, awaits included, and tags what it allocates from this runtime, for statistics by tag.
+   *
+   * @throws ERR_MEM_INVALID_ARGUMENT for a name that is no text
+   */
   tag<T>(name: string, fn: () => T): T {
+    checkTag('name', name);
     return runWith(this, { tag: name }, fn);
   }
 
@@ -320,7 +325,7 @@ export class MemoryRuntime extends MemoryHost {
 
   /** As {@link allocate}, where options or the surroundings say more than the number of bytes. */
   #allocateIn(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
-    if (options !== NO_OPTIONS) checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
+    if (options !== NO_OPTIONS) checkOptions(options);
     if (context?.device === undefined) return this.#allocateAs(bytes, options, context);
     return this.#allocateOn(context.device, bytes, options, context);
   }
@@ -395,4 +400,16 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
+}
+
+/** Refuses options that would be ignored, or fail when the block is freed. @throws ERR_MEM_INVALID_ARGUMENT */
+function checkOptions(options: AllocateOptions): void {
+  checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
+  const { tag, onFreed } = options;
+  if (tag !== undefined) checkTag('tag', tag);
+  if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');
+}
+
+function checkTag(name: string, tag: unknown): void {
+  checkArgument(typeof tag === 'string', name, tag, 'text');
 }

@@ -44,6 +44,8 @@ export class ServedPools {
   /** Says that a private pool's program is gone: what it caches may go back. */
   release(pool: number): void {
     if (pool === 0 || !(this.#current instanceof PyTorchMemoryManager)) return;
+    // The recording may begin after the pool's last allocation.
+    this.select(pool);
     this.select(0);
     this.#current.releasePool(pool);
   }

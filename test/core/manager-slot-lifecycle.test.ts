@@ -293,7 +293,7 @@ describe('ManagerSlot', () => {
       const { runtime } = simulatedRuntime();
       const ptr = runtime.slot.alloc(1, true);
       runtime.slot.close();
-      const disposed = memoryError('ERR_MEM_DISPOSED', { what: 'slot' });
+      const disposed = memoryError('ERR_MEM_DISPOSED', { what: 'MemoryRuntime' });
       expect(() => runtime.slot.alloc(1, true)).toThrow(disposed);
       expect(() => runtime.slot.install(new PlainManager())).toThrow(disposed);
       expect(() => runtime.slot.close()).toThrow(disposed);

@@ -170,7 +170,7 @@ describe('ManagerSlot', () => {
       const { device, slot, runtime } = limited();
       slot.alloc(8 * MiB, true);
       runtime.events.on('oom', () => runtime.close());
-      expect(() => slot.alloc(4 * MiB, true)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'slot' }));
+      expect(() => slot.alloc(4 * MiB, true)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'MemoryRuntime' }));
       expect(device.liveBytes).toBe(0);
     });
   });

@@ -56,7 +56,7 @@ describe('ManagerSlot', () => {
     test('from a swap listener ends the first allocation before it gets memory', () => {
       const { device, runtime } = simulatedRuntime();
       runtime.events.on('swap', () => runtime.slot.close());
-      expect(() => runtime.slot.alloc(100, true)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'slot' }) as Error);
+      expect(() => runtime.slot.alloc(100, true)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'MemoryRuntime' }) as Error);
       expect([runtime.slot.closed, device.callCount]).toEqual([true, 0]);
     });
 

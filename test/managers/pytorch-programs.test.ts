@@ -79,6 +79,7 @@ class Pair {
   /** How often each stream has ended its work. */
   readonly #idle = new Array<number>(STREAMS).fill(0);
   #pool = 0;
+  readonly #usedPools = new Set<number>();
 
   constructor(conf: string, memoryLimitBytes: number | undefined) {
     const settings: PyTorchSettings = parseAllocConf(conf).settings;
@@ -96,10 +97,11 @@ class Pair {
     else if ('finish' in step) this.#finish(step.finish);
     else if ('usePool' in step) {
       this.#pool = step.usePool;
+      this.#usedPools.add(this.#pool);
       this.#manager.usePool(this.#pool);
       this.#model.usePool(this.#pool);
     } else if ('releasePool' in step) {
-      if (step.releasePool === this.#pool) return;
+      if (step.releasePool === this.#pool || !this.#usedPools.has(step.releasePool)) return;
       this.#manager.releasePool(step.releasePool);
       this.#model.releasePool(step.releasePool);
     } else {

@@ -169,14 +169,19 @@ describe('PyTorchMemoryManager', () => {
       const { alloc, calls } = bench({ memoryLimitBytes: 50 * MiB });
       alloc(30);
       expect(() => alloc(2)).not.toThrow();
-      expect(() => alloc(20)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { quota: expect.stringContaining('52428800') }));
+      const error = memoryError('ERR_MEM_OUT_OF_MEMORY', {
+        quota: 'limited to 52428800 bytes (50.00 MiB)',
+        capacityBytes: 50 * MiB,
+      });
+      expect(() => alloc(20)).toThrow(error);
+      expect(() => alloc(20)).toThrow(/requested on device 0; .* reserved, limited to 52428800 bytes \(50\.00 MiB\)$/);
       expect(calls()).toBe('+30 +20');
     });
 
     test('has a share of the device as its limit where the configuration says so', () => {
       const { alloc } = bench({ conf: 'per_process_memory_fraction:0.5' }, 100 * MiB);
       alloc(50);
-      expect(() => alloc(0.5)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+      expect(() => alloc(0.5)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { capacityBytes: 50 * MiB }));
     });
 
     test('gives back what was freed longest ago, once more than the share is reserved', () => {
@@ -324,6 +329,28 @@ describe('PyTorchMemoryManager', () => {
       const { manager } = bench();
       expect(() => manager.usePool(pool)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'pool' }));
       expect(() => manager.releasePool(pool)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'pool' }));
+    });
+
+    test.each([0, 7])('cannot be released unless they were used: not %d', (pool) => {
+      const { manager } = bench();
+      manager.usePool(1);
+      manager.usePool(0);
+      expect(() => manager.releasePool(pool)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'pool' }));
+      expect(() => manager.releasePool(1)).not.toThrow();
+    });
+
+    test('keep their live blocks when they are released, once or twice, until those are freed', () => {
+      const { alloc, free, manager, calls } = bench();
+      manager.usePool(1);
+      const live = alloc(30);
+      manager.usePool(0);
+      manager.releasePool(1);
+      manager.releasePool(1);
+      manager.signalMemoryCleanup();
+      expect([calls(), manager.stats().allocatedBytes.current]).toEqual(['+30', 30 * MiB]);
+      free(live);
+      manager.signalMemoryCleanup();
+      expect(calls()).toBe('-30');
     });
 
     test('cannot be released while they are in use', () => {

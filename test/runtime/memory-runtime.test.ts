@@ -63,6 +63,25 @@ describe('MemoryRuntime', () => {
       expect(runtime.slot.draining).toEqual([]);
     });
 
+    test.each([
+      ['tag', 5],
+      ['tag', null],
+      ['tag', {}],
+      ['onFreed', 5],
+      ['onFreed', null],
+    ])('refuses options that would be ignored or fail later: %s %s', (name, value) => {
+      const { runtime, device } = simulated();
+      const refused = memoryError('ERR_MEM_INVALID_ARGUMENT', { name });
+      expect(() => runtime.allocate(100, { [name]: value })).toThrow(refused);
+      expect(device.liveBytes).toBe(0);
+    });
+
+    test('refuses to run a part of a program with a tag that is no text', () => {
+      const { runtime } = simulated();
+      const tag = 5 as unknown as string;
+      expect(() => runtime.tag(tag, () => 0)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'name', value: '5' }));
+    });
+
     test('honours the alignment', () => {
       const runtime = cpu();
       for (const alignment of [64, 4096, 2 * MiB]) expect(runtime.allocate(10, { alignment }).ptr % alignment).toBe(0);
@@ -195,7 +214,15 @@ describe('MemoryRuntime', () => {
       expect([device.liveBytes, device.pinnedLiveBytes, block.disposed, pinned.disposed]).toEqual([0, 0, true, true]);
       expect(() => block.ptr).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'allocation' }));
       block.dispose();
-      expect(() => runtime.allocate(1)).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'slot' }));
+      const closed = memoryError('ERR_MEM_DISPOSED', { what: 'MemoryRuntime' });
+      for (const call of [
+        () => runtime.allocate(1),
+        () => runtime.allocate(1, { pinned: true }),
+        () => runtime.withManager(new CachingMemoryManager(1, new MemoryManagerDeviceInterface()), () => 0),
+        () => runtime.use(new CachingMemoryManager(1, new MemoryManagerDeviceInterface())),
+      ]) {
+        expect(call, String(call)).toThrow(closed);
+      }
       expect(runtime.close()).toEqual({ managers: [], liveBlocks: 0 });
     });
 
