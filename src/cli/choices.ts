@@ -30,8 +30,8 @@ export interface DeviceChoice {
 /** The devices that the command knows, by name. */
 export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, DeviceChoice>([
   ['cpu', { hasBytes: true, hasCapacity: false, create: () => new CpuDevice() }],
-  ['cuda', { hasBytes: true, hasCapacity: false, create: () => new CudaDevice() }],
-  ['hip', { hasBytes: true, hasCapacity: false, create: () => new HipDevice() }],
+  ['cuda', { hasBytes: true, hasCapacity: true, create: (capacityBytes) => new CudaDevice(limitedTo(capacityBytes)) }],
+  ['hip', { hasBytes: true, hasCapacity: true, create: (capacityBytes) => new HipDevice(limitedTo(capacityBytes)) }],
   ['simulated', { hasBytes: false, hasCapacity: true, create: simulatedDevice }],
   [
     'opencl',
@@ -42,6 +42,10 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
     },
   ],
 ]);
+
+function limitedTo(capacityBytes: number | undefined): { readonly limit?: number } {
+  return capacityBytes === undefined ? {} : { limit: capacityBytes };
+}
 
 /** Makes a simulated device. @param capacityBytes - undefined for the device's own */
 export function simulatedDevice(capacityBytes: number | undefined): Device {

@@ -29,7 +29,7 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
     .argument('<trace>', 'an allocation trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace')
     .option('-m, --manager <names>', `managers to compare, by commas: ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('-d, --device <name>', `whose memory: ${[...DEVICES.keys()].join(', ')}`, 'simulated')
-    .option('-c, --capacity <size>', 'how much memory the simulated or OpenCL device has, such as 512MiB')
+    .option('-c, --capacity <size>', 'how much memory the device has, or how much of a card to use, such as 512MiB')
     .option('--limit <size>', 'refuse more live bytes than this, such as 1GiB, on any device')
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')

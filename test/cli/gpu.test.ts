@@ -59,6 +59,17 @@ describe('stowage replay', () => {
     });
   });
 
+  test('takes no more of a card than it is told', () => {
+    for (const device of ['cuda', 'hip']) {
+      const replay = ['replay', TRACE, '--device', device, '-m', 'caching,pool', '--json', '--capacity'];
+      const [enough, little] = [stowage([...replay, '1GiB'], CARD), stowage([...replay, '300MiB'], CARD)];
+      expect({ code: enough.code, stderr: enough.stderr }).toEqual({ code: 0, stderr: '' });
+      expect(little.code).toBe(1);
+      expect(little.stderr).toMatch(/^stowage: caching: .* out of memory: .* capacity 314572800 bytes \(300\.00 MiB\)$/m);
+      expect(little.stderr).toMatch(/^stowage: pool: .* out of memory: .* capacity 314572800 bytes \(300\.00 MiB\)$/m);
+    }
+  });
+
   test('says in one line that there is none', () => {
     const { stderr, code } = stowage(['replay', TRACE, '--device', 'cuda'], NO_DRIVER);
     expect(stderr).toMatch(/^stowage: cuda is absent: cudaErrorInsufficientDriver \(35\): .*\n$/);
