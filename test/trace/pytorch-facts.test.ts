@@ -198,6 +198,16 @@ describe('what a snapshot says beside its events', () => {
     expect([0, 1, 2, 3, 4].map((event) => events.stepOf(event))).toEqual(['', 'step 1', 'step 1 > forward', 'step 1', '']);
   });
 
+  test('is named by the innermost annotations where ends are missing', () => {
+    const times = Array.from({ length: 3000 }, (_, i) => i);
+    const events = snapshot(
+      times.map((time) => entry('alloc', AT + time * 512, 8, 0, time)),
+      [],
+      { external_annotations: times.map((time) => ({ device: 0, name: `step ${time}`, stage: 'START', time_us: time })) },
+    );
+    expect(events.stepOf(2999).split(' > ')).toEqual(times.slice(-16).map((time) => `step ${time}`));
+  });
+
   test.each(['stowage', 'perfetto'])('keeps pools, steps and completions in %s', async (format) => {
     const events = await small('graphs');
     const back = parseTrace(written(events, TRACE_WRITERS.get(format)!).bytes, 'x');

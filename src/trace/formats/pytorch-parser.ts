@@ -20,6 +20,8 @@ import { SnapshotSites } from './snapshot-sites.js';
 /** How a pickle of protocol 2 or later begins. */
 export const PICKLE_MAGIC = Uint8Array.of(0x80);
 const MAX_BYTES = 2 ** 29;
+/** Annotations within one another. Of more, whose ends are missing, the outermost are left out. */
+const MAX_OPEN = 16;
 const EARLIER = { timeUs: 0, tag: '', frames: undefined };
 
 /** What is known of one device while its history is read. */
@@ -38,6 +40,8 @@ interface DeviceRun {
   last: HistoryEntry | undefined;
   /** The annotations that are open, the outermost first. */
   readonly open: string[];
+  /** What they are called together, as a string of the trace. */
+  step: number;
 }
 
 /**
@@ -112,10 +116,13 @@ export class PyTorchParser extends FormatParser {
   }
 
   #annotate({ device, name, ends }: Annotation): void {
-    const open = this.#devices[device]?.open;
-    if (open === undefined) return;
+    const run = this.#devices[device];
+    if (run === undefined) return;
+    const { open } = run;
     if (!ends) open.push(name);
     else if (open.includes(name)) open.splice(open.lastIndexOf(name));
+    if (open.length > MAX_OPEN) open.shift();
+    run.step = this.events.strings.idOf(open.join(' > '));
   }
 
   #addEntry(entry: HistoryEntry, timeNs: number): void {
@@ -124,7 +131,7 @@ export class PyTorchParser extends FormatParser {
     if (Number.isSafeInteger(timeNs)) events.time = Math.max(events.time, timeNs);
     events.stream = entry.stream;
     this.#enter(entry.device, device.pools.of(device.done++));
-    events.step = events.strings.idOf(device.open.join(' > '));
+    events.step = device.step;
     if (device.releases.cleanups.has(entry)) events.other(TraceKind.cleanup, 0);
     this.#add(entry);
     if (entry.action === 'alloc' || entry.action === 'oom')
@@ -197,6 +204,6 @@ function devicesOf({ segments, histories, settings }: PyTorchSnapshot): DeviceRu
     const pools = devicePools(own, history);
     const completes = own.some(({ blocks }) => blocks.some(({ inUse }) => inUse));
     const releases = releasesIn(history, reservedBytes, settings, (entry) => pools.of(entry) !== '');
-    return { state, pools, releases, pending: new Map(), awaited: [], completes, done: 0, last: undefined, open: [] };
+    return { state, pools, releases, pending: new Map(), awaited: [], completes, done: 0, last: undefined, open: [], step: 0 };
   });
 }
