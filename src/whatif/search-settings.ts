@@ -1,3 +1,4 @@
+import { checkArgument } from '../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import type { WhatIfLimit } from './setting.js';
@@ -53,6 +54,7 @@ type Place = readonly number[];
 export function searchSettings(events: TraceEvents, options: SettingSearch = {}): FoundSetting {
   checkOptionNames('searchSettings', options, OPTIONS);
   const { limit, budget = DEFAULT_BUDGET, device, onProgress } = options;
+  checkArgument(Number.isSafeInteger(budget) && budget > 0, 'budget', budget, 'an integer of at least 1');
   const axes = limit === undefined || limit.of === 'card' ? AXES : [...AXES, COLLECTION];
   const tried = new Map<string, { readonly place: Place; readonly result: WhatIfResult }>();
   const tryOut = (place: Place): void => {

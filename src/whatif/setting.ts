@@ -2,6 +2,7 @@ import { type ParsedAllocConf, parseAllocConf } from '../../managers/pytorch/all
 import { PyTorchMemoryManager } from '../../managers/pytorch/pytorch-memory-manager.js';
 import { checkArgument } from '../core/errors.js';
 import type { ManagerFactory } from '../core/memory-host.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { MiB } from '../core/units.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { GRANULE_BYTES } from './driver-addresses.js';
@@ -26,6 +27,9 @@ export interface WhatIfLimit {
   readonly of?: 'process' | 'card' | undefined;
 }
 
+const SETTING: OptionNames<WhatIfSetting> = { conf: true, manager: true, createManager: true };
+const LIMIT: OptionNames<WhatIfLimit> = { bytes: true, of: true };
+
 /** A setting that was read. */
 export interface ReadSetting {
   readonly conf: string | null;
@@ -36,7 +40,11 @@ export interface ReadSetting {
 }
 
 /** Reads a setting. @throws ERR_MEM_INVALID_ARGUMENT */
-export function readSetting({ conf = '', manager = 'pytorch', createManager }: WhatIfSetting): ReadSetting {
+export function readSetting(setting: WhatIfSetting): ReadSetting {
+  checkOptionNames('a setting', setting, SETTING);
+  const { conf = '', manager = 'pytorch', createManager } = setting;
+  checkArgument(typeof conf === 'string', 'conf', conf, 'a text');
+  checkArgument(createManager === undefined || conf === '', 'conf', JSON.stringify(conf), 'left out beside createManager');
   if (createManager !== undefined) return { conf: null, manager, parsed: undefined, create: () => createManager };
   checkArgument(manager === 'pytorch', 'manager', JSON.stringify(manager), 'pytorch, or a name beside createManager');
   const create = (memoryLimitBytes: number | undefined): ManagerFactory => {
@@ -52,6 +60,14 @@ export function readSetting({ conf = '', manager = 'pytorch', createManager }: W
     'an even number of MiB where segments are expandable: the pages of a card have 2 MiB',
   );
   return { conf, manager, parsed, create };
+}
+
+/** @throws ERR_MEM_INVALID_ARGUMENT for what is no limit */
+export function checkLimit(limit: WhatIfLimit): void {
+  checkOptionNames('a limit', limit, LIMIT);
+  const { bytes, of = 'process' } = limit;
+  checkArgument(Number.isSafeInteger(bytes) && bytes > 0, 'limit', bytes, 'a size above 0');
+  checkArgument(of === 'process' || of === 'card', 'of', JSON.stringify(of), 'process or card');
 }
 
 /** Whether a setting is the one that was in force when the trace was recorded. */

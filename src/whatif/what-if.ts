@@ -6,7 +6,7 @@ import { GRANULE_BYTES } from './driver-addresses.js';
 import { type EarlierMemory, earlierMemory } from './earlier-state.js';
 import { findLeastLimit } from './least-limit.js';
 import { RecordedProgram } from './recorded-program.js';
-import { isRecorded, type ReadSetting, readSetting, type WhatIfLimit, type WhatIfSetting } from './setting.js';
+import { checkLimit, isRecorded, type ReadSetting, readSetting, type WhatIfLimit, type WhatIfSetting } from './setting.js';
 import { type RunOptions, type RunOutcome, runProgram, type WhatIfCurve } from './setting-run.js';
 import { notesOf } from './what-if-notes.js';
 
@@ -89,7 +89,8 @@ const ROUNDS = 12;
 export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], options: WhatIfOptions = {}): WhatIfAnswer {
   checkOptionNames('whatIf', options, OPTIONS);
   const { limits = [], leastLimit = true, curvePoints = 0 } = options;
-  for (const { bytes } of limits) checkArgument(Number.isSafeInteger(bytes) && bytes > 0, 'limit', bytes, 'a size above 0');
+  limits.forEach(checkLimit);
+  checkArgument(Number.isSafeInteger(curvePoints) && curvePoints >= 0, 'curvePoints', curvePoints, 'an integer of at least 0');
   const program = new RecordedProgram(events, options.device);
   const read = settings.map(readSetting);
   const asked: readonly (WhatIfLimit | null)[] = limits.length === 0 ? [null] : limits;

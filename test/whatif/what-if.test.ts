@@ -157,6 +157,14 @@ describe('whatIf', () => {
     expect(() => whatIf(events, [{ conf: 'expandable_segment:True' }])).toThrow('did you mean "expandable_segments"');
     expect(() => whatIf(events, [{ manager: 'pool' }])).toThrow('createManager');
     expect(() => whatIf(events, [{}], { limits: [{ bytes: 0 }] })).toThrow('limit');
+    const refused = (setting: object, options: object = {}) => expect(() => whatIf(events, [setting], options));
+    refused({ config: 'expandable_segments:True' }).toThrow('did you mean "conf"?');
+    refused({ conf: 5 }).toThrow('conf is 5');
+    refused({ ...pool, conf: 'expandable_segments:True' }).toThrow('left out beside createManager');
+    refused({}, { limits: [{ bytes: MiB, of: 'crad' }] }).toThrow('process or card');
+    refused({}, { limits: [{ byte: MiB }] }).toThrow('did you mean "bytes"?');
+    refused({}, { curvePoints: -1 }).toThrow('curvePoints is -1');
+    expect(() => searchSettings(events, { budget: Number.NaN })).toThrow('budget is NaN');
     expect(() => whatIf(events, [{}], { device: 3 })).toThrow('device');
   });
 });
