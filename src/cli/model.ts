@@ -30,8 +30,8 @@ export function addModelCommand(command: Command): void {
     .option('--json', 'print JSON instead of tables')
     .addHelpText(
       'after',
-      '\nThe fit makes smaller what it must, in this order: the context, the layers that lie in the memory, the batch.\n' +
-        'It needs hyper-parameters, which GGUF files name.',
+      '\nThe fit makes smaller what it must, in this order: the context, the layers that lie in the memory,\n' +
+        'the batch. It needs hyper-parameters, which GGUF files name.',
     )
     .action(async (path: string, flags: Flags<never, 'memory', 'load' | 'json'>) => {
       // What a process can allocate now, without swapping and within its limits.

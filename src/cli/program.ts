@@ -71,10 +71,10 @@ export async function runCli(args: readonly string[]): Promise<number> {
   };
   try {
     // The command that is run, or whose help is printed: `replay x`, `help replay`.
-    const [first, second] = args.filter((word) => !word.startsWith('-'));
-    const program = await createProgram(first === 'help' ? second : first, done);
+    const words = args.filter((word) => !word.startsWith('-'));
+    const program = await createProgram(words[0] === 'help' ? words[1] : words[0], done);
     if (args.length === 0) program.error('no command is given: see stowage --help');
-    await program.parseAsync(args, { from: 'user' });
+    await program.parseAsync(unknownCommand(program, words) ?? args, { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_BAD_INPUT;
@@ -88,9 +88,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
 /** Makes the program. Only the named command is loaded; of the others it has the names and descriptions. */
 async function createProgram(named: string | undefined, done: Done): Promise<Command> {
   const program = new Command('stowage')
-    .description(
-      'Memory managers for native memory: record, convert and replay allocation traces, compare, tune, watch live, and see what works here.',
-    )
+    .description('Memory managers for native memory: what a program allocates, and what each manager makes of it.')
     .version(packageVersion(), VERSION_FLAGS.join(', '), 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
@@ -103,4 +101,22 @@ async function createProgram(named: string | undefined, done: Done): Promise<Com
     if (name === named) (await load())(command, done);
   }
   return program;
+}
+
+/**
+ * The words that name commands, up to the first that is none: for it the parser would print the help of its parent.
+ *
+ * @returns undefined when each of them is one
+ */
+function unknownCommand(program: Command, words: readonly string[]): string[] | undefined {
+  const named: string[] = [];
+  let command: Command | undefined = program;
+  for (const word of words) {
+    if (command.commands.length === 0) return undefined;
+    if (word === 'help') continue;
+    named.push(word);
+    command = command.commands.find((one) => one.name() === word);
+    if (command === undefined) return named;
+  }
+  return undefined;
 }

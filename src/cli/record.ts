@@ -25,7 +25,7 @@ export function addRecordCommand(record: Command, done: (exitCode: number) => vo
     .option('-s, --sites [frames]', 'record where each allocation is made: slower, some microseconds each')
     .addHelpText(
       'after',
-      "\nThe exit code is that of the program. The summary goes to stderr, so that the output stays the program's.\n" +
+      "\nThe exit code is that of the program. The summary goes to stderr: the output is all the program's.\n" +
         `The same without this command: ${TRACE_VARIABLE}=file node app.js, and ${SITES_VARIABLE}=1 for sites.\n` +
         '\nExample:\n  stowage record --sites -- node app.js && stowage replay stowage.stowtrace',
     )

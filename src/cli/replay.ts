@@ -38,8 +38,9 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nJSON: { "version": 1, "results": [{ manager, device, events, allocations, nsPerEvent, nativeAllocs, nativeFrees,\n' +
-        'hitRate, peakLiveBytes, peakReservedBytes, utilisation }] }; hitRate and utilisation go from 0 to 1.\n' +
+      '\nJSON: { "version": 1, "results": [{ manager, device, events, allocations, nsPerEvent,\n' +
+        'nativeAllocs, nativeFrees, hitRate, peakLiveBytes, peakReservedBytes, utilisation }] };\n' +
+        'hitRate and utilisation go from 0 to 1.\n' +
         '\nExamples:\n  stowage replay app.trace.gz --manager caching,default --capacity 512MiB\n' +
         '  stowage replay app.trace.gz --manager caching,pool,tlsf --report app.html\n' +
         '  stowage replay app.trace.gz --device cpu --verify --log app.log && stowage replay app.log',

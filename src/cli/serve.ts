@@ -27,8 +27,9 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
     .option('--rate <n>', 'with --trace: events a second', '5000')
     .addHelpText(
       'after',
-      `\nThe page's address is printed on standard error as soon as the program makes its first runtime. The program needs no change:\n` +
-        `it is told by ${SERVE_VARIABLE}=<port> in its environment. /metrics of the page's server is for Prometheus.\n` +
+      `\nThe page's address is printed on standard error as soon as the program makes its first runtime.\n` +
+        `The program needs no change: it is told by ${SERVE_VARIABLE}=<port> in its environment.\n` +
+        `/metrics of the page's server is for Prometheus.\n` +
         '\nExamples:\n  stowage serve --port 8080 -- node app.js\n  stowage serve --trace app.trace.gz --manager pool',
     );
   command.action(async (words: string[], flags: ServeFlags) => {

@@ -12,8 +12,8 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nStates: live (its creator runs), orphaned (its creator is gone, others use it), stale (nobody uses it),\n' +
-        "creating, damaged (or no segment of this library), unreadable (another user's).",
+      '\nStates: live (its creator runs), orphaned (its creator is gone, others use it), stale (nobody\n' +
+        "uses it), creating, damaged (or no segment of this library), unreadable (another user's).",
     )
     .action((flags: Flags<never, never, 'json'>) => {
       const segments = listSegments();

@@ -49,7 +49,9 @@ export function addTuneCommand(command: Command, done: (failed: boolean) => void
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nThe last line is the code of the best settings. The knee is the setting with the least product of memory and time. JSON: { "version": 1, "goal", "best": <place>, "knee": <place>, "points": [{ manager, settings,\n' +
+      '\nThe last line is the code of the best settings. The knee is the setting with the least product\n' +
+        'of memory and time.\n' +
+        '\nJSON: { "version": 1, "goal", "best": <place>, "knee": <place>, "points": [{ manager, settings,\n' +
         'code, peakReservedBytes, nsPerEvent, nativeCalls, leastCapacityBytes, frontier }] }.\n' +
         '\nExamples:\n  stowage tune app.trace.gz --for reserved --report app.html\n  stowage tune app.trace.gz --for capacity --manager pool,caching',
     );

@@ -61,6 +61,32 @@ describe('stowage', () => {
     },
   );
 
+  test('lists its commands in its help; the help of each but whatif is at most 100 columns wide', async () => {
+    const pending: string[][] = [[]];
+    const [seen, wide]: string[][] = [[], []];
+    for (let path = pending.shift(); path !== undefined; path = pending.shift()) {
+      const name = path.join(' ');
+      seen.push(name);
+      const { code, stdout } = await stowageHere([...path, '--help']);
+      expect([code, stdout.split('\n')[0]]).toEqual([0, expect.stringMatching(`^Usage: stowage ${name}`)]);
+      // What follows the options of `whatif` is wider still.
+      if (name !== 'whatif') wide.push(...stdout.split('\n').filter((line) => line.length > 100));
+      const [, commands = ''] = stdout.split(/^Commands:$/m);
+      for (const [, command] of commands.matchAll(/^ {2}([a-z]+) /gm)) if (command !== 'help') pending.push([...path, command!]);
+    }
+    expect(wide).toEqual([]);
+    expect(seen).toEqual(
+      expect.arrayContaining(['replay', 'tune', 'whatif', 'serve', 'record', 'convert', 'model', 'shm ls', 'shm rm', 'doctor']),
+    );
+  });
+
+  test('promises nothing in its help that is no command', () => {
+    const [, description] = stowage(['--help']).stdout.split('\n\n');
+    expect(description?.replace(/\s+/g, ' ')).toBe(
+      'Memory managers for native memory: what a program allocates, and what each manager makes of it.',
+    );
+  });
+
   test('tells its exit codes', () => {
     expect(stowage(['--help']).stdout).toContain('Exit codes: 0 done, 1 the run failed');
   });
@@ -74,6 +100,13 @@ describe('stowage', () => {
     [['replay', RESNET, '--mnager', 'x'], "unknown option '--mnager' (did you mean --manager?)"],
     [['replay', RESNET, '--log'], "option '--log <file>' argument missing"],
     [['re\nplay'], "unknown command 're play' (did you mean replay?)"],
+    [['help', 'foo'], "unknown command 'foo'"],
+    [['foo', '--help'], "unknown command 'foo'"],
+    [['--help', 'foo'], "unknown command 'foo'"],
+    [['help', 'replya'], "unknown command 'replya' (did you mean replay?)"],
+    [['help', 'shm', 'foo'], "unknown command 'foo'"],
+    [['shm', 'help', 'foo'], "unknown command 'foo'"],
+    [['shm', 'foo', '--help'], "unknown command 'foo'"],
   ])('refuses %j', async (args, message) => {
     expect(refusal(await stowageHere(args))).toBe(message);
   });
