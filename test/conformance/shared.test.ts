@@ -1,3 +1,4 @@
+import { afterAll } from 'vitest';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { type DevicePtr, GiB } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
@@ -10,6 +11,11 @@ import { describeManager } from './manager-suite.js';
 
 const ID = { major: 0, minor: 0 };
 
+const backends: PosixMmapBackend[] = [];
+afterAll(() => {
+  for (const backend of backends) backend.destroy();
+});
+
 /** Real pages of a region. */
 const REGION: DeviceCase = {
   name: 'a shared region',
@@ -18,6 +24,7 @@ const REGION: DeviceCase = {
   hasCapacity: false,
   make: (capacityBytes = GiB) => {
     const backend = PosixMmapBackend.create(0, capacityBytes);
+    backends.push(backend);
     return new SharedMemoryDevice(ScalablePageAllocator.shmInit(backend.region, { id: ID }));
   },
 };
