@@ -43,6 +43,9 @@ export interface RunOutcome {
   readonly peakAllocatedBytes: number;
   /** `1 - allocated / reserved`, when the most was allocated. */
   readonly fragmentation: number;
+  /** What was in use, and what was reserved, where the run ended: at a failure after all cached memory was given back. */
+  readonly lastAllocatedBytes: number;
+  readonly lastReservedBytes: number;
   readonly retries: number;
   readonly ooms: number;
   readonly nativeAllocs: number;
@@ -222,6 +225,8 @@ class SettingRun {
       peakReservedBytes: peakBytes,
       peakAllocatedBytes: this.#peakAllocated,
       fragmentation: this.#reservedAtPeak === 0 ? 0 : 1 - this.#peakAllocated / this.#reservedAtPeak,
+      lastAllocatedBytes: this.#allocated,
+      lastReservedBytes: this.#card.reservedBytes,
       retries: this.#pools.sum('retries'),
       ooms: this.#pools.sum('ooms'),
       nativeAllocs,

@@ -11,6 +11,8 @@ interface RunFacts {
   readonly refusing: readonly string[];
   /** The most requests that the recording was refused, and that a run granted. */
   readonly granted: number;
+  /** By how much a run reserved more than its limit, at most. */
+  readonly overLimitBytes: number;
 }
 
 /** Says what the figures do not: what the recording lacks, and what of a setting has no effect. */
@@ -19,6 +21,7 @@ export function notesOf(program: RecordedProgram, settings: readonly ReadSetting
     ...recordingNotes(program, settings, facts.granted),
     ...settings.flatMap((setting) => settingNotes(setting, facts.limits)),
     ...streamNotes(facts),
+    ...limitNotes(facts),
   ];
 }
 
@@ -40,26 +43,30 @@ function recordingNotes(
     const guessed = sumOf(blocks.filter(({ blockBytes }) => blockBytes === undefined));
     const isKnown = settings.map((setting) => isRecorded(setting, events));
     const sizes =
-      guessed === 0 ? '' : `, but how far ${formatBytes(guessed)} of them were rounded up is taken from what lies around them`;
+      guessed === 0
+        ? ''
+        : ` (how far ${formatBytes(guessed)} of them were rounded up is not recorded: it is worked out from the blocks beside them)`;
     const collects = settings.some(({ parsed }) => (parsed?.settings.garbageCollectionThreshold ?? 0) > 0);
     const ages = collects ? '; how long its free memory had been free, which garbage collection goes by, is not recorded' : '';
-    const known = isKnown.includes(true) ? `under the recorded setting they lie where they lay${sizes}` : '';
+    const known = isKnown.includes(true)
+      ? `${isKnown.includes(false) ? 'under the recorded setting ' : ''}they stay at their addresses${sizes}`
+      : '';
     const anew = isKnown.includes(false)
       ? `${known === '' ? '' : 'under another one '}they are requested anew, in order of their addresses`
       : '';
     const how = [known, anew].filter((part) => part !== '').join('; ');
     notes.push(
-      `Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks: ${how}${ages}.`,
+      `Before the recording ${formatBytes(reserved)} were reserved, with ${formatBytes(live)} of blocks in use: ${how}${ages}. A peak before the recording is not seen.`,
     );
   }
   if (allocator !== undefined && allocator.unknownPoolBytes > 0) {
     notes.push(
-      `Segments of ${formatBytes(allocator.unknownPoolBytes)} were given back in the recording: their pool is not recorded, and taken to be the default one.`,
+      `Segments of ${formatBytes(allocator.unknownPoolBytes)} were given back to the driver during the recording. Their pool is not recorded; they count as part of the default one.`,
     );
   }
   if (allocator !== undefined && allocator.doubtfulBytes > 0) {
     notes.push(
-      `${formatBytes(allocator.doubtfulBytes)} were given back when memory may have been short: whether the program asked for it is not recorded, and taken not to be so.`,
+      `${formatBytes(allocator.doubtfulBytes)} were given back to the driver when memory may have been short. It is not recorded whether the program called empty_cache() then; the runs assume that it did not.`,
     );
   }
   const refused = events.count(TraceKind.outOfMemory);
@@ -101,6 +108,13 @@ function isNoShare(limit: WhatIfLimit | null): boolean {
 function streamNotes({ refusing }: RunFacts): string[] {
   if (refusing.length === 0) return [];
   return [
-    `${refusing.join(', ')}: no order of streams is kept, so that blocks are requested without them, and come back at once.`,
+    `${refusing.join(', ')}: streams are not supported: a freed block can be used again at once, also where another stream still used it.`,
+  ];
+}
+
+function limitNotes({ overLimitBytes }: RunFacts): string[] {
+  if (overLimitBytes === 0) return [];
+  return [
+    `With expandable segments peak reserved passes a limit here by up to ${formatBytes(overLimitBytes)}: PyTorch compares the request with the limit, and then maps whole pieces (20 MiB, or large_segment_size_mb).`,
   ];
 }

@@ -1,7 +1,7 @@
-import { checkArgument } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { type Frame, framesOfSite } from '../trace/formats/pytorch-snapshot.js';
-import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
+import { NS_PER_US, TraceEvents } from '../trace/trace-events.js';
 import { GRANULE_BYTES } from './driver-addresses.js';
 import { type EarlierMemory, earlierMemory } from './earlier-state.js';
 import { findLeastLimit } from './least-limit.js';
@@ -37,6 +37,10 @@ export interface WhatIfFailure {
   /** Its event in the trace, from 0. */
   readonly event: number;
   readonly requestedBytes: number;
+  /** What was in use then, as the allocator rounds it. */
+  readonly allocatedBytes: number;
+  /** What was reserved then, after cached memory was given back. */
+  readonly reservedBytes: number;
   /** Microseconds since the recording began. */
   readonly timeUs: number;
   /** The program's step or annotation; null where the recording has none. */
@@ -83,7 +87,9 @@ const ROUNDS = 12;
  * Cost: some 0.3 µs an event for each run, and about twelve runs for a least limit.
  *
  * @param settings - PyTorch's allocator under configurations, and other managers
+ * @param events - a loaded trace, as `loadTrace` gives it
  * @throws ERR_MEM_INVALID_ARGUMENT for a bad configuration, with the place, before anything is run
+ * @throws ERR_MEM_BAD_INPUT for a snapshot that has no history of the device
  * @throws ERR_MEM_UNSUPPORTED_PLATFORM for pages that no card has
  */
 export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], options: WhatIfOptions = {}): WhatIfAnswer {
@@ -91,7 +97,9 @@ export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], 
   const { limits = [], leastLimit = true, curvePoints = 0 } = options;
   limits.forEach(checkLimit);
   checkArgument(Number.isSafeInteger(curvePoints) && curvePoints >= 0, 'curvePoints', curvePoints, 'an integer of at least 0');
+  checkArgument(events instanceof TraceEvents, 'events', events, 'a loaded trace, such as await loadTrace(path)');
   const program = new RecordedProgram(events, options.device);
+  checkHistory(program);
   const read = settings.map(readSetting);
   const asked: readonly (WhatIfLimit | null)[] = limits.length === 0 ? [null] : limits;
   const rounds = limits.length > 0 ? limits.length : leastLimit ? 1 + ROUNDS : 1;
@@ -119,7 +127,21 @@ export function whatIf(events: TraceEvents, settings: readonly WhatIfSetting[], 
     });
   });
   options.onProgress?.(1, 1);
-  return { results, notes: notesOf(program, read, { limits: asked, refusing: [...refusing], granted }) };
+  const overLimitBytes = Math.max(
+    0,
+    ...results.map(({ peakReservedBytes, limitBytes }) => peakReservedBytes - (limitBytes ?? Number.POSITIVE_INFINITY)),
+  );
+  return { results, notes: notesOf(program, read, { limits: asked, refusing: [...refusing], granted, overLimitBytes }) };
+}
+
+/** Refuses a snapshot that shows its end alone: what was requested on the way there is not in it. */
+function checkHistory(program: RecordedProgram): void {
+  const { allocator, file, kinds } = program.events;
+  if (allocator === undefined || kinds.some((_, i) => i >= allocator.earlierEvents && !program.isForeign(i))) return;
+  const reason =
+    'there is no history in it, only the state at its end: call ' +
+    'torch.cuda.memory._record_memory_history(max_entries=1_000_000) before the model is made, and _dump_snapshot after some steps';
+  throw new MemoryError('ERR_MEM_BAD_INPUT', { file, line: 0, reason });
 }
 
 /** How a program is run under a setting and a limit. @param earlier - what can be restored, if the limit admits it */
@@ -151,10 +173,21 @@ function resultOf(
   events: TraceEvents,
   { conf, manager }: ReadSetting,
   limit: WhatIfLimit | null,
-  { failedAt, curve, granted: _, refusesStreams: __, manager: ___, ...figures }: RunOutcome,
+  outcome: RunOutcome,
   leastLimitBytes: number | null,
 ): WhatIfResult {
-  const failure = failedAt < 0 ? null : failureOf(events, failedAt);
+  const {
+    failedAt,
+    curve,
+    granted: _,
+    refusesStreams: __,
+    manager: ___,
+    lastAllocatedBytes,
+    lastReservedBytes,
+    ...figures
+  } = outcome;
+  const memory = { allocatedBytes: lastAllocatedBytes, reservedBytes: lastReservedBytes };
+  const failure = failedAt < 0 ? null : { ...failureOf(events, failedAt), ...memory };
   const common = {
     conf,
     manager,
@@ -167,7 +200,7 @@ function resultOf(
   return curve === undefined ? common : { ...common, curve };
 }
 
-function failureOf(events: TraceEvents, event: number): WhatIfFailure {
+function failureOf(events: TraceEvents, event: number): Omit<WhatIfFailure, 'allocatedBytes' | 'reservedBytes'> {
   return {
     event,
     requestedBytes: events.bytesOf(event),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { LruMemoryManager, PoolMemoryManager } from '../../managers/index.js';
 import { MiB } from '../../src/core/units.js';
-import { loadTrace, parseTrace, type TraceEvents } from '../../src/trace/index.js';
+import { loadTrace, parseTrace, readTrace, type TraceEvents } from '../../src/trace/index.js';
 import { CARDS, searchSettings, whatIf } from '../../src/whatif/index.js';
 import { pickled } from '../trace/pickled.js';
 import { DEFAULT_SNAPSHOT, OWN_RUNS } from './snapshots.js';
@@ -100,8 +100,14 @@ describe('whatIf', () => {
     const pickle = pickled({ segments: [], device_traces: [history], external_annotations: annotations });
     const lru = { manager: 'lru', createManager: (count: number, table: Table) => new LruMemoryManager(count, table) };
     const { results, notes } = whatIf(parseTrace(pickle, 'x.pickle'), [{}, lru], { limits: [{ bytes: 32 * MiB }] });
-    for (const { failure } of results) expect(failure).toMatchObject({ event: 1, timeUs: 10, step: 'step 1 > forward' });
-    expect(notes).toEqual([expect.stringContaining('lru: no order of streams is kept')]);
+    for (const { failure } of results) {
+      expect(failure).toMatchObject({ event: 1, timeUs: 10, step: 'step 1 > forward' });
+      expect(failure!.allocatedBytes).toBeGreaterThanOrEqual(8 * MiB);
+      expect(failure!.reservedBytes).toBeGreaterThanOrEqual(failure!.allocatedBytes);
+    }
+    // A segment of 20 MiB, of which 8 are in use.
+    expect(results[0]!.failure).toMatchObject({ allocatedBytes: 8 * MiB, reservedBytes: 20 * MiB });
+    expect(notes).toEqual([expect.stringContaining('lru: streams are not supported')]);
   });
 
   test('finds the least limit, which 2 MiB less is not', async () => {
@@ -124,7 +130,7 @@ describe('whatIf', () => {
       ['pytorch', '', 100, false],
     ]);
     for (const { peakReservedBytes, limitBytes } of results) expect(peakReservedBytes).toBeLessThanOrEqual(limitBytes!);
-    expect(notes.join()).toContain('their pool is not recorded');
+    expect(notes.join()).toContain('Their pool is not recorded');
   });
 
   test('says what has no effect, and what is not recorded', async () => {
@@ -135,7 +141,9 @@ describe('whatIf', () => {
       whatIf(events, [{ conf }], { limits, leastLimit: false }).notes.join();
     expect(notes([])).toContain('Before the recording 132.00 MiB were reserved');
     expect(notes([])).toContain('requested anew');
-    expect(whatIf(events, [{}]).notes.join()).toContain('lie where they lay');
+    expect(whatIf(events, [{}]).notes.join()).toContain(
+      'in use: they stay at their addresses. A peak before the recording is not seen.',
+    );
     expect(notes([])).toContain('pinned_use_cuda_host_register:True changes no memory');
     expect(notes([{ bytes: 2 ** 31, of: 'card' }])).toContain('garbage_collection_threshold has an effect only');
     expect(notes([{ bytes: 2 ** 31 }])).not.toContain('garbage_collection_threshold has an effect only');
@@ -150,6 +158,20 @@ describe('whatIf', () => {
     expect(Math.max(...whole!.curve!.allocated)).toBe(whole!.peakAllocatedBytes);
     expect(failed!.curve!.reserved).toHaveLength(Math.ceil((failed!.failure!.event + 1) / failed!.curve!.stride));
     expect(whole!.curve!.stride).toBe(failed!.curve!.stride);
+  });
+
+  test('says by how much a limit is passed', async () => {
+    const events = await loadTrace(DEFAULT_SNAPSHOT);
+    const conf = 'expandable_segments:True,large_segment_size_mb:256';
+    const notes = (gib: number) => whatIf(events, [{ conf }], { limits: [{ bytes: Math.floor(gib * 2 ** 30) }] }).notes.join();
+    expect(notes(6.7)).toMatch(/passes a limit here by up to \d+\.\d\d MiB/);
+    expect(notes(6.9)).not.toContain('passes a limit');
+  });
+
+  test('refuses a stream of events, and says what it takes', () => {
+    const stream = readTrace(DEFAULT_SNAPSHOT) as unknown as TraceEvents;
+    expect(() => whatIf(stream, [{}])).toThrow('a loaded trace, such as await loadTrace(path)');
+    expect(() => searchSettings(stream)).toThrow('a loaded trace, such as await loadTrace(path)');
   });
 
   test('refuses bad settings and limits before it runs', () => {
@@ -226,6 +248,14 @@ describe('what was there before the recording', () => {
     const [own, other] = whatIf(events, [{}, { conf: 'max_split_size_mb:20' }], { leastLimit: false }).results;
     expect(own).toMatchObject({ nativeAllocs: 0, peakReservedBytes: 20 * MiB });
     expect(other!.nativeAllocs).toBeGreaterThan(0);
+  });
+
+  test('is not all: without a history nothing can be asked', () => {
+    const blocks = [block(AT, 20 * MiB, 20 * MiB)];
+    expect(() => whatIf(recorded(blocks, []), [{}])).toThrow(/^x\.pickle: there is no history in it.*_record_memory_history/);
+    expect(() => searchSettings(recorded(blocks, []))).toThrow('there is no history in it');
+    const late = whatIf(recorded(blocks, [alloc(2 * AT, 8)]), [{}], { leastLimit: false });
+    expect(late.notes.join()).toContain('A peak before the recording is not seen');
   });
 
   test('that no allocator can have made is requested', () => {
