@@ -235,9 +235,14 @@ function reportText(
   out: NodeJS.WriteStream,
 ): string {
   const title =
-    `${events.name} (${events.format}): ${count(events.length, 'event')}, ${count(events.allocations, 'allocation')}, ` +
+    `${events.name} (${events.format}): ${count(events.length, 'event')}${replayedOf(events, results)}, ${count(events.allocations, 'allocation')}, ` +
     `${count(events.liveBlocks, 'block')} live at the end`;
   return `${[title, '', ...layOut(COLUMNS, results.map(cells), out), '', ...notes].join('\n').trimEnd()}\n`;
+}
+
+/** How many of the events a replay does: the others, such as native calls, are its own. */
+function replayedOf(events: TraceEvents, [first]: readonly ReplayResult[]): string {
+  return first === undefined || first.events === events.length ? '' : ` (${grouped(first.events)} of them allocations and frees)`;
 }
 
 /** The report for programs. */

@@ -32,7 +32,9 @@ function recordingNotes(
 ): string[] {
   const notes: string[] = [];
   if (leftOut > 0)
-    notes.push(`These are the requests of device ${device}; ${leftOut} allocations on other devices are left out.`);
+    notes.push(
+      `These are the requests of device ${device}; ${counted(leftOut, 'allocation')} on other devices ${leftOut === 1 ? 'is' : 'are'} left out.`,
+    );
   const { allocator } = events;
   const earlier = allocator?.earlier.filter((segment) => segment.device === device) ?? [];
   if (earlier.length > 0) {

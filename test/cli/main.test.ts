@@ -135,6 +135,14 @@ describe('stowage replay', () => {
     expect(stderr).toMatch(/cut\.trace\.gz: the (?:file|gzip data) was cut off after line \d+\n$/);
   });
 
+  test('says how many of the events are replayed, as its JSON does', async () => {
+    const replay = (...args: string[]) => stowageHere(['replay', 'test/trace/golden/app.pytorch.pickle', '-m', 'pool', ...args]);
+    const { results } = JSON.parse((await replay('--json')).stdout) as { results: { events: number }[] };
+    expect((await replay()).stdout).toMatch(
+      new RegExp(`: \\d+ events \\(${results[0]!.events} of them allocations and frees\\), `),
+    );
+  });
+
   test('prints one aligned row for each manager', () => {
     const { code, stdout, stderr } = stowage(['replay', RESNET, '--manager', 'caching,default']);
     const lines = stdout.split('\n');

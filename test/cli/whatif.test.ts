@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllocConf } from '../../managers/index.js';
 import { compiled } from '../fixtures/compiled.js';
+import { pickled } from '../trace/pickled.js';
 import { stowage, stowageHere } from './compiled-cli.js';
 
 const SNAPSHOT = 'test/whatif/snapshots/default.pickle.gz';
@@ -18,12 +19,16 @@ describe('stowage whatif', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('default.pickle.gz (pytorch): 16,974 events, 8,450 allocations');
     expect(stdout).toMatch(/^the default of PyTorch +none +yes +7\.00 GiB +7\.21 GiB +6\.35 GiB/m);
+    expect(stdout).toMatch(/the smallest known cards with so much are rtx3060 \(11\.25 GiB\), t4 \(14\.25 GiB\), /);
+    expect(stdout).toMatch(/--card .* --limit .* --search\.$/m);
   });
 
   test('names the event, the time and the frames of the request that fails', async () => {
     const { code, stdout } = await stowageHere(['whatif', OOM, '--limit', '2GiB']);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/fails at event 103 of 104 \(99 %\), after 0\.003 s: 66\.76 MiB are requested/);
+    expect(stdout).toMatch(
+      /fails at event 103 of 104 \(99 %\), after 0\.003 s:\n {4}66\.76 MiB are requested; 1\.83 GiB are in use, and \d+\.\d\d MiB are reserved but not in use\n/,
+    );
     expect(stdout).toContain('\n    oom (pools.py:35)\n    run (pools.py:9)\n    <module> (pools.py:38)\n');
     expect(stdout).toContain('The recorded program was refused 1 request');
   });
@@ -100,6 +105,69 @@ describe('stowage whatif', () => {
     expect(JSON.parse(stdout)).toMatchObject({ results: [{ conf: 'expandable_segments:True' }] });
   });
 
+  test('says what of a card is set aside, and which limit a share of it is', async () => {
+    const conf = 'per_process_memory_fraction:0.2';
+    const { stdout } = await stowageHere(['whatif', SNAPSHOT, '--conf', conf, '--conf', '', '--card', 'l4']);
+    expect(stdout).toMatch(/^per_process_memory_fraction:0\.2 +0\.2 of l4, 4\.35 GiB +no/m);
+    expect(stdout).toMatch(/^the default of PyTorch +l4, 21\.74 GiB +yes/m);
+    expect(stdout).toContain("Set aside for the context and kernels, by an estimate: 768.00 MiB of l4's 22.49 GiB.");
+  });
+
+  test('says of what a search found what passes the limit, and what older versions lack', async () => {
+    const { stdout } = await stowageHere(['whatif', SNAPSHOT, '--search', '--limit', '6.7GiB']);
+    expect(stdout).toMatch(/peak reserved passes a limit here by up to \d+\.\d\d MiB/);
+    expect(stdout).toContain('Older versions of PyTorch do not know large_segment_size_mb');
+  });
+
+  test('runs each setting once', async () => {
+    const { stdout } = await stowageHere(['whatif', OOM, '--manager', 'pytorch,pool', '--limit', '3GiB', '--json']);
+    expect((JSON.parse(stdout) as { results: { manager: string }[] }).results.map(({ manager }) => manager)).toEqual([
+      'pytorch',
+      'pool',
+    ]);
+  });
+
+  test('asks of one device', async () => {
+    const entry = (size: number) => ({ action: 'alloc', addr: 2 ** 40, size, stream: 0, time_us: 5, frames: [] });
+    const file = join(folder, 'two.pickle');
+    writeFileSync(file, pickled({ segments: [], device_traces: [[entry(2 ** 20)], [entry(2 ** 26)]] }));
+    const peak = async (...args: string[]) => {
+      const { stdout } = await stowageHere(['whatif', file, ...args, '--json']);
+      return (JSON.parse(stdout) as { results: { peakReservedBytes: number }[] }).results[0]!.peakReservedBytes;
+    };
+    expect([await peak(), await peak('--device', '1')]).toEqual([2 ** 21, 2 ** 26]);
+    const { stdout } = await stowageHere(['whatif', file, '--device', '1']);
+    expect(stdout).toContain('2 allocations on 2 devices');
+    expect(stdout).toContain('These are the requests of device 1; 1 allocation on other devices is left out.');
+  });
+
+  test('refuses a snapshot without a history, and says how to record one', async () => {
+    const file = join(folder, 'state.pickle');
+    const block = { address: 2 ** 40, size: 2 ** 21, requested_size: 2 ** 21, state: 'active_allocated' };
+    const segment = { device: 0, address: 2 ** 40, total_size: 2 ** 21, stream: 0, segment_type: 'large', blocks: [block] };
+    writeFileSync(file, pickled({ segments: [segment], device_traces: [[]] }));
+    const { code, stdout, stderr } = await stowageHere(['whatif', file]);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^stowage: .*state\.pickle: there is no history in it.*_record_memory_history\(.*\n$/);
+  });
+
+  test('has a help without empty defaults and wide lines', () => {
+    const { stdout } = stowage(['whatif', '--help']);
+    expect(stdout).not.toContain('default: []');
+    expect(stdout).toContain('Exit code: 0 whether it fits or not');
+    expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(100);
+  });
+
+  test('writes a page of a search with the default beside what was found', async () => {
+    const file = join(folder, 'search.html');
+    const { code, stdout } = await stowageHere(['whatif', OOM, '--search', '--limit', '3GiB', '--report', file]);
+    expect(code).toBe(0);
+    const [totals = 'nothing'] = /\d+ settings tried, \d+ of them fit/.exec(stdout) ?? [];
+    const page = readFileSync(file, 'utf8');
+    expect(page).toContain(totals);
+    expect(page).toContain('"setting":"the default of PyTorch"');
+  });
+
   test('says which setting came furthest where none fits', async () => {
     const { stdout } = await stowageHere(['whatif', SNAPSHOT, '--search', '--limit', '1GiB']);
     expect(stdout).toContain(', 0 of them fit in 1.00 GiB.\nThe one that came furthest:\n');
@@ -140,7 +208,9 @@ describe('stowage whatif', () => {
     [[SNAPSHOT, '--card', 'l4,'], '--card is ""'],
     [[SNAPSHOT, '--manager', 'pol'], '(did you mean pool?)'],
     [[SNAPSHOT, '--search', '--manager', 'pool'], '--search tries settings of its own'],
-    [[SNAPSHOT, '--search', '--limit', '1GiB', '--card', 'l4'], '--search takes one limit or one card'],
+    [[SNAPSHOT, '--search', '--limit', '1GiB', '--card', 'l4'], '--search takes one limit or one card, since'],
+    [[SNAPSHOT, '--device', '3'], 'device is 3, but must be one of 0'],
+    [[SNAPSHOT, '--device', 'x'], '--device is "x"'],
     [[SNAPSHOT, '--repotr', 'x'], "unknown option '--repotr' (did you mean --report?)"],
     [[SNAPSHOT, '--report', '/nowhere/x.html'], 'its folder does not exist'],
     [[], "missing required argument 'snapshot'"],

@@ -1,6 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stowage } from '../cli/compiled-cli.js';
@@ -11,9 +12,10 @@ const SNAPSHOTS = {
   'oom.pickle': 'test/trace/snapshots/oom-frames.pickle.gz',
 };
 
+const page = readFileSync('docs/whatif.md', 'utf8');
 /** The commands that the page shows, and what they print there. */
 const shown = Array.from(
-  readFileSync('docs/whatif.md', 'utf8').matchAll(/^```\n\$ stowage (whatif .*)\n([^`]*)^```$/gm),
+  page.matchAll(/^```\n\$ stowage (whatif .*)\n([^`]*)^```$/gm),
   ([, command = '', output = '']) => [command, output] as const,
 );
 
@@ -26,6 +28,18 @@ describe('docs/whatif.md', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('shows commands', () => expect(shown.length).toBeGreaterThanOrEqual(4));
+
+  test('shows a program that runs', () => {
+    const [, program = ''] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
+    writeFileSync(join(folder, 'program.mjs'), program);
+    mkdirSync(join(folder, 'node_modules'));
+    symlinkSync(resolve('.'), join(folder, 'node_modules/stowage'), 'dir');
+    const { stdout, stderr } = spawnSync(process.execPath, ['program.mjs'], { cwd: folder, encoding: 'utf8' });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^ 25769803776 true undefined\n/);
+    expect(stdout).toMatch(/^expandable_segments:True \d+ true undefined$/m);
+    expect(stdout).toMatch(/^\d+ tried, the least memory: expandable_segments:True/m);
+  });
 
   test.each(shown)('shows what stowage %s prints', (command, output) => {
     const args = command.split(' ').map((word) => (word === '""' ? '' : word));
