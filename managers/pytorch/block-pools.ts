@@ -46,16 +46,27 @@ export class BlockPools {
   readonly #table: MemoryManagerDeviceInterface;
   readonly #keepsAges: boolean;
   readonly #pools = new Map<number, Pool>();
+  /** Whether no call is under way but the one that asks: others may still use what is empty now. */
+  readonly #isAlone: () => boolean;
+  /** Those of private pools that are no more, for the next ones. */
+  #spares: StreamBlocks[] = [];
   #frees = 0;
 
   /** @param keepsAges - whether free blocks that are whole segments know when they were freed */
-  constructor(heap: DeviceHeap, settings: PyTorchSettings, table: MemoryManagerDeviceInterface, keepsAges: boolean) {
+  constructor(
+    heap: DeviceHeap,
+    settings: PyTorchSettings,
+    table: MemoryManagerDeviceInterface,
+    keepsAges: boolean,
+    isAlone: () => boolean,
+  ) {
     this.heap = heap;
     this.streams = new DeviceStreams(() => table.streams, heap.device);
     this.used = new UsedBlocks(heap, this.streams, (block) => this.#retire(block));
     this.#settings = settings;
     this.#table = table;
     this.#keepsAges = keepsAges;
+    this.#isAlone = isAlone;
     this.pool(0);
   }
 
@@ -69,7 +80,7 @@ export class BlockPools {
     if (known !== undefined) return known;
     const blocks = this.#open(sizes, stream);
     sizes.streams.set(stream, blocks);
-    this.all.push(blocks);
+    this.all[blocks.free.group] = blocks;
     return blocks;
   }
 
@@ -77,6 +88,7 @@ export class BlockPools {
   pool(id: number): Pool {
     let pool = this.#pools.get(id);
     if (pool === undefined) {
+      this.#forgetEmpty();
       const sizeClass = (isSmall: boolean): SizeClass => ({ isSmall, streams: new Map(), searches: 0 });
       pool = { small: sizeClass(true), large: sizeClass(false), isReleased: id === 0 };
       this.#pools.set(id, pool);
@@ -122,7 +134,28 @@ export class BlockPools {
     heap.setMark(whole, sizes.searches);
   }
 
+  /** Forgets private pools that were released and have no memory. Cost: O(pools), O(blocks) when there is one. */
+  #forgetEmpty(): void {
+    if (!this.#isAlone()) return;
+    const partsOf = ({ small, large }: Pool) => [...small.streams.values(), ...large.streams.values()];
+    const isEmpty = ({ free, pages }: StreamBlocks) => free.isEmpty && (pages === undefined || pages.holes.count === 0);
+    const empty = [...this.#pools].filter(([id, pool]) => id !== 0 && pool.isReleased && partsOf(pool).every(isEmpty));
+    if (empty.length === 0) return;
+    const live = new Set(Array.from(this.heap, (block) => this.heap.groupOf(block)));
+    for (const [id, pool] of empty) {
+      const parts = partsOf(pool);
+      if (parts.some(({ free }) => live.has(free.group))) continue;
+      this.#pools.delete(id);
+      this.#spares.push(...parts);
+    }
+  }
+
   #open(sizes: SizeClass, stream: number): StreamBlocks {
+    const spare = this.#spares.find((one) => one.sizes.isSmall === sizes.isSmall);
+    if (spare !== undefined) {
+      this.#spares = this.#spares.filter((one) => one !== spare);
+      return { ...spare, sizes, stream, restoredShift: 0 };
+    }
     const { heap } = this;
     const { expandableSegments, maxSplitSizeBytes, largeSegmentSizeBytes } = this.#settings;
     const group = this.all.length;

@@ -253,7 +253,8 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
   #poolsOf(device: number): BlockPools {
     let pools = this.#pools[device];
     if (pools === undefined) {
-      pools = new BlockPools(this.managedDevice(device), this.settings, this.deviceInterface, this.#keepsAges);
+      const isAlone = () => this.callsUnderway() <= 1;
+      pools = new BlockPools(this.managedDevice(device), this.settings, this.deviceInterface, this.#keepsAges, isAlone);
       this.#pools[device] = pools;
       this.#serve();
     }

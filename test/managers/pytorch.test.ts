@@ -317,6 +317,35 @@ describe('PyTorchMemoryManager', () => {
       expect(calls()).toBe('-30');
     });
 
+    test.each(['', 'expandable_segments:True'])('that are released and empty leave nothing behind, with %j', (conf) => {
+      const { manager, alloc, free, device } = bench({ conf });
+      const once = (pool: number) => {
+        manager.usePool(pool);
+        const blocks = [alloc(5), alloc(0.5)];
+        free(...blocks);
+        manager.usePool(0);
+        manager.releasePool(pool);
+      };
+      manager.usePool(1);
+      const kept = alloc(5);
+      manager.usePool(0);
+      manager.releasePool(1);
+      for (let pool = 2; pool < 20; pool++) once(pool);
+      manager.signalMemoryCleanup();
+      once(20);
+      const before = manager.metadataBytes;
+      for (let pool = 21; pool < 200; pool++) {
+        once(pool);
+        manager.signalMemoryCleanup();
+      }
+      expect(manager.metadataBytes).toBe(before);
+      expect(manager.allocated(kept)).toBe(5 * MiB);
+      free(kept);
+      manager.checkInvariants();
+      manager.signalMemoryCleanup();
+      expect(device.liveBytes).toBe(0);
+    });
+
     test('go back at the end, released or not', () => {
       const { alloc, free, manager, device } = bench();
       manager.usePool(1);
