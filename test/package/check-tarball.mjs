@@ -69,6 +69,16 @@ try {
   const compilerOptions = { noEmit: true, strict: true, target: 'ES2022', lib: ['ES2022'], module: 'NodeNext', types: [] };
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }));
   run('types with lib ES2022', bin('tsc'), ['-p', '.']);
+
+  // What the README tells users of TypeScript, with the types of Node.
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const blockOf = (language) => new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(readme)?.[1] ?? '';
+  rmSync(join(project, 'consumer.ts'));
+  writeFileSync(join(project, 'tsconfig.json'), blockOf('json'));
+  writeFileSync(join(project, 'quick-start.mts'), blockOf('ts'));
+  linkPackage('@types/node');
+  run("the README's tsconfig.json", bin('tsc'), ['-p', '.']);
+  run("the README's TypeScript", process.execPath, ['quick-start.mjs']);
   console.log('\nthe tarball works in an empty project');
 } finally {
   rmSync(project, { recursive: true });
