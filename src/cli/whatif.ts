@@ -185,7 +185,6 @@ function whatIfPage(
     { label: 'snapshot', value: events.file },
     ...(recorded === undefined ? [] : [{ label: 'recorded under', value: recorded === '' ? 'the default setting' : recorded }]),
     ...limits.map(({ name, bytes }) => ({ label: name === '' ? 'limit of the process' : name, value: formatBytes(bytes) })),
-    ...(found === undefined ? [] : [{ label: 'search', value: searchTotals(found) }]),
     ...madeBy(),
   ];
   // Each setting was run under all limits in their order.
@@ -193,5 +192,6 @@ function whatIfPage(
     ...result,
     limitName: limitInForce(result, limits[place % limits.length])?.name,
   }));
-  return renderPage(buildWhatIf(events, named, { settings, notes }));
+  const search = found === undefined ? [] : [`${searchTotals(found)}. Shown are the default and those that no other one beats.`];
+  return renderPage(buildWhatIf(events, named, { settings, notes: [...search, ...notes] }));
 }

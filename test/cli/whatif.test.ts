@@ -164,7 +164,7 @@ describe('stowage whatif', () => {
     expect(code).toBe(0);
     const [totals = 'nothing'] = /\d+ settings tried, \d+ of them fit/.exec(stdout) ?? [];
     const page = readFileSync(file, 'utf8');
-    expect(page).toContain(totals);
+    expect(page).toContain(`${totals}. Shown are the default and those that no other one beats.`);
     expect(page).toContain('"setting":"the default of PyTorch"');
   });
 

@@ -38,7 +38,7 @@ const RESULT_COLUMNS = [
   {
     heading: 'native calls',
     numeric: true,
-    hint: 'Calls to the driver for memory and back: each may make the program wait for the card.',
+    hint: 'Calls to the driver for memory + calls that gave memory back: each may make the program wait for the card.',
   },
   { heading: 'least limit', numeric: true, hint: 'The smallest limit that was seen to fit, found by bisection.' },
 ];
@@ -73,7 +73,7 @@ function results(view) {
       formatShare(data.fragmentation),
       formatCount(data.retries),
       formatCount(data.ooms),
-      formatCount(data.nativeAllocs + data.nativeFrees),
+      `${formatCount(data.nativeAllocs)} + ${formatCount(data.nativeFrees)}`,
       data.leastLimitBytes === null ? '–' : formatBytes(data.leastLimitBytes),
     ];
   });
@@ -93,7 +93,7 @@ function verdict(runs) {
   const [least] = fitting;
   if (runs.length === 1) return [least === undefined ? 'It does not fit.' : 'It fits.'];
   const count =
-    fitting.length === runs.length ? 'All fit.' : `${formatCount(fitting.length)} of ${formatCount(runs.length)} fit.`;
+    fitting.length === runs.length ? 'All of these fit.' : `${formatCount(fitting.length)} of ${formatCount(runs.length)} fit.`;
   if (least === undefined) return [count];
   const name = element('strong', {}, settingText(least.label));
   return [`${count} The least reserved at the peak: `, name, `, ${formatBytes(least.peakReservedBytes)}.`];
@@ -260,7 +260,7 @@ function curves(view) {
     where.textContent = `${hovered === null ? 'Chosen moment' : 'Pointer'}, ${view.textOf(at)}`;
     runs.forEach(({ data: run, reserved, allocated }, place) => {
       const held = reserved[at] ?? Number.NaN;
-      const text = `${formatBytes(held)} reserved, ${formatBytes(allocated[at] ?? Number.NaN)} allocated`;
+      const text = `${formatBytes(held)} reserved, ${formatBytes(allocated[at] ?? Number.NaN)} allocated${endOf(view, run, at)}`;
       /** @type {HTMLElement} */ (cells[place]).textContent =
         run.reserved.length === 0 ? 'no curve' : Number.isNaN(held) ? 'stopped' : text;
     });
@@ -272,7 +272,7 @@ function curves(view) {
     const columns = runs.map(({ data: run }) => ({ heading: `${run.label} reserved`, numeric: true }));
     const rows = places.map((at) => [
       formatCount(view.events[at] ?? 0),
-      ...runs.map(({ reserved }) => formatBytes(reserved[at] ?? Number.NaN)),
+      ...runs.map(({ data: run, reserved }) => `${formatBytes(reserved[at] ?? Number.NaN)}${endOf(view, run, at)}`),
     ]);
     fillTable(part('memory-table'), [{ heading: 'event', numeric: true }, ...columns], rows);
   }
@@ -287,6 +287,19 @@ function curves(view) {
     readout();
   });
   readout();
+}
+
+/**
+ * What is said beside the figures of a point that a run failed in: they are of the time before.
+ *
+ * @param {WhatIfView} view
+ * @param {WhatIfRunData} run
+ * @param {number} point
+ */
+function endOf(view, { failure }, point) {
+  return failure !== null && view.pointOf(failure.event) === point
+    ? `, up to its failure at event ${formatCount(failure.event)}`
+    : '';
 }
 
 /**

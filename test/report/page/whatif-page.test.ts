@@ -69,8 +69,8 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
       expect(await text(page, '#notes')).toBe('2 MiB of app are not known.');
       const rows = await page.locator('#manager-table tbody tr').allInnerTexts();
       expect(rows.map((row) => row.split(/\s*\t\s*/))).toEqual([
-        ['the default of PyTorch', '900.00 MiB', 'fails at event 33', '900 MiB', '720 MiB', '20.0 %', '2', '1', '10', '–'],
-        ['expandable_segments:True', '900.00 MiB', 'fits', '850 MiB', '800 MiB', '20.0 %', '0', '0', '11', '840 MiB'],
+        ['the default of PyTorch', '900.00 MiB', 'fails at event 33', '900 MiB', '720 MiB', '20.0 %', '2', '1', '9 + 1', '–'],
+        ['expandable_segments:True', '900.00 MiB', 'fits', '850 MiB', '800 MiB', '20.0 %', '0', '0', '10 + 1', '840 MiB'],
       ]);
       expect(await text(page, '#settings')).toContain('app');
     }));
@@ -95,7 +95,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
       // The chart begins at the failure: the other setting goes on.
       expect(await text(page, '#memory-readout .where')).toBe('Chosen moment, event 36 of 40, 1.03 s');
       expect(await page.locator('.values').allInnerTexts()).toEqual([
-        '900 MiB reserved, 720 MiB allocated',
+        '900 MiB reserved, 720 MiB allocated, up to its failure at event 33',
         '900 MiB reserved, 720 MiB allocated',
       ]);
       await page.locator('#memory-chart .plot').focus();
