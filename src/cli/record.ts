@@ -9,7 +9,7 @@ import { summariseTrace, type TraceSummary } from '../trace/trace-summary.js';
 import { OutputFile } from './output-file.js';
 import { withProgress } from './progress.js';
 import { runProgram } from './run-program.js';
-import { complain, count, grouped } from './text.js';
+import { complain, count, grouped, printable } from './text.js';
 
 const DEFAULT_FILE = 'stowage.stowtrace';
 const SHOWN_GROUPS = 5;
@@ -92,9 +92,4 @@ function summaryText(file: string, { origin, totals, durationNs, live }: TraceSu
     lines.push(`  left out      ${count(totals.unknownFrees, 'free')} of blocks from before the recording`);
   if (origin.cutOff !== undefined) lines.push(`  ${origin.cutOff}: the program was killed`);
   return `${lines.map(printable).join('\n')}\n`;
-}
-
-/** Replaces control characters: the content of a file must not control the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, '?');
 }

@@ -24,6 +24,11 @@ export function complain(message: string): void {
   process.stderr.write(`stowage: ${message.trim().replace(/\s*[\r\n]+\s*/g, ' ')}\n`);
 }
 
+/** Replaces control characters: the content of a file must not control the terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, '?');
+}
+
 /** Writes an amount for people: `1 event`, `26,012 events`. */
 export function count(amount: number, what: string): string {
   return `${grouped(amount)} ${what}${amount === 1 ? '' : 's'}`;

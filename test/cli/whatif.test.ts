@@ -33,6 +33,27 @@ describe('stowage whatif', () => {
     expect(stdout).toContain('The recorded program was refused 1 request');
   });
 
+  test('prints no line break and no escape of a snapshot', async () => {
+    const path = join(folder, 'odd.pickle');
+    const odd = 'a\u001b[31m\nb';
+    const entry = {
+      action: 'alloc',
+      addr: 2 ** 40,
+      size: 2 ** 30,
+      stream: 0,
+      time_us: 1,
+      frames: [{ name: odd, filename: odd, line: 3 }],
+    };
+    const external_annotations = [{ device: 0, time_us: 0, name: odd, stage: 'START' }];
+    const allocator_settings = { PYTORCH_CUDA_ALLOC_CONF: odd };
+    writeFileSync(path, pickled({ segments: [], device_traces: [[entry]], external_annotations, allocator_settings }));
+    const { stdout, stderr } = await stowageHere(['whatif', path, '--limit', '20MiB']);
+    for (const text of [stdout, stderr]) expect(text).not.toMatch(/(?!\n)\p{Cc}/u);
+    expect(stdout).toContain('recorded under a?[31m?b\n');
+    expect(stdout).toContain('in a?[31m?b:');
+    expect(stdout).toContain('    a?[31m b (a?[31m b:3)');
+  });
+
   test('prints JSON for each setting and limit', async () => {
     const confs = ['expandable_segments:True', ''];
     const args = [...confs.flatMap((conf) => ['--conf', conf]), '--manager', 'pool', '--limit', '6948913152', '--card', 'l4,t4'];

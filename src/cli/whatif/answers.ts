@@ -9,7 +9,7 @@ import {
   type WhatIfLimit,
   type WhatIfResult,
 } from '../../whatif/index.js';
-import { type Column, count, grouped, jsonText, layOut } from '../text.js';
+import { type Column, count, grouped, jsonText, layOut, printable } from '../text.js';
 
 /** A limit, and the card that it is of; '' for the share of a process. */
 export interface NamedLimit extends WhatIfLimit {
@@ -121,7 +121,7 @@ function cardLines(results: readonly WhatIfResult[]): string[] {
 
 function titleOf(events: TraceEvents): string {
   const conf = events.allocator?.conf;
-  const recorded = conf === undefined ? '' : `, recorded under ${conf === '' ? 'the default setting' : conf}`;
+  const recorded = conf === undefined ? '' : `, recorded under ${conf === '' ? 'the default setting' : printable(conf)}`;
   const devices = new Set(events.devices).size;
   const where = devices > 1 ? ` on ${devices} devices` : '';
   const what = `${count(events.length, 'event')}, ${count(events.allocations, 'allocation')}${where}`;
@@ -145,7 +145,7 @@ function cells(result: WhatIfResult, limit: NamedLimit | undefined): string[] {
 
 function nameOf({ conf, manager }: WhatIfResult): string {
   if (conf === null) return manager;
-  return conf === '' ? 'the default of PyTorch' : conf;
+  return conf === '' ? 'the default of PyTorch' : printable(conf);
 }
 
 function limitText(limit: NamedLimit | undefined): string {
@@ -160,7 +160,7 @@ function failureLines(events: TraceEvents, result: WhatIfResult, limit: NamedLim
   const { event, requestedBytes, allocatedBytes, reservedBytes, timeUs, step, frames } = failure;
   const share = Math.floor((100 * event) / Math.max(1, events.length));
   const when = events.times === undefined ? '' : `, after ${(timeUs / US_PER_S).toFixed(3)} s`;
-  const where = step === null ? '' : `, in ${step}`;
+  const where = step === null ? '' : `, in ${printable(step)}`;
   const at = `event ${grouped(event)} of ${grouped(events.length)} (${share} %)${when}${where}`;
   const idle = formatBytes(Math.max(0, reservedBytes - allocatedBytes));
   const held = `${formatBytes(allocatedBytes)} are in use, and ${idle} are reserved but not in use`;
@@ -172,7 +172,7 @@ function failureLines(events: TraceEvents, result: WhatIfResult, limit: NamedLim
 }
 
 function frameLines(frames: readonly Frame[]): string[] {
-  const lines = frames.slice(0, MAX_FRAMES).map(({ name, filename, line }) => `    ${name} (${filename}:${line})`);
+  const lines = frames.slice(0, MAX_FRAMES).map(({ name, filename, line }) => printable(`    ${name} (${filename}:${line})`));
   return frames.length > MAX_FRAMES ? [...lines, `    … ${count(frames.length - MAX_FRAMES, 'frame')} more`] : lines;
 }
 

@@ -1,5 +1,5 @@
 import type { StringTable } from '../string-table.js';
-import { textIn } from './parsed-values.js';
+import { type ParsedObject, textIn } from './parsed-values.js';
 import { isDictionary, type PickleValue } from './pickle-reader.js';
 import { type Frame, siteOfFrames } from './pytorch-snapshot.js';
 
@@ -48,8 +48,15 @@ export class SnapshotSites {
 function frameOf(frame: PickleValue): Frame {
   const entry = isDictionary(frame) ? frame : {};
   return {
-    name: textIn(entry, 'name').slice(0, MAX_FRAME_CHARACTERS),
-    filename: textIn(entry, 'filename').slice(0, MAX_FRAME_CHARACTERS),
+    name: lineIn(entry, 'name'),
+    filename: lineIn(entry, 'filename'),
     line: typeof entry['line'] === 'number' ? entry['line'] : 0,
   };
+}
+
+/** A site has a line for each frame. */
+function lineIn(entry: ParsedObject, key: string): string {
+  return textIn(entry, key)
+    .slice(0, MAX_FRAME_CHARACTERS)
+    .replace(/[\r\n]/g, ' ');
 }
