@@ -188,10 +188,10 @@ function whatIfPage(
     ...madeBy(),
   ];
   // Each setting was run under all limits in their order.
-  const named = results.map((result, place) => ({
-    ...result,
-    limitName: limitInForce(result, limits[place % limits.length])?.name,
-  }));
+  const named = results.map((result, place) => {
+    const limit = limitInForce(result, limits[place % limits.length]);
+    return { ...result, limitBytes: limit?.bytes ?? null, limitName: limit?.name };
+  });
   const search = found === undefined ? [] : [`${searchTotals(found)}. Shown are the default and those that no other one beats.`];
   return renderPage(buildWhatIf(events, named, { settings, notes: [...search, ...notes] }));
 }

@@ -19,7 +19,9 @@ describe('stowage whatif', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('default.pickle.gz (pytorch): 16,974 events, 8,450 allocations');
     expect(stdout).toMatch(/^the default of PyTorch +none +yes +7\.00 GiB +7\.21 GiB +6\.35 GiB/m);
-    expect(stdout).toMatch(/the smallest known cards with so much are rtx3060 \(11\.25 GiB\), t4 \(14\.25 GiB\), /);
+    expect(stdout).toMatch(
+      /^7\.00 GiB beside the context are enough: the smallest known cards with as much are rtx3060 \(11\.25 GiB\), t4 \(14\.25 GiB\), /m,
+    );
     expect(stdout).toMatch(/--card .* --limit .* --search\.$/m);
   });
 
@@ -128,7 +130,9 @@ describe('stowage whatif', () => {
 
   test('says what of a card is set aside, and which limit a share of it is', async () => {
     const conf = 'per_process_memory_fraction:0.2';
-    const { stdout } = await stowageHere(['whatif', SNAPSHOT, '--conf', conf, '--conf', '', '--card', 'l4']);
+    const file = join(folder, 'share.html');
+    const { stdout } = await stowageHere(['whatif', SNAPSHOT, '--conf', conf, '--conf', '', '--card', 'l4', '--report', file]);
+    expect(readFileSync(file, 'utf8')).toContain('"limit":"0.2 of l4, 4.35 GiB"');
     expect(stdout).toMatch(/^per_process_memory_fraction:0\.2 +0\.2 of l4, 4\.35 GiB +no/m);
     expect(stdout).toMatch(/^the default of PyTorch +l4, 21\.74 GiB +yes/m);
     expect(stdout).toContain("Set aside for the context and kernels, by an estimate: 768.00 MiB of l4's 22.49 GiB.");

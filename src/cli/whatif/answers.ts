@@ -112,9 +112,9 @@ function cardLines(results: readonly WhatIfResult[]): string[] {
   const names = cards.slice(0, SHOWN_CARDS).map(([name, { usableBytes }]) => `${name} (${formatBytes(usableBytes)})`);
   const setting = results.length === 1 ? '' : `, under ${nameOf(least)}`;
   const smallest =
-    names.length === 0 ? 'no card that is known has so much' : `the smallest known cards with so much are ${names.join(', ')}`;
+    names.length === 0 ? 'no known card has as much' : `the smallest known cards with as much are ${names.join(', ')}`;
   return [
-    `A process that may reserve ${formatBytes(bytes)}, beside the context, is enough${setting}: ${smallest}.`,
+    `${formatBytes(bytes)} beside the context are enough${setting}: ${smallest}.`,
     'Ask of a card with --card l4, of another amount with --limit 7GiB, and for a setting that needs less with --search.',
   ];
 }
