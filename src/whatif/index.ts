@@ -2,5 +2,5 @@ export type { Frame } from '../trace/formats/pytorch-snapshot.js';
 export { CARDS, type CardMemory } from './cards.js';
 export { type FoundSetting, type SettingSearch, searchSettings } from './search-settings.js';
 export type { WhatIfLimit, WhatIfSetting } from './setting.js';
-export type { WhatIfCurve } from './setting-run.js';
+export type { WhatIfCurve, WhatIfFigures } from './setting-run.js';
 export { type WhatIfAnswer, type WhatIfFailure, type WhatIfOptions, type WhatIfResult, whatIf } from './what-if.js';

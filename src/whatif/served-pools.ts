@@ -41,15 +41,6 @@ export class ServedPools {
     else this.#current = this.#byPool.get(pool) ?? this.#open(pool);
   }
 
-  /** Says that a private pool's program is gone: what it caches may go back. */
-  release(pool: number): void {
-    if (pool === 0 || !(this.#current instanceof PyTorchMemoryManager)) return;
-    // The recording may begin after the pool's last allocation.
-    this.select(pool);
-    this.select(0);
-    this.#current.releasePool(pool);
-  }
-
   /** Allocates from the pool that is selected. @returns null when it is refused */
   alloc(bytes: number, stream: number): DevicePtr {
     this.card.stream = stream;

@@ -34,26 +34,30 @@ export interface WhatIfCurve {
   readonly allocated: readonly number[];
 }
 
-/** What a run came to. */
-export interface RunOutcome {
+/** The figures of a run, up to a failure. */
+export interface WhatIfFigures {
   readonly manager: string;
-  /** The event whose request was refused; -1 for none. */
-  readonly failedAt: number;
   readonly peakReservedBytes: number;
   readonly peakAllocatedBytes: number;
-  /** `1 - allocated / reserved`, when the most was allocated. */
+  /** `1 - allocated / reserved`, when the most was allocated: the share that is of no use when it counts. */
   readonly fragmentation: number;
-  /** What was in use, and what was reserved, where the run ended: at a failure after all cached memory was given back. */
-  readonly lastAllocatedBytes: number;
-  readonly lastReservedBytes: number;
   readonly retries: number;
   readonly ooms: number;
   readonly nativeAllocs: number;
   readonly nativeFrees: number;
+  readonly curve?: WhatIfCurve | undefined;
+}
+
+/** What a run came to. */
+export interface RunOutcome extends WhatIfFigures {
+  /** The event whose request was refused; -1 for none. */
+  readonly failedAt: number;
+  /** What was in use, and what was reserved, where the run ended: at a failure after all cached memory was given back. */
+  readonly lastAllocatedBytes: number;
+  readonly lastReservedBytes: number;
   /** Requests that the recording was refused, and that were granted here. */
   readonly granted: number;
   readonly refusesStreams: boolean;
-  readonly curve: WhatIfCurve | undefined;
 }
 
 /** Runs a program up to its end, or to the first request that is refused. Cost: that of the manager, and some 100 ns an event. */
@@ -186,11 +190,7 @@ class SettingRun {
     const { events } = this.#program;
     if (kind === TraceKind.outOfMemory) return this.#tryRefused(event);
     if (kind === TraceKind.freeCompleted) this.#complete(events.pointerOf(event));
-    else if (kind === TraceKind.nativeFree) this.#pools.release(events.poolOf(event));
-    else if (kind === TraceKind.cleanup) {
-      for (let i = event + 1; events.kinds[i] === TraceKind.nativeFree; i++) this.#pools.release(events.poolOf(i));
-      this.#pools.cleanUp();
-    }
+    else if (kind === TraceKind.cleanup) this.#pools.cleanUp();
     return true;
   }
 

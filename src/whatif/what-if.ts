@@ -7,7 +7,7 @@ import { type EarlierMemory, earlierMemory } from './earlier-state.js';
 import { findLeastLimit } from './least-limit.js';
 import { RecordedProgram } from './recorded-program.js';
 import { checkLimit, isRecorded, type ReadSetting, readSetting, type WhatIfLimit, type WhatIfSetting } from './setting.js';
-import { type RunOptions, type RunOutcome, runProgram, type WhatIfCurve } from './setting-run.js';
+import { type RunOptions, type RunOutcome, runProgram, type WhatIfFigures } from './setting-run.js';
 import { notesOf } from './what-if-notes.js';
 
 /** What is asked. */
@@ -50,25 +50,15 @@ export interface WhatIfFailure {
 }
 
 /** What a program would have come to under one setting and limit. */
-export interface WhatIfResult {
+export interface WhatIfResult extends WhatIfFigures {
   /** As it was given; null for a manager that is not PyTorch's. */
   readonly conf: string | null;
-  readonly manager: string;
   readonly limitBytes: number | null;
   readonly fits: boolean;
   /** Where the program failed: the figures below are up to there. */
   readonly failure: WhatIfFailure | null;
-  readonly peakReservedBytes: number;
-  readonly peakAllocatedBytes: number;
-  /** `1 - allocated / reserved`, when the most was allocated: the share that is of no use when it counts. */
-  readonly fragmentation: number;
-  readonly retries: number;
-  readonly ooms: number;
-  readonly nativeAllocs: number;
-  readonly nativeFrees: number;
   /** A limit that it fits into, while it does not into one that is 2 MiB smaller; null when it was not searched. */
   readonly leastLimitBytes: number | null;
-  readonly curve?: WhatIfCurve | undefined;
 }
 
 /** The results, and what is to be said beside them. */
