@@ -59,6 +59,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
   readonly #keepsAges: boolean;
   readonly #pools: (BlockPools | undefined)[] = [];
   #pool = 0;
+  /** What can be released. */
   readonly #usedPools = new Set<number>();
   // What allocations without stream and alignment are taken from, as long as the kernel's rules are the whole policy.
   #small: FreeBlocks | undefined;
@@ -122,14 +123,15 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
 
   /**
    * Lets the cached segments of a private pool go back with those of all others, from now on: no sooner than
-   * {@link signalMemoryCleanup} or a request that is refused. Live blocks stay, and may go back once they are freed. A second time changes nothing;
-   * {@link usePool} takes it back.
+   * {@link signalMemoryCleanup} or a request that is refused. Live blocks stay; their
+   * memory may go back once they are freed. {@link usePool} takes the release back.
    *
-   * @throws ERR_MEM_INVALID_ARGUMENT for pool 0, for the one in use, and for one that was never used
+   * @throws ERR_MEM_INVALID_ARGUMENT for pool 0, for the one in use, and for one that was never used, or not since it was released
    */
   releasePool(pool: number): void {
     const isOther = pool !== 0 && pool !== this.#pool && this.#usedPools.has(pool);
-    checkArgument(isOther, 'pool', pool, 'a private pool that was used, and is not in use');
+    checkArgument(isOther, 'pool', pool, 'a private pool that was used, and is neither in use nor released');
+    this.#usedPools.delete(pool);
     for (const pools of this.#pools) if (pools !== undefined) pools.pool(pool).isReleased = true;
   }
 

@@ -102,6 +102,7 @@ class Pair {
       this.#model.usePool(this.#pool);
     } else if ('releasePool' in step) {
       if (step.releasePool === this.#pool || !this.#usedPools.has(step.releasePool)) return;
+      this.#usedPools.delete(step.releasePool);
       this.#manager.releasePool(step.releasePool);
       this.#model.releasePool(step.releasePool);
     } else {
