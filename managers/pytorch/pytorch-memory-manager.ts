@@ -13,7 +13,8 @@ import { BlockMemoryManager } from '../policy/block-memory-manager.js';
 import { checkDeviceStream } from '../policy/device-streams.js';
 import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 import { type PyTorchSettings, parseAllocConf } from './alloc-conf.js';
-import { BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
+import { BlockPools, type StreamBlocks } from './block-pools.js';
+import { CachedSegments } from './cached-segments.js';
 import { completeSettings } from './complete-settings.js';
 import { leastGrowable, mapBlock } from './expandable-segments.js';
 import { cutSegment, isSound, mapSegment, type RestoredSegment } from './restored-segment.js';
@@ -291,9 +292,10 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     const { heap } = pools;
     const failure = { cause: undefined as unknown };
     const ask = () => this.#ask(pools, blocks, size, failure);
-    if (this.#keepsAges) this.#collectGarbage(pools);
+    const cached = this.#cachedIn(pools);
+    if (this.#keepsAges) cached.releaseOld(this.#limitOf(heap.device));
     let block = ask();
-    if (block === NONE && this.#releaseAvailable(pools, blocks, size)) block = ask();
+    if (block === NONE && cached.releaseFitting(blocks, size)) block = ask();
     if (block !== NONE) return block;
     this.#releaseCached(pools);
     heap.stats.retries++;
@@ -322,75 +324,15 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     return block;
   }
 
-  /** Gives whole segments back that were freed longer ago than the average, until enough of the limit is free. */
-  #collectGarbage(pools: BlockPools): void {
-    const { heap } = pools;
-    const threshold = this.settings.garbageCollectionThreshold * this.#limitOf(heap.device);
-    let excess = heap.stats.reservedBytes - threshold;
-    const segments = inOrder(pools.pool(0).large).flatMap((blocks) =>
-      blocks.free
-        .toArray()
-        .filter((block) => heap.isWholeSegment(block))
-        .map((block) => ({ blocks, block, age: pools.ageOf(block) })),
-    );
-    let ages = segments.reduce((sum, { age }) => sum + age, 0);
-    let left = segments.length;
-    for (let isAnyOld = true; excess > 0 && isAnyOld && left > 0; ) {
-      const oldest = ages / left;
-      isAnyOld = false;
-      for (const { blocks, block, age } of segments) {
-        // What ran inside of a native free may have taken the block, or a part of it.
-        if (age < oldest || !blocks.free.has(block) || !heap.isWholeSegment(block) || blocks.pages !== undefined) continue;
-        isAnyOld = true;
-        excess -= heap.bytesOf(block);
-        ages -= age;
-        left--;
-        this.releaseFrom(blocks.free, block);
-      }
-    }
-  }
-
-  /**
-   * Gives back what is cached of blocks that are not cut: one that is large enough, or else the largest until that many bytes were.
-   *
-   * @returns whether enough was given back
-   */
-  #releaseAvailable({ heap }: BlockPools, { free, pages }: StreamBlocks, size: number): boolean {
-    const { maxSplitSizeBytes } = this.settings;
-    if (maxSplitSizeBytes === Number.POSITIVE_INFINITY || pages !== undefined) return false;
-    const needed = Math.max(size, maxSplitSizeBytes);
-    // A part of a segment can have that size, too: where segments are larger, or a block was cut for its alignment.
-    const mayGo = (block: number) => free.has(block) && heap.isWholeSegment(block) && heap.bytesOf(block) >= maxSplitSizeBytes;
-    const uncut = free.toArray().filter(mayGo);
-    const fitting = uncut.find((block) => heap.bytesOf(block) >= needed);
-    let missing = needed;
-    for (const block of fitting === undefined ? uncut.reverse() : [fitting]) {
-      if (missing <= 0) break;
-      // A native call before may have come back with an allocation.
-      if (!mayGo(block)) continue;
-      missing -= heap.bytesOf(block);
-      this.releaseFrom(free, block);
-    }
-    return missing <= 0;
-  }
-
   /** Gives all cached segments back that may go, once every stream is done with them. */
   #releaseCached(pools: BlockPools): void {
     while (pools.used.isWaiting) pools.used.waitForOldest();
-    for (const { large, small } of pools.released) {
-      for (const blocks of [...inOrder(large), ...inOrder(small)]) this.#releaseIdle(pools, blocks);
-    }
+    this.#cachedIn(pools).releaseAll();
     this.#serve();
   }
 
-  #releaseIdle({ heap }: BlockPools, { free, pages }: StreamBlocks): void {
-    for (const block of free.toArray()) {
-      // A native call before may have come back with an allocation.
-      if (!free.has(block)) continue;
-      if (pages === undefined) {
-        if (heap.isWholeSegment(block)) this.releaseFrom(free, block);
-      } else if (pages.holes.wholePages(block) > 0) pages.decommit(block, () => this.settle(heap.device));
-    }
-    pages?.release();
+  #cachedIn(pools: BlockPools): CachedSegments {
+    const release = (free: FreeBlocks, block: number) => this.releaseFrom(free, block);
+    return new CachedSegments(pools, this.settings, release, () => this.settle(pools.heap.device));
   }
 }
