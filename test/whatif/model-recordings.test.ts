@@ -39,8 +39,10 @@ const unlimited = fc.array(
   },
 );
 const limited = fc.array(request, { maxLength: 80, size: 'max' });
-/** Under a largest size to cut, memory of private pools may go back too, and it matters when a stream was done. */
-const plain = limited.map((program) => program.filter((each) => !('use' in each) && !('alloc' in each && each.pool > 0)));
+/** Under a limit it matters whether a stream was done with a block before the allocator waited for it, which a snapshot does not tell. */
+const withoutUses = limited.map((program) => program.filter((each) => !('use' in each)));
+/** Under some settings memory of private pools may go back, too. */
+const plain = withoutUses.map((program) => program.filter((each) => !('alloc' in each && each.pool > 0)));
 const END: readonly Request[] = [1, 2 * MiB, 8 * GiB].map((alloc) => ({ alloc, stream: 0, pool: 0 }));
 
 /** What the snapshot of a program says under its own setting, beside what the program did. */
@@ -67,12 +69,12 @@ async function answerTo(conf: string, limitBytes: number | undefined, program: r
 }
 
 const CASES = [
-  { conf: '', programs: unlimited, underLimit: limited, halves: true },
-  { conf: 'roundup_power2_divisions:4', programs: unlimited, underLimit: limited, halves: true },
+  { conf: '', programs: unlimited, underLimit: withoutUses, halves: true },
+  { conf: 'roundup_power2_divisions:4', programs: unlimited, underLimit: withoutUses, halves: true },
   // What was collected by age cannot be told from what the program asked for.
-  { conf: 'garbage_collection_threshold:0.5', programs: limited, underLimit: limited, halves: true },
+  { conf: 'garbage_collection_threshold:0.5', programs: limited, underLimit: plain, halves: true },
   // Where an address range begins is not in a snapshot.
-  { conf: 'expandable_segments:True', programs: unlimited, underLimit: limited, halves: false },
+  { conf: 'expandable_segments:True', programs: unlimited, underLimit: withoutUses, halves: false },
   { conf: 'max_split_size_mb:32', programs: unlimited, underLimit: plain, halves: false },
 ];
 
