@@ -38,6 +38,9 @@ export async function stowageHere(args: readonly string[], cwd = process.cwd()):
       return true;
     }),
   );
+  // Node writes warnings to stderr, those of other files of this process, too.
+  const listeners = process.listeners('warning');
+  process.removeAllListeners('warning');
   const before = process.cwd();
   process.chdir(cwd);
   try {
@@ -45,5 +48,6 @@ export async function stowageHere(args: readonly string[], cwd = process.cwd()):
   } finally {
     process.chdir(before);
     for (const spy of spies) spy.mockRestore();
+    for (const listener of listeners) process.on('warning', listener);
   }
 }

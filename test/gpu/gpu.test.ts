@@ -88,7 +88,7 @@ describe('parseSettings', () => {
       '--rounds',
       '9',
       '--copies',
-      '1MiB,5',
+      '1MiB,5B',
       '--no-out',
     ];
     const told = { dialect: HIP, library: 'l', traces: 't', events: 7, copyBytes: [MiB, 5], rounds: 9, out: undefined };
