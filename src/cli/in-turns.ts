@@ -6,8 +6,8 @@ import type { TraceEvents } from '../trace/trace-events.js';
 
 const MIN_ROUNDS = 3;
 const MAX_ROUNDS = 100;
-/** Short replays are repeated until they have taken so much time together. */
-const ENOUGH_NS = 5e8;
+/** Short replays are repeated until they have taken so much time together, with what they need before and behind. */
+const ENOUGH_MS = 500;
 
 /** A replay that is measured. */
 export interface TimedReplay extends Pick<ReplayOptions, 'swaps'> {
@@ -32,7 +32,7 @@ export function timeReplays(
     installManager(runtime, createManager);
     return replayTrace(events, runtime, { swaps }).nsPerEvent;
   });
-  return fastestInTurns(runs, events.calls, onProgress);
+  return fastestInTurns(runs, onProgress);
 }
 
 /**
@@ -40,26 +40,24 @@ export function timeReplays(
  * better than another, and other load on the machine only adds time. The first round warms up; it counts for nobody.
  *
  * @param runs - each measures once and returns the time of one of its steps, in ns
- * @param steps - how many steps a run has
  * @param onProgress - called after each round that counts
+ * @param now - a clock, in ms
  */
 export function fastestInTurns(
   runs: readonly (() => number)[],
-  steps: number,
   onProgress?: (rounds: number, total: number) => void,
+  now = () => performance.now(),
 ): number[] {
   for (const run of runs) run();
   const fastest = runs.map(() => Number.POSITIVE_INFINITY);
   const order = [...runs.entries()];
-  let spentNs = 0;
+  const began = now();
   for (let round = 1, rounds = MIN_ROUNDS; round <= rounds; round++) {
     for (const [place, run] of order) {
-      const ns = run();
-      fastest[place] = Math.min(fastest[place]!, ns);
-      spentNs += ns * steps;
+      fastest[place] = Math.min(fastest[place]!, run());
     }
     order.reverse();
-    rounds = Math.min(MAX_ROUNDS, Math.max(MIN_ROUNDS, Math.ceil((ENOUGH_NS * round) / spentNs)));
+    rounds = Math.min(MAX_ROUNDS, Math.max(MIN_ROUNDS, Math.ceil((ENOUGH_MS * round) / (now() - began))));
     onProgress?.(round, rounds);
   }
   return fastest;
