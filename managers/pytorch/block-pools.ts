@@ -96,9 +96,10 @@ export class BlockPools {
     return pool;
   }
 
-  /** The pools whose cached segments may be given back: pool 0 first. */
+  /** The pools whose cached segments may be given back, by number. */
   get released(): Pool[] {
-    return [...this.#pools.values()].filter(({ isReleased }) => isReleased);
+    const byNumber = [...this.#pools].sort(([a], [b]) => a - b);
+    return byNumber.flatMap(([, pool]) => (pool.isReleased ? [pool] : []));
   }
 
   /** Marks all pools: their cached segments may be given back. */

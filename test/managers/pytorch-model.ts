@@ -117,7 +117,7 @@ export class PyTorchModel {
 
   emptyCache(): void {
     this.settle(() => true);
-    for (const [id, [small, large]] of this.#pools) {
+    for (const [id, [small, large]] of [...this.#pools].sort(([a], [b]) => a - b)) {
       if (!this.#released.has(id)) continue;
       for (const pool of [large, small]) this.#empty(pool);
     }
