@@ -14,16 +14,17 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
 
 const ALL = ['test/**/*.test.ts'];
 const NEVER = ['test/soak/**', '**/node_modules/**'];
-const HOSTS = 'test/hosts/**/*.test.ts';
+const OWN = ['test/hosts/**/*.test.ts', 'test/conformance/**/*.test.ts'];
 
 export default defineConfig({
   resolve: { alias },
   test: {
     projects: [
       // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
-      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, HOSTS], isolate: false } },
-      // Hosts do some things once a process, such as configuring a library or making types: each file has a process of its own.
-      { extends: true, test: { name: 'own process', include: [HOSTS], exclude: NEVER, isolate: true } },
+      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, ...OWN], isolate: false } },
+      // Hosts do some things once a process, such as configuring a library or making types; conformance suites take all the
+      // memory that a device has, behind which a process may not fork. Each file has a process of its own.
+      { extends: true, test: { name: 'own process', include: OWN, exclude: NEVER, isolate: true } },
     ],
     // As many as there are processors: many tests wait for processes of their own.
     maxWorkers: availableParallelism(),
