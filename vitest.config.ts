@@ -14,7 +14,7 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
 
 const ALL = ['test/**/*.test.ts'];
 const NEVER = ['test/soak/**', '**/node_modules/**'];
-const OWN = ['test/hosts/**/*.test.ts', 'test/conformance/**/*.test.ts'];
+const OWN = ['test/hosts/**/*.test.ts', 'test/conformance/shared.test.ts'];
 
 export default defineConfig({
   resolve: { alias },
@@ -22,8 +22,8 @@ export default defineConfig({
     projects: [
       // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
       { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, ...OWN], isolate: false } },
-      // Hosts do some things once a process, such as configuring a library or making types; conformance suites take all the
-      // memory that a device has, behind which a process may not fork. Each file has a process of its own.
+      // Hosts do some things once a process, such as configuring a library or making types. The regions of the conformance suite
+      // for shared memory become one mapping that is larger than the memory: behind it a process starts no other.
       { extends: true, test: { name: 'own process', include: OWN, exclude: NEVER, isolate: true } },
     ],
     // As many as there are processors: many tests wait for processes of their own.

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stowage } from '../cli/compiled-cli.js';
@@ -33,7 +33,7 @@ describe('docs/whatif.md', () => {
     const [, program = ''] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
     writeFileSync(join(folder, 'program.mjs'), program);
     mkdirSync(join(folder, 'node_modules'));
-    symlinkSync(resolve('.'), join(folder, 'node_modules/stowage'), 'dir');
+    symlinkSync(compiled(), join(folder, 'node_modules/stowage'), 'dir');
     const { stdout, stderr } = spawnSync(process.execPath, ['program.mjs'], { cwd: folder, encoding: 'utf8' });
     expect(stderr).toBe('');
     expect(stdout).toMatch(/^ 25769803776 true undefined\n/);
