@@ -6,5 +6,6 @@ export type { CollectorStats } from './collector-pressure.js';
 export { type AllocMessage, type FreeMessage, type OomMessage, publishDiagnostics, type SwapMessage } from './diagnostics.js';
 export { type ExitReport, formatExitReport, type LiveAtExit } from './exit-report.js';
 export { FileLogSink, type FileLogSinkOptions } from './file-log-sink.js';
-export { type AllocateOptions, type ManagerUse, MemoryRuntime, type MemoryRuntimeOptions } from './memory-runtime.js';
+export { MemoryRuntime } from './memory-runtime.js';
+export type { AllocateOptions, ManagerUse, MemoryRuntimeOptions } from './runtime-options.js';
 export { Scope } from './scope.js';

@@ -6,14 +6,14 @@ import { type Device, HostDevice } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
-import { checkOptionNames, checkOwnOptions, type OptionNames, type OwnOptions } from '../core/option-names.js';
+import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { flagFromEnvironment } from '../core/environment.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
-import { type ManagerFactory, MemoryHost, type MemoryHostOptions } from '../core/memory-host.js';
+import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
@@ -27,61 +27,13 @@ import { type ExitReport, exitReport, formatExitReport } from './exit-report.js'
 import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
 import { type BlockSource, type BlockTerms, newTerms, OwnedBlock, termsOf } from './owned-block.js';
+import { ALLOCATE_OPTIONS, type AllocateOptions, type ManagerUse, type MemoryRuntimeOptions } from './runtime-options.js';
 import { type AllocationContext, contextOf, runWith, Scope } from './scope.js';
-
-export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
-  /**
-   * Where the exit report goes when something is still live at exit.
-   * @defaultValue standard error; false for nowhere
-   */
-  readonly exitReport?: LogSink | false;
-  /**
-   * True lets V8 collect garbage when the memory of handles that were not disposed grows, so that dropped ones are found.
-   * @defaultValue true, unless the environment has STOWAGE_COLLECT=0
-   */
-  readonly collectDropped?: boolean;
-}
 
 const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
   of: () => MemoryRuntime,
   names: { exitReport: true, collectDropped: true, createDefaultManager: true, createFallbackManager: true },
 };
-
-/** How a block is to be allocated. */
-export interface AllocateOptions {
-  /** Bytes, a power of two. @defaultValue the manager's own */
-  readonly alignment?: number;
-  /** True fills the block with zeros. @defaultValue false */
-  readonly zero?: boolean;
-  /** The stream that uses the block first. @defaultValue that of the surrounding {@link MemoryRuntime.withStream}, or 0 */
-  readonly stream?: DeviceStream | number;
-  /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
-  readonly tag?: string;
-  /** True takes page-locked host memory. @defaultValue false */
-  readonly pinned?: boolean;
-  /**
-   * Called when the block was given back by its last owner, a scope or the collector's backstop. It must not throw.
-   * `runtime.close()` frees without calling it.
-   */
-  readonly onFreed?: () => void;
-}
-
-const ALLOCATE_OPTIONS: OptionNames<AllocateOptions> = {
-  alignment: true,
-  zero: true,
-  stream: true,
-  tag: true,
-  pinned: true,
-  onFreed: true,
-};
-
-/** A manager that is the active one until this is disposed. */
-export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapter> {
-  readonly manager: M;
-  /** Brings the former manager back. Does nothing the second time. */
-  dispose(): void;
-  [Symbol.dispose](): void;
-}
 
 /** Names the variable that turns {@link MemoryRuntimeOptions.collectDropped} off. */
 const COLLECT_VARIABLE = 'STOWAGE_COLLECT';

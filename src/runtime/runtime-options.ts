@@ -1,0 +1,57 @@
+import type { LogSink } from '../core/call-log.js';
+import type { DeviceStream } from '../core/device-stream.js';
+import '../core/disposable.js';
+import type { MemoryHostOptions } from '../core/memory-host.js';
+import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import type { OptionNames } from '../core/option-names.js';
+
+/** How a runtime is made. */
+export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
+  /**
+   * Where the exit report goes when something is still live at exit.
+   * @defaultValue standard error; false for nowhere
+   */
+  readonly exitReport?: LogSink | false;
+  /**
+   * True lets V8 collect garbage when the memory of handles that were not disposed grows, so that dropped ones are found.
+   * @defaultValue true, unless the environment has STOWAGE_COLLECT=0
+   */
+  readonly collectDropped?: boolean;
+}
+
+/** How a block is to be allocated. */
+export interface AllocateOptions {
+  /** Bytes, a power of two. @defaultValue the manager's own */
+  readonly alignment?: number;
+  /** True fills the block with zeros. @defaultValue false */
+  readonly zero?: boolean;
+  /** The stream that uses the block first. @defaultValue that of the surrounding `runtime.withStream`, or 0 */
+  readonly stream?: DeviceStream | number;
+  /** What it is for, in statistics by tag. @defaultValue the tag of the surrounding `runtime.tag(name, fn)` */
+  readonly tag?: string;
+  /** True takes page-locked host memory. @defaultValue false */
+  readonly pinned?: boolean;
+  /**
+   * Called when the block was given back by its last owner, a scope or the collector's backstop. It must not throw.
+   * `runtime.close()` frees without calling it.
+   */
+  readonly onFreed?: () => void;
+}
+
+/** Their names. */
+export const ALLOCATE_OPTIONS: OptionNames<AllocateOptions> = {
+  alignment: true,
+  zero: true,
+  stream: true,
+  tag: true,
+  pinned: true,
+  onFreed: true,
+};
+
+/** A manager that is the active one until this is disposed. */
+export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapter> {
+  readonly manager: M;
+  /** Brings the former manager back. Does nothing the second time. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
