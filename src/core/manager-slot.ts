@@ -236,7 +236,7 @@ export class ManagerSlot extends SlotSeats {
 
   /** The seat of a manager that serves allocations here. @throws ERR_MEM_DISPOSED, ERR_MEM_LIFECYCLE */
   #checkServing(manager: MemoryManagerAdapter): Seat {
-    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.owner });
+    if (this.closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.options.owner });
     const seat = this.seatOf(manager);
     if (seat !== undefined && !seat.isDraining) return seat;
     throw new MemoryError('ERR_MEM_LIFECYCLE', { manager: manager.name, from: manager.lifecycle.state, to: 'active' });

@@ -13,8 +13,8 @@ import type { DevicePtr } from './units.js';
 /** What a slot is made of. */
 export interface ManagerSlotOptions {
   readonly kind: SlotKind;
-  /** What a program closes to close the slot, for errors. @defaultValue the slot itself */
-  readonly owner?: string;
+  /** What a program closes to close the slot, for errors. */
+  readonly owner: string;
   /** The native functions that managers in this slot get. */
   readonly natives: NativeFunctions;
   readonly events: EventEmitter<MemoryEvents>;
@@ -71,11 +71,6 @@ export abstract class SlotSeats extends NativeCounters {
       answered: () => this.owed.deviceAnswered(),
       settle: (seat) => this.settle(seat),
     };
-  }
-
-  /** What errors say was closed. @internal */
-  protected get owner(): string {
-    return this.options.owner ?? 'slot';
   }
 
   /** The manager that serves allocations; null before the first one. */
@@ -270,7 +265,7 @@ export abstract class SlotSeats extends NativeCounters {
     this.#checkChange('alloc');
     this.#makeActive(this.#admit(this.options.createFallback()), false);
     // A listener may have installed another one meanwhile, or closed the slot.
-    if (this.activeSeat === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.owner });
+    if (this.activeSeat === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.options.owner });
     return this.activeSeat;
   }
 
@@ -398,6 +393,6 @@ export abstract class SlotSeats extends NativeCounters {
   /** @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED when the seats cannot change now */
   #checkChange(operation: string): void {
     if (this.#changing) throw new MemoryError('ERR_MEM_REENTRANT', { operation });
-    if (this.#closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.owner });
+    if (this.#closed) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.options.owner });
   }
 }
