@@ -4,7 +4,7 @@ import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { StreamOperations } from '../../src/core/device-interface.js';
 import { waitForDefaultStream } from '../../src/core/device-stream.js';
 import { DeviceStreams } from './device-streams.js';
-import { UsedBlocks } from './used-blocks.js';
+import { leaveDone, UsedBlocks } from './used-blocks.js';
 
 /** The free blocks of a stream: it may use all of them, others those before `event` once that is done. */
 interface StreamBins {
@@ -106,21 +106,18 @@ export class StreamOrder {
   collect(): boolean {
     let isAnyDone = this.#used.collect();
     if (this.#sealAll()) isAnyDone = true;
-    // A call of a stream may come back with another one of this kind, which must not find these.
     const sealed = this.#sealed;
     this.#sealed = [];
-    const left: StreamBins[] = [];
-    let looked = 0;
-    try {
-      for (; looked < sealed.length; looked++) {
-        const bins = sealed[looked]!;
-        if (this.#streams.operations.query(bins.event!)) this.#release(bins);
-        else left.push(bins);
-      }
-    } finally {
-      this.#sealed = left.concat(sealed.slice(looked), this.#sealed).filter(({ event }) => event !== undefined);
-    }
-    return isAnyDone || left.length < sealed.length;
+    const isAnyReleased = leaveDone(
+      sealed,
+      (bins) => {
+        if (!this.#streams.operations.query(bins.event!)) return false;
+        this.#release(bins);
+        return true;
+      },
+      (left) => (this.#sealed = left.concat(this.#sealed).filter(({ event }) => event !== undefined)),
+    );
+    return isAnyDone || isAnyReleased;
   }
 
   /** Waits for streams, the oldest event first, until `isEnough` or nothing is pending that can be waited for. */

@@ -69,22 +69,17 @@ export class UsedBlocks {
 
   /** Makes free what is done. @returns whether anything is */
   collect(): boolean {
-    // A call of a stream may come back with another one of this kind, which must not find these.
     const waiting = this.#waiting;
     this.#waiting = [];
-    const left: UsedBlock[] = [];
-    let looked = 0;
-    try {
-      for (; looked < waiting.length; looked++) {
-        const { block, events } = waiting[looked]!;
-        if (this.#areDone(events)) this.#retire(block);
-        else left.push(waiting[looked]!);
-      }
-    } finally {
-      // A stream that cannot be asked leaves the rest as it is.
-      this.#waiting = left.concat(waiting.slice(looked), this.#waiting);
-    }
-    return left.length < waiting.length;
+    return leaveDone(
+      waiting,
+      ({ block, events }) => {
+        if (!this.#areDone(events)) return false;
+        this.#retire(block);
+        return true;
+      },
+      (left) => (this.#waiting = left.concat(this.#waiting)),
+    );
   }
 
   /** Waits for the users of the block that waits longest. */
@@ -113,4 +108,23 @@ export class UsedBlocks {
     }
     return true;
   }
+}
+
+/**
+ * Looks at items once each. A look may fail, which leaves the rest as it is; it may come back with another one of this kind, which
+ * must not find these items: the caller has put them aside.
+ *
+ * @param isDone - sees to an item that is done
+ * @param keep - takes back what is not, also after a failure
+ * @returns whether any was done
+ */
+export function leaveDone<T>(items: readonly T[], isDone: (item: T) => boolean, keep: (left: T[]) => void): boolean {
+  const left: T[] = [];
+  let looked = 0;
+  try {
+    for (; looked < items.length; looked++) if (!isDone(items[looked]!)) left.push(items[looked]!);
+  } finally {
+    keep(left.concat(items.slice(looked)));
+  }
+  return left.length < items.length;
 }
