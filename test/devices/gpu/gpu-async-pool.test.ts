@@ -9,7 +9,7 @@ import type { DeviceCase } from '../../conformance/manager-bench.js';
 import { describeManager } from '../../conformance/manager-suite.js';
 import { memoryError } from '../../core/fakes.js';
 import { codeOf } from '../../fixtures/code-of.js';
-import { GpuFixture } from '../../fixtures/gpu-fixture.js';
+import { GpuFixture, takeAgain } from '../../fixtures/gpu-fixture.js';
 
 const fixture = new GpuFixture('cuda');
 
@@ -102,26 +102,18 @@ describe('the asyncPool of a CudaDevice', () => {
       const device = fixture.fresh({ capacityBytes: 16 * MiB, options: { asyncPool: true } });
       const calls = fixture.calls;
       fixture.failNth(n, 999);
-      const must = <T>(step: () => T): T => {
-        try {
-          return step();
-        } catch (error) {
-          expect(error).toEqual(memoryError('ERR_MEM_NATIVE'));
-          return step();
-        }
-      };
-      const ptrs = [MiB, 2 * MiB].map((bytes) => must(() => device.nativeAlloc(bytes)));
-      for (const ptr of ptrs) must(() => device.nativeFree(ptr));
-      const last = must(() => device.nativeAlloc(64));
-      must(() => device.nativeFree(last));
-      must(() => device.synchronize());
+      const ptrs = [MiB, 2 * MiB].map((bytes) => takeAgain(() => device.nativeAlloc(bytes)));
+      for (const ptr of ptrs) takeAgain(() => device.nativeFree(ptr));
+      const last = takeAgain(() => device.nativeAlloc(64));
+      takeAgain(() => device.nativeFree(last));
+      takeAgain(() => device.synchronize());
       expect({
         n,
-        used: must(() => poolOf(device).info(0).usedBytes),
+        used: takeAgain(() => poolOf(device).info(0).usedBytes),
         ranges: fixture.liveRanges,
         live: device.liveBytes,
       }).toEqual({ n, used: 0, ranges: 0, live: 0 });
-      must(() => poolOf(device).trim(0, 0));
+      takeAgain(() => poolOf(device).trim(0, 0));
       expect([n, fixture.used(0)]).toEqual([n, 0]);
       if (fixture.calls - calls < n) break;
     }

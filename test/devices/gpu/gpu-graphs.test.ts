@@ -2,14 +2,13 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { GpuDevice } from '../../../adapters/devices/gpu/gpu-device.js';
 import { SimulatedDevice } from '../../../adapters/devices/simulated.js';
 import { CachingMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../../managers/index.js';
-import { MemoryError } from '../../../src/core/errors.js';
 import type { ManagerFactory } from '../../../src/core/memory-host.js';
 import { type DevicePtr, KiB, MiB } from '../../../src/core/units.js';
 import type { Allocation } from '../../../src/runtime/allocation.js';
 import { MemoryRuntime } from '../../../src/runtime/memory-runtime.js';
 import { memoryError } from '../../core/fakes.js';
 import { codeOf } from '../../fixtures/code-of.js';
-import { GpuFixture } from '../../fixtures/gpu-fixture.js';
+import { GpuFixture, takeAgain } from '../../fixtures/gpu-fixture.js';
 
 const fixture = new GpuFixture('cuda');
 const INVALIDATED = 901;
@@ -170,23 +169,15 @@ describe('capture of a CudaDevice', () => {
       using stream = device.createStream();
       const calls = fixture.calls;
       fixture.failNth(n, 999);
-      const must = <T>(step: () => T): T => {
-        try {
-          return step();
-        } catch (error) {
-          if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
-          return step();
-        }
-      };
       const work: Promise<void>[] = [];
       const capture = () => device.capture(stream, () => work.push(device.fillAsync(ptr, 6, 64, stream.id)) && undefined);
-      const graph = must(capture);
+      const graph = takeAgain(capture);
       void Promise.allSettled(work);
-      must(() => graph.launch(stream));
-      must(() => device.synchronize());
-      must(() => graph.dispose());
+      takeAgain(() => graph.launch(stream));
+      takeAgain(() => device.synchronize());
+      takeAgain(() => graph.dispose());
       // What was refused then is given back now.
-      must(() => device.nativeFree(must(() => device.nativeAlloc(64))));
+      takeAgain(() => device.nativeFree(takeAgain(() => device.nativeAlloc(64))));
       expect([n, fixture.liveGraphs, fixture.liveEvents]).toEqual([n, 0, 0]);
       const made = fixture.calls - calls;
       fixture.failNth(0, 0);

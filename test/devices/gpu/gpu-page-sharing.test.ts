@@ -7,13 +7,12 @@ import { CudaDevice } from '../../../adapters/devices/cuda.js';
 import type { SharedPages } from '../../../adapters/devices/gpu/gpu-page-sharing.js';
 import { descriptorOf } from '../../../adapters/os/descriptors.js';
 import { PoolMemoryManager } from '../../../managers/index.js';
-import { MemoryError } from '../../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB } from '../../../src/core/units.js';
 import { MemoryRuntime } from '../../../src/runtime/memory-runtime.js';
 import { memoryError } from '../../core/fakes.js';
 import { codeOf } from '../../fixtures/code-of.js';
 import { compiled, moduleUrl } from '../../fixtures/compiled.js';
-import { GpuFixture } from '../../fixtures/gpu-fixture.js';
+import { GpuFixture, takeAgain } from '../../fixtures/gpu-fixture.js';
 
 const PAGE = 64 * KiB;
 const fixture = new GpuFixture('cuda');
@@ -167,23 +166,15 @@ describe('exportPages and importPages', () => {
       const { device, virtual, range } = fourPages();
       const calls = fixture.calls;
       fixture.failNth(n, 999);
-      const must = <T>(step: () => T): T => {
-        try {
-          return step();
-        } catch (error) {
-          if (!MemoryError.is(error, 'ERR_MEM_NATIVE')) throw error;
-          return step();
-        }
-      };
-      const exported = must(() => device.exportPages(range, 2 * PAGE));
-      const imported = must(() => device.importPages(exported.memory));
+      const exported = takeAgain(() => device.exportPages(range, 2 * PAGE));
+      const imported = takeAgain(() => device.importPages(exported.memory));
       exported.dispose();
-      must(() => device.fill(imported, 5, 2 * PAGE));
-      must(() => device.closeMemory(imported));
-      must(() => virtual.release(range, 8 * PAGE));
+      takeAgain(() => device.fill(imported, 5, 2 * PAGE));
+      takeAgain(() => device.closeMemory(imported));
+      takeAgain(() => virtual.release(range, 8 * PAGE));
       // What was refused then is given back now.
-      const last = must(() => device.nativeAlloc(64));
-      must(() => device.nativeFree(last));
+      const last = takeAgain(() => device.nativeAlloc(64));
+      takeAgain(() => device.nativeFree(last));
       const held = [fixture.used(0), fixture.liveRanges, fixture.liveMemories, openDescriptors()];
       expect([n, ...held]).toEqual([n, 0, 0, 0, before]);
       if (fixture.calls - calls < n) break;

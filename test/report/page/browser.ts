@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { LIMIT_MS } from '../../config/limits.js';
 import { requireProgram } from '../../fixtures/requires.js';
 
@@ -19,6 +20,16 @@ export interface OpenOptions {
 export interface OpenPage {
   readonly page: Page;
   readonly faults: readonly string[];
+}
+
+/** Tries a page, expects that nothing went wrong on it meanwhile, and closes it. */
+export async function tryPage({ page, faults }: OpenPage, use: (page: Page) => Promise<void>): Promise<void> {
+  try {
+    await use(page);
+    expect(faults).toEqual([]);
+  } finally {
+    await page.close();
+  }
 }
 
 /** A headless browser for one test file. */

@@ -4,7 +4,7 @@ import { MiB } from '../../../src/index.js';
 import { buildReport, renderPage } from '../../../src/report/index.js';
 import { loadTrace } from '../../../src/trace/index.js';
 import { observe, traceOf } from '../reports.js';
-import { CHROMIUM, type OpenOptions, type OpenPage, TestBrowser } from './browser.js';
+import { CHROMIUM, type OpenOptions, TestBrowser, tryPage } from './browser.js';
 
 const HOSTILE = '"><img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>';
 
@@ -24,16 +24,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
 
   /** Opens the page of the ResNet run, tries it, and expects that nothing went wrong meanwhile. */
   async function onResnet(use: (page: Page) => Promise<void>, options: OpenOptions = {}): Promise<void> {
-    await closing(await browser.openFile(resnetPage, options), use);
-  }
-
-  async function closing({ page, faults }: OpenPage, use: (page: Page) => Promise<void>): Promise<void> {
-    try {
-      await use(page);
-      expect(faults).toEqual([]);
-    } finally {
-      await page.close();
-    }
+    await tryPage(await browser.openFile(resnetPage, options), use);
   }
 
   const text = (page: Page, selector: string) => page.locator(selector).innerText();
@@ -179,7 +170,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
   test('goes by time where the trace has times, and stays at the moment', async () => {
     const calls = Array.from({ length: 100 }, (_, i) => ({ alloc: 1000 * (i + 1) }));
     const trace = traceOf(calls, 'timed', true);
-    await closing(await browser.openFile(renderPage(buildReport(trace, [observe(trace, 'pool')]))), async (page) => {
+    await tryPage(await browser.openFile(renderPage(buildReport(trace, [observe(trace, 'pool')]))), async (page) => {
       const chart = '#memory-chart canvas';
       const byEvents = await pixels(page, chart);
       expect(await text(page, '#memory-readout')).toContain('event 100, 1.1 s');
@@ -206,7 +197,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     const winner = { run: 0, rule: 'the least of all; against the knee it has 23 times the time', knee: 1 };
     const runs = ['caching', 'pool'].map((name) => observe(trace, name));
     const html = renderPage(buildReport(trace, runs, { tune, winner }));
-    await closing(await browser.openFile(html), async (page) => {
+    await tryPage(await browser.openFile(html), async (page) => {
       expect(await text(page, '#winner')).toBe('caching has the least of all; against the knee it has 23 times the time.');
       expect(await page.locator('#manager-table .name').allInnerTexts()).toEqual([
         expect.stringMatching(/^caching\s*least memory$/),
@@ -224,7 +215,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     const html = renderPage(
       buildReport(trace, [observe(trace, 'caching', { name: HOSTILE })], { settings: [{ label: HOSTILE, value: HOSTILE }] }),
     );
-    await closing(await browser.openFile(html), async (page) => {
+    await tryPage(await browser.openFile(html), async (page) => {
       const row = await text(page, '#leaks-table tbody tr');
       expect(row).toContain('5.00 MiB');
       expect(row).toContain(HOSTILE);

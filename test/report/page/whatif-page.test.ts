@@ -4,7 +4,7 @@ import { GiB, MiB } from '../../../src/index.js';
 import { buildWhatIf, renderPage, type WhatIfRun } from '../../../src/report/index.js';
 import { traceOf } from '../reports.js';
 import { whatIfRun } from '../whatif-runs.js';
-import { CHROMIUM, type OpenOptions, TestBrowser } from './browser.js';
+import { CHROMIUM, type OpenOptions, TestBrowser, tryPage } from './browser.js';
 
 const HOSTILE = '"><img src=x onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>';
 const limitBytes = 900 * MiB;
@@ -38,13 +38,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     );
     const settings = [{ label: 'card', value: name }];
     const html = renderPage(buildWhatIf(trace, runs, { settings, notes: [`2 MiB of ${name} are not known.`] }));
-    const { page, faults } = await browser.openFile(html, options);
-    try {
-      await use(page);
-      expect(faults).toEqual([]);
-    } finally {
-      await page.close();
-    }
+    await tryPage(await browser.openFile(html, options), use);
   }
 
   const text = (page: Page, selector: string) => page.locator(selector).innerText();
