@@ -13,6 +13,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   'src/core': 'The contracts: adapter, device, slot, host.',
   'src/blocks': 'Parts of managers: base, heap, regions.',
   'src/runtime': 'The embedded host: handles, scopes.',
+  'src/budget': 'One limit over managers and processes.',
   'src/trace': 'Record, read, write and replay allocations.',
   'src/report': 'Results as a page, and a live page.',
   'src/whatif': 'PyTorch’s runs under other settings.',

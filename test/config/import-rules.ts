@@ -21,6 +21,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'adapters/ffi/', may: ['src/core/', 'koffi'] },
   { from: 'adapters/', may: ['src/core/', 'adapters/'] },
   { from: 'src/runtime/', may: ['src/core/'] },
+  { from: 'src/budget/', may: ['src/core/', 'src/runtime/'] },
   { from: 'src/trace/', may: ['src/core/', 'src/runtime/'] },
   { from: 'src/report/', may: ['src/core/', 'src/trace/'] },
   { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
