@@ -45,7 +45,7 @@ export abstract class EngineHost extends NativeHost {
     const device = options.device ?? new CpuDevice();
     super(name, deviceHost(device, options));
     this.device = device;
-    this.fallback = new FallbackMemory(device);
+    this.fallback = new FallbackMemory(device, this.slot.charges);
     atExit(this);
   }
 

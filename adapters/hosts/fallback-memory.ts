@@ -1,6 +1,8 @@
 import { writeSync } from 'node:fs';
 import { orUndo } from '../../src/core/attempt.js';
 import type { Device } from '../../src/core/device.js';
+import type { NativePiece } from '../../src/core/native-ledger.js';
+import { HOST_MEMORY, SlotCharges } from '../../src/core/slot-charges.js';
 import { type DevicePtr, exactBytes, NULL_PTR } from '../../src/core/units.js';
 import type { CNumber } from '../ffi/callback.js';
 import { GivenUpBlocks } from './given-up-blocks.js';
@@ -13,12 +15,19 @@ const STANDARD_ERROR = 2;
  */
 export class FallbackMemory {
   readonly #device: Device;
-  readonly #blocks = new Map<number, number>();
+  readonly #charges: SlotCharges;
+  readonly #blocks = new Map<number, NativePiece>();
   readonly #givenUp = new GivenUpBlocks({ allocated: (ptr) => this.sizeOf(ptr), unlock: (ptr) => this.#free(ptr) });
   #allocs = 0;
 
-  constructor(device: Device) {
+  /**
+   * @param charges - of the host's slot: what nobody can refuse is charged all the same
+   * @defaultValue charges are nobody's
+   */
+  constructor(device: Device, charges = new SlotCharges(HOST_MEMORY, () => [])) {
     this.#device = device;
+    this.#charges = charges;
+    charges.include(() => [this.#blocks.values()]);
   }
 
   /** Blocks that are in use. */
@@ -28,7 +37,7 @@ export class FallbackMemory {
 
   /** Bytes that are in use. Cost: O(blocks) */
   get liveBytes(): number {
-    return [...this.#blocks.values()].reduce((sum, bytes) => sum + bytes, 0);
+    return [...this.#blocks.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** How many allocations were served here because a manager refused them. */
@@ -40,8 +49,10 @@ export class FallbackMemory {
   alloc(bytes: number, alignment: number): DevicePtr {
     const ptr = this.#device.nativeAlloc(bytes, alignment);
     if (ptr === NULL_PTR) return ptr;
-    this.#blocks.set(ptr, bytes);
+    const charge = this.#charges.of(0);
+    this.#blocks.set(ptr, { bytes, rangeBytes: 0, isOut: true, decommits: 0, device: 0, charge });
     this.#allocs++;
+    charge?.force(bytes);
     return ptr;
   }
 
@@ -81,15 +92,17 @@ export class FallbackMemory {
 
   /** The bytes of a block, 0 if `ptr` heads none of these. */
   sizeOf(ptr: number): number {
-    return this.#blocks.get(ptr) ?? 0;
+    return this.#blocks.get(ptr)?.bytes ?? 0;
   }
 
   #free(ptr: DevicePtr): void {
-    const bytes = this.sizeOf(ptr);
+    const piece = this.#blocks.get(ptr);
+    if (piece === undefined) return;
     this.#blocks.delete(ptr);
     orUndo(
       () => this.#device.nativeFree(ptr),
-      () => this.#blocks.set(ptr, bytes),
+      () => this.#blocks.set(ptr, piece),
     );
+    piece.charge?.give(piece.bytes);
   }
 }

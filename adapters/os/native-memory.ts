@@ -10,13 +10,15 @@ import { nativeView } from './native-view.js';
  *
  * What ends the range must not refer to the buffers: the registry keeps it alive as long as they live.
  */
-export class HeldAddresses implements Reclaimable {
+export class HeldAddresses {
   #buffers = 0;
   #release: (() => void) | undefined;
 
   add(buffer: ArrayBuffer): void {
+    const state = processState();
     this.#buffers++;
-    processState().droppedHandles.register(buffer, this);
+    state.shownBytes += buffer.byteLength;
+    state.droppedHandles.register(buffer, new ShownBytes(buffer.byteLength, this));
   }
 
   /** Ends the memory: `release` runs when no buffer is left, which may be now. */
@@ -30,8 +32,8 @@ export class HeldAddresses implements Reclaimable {
     this.#release = undefined;
   }
 
-  /** One of the buffers was collected. */
-  reclaim(): void {
+  /** Counts one of the buffers less: it was collected. */
+  remove(): void {
     this.#buffers--;
     this.#releaseUnheld();
   }
@@ -41,6 +43,19 @@ export class HeldAddresses implements Reclaimable {
     const release = this.#release;
     this.#release = undefined;
     release();
+  }
+}
+
+/** What is known of a buffer over native memory, once it was collected. */
+class ShownBytes implements Reclaimable {
+  constructor(
+    readonly bytes: number,
+    readonly addresses: HeldAddresses,
+  ) {}
+
+  reclaim(): void {
+    processState().shownBytes -= this.bytes;
+    this.addresses.remove();
   }
 }
 

@@ -1,7 +1,8 @@
-import type { Device } from './device.js';
+import { type Device, HostDevice } from './device.js';
 import type { NativeFunctions, StreamOperations, VirtualMemory } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import type { MemoryHostOptions } from './memory-host.js';
+import { HOST_MEMORY } from './slot-charges.js';
 import type { DevicePtr } from './units.js';
 
 /** What a host over a device is made of. */
@@ -12,6 +13,7 @@ export function deviceHost(
   return {
     deviceCount: device.deviceCount,
     deviceName: device.name,
+    memory: device instanceof HostDevice ? HOST_MEMORY : device.name,
     natives: new OrdinaryNatives(device),
     pinnedNatives: new PinnedNatives(device),
     createDefaultManager: factories.createDefaultManager,

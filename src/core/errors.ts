@@ -1,3 +1,4 @@
+import type { BudgetRefusal } from './budget-report.js';
 import { exactBytes } from './format-bytes.js';
 
 /**
@@ -18,6 +19,8 @@ export interface MemoryErrorFacts {
     quota?: string;
     /** How many bytes more would have been enough, where that is known. */
     missingBytes?: number;
+    /** The budget that refused: who holds what there, what was tried, and what would have to go. */
+    budget?: BudgetRefusal;
   };
   /** A size is negative, no integer, NaN or above 2^53 - 1. */
   ERR_MEM_INVALID_SIZE: { bytes: number };

@@ -1,4 +1,13 @@
 export { allocationTag, withAllocationTag } from './allocation-tag.js';
+export type {
+  BudgetMemberKind,
+  BudgetMemberReading,
+  BudgetReclaim,
+  BudgetRefusal,
+  BudgetReport,
+  BudgetStep,
+  BudgetTenantReading,
+} from './budget-report.js';
 export * from './call-log.js';
 export * from './device.js';
 export type { DeviceGraph } from './device-graph.js';

@@ -160,6 +160,19 @@ export class ManagerSlot extends SlotSeats {
   }
 
   /**
+   * Has managers here give cached memory of a device back: all of it, if that is at most `mostBytes`.
+   *
+   * @returns how many bytes went
+   */
+  releaseCached(_device: number, _wantedBytes: number, mostBytes: number): number {
+    const before = this.reservedBytes;
+    let cached = 0;
+    for (const seat of this.seats()) cached += seat.manager.stats(_device)?.cachedBytes.current ?? 0;
+    if (cached <= mostBytes) for (const seat of this.seats()) seat.manager.signalMemoryCleanup();
+    return before - this.reservedBytes;
+  }
+
+  /**
    * Makes a free that nobody else makes again: at once, and at each cleanup until it succeeds. Never throws: a failure becomes a
    * process warning.
    *

@@ -7,6 +7,7 @@ import type { MemoryEvents, SlotKind } from './events.js';
 import { ManagerSlot } from './manager-slot.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { processState } from './process-state.js';
+import { HOST_MEMORY } from './slot-charges.js';
 import { slotFacts } from './slot-facts.js';
 
 /** Makes a manager for a table of a device with that many ids. */
@@ -32,7 +33,9 @@ export interface MemoryHostOptions {
   readonly deviceCount: number;
   readonly natives: NativeFunctions;
   readonly pinnedNatives: NativeFunctions;
-  /** The kind of its memory, for people. @defaultValue none */
+  /** The kind of its ordinary memory: `host` for that of this machine. Pinned memory is always that. @defaultValue host */
+  readonly memory?: string | undefined;
+  /** The name of its device, for people. @defaultValue none */
   readonly deviceName?: string | undefined;
   /** Makes what `installDefaultMemoryManager` installs. @defaultValue a CachingMemoryManager, unless the process bound another */
   readonly createDefaultManager?: ManagerFactory | undefined;
@@ -55,8 +58,8 @@ export abstract class MemoryHost {
   constructor(options: MemoryHostOptions) {
     this.#options = options;
     this.deviceCount = options.deviceCount;
-    this.slot = this.#slot('ordinary', options.natives);
-    this.pinnedSlot = this.#slot('pinned', options.pinnedNatives);
+    this.slot = this.#slot('ordinary', options.natives, options.memory ?? HOST_MEMORY);
+    this.pinnedSlot = this.#slot('pinned', options.pinnedNatives, HOST_MEMORY);
     for (const listener of processState().hostListeners) listener(this);
   }
 
@@ -86,11 +89,12 @@ export abstract class MemoryHost {
     });
   }
 
-  #slot(kind: SlotKind, natives: NativeFunctions): ManagerSlot {
+  #slot(kind: SlotKind, natives: NativeFunctions, memory: string): ManagerSlot {
     return new ManagerSlot({
       kind,
       owner: this.constructor.name,
       natives,
+      memory,
       events: this.events,
       createFallback: () =>
         this.#make(this.#options.createFallbackManager ?? processState().createFallbackManager, 'createFallbackManager'),

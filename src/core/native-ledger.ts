@@ -1,3 +1,4 @@
+import type { NativeCharge } from './native-charge.js';
 import type { DevicePtr } from './units.js';
 
 const SLACK = 1024;
@@ -33,6 +34,10 @@ export interface NativePiece {
   isOut: boolean;
   /** Decommits under way. The range is not released meanwhile. */
   decommits: number;
+  /** The device whose memory it is, as {@link SlotCharges.deviceOf} counts it. */
+  readonly device: number;
+  /** Who is charged with the bytes. */
+  charge: NativeCharge | undefined;
 }
 
 /** What one manager holds natively. The slot's counters follow it. */
@@ -52,9 +57,9 @@ export class NativeLedger {
   }
 
   /** Enters a segment, or a range. Cost: an amortised O(1). */
-  add(ptr: DevicePtr, bytes: number, rangeBytes: number): void {
+  add(ptr: DevicePtr, bytes: number, rangeBytes: number, device: number, charge: NativeCharge | undefined): void {
     if (this.#pieces.size > 2 * this.live + SLACK) this.#dropDead();
-    const piece = { bytes, rangeBytes, isOut: true, decommits: 0 };
+    const piece = { bytes, rangeBytes, isOut: true, decommits: 0, device, charge };
     this.#pieces.set(ptr, piece);
     this.live++;
     this.#count(bytes);
@@ -94,6 +99,11 @@ export class NativeLedger {
   /** What can be given back. */
   outstanding(): [DevicePtr, NativePiece][] {
     return [...this.#pieces].filter(([, piece]) => piece.isOut && piece.decommits === 0);
+  }
+
+  /** Every piece, those too that were given back not long ago. */
+  [Symbol.iterator](): IterableIterator<NativePiece> {
+    return this.#pieces.values();
   }
 
   #dropDead(): void {

@@ -23,6 +23,8 @@ export interface ProcessState {
   readonly droppedHandles: FinalizationRegistry<Reclaimable>;
   /** Watches the handles of all runtimes; undefined before the first runtime. */
   handleWatch: LetsGo | undefined;
+  /** Bytes of native memory that arrays show. V8 counts them as its own until it has collected the arrays. */
+  shownBytes: number;
 }
 
 const KEY = Symbol.for('stowage');
@@ -47,6 +49,8 @@ function findState(): ProcessState {
       allocationTag: undefined,
       droppedHandles: new FinalizationRegistry((memory) => memory.reclaim()),
       handleWatch: undefined,
+      shownBytes: 0,
+      budgets: new Set(),
       defaultHost: undefined,
       createDefaultHost: undefined,
       createDefaultManager: undefined,

@@ -2,8 +2,10 @@ import { untold } from './attempt.js';
 import type { CallLog } from './call-log.js';
 import type { NativeFunctions, VirtualMemory } from './device-interface.js';
 import { handleOf, holdManager, type MemoryManagerAdapter, releaseManager } from './memory-manager-adapter.js';
+import type { NativeCharge } from './native-charge.js';
 import { type NativeCounters, NativeLedger, type NativePiece } from './native-ledger.js';
 import { SeatStreams } from './seat-streams.js';
+import type { SlotCharges } from './slot-charges.js';
 import type { SlotObservers } from './slot-observer.js';
 import { checkStackRoom, checkStackRoomHere } from './stack-room.js';
 import { type DevicePtr, devicePtr, NULL_PTR } from './units.js';
@@ -14,6 +16,8 @@ export interface SeatOptions {
   readonly observers: SlotObservers;
   /** The slot's: those of all seats together. */
   readonly counters: NativeCounters;
+  /** Who is charged with native memory of the slot. */
+  readonly charges: SlotCharges;
   /** Called after each native call that succeeded. */
   readonly answered: () => void;
   /** Called when a block of a manager that drains was freed. */
@@ -258,11 +262,21 @@ export class Seat {
   // What follows a native call must not end with the stack: it would leave memory that is in no book.
 
   #nativeAlloc(bytes: number, alignment?: number): DevicePtr {
-    this.#noteDevice();
-    checkStackRoomHere();
-    const ptr = this.#options.natives.nativeAlloc(bytes, alignment);
+    const { natives, charges } = this.#options;
+    const device = this.#noteDevice();
+    const charge = charges.of(device);
+    charge?.take(bytes);
+    let ptr = NULL_PTR;
+    try {
+      checkStackRoomHere();
+      ptr = natives.nativeAlloc(bytes, alignment);
+    } finally {
+      if (ptr === NULL_PTR) charge?.give(bytes);
+    }
     if (ptr === NULL_PTR) return ptr;
-    this.ledger.add(ptr, bytes, 0);
+    const now = charges.of(device);
+    this.ledger.add(ptr, bytes, 0, device, now);
+    passOn(charge, now, bytes);
     this.#options.counters.nativeAllocs++;
     this.#noteNative(ptr, bytes, 'nativeAlloc');
     return ptr;
@@ -280,23 +294,38 @@ export class Seat {
     const piece = this.ledger.take(ptr);
     if (piece === undefined && this.#hasEnded) return;
     const bytes = piece === undefined ? 0 : piece.bytes;
+    const charge = piece?.charge;
     if (rangeBytes === 0 && this.log.enabled) this.log.line('nativeFree', ptr);
     this.#givingBack++;
     try {
       if (rangeBytes === 0) natives.nativeFree(ptr);
       else (natives.virtual as VirtualMemory).release(ptr, rangeBytes);
     } catch (error) {
-      if (piece !== undefined) this.ledger.putBack(piece);
+      if (piece !== undefined) {
+        this.ledger.putBack(piece);
+        this.#chargeAgain(piece, bytes);
+      }
       throw error;
     } finally {
       this.#givingBack--;
     }
+    charge?.give(bytes);
     if (rangeBytes === 0) counters.nativeFrees++;
     this.#noteNative(ptr, -bytes);
   }
 
-  #noteDevice(): void {
-    this.#streams?.noteDevice(this.manager.deviceInterface.getActiveDeviceId());
+  /** @returns the active device, as memory of the slot is counted */
+  #noteDevice(): number {
+    const device = this.manager.deviceInterface.getActiveDeviceId();
+    this.#streams?.noteDevice(device);
+    return this.#options.charges.deviceOf(device);
+  }
+
+  /** Charges bytes that stay out after all, when the slot has joined or left a budget while they were on their way back. */
+  #chargeAgain(piece: NativePiece, bytes: number): void {
+    const { charge } = piece;
+    piece.charge = this.#options.charges.of(piece.device);
+    passOn(charge, piece.charge, bytes);
   }
 
   get #hasEnded(): boolean {
@@ -305,23 +334,35 @@ export class Seat {
 
   #countedVirtual(virtual: VirtualMemory): VirtualMemory {
     const { ledger } = this;
-    const { counters } = this.#options;
+    const { counters, charges } = this.#options;
     return {
       granularityBytes: virtual.granularityBytes,
       decommitStops: virtual.decommitStops,
       reserve: (bytes) => {
-        this.#noteDevice();
+        const device = this.#noteDevice();
         checkStackRoomHere();
         const ptr = virtual.reserve(bytes);
-        if (ptr !== NULL_PTR) ledger.add(ptr, 0, bytes);
+        if (ptr !== NULL_PTR) ledger.add(ptr, 0, bytes, device, charges.of(device));
         return ptr;
       },
       release: (ptr, bytes) => this.#giveBack(ptr, bytes),
       commit: (ptr, bytes) => {
-        checkStackRoomHere();
         const range = ledger.rangeAt(ptr);
-        if (!virtual.commit(ptr, bytes)) return false;
-        if (range !== undefined) ledger.commit(range, bytes);
+        const charge = range && charges.of(range.device);
+        charge?.take(bytes);
+        let isDone = false;
+        try {
+          checkStackRoomHere();
+          isDone = virtual.commit(ptr, bytes);
+        } finally {
+          if (!isDone) charge?.give(bytes);
+        }
+        if (!isDone) return false;
+        if (range !== undefined) {
+          ledger.commit(range, bytes);
+          range.charge = charges.of(range.device);
+          passOn(charge, range.charge, bytes);
+        }
         counters.nativeCommits++;
         this.#noteNative(ptr, bytes);
         return true;
@@ -330,6 +371,7 @@ export class Seat {
         checkStackRoomHere();
         const range = ledger.rangeAt(ptr);
         if (range === undefined && this.#hasEnded) return;
+        const charge = range?.charge;
         if (range !== undefined) {
           ledger.commit(range, -bytes);
           range.decommits++;
@@ -337,11 +379,15 @@ export class Seat {
         try {
           virtual.decommit(ptr, bytes, isIdle);
         } catch (error) {
-          if (range !== undefined) ledger.commit(range, bytes);
+          if (range !== undefined) {
+            ledger.commit(range, bytes);
+            passOn(charge, range.charge, bytes);
+          }
           throw error;
         } finally {
           if (range !== undefined) range.decommits--;
         }
+        charge?.give(bytes);
         counters.nativeDecommits++;
         this.#noteNative(ptr, -bytes);
       },
@@ -372,4 +418,11 @@ export class Seat {
     const held = this.#held.splice(0);
     for (let i = 0; i < held.length; i += 2) this.#tellNative(held[i] as DevicePtr, held[i + 1]!);
   }
+}
+
+/** Charges another one with bytes, when the slot has joined or left a budget from inside the native call for them. */
+function passOn(charge: NativeCharge | undefined, now: NativeCharge | undefined, bytes: number): void {
+  if (now === charge) return;
+  charge?.give(bytes);
+  now?.force(bytes);
 }

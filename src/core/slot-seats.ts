@@ -7,6 +7,7 @@ import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { NativeCounters } from './native-ledger.js';
 import { OwedMemory } from './owed-memory.js';
 import { Seat, type SeatOptions } from './seat.js';
+import { SlotCharges } from './slot-charges.js';
 import { type SlotObserver, SlotObservers } from './slot-observer.js';
 import type { DevicePtr } from './units.js';
 
@@ -17,6 +18,8 @@ export interface ManagerSlotOptions {
   readonly owner: string;
   /** The native functions that managers in this slot get. */
   readonly natives: NativeFunctions;
+  /** The kind of the memory: `host` for that of this machine, else the device's name. */
+  readonly memory: string;
   readonly events: EventEmitter<MemoryEvents>;
   /** Makes the manager that serves while none is installed. */
   readonly createFallback: () => MemoryManagerAdapter;
@@ -34,6 +37,8 @@ interface Cover {
  */
 export abstract class SlotSeats extends NativeCounters {
   readonly kind: SlotKind;
+  /** Who is charged with what managers here get natively. Budgets join. */
+  readonly charges: SlotCharges;
   /** @internal */
   protected readonly options: ManagerSlotOptions;
   /** @internal */
@@ -64,8 +69,10 @@ export abstract class SlotSeats extends NativeCounters {
     super();
     this.kind = options.kind;
     this.options = options;
+    this.charges = new SlotCharges(options.memory, () => [...this.seats(), ...this.owed.seats].map(({ ledger }) => ledger));
     this.#seatOptions = {
       natives: options.natives,
+      charges: this.charges,
       observers: this.observers,
       counters: this,
       answered: () => this.owed.deviceAnswered(),
@@ -219,6 +226,7 @@ export abstract class SlotSeats extends NativeCounters {
       if (seat.manager.lifecycle.state === 'active') seat.manager.lifecycle.enter('draining', seat.manager.name);
       this.#stop(seat);
     }
+    this.charges.closed();
   }
 
   /** Gives the buffered log lines of every manager here to their sinks. */

@@ -46,7 +46,18 @@ describe('a dropped handle', () => {
     const undisposed = watch.pressure.handlesOf('host', false);
     undisposed.add(1000);
     const failing = failOnWarnings();
-    const source = { host: runtime, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined, deviceOf: () => 0 };
+    const source = {
+      host: runtime,
+      device,
+      slot,
+      watch,
+      undisposed,
+      alignment: 0,
+      stream: 0,
+      tag: undefined,
+      charge: undefined,
+      deviceOf: () => 0,
+    };
     new OwnedBlock(source, ptr, 1000, undefined).reclaim();
     expect([failing.mock.calls.length, slot.liveBlocks]).toEqual([1, 0]);
     const next = slot.alloc(1000, true);

@@ -54,6 +54,7 @@ export class ArrayFireHost extends NativeHost {
   ) {
     super('ArrayFireHost', {
       deviceCount: library.deviceCount,
+      memory: library.memory,
       natives: ordinary.natives,
       pinnedNatives: pinned?.natives ?? noPinnedMemory(ordinary),
       createDefaultManager: options.createDefaultManager,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { checkArgument, MemoryError } from '../../../src/core/errors.js';
+import { HOST_MEMORY } from '../../../src/core/slot-charges.js';
 import { type NativeLibrary, openLibrary } from '../../ffi/library.js';
 import { isLibraryLoaded, libcFunction } from '../../os/libc.js';
 
@@ -9,6 +10,8 @@ export const AF_ERR_NO_MEM = 101;
 export const AF_ERR_UNKNOWN = 999;
 
 const AF_BACKEND_CPU = 1;
+/** The kinds of memory of the other backends. */
+const BACKEND_MEMORY: Readonly<Record<number, string>> = { 2: 'cuda', 4: 'opencl' };
 /** The first release whose af/memory.h has the functions and types that are used here. */
 const [OLDEST_MAJOR, OLDEST_MINOR] = [3, 8];
 const SYNCHRONOUS = 'AF_SYNCHRONOUS_CALLS';
@@ -71,6 +74,8 @@ export interface ArrayFireLibraryOptions {
 export class ArrayFireLibrary {
   readonly version: string;
   readonly deviceCount: number;
+  /** The kind of memory that its backend has. */
+  readonly memory: string;
   readonly #functions: Readonly<Record<AfFunction, Status>>;
   readonly #errorName: (status: number) => string;
 
@@ -89,7 +94,9 @@ export class ArrayFireLibrary {
       throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device: 'arrayfire', reason });
     }
     this.deviceCount = this.#int('af_get_device_count');
-    const isSafe = synchronousCalls || this.#int('af_get_active_backend') !== AF_BACKEND_CPU;
+    const backend = this.#int('af_get_active_backend');
+    this.memory = BACKEND_MEMORY[backend] ?? HOST_MEMORY;
+    const isSafe = synchronousCalls || backend !== AF_BACKEND_CPU;
     const expected = "true for ArrayFire's CPU backend, whose queue thread would wait for this one for ever";
     checkArgument(isSafe, 'synchronousCalls', synchronousCalls, expected);
   }
