@@ -150,7 +150,10 @@ export class Allocation implements WatchedHandle {
     const room = terms === undefined || terms.ptr === ptr ? source.slot.allocated(ptr) : 0;
     const unused = room - bytes;
     if (unused >= 0 && (bytes >= this.#bytes || (bytes > 0 && unused <= Math.max(bytes, FEW_BYTES)))) {
+      const grown = bytes - this.#bytes;
+      if (source.charge !== undefined && grown > 0) source.charge.take(grown);
       if (room > 0) source.slot.resized(ptr, bytes);
+      if (source.charge !== undefined && grown < 0) source.charge.give(-grown);
       this.#unwatch(this.#place);
       if (terms !== undefined) terms.bytes = bytes;
       this.#become(ptr, bytes, terms);
@@ -327,7 +330,7 @@ export class Allocation implements WatchedHandle {
     let isFreed = false;
     this.#place = EMPTY;
     try {
-      isFreed = release(source, this.#ptr, this.#terms);
+      isFreed = release(source, this.#ptr, this.#bytes, this.#terms);
     } catch (error) {
       // First of all, and without a call: the stack may have ended.
       this.#place = place;

@@ -8,4 +8,4 @@ export { type ExitReport, formatExitReport, type LiveAtExit } from './exit-repor
 export { FileLogSink, type FileLogSinkOptions } from './file-log-sink.js';
 export { MemoryRuntime } from './memory-runtime.js';
 export type { AllocateOptions, ManagerUse, MemoryRuntimeOptions } from './runtime-options.js';
-export { Scope } from './scope.js';
+export { Scope, type ScopeOptions } from './scope.js';

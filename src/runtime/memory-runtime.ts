@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setAllocationTag } from '../core/allocation-tag.js';
 import { unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
-import { type Device, HostDevice } from '../core/device.js';
+import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
@@ -17,8 +17,9 @@ import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
+import { HOST_MEMORY } from '../core/slot-charges.js';
 import { checkStackRoom } from '../core/stack-room.js';
-import { checkAlignment, checkBytes, type DevicePtr } from '../core/units.js';
+import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type CapturedGraph, captureGraph } from './captured-graph.js';
 import { checkManager, isManagerClass } from './check-manager.js';
@@ -28,7 +29,7 @@ import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
 import { type BlockSource, type BlockTerms, newTerms, OwnedBlock, termsOf } from './owned-block.js';
 import { ALLOCATE_OPTIONS, type AllocateOptions, type ManagerUse, type MemoryRuntimeOptions } from './runtime-options.js';
-import { type AllocationContext, contextOf, runWith, Scope } from './scope.js';
+import { type AllocationContext, contextOf, runWith, SCOPE_OPTIONS, Scope, type ScopeOptions } from './scope.js';
 
 const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
   of: () => MemoryRuntime,
@@ -37,8 +38,6 @@ const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
 
 /** Names the variable that turns {@link MemoryRuntimeOptions.collectDropped} off. */
 const COLLECT_VARIABLE = 'STOWAGE_COLLECT';
-/** The memory of this machine, of whichever device and slot. */
-const HOST_MEMORY = 'host';
 const NO_OPTIONS: AllocateOptions = {};
 
 /**
@@ -67,14 +66,25 @@ export class MemoryRuntime extends MemoryHost {
     this.#exitSink = options.exitReport ?? process.stderr;
     const watch = HandleWatch.shared();
     this.#collects = collectDropped || globalThis.gc !== undefined;
-    const memory = device instanceof HostDevice ? HOST_MEMORY : device.name;
-    const sourceOf = (slot: ManagerSlot, kind: string): BlockSource => {
+    const sourceOf = (slot: ManagerSlot): BlockSource => {
+      const kind = slot.charges.memory;
       const undisposed = watch.pressure.handlesOf(kind, collectDropped);
       const deviceOf = kind === HOST_MEMORY ? () => 0 : (ptr: DevicePtr) => device.deviceIdOf(ptr);
-      return { host: this, device, slot, watch, undisposed, alignment: 0, stream: 0, tag: undefined, deviceOf };
+      return {
+        host: this,
+        device,
+        slot,
+        watch,
+        undisposed,
+        alignment: 0,
+        stream: 0,
+        tag: undefined,
+        charge: undefined,
+        deviceOf,
+      };
     };
-    this.#ordinary = sourceOf(this.slot, memory);
-    this.#pinned = sourceOf(this.pinnedSlot, HOST_MEMORY);
+    this.#ordinary = sourceOf(this.slot);
+    this.#pinned = sourceOf(this.pinnedSlot);
     this.#asked = this.#ordinary;
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);
@@ -94,8 +104,8 @@ export class MemoryRuntime extends MemoryHost {
 
   /**
    * Allocates like {@link allocate}. Where that runs out of memory, it lets the event loop turn and has V8 collect garbage
-   * (unless `collectDropped` is off), so that dropped handles give their blocks back, and tries once more, on the same device and
-   * for the same stream.
+   * (unless `collectDropped` is off), so that dropped handles give their blocks back, waits for listeners of a budget that free memory
+   * in their own time, and tries once more, on the same device and for the same stream.
    *
    * @throws as {@link allocate}, as a rejection
    */
@@ -112,17 +122,24 @@ export class MemoryRuntime extends MemoryHost {
     if (this.#collects) this.#ordinary.watch.pressure.collect();
     // Finalisers run in a task of their own after the collection.
     await nextTurn();
+    // Listeners of a budget may need their own time.
+    const slot = options.pinned === true ? this.pinnedSlot : this.slot;
+    await slot.charges.settled(options.tag ?? context?.tag);
     return this.#allocateIn(bytes, options, { ...context, device });
   }
 
-  /** Opens a scope that frees what is allocated from this runtime until it is disposed: `using scope = runtime.scope()`. */
-  scope(): Scope {
-    return Scope.enter(this);
+  /**
+   * Opens a scope that frees what is allocated from this runtime until it is disposed: `using scope = runtime.scope()`.
+   *
+   * @param options - a tag for what is allocated in it
+   */
+  scope(options: ScopeOptions = {}): Scope {
+    return Scope.enter(this, checkScope(options));
   }
 
   /** Runs `fn`, awaits included, in a scope of its own that is closed when `fn` has ended or thrown. */
-  scoped<T>(fn: (scope: Scope) => T): T {
-    return Scope.run(this, fn);
+  scoped<T>(fn: (scope: Scope) => T, options: ScopeOptions = {}): T {
+    return Scope.run(this, fn, checkScope(options));
   }
 
   /**
@@ -321,8 +338,11 @@ export class MemoryRuntime extends MemoryHost {
   /** The source of blocks that are asked for in other ways than the ordinary one. */
   #askedAs(ordinary: BlockSource, alignment: number, stream: number, tag: string | undefined): BlockSource {
     const last = this.#asked;
-    const isSame = last.slot === ordinary.slot && last.alignment === alignment && last.stream === stream && last.tag === tag;
-    if (!isSame) this.#asked = { ...ordinary, alignment, stream, tag };
+    const { slot } = ordinary;
+    const { tenants } = slot.charges;
+    const charge = tenants === undefined || tag === undefined ? undefined : tenants.get(tag);
+    const isWanted = last.alignment === alignment && last.stream === stream && last.tag === tag;
+    if (!isWanted || last.slot !== slot || last.charge !== charge) this.#asked = { ...ordinary, alignment, stream, tag, charge };
     return this.#asked;
   }
 
@@ -337,10 +357,18 @@ export class MemoryRuntime extends MemoryHost {
     const { slot, alignment, stream } = source;
     // No stack may end between the allocation and its owner.
     checkStackRoom();
-    const ptr =
-      manager === undefined || slot === this.pinnedSlot
-        ? slot.alloc(bytes, true, alignment, stream)
-        : slot.allocFrom(manager, bytes, true, alignment, stream);
+    const { charge } = source;
+    if (charge !== undefined) charge.take(bytes);
+    let ptr = NULL_PTR;
+    try {
+      ptr =
+        manager === undefined || slot === this.pinnedSlot
+          ? slot.alloc(bytes, true, alignment, stream)
+          : slot.allocFrom(manager, bytes, true, alignment, stream);
+    } catch (error) {
+      charge?.give(bytes);
+      throw error;
+    }
     try {
       return new Allocation(source, ptr, bytes, termsOf(source, ptr, bytes, terms));
     } catch (error) {
@@ -360,6 +388,12 @@ function checkOptions(options: AllocateOptions): void {
   const { tag, onFreed } = options;
   if (tag !== undefined) checkTag('tag', tag);
   if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');
+}
+
+function checkScope(options: ScopeOptions): ScopeOptions {
+  checkOptionNames('scope', options, SCOPE_OPTIONS);
+  if (options.tag !== undefined) checkTag('tag', options.tag);
+  return options;
 }
 
 function checkTag(name: string, tag: unknown): void {

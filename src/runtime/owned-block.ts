@@ -3,6 +3,7 @@ import { attempt, orUndo } from '../core/attempt.js';
 import type { Device } from '../core/device.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
+import type { NativeCharge } from '../core/native-charge.js';
 import type { Reclaimable } from '../core/process-state.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { UndisposedHandles } from './collector-pressure.js';
@@ -19,6 +20,8 @@ export interface BlockSource {
   readonly alignment: number;
   readonly stream: number;
   readonly tag: string | undefined;
+  /** Who is charged with the live blocks, where the tag has a tenant of a budget. */
+  readonly charge: NativeCharge | undefined;
   /** The device whose memory a live block takes; 0 for this machine's own. */
   readonly deviceOf: (ptr: DevicePtr) => number;
 }
@@ -67,9 +70,10 @@ export function sharable(ptr: DevicePtr, bytes: number): BlockTerms {
 
 /** Allocates a block as another one was, from its manager (the active one when that drains) and on its device. @throws as `allocate` */
 export function allocateLike(source: BlockSource, like: DevicePtr, bytes: number): DevicePtr {
-  const { slot, device, alignment, stream, tag } = source;
+  const { slot, device, alignment, stream, tag, charge } = source;
   const allocate = () => slot.allocLike(like, bytes, alignment, stream);
   let ptr = NULL_PTR;
+  charge?.take(bytes);
   return orUndo(
     () =>
       onDevice(device, device.deviceIdOf(like), () => {
@@ -90,11 +94,14 @@ export function isGone({ slot }: BlockSource, terms: BlockTerms | undefined): bo
  * throws: the free may call back, and `onFreed` does.
  *
  * @param ptr - the block's, where it has no terms
+ * @param bytes - as ptr
  * @returns whether that was the last one, of a runtime that was not closed: the caller calls `onFreed` once its handle is gone
  */
-export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms | undefined): boolean {
+export function release(source: BlockSource, ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined): boolean {
+  const { charge } = source;
   if (terms === undefined) {
     if (!source.slot.closed) source.slot.unlock(ptr, true);
+    if (charge !== undefined) charge.give(bytes);
     return true;
   }
   terms.owners--;
@@ -104,6 +111,7 @@ export function release(source: BlockSource, ptr: DevicePtr, terms: BlockTerms |
     terms.owners++;
     throw error;
   }
+  if (charge !== undefined && terms.owners === 0) charge.give(terms.bytes);
   return terms.owners === 0 && !source.slot.closed;
 }
 
@@ -132,7 +140,7 @@ export class OwnedBlock implements Reclaimable {
 
   /** Releases for a handle that could not be made. The free is made again at a cleanup when it fails. */
   abandon(): void {
-    this.source.slot.ensureFreed(() => release(this.source, this.ptr, this.terms));
+    this.source.slot.ensureFreed(() => release(this.source, this.ptr, this.bytes, this.terms));
   }
 
   /**
@@ -148,7 +156,7 @@ export class OwnedBlock implements Reclaimable {
       if (slot.closed) return;
       const isLeak = !isGone(source, terms);
       const site = slot.siteOf(ptr);
-      if (!release(source, ptr, terms)) return;
+      if (!release(source, ptr, bytes, terms)) return;
       attempt(() => terms?.onFreed?.());
       if (!isLeak) return;
       watch.noteDropped(bytes);

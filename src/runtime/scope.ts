@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
+import type { OptionNames } from '../core/option-names.js';
 
 /** Settings of a part of a program, its awaits included, for its allocations from one runtime. */
 export interface AllocationContext {
@@ -42,6 +43,15 @@ function changed(runtime: object, change: AllocationContext): Contexts {
 
 const FEW = 64;
 
+/** How a scope is opened. */
+export interface ScopeOptions {
+  /** What is allocated in it is for, as by `runtime.tag`: for statistics by tag, and tenants of a budget. @defaultValue that around it */
+  readonly tag?: string;
+}
+
+/** Their names. */
+export const SCOPE_OPTIONS: OptionNames<ScopeOptions> = { tag: true };
+
 /**
  * Frees what was allocated from one runtime while it was open: `using scope = runtime.scope()`, or `await using` in async code.
  *
@@ -53,25 +63,27 @@ export class Scope {
   #handles: (Releasable & { readonly disposed: boolean })[] = [];
   readonly #runtime: object;
   readonly #outer: Scope | undefined;
+  readonly #outerTag: string | undefined;
   #open = true;
   #compactAt = FEW;
 
   private constructor(runtime: object) {
     this.#runtime = runtime;
     this.#outer = Scope.current(runtime);
+    this.#outerTag = contextOf(runtime)?.tag;
   }
 
   /** Opens a scope for what follows. */
-  static enter(runtime: object): Scope {
+  static enter(runtime: object, options: ScopeOptions = {}): Scope {
     const scope = new Scope(runtime);
-    contexts.enterWith(changed(runtime, { scope }));
+    contexts.enterWith(changed(runtime, { scope, ...options }));
     return scope;
   }
 
   /** Opens a scope for `fn`, awaits included, and closes it when `fn` has ended or thrown. */
-  static run<T>(runtime: object, fn: (scope: Scope) => T): T {
+  static run<T>(runtime: object, fn: (scope: Scope) => T, options: ScopeOptions = {}): T {
     const scope = new Scope(runtime);
-    return runWith(runtime, { scope }, () => scope.#closeAfter(fn));
+    return runWith(runtime, { scope, ...options }, () => scope.#closeAfter(fn));
   }
 
   /** The innermost open scope of a runtime at this point of the program. */
@@ -108,7 +120,8 @@ export class Scope {
     if (!this.#open) return;
     this.#open = false;
     const runtime = this.#runtime;
-    if (contextOf(runtime)?.scope === this) contexts.enterWith(changed(runtime, { scope: Scope.current(runtime) }));
+    if (contextOf(runtime)?.scope === this)
+      contexts.enterWith(changed(runtime, { scope: Scope.current(runtime), tag: this.#outerTag }));
     const failures: unknown[] = [];
     for (let handle = this.#handles.pop(); handle !== undefined; handle = this.#handles.pop()) {
       try {
