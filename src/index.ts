@@ -2,6 +2,7 @@ import './defaults.js';
 import { defaultHost } from './core/memory-host.js';
 import type { MemoryRuntime } from './runtime/memory-runtime.js';
 
+export { MemoryBudget, type MemoryBudgetOptions } from './budget/memory-budget.js';
 export * from './core/index.js';
 export * from './runtime/index.js';
 

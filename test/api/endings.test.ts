@@ -7,7 +7,14 @@ import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { ScratchMemoryManager } from '../../managers/index.js';
-import { FileLogSink, MemoryManagerDeviceInterface, publishDiagnostics, type Releasable, releasable } from '../../src/index.js';
+import {
+  FileLogSink,
+  MemoryBudget,
+  MemoryManagerDeviceInterface,
+  publishDiagnostics,
+  type Releasable,
+  releasable,
+} from '../../src/index.js';
 import * as model from '../../src/model/index.js';
 import { publishMemoryStats } from '../../src/otel/index.js';
 import { serveDashboard } from '../../src/report/index.js';
@@ -42,6 +49,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
   FileLogSink: () => new FileLogSink(fresh()),
   MemoryRuntime: () => simulatedRuntime().runtime,
   Scope: () => runtime.scope(),
+  MemoryBudget: () => new MemoryBudget({ limit: 4096 }),
   CAllocatorHost: () => new CAllocatorHost(),
   OnnxRuntimeHost: () => new OnnxRuntimeHost(),
   SqliteHost: () => new SqliteHost(),
@@ -71,6 +79,11 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
 /** What functions and methods give that ends. */
 const GIVEN: Readonly<Record<string, () => Releasable>> = {
   releasable: () => releasable(() => undefined),
+  'MemoryBudget.add': () => new MemoryBudget({ limit: 4096, watchV8: false }).add(new CAllocatorHost()),
+  'MemoryBudget.watch': () => new MemoryBudget({ limit: 4096, watchV8: false }).watch('cache', () => 0),
+  'MemoryBudget.addSegment': () => new MemoryBudget({ limit: 4096 }).addSegment({ url: 'shm:none', bytes: 1 }),
+  'MemoryBudget.tenant': () => new MemoryBudget({ limit: 4096 }).tenant('alice'),
+  'MemoryBudget.reserve': () => new MemoryBudget({ limit: 4096 }).reserve(1),
   'MemoryRuntime.use': () => runtime.use((deviceCount, table) => new ScratchMemoryManager(deviceCount, table)),
   publishDiagnostics: () => publishDiagnostics(runtime),
   publishMemoryStats: () => publishMemoryStats(runtime),

@@ -20,6 +20,7 @@ import {
   devicePtr,
   FileLogSink,
   type ManagerFactory,
+  MemoryBudget,
   MemoryError,
   MemoryManagerDeviceInterface,
   MemoryRuntime,
@@ -94,6 +95,12 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   'ArrayFireHost.open': (options) => ArrayFireHost.open(options),
   'GgmlHost.open': (options) => GgmlHost.open(options),
   MemoryRuntime: (options) => new MemoryRuntime(new SimulatedDevice(), options),
+  MemoryBudget: (options) => new MemoryBudget(options),
+  'MemoryBudget.add': (options) => new MemoryBudget({ limit: 4096 }).add(runtime, options),
+  'MemoryBudget.tenant': (options) => new MemoryBudget({ limit: 4096 }).tenant('alice', options),
+  'MemoryBudget.reserveAsync': (options) => new MemoryBudget({ limit: 4096 }).reserveAsync(1, options),
+  'MemoryRuntime.scope': (options) => runtime.scope(options),
+  'MemoryRuntime.scoped': (options) => runtime.scoped(() => undefined, options),
   'MemoryRuntime.allocate': (options) => runtime.allocate(1, options),
   'MemoryRuntime.allocateAsync': (options) => runtime.allocateAsync(1, options),
   FileLogSink: (options) => new FileLogSink(join(folder, 'log'), options),
@@ -148,6 +155,8 @@ const OTHERS = [
   ...['BumpRegion', 'CHeap', 'DeviceHeap.createFreeBlocks', 'FreeBlocks'],
   // Made by their `open`.
   ...['ArrayFireHost', 'GgmlHost'],
+  // Made by runtime.scope and scoped.
+  ...['Scope.enter', 'Scope.run'],
   // Fits a model by estimateModelMemory, and loads by ModelLoader.load.
   ...['fitToMemory', 'ModelLoader.loadTensor'],
   // Facts, a host's own options, and ONNX Runtime's.

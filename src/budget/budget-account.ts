@@ -1,0 +1,144 @@
+import type { MemoryError } from '../core/errors.js';
+import type { NativeCharge } from '../core/native-charge.js';
+import type { BudgetLedger } from './budget-ledger.js';
+import type { BudgetMember } from './budget-member.js';
+import { type BudgetReservation, currentReservation } from './reservation.js';
+
+/** How often a request asks for the room that it made, when others who share the limit are quicker. */
+const TRIES = 8;
+
+/** What an account asks of its budget. */
+export interface AccountOwner {
+  /** How many bytes may be held now. */
+  readonly limitBytes: number;
+  /** Makes room for bytes that do not fit. @throws ERR_MEM_OUT_OF_MEMORY when there is none */
+  makeRoom(asking: BudgetMember, bytes: number): void;
+  /** Notes that bytes were granted. */
+  granted(bytes: number): void;
+  /** Makes the error of a request that is refused without further ado. */
+  refusal(asking: BudgetMember, bytes: number): MemoryError;
+  /** Notes that bytes came which nobody could refuse, and went past the limit. */
+  overshot(asking: BudgetMember, bytes: number): void;
+  /** Notes that bytes were given back. */
+  hasRoom(): void;
+}
+
+/**
+ * What is held of one budget, and of those around it.
+ *
+ * Invariant: `usedBytes == sum(member.heldBytes)`. Bytes are counted before the native call that gets them, and no longer after the one
+ * that has given them back: what is there is never more than what is counted. No call that can be refused carries `usedBytes` past
+ * the limit.
+ */
+export class BudgetAccount {
+  usedBytes = 0;
+  peakBytes = 0;
+  /** How often bytes came back. */
+  gives = 0;
+  readonly members = new Set<BudgetMember>();
+  readonly reservations = new Set<BudgetReservation>();
+  /** The budget around this one. */
+  parent: NativeCharge | undefined;
+  /** Who asks now. */
+  asking: BudgetMember | undefined;
+  readonly #owner: AccountOwner;
+
+  /** @param ledger - where other isolates and processes count what they hold of the same limit */
+  constructor(
+    owner: AccountOwner,
+    readonly ledger: BudgetLedger | undefined,
+  ) {
+    this.#owner = owner;
+  }
+
+  /** By how much bytes would go past the limit: that of this budget, or of all who share it. */
+  missingBytes(bytes: number): number {
+    const { ledger } = this;
+    const missing = this.usedBytes + bytes - this.#owner.limitBytes;
+    return ledger === undefined ? missing : Math.max(missing, ledger.usedBytes + bytes - ledger.limitBytes);
+  }
+
+  /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
+  take(member: BudgetMember, bytes: number): void {
+    const drawn = this.reservations.size === 0 ? 0 : this.#draw(member, bytes);
+    try {
+      if (bytes > drawn) this.#grant(member, bytes - drawn);
+    } catch (error) {
+      if (drawn > 0) this.#refill(member, drawn);
+      throw error;
+    }
+    member.hold(bytes);
+  }
+
+  /** Counts bytes that a member has got already. */
+  force(member: BudgetMember, bytes: number): void {
+    this.#count(bytes);
+    member.hold(bytes);
+    this.parent?.force(bytes);
+    if (member.kind !== 'segment') this.ledger?.force(bytes);
+    if (bytes > 0 && this.missingBytes(0) > 0) this.#owner.overshot(member, bytes);
+  }
+
+  /** Counts bytes of a member no more. */
+  give(member: BudgetMember, bytes: number): void {
+    member.heldBytes -= bytes;
+    const rest = this.reservations.size === 0 ? bytes : bytes - this.#refill(member, bytes);
+    if (rest === 0) return;
+    this.usedBytes -= rest;
+    this.gives++;
+    this.parent?.give(rest);
+    if (member.kind !== 'segment') this.ledger?.give(rest);
+    this.#owner.hasRoom();
+  }
+
+  #grant(member: BudgetMember, bytes: number): void {
+    const before = this.asking;
+    this.asking = member;
+    try {
+      if (this.missingBytes(bytes) > 0) this.#owner.makeRoom(member, bytes);
+      this.#count(bytes);
+      try {
+        this.parent?.take(bytes);
+        this.#grantShared(member, bytes);
+      } catch (error) {
+        this.usedBytes -= bytes;
+        throw error;
+      }
+    } finally {
+      this.asking = before;
+    }
+    this.#owner.granted(bytes);
+  }
+
+  /** Takes bytes of the limit that others share. One of them may take the room meanwhile that was made here. */
+  #grantShared(member: BudgetMember, bytes: number): void {
+    const { ledger } = this;
+    if (ledger === undefined || member.kind === 'segment') return;
+    for (let tries = 0; !ledger.take(bytes); tries++) {
+      // Counted here already, and not there.
+      this.usedBytes -= bytes;
+      try {
+        if (tries === TRIES) throw this.#owner.refusal(member, bytes);
+        this.#owner.makeRoom(member, bytes);
+      } finally {
+        this.usedBytes += bytes;
+      }
+    }
+  }
+
+  #count(bytes: number): void {
+    this.usedBytes += bytes;
+    if (this.usedBytes > this.peakBytes) this.peakBytes = this.usedBytes;
+  }
+
+  #draw(member: BudgetMember, bytes: number): number {
+    const reservation = currentReservation();
+    return reservation !== undefined && this.reservations.has(reservation) ? reservation.draw(member, bytes) : 0;
+  }
+
+  #refill(member: BudgetMember, bytes: number): number {
+    let back = 0;
+    for (const reservation of this.reservations) back += reservation.refill(member, bytes - back);
+    return back;
+  }
+}

@@ -1,0 +1,99 @@
+import { MemoryError } from '../core/errors.js';
+import type { OptionNames } from '../core/option-names.js';
+import type { BudgetReservation } from './reservation.js';
+
+/** How long to wait for memory. */
+export interface ReserveOptions {
+  /** Gives up: the promise rejects with its reason. @defaultValue never */
+  readonly signal?: AbortSignal;
+}
+
+/** Their names. */
+export const RESERVE_OPTIONS: OptionNames<ReserveOptions> = { signal: true };
+
+/** Somebody who waits for memory. */
+interface Waiting {
+  readonly bytes: number;
+  readonly resolve: (reservation: BudgetReservation) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Those who wait for memory of a budget: who came first is served first, also before smaller requests that would fit. */
+export class ReservationLine {
+  readonly #waiting: Waiting[] = [];
+  readonly #reserve: (bytes: number) => BudgetReservation;
+  #isServing = false;
+
+  /** @param reserve - takes memory at once; throws ERR_MEM_OUT_OF_MEMORY when there is not enough */
+  constructor(reserve: (bytes: number) => BudgetReservation) {
+    this.#reserve = reserve;
+  }
+
+  /** Whether anybody waits. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  /** Waits for bytes. @throws the signal's reason when it gives up, as a rejection */
+  wait(bytes: number, signal: AbortSignal | undefined): Promise<BudgetReservation> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(signal.reason);
+        return;
+      }
+      const giveUp = () => {
+        this.#leave(waiting);
+        reject(signal?.reason);
+      };
+      const done = () => signal?.removeEventListener('abort', giveUp);
+      const waiting: Waiting = {
+        bytes,
+        resolve: (reservation) => {
+          done();
+          resolve(reservation);
+        },
+        reject: (error) => {
+          done();
+          reject(error);
+        },
+      };
+      signal?.addEventListener('abort', giveUp, { once: true });
+      this.#waiting.push(waiting);
+      this.serve();
+    });
+  }
+
+  /** Serves whom it can, later in this turn: bytes come back in the middle of other calls. */
+  serve(): void {
+    if (this.#isServing || this.isEmpty) return;
+    this.#isServing = true;
+    queueMicrotask(() => {
+      this.#isServing = false;
+      this.#serveNow();
+    });
+  }
+
+  /** Turns everybody away. */
+  close(error: unknown): void {
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+  }
+
+  #serveNow(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      try {
+        const reservation = this.#reserve(first.bytes);
+        this.#leave(first);
+        first.resolve(reservation);
+      } catch (error) {
+        if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
+        this.#leave(first);
+        first.reject(error);
+      }
+    }
+  }
+
+  #leave(waiting: Waiting): void {
+    const place = this.#waiting.indexOf(waiting);
+    if (place !== -1) this.#waiting.splice(place, 1);
+  }
+}

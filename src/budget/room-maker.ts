@@ -1,0 +1,301 @@
+import { EventEmitter } from 'eventemitter3';
+import { attempt } from '../core/attempt.js';
+import type { BudgetMemberReading, BudgetReclaim, BudgetRefusal, BudgetStep } from '../core/budget-report.js';
+import { MemoryError } from '../core/errors.js';
+import { HOST_MEMORY } from '../core/slot-charges.js';
+import { exactBytes, formatBytes, MiB } from '../core/units.js';
+import { HandleWatch } from '../runtime/handle-watch.js';
+import type { BudgetAccount } from './budget-account.js';
+import type { BudgetEvents } from './budget-events.js';
+import { type BudgetMember, inOrderOfGiving } from './budget-member.js';
+import { Pressure } from './pressure.js';
+
+/** What is given back beyond what is missing, so that the next request need not ask again: this share of the limit, at most so much. */
+const HYSTERESIS = 1 / 32;
+const MOST_HYSTERESIS_BYTES = 64 * MiB;
+/** How many reclaims a report shows. */
+const REMEMBERED = 64;
+/** How long an asynchronous request waits for other isolates and processes at a time. */
+const OTHERS_MS = 250;
+
+/** One thing to try, and what it freed. */
+type Step = readonly [step: BudgetStep, take: () => number];
+type Tried = BudgetRefusal['tried'][number];
+
+/** What is known of a tenant that asks. */
+export interface TenantFacts {
+  readonly name: string;
+  readonly liveBytes: number;
+  readonly limitBytes: number;
+}
+
+/** What the maker of room knows of its budget. */
+export interface RoomFacts {
+  readonly name: string;
+  /** The kind of memory. */
+  readonly memory: string;
+  readonly limitBytes: number;
+  /** Tenants that have more than their minimum, the lowest priority first. */
+  givesWay(): string[];
+  /** Looks at what is watched and at the limit. */
+  refresh(): void;
+  /** The id of the memory's device. */
+  readonly deviceId: number;
+}
+
+/** Makes room in a budget that is full, step by step, and remembers what it did. */
+export class RoomMaker {
+  readonly events = new EventEmitter<BudgetEvents>();
+  readonly reclaims: BudgetReclaim[] = [];
+  reclaimCount = 0;
+  reclaimedBytes = 0;
+  refusals = 0;
+  readonly #facts: RoomFacts;
+  readonly #account: BudgetAccount;
+  readonly #waiting = new Set<Promise<unknown>>();
+  #isBusy = false;
+  /** The last refusal of this turn. */
+  #last:
+    | { readonly asking: BudgetMember; readonly bytes: number; readonly gives: number; readonly error: MemoryError }
+    | undefined;
+
+  constructor(facts: RoomFacts, account: BudgetAccount) {
+    this.#facts = facts;
+    this.#account = account;
+  }
+
+  /**
+   * Makes room for bytes. Stops at the first step after which they fit.
+   *
+   * @throws ERR_MEM_OUT_OF_MEMORY when no step helped
+   */
+  makeRoom(asking: BudgetMember, bytes: number): void {
+    const account = this.#account;
+    const before = this.#refusedJustNow(asking, bytes);
+    const tried: Tried[] = [];
+    const others = [...account.members].filter((member) => member !== asking);
+    const steps: Step[] = [
+      ['own cache', () => this.#askMembers('own cache', asking, bytes, [asking])],
+      ['caches of others', () => this.#askMembers('caches of others', asking, bytes, others)],
+      ...(before === undefined ? this.#slowSteps(asking, bytes) : []),
+      ...(account.ledger === undefined ? [] : [['other processes', () => this.#askOthers(bytes)] as Step]),
+    ];
+    const fits = () => account.missingBytes(bytes) <= 0;
+    const hasRoom = () => {
+      this.#facts.refresh();
+      return fits() || this.#climb(steps, fits, tried);
+    };
+    // A listener or a manager that asks meanwhile gets what there is.
+    if (!this.#isBusy && this.#exclusively(hasRoom)) return;
+    if (before !== undefined) throw before;
+    const error = this.refusal(asking, bytes, tried);
+    if (!this.#isBusy) {
+      this.#last = { asking, bytes, gives: account.gives, error };
+      queueMicrotask(() => (this.#last = undefined));
+    }
+    throw error;
+  }
+
+  /**
+   * Has listeners make room for a tenant's blocks. Caches do not help: what a manager caches is no tenant's.
+   *
+   * @throws ERR_MEM_OUT_OF_MEMORY when they do not
+   */
+  makeTenantRoom(tenant: TenantFacts, bytes: number, fits: () => boolean): void {
+    const tried: Tried[] = [];
+    const { name, liveBytes, limitBytes } = tenant;
+    const missingBytes = bytes - Math.min(bytes, limitBytes - liveBytes);
+    const steps: Step[] = [
+      ['listeners', () => this.#askListeners(name, missingBytes)],
+      ['dropped handles', () => this.#askCollector()],
+    ];
+    if (!this.#isBusy && this.#exclusively(() => this.#climb(steps, fits, tried))) return;
+    const refusal = {
+      name: `${this.#facts.name}/${name}`,
+      limitBytes,
+      usedBytes: tenant.liveBytes,
+      asking: name,
+      missingBytes,
+      tried,
+    };
+    throw this.#refuse({ ...refusal, members: this.members() }, bytes, tenant.liveBytes);
+  }
+
+  /** Has others give cached memory back so that the budget is within its limit again. */
+  shrink(): void {
+    if (this.#isBusy || this.#account.missingBytes(0) <= 0) return;
+    this.#exclusively(() => this.#askMembers('caches of others', undefined, 0, this.#account.members));
+  }
+
+  /** Gives cached memory back for others, those of lowest priority first. @returns how many bytes went */
+  release(wantedBytes: number, mostBytes: number, step: BudgetStep = 'caches of others', asking = 'others'): number {
+    let freed = 0;
+    const { members, asking: own } = this.#account;
+    const first = own === undefined ? [] : [own];
+    for (const member of [...first, ...inOrderOfGiving(members).filter((other) => other !== own)]) {
+      if (freed >= wantedBytes) break;
+      const most = Math.min(mostBytes - freed, member.heldBytes - member.minimumBytes);
+      if (most <= 0) continue;
+      const isAll = mostBytes === Number.POSITIVE_INFINITY && member.minimumBytes === 0;
+      const gone = member.cache.release(Math.min(wantedBytes - freed, most), isAll ? Number.POSITIVE_INFINITY : most);
+      this.#remember(asking, member, step, wantedBytes - freed, gone);
+      freed += gone;
+    }
+    return freed;
+  }
+
+  /** Waits for listeners that make room in their own time, and a while for others who share the budget. */
+  async settled(): Promise<void> {
+    while (this.#waiting.size > 0) await Promise.allSettled(this.#waiting);
+    const { ledger } = this.#account;
+    if (ledger === undefined || this.#account.missingBytes(1) <= 0) return;
+    await ledger.changed(OTHERS_MS);
+    ledger.want(0);
+  }
+
+  /** Counts a refusal, tells of it, and makes its error. */
+  refusal(asking: BudgetMember, bytes: number, tried: readonly Tried[] = []): MemoryError {
+    const { limitBytes, name } = this.#facts;
+    const { usedBytes, ledger } = this.#account;
+    const missingBytes = Math.max(0, this.#account.missingBytes(bytes));
+    const held = { usedBytes: ledger?.usedBytes ?? usedBytes, members: this.members() };
+    return this.#refuse({ name, limitBytes, ...held, asking: asking.name, missingBytes, tried }, bytes, asking.heldBytes);
+  }
+
+  /** Who holds what, the most first, also beyond this isolate. */
+  members(): BudgetMemberReading[] {
+    const { members, ledger } = this.#account;
+    const others = ledger?.members().filter(({ isSelf }) => !isSelf) ?? [];
+    const readings = others.map(({ name, heldBytes, cachedBytes, minimumBytes, priority }) => {
+      return { name, kind: 'process' as const, heldBytes, cachedBytes, peakBytes: heldBytes, minimumBytes, priority };
+    });
+    return [...[...members].map((member) => member.reading()), ...readings].sort((a, b) => b.heldBytes - a.heldBytes);
+  }
+
+  #refuse(refusal: BudgetRefusal, requestedBytes: number, heldBytes: number): MemoryError {
+    const { limitBytes, missingBytes } = refusal;
+    this.refusals++;
+    attempt(() => this.events.emit('refusal', refusal));
+    return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
+      requestedBytes,
+      allocatedBytes: heldBytes,
+      reservedBytes: heldBytes,
+      capacityBytes: limitBytes,
+      device: this.#facts.deviceId,
+      missingBytes,
+      quota: refusalText(refusal),
+      budget: refusal,
+    });
+  }
+
+  /** Takes step after step until it fits. @returns whether it does */
+  #climb(steps: readonly Step[], fits: () => boolean, tried: Tried[]): boolean {
+    for (const [step, take] of steps) {
+      tried.push({ step, freedBytes: take() });
+      if (fits()) return true;
+    }
+    return false;
+  }
+
+  #askMembers(step: BudgetStep, asking: BudgetMember | undefined, bytes: number, members: Iterable<BudgetMember>): number {
+    let freed = 0;
+    for (const member of inOrderOfGiving(members)) {
+      const missing = this.#account.missingBytes(bytes);
+      if (missing <= 0) break;
+      const wanted = missing + Math.min(HYSTERESIS * this.#facts.limitBytes, MOST_HYSTERESIS_BYTES);
+      // Its own cache it may give without regard to a minimum: nobody else gains by that.
+      const gone = member === asking ? member.cache.release(wanted, Number.POSITIVE_INFINITY) : member.giveWay(wanted);
+      this.#remember(asking?.name ?? this.#facts.name, member, step, wanted, gone);
+      freed += gone;
+    }
+    return freed;
+  }
+
+  #slowSteps(asking: BudgetMember, bytes: number): Step[] {
+    return [
+      ['listeners', () => this.#askListenersFor(asking, bytes)],
+      ['dropped handles', () => this.#askCollector()],
+    ];
+  }
+
+  /** The refusal of this request a moment ago. Managers ask once more when they have given back what they cache: nobody is to hear of that twice. */
+  #refusedJustNow(asking: BudgetMember, bytes: number): MemoryError | undefined {
+    const last = this.#last;
+    const isSame = last?.asking === asking && last.bytes === bytes && last.gives === this.#account.gives;
+    return isSame ? last?.error : undefined;
+  }
+
+  #askListenersFor(asking: BudgetMember, bytes: number): number {
+    const freed = this.#askListeners(asking.name, this.#account.missingBytes(bytes));
+    // What a listener freed lies in the caches of managers now.
+    if (this.#account.missingBytes(bytes) > 0) this.#askMembers('listeners', asking, bytes, this.#account.members);
+    return freed;
+  }
+
+  #askListeners(asking: string, neededBytes: number): number {
+    const before = this.#account.usedBytes;
+    const givesWay = this.#facts.givesWay();
+    const pressure = new Pressure({ neededBytes, asking, givesWay, wait: (promise) => this.#wait(promise) });
+    attempt(() => this.events.emit('pressure', pressure));
+    const freedBytes = Math.max(pressure.gaveUpBytes, before - this.#account.usedBytes);
+    if (freedBytes > 0) this.#note({ asking, from: 'listeners', step: 'listeners', wantedBytes: neededBytes, freedBytes });
+    return freedBytes;
+  }
+
+  /** Asks for a collection of garbage, at most so often; dropped handles that it finds are freed in a later turn. */
+  #askCollector(): number {
+    if (this.#facts.memory === HOST_MEMORY) HandleWatch.shared().pressure.press();
+    return 0;
+  }
+
+  /** Asks those who share the budget. They answer when their event loop turns. */
+  #askOthers(bytes: number): number {
+    const { ledger } = this.#account;
+    if (ledger === undefined) return 0;
+    const before = ledger.usedBytes;
+    ledger.returnDead();
+    ledger.want(Math.max(0, this.#account.missingBytes(bytes)));
+    return Math.max(0, before - ledger.usedBytes);
+  }
+
+  #wait(promise: Promise<unknown>): void {
+    const ended = promise.catch((error: unknown) => {
+      attempt(() => {
+        throw error;
+      });
+    });
+    this.#waiting.add(ended);
+    void ended.finally(() => this.#waiting.delete(ended));
+  }
+
+  #exclusively<T>(work: () => T): T {
+    this.#isBusy = true;
+    try {
+      return work();
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  #remember(asking: string, { name }: BudgetMember, step: BudgetStep, wantedBytes: number, freedBytes: number): void {
+    if (freedBytes > 0) this.#note({ asking, from: name, step, wantedBytes, freedBytes });
+  }
+
+  #note(reclaim: Omit<BudgetReclaim, 'timeMs'>): void {
+    const noted = { timeMs: Date.now(), ...reclaim };
+    this.reclaimCount++;
+    this.reclaimedBytes += reclaim.freedBytes;
+    this.reclaims.push(noted);
+    if (this.reclaims.length > REMEMBERED) this.reclaims.shift();
+    attempt(() => this.events.emit('reclaim', noted));
+  }
+}
+
+function refusalText({ name, limitBytes, usedBytes, missingBytes, members }: BudgetRefusal): string {
+  const most = members.slice(0, 3).map((member) => `${member.name} ${formatBytes(member.heldBytes)}`);
+  const who = members.length > most.length ? [...most, `${members.length - most.length} more`] : most;
+  return (
+    `the budget ${JSON.stringify(name)} holds ${formatBytes(usedBytes)} of ${exactBytes(limitBytes)} (${who.join(', ')}); ` +
+    `${exactBytes(missingBytes)} would have to go`
+  );
+}

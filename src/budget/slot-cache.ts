@@ -1,0 +1,45 @@
+import { statsOf } from '../core/manager-readings.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
+import { HOST_MEMORY } from '../core/slot-charges.js';
+import type { MemberCache } from './budget-member.js';
+
+/** What the managers of some slots cache of one memory. */
+export class SlotCache implements MemberCache {
+  readonly #slots: readonly ManagerSlot[];
+  readonly #deviceId: number;
+  readonly #deviceCount: number;
+
+  /** @param deviceCount - of the managers: pinned memory is this machine's, whichever device it was allocated for */
+  constructor(slots: readonly ManagerSlot[], deviceId: number, deviceCount: number) {
+    this.#slots = slots;
+    this.#deviceId = deviceId;
+    this.#deviceCount = deviceCount;
+  }
+
+  cachedBytes(): number {
+    let bytes = 0;
+    for (const slot of this.#slots) {
+      const managers = slot.active === null ? slot.draining : [slot.active, ...slot.draining];
+      for (const manager of managers) {
+        for (const id of this.#idsOf(slot)) bytes += statsOf(manager, id)?.cachedBytes.current ?? 0;
+      }
+    }
+    return bytes;
+  }
+
+  release(wantedBytes: number, mostBytes: number): number {
+    let freed = 0;
+    for (const slot of this.#slots) {
+      for (const id of this.#idsOf(slot)) {
+        if (freed >= wantedBytes) return freed;
+        freed += slot.releaseCached(id, wantedBytes - freed, mostBytes - freed);
+      }
+    }
+    return freed;
+  }
+
+  #idsOf({ charges }: ManagerSlot): readonly number[] {
+    if (charges.memory !== HOST_MEMORY) return [this.#deviceId];
+    return Array.from({ length: this.#deviceCount }, (_, id) => id);
+  }
+}

@@ -1,0 +1,89 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { attempt } from '../core/attempt.js';
+import { type Releasable, releasable } from '../core/disposable.js';
+import { MiB } from '../core/units.js';
+import type { BudgetAccount } from './budget-account.js';
+import { BudgetMember, NO_CACHE } from './budget-member.js';
+import { v8Bytes } from './v8-memory.js';
+
+/** How often what is watched is looked at, and after how many bytes that were granted. */
+const WATCH_MS = 100;
+const WATCH_BYTES = 16 * MiB;
+
+// The timer must not keep the async context alive in which the budget was made.
+const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
+
+/** Memory that a budget counts by asking for it now and then, V8's among it, and the timer that asks. */
+export class WatchedMemory {
+  readonly #account: BudgetAccount;
+  readonly #read = new Map<BudgetMember, () => number>();
+  readonly #tick: () => void;
+  #v8: BudgetMember | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #grantedBytes = 0;
+
+  /** @param tick - called every 100 ms while {@link run} says so */
+  constructor(account: BudgetAccount, tick: () => void) {
+    this.#account = account;
+    this.#tick = tick;
+  }
+
+  /** Whether there is anything beside V8. */
+  get isEmpty(): boolean {
+    return this.#read.size === (this.#v8 === undefined ? 0 : 1);
+  }
+
+  /** Counts what `read` gives from now on. @returns what ends that */
+  add(name: string, read: () => number): Releasable {
+    const member = this.#enter(name, read);
+    return releasable(() => this.#leave(member));
+  }
+
+  /** Looks at everything. */
+  look(): void {
+    this.#grantedBytes = 0;
+    for (const [member, read] of this.#read) this.#lookAt(member, read);
+  }
+
+  /** Notes that bytes were granted: after many the timer would be too late. */
+  granted(bytes: number): void {
+    this.#grantedBytes += bytes;
+    if (this.#grantedBytes >= WATCH_BYTES) this.look();
+  }
+
+  /** Starts or stops the timer, and to watch V8. */
+  run(isTimed: boolean, isV8Watched: boolean): void {
+    if (isV8Watched) this.#v8 ??= this.#enter('v8', v8Bytes);
+    else if (this.#v8 !== undefined) {
+      this.#leave(this.#v8);
+      this.#v8 = undefined;
+    }
+    if (isTimed) this.#timer ??= outsideOfContexts(() => setInterval(this.#tick, WATCH_MS)).unref();
+    else {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+  }
+
+  #enter(name: string, read: () => number): BudgetMember {
+    const member = new BudgetMember('watched', name, NO_CACHE);
+    this.#account.members.add(member);
+    this.#read.set(member, read);
+    this.#lookAt(member, read);
+    return member;
+  }
+
+  #leave(member: BudgetMember): void {
+    this.#read.delete(member);
+    this.#account.give(member, member.heldBytes);
+    this.#account.members.delete(member);
+  }
+
+  #lookAt(member: BudgetMember, read: () => number): void {
+    attempt(() => {
+      const grown = read() - member.heldBytes;
+      if (grown > 0) this.#account.force(member, grown);
+      else if (grown < 0) this.#account.give(member, -grown);
+    });
+  }
+}
