@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'eventemitter3';
 import { attempt } from '../core/attempt.js';
-import type { BudgetReport, ReportsBudget } from '../core/budget-report.js';
+import type { BudgetReport } from '../core/budget-report.js';
+import { budgets, type ReportsBudget } from '../core/budgets.js';
 import type { Device } from '../core/device.js';
 import { HostDevice } from '../core/device.js';
 import { type Releasable, releasable } from '../core/disposable.js';
@@ -9,7 +10,6 @@ import { INSPECT, inspected } from '../core/inspect.js';
 import { ManagerSlot } from '../core/manager-slot.js';
 import { MemoryHost } from '../core/memory-host.js';
 import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/option-names.js';
-import { processState } from '../core/process-state.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
 import { checkBytes, formatBytes } from '../core/units.js';
 import { type AccountOwner, BudgetAccount } from './budget-account.js';
@@ -132,7 +132,7 @@ export class MemoryBudget implements ReportsBudget {
     this.#tenants = new Tenants(owner);
     this.#watched = new WatchedMemory(this.#account, () => this.#tick());
     this.#segments = new CountedSegments(this.#account, owner);
-    processState().budgets.add(this);
+    budgets().add(this);
   }
 
   /** Bytes that may be held now. */
@@ -284,7 +284,7 @@ export class MemoryBudget implements ReportsBudget {
     this.#line.close(new MemoryError('ERR_MEM_DISPOSED', { what: 'budget' }));
     this.#leaveParent();
     this.#startOrStop();
-    processState().budgets.delete(this);
+    budgets().delete(this);
   }
 
   [Symbol.dispose](): void {

@@ -1,10 +1,3 @@
-declare module './process-state.js' {
-  interface ProcessState {
-    /** The budgets of this isolate that have not ended, for those who show them. */
-    readonly budgets: Set<ReportsBudget>;
-  }
-}
-
 /** What a member of a budget is. */
 export type BudgetMemberKind = 'memory' | 'budget' | 'watched' | 'segment' | 'reserved' | 'process';
 
@@ -92,9 +85,4 @@ export interface BudgetRefusal {
   readonly missingBytes: number;
   readonly members: readonly BudgetMemberReading[];
   readonly tried: readonly { readonly step: BudgetStep; readonly freedBytes: number }[];
-}
-
-/** Something that tells what it holds. */
-export interface ReportsBudget {
-  report(): BudgetReport;
 }

@@ -1,0 +1,18 @@
+import type { BudgetReport } from './budget-report.js';
+import { processState } from './process-state.js';
+
+declare module './process-state.js' {
+  interface ProcessState {
+    readonly budgets: Set<ReportsBudget>;
+  }
+}
+
+/** Something that tells what it holds. */
+export interface ReportsBudget {
+  report(): BudgetReport;
+}
+
+/** The budgets of this isolate that have not ended, for those who show them. */
+export function budgets(): Set<ReportsBudget> {
+  return processState().budgets;
+}
