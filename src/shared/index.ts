@@ -1,4 +1,5 @@
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
+export type { BudgetLedger, LedgerMember, LedgerMemberReading } from '../budget/budget-ledger.js';
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';
 export { PageAllocator, type PageAllocatorClass, ScalablePageAllocator } from './allocators/page-allocator.js';
 export {
@@ -40,6 +41,8 @@ export {
 export { ArrayBackend, type CallersMemory, MallocBackend, PosixMmapBackend } from './backends/nameless-backends.js';
 export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOptions } from './backends/segment-backend.js';
 export type { SegmentInspection } from './backends/segment-store.js';
+export type { LedgerToken, NewLedger } from './budget/ledger-memory.js';
+export { SharedLedger } from './budget/shared-ledger.js';
 export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';
 export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';
 export type { ThreadWatch } from './pages/participants.js';

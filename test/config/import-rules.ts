@@ -28,7 +28,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
   { from: 'src/otel/', may: ['src/core/', '@opentelemetry/api'] },
   { from: 'src/model/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/', '@huggingface/gguf'] },
-  { from: 'src/shared/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/'] },
+  { from: 'src/shared/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'src/budget/budget-ledger.ts', 'adapters/os/'] },
   { from: 'src/defaults.ts', may: EVERYTHING },
   { from: 'src/di/', may: [...EVERYTHING, 'inversify'] },
   { from: 'src/index.ts', may: EVERYTHING },

@@ -18,7 +18,7 @@ export class MortalRegion extends SharedRegion {
 
   constructor(region: SharedRegion) {
     super({ base: region.base, bytes: region.bytes, bytesAt: (offset, bytes) => region.view(offset, bytes) });
-    Object.defineProperty(this, 'int32', { value: this.#mortal(this.int32) });
+    Object.defineProperty(this, 'int32', { value: this.mortal(this.int32) });
   }
 
   get isDead(): boolean {
@@ -31,13 +31,14 @@ export class MortalRegion extends SharedRegion {
     if (this.isDead) throw new ThreadDied();
   }
 
-  #mortal(words: Int32Array): Int32Array {
+  /** The same words, which count. */
+  mortal<T extends Int32Array | BigInt64Array>(words: T): T {
     const proxy = new Proxy(words, {
       get: (target, key) => {
         if (this.isDead) throw new ThreadDied();
         if (key === 'fill') {
           return (value: number, start: number, end: number) => {
-            for (let i = start; i < end; i++) proxy[i] = value;
+            for (let i = start; i < end; i++) (proxy as Int32Array)[i] = value;
           };
         }
         const value = Reflect.get(target, key);
