@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { processesMapping } from '../../adapters/os/mapped-files.js';
 import { MemoryError } from '../core/errors.js';
 import { memoryErrorOf } from './backends/backend-errors.js';
+import type { MemoryBackend } from './backends/memory-backend.js';
 import { PosixShmBackend } from './backends/named-backends.js';
 import {
   inspectSegment,
@@ -12,6 +13,8 @@ import {
   sharedMemoryStore,
   withSegment,
 } from './backends/segment-store.js';
+import { Control, LEDGER_PAGE_BYTES, LEDGER_TYPE } from './budget/ledger-layout.js';
+import { checkLedger, LedgerWords } from './budget/ledger-words.js';
 import { allocatorTypeNamed } from './memory-registry.js';
 
 /** How full the region of a segment is. */
@@ -110,16 +113,18 @@ function shmFolder(): string {
 }
 
 /**
- * Asks the allocator of a segment how much it has handed out. Maps the segment, and changes nothing in it.
+ * Asks the allocator of a segment how much it has handed out, or a ledger how much of its limit is used. Maps the segment, and changes nothing in it.
  *
  * @returns undefined where there is no allocator, or one without a bound; a string that says why it cannot be asked
  */
 function usageOf(url: string, { state, allocator }: SegmentInspection): SegmentUsage | string | undefined {
   if (state !== 'ready' || allocator === undefined) return undefined;
   const type = allocatorTypeNamed(allocator.type);
-  if (type === undefined) return `its allocator is of a type that is unknown here: ${allocator.type}`;
+  if (type === undefined && allocator.type !== LEDGER_TYPE)
+    return `its allocator is of a type that is unknown here: ${allocator.type}`;
   try {
     using backend = PosixShmBackend.attach(url);
+    if (type === undefined) return ledgerUsage(backend);
     const { capacityBytes, allocatedBytes } = type.shmDeserialize(backend.region);
     return capacityBytes === undefined ? undefined : { usedBytes: allocatedBytes, freeBytes: capacityBytes - allocatedBytes };
   } catch (error) {
@@ -128,4 +133,11 @@ function usageOf(url: string, { state, allocator }: SegmentInspection): SegmentU
     if (MemoryError.is(error)) return error.message;
     throw error;
   }
+}
+
+function ledgerUsage(backend: MemoryBackend): SegmentUsage {
+  checkLedger(backend);
+  const words = new LedgerWords(backend.region);
+  const usedBytes = words.usedPages() * LEDGER_PAGE_BYTES;
+  return { usedBytes, freeBytes: Math.max(0, words.count(Control.limit) * LEDGER_PAGE_BYTES - usedBytes) };
 }

@@ -63,6 +63,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
   RegisteredShmBackend: () =>
     shared.RegisteredShmBackend.create('cuda-shm', freshName(), { id: 1, bytes: 4096, device: registrar }),
   ArrayBackend: () => shared.ArrayBackend.create(1, new SharedArrayBuffer(8192)),
+  SharedLedger: () => shared.SharedLedger.create({ limitBytes: 65536 }, { name: 'a', priority: 0, minimumBytes: 0 }),
   MallocBackend: () => shared.MallocBackend.create(1, 4096),
   PosixMmapBackend: () => shared.PosixMmapBackend.create(1, 4096),
   SharedAllocation: () => shared.SharedAllocation.allocate(pages(), 100),

@@ -11,18 +11,20 @@ const LONGEST_LOOK_MS = 16;
  */
 export class LedgerChanges {
   readonly #words: LedgerWords;
+  /** How often this member has announced something. */
+  #own = 0;
   #seen: number;
   #isEnded = false;
 
   constructor(words: LedgerWords) {
     this.#words = words;
-    this.#seen = this.#sequence;
+    this.#seen = this.#others;
   }
 
   /** Makes the others look. What this member did itself is nothing new to it. */
   announce(): void {
-    const before = this.#words.announce();
-    if (before === this.#seen) this.#seen = (before + 1) | 0;
+    this.#words.announce();
+    this.#own++;
   }
 
   /** Resolves when another one has announced something since the last one of these resolved, at the end, or after so long. */
@@ -32,11 +34,11 @@ export class LedgerChanges {
     return new Promise((resolve) => {
       const look = (pauseMs: number): void => {
         const leftMs = endMs - performance.now();
-        if (!this.#isEnded && this.#sequence === since && leftMs > 0) {
+        if (!this.#isEnded && this.#others === since && leftMs > 0) {
           setTimeout(look, Math.min(pauseMs, Math.ceil(leftMs)), Math.min(2 * pauseMs, LONGEST_LOOK_MS)).unref();
           return;
         }
-        if (!this.#isEnded) this.#seen = this.#sequence;
+        if (!this.#isEnded) this.#seen = this.#others;
         resolve();
       };
       look(FIRST_LOOK_MS);
@@ -48,7 +50,8 @@ export class LedgerChanges {
     this.#isEnded = true;
   }
 
-  get #sequence(): number {
-    return Atomics.load(this.#words.int32, Control.sequence);
+  /** What others have announced, modulo 2^32. */
+  get #others(): number {
+    return (Atomics.load(this.#words.int32, Control.sequence) - this.#own) | 0;
   }
 }

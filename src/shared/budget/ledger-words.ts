@@ -123,9 +123,9 @@ export class LedgerWords {
     return pages;
   }
 
-  /** Makes others look: something was given back, or is wanted. @returns how often that was before */
-  announce(): number {
-    return Atomics.add(this.int32, Control.sequence, 1);
+  /** Makes others look: something was given back, or is wanted. */
+  announce(): void {
+    Atomics.add(this.int32, Control.sequence, 1);
   }
 }
 
@@ -147,8 +147,8 @@ export function ledgerBytes(members: number): number {
   return ledgerParts(members, SEGMENTS).end * Int32Array.BYTES_PER_ELEMENT;
 }
 
-/** Checks that a ledger is in a backend, and that its members can be seen from here. @throws ERR_MEM_BAD_SEGMENT */
-export function checkLedger({ region, allocator, url }: MemoryBackend, here: ProcessSpace = processSpace()): void {
+/** Checks that a ledger is in a backend. @throws ERR_MEM_BAD_SEGMENT */
+export function checkLedger({ region, allocator, url }: MemoryBackend): void {
   const facts = allocator.read();
   checkSegment(facts !== undefined, url, 'no ledger is in it, or its creator is still at work');
   checkSegment(facts.type === LEDGER_TYPE, url, `it has an allocator (${facts.type}), and no ledger`);
@@ -160,6 +160,10 @@ export function checkLedger({ region, allocator, url }: MemoryBackend, here: Pro
   const segments = isHeader ? int32[Control.segments]! : 0;
   const isTable = members >= 1 && members <= MAX_MEMBERS && segments === SEGMENTS;
   checkSegment(isTable && ledgerParts(members, segments).end <= int32.length, url, 'its ledger has a size that does not fit it');
+}
+
+/** Checks that whoever is a member of the ledger in a backend can be seen from here. @throws ERR_MEM_BAD_SEGMENT */
+export function checkLedgerSpace({ region: { int32 }, url }: MemoryBackend, here: ProcessSpace = processSpace()): void {
   const isHere = int32[Control.boot] === here.boot && int32[Control.namespace]! >>> 0 === here.namespace >>> 0;
   checkSegment(isHere, url, 'its members are of another boot or pid namespace: whether they live cannot be seen from here');
 }

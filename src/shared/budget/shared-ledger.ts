@@ -22,7 +22,7 @@ import {
   pagesOfLimit,
 } from './ledger-memory.js';
 import { LedgerSegments } from './ledger-segments.js';
-import { checkLedger, formatLedger, LedgerWords } from './ledger-words.js';
+import { checkLedger, checkLedgerSpace, formatLedger, LedgerWords } from './ledger-words.js';
 import { PageTaker } from './page-taker.js';
 import { wantedOfSelf } from './wanted-shares.js';
 
@@ -94,7 +94,14 @@ export class SharedLedger implements BudgetLedger {
    */
   static open(token: LedgerToken, member: LedgerMember): SharedLedger {
     checkLedgerMember(member, Number.POSITIVE_INFINITY);
-    return enter(() => attachLedgerMemory(token), checkLedger, member);
+    return enter(
+      () => attachLedgerMemory(token),
+      (backend) => {
+        checkLedger(backend);
+        checkLedgerSpace(backend);
+      },
+      member,
+    );
   }
 
   /** @throws ERR_MEM_DISPOSED */
