@@ -112,8 +112,6 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   'MemoryRegistry.createAllocator': (options) => new shared.MemoryRegistry().createAllocator('malloc', 1, ID, options),
   'FileBackend.create': (options) => shared.FileBackend.create(join(folder, 'region'), withFacts(options, segment)),
   'FileBackend.attach': (options) => shared.FileBackend.attach(join(folder, 'region'), options),
-  'SharedLedger.create': (options) =>
-    shared.SharedLedger.create(withFacts(options, { limitBytes: 65536 }), { name: 'a', priority: 0, minimumBytes: 0 }),
   'PosixShmBackend.create': (options) => shared.PosixShmBackend.create('none', withFacts(options, segment)),
   'PosixShmBackend.attach': (options) => shared.PosixShmBackend.attach('none', options),
   BackendBufferType: (options) => new model.BackendBufferType(runtime, options),
