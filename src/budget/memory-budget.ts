@@ -1,31 +1,24 @@
 import type { EventEmitter } from 'eventemitter3';
-import { attempt } from '../core/attempt.js';
 import type { BudgetReport } from '../core/budget-report.js';
 import { budgets, type ReportsBudget } from '../core/budgets.js';
-import type { Device } from '../core/device.js';
-import { HostDevice } from '../core/device.js';
+import { type Device, HostDevice } from '../core/device.js';
 import { type Releasable, releasable } from '../core/disposable.js';
 import { checkArgument, checkUsable, MemoryError } from '../core/errors.js';
 import { INSPECT, inspected } from '../core/inspect.js';
-import { ManagerSlot } from '../core/manager-slot.js';
-import { MemoryHost } from '../core/memory-host.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
+import type { MemoryHost } from '../core/memory-host.js';
 import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
-import { checkBytes, formatBytes } from '../core/units.js';
-import { type AccountOwner, BudgetAccount } from './budget-account.js';
+import { checkBytes, exactBytes, formatBytes } from '../core/units.js';
 import type { BudgetEvents } from './budget-events.js';
 import type { BudgetLedger } from './budget-ledger.js';
-import { type BudgetLimit, LimitReading } from './budget-limit.js';
+import type { BudgetLimit } from './budget-limit.js';
 import { BudgetMember, type BudgetMemberOptions, MEMBER_OPTIONS, NO_CACHE } from './budget-member.js';
-import { CountedSegments } from './counted-segments.js';
-import { MemberCharge } from './member-charge.js';
-import { BudgetReservation } from './reservation.js';
-import { RESERVE_OPTIONS, ReservationLine, type ReserveOptions } from './reservation-line.js';
-import { type RoomFacts, RoomMaker } from './room-maker.js';
-import { SlotCache } from './slot-cache.js';
-import { type BudgetTenant, TENANT_OPTIONS, type TenantOptions, type TenantOwner } from './tenant.js';
-import { Tenants } from './tenants.js';
-import { WatchedMemory } from './watched-memory.js';
+import { BudgetParts } from './budget-parts.js';
+import { joinBudget, joinSlots } from './join-budget.js';
+import type { BudgetReservation } from './reservation.js';
+import { RESERVE_OPTIONS, type ReserveOptions } from './reservation-line.js';
+import { type BudgetTenant, TENANT_OPTIONS, type TenantOptions } from './tenant.js';
 
 /** Settings of a {@link MemoryBudget}. */
 export interface MemoryBudgetOptions {
@@ -53,10 +46,8 @@ const OPTIONS: OwnOptions<MemoryBudgetOptions> = {
   names: { limit: true, memory: true, deviceId: true, name: true, watchV8: true, ledger: true },
 };
 
-const DEFAULT_LIMIT = '80%';
-/** How often a container's limit is read again, in looks at what is watched. */
-const LIMIT_LOOKS = 10;
-
+/** The limit of a budget that is given none. */
+export const DEFAULT_BUDGET_LIMIT = '80%';
 /** What can join a budget. */
 export type BudgetJoiner = MemoryHost | ManagerSlot | MemoryBudget;
 
@@ -85,24 +76,7 @@ export class MemoryBudget implements ReportsBudget {
   readonly memory: string;
   /** `pressure`, `reclaim`, `refusal` and `overshoot`. A listener that throws becomes a process warning. */
   readonly events: EventEmitter<BudgetEvents>;
-  readonly #kind: string;
-  readonly #deviceId: number;
-  readonly #limit: LimitReading;
-  readonly #watchesV8: boolean;
-  readonly #account: BudgetAccount;
-  readonly #room: RoomMaker;
-  readonly #line: ReservationLine;
-  readonly #tenants: Tenants;
-  /** Of members, and of budgets below. */
-  readonly #slots = new Set<ManagerSlot>();
-  readonly #joined = new Map<BudgetJoiner, Releasable>();
-  readonly #watched: WatchedMemory;
-  readonly #segments: CountedSegments;
-  #parent: MemoryBudget | undefined;
-  #looks = 0;
-  #overshoots = 0;
-  #overshootBytes = 0;
-  #isClosed = false;
+  readonly #parts: BudgetParts;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is no size or share, ERR_MEM_INVALID_DEVICE */
   constructor(options: MemoryBudgetOptions = {}) {
@@ -114,36 +88,23 @@ export class MemoryBudget implements ReportsBudget {
     const device = memory === HOST_MEMORY || memory instanceof HostDevice ? undefined : (memory as Device);
     // A device that is not there has no size to take a share of.
     device?.getMaxMemorySize(deviceId);
+    const limit = options.limit ?? (ledger === undefined ? DEFAULT_BUDGET_LIMIT : Number.POSITIVE_INFINITY);
+    const watchesV8 = options.watchV8 ?? device === undefined;
+    this.#parts = new BudgetParts({ name, limit, device, deviceId, watchesV8, ledger });
     this.name = name;
-    this.#kind = device === undefined ? HOST_MEMORY : device.name;
-    this.#deviceId = device === undefined ? 0 : deviceId;
-    this.memory = device === undefined ? HOST_MEMORY : `${device.name} ${deviceId}`;
-    this.#limit = new LimitReading(
-      options.limit ?? (ledger === undefined ? DEFAULT_LIMIT : Number.POSITIVE_INFINITY),
-      device,
-      deviceId,
-    );
-    this.#watchesV8 = options.watchV8 ?? device === undefined;
-    const owner = this.#owner();
-    this.#account = new BudgetAccount(owner, ledger);
-    this.#room = new RoomMaker(owner, this.#account);
-    this.events = this.#room.events;
-    this.#line = new ReservationLine((bytes) => this.#reserveNow(bytes));
-    this.#tenants = new Tenants(owner);
-    this.#watched = new WatchedMemory(this.#account, () => this.#tick());
-    this.#segments = new CountedSegments(this.#account, owner);
+    this.memory = this.#parts.memoryText;
+    this.events = this.#parts.room.events;
     budgets().add(this);
   }
 
   /** Bytes that may be held now. */
   get limitBytes(): number {
-    const { ledger } = this.#account;
-    return ledger === undefined ? this.#limit.bytes : Math.min(this.#limit.bytes, ledger.limitBytes);
+    return this.#parts.limitBytes;
   }
 
   /** Bytes that members hold. */
   get usedBytes(): number {
-    return this.#account.usedBytes;
+    return this.#parts.account.usedBytes;
   }
 
   /**
@@ -158,23 +119,27 @@ export class MemoryBudget implements ReportsBudget {
   add(joiner: BudgetJoiner, options: BudgetMemberOptions = {}): Releasable {
     this.#checkOpen();
     checkOptionNames('budget.add', options, MEMBER_OPTIONS);
-    checkArgument(!this.#joined.has(joiner), 'member', 'one already', 'one that is not in this budget');
-    const left = this.limitBytes - [...this.#account.members].reduce((sum, { minimumBytes }) => sum + minimumBytes, 0);
+    const { joined, account, limitBytes } = this.#parts;
+    checkArgument(!joined.has(joiner), 'member', 'one already', 'one that is not in this budget');
     const { minimumBytes = 0 } = options;
+    const left = [...account.members].reduce((bytes, member) => bytes - member.minimumBytes, limitBytes);
     checkArgument(
       !(minimumBytes > left),
       'minimumBytes',
       minimumBytes,
-      `at most ${left}: what the limit has beyond other minimums`,
+      `at most ${exactBytes(left)}: the limit without other minimums`,
     );
-    const leave = joiner instanceof MemoryBudget ? this.#addBudget(joiner, options) : this.#addSlots(joiner, options);
+    const leave =
+      joiner instanceof MemoryBudget
+        ? joinBudget(this.#parts, joiner.#parts, options)
+        : joinSlots(this.#parts, joiner, options, () => joined.get(joiner)?.dispose());
     const membership = releasable(() => {
       leave();
-      this.#joined.delete(joiner);
-      this.#startOrStop();
+      joined.delete(joiner);
+      this.#parts.startOrStop();
     });
-    this.#joined.set(joiner, membership);
-    this.#startOrStop();
+    joined.set(joiner, membership);
+    this.#parts.startOrStop();
     return membership;
   }
 
@@ -186,11 +151,11 @@ export class MemoryBudget implements ReportsBudget {
    */
   watch(name: string, read: () => number): Releasable {
     this.#checkOpen();
-    const watching = this.#watched.add(name, read);
-    this.#startOrStop();
+    const watching = this.#parts.watched.add(name, read);
+    this.#parts.startOrStop();
     return releasable(() => {
       watching.dispose();
-      this.#startOrStop();
+      this.#parts.startOrStop();
     });
   }
 
@@ -203,7 +168,7 @@ export class MemoryBudget implements ReportsBudget {
    */
   addSegment({ url, bytes }: { readonly url: string; readonly bytes: number }): Releasable {
     this.#checkOpen();
-    return this.#segments.add(url, bytes);
+    return this.#parts.segments.add(url, bytes);
   }
 
   /**
@@ -216,7 +181,7 @@ export class MemoryBudget implements ReportsBudget {
   tenant(name: string, options: TenantOptions = {}): BudgetTenant {
     this.#checkOpen();
     checkOptionNames('budget.tenant', options, TENANT_OPTIONS);
-    return this.#tenants.add(name, options);
+    return this.#parts.tenants.add(name, options);
   }
 
   /**
@@ -227,8 +192,8 @@ export class MemoryBudget implements ReportsBudget {
   reserve(bytes: number): BudgetReservation {
     this.#checkOpen();
     checkBytes(bytes);
-    if (!this.#line.isEmpty) throw this.#room.refusal(new BudgetMember('reserved', 'reservation', NO_CACHE), bytes, []);
-    return this.#reserveNow(bytes);
+    if (!this.#parts.line.isEmpty) throw this.#refusal(bytes);
+    return this.#parts.reserve(bytes);
   }
 
   /**
@@ -240,8 +205,8 @@ export class MemoryBudget implements ReportsBudget {
     this.#checkOpen();
     checkOptionNames('budget.reserveAsync', options, RESERVE_OPTIONS);
     checkBytes(bytes);
-    if (bytes > this.limitBytes) throw this.#room.refusal(new BudgetMember('reserved', 'reservation', NO_CACHE), bytes, []);
-    return await this.#line.wait(bytes, options.signal);
+    if (bytes > this.limitBytes) throw this.#refusal(bytes);
+    return await this.#parts.line.wait(bytes, options.signal);
   }
 
   /**
@@ -249,26 +214,26 @@ export class MemoryBudget implements ReportsBudget {
    * every 100 ms while there are members.
    */
   refresh(): void {
-    this.#limit.refresh();
-    this.#look();
+    this.#parts.refresh();
+    this.#parts.look();
   }
 
   /** What is held, by whom, and what was done. Cost: O(managers x devices) */
   report(): BudgetReport {
     const { name, memory, limitBytes } = this;
-    const { usedBytes, peakBytes, ledger } = this.#account;
-    const { refusals, reclaimCount, reclaimedBytes, reclaims } = this.#room;
+    const { room, account, tenants, overshoots, overshootBytes } = this.#parts;
+    const { refusals, reclaimCount, reclaimedBytes, reclaims } = room;
     return {
       name,
       memory,
       limitBytes,
-      usedBytes: ledger?.usedBytes ?? usedBytes,
-      peakBytes,
-      members: this.#room.members(),
-      tenants: [...this.#tenants].map((tenant) => tenant.reading()),
+      usedBytes: account.ledger?.usedBytes ?? account.usedBytes,
+      peakBytes: account.peakBytes,
+      members: room.members(),
+      tenants: [...tenants].map((tenant) => tenant.reading()),
       refusals,
-      overshoots: this.#overshoots,
-      overshootBytes: this.#overshootBytes,
+      overshoots,
+      overshootBytes,
       reclaimCount,
       reclaimedBytes,
       reclaims: [...reclaims],
@@ -277,13 +242,14 @@ export class MemoryBudget implements ReportsBudget {
 
   /** Lets everybody leave, and turns away who waits. Members keep what they hold. */
   dispose(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    for (const membership of [...this.#joined.values()]) membership.dispose();
-    for (const reservation of [...this.#account.reservations]) reservation.dispose();
-    this.#line.close(new MemoryError('ERR_MEM_DISPOSED', { what: 'budget' }));
-    this.#leaveParent();
-    this.#startOrStop();
+    const parts = this.#parts;
+    if (parts.isClosed) return;
+    parts.isClosed = true;
+    for (const membership of [...parts.joined.values()]) membership.dispose();
+    for (const reservation of [...parts.account.reservations]) reservation.dispose();
+    parts.line.close(new MemoryError('ERR_MEM_DISPOSED', { what: 'budget' }));
+    parts.parent?.joined.get(this)?.dispose();
+    parts.startOrStop();
     budgets().delete(this);
   }
 
@@ -294,206 +260,16 @@ export class MemoryBudget implements ReportsBudget {
   /** `MemoryBudget { process, host, 480.00 MiB of 512.00 MiB held, models 300.00 MiB, buffers 180.00 MiB }`. @internal */
   [INSPECT](): string {
     return inspected(this, () => {
-      const members = [...this.#account.members].map(({ name, heldBytes }) => `${name} ${formatBytes(heldBytes)}`);
+      const members = [...this.#parts.account.members].map(({ name, heldBytes }) => `${name} ${formatBytes(heldBytes)}`);
       return [this.name, this.memory, `${formatBytes(this.usedBytes)} of ${formatBytes(this.limitBytes)} held`, ...members];
     });
   }
 
-  #addBudget(child: MemoryBudget, options: BudgetMemberOptions): () => void {
-    const isSame = child.#kind === this.#kind && child.#deviceId === this.#deviceId;
-    checkArgument(isSame, 'member', `a budget of ${child.memory}`, `one of ${this.memory}`);
-    checkArgument(child.#parent === undefined, 'member', `the budget ${child.name}, in another one`, 'one that is in no other');
-    checkArgument(
-      child.#account.ledger === undefined,
-      'member',
-      'a budget with a ledger',
-      'one without: that of processes is the outermost',
-    );
-    const isAround = this.#outwards().includes(child);
-    checkArgument(!isAround, 'member', `the budget ${child.name}, which is around this one`, 'one that is not');
-    const cache = {
-      cachedBytes: () => {
-        let bytes = 0;
-        for (const member of child.#account.members) bytes += member.cache.cachedBytes();
-        return bytes;
-      },
-      release: (wantedBytes: number, mostBytes: number) => child.#room.release(wantedBytes, mostBytes),
-    };
-    const member = new BudgetMember('budget', options.name ?? child.name, cache, options);
-    const charge = new MemberCharge(this.#account, member, () => this.#settled());
-    this.#account.members.add(member);
-    child.#parent = this;
-    child.#account.parent = charge;
-    charge.force(child.usedBytes);
-    child.#startOrStop();
-    for (const slot of child.#slots) this.#joinTenants(slot);
-    return () => {
-      for (const slot of child.#slots) this.#leaveTenants(slot);
-      child.#account.parent = undefined;
-      child.#parent = undefined;
-      charge.end();
-      this.#account.members.delete(member);
-      child.#startOrStop();
-    };
-  }
-
-  #leaveParent(): void {
-    const parent = this.#parent;
-    if (parent !== undefined) parent.#joined.get(this)?.dispose();
-  }
-
-  /** This budget, and those around it. */
-  #outwards(): MemoryBudget[] {
-    const parent = this.#parent;
-    return parent === undefined ? [this] : [this, ...parent.#outwards()];
-  }
-
-  #addSlots(joiner: MemoryHost | ManagerSlot, options: BudgetMemberOptions): () => void {
-    checkArgument(joiner instanceof MemoryHost || joiner instanceof ManagerSlot, 'member', joiner, 'a host, a slot or a budget');
-    const ofHost = joiner instanceof MemoryHost ? [joiner.slot, joiner.pinnedSlot] : [joiner];
-    const [{ charges }] = ofHost as [ManagerSlot];
-    const isOurs = charges.memory === this.#kind;
-    const expected = `one of ${this.memory}${joiner instanceof MemoryHost ? '; its pinned memory joins by host.pinnedSlot' : ''}`;
-    checkArgument(isOurs, 'member', `memory of ${charges.memory}`, expected);
-    const slots = ofHost.filter((slot) => slot.charges.memory === this.#kind);
-    for (const { charges: taken } of slots) {
-      checkArgument(
-        taken.of(this.#deviceId) === undefined,
-        'member',
-        'memory that is in another budget',
-        'memory that is in none',
-      );
-    }
-    const deviceCount = joiner instanceof MemoryHost ? joiner.deviceCount : 1;
-    const name = options.name ?? this.#freeName(joiner.constructor.name);
-    const member = new BudgetMember('memory', name, new SlotCache(slots, this.#deviceId, deviceCount), options);
-    this.#account.members.add(member);
-    const ends = slots.map((slot) => {
-      const charge = new MemberCharge(
-        this.#account,
-        member,
-        () => this.#settled(),
-        () => this.#joined.get(joiner)?.dispose(),
-      );
-      const end = slot.charges.join(this.#deviceId, charge);
-      this.#joinTenants(slot);
-      return () => {
-        end();
-        charge.end();
-        this.#leaveTenants(slot);
-      };
-    });
-    return () => {
-      for (const end of ends) end();
-      this.#account.members.delete(member);
-    };
-  }
-
-  #joinTenants(slot: ManagerSlot): void {
-    for (const budget of this.#outwards()) {
-      budget.#slots.add(slot);
-      budget.#tenants.join(slot);
-    }
-  }
-
-  #leaveTenants(slot: ManagerSlot): void {
-    for (const budget of this.#outwards()) {
-      budget.#slots.delete(slot);
-      budget.#tenants.leave(slot);
-    }
-  }
-
-  #freeName(wanted: string): string {
-    const names = new Set([...this.#account.members].map(({ name }) => name));
-    let name = wanted;
-    for (let n = 2; names.has(name); n++) name = `${wanted} ${n}`;
-    return name;
-  }
-
-  #reserveNow(bytes: number): BudgetReservation {
-    const member = new BudgetMember('reserved', this.#freeName('reservation'), NO_CACHE);
-    this.#account.take(member, bytes);
-    const reservation = new BudgetReservation(bytes, member, () => {
-      this.#account.reservations.delete(reservation);
-      this.#account.give(member, member.heldBytes);
-      this.#account.members.delete(member);
-    });
-    this.#account.members.add(member);
-    this.#account.reservations.add(reservation);
-    return reservation;
-  }
-
-  async #settled(): Promise<void> {
-    for (const budget of this.#outwards()) await budget.#room.settled();
-  }
-
-  /** Watches V8 and starts the timer while there are members; a budget around this one watches V8 in its place. */
-  #startOrStop(): void {
-    const hasMembers = !this.#isClosed && (this.#joined.size > 0 || !this.#watched.isEmpty);
-    this.#watched.run(hasMembers, hasMembers && this.#watchesV8 && this.#parent === undefined);
-  }
-
-  #tick(): void {
-    if (this.#looks++ % LIMIT_LOOKS === 0) attempt(() => this.#limit.refresh());
-    attempt(() => this.#look());
-  }
-
-  #look(): void {
-    this.#watched.look();
-    this.#room.shrink();
-    this.#lookAtOthers();
-    this.#line.serve();
-  }
-
-  /** Gives memory back that others want who share the limit, and tells them how much there is. */
-  #lookAtOthers(): void {
-    const { ledger, members } = this.#account;
-    if (ledger === undefined) return;
-    ledger.returnDead();
-    const wanted = ledger.wantedHere();
-    if (wanted > 0) this.#room.release(wanted, Number.POSITIVE_INFINITY, 'other processes', 'another process');
-    let cached = 0;
-    for (const { cache } of members) cached += cache.cachedBytes();
-    ledger.publishCached(cached);
+  #refusal(bytes: number): MemoryError {
+    return this.#parts.room.refusal(new BudgetMember('reserved', 'reservation', NO_CACHE), bytes);
   }
 
   #checkOpen(): void {
-    checkUsable(!this.#isClosed, 'budget');
-  }
-
-  /** What the parts of this budget ask of it. */
-  #owner(): AccountOwner & RoomFacts & TenantOwner {
-    const budget = this;
-    return {
-      name: this.name,
-      memory: this.#kind,
-      deviceId: this.#deviceId,
-      keptBytes: 0,
-      get limitBytes() {
-        return budget.limitBytes;
-      },
-      makeRoom: (asking, bytes) => this.#room.makeRoom(asking, bytes),
-      makeTenantRoom: (tenant, bytes, fits) => this.#room.makeTenantRoom(tenant, bytes, fits),
-      refusal: (asking, bytes) => this.#room.refusal(asking, bytes, []),
-      granted: (bytes) => this.#watched.granted(bytes),
-      overshot: (asking, bytes) => this.#overshot(asking, bytes),
-      hasRoom: () => this.#line.serve(),
-      givesWay: () => this.#tenants.givesWay(),
-      refresh: () => {
-        this.#limit.refresh();
-        this.#watched.look();
-      },
-      endTenant: (tenant) => this.#tenants.remove(tenant),
-      settled: () => this.#settled(),
-    };
-  }
-
-  #overshot(asking: BudgetMember, bytes: number): void {
-    this.#room.shrink();
-    const overshootBytes = this.#account.missingBytes(0);
-    if (overshootBytes <= 0) return;
-    this.#overshoots++;
-    this.#overshootBytes = Math.max(this.#overshootBytes, overshootBytes);
-    attempt(() => this.events.emit('overshoot', { asking: asking.name, bytes, overshootBytes }));
+    checkUsable(!this.#parts.isClosed, 'budget');
   }
 }

@@ -144,6 +144,18 @@ export class RoomMaker {
     return freed;
   }
 
+  /** Gives memory back that others want who share the limit, and tells them how much there is. */
+  giveToOthers(): void {
+    const { ledger, members } = this.#account;
+    if (ledger === undefined) return;
+    ledger.returnDead();
+    const wanted = ledger.wantedHere();
+    if (wanted > 0) this.release(wanted, Number.POSITIVE_INFINITY, 'other processes', 'another process');
+    let cached = 0;
+    for (const { cache } of members) cached += cache.cachedBytes();
+    ledger.publishCached(cached);
+  }
+
   /** Waits for listeners that make room in their own time, and a while for others who share the budget. */
   async settled(): Promise<void> {
     while (this.#waiting.size > 0) await Promise.allSettled(this.#waiting);

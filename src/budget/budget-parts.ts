@@ -1,0 +1,174 @@
+import { attempt } from '../core/attempt.js';
+import type { Device } from '../core/device.js';
+import type { Releasable } from '../core/disposable.js';
+import type { MemoryError } from '../core/errors.js';
+import type { ManagerSlot } from '../core/manager-slot.js';
+import { HOST_MEMORY } from '../core/slot-charges.js';
+import { type AccountOwner, BudgetAccount } from './budget-account.js';
+import type { BudgetLedger } from './budget-ledger.js';
+import { type BudgetLimit, LimitReading } from './budget-limit.js';
+import { BudgetMember, NO_CACHE } from './budget-member.js';
+import { CountedSegments } from './counted-segments.js';
+import { BudgetReservation } from './reservation.js';
+import { ReservationLine } from './reservation-line.js';
+import { type RoomFacts, RoomMaker } from './room-maker.js';
+import type { BudgetTenant, TenantOwner } from './tenant.js';
+import { Tenants } from './tenants.js';
+import { WatchedMemory } from './watched-memory.js';
+
+/** How often a container's limit is read again, in looks at what is watched. */
+const LIMIT_LOOKS = 10;
+
+/** What a budget is made of. */
+export interface PartsOptions {
+  readonly name: string;
+  readonly limit: BudgetLimit;
+  /** Undefined for this machine's memory. */
+  readonly device: Device | undefined;
+  readonly deviceId: number;
+  readonly watchesV8: boolean;
+  readonly ledger: BudgetLedger | undefined;
+}
+
+/** The parts of a budget, which know each other by way of this one, and the budget around it. */
+export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
+  readonly name: string;
+  readonly memory: string;
+  readonly deviceId: number;
+  readonly account: BudgetAccount;
+  readonly room: RoomMaker;
+  readonly line: ReservationLine;
+  readonly tenants: Tenants;
+  readonly watched: WatchedMemory;
+  readonly segments: CountedSegments;
+  /** What lets each member leave that joined. */
+  readonly joined = new Map<object, Releasable>();
+  /** Of members, and of budgets below. */
+  readonly slots = new Set<ManagerSlot>();
+  parent: BudgetParts | undefined;
+  keptBytes = 0;
+  overshoots = 0;
+  overshootBytes = 0;
+  isClosed = false;
+  readonly #limit: LimitReading;
+  readonly #watchesV8: boolean;
+  #looks = 0;
+
+  constructor({ name, limit, device, deviceId, watchesV8, ledger }: PartsOptions) {
+    this.name = name;
+    this.memory = device === undefined ? HOST_MEMORY : device.name;
+    this.deviceId = device === undefined ? 0 : deviceId;
+    this.#limit = new LimitReading(limit, device, deviceId);
+    this.#watchesV8 = watchesV8;
+    this.account = new BudgetAccount(this, ledger);
+    this.room = new RoomMaker(this, this.account);
+    this.line = new ReservationLine((bytes) => this.reserve(bytes));
+    this.tenants = new Tenants(this);
+    this.watched = new WatchedMemory(this.account, () => this.#tick());
+    this.segments = new CountedSegments(this.account, this);
+  }
+
+  get limitBytes(): number {
+    const { ledger } = this.account;
+    return ledger === undefined ? this.#limit.bytes : Math.min(this.#limit.bytes, ledger.limitBytes);
+  }
+
+  /** The memory, for people. */
+  get memoryText(): string {
+    return this.memory === HOST_MEMORY ? HOST_MEMORY : `${this.memory} ${this.deviceId}`;
+  }
+
+  /** This budget, and those around it, from the inside out. */
+  outwards(): BudgetParts[] {
+    return this.parent === undefined ? [this] : [this, ...this.parent.outwards()];
+  }
+
+  /** Takes memory ahead of a job. @throws ERR_MEM_OUT_OF_MEMORY */
+  reserve(bytes: number): BudgetReservation {
+    const { members, reservations } = this.account;
+    const member = new BudgetMember('reserved', this.freeName('reservation'), NO_CACHE);
+    this.account.take(member, bytes);
+    const reservation = new BudgetReservation(bytes, member, () => {
+      reservations.delete(reservation);
+      this.account.give(member, member.heldBytes);
+      members.delete(member);
+    });
+    members.add(member);
+    reservations.add(reservation);
+    return reservation;
+  }
+
+  /** A name that no member has. */
+  freeName(wanted: string): string {
+    const names = new Set([...this.account.members].map(({ name }) => name));
+    let name = wanted;
+    for (let n = 2; names.has(name); n++) name = `${wanted} ${n}`;
+    return name;
+  }
+
+  /** Watches V8 and starts the timer while there are members; a budget around this one watches V8 in its place. */
+  startOrStop(): void {
+    const hasMembers = !this.isClosed && (this.joined.size > 0 || !this.watched.isEmpty);
+    this.watched.run(hasMembers, hasMembers && this.#watchesV8 && this.parent === undefined);
+  }
+
+  /** Looks at everything that changes by itself, and has members give way. */
+  look(): void {
+    this.watched.look();
+    this.room.shrink();
+    this.room.giveToOthers();
+    this.line.serve();
+  }
+
+  /** Waits for those who make room in their own time. */
+  async settled(): Promise<void> {
+    for (const { room } of this.outwards()) await room.settled();
+  }
+
+  refresh(): void {
+    this.#limit.refresh();
+    this.watched.look();
+  }
+
+  makeRoom(asking: BudgetMember, bytes: number): void {
+    this.room.makeRoom(asking, bytes);
+  }
+
+  makeTenantRoom(tenant: BudgetTenant, bytes: number, fits: () => boolean): void {
+    this.room.makeTenantRoom(tenant, bytes, fits);
+  }
+
+  refusal(asking: BudgetMember, bytes: number): MemoryError {
+    return this.room.refusal(asking, bytes);
+  }
+
+  granted(bytes: number): void {
+    this.watched.granted(bytes);
+  }
+
+  overshot(asking: BudgetMember, bytes: number): void {
+    this.room.shrink();
+    const overshootBytes = this.account.missingBytes(0);
+    if (overshootBytes <= 0) return;
+    this.overshoots++;
+    this.overshootBytes = Math.max(this.overshootBytes, overshootBytes);
+    attempt(() => this.room.events.emit('overshoot', { asking: asking.name, bytes, overshootBytes }));
+  }
+
+  hasRoom(): void {
+    this.line.serve();
+  }
+
+  givesWay(): string[] {
+    return this.tenants.givesWay();
+  }
+
+  endTenant(tenant: BudgetTenant): void {
+    this.tenants.remove(tenant);
+  }
+
+  #tick(): void {
+    if (this.#looks++ % LIMIT_LOOKS === 0) attempt(() => this.#limit.refresh());
+    attempt(() => this.look());
+  }
+}
