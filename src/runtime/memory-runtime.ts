@@ -79,6 +79,7 @@ export class MemoryRuntime extends MemoryHost {
         alignment: 0,
         stream: 0,
         tag: undefined,
+        tenants: undefined,
         charge: undefined,
         deviceOf,
       };
@@ -340,10 +341,10 @@ export class MemoryRuntime extends MemoryHost {
     const last = this.#asked;
     const { slot } = ordinary;
     const { tenants } = slot.charges;
-    const charge = tenants === undefined || tag === undefined ? undefined : tenants.get(tag);
     const isWanted = last.alignment === alignment && last.stream === stream && last.tag === tag;
-    if (!isWanted || last.slot !== slot || last.charge !== charge) this.#asked = { ...ordinary, alignment, stream, tag, charge };
-    return this.#asked;
+    if (isWanted && last.slot === slot && last.tenants === tenants) return last;
+    const charge = tag === undefined ? undefined : tenants?.get(tag);
+    return (this.#asked = { ...ordinary, alignment, stream, tag, tenants, charge });
   }
 
   #take(

@@ -20,7 +20,9 @@ export interface BlockSource {
   readonly alignment: number;
   readonly stream: number;
   readonly tag: string | undefined;
-  /** Who is charged with the live blocks, where the tag has a tenant of a budget. */
+  /** The tenants of the slot when blocks were asked for in this way. */
+  readonly tenants: ReadonlyMap<string, NativeCharge> | undefined;
+  /** Who is charged with the live blocks, where the tag has one. */
   readonly charge: NativeCharge | undefined;
   /** The device whose memory a live block takes; 0 for this machine's own. */
   readonly deviceOf: (ptr: DevicePtr) => number;

@@ -2,8 +2,9 @@ import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { libc } from '../../adapters/os/libc.js';
 import { nativeView } from '../../adapters/os/native-view.js';
 import { TlsfMemoryManager } from '../../managers/index.js';
+import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { KiB, MiB } from '../../src/core/units.js';
+import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { median } from './statistics.js';
 
@@ -11,6 +12,8 @@ import { median } from './statistics.js';
 export const MALLOC = "koffi's malloc, free";
 export const VIEWED = "koffi's malloc, view, write, free";
 export const HANDLE = 'runtime.allocate, dispose';
+export const TAGGED = '… with an option';
+export const NATIVE = 'table.nativeAlloc, nativeFree';
 export const VIEWED_HANDLE = 'runtime.allocate, view, write, dispose';
 
 /** The sizes of the blocks. */
@@ -60,6 +63,31 @@ const within = (what: string, around: NonNullable<Call['around']>): Call => ({
   around,
 });
 
+/** Handles with a tag. */
+const tagged = (runtime: MemoryRuntime, bytes: number): Work => {
+  return (times) => {
+    for (let i = 0; i < times; i++) runtime.allocate(bytes, { tag: 'bench' }).dispose();
+  };
+};
+/** The native calls of a manager. */
+const natives = ({ slot }: MemoryRuntime, bytes: number): Work => {
+  const table = slot.active!.deviceInterface;
+  return (times) => {
+    for (let i = 0; i < times; i++) table.nativeFree(table.nativeAlloc(bytes));
+  };
+};
+/** Does the same work in a budget. */
+const inBudget = (name: string, comparedWith: string, prepare: Call['prepare'], tenant?: string): Call => ({
+  name,
+  comparedWith,
+  prepare: (runtime, bytes) => {
+    const budget = new MemoryBudget({ limit: GiB });
+    budget.add(runtime);
+    if (tenant !== undefined) budget.tenant(tenant, { limit: GiB / 2 });
+    return prepare(runtime, bytes);
+  },
+});
+
 const byItself: NonNullable<Call['around']> = () => (fn) => fn();
 
 /** In the order of the table: what others are compared with stands before them. */
@@ -94,13 +122,9 @@ export const CALLS: readonly Call[] = [
     },
   },
   {
-    name: '… with an option',
+    name: TAGGED,
     comparedWith: HANDLE,
-    prepare: (runtime, bytes) => {
-      return (times) => {
-        for (let i = 0; i < times; i++) runtime.allocate(bytes, { tag: 'bench' }).dispose();
-      };
-    },
+    prepare: tagged,
   },
   within('tag', (runtime) => (fn) => runtime.tag('bench', fn)),
   within('scoped', (runtime) => (fn) => runtime.scoped(fn)),
@@ -110,6 +134,10 @@ export const CALLS: readonly Call[] = [
     const manager = new TlsfMemoryManager(1, new MemoryManagerDeviceInterface());
     return (fn) => runtime.withManager(manager, fn);
   }),
+  inBudget('… in a budget', HANDLE, handles),
+  inBudget('… with a tenant', TAGGED, tagged, 'bench'),
+  { name: NATIVE, comparedWith: MALLOC, prepare: natives },
+  inBudget('… in a budget, natively', NATIVE, natives),
   {
     name: VIEWED,
     comparedWith: VIEWED,

@@ -55,6 +55,7 @@ describe('a dropped handle', () => {
       alignment: 0,
       stream: 0,
       tag: undefined,
+      tenants: undefined,
       charge: undefined,
       deviceOf: () => 0,
     };
