@@ -340,7 +340,7 @@ export class ManagerSlot extends SlotSeats {
     return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
       requestedBytes,
       allocatedBytes: stats?.allocatedBytes.current ?? 0,
-      reservedBytes: stats?.reservedBytes.current ?? seat?.ledger.reservedBytes ?? 0,
+      reservedBytes: stats?.reservedBytes.current ?? seat?.natives.ledger.reservedBytes ?? 0,
       capacityBytes: natives.getMaxMemorySize(device),
       device,
     });

@@ -22,14 +22,14 @@ export class OwedMemory {
   deviceAnswered(): void {
     if (this.seats.length === 0 || this.#busy) return;
     this.#exclusively(() => {
-      while (this.seats.some((seat) => seat.giveOneBack()));
+      while (this.seats.some((seat) => seat.natives.giveOneBack()));
     });
   }
 
   #giveBack(seats: readonly Seat[]): void {
     if (this.#busy || seats.length === 0) return;
     this.#exclusively(() => {
-      for (const seat of seats) attempt(() => seat.giveAllBack());
+      for (const seat of seats) attempt(() => seat.natives.giveAllBack());
     });
   }
 
@@ -41,7 +41,7 @@ export class OwedMemory {
     } finally {
       this.#busy = false;
       for (const seat of this.seats) seat.log.flush();
-      this.seats = this.seats.filter((seat) => seat.holdsNative);
+      this.seats = this.seats.filter((seat) => seat.natives.holdsNative);
     }
   }
 }

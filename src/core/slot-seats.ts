@@ -69,7 +69,9 @@ export abstract class SlotSeats extends NativeCounters {
     super();
     this.kind = options.kind;
     this.options = options;
-    this.charges = new SlotCharges(options.memory, () => [...this.seats(), ...this.owed.seats].map(({ ledger }) => ledger));
+    this.charges = new SlotCharges(options.memory, () =>
+      [...this.seats(), ...this.owed.seats].map(({ natives }) => natives.ledger),
+    );
     this.#seatOptions = {
       natives: options.natives,
       charges: this.charges,
@@ -109,10 +111,10 @@ export abstract class SlotSeats extends NativeCounters {
    * could not give everything back.
    */
   usage(): { manager: MemoryManagerAdapter; liveBlocks: number; reservedBytes: number }[] {
-    return [...this.seats(), ...this.owed.seats].map(({ manager, liveBlocks, ledger }) => ({
+    return [...this.seats(), ...this.owed.seats].map(({ manager, liveBlocks, natives }) => ({
       manager,
       liveBlocks: manager.lifecycle.state === 'stopped' ? 0 : liveBlocks,
-      reservedBytes: ledger.reservedBytes,
+      reservedBytes: natives.ledger.reservedBytes,
     }));
   }
 
@@ -286,7 +288,7 @@ export abstract class SlotSeats extends NativeCounters {
       seat = new Seat(manager, this.#seatOptions);
       this.#filled.set(manager, seat);
     }
-    seat.fillTable();
+    seat.natives.fillTable();
     return seat;
   }
 
