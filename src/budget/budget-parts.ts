@@ -62,7 +62,10 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.#watchesV8 = watchesV8;
     this.account = new BudgetAccount(this, ledger);
     this.room = new RoomMaker(this, this.account);
-    this.line = new ReservationLine((bytes) => this.reserve(bytes));
+    this.line = new ReservationLine(
+      (bytes) => this.reserve(bytes),
+      (bytes) => this.account.missingBytes(bytes) <= 0,
+    );
     this.tenants = new Tenants(this);
     this.watched = new WatchedMemory(this.account, () => this.#tick());
     this.segments = new CountedSegments(this.account, this);
@@ -117,7 +120,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.watched.look();
     this.room.shrink();
     this.room.giveToOthers();
-    this.line.serve();
+    this.line.serve(true);
   }
 
   /** Waits for those who make room in their own time. */

@@ -16,17 +16,24 @@ interface Waiting {
   readonly bytes: number;
   readonly resolve: (reservation: BudgetReservation) => void;
   readonly reject: (error: unknown) => void;
+  /** Whether everybody was asked to make room for it. */
+  wasTried: boolean;
 }
 
 /** Those who wait for memory of a budget: who came first is served first, also before smaller requests that would fit. */
 export class ReservationLine {
   readonly #waiting: Waiting[] = [];
   readonly #reserve: (bytes: number) => BudgetReservation;
+  readonly #fits: (bytes: number) => boolean;
   #isServing = false;
 
-  /** @param reserve - takes memory at once; throws ERR_MEM_OUT_OF_MEMORY when there is not enough */
-  constructor(reserve: (bytes: number) => BudgetReservation) {
+  /**
+   * @param reserve - takes memory at once, having others make room; throws ERR_MEM_OUT_OF_MEMORY when there is not enough
+   * @param fits - tells whether there is room as things are
+   */
+  constructor(reserve: (bytes: number) => BudgetReservation, fits: (bytes: number) => boolean) {
     this.#reserve = reserve;
+    this.#fits = fits;
   }
 
   /** Whether anybody waits. */
@@ -48,6 +55,7 @@ export class ReservationLine {
       const done = () => signal?.removeEventListener('abort', giveUp);
       const waiting: Waiting = {
         bytes,
+        wasTried: false,
         resolve: (reservation) => {
           done();
           resolve(reservation);
@@ -63,8 +71,9 @@ export class ReservationLine {
     });
   }
 
-  /** Serves whom it can, later in this turn: bytes come back in the middle of other calls. */
-  serve(): void {
+  /** Serves whom it can, later in this turn: bytes come back in the middle of other calls. @param asksAgain - has others make room once more */
+  serve(asksAgain = false): void {
+    if (asksAgain) for (const waiting of this.#waiting) waiting.wasTried = false;
     if (this.#isServing || this.isEmpty) return;
     this.#isServing = true;
     queueMicrotask(() => {
@@ -80,6 +89,8 @@ export class ReservationLine {
 
   #serveNow(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (first.wasTried && !this.#fits(first.bytes)) return;
+      first.wasTried = true;
       try {
         const reservation = this.#reserve(first.bytes);
         this.#leave(first);
