@@ -11,6 +11,7 @@ export { HeapCounters } from '../src/blocks/heap-counters.js';
 export { Holes } from '../src/blocks/holes.js';
 export { RegionStats } from '../src/blocks/region-stats.js';
 export { Regions, RegionsOfDevice } from '../src/blocks/regions.js';
+export { ALL_CACHED, type ReleasablePieces, ReleaseBounds } from '../src/blocks/release-bounds.js';
 export { SlabCells } from '../src/blocks/slab-cells.js';
 export { ArenaMemoryManager, type ArenaMemoryManagerOptions } from './arena/arena-memory-manager.js';
 export { BuddyMemoryManager, type BuddyMemoryManagerOptions } from './buddy/buddy-memory-manager.js';

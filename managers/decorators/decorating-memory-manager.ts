@@ -104,6 +104,10 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     this.inner.signalMemoryCleanup();
   }
 
+  override releaseCached(device: number, wantedBytes: number, mostBytes: number): void {
+    this.inner.releaseCached(device, wantedBytes, mostBytes);
+  }
+
   /** Writes the inner manager's report, then this one's. */
   printInfo(message: string, device: number, sink: LogSink = process.stdout): void {
     this.inner.printInfo(message, device, sink);

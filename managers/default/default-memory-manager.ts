@@ -1,5 +1,6 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { flagFromEnvironment } from '../../src/core/environment.js';
 import { MemoryError } from '../../src/core/errors.js';
@@ -118,13 +119,16 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     else this.#keep(buffers, block);
   }
 
-  protected trim(device: number): void {
+  /** Gives kept buffers back; of a size those that are kept longest. */
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
     const buffers = this.#devices[device];
     if (buffers === undefined) return;
     // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
-    const leaving: number[] = [];
-    for (const stack of buffers.free.values()) if (stack.length > 0) leaving.push(...stack.splice(0));
-    tryAll(leaving, (block) => this.#releaseOrKeep(buffers, block));
+    tryAll(takeKept(buffers, bounds), (block) => this.#releaseOrKeep(buffers, block));
+  }
+
+  protected override get trimsInParts(): boolean {
+    return true;
   }
 
   #keep({ free }: DeviceBuffers, block: number): void {
@@ -175,6 +179,22 @@ export class DefaultMemoryManager extends BlockMemoryManager {
     const maxBytes = maxBytesOf(this.deviceInterface.getMaxMemorySize(device));
     return (this.#devices[device] ??= { free: new Map(), maxBytes, count: 0 });
   }
+}
+
+/** Takes buffers out of those that are kept. All go at each allocation while too many are live, and mostly none is kept then. */
+function takeKept({ free }: DeviceBuffers, bounds: ReleaseBounds): Iterable<number> {
+  if (bounds.isAll) {
+    const all: number[] = [];
+    for (const stack of free.values()) if (stack.length > 0) all.push(...stack.splice(0));
+    return all;
+  }
+  const kept = [...free].flatMap(([bytes, stack]) => stack.map((block) => ({ block, bytes })));
+  const chosen = new Set(bounds.choose(kept, { bytesOf: ({ bytes }) => bytes }).map(([{ block }]) => block));
+  for (const [bytes, stack] of free) {
+    const left = stack.filter((block) => !chosen.has(block));
+    free.set(bytes, left);
+  }
+  return chosen;
 }
 
 /** Bytes that should be live on a device at most. @see Source: ArrayFire, without its underflow below 1 GiB */

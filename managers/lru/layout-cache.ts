@@ -63,14 +63,20 @@ export class LayoutCache {
     return buffer;
   }
 
-  /** Takes every buffer, those of the least recently used layout first. */
-  takeAll(): number[] {
-    const all: number[] = [];
-    for (let layout = this.#order.oldest; layout !== ABSENT; layout = this.#order.oldest) {
-      all.push(this.#buffers[layout]!.at(-1)!);
-      this.#dropLast(layout);
+  /**
+   * Takes buffers, those of the least recently used layout first. That is no use of a layout.
+   *
+   * @param goes - says of each, by its bytes, whether it is taken; a layout is left at its first no
+   */
+  takeOldest(goes: (bytes: number) => boolean): number[] {
+    const taken: number[] = [];
+    for (const layout of [...this.#order]) {
+      for (let left = this.countOf(layout); left > 0 && goes(this.#sizes[layout]!); left--) {
+        taken.push(this.#buffers[layout]!.at(-1)!);
+        this.#dropLast(layout);
+      }
     }
-    return all;
+    return taken;
   }
 
   /** Keeps a buffer, and counts as a use of its layout. */

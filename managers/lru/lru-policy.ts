@@ -2,6 +2,7 @@ import { ABSENT } from '../../src/blocks/address-hash.js';
 import { NONE, REFERENCE_LOCK } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { ensure } from '../../src/blocks/ensure.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import { widened } from '../../src/blocks/widened.js';
 import type { LogSink } from '../../src/core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
@@ -158,11 +159,18 @@ export abstract class LruPolicy extends BlockMemoryManager {
     else this.nativeRelease(block);
   }
 
-  protected trim(device: number): void {
-    const leaving = this.#owed[device] ?? [];
-    this.#owed[device] = [];
+  /** Gives buffers back: those that the device did not take before, then those of the least recently used layouts. */
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
+    const goes = bounds.inTurn();
+    const owed = this.#owed[device] ?? [];
+    const leaving = new Set(owed.filter((block) => goes(this.blocks.bytesOf(block))));
+    this.#owed[device] = owed.filter((block) => !leaving.has(block));
     // All of them leave the books before the first native call, which may come back with an allocation or a cleanup.
-    tryAll([...leaving, ...this.#cacheOf(device).takeAll()], (block) => this.#releaseOrKeep(block));
+    tryAll([...leaving, ...this.#cacheOf(device).takeOldest(goes)], (block) => this.#releaseOrKeep(block));
+  }
+
+  protected override get trimsInParts(): boolean {
+    return true;
   }
 
   protected override forget(device: number): void {

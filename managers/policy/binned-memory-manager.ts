@@ -1,6 +1,7 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import * as stackRoom from '../../src/core/stack-room.js';
@@ -105,22 +106,23 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
     this.#orderOf(this.blocks.deviceOf(block)).giveBack(block);
   }
 
-  protected trim(device: number): void {
+  /** Gives idle memory back. All of it is waited for; a part is what streams are done with already. */
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
     const order = this.#orders[device];
     if (order === undefined) return;
-    order.waitUntil(() => false);
-    this.trimIdle(order.idle, device);
+    if (bounds.isAll) order.waitUntil(() => false);
+    else if (order.hasPending) order.collect();
+    for (const part of order.idle.parts) part.flush();
+    this.trimIdle(order.idle, device, bounds);
   }
 
-  /** Gives back what can be of idle blocks. Here: whole segments. */
-  protected trimIdle(idle: FreeBlocks, _device: number): void {
-    for (const part of idle.parts) {
-      part.flush();
-      for (const block of part.toArray()) {
-        // A native call before may have come back with an allocation.
-        if (part.has(block) && this.blocks.isWholeSegment(block)) this.releaseFrom(part, block);
-      }
-    }
+  protected override get trimsInParts(): boolean {
+    return true;
+  }
+
+  /** Gives back what can be of idle blocks, none of which is in a front. Here: whole segments. */
+  protected trimIdle(idle: FreeBlocks, _device: number, bounds: ReleaseBounds): void {
+    this.releaseSegments(idle.parts, bounds);
   }
 
   protected override makeRoom(device: number, requestedBytes: number): boolean {

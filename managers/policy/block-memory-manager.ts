@@ -5,6 +5,7 @@ import { DeviceMemoryManager, type ManagerOptions } from '../../src/blocks/devic
 import { ensure } from '../../src/blocks/ensure.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
 import * as kernelInterface from '../../src/blocks/kernel-interface.js';
+import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import { attempt } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import * as stackRoom from '../../src/core/stack-room.js';
@@ -22,7 +23,7 @@ const { checkStackRoom } = stackRoom;
  * The base of all policies that hand out blocks of native segments, which heaps keep: blocks are split, joined and kept.
  *
  * A policy says where a block comes from ({@link place}), where it goes when nobody holds it ({@link reclaim}), and what it
- * can give back ({@link trim}, with {@link nativeRelease}).
+ * can give back ({@link trim}, with {@link nativeRelease}; a part of it where {@link trimsInParts}).
  *
  * Invariants, for each device: `reserved == sum(bytes of blocks with memory)`, `allocated == sum(bytes of live blocks)`,
  * and every block is found under its address. A heap is closed when its device is removed, and when the manager is shut down.
@@ -96,13 +97,11 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   }
 
   override signalMemoryCleanup(): void {
-    this.#underway++;
-    try {
-      super.signalMemoryCleanup();
-    } finally {
-      this.#underway--;
-    }
-    if (this.#isShutDown) this.#closeUnused();
+    this.#givingBack(() => super.signalMemoryCleanup());
+  }
+
+  override releaseCached(device: number, wantedBytes: number, mostBytes: number): void {
+    this.#givingBack(() => super.releaseCached(device, wantedBytes, mostBytes));
   }
 
   override checkInvariants(): void {
@@ -150,6 +149,16 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     const outcome = this.first.release(ptr, lock);
     if (outcome !== FREED) this.#unholdElsewhere(outcome, ptr, lock);
     else this.lifecycle.onFree?.();
+  }
+
+  #givingBack(work: () => void): void {
+    this.#underway++;
+    try {
+      work();
+    } finally {
+      this.#underway--;
+    }
+    if (this.#isShutDown) this.#closeUnused();
   }
 
   /** Tells whether it is a block that is free and has so many bytes. */
@@ -234,6 +243,17 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
       bins.putIn(block);
       throw error;
     }
+  }
+
+  /** Gives free blocks in these bins back that are whole segments. @throws the first error of the device, after all were tried */
+  protected releaseSegments(parts: readonly FreeBlocks[], bounds: ReleaseBounds): void {
+    const { blocks } = this;
+    const segmentsOf = (bins: FreeBlocks) => bins.toArray().filter((block) => blocks.isWholeSegment(block));
+    const pieces = parts.flatMap((bins) => segmentsOf(bins).map((block) => ({ bins, block })));
+    bounds.giveBack(pieces, {
+      bytesOf: ({ bins, block }) => (bins.has(block) && blocks.isWholeSegment(block) ? blocks.bytesOf(block) : 0),
+      release: ({ bins, block }) => this.releaseFrom(bins, block),
+    });
   }
 
   /** Cuts `bytes` off the front of a block and returns the rest, a free block. */

@@ -2,11 +2,11 @@ import { MANAGER_LOCK, USER_LOCK } from '../../src/blocks/block-rows.js';
 import { type CarvedRegion, NO_BLOCK } from '../../src/blocks/carved-region.js';
 import { DeviceMemoryManager, type ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import { Regions, type RegionsOfDevice } from '../../src/blocks/regions.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import { attempt } from '../../src/core/attempt.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import * as stackRoom from '../../src/core/stack-room.js';
-import { tryAll } from '../../src/core/try-all.js';
 import { type DevicePtr, exactBytes, NULL_PTR } from '../../src/core/units.js';
 import { policyFault } from './policy-fault.js';
 
@@ -80,13 +80,17 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
     else this.#free(region!, block);
   }
 
-  /** Gives the regions of a device back that have no live block. */
-  protected trim(device: number): void {
+  /** Gives regions of a device back that have no live block. */
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
     const held = this.managedDevice(device);
-    tryAll([...held.regions], (region) => {
-      // A native call before may have come back with an allocation, or a cleanup of its own.
-      if (region.live === 0 && this.regions.has(region)) this.#release(held, region);
+    bounds.giveBack([...held.regions], {
+      bytesOf: (region) => (region.live === 0 && this.regions.has(region) ? region.bytes : 0),
+      release: (region) => this.#release(held, region),
     });
+  }
+
+  protected override get trimsInParts(): boolean {
+    return true;
   }
 
   #free(region: R, block: number): void {

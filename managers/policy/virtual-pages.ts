@@ -2,7 +2,9 @@ import { NONE } from '../../src/blocks/block-rows.js';
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { Holes } from '../../src/blocks/holes.js';
+import { orUndo } from '../../src/core/attempt.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
+import { checkStackRoomHere } from '../../src/core/stack-room.js';
 import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { askNative } from './ask-native.js';
 
@@ -76,20 +78,41 @@ export class VirtualPages {
     return block;
   }
 
-  /** Takes the whole pages of a free block away, once no stream works on them. @returns their bytes */
-  decommit(block: number, settle: () => void): number {
-    const bytes = this.holes.wholePages(block);
-    this.#idle.takeOut(block);
+  /**
+   * Takes the whole pages of a free block away, once no stream works on them.
+   *
+   * @param mostBytes - how many of them, whole pages; the last ones go, since a range fills from its start
+   * @defaultValue mostBytes is all
+   * @returns their bytes
+   */
+  decommit(block: number, settle: () => void, mostBytes = Number.POSITIVE_INFINITY): number {
+    checkStackRoomHere();
+    const bytes = Math.min(this.holes.wholePages(block), mostBytes);
+    const end = this.holes.firstPage(block) + this.holes.wholePages(block);
+    const part = this.#takeOut(block, end - bytes);
     try {
       settle();
-      this.#virtual.decommit(this.holes.firstPage(block) as DevicePtr, bytes, true);
+      this.#virtual.decommit((end - bytes) as DevicePtr, bytes, true);
     } catch (error) {
-      this.#idle.join(block);
+      this.#idle.join(part);
       throw error;
     }
-    this.holes.punch(block);
+    this.holes.punch(part);
     this.#heap.stats.released(bytes);
     return bytes;
+  }
+
+  /** Takes a free block out, or its part from the page on at an address where there are pages before. */
+  #takeOut(block: number, address: number): number {
+    const isFirst = address === this.holes.firstPage(block);
+    this.#idle.takeOut(block);
+    if (isFirst) return block;
+    const part = orUndo(
+      () => this.#heap.split(block, address - this.#heap.addressOf(block)),
+      () => this.#idle.putIn(block),
+    );
+    this.#idle.putIn(block);
+    return part;
   }
 
   /** Gives the ranges back that have no memory. */

@@ -1,5 +1,6 @@
 import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 
 /** Where a pool's memory comes from. */
@@ -13,8 +14,8 @@ export interface Backing {
    * @throws what the device throws, unless it means out of memory; nothing has been lost then
    */
   grow(bytes: number, failure: { cause: unknown }): number;
-  /** Gives back all memory that no block lies in. @throws what the device throws */
-  trim(): void;
+  /** Gives memory back that no block lies in. @throws the first error of the device, after all was tried @defaultValue bounds is all */
+  trim(bounds?: ReleaseBounds): void;
   /** Gives address ranges back that hold nothing. @throws what the device throws */
   close(): void;
 }
@@ -29,6 +30,8 @@ export interface BackingParts {
   readonly slack: number;
   /** Gives an idle block that is a whole segment back to the device. */
   readonly release: (block: number) => void;
+  /** Gives idle blocks back that are whole segments. */
+  readonly releaseSegments: (bounds: ReleaseBounds) => void;
   /** Waits until no stream works on idle blocks. Before each call that gives memory back: what came before may have come back with work. */
   readonly settle: () => void;
   /** Waits for streams while that may make a block of at least `bytes` idle. @returns whether one is */

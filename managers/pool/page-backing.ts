@@ -1,5 +1,6 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { Holes } from '../../src/blocks/holes.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { alignUp, GiB, KiB, MiB } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
@@ -75,12 +76,13 @@ export class PageBacking implements Backing {
     return this.#isEnough(last, bytes) ? last : NONE;
   }
 
-  trim(): void {
-    const { idle } = this.#parts;
-    for (const block of idle.toArray()) {
-      // A native call before may have come back with an allocation.
-      if (idle.has(block) && this.#holes.wholePages(block) > 0) this.#pages.decommit(block, this.#parts.settle);
-    }
+  trim(bounds: ReleaseBounds = ALL_CACHED): void {
+    const { idle, settle } = this.#parts;
+    bounds.giveBack(idle.toArray(), {
+      bytesOf: (block) => (idle.has(block) ? this.#holes.wholePages(block) : 0),
+      release: (block, bytes) => this.#pages.decommit(block, settle, bytes),
+      unitOf: () => this.#pageBytes,
+    });
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
@@ -96,9 +97,8 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     throw this.outOfMemory(this.managedDevice(device), bytes, bytes, failure);
   }
 
-  protected override trimIdle(idle: FreeBlocks, device: number): void {
-    idle.flush();
-    this.#backings[device]?.trim();
+  protected override trimIdle(_idle: FreeBlocks, device: number, bounds: ReleaseBounds): void {
+    this.#backings[device]?.trim(bounds);
     this.#backings[device]?.close();
   }
 
@@ -119,6 +119,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       deviceInterface,
       slack: this.#slack ?? (virtual?.decommitStops === true ? DEFAULT_SLACK_WHERE_STOPPED : DEFAULT_SLACK),
       release: (block) => this.releaseFrom(idle, block),
+      releaseSegments: (bounds) => this.releaseSegments([idle], bounds),
       settle: () => this.settle(device),
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };

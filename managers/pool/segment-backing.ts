@@ -1,4 +1,5 @@
 import { NONE } from '../../src/blocks/block-rows.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import { alignUp, devicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { askNative } from '../policy/ask-native.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
@@ -48,8 +49,8 @@ export class SegmentBacking implements Backing {
     return this.#allocate(alignUp(bytes, SEGMENT_ALIGNMENT), plan, failure);
   }
 
-  trim(): void {
-    this.#reclaim(Number.POSITIVE_INFINITY, 0);
+  trim(bounds: ReleaseBounds = ALL_CACHED): void {
+    this.#parts.releaseSegments(bounds);
   }
 
   close(): void {}

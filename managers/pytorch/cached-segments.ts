@@ -1,4 +1,5 @@
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { PyTorchSettings } from './alloc-conf.js';
 import { type BlockPools, inOrder, type StreamBlocks } from './block-pools.js';
 
@@ -78,21 +79,25 @@ export class CachedSegments {
     return missing <= 0;
   }
 
-  /** Gives all segments back that may go, large ones first, and whole pages of expandable ones. */
-  releaseAll(): void {
-    for (const { large, small } of this.#pools.released) {
-      for (const blocks of [...inOrder(large), ...inOrder(small)]) this.#releaseIdle(blocks);
-    }
-  }
-
-  #releaseIdle({ free, pages }: StreamBlocks): void {
+  /** Gives segments back that may go, and whole pages of expandable ones; when all go, large ones first. */
+  release(bounds: ReleaseBounds): void {
     const { heap } = this.#pools;
-    for (const block of free.toArray()) {
-      if (!free.has(block)) continue;
-      if (pages === undefined) {
-        if (heap.isWholeSegment(block)) this.#release(free, block);
-      } else if (pages.holes.wholePages(block) > 0) pages.decommit(block, this.#settle);
-    }
-    pages?.release();
+    const all = this.#pools.released.flatMap(({ large, small }) => [...inOrder(large), ...inOrder(small)]);
+    const bytesOf = ({ free, pages }: StreamBlocks, block: number): number => {
+      if (!free.has(block)) return 0;
+      if (pages !== undefined) return pages.holes.wholePages(block);
+      return heap.isWholeSegment(block) ? heap.bytesOf(block) : 0;
+    };
+    const blocksOf = (of: StreamBlocks) => of.free.toArray().filter((block) => bytesOf(of, block) > 0);
+    const pieces = all.flatMap((of) => blocksOf(of).map((block) => ({ of, block })));
+    bounds.giveBack(pieces, {
+      bytesOf: ({ of, block }) => bytesOf(of, block),
+      release: ({ of: { free, pages }, block }, bytes) => {
+        if (pages === undefined) this.#release(free, block);
+        else pages.decommit(block, this.#settle, bytes);
+      },
+      unitOf: ({ of }) => of.pages?.pageBytes ?? 0,
+    });
+    for (const { pages } of all) pages?.release();
   }
 }

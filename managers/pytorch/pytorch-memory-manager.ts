@@ -1,6 +1,7 @@
 import * as blockRows from '../../src/blocks/block-rows.js';
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
+import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { waitForDefaultStream } from '../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
@@ -215,9 +216,14 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     if (pools.used.isWaiting) this.#serve();
   }
 
-  protected trim(device: number): void {
+  /** Gives cached segments back. All are waited for; a part is what the streams that blocks were marked with are done with already. */
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
     const pools = this.#pools[device];
-    if (pools !== undefined) this.#releaseCached(pools);
+    if (pools !== undefined) this.#releaseCached(pools, bounds);
+  }
+
+  protected override get trimsInParts(): boolean {
+    return true;
   }
 
   /** Waits for all streams: whichever a free block was last used on may still work on it. */
@@ -297,7 +303,7 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     let block = ask();
     if (block === NONE && cached.releaseFitting(blocks, size)) block = ask();
     if (block !== NONE) return block;
-    this.#releaseCached(pools);
+    this.#releaseCached(pools, ALL_CACHED);
     heap.stats.retries++;
     block = ask();
     if (block !== NONE) return block;
@@ -324,10 +330,12 @@ export class PyTorchMemoryManager extends BlockMemoryManager {
     return block;
   }
 
-  /** Gives all cached segments back that may go, once every stream is done with them. */
-  #releaseCached(pools: BlockPools): void {
-    while (pools.used.isWaiting) pools.used.waitForOldest();
-    this.#cachedIn(pools).releaseAll();
+  /** Gives cached segments back that may go, once every stream is done with them. */
+  #releaseCached(pools: BlockPools, bounds: ReleaseBounds): void {
+    const { used } = pools;
+    if (bounds.isAll) while (used.isWaiting) used.waitForOldest();
+    else if (used.isWaiting) used.collect();
+    this.#cachedIn(pools).release(bounds);
     this.#serve();
   }
 

@@ -10,6 +10,7 @@ import type { DevicePtr } from '../core/units.js';
 import * as units from '../core/units.js';
 import { MANAGER_LOCK, USER_LOCK } from './block-rows.js';
 import type { DeviceStorage, LeavingMemory, ManagedDevice } from './device-storage.js';
+import { ReleaseBounds } from './release-bounds.js';
 
 // Bindings of their own: V8 looks imported ones up, and checks them, each time.
 const { checkAlignment, checkBytes, devicePtr, NULL_PTR } = units;
@@ -57,8 +58,18 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   /** Clears a lock of a live block, and takes the block back when none is left. @throws as {@link unlock} */
   protected abstract unhold(ptr: DevicePtr, lock: number): void;
 
-  /** Gives the cached memory of a device back with {@link giveBack}. */
-  protected abstract trim(device: number): void;
+  /**
+   * Gives cached memory of a device back with {@link giveBack}.
+   *
+   * @param bounds - how much of it, for a policy that {@link trimsInParts}; `bounds.giveBack` chooses the pieces
+   * @defaultValue bounds is all
+   */
+  protected abstract trim(device: number, bounds?: ReleaseBounds): void;
+
+  /** Whether {@link trim} keeps to its bounds. Here: it does not, and {@link releaseCached} calls it only when all may go. */
+  protected get trimsInParts(): boolean {
+    return false;
+  }
 
   /** Drops what the policy keeps of a device that is about to be closed. Here: nothing. */
   protected forget(_device: number): void {}
@@ -99,6 +110,17 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
       // A native call before may have come back with the removal of another device.
       if (this.#storage.get(device) !== undefined) this.trim(device);
     });
+  }
+
+  /**
+   * Gives cached memory of a device back, within bounds; does nothing for one that is not managed. Waits for no stream but
+   * those that may work on what goes.
+   */
+  override releaseCached(device: number, wantedBytes: number, mostBytes: number): void {
+    if (!(wantedBytes > 0 && mostBytes > 0) || this.#storage.get(device) === undefined) return;
+    checkStackRoom();
+    if (this.trimsInParts) this.trim(device, new ReleaseBounds(wantedBytes, mostBytes));
+    else super.releaseCached(device, wantedBytes, mostBytes);
   }
 
   /** Starts to manage one more device; does nothing for one that is managed. */

@@ -160,16 +160,26 @@ export class ManagerSlot extends SlotSeats {
   }
 
   /**
-   * Has managers here give cached memory of a device back: all of it, if that is at most `mostBytes`.
+   * Gives cached native memory of a device back: what stopped managers owe, then what managers cache, those that drain first
+   * and the active one last. It stops as soon as the slot holds `wantedBytes` less, and makes it hold no more than `mostBytes`
+   * less; but native calls that succeed also make the device take what it refused before. May be called from inside a native
+   * call of a manager here. No line is logged for it, and no observer told of a cleanup. Never throws: an error of a
+   * manager becomes a process warning.
    *
-   * @returns how many bytes went
+   * @returns by how many bytes less the slot holds
    */
-  releaseCached(_device: number, _wantedBytes: number, mostBytes: number): number {
+  releaseCached(device: number, wantedBytes: number, mostBytes: number): number {
     const before = this.reservedBytes;
-    let cached = 0;
-    for (const seat of this.seats()) cached += seat.manager.stats(_device)?.cachedBytes.current ?? 0;
-    if (cached <= mostBytes) for (const seat of this.seats()) seat.manager.signalMemoryCleanup();
-    return before - this.reservedBytes;
+    const given = () => before - this.reservedBytes;
+    if (wantedBytes > 0) this.owed.giveBack(mostBytes);
+    const place = (seat: Seat) => (seat.isDraining ? 0 : seat === this.activeSeat ? 2 : 1);
+    for (const { manager } of this.seats().sort((a, b) => place(a) - place(b))) {
+      const gave = given();
+      if (!(gave < wantedBytes)) break;
+      attempt(() => manager.releaseCached(device, wantedBytes - gave, mostBytes - gave));
+    }
+    this.stopIdle();
+    return given();
   }
 
   /**

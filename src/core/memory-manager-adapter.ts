@@ -128,6 +128,22 @@ export abstract class MemoryManagerAdapter {
   /** Gives cached native memory back. @throws what the device threw; what it did not take stays cached */
   abstract signalMemoryCleanup(): void;
 
+  /**
+   * Gives cached native memory of a device back: it stops as soon as at least `wantedBytes` went, and gives no more than
+   * `mostBytes` back. Whoever overrides it keeps to that, and may be called from inside a native call of its own. Here:
+   * {@link signalMemoryCleanup} when {@link stats} say that no more than `mostBytes` are cached there, or when there is no bound.
+   *
+   * @throws what the device threw; what it did not take stays cached
+   */
+  releaseCached(device: number, wantedBytes: number, mostBytes: number): void {
+    if (!(wantedBytes > 0 && mostBytes > 0)) return;
+    const cachedBytes = this.stats(device)?.cachedBytes.current;
+    if (cachedBytes === 0) return;
+    if (mostBytes === Number.POSITIVE_INFINITY || (cachedBytes !== undefined && cachedBytes <= mostBytes)) {
+      this.signalMemoryCleanup();
+    }
+  }
+
   /** Writes a report for people about one device, to standard output unless a sink is given. */
   abstract printInfo(message: string, device: number, sink?: LogSink): void;
 

@@ -13,9 +13,19 @@ export class OwedMemory {
     this.#giveBack([seat]);
   }
 
-  /** Tries everything again. What is still refused becomes a process warning. */
-  giveBack(): void {
-    this.#giveBack(this.seats);
+  /**
+   * Tries again what each of them left that has no more than `mostBytes` together with those before. What is still refused
+   * becomes a process warning.
+   */
+  giveBack(mostBytes = Number.POSITIVE_INFINITY): void {
+    let left = mostBytes;
+    this.#giveBack(
+      this.seats.filter(({ natives: { ledger } }) => {
+        const mayGo = ledger.reservedBytes <= left;
+        if (mayGo) left -= ledger.reservedBytes;
+        return mayGo;
+      }),
+    );
   }
 
   /** Tries again when the device has just answered: one thing, and more as long as it takes them. */

@@ -2,18 +2,21 @@ import type { BlockMemoryManager, ManagerOptions } from '../../managers/index.js
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { describeManager } from './manager-suite.js';
 
-interface Example {
-  readonly PageMemoryManager: new (
-    deviceCount: number,
-    deviceInterface: MemoryManagerDeviceInterface,
-    options?: ManagerOptions,
-  ) => BlockMemoryManager;
-}
+type Maker = new (
+  deviceCount: number,
+  deviceInterface: MemoryManagerDeviceInterface,
+  options?: ManagerOptions,
+) => BlockMemoryManager;
 
-// The class that docs/writing-a-manager.md shows, from the file that it shows.
-const file = new URL('../../docs/examples/custom-manager.mjs', import.meta.url).pathname;
-const { PageMemoryManager } = (await import(file)) as Example;
+// The classes that docs/writing-a-manager.md shows, from the files that it shows.
+const load = async (name: string) =>
+  (await import(new URL(`../../docs/examples/${name}.mjs`, import.meta.url).pathname)) as Record<string, Maker>;
+const { PageMemoryManager } = await load('custom-manager');
+const { KeepingMemoryManager } = await load('trim-in-parts');
 
 describeManager('PageMemoryManager of docs/examples', (deviceCount, table, options) => {
-  return new PageMemoryManager(deviceCount, table, options);
+  return new PageMemoryManager!(deviceCount, table, options);
+});
+describeManager('KeepingMemoryManager of docs/examples', (deviceCount, table, options) => {
+  return new KeepingMemoryManager!(deviceCount, table, options);
 });

@@ -26,6 +26,8 @@ export interface DeviceCase {
   /** Makes a device; one with `hasCapacity` has that many bytes on each id. */
   readonly make: (capacityBytes?: number) => MeasuredDevice;
   readonly hasCapacity: boolean;
+  /** Whether its `liveBytes` are fewer than what managers reserve. @defaultValue false */
+  readonly countsWithoutRounding?: boolean;
 }
 
 export const SIMULATED: DeviceCase = {

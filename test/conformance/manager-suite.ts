@@ -6,6 +6,7 @@ import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { installed, memoryError, PlainManager, SeededRandom, TextSink } from '../core/fakes.js';
 import { same } from '../fixtures/same.js';
 import { DEVICE_CASES, type DeviceCase, type Held, ManagerBench, type ManagerMaker } from './manager-bench.js';
+import { describeReleases } from './release-suite.js';
 
 /** More than any device has. */
 const PEBIBYTE = 2 ** 50;
@@ -280,6 +281,8 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
         expect(b.held).toBe(0);
       });
     });
+
+    describeReleases(bench, deviceCase);
 
     describe('checkInvariants', () => {
       test('finds nothing wrong with what a cleanup leaves of many sizes', () => {

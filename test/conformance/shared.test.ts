@@ -22,6 +22,7 @@ const REGION: DeviceCase = {
   deviceCount: 1,
   hasBytes: true,
   hasCapacity: false,
+  countsWithoutRounding: true,
   make: (capacityBytes = GiB) => {
     const backend = PosixMmapBackend.create(0, capacityBytes);
     backends.push(backend);

@@ -46,6 +46,7 @@ const OUTPUT: Record<string, RegExp> = {
   'wrap-a-manager.mjs': /^3 MiB from TlsfMemoryManager\n$/,
   'foreign-allocator.mjs': /^4096 bytes of the C library, 0 bytes off a page\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
+  'trim-in-parts.mjs': /^gave 2 MiB, keeps 5\n$/,
 };
 
 /** What an example needs beside this package. */

@@ -67,6 +67,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   addMemoryManagement: [3],
   removeMemoryManagement: [3],
   signalMemoryCleanup: [],
+  releaseCached: [0, 100, 200],
   printInfo: ['now', 0, sink],
   unlock: [BLOCK, true],
   shutdown: [],

@@ -28,7 +28,11 @@ import { same } from '../fixtures/same.js';
 import { FakeGuardMemory } from './guard-memory-fake.js';
 import { PLENTY } from './stream-program.js';
 
-type Step = { readonly allocate: number } | { readonly free: number } | { readonly cleanUp: true };
+type Step =
+  | { readonly allocate: number }
+  | { readonly free: number }
+  | { readonly cleanUp: true }
+  | { readonly release: readonly [wantedBytes: number, mostBytes: number] };
 /** What a native call does from inside, before or after its own work, and whether it fails. */
 interface Nested {
   readonly steps: readonly Step[];
@@ -88,6 +92,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ allocate: size }) },
   { weight: 4, arbitrary: fc.record({ free: fc.nat() }) },
   { weight: 1, arbitrary: fc.constant({ cleanUp: true } as const) },
+  { weight: 2, arbitrary: fc.record({ release: fc.tuple(size, size) }) },
 );
 
 const nested: fc.Arbitrary<Nested> = fc.record({
@@ -128,6 +133,7 @@ class ReentrantBench {
     try {
       const { slot } = this.#runtime;
       if ('cleanUp' in next) slot.signalMemoryCleanup();
+      else if ('release' in next) this.#manager.releaseCached(0, ...next.release);
       else if ('free' in next) this.#free(next.free);
       else this.#live.set(slot.alloc(next.allocate, true), next.allocate);
     } catch (error) {

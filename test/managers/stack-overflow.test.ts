@@ -46,7 +46,7 @@ const MAKERS: Readonly<Record<string, ManagerMaker>> = {
 };
 
 describe.each(Object.entries(MAKERS))('%s', (_, make) => {
-  test('is as before an allocation or a free in which the stack ends, or the free is done', () => {
+  test('is as before an allocation, a free or a release in which the stack ends, or the free or the release is done', () => {
     const bench = new ManagerBench(make, SIMULATED);
     const { manager } = bench;
     callOnce(bench);
@@ -63,6 +63,8 @@ describe.each(Object.entries(MAKERS))('%s', (_, make) => {
           if (ptr !== 0) live.add(ptr);
           manager.checkInvariants?.();
           expect(manager.liveBlockCount()).toBe(live.size);
+          if (overflows(() => under(frames, width, () => manager.releaseCached(0, 1, 2 ** 40)))) overflown++;
+          manager.checkInvariants?.();
           const [old] = live;
           if (old === undefined || live.size < 5) continue;
           if (overflows(() => under(frames, width, () => manager.unlock(old, true)))) overflown++;
@@ -104,6 +106,7 @@ function callOnce({ device, manager }: ManagerBench): void {
     const ptrs = [manager.allocBytes(bytes, true), manager.allocBytes(bytes, true)];
     simulated.failWhen(({ name }) => (name === 'nativeFree' ? refusal : false));
     for (const ptr of ptrs) refused(() => manager.unlock(ptr, true));
+    refused(() => manager.releaseCached(0, 1, 2 ** 40));
     refused(() => manager.signalMemoryCleanup());
     simulated.failWhen(undefined);
     for (const ptr of ptrs) if (manager.allocated(ptr) > 0) manager.unlock(ptr, true);

@@ -213,6 +213,7 @@ export type StreamStep =
   | { readonly do: 'refuse'; readonly count: number }
   | { readonly do: 'wait'; readonly stream: number; readonly for: number }
   | { readonly do: 'activate' | 'remanage'; readonly device: number }
+  | { readonly do: 'release'; readonly device: number; readonly wanted: number; readonly most: number }
   | { readonly do: 'cleanup' };
 
 interface Held {
@@ -251,6 +252,7 @@ export class StreamProgram {
     if (step.do === 'wait') this.#wait(step.stream, step.for);
     if (step.do === 'activate') bench.device.activate(step.device % bench.device.deviceCount);
     if (step.do === 'remanage') this.#remanage(step.device % bench.device.deviceCount);
+    if (step.do === 'release') this.#release(step.device % bench.device.deviceCount, step.wanted, step.most);
     if (step.do === 'cleanup') bench.manager.signalMemoryCleanup();
     return true;
   }
@@ -308,6 +310,15 @@ export class StreamProgram {
     return false;
   }
 
+  /** Has a part of what is cached given back. */
+  #release(device: number, wanted: number, most: number): void {
+    const { bench } = this;
+    const before = bench.device.liveBytesOf(device);
+    bench.manager.releaseCached(device, wanted, most);
+    const gave = before - bench.device.liveBytesOf(device);
+    if (bench.inside === undefined && gave > most) expect.fail(`gave ${gave} bytes of at most ${most}`);
+  }
+
   /** Gives up a device that no block is held of, and takes it again. */
   #remanage(device: number): void {
     if (this.held.some((block) => block.device === device)) return;
@@ -345,6 +356,10 @@ export function stepsWith(streams: number): fc.Arbitrary<StreamStep> {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), stream, for: stream }) },
     { weight: 4, arbitrary: fc.record({ do: fc.constant('activate' as const), device: fc.nat({ max: 2 }) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('remanage' as const), device: fc.nat({ max: 2 }) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ do: fc.constant('release' as const), device: fc.nat({ max: 2 }), wanted: bytes, most: bytes }),
+    },
     { weight: 1, arbitrary: fc.constant({ do: 'cleanup' as const }) },
   );
 }
