@@ -112,6 +112,15 @@ export const ENTRY_PROGRAMS = {
       memoryRegistry().destroyBackend(0);`,
     output: '42',
   },
+  './budget': {
+    source: `
+      import { MemoryBudget } from 'stowage/budget';
+      const budget = new MemoryBudget({ limit: 1000 });
+      const job = budget.reserve(600);
+      try { budget.reserve(500); } catch (error) { console.log(error.code, error.facts.budget.missingBytes, budget.usedBytes); }
+      job.dispose();`,
+    output: 'ERR_MEM_OUT_OF_MEMORY 100 600',
+  },
   './di': {
     source: `
       import 'reflect-metadata';
