@@ -45,6 +45,8 @@ const OUTPUT: Record<string, RegExp> = {
   'change-one-thing.mjs': /^1572864 bytes in a block of 2097152\n$/,
   'wrap-a-manager.mjs': /^3 MiB from TlsfMemoryManager\n$/,
   'foreign-allocator.mjs': /^4096 bytes of the C library, 0 bytes off a page\n$/,
+  'arrow.mjs':
+    /^1048576 rows in 8 MiB, the first is 42\nthe other process read 1048576 rows, their sum is 524336\n8 MiB went from the block to the pipe\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
   'trim-in-parts.mjs': /^gave 2 MiB, keeps 5\n$/,
 };
