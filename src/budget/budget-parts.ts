@@ -147,6 +147,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
 
   granted(bytes: number): void {
     this.watched.granted(bytes);
+    this.room.granted(bytes);
   }
 
   overshot(asking: BudgetMember, bytes: number): void {

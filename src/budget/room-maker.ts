@@ -9,14 +9,13 @@ import type { BudgetAccount } from './budget-account.js';
 import type { BudgetEvents } from './budget-events.js';
 import { type BudgetMember, inOrderOfGiving } from './budget-member.js';
 import { Pressure } from './pressure.js';
+import { RoomRequests } from './room-requests.js';
 
 /** What is given back beyond what is missing, so that the next request need not ask again: this share of the limit, at most so much. */
 const HYSTERESIS = 1 / 32;
 const MOST_HYSTERESIS_BYTES = 64 * MiB;
 /** How many reclaims a report shows. */
 const REMEMBERED = 64;
-/** How long an asynchronous request waits for other isolates and processes at a time. */
-const OTHERS_MS = 250;
 
 /** One thing to try, and what it freed. */
 type Step = readonly [step: BudgetStep, take: () => number];
@@ -52,6 +51,7 @@ export class RoomMaker {
   refusals = 0;
   readonly #facts: RoomFacts;
   readonly #account: BudgetAccount;
+  readonly #requests: RoomRequests | undefined;
   readonly #waiting = new Set<Promise<unknown>>();
   #isBusy = false;
   /** The last refusal of this turn. */
@@ -62,6 +62,8 @@ export class RoomMaker {
   constructor(facts: RoomFacts, account: BudgetAccount) {
     this.#facts = facts;
     this.#account = account;
+    const { ledger } = account;
+    if (ledger !== undefined) this.#requests = new RoomRequests(ledger, (bytes) => account.missingBytes(bytes));
   }
 
   /**
@@ -78,7 +80,7 @@ export class RoomMaker {
       ['own cache', () => this.#askMembers('own cache', asking, bytes, [asking])],
       ['caches of others', () => this.#askMembers('caches of others', asking, bytes, others)],
       ...(before === undefined ? this.#slowSteps(asking, bytes) : []),
-      ...(account.ledger === undefined ? [] : [['other processes', () => this.#askOthers(bytes)] as Step]),
+      ...(this.#requests === undefined ? [] : [['other processes', () => this.#requests!.ask(bytes)] as Step]),
     ];
     const fits = () => account.missingBytes(bytes) <= 0;
     const hasRoom = () => {
@@ -149,6 +151,7 @@ export class RoomMaker {
     const { ledger, members } = this.#account;
     if (ledger === undefined) return;
     ledger.returnDead();
+    this.#requests!.expire();
     const wanted = ledger.wantedHere();
     if (wanted > 0) this.release(wanted, Number.POSITIVE_INFINITY, 'other processes', 'another process');
     let cached = 0;
@@ -156,13 +159,15 @@ export class RoomMaker {
     ledger.publishCached(cached);
   }
 
+  /** Notes that bytes were granted: others need not give them. */
+  granted(bytes: number): void {
+    this.#requests?.granted(bytes);
+  }
+
   /** Waits for listeners that make room in their own time, and a while for others who share the budget. */
   async settled(): Promise<void> {
     while (this.#waiting.size > 0) await Promise.allSettled(this.#waiting);
-    const { ledger } = this.#account;
-    if (ledger === undefined || this.#account.missingBytes(1) <= 0) return;
-    await ledger.changed(OTHERS_MS);
-    ledger.want(0);
+    await this.#requests?.settled();
   }
 
   /** Counts a refusal, tells of it, and makes its error. */
@@ -258,16 +263,6 @@ export class RoomMaker {
   #askCollector(): number {
     if (this.#facts.memory === HOST_MEMORY) HandleWatch.shared().pressure.press();
     return 0;
-  }
-
-  /** Asks those who share the budget. They answer when their event loop turns. */
-  #askOthers(bytes: number): number {
-    const { ledger } = this.#account;
-    if (ledger === undefined) return 0;
-    const before = ledger.usedBytes;
-    ledger.returnDead();
-    ledger.want(Math.max(0, this.#account.missingBytes(bytes)));
-    return Math.max(0, before - ledger.usedBytes);
   }
 
   #wait(promise: Promise<unknown>): void {
