@@ -4,6 +4,7 @@ import { CELL_WORDS, Cell, Control, LEDGER_PAGE_BYTES, NAME_BYTES, NAME_WORDS, p
 import type { LedgerLock } from './ledger-lock.js';
 import type { LedgerSegments } from './ledger-segments.js';
 import type { LedgerWords } from './ledger-words.js';
+import type { WantingMember } from './wanted-shares.js';
 
 const FREE = 0n;
 const OWNER_WORDS = 2;
@@ -68,10 +69,19 @@ export class LedgerCells {
     return false;
   }
 
-  /** What can be read of a cell; undefined for one that is free. */
-  read(cell: number, own: number): LedgerMemberReading | undefined {
-    const owner = this.words.ownerOf(cell);
-    if (owner === FREE) return undefined;
+  /** What can be read of all members. @param own - this member's cell */
+  readAll(own: number): WantingMember[] {
+    const members: WantingMember[] = [];
+    for (let cell = 0; cell < this.words.usedCells; cell++) {
+      const owner = this.words.ownerOf(cell);
+      if (owner === FREE) continue;
+      const targetBytes = this.words.count(this.words.cellAt(cell) + Cell.target) * LEDGER_PAGE_BYTES;
+      members.push({ reading: this.#read(cell, owner, own), targetBytes });
+    }
+    return members;
+  }
+
+  #read(cell: number, owner: bigint, own: number): LedgerMemberReading {
     const at = this.words.cellAt(cell);
     const bytes = (field: number) => this.words.count(at + field) * LEDGER_PAGE_BYTES;
     return {

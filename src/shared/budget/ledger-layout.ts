@@ -47,6 +47,8 @@ export const Cell = {
   priority: 8,
   nameBytes: 10,
   name: 11,
+  /** What is to be free for `wanted`: that, and what was free when it was asked for. */
+  target: 19,
 } as const;
 export const NAME_WORDS = 8;
 export const CELL_WORDS = 32;

@@ -171,15 +171,18 @@ export class SharedLedger implements BudgetLedger {
   }
 
   /**
-   * Asks the others for bytes; 0 withdraws that.
+   * Asks the others for bytes; 0 withdraws that, which is to be done also when they were got.
    *
-   * @param bytes - all that this member waits to take: what is free counts towards them, so that others give no more than what is missing
+   * @param bytes - what is missing now: what others give back from now on counts towards it, whoever takes it
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_DISPOSED
    */
   want(bytes: number): void {
     this.#check();
     checkBytes(bytes);
-    if (this.#publish(Cell.wanted, pagesFor(bytes))) this.#changes.announce();
+    const pages = pagesFor(bytes);
+    const free = this.#words.count(Control.limit) - this.#words.usedPages();
+    const isNews = this.#publish(Cell.target, pages === 0 ? 0 : Math.max(0, pages + free));
+    if (this.#publish(Cell.wanted, pages) || isNews) this.#changes.announce();
   }
 
   /**
@@ -191,7 +194,7 @@ export class SharedLedger implements BudgetLedger {
   wantedHere(): number {
     this.#check();
     if (!this.#cells.isWantedBeside(this.#cell)) return 0;
-    return wantedOfSelf(this.members(), this.limitBytes - this.usedBytes);
+    return wantedOfSelf(this.#cells.readAll(this.#cell), this.limitBytes - this.usedBytes);
   }
 
   /**
@@ -239,8 +242,7 @@ export class SharedLedger implements BudgetLedger {
   /** All members, those that have ended as well until they were returned. In whole pages. @throws ERR_MEM_DISPOSED */
   members(): LedgerMemberReading[] {
     this.#check();
-    const cells = Array.from({ length: this.#words.usedCells }, (_, cell) => this.#cells.read(cell, this.#cell));
-    return cells.filter((reading) => reading !== undefined);
+    return this.#cells.readAll(this.#cell).map(({ reading }) => reading);
   }
 
   /** Changes the limit for all. What they hold above it stays theirs. @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_INVALID_SIZE, ERR_MEM_DISPOSED */

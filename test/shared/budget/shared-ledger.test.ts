@@ -240,7 +240,7 @@ describe('SharedLedger', () => {
   });
 
   describe('wantedHere', () => {
-    test('divides what is wanted and not free over those of lowest priority, above their minimum', () => {
+    test('divides what is wanted and was not given since over those of lowest priority, above their minimum', () => {
       const scene = new LedgerScene(LIMIT);
       const high = scene.join(1, { priority: 2 });
       const low = scene.join(2, { priority: 1, minimumBytes: 15 * PAGE });
@@ -254,19 +254,34 @@ describe('SharedLedger', () => {
       low.publishCached(30 * PAGE);
       lowest.publishCached(7 * PAGE);
       expect(shares()).toEqual([0, 0, 0, 0]);
-      wanter.want(10 * PAGE);
-      expect(shares()).toEqual([0, 0, 0, 0]);
-      wanter.want(15 * PAGE);
+      wanter.want(5 * PAGE);
       expect(shares()).toEqual([0, 0, 5, 0]);
-      lowest.give(5 * PAGE);
+      expect(wanter.members()[3]!.wantedBytes).toBe(5 * PAGE);
+      lowest.give(3 * PAGE);
+      lowest.publishCached(4 * PAGE);
+      expect(shares()).toEqual([0, 0, 2, 0]);
+      lowest.give(2 * PAGE);
       lowest.publishCached(2 * PAGE);
       expect(shares()).toEqual([0, 0, 0, 0]);
-      wanter.want(50 * PAGE);
-      expect(shares()).toEqual([18, 15, 2, 0]);
+      wanter.want(40 * PAGE);
+      expect(shares()).toEqual([23, 15, 2, 0]);
       wanter.want(200 * PAGE);
       expect(shares()).toEqual([40, 15, 2, 0]);
       wanter.want(0);
       expect(shares()).toEqual([0, 0, 0, 0]);
+    });
+
+    test('asks for what is over the limit as well', () => {
+      const scene = new LedgerScene(10);
+      const [a, b] = [scene.join(1), scene.join(2)];
+      a.take(8 * PAGE);
+      a.publishCached(8 * PAGE);
+      b.force(5 * PAGE);
+      b.want(4 * PAGE);
+      expect(a.wantedHere()).toBe(4 * PAGE);
+      a.give(3 * PAGE);
+      a.publishCached(5 * PAGE);
+      expect(a.wantedHere()).toBe(PAGE);
     });
 
     test('asks the lower cell first among equals, and nobody for itself', () => {
