@@ -106,11 +106,13 @@ export class PageTaker {
         continue;
       }
       const waitedMs = performance.now() - start;
-      if (waitedMs > CONTENTION_MS) return false;
       if (waitedMs > DEAD_AFTER_MS && !lookedForDead) {
         lookedForDead = true;
         this.#returnDead();
+        continue;
       }
+      // Not by the time alone: it may be this thread that was put off its processor.
+      if (waitedMs > CONTENTION_MS && round > SPINNING_ROUNDS) return false;
       this.#letOthers(pages, round);
     }
   }

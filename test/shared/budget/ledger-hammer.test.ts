@@ -15,9 +15,9 @@ beforeAll(() => {
 
 const LIMIT = 1000;
 const WORKERS = 3;
-const OPERATIONS = 60_000;
+const HAMMER_MS = 800;
 /** What all hold together; what is left for those who ask there before. */
-const Witness = { held: 0, free: 1 } as const;
+const Witness = { held: 0, free: 1, started: 2 } as const;
 
 interface Hammered {
   readonly grants: number;
@@ -28,7 +28,7 @@ interface Hammered {
 /** Has workers take and give at random; what is granted counts in the witness from after its grant until before it is given. */
 async function hammer(named: { readonly name?: string }, asksBefore: boolean): Promise<Hammered[]> {
   using ledger = SharedLedger.create({ limitBytes: LIMIT * PAGE, ...named }, member('main'));
-  const witness = new Int32Array(new SharedArrayBuffer(8));
+  const witness = new Int32Array(new SharedArrayBuffer(12));
   witness[Witness.free] = LIMIT;
   const url = new URL(`data:text/javascript,${encodeURIComponent(hammerSource(asksBefore))}`);
   const workers = Array.from(
@@ -69,7 +69,11 @@ const give = () => {
   ledger.give(pages * ${PAGE});
   if (asksBefore) Atomics.add(witness, ${Witness.free}, pages);
 };
-for (let n = 0; n < ${OPERATIONS}; n++) {
+// Together: alone, each would be done before the next one has begun.
+Atomics.add(witness, ${Witness.started}, 1);
+while (Atomics.load(witness, ${Witness.started}) < ${WORKERS});
+const end = performance.now() + ${HAMMER_MS};
+for (let n = 0; n % 64 > 0 || performance.now() < end; n++) {
   const pages = 1 + random(300);
   if (held.length > 0 && (held.length === 5 || random(2) === 0)) give();
   else if (asksBefore && !asks(pages)) continue;

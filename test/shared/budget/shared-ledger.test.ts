@@ -182,6 +182,29 @@ describe('SharedLedger', () => {
       }
     });
 
+    test('is not refused for what goes from one member to another while it looks', () => {
+      const scene = new LedgerScene(30);
+      const [a, b, c] = [1, 2, 3].map((id) => scene.join(id)) as [SharedLedger, SharedLedger, SharedLedger];
+      a.take(10 * PAGE);
+      const heldOfA = scene.words.cellAt(0) + Cell.held;
+      let moves = 0;
+      const move = (from: SharedLedger, to: SharedLedger) => {
+        from.give(10 * PAGE);
+        expect(to.take(10 * PAGE)).toBe(true);
+        moves++;
+      };
+      // Each of the first sums finds the ten pages in both cells.
+      const around = (index: number, load: () => number): number => {
+        if (index !== heldOfA || moves >= 9) return load();
+        if (moves % 2 === 1) move(b, a);
+        const value = load();
+        move(a, b);
+        return value;
+      };
+      aroundLoads(around, () => expect(c.take(15 * PAGE)).toBe(true));
+      expect(moves).toBe(9);
+    });
+
     test('returns what a dead member has claimed when that is in the way', () => {
       const scene = new LedgerScene(LIMIT);
       scene.join(1);
@@ -528,6 +551,27 @@ describe('listSegments', () => {
 function claim({ words }: LedgerScene, cell: number, pages: number): void {
   words.int32[words.cellAt(cell) + Cell.claim] = pages;
   words.int32[words.cellAt(cell) + Cell.held]! += pages;
+}
+
+/** Runs `work` with something before and after loads; what that loads itself is left alone. */
+function aroundLoads(around: (index: number, load: () => number) => number, work: () => void): void {
+  const { load } = Atomics;
+  let isInside = false;
+  const wrapped = (words: Int32Array, index: number): number => {
+    if (isInside) return load(words, index);
+    isInside = true;
+    try {
+      return around(index, () => load(words, index));
+    } finally {
+      isInside = false;
+    }
+  };
+  Object.assign(Atomics, { load: wrapped });
+  try {
+    work();
+  } finally {
+    Object.assign(Atomics, { load });
+  }
 }
 
 function backendIn(bytes: number): SharedArrayBuffer {
