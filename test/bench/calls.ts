@@ -6,6 +6,7 @@ import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { SharedLedger } from '../../src/shared/budget/shared-ledger.js';
 import { median } from './statistics.js';
 
 /** What a user's calls are compared with. */
@@ -76,14 +77,22 @@ const natives = ({ slot }: MemoryRuntime, bytes: number): Work => {
     for (let i = 0; i < times; i++) table.nativeFree(table.nativeAlloc(bytes));
   };
 };
+/** How a budget is used. */
+interface BudgetUse {
+  readonly tenant?: string;
+  /** Whether other workers could share it. */
+  readonly isShared?: boolean;
+}
 /** Does the same work in a budget. */
-const inBudget = (name: string, comparedWith: string, prepare: Call['prepare'], tenant?: string): Call => ({
+const inBudget = (name: string, comparedWith: string, prepare: Call['prepare'], how: BudgetUse = {}): Call => ({
   name,
   comparedWith,
   prepare: (runtime, bytes) => {
-    const budget = new MemoryBudget({ limit: GiB });
+    const member = { name: 'bench', priority: 0, minimumBytes: 0 };
+    const shared = () => SharedLedger.create({ limitBytes: GiB }, member);
+    const budget = new MemoryBudget({ limit: GiB, ...(how.isShared === true ? { ledger: shared() } : {}) });
     budget.add(runtime);
-    if (tenant !== undefined) budget.tenant(tenant, { limit: GiB / 2 });
+    if (how.tenant !== undefined) budget.tenant(how.tenant, { limit: GiB / 2 });
     return prepare(runtime, bytes);
   },
 });
@@ -134,10 +143,11 @@ export const CALLS: readonly Call[] = [
     const manager = new TlsfMemoryManager(1, new MemoryManagerDeviceInterface());
     return (fn) => runtime.withManager(manager, fn);
   }),
-  inBudget('… in a budget', HANDLE, handles),
-  inBudget('… with a tenant', TAGGED, tagged, 'bench'),
+  inBudget('… whose runtime is in a budget', HANDLE, handles),
+  inBudget('… with a tenant', TAGGED, tagged, { tenant: 'bench' }),
   { name: NATIVE, comparedWith: MALLOC, prepare: natives },
-  inBudget('… in a budget, natively', NATIVE, natives),
+  inBudget('… in a budget', NATIVE, natives),
+  inBudget('… in a shared budget', NATIVE, natives, { isShared: true }),
   {
     name: VIEWED,
     comparedWith: VIEWED,
