@@ -19,8 +19,7 @@ export class SlotCache implements MemberCache {
   cachedBytes(): number {
     let bytes = 0;
     for (const slot of this.#slots) {
-      const managers = slot.active === null ? slot.draining : [slot.active, ...slot.draining];
-      for (const manager of managers) {
+      for (const { manager } of slot.usage()) {
         for (const id of this.#idsOf(slot)) bytes += statsOf(manager, id)?.cachedBytes.current ?? 0;
       }
     }
