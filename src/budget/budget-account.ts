@@ -2,6 +2,7 @@ import type { MemoryError } from '../core/errors.js';
 import type { NativeCharge } from '../core/native-charge.js';
 import type { BudgetLedger } from './budget-ledger.js';
 import type { BudgetMember } from './budget-member.js';
+import type { FreedMemory } from './freed-memory.js';
 import { type BudgetReservation, currentReservation } from './reservation.js';
 
 /** How often a request asks for the room that it made, when others who share the limit are quicker. */
@@ -43,10 +44,14 @@ export class BudgetAccount {
   asking: BudgetMember | undefined;
   readonly #owner: AccountOwner;
 
-  /** @param ledger - where other isolates and processes count what they hold of the same limit */
+  /**
+   * @param ledger - where other isolates and processes count what they hold of the same limit
+   * @param freed - what the C library may keep of memory that was given back; undefined for a card's
+   */
   constructor(
     owner: AccountOwner,
     readonly ledger: BudgetLedger | undefined,
+    readonly freed: FreedMemory | undefined,
   ) {
     this.#owner = owner;
   }
@@ -68,6 +73,7 @@ export class BudgetAccount {
       throw error;
     }
     member.hold(bytes);
+    this.#keepFreedWithinLimit();
   }
 
   /** Counts bytes that a member has got already. */
@@ -77,11 +83,13 @@ export class BudgetAccount {
     this.parent?.force(bytes);
     if (member.kind !== 'segment') this.ledger?.force(bytes);
     if (bytes > 0 && this.missingBytes(0) > 0) this.#owner.overshot(member, bytes);
+    this.#keepFreedWithinLimit();
   }
 
   /** Counts bytes of a member no more. */
   give(member: BudgetMember, bytes: number): void {
     member.heldBytes -= bytes;
+    if (this.parent === undefined && (member.kind === 'memory' || member.kind === 'budget')) this.freed?.freed(bytes);
     const rest = this.reservations.size === 0 ? bytes : bytes - this.#refill(member, bytes);
     if (rest === 0) return;
     this.usedBytes -= rest;
@@ -89,6 +97,12 @@ export class BudgetAccount {
     this.parent?.give(rest);
     if (member.kind !== 'segment') this.ledger?.give(rest);
     this.#owner.hasRoom();
+  }
+
+  /** Has the system get what was freed, before it and what is held are more than the limit. */
+  #keepFreedWithinLimit(): void {
+    const { freed } = this;
+    if (freed !== undefined && freed.bytes > 0 && this.missingBytes(freed.bytes) > 0) freed.giveBack();
   }
 
   #grant(member: BudgetMember, bytes: number): void {

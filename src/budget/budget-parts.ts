@@ -9,6 +9,7 @@ import type { BudgetLedger } from './budget-ledger.js';
 import { type BudgetLimit, LimitReading } from './budget-limit.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
 import { CountedSegments } from './counted-segments.js';
+import { FreedMemory } from './freed-memory.js';
 import { BudgetReservation } from './reservation.js';
 import { ReservationLine } from './reservation-line.js';
 import { type RoomFacts, RoomMaker } from './room-maker.js';
@@ -60,7 +61,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.deviceId = device === undefined ? 0 : deviceId;
     this.#limit = new LimitReading(limit, device, deviceId);
     this.#watchesV8 = watchesV8;
-    this.account = new BudgetAccount(this, ledger);
+    this.account = new BudgetAccount(this, ledger, device === undefined ? new FreedMemory() : undefined);
     this.room = new RoomMaker(this, this.account);
     this.line = new ReservationLine(
       (bytes) => this.reserve(bytes),
@@ -120,6 +121,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.watched.look();
     this.room.shrink();
     this.room.giveToOthers();
+    // Others count on what was given back here, and do not see what the C library of this process keeps of it.
+    if (this.account.ledger !== undefined) this.account.freed?.giveBackMuch();
     this.line.serve(true);
   }
 

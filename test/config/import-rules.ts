@@ -22,7 +22,10 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'adapters/', may: ['src/core/', 'adapters/'] },
   { from: 'src/runtime/', may: ['src/core/'] },
   // The ledger that processes share comes from src/shared, through an interface of the budget's own.
-  { from: 'src/budget/', may: ['eventemitter3', 'src/core/', 'src/runtime/', 'adapters/os/memory-limits.ts'] },
+  {
+    from: 'src/budget/',
+    may: ['eventemitter3', 'src/core/', 'src/runtime/', 'adapters/os/memory-limits.ts', 'adapters/os/trim-heap.ts'],
+  },
   { from: 'src/trace/', may: ['src/core/', 'src/runtime/'] },
   { from: 'src/report/', may: ['src/core/', 'src/trace/'] },
   { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
