@@ -28,6 +28,10 @@ export class Ggml {
     'size_t',
   ]);
 
+  #expand: ((graph: N, tensor: N) => void) | undefined;
+  #allocateGraph: ((allocator: N, graph: N) => boolean) | undefined;
+  #compute: ((backend: N, graph: N) => N) | undefined;
+
   /** Loads the CPU backend that fits this machine best. */
   constructor(path: string) {
     const folder = dirname(path);
@@ -75,14 +79,33 @@ export class Ggml {
     return this.f('ggml_new_tensor_1d', context, GGML_TYPE_F32, length);
   }
 
-  write(tensor: N, values: Float32Array): void {
-    this.#toNative(this.f('ggml_get_data', tensor), values, values.byteLength);
+  /** @param offsetBytes - where in the tensor's data the values go */
+  write(tensor: N, values: Float32Array, offsetBytes = 0): void {
+    this.#toNative(this.f('ggml_get_data', tensor) + offsetBytes, values, values.byteLength);
   }
 
   read(tensor: N, length: N): Float32Array {
     const values = new Float32Array(length);
     this.#fromNative(values, this.f('ggml_get_data', tensor), values.byteLength);
     return values;
+  }
+
+  /** Adds what a tensor is computed from to a graph. */
+  expand(graph: N, tensor: N): void {
+    this.#expand ??= this.base.func('ggml_build_forward_expand', 'void', ['uintptr_t', 'uintptr_t']);
+    this.#expand(graph, tensor);
+  }
+
+  /** Gives a graph's tensors memory. @returns false where there is none */
+  allocateGraph(allocator: N, graph: N): boolean {
+    this.#allocateGraph ??= this.base.func('ggml_gallocr_alloc_graph', 'bool', ['uintptr_t', 'uintptr_t']);
+    return this.#allocateGraph(allocator, graph);
+  }
+
+  /** Computes a graph on the CPU backend. @returns a status, 0 for success */
+  compute(graph: N): N {
+    this.#compute ??= this.base.func('ggml_backend_graph_compute', 'int', ['uintptr_t', 'uintptr_t']);
+    return this.#compute(this.backend, graph);
   }
 }
 
@@ -127,17 +150,13 @@ export function computeGraph(ggml: Ggml, host: GgmlHost, during?: () => void): n
     const product = ggml.f('ggml_mul_mat', objects.address, a, b);
     const result = ggml.f('ggml_relu', objects.address, ggml.f('ggml_add', objects.address, product, product));
     const graph = ggml.f('ggml_new_graph_custom', objects.address, 32, 0);
-    ggml.base.func<(graph: N, tensor: N) => void>('ggml_build_forward_expand', 'void', ['uintptr_t', 'uintptr_t'])(graph, result);
+    ggml.expand(graph, result);
     const allocator = call('ggml_gallocr_new', buft);
     free('ggml_gallocr_free', allocator);
-    const allocate = ggml.base.func<(allocator: N, graph: N) => boolean>('ggml_gallocr_alloc_graph', 'bool', [
-      'uintptr_t',
-      'uintptr_t',
-    ]);
-    if (!host.call(() => allocate(allocator, graph))) throw host.lastError ?? new Error('ggml_gallocr_alloc_graph failed');
+    if (!host.call(() => ggml.allocateGraph(allocator, graph)))
+      throw host.lastError ?? new Error('ggml_gallocr_alloc_graph failed');
     during?.();
-    const compute = ggml.base.func<(backend: N, graph: N) => N>('ggml_backend_graph_compute', 'int', ['uintptr_t', 'uintptr_t']);
-    const status = host.call(() => compute(ggml.backend, graph));
+    const status = host.call(() => ggml.compute(graph));
     if (status !== 0) throw new Error(`ggml_backend_graph_compute: ${status}`);
     return [...ggml.read(result, M * COLUMNS)];
   } finally {

@@ -59,22 +59,75 @@ function madeNetwork({ inputs, hidden, layers, showFirstLayer = false }: Network
     );
   }
   node.push({ op_type: 'Softmax', input: [`tanh${layers - 1}`], output: ['y'] });
-  const value = (name: string, width: number) => ({
-    name,
-    type: { tensor_type: { elem_type: FLOAT, shape: { dim: [{ dim_param: 'batch' }, { dim_value: width }] } } },
-  });
-  const output = [value('y', hidden), ...(showFirstLayer ? [value('tanh0', hidden)] : [])];
-  return encode({ name: 'network', node, initializer, input: [value('x', inputs)], output });
+  const output = [matrixOf('y', hidden), ...(showFirstLayer ? [matrixOf('tanh0', hidden)] : [])];
+  return encode({ name: 'network', node, initializer, input: [matrixOf('x', inputs)], output });
+}
+
+/** A network whose layers are all needed to its end, so that a run holds all of them. */
+export interface WideNetworkShape {
+  readonly inputs: number;
+  readonly hidden: number;
+  readonly layers: number;
+  readonly outputs: number;
+}
+
+/** An ONNX file, and what it computes. */
+export interface WideNetwork {
+  readonly model: Uint8Array;
+  /** Computes a row of outputs from a row of inputs, one number after the other. */
+  compute(row: readonly number[]): number[];
+}
+
+/**
+ * Gives a network for inputs `x` of `[batch, inputs]` and outputs `y` of `[batch, outputs]`: the sum of all layers' results times a
+ * matrix. A layer is tanh of the one before times a matrix. Its weights are always the same.
+ */
+export function wideNetwork({ inputs, hidden, layers, outputs }: WideNetworkShape): WideNetwork {
+  const random = randomNumbers();
+  const sizes = [...Array.from({ length: layers }, (_, i) => [i === 0 ? inputs : hidden, hidden]), [hidden, outputs]];
+  const weights = sizes.map(([rows, columns]) => Float32Array.from({ length: rows! * columns! }, random));
+  const initializer = sizes.map((dims, i) => ({
+    name: `weights${i}`,
+    dims,
+    data_type: FLOAT,
+    raw_data: new Uint8Array(weights[i]!.buffer),
+  }));
+  const names = Array.from({ length: layers }, (_, i) => `tanh${i}`);
+  const node = names.flatMap((name, i) => [
+    { op_type: 'MatMul', input: [i === 0 ? 'x' : names[i - 1], `weights${i}`], output: [`product${i}`] },
+    { op_type: 'Tanh', input: [`product${i}`], output: [name] },
+  ]);
+  node.push({ op_type: 'Sum', input: names, output: ['all'] });
+  node.push({ op_type: 'MatMul', input: ['all', `weights${layers}`], output: ['y'] });
+  const model = encode({ name: 'wide', node, initializer, input: [matrixOf('x', inputs)], output: [matrixOf('y', outputs)] });
+  return {
+    model,
+    compute(row) {
+      let values = row;
+      let all = new Array<number>(hidden).fill(0);
+      for (const matrix of weights.slice(0, -1)) {
+        values = product(values, matrix, hidden).map(Math.tanh);
+        all = all.map((sum, i) => sum + values[i]!);
+      }
+      return product(all, weights.at(-1)!, outputs);
+    },
+  };
+}
+
+function product(row: readonly number[], matrix: Float32Array, columns: number): number[] {
+  return Array.from({ length: columns }, (_, c) => row.reduce((sum, value, r) => sum + value * matrix[r * columns + c]!, 0));
 }
 
 /** A model without weights: `y = tanh(x)`. A session of it holds no memory between runs. */
 export function tanhModel(width: number): Uint8Array {
-  const value = (name: string) => ({
-    name,
-    type: { tensor_type: { elem_type: FLOAT, shape: { dim: [{ dim_param: 'batch' }, { dim_value: width }] } } },
-  });
   const node = [{ op_type: 'Tanh', input: ['x'], output: ['y'] }];
-  return encode({ name: 'tanh', node, initializer: [], input: [value('x')], output: [value('y')] });
+  return encode({ name: 'tanh', node, initializer: [], input: [matrixOf('x', width)], output: [matrixOf('y', width)] });
+}
+
+/** A batch of rows. */
+function matrixOf(name: string, width: number): object {
+  const dim = [{ dim_param: 'batch' }, { dim_value: width }];
+  return { name, type: { tensor_type: { elem_type: FLOAT, shape: { dim } } } };
 }
 
 function encode(graph: object): Uint8Array {
