@@ -34,8 +34,7 @@ export class LedgerCells {
 
   /** Gives a cell of this thread back, with all that it holds. @throws ERR_MEM_LOCK_TIMEOUT where it has attached segments */
   leave(cell: number): void {
-    const hasSegments = Array.from({ length: this.words.usedSegments }, (_, i) => i).some((i) => this.segments.has(i, cell));
-    if (hasSegments) this.lock.with(() => this.segments.leaveAll(cell));
+    if (this.segments.hasAny(cell)) this.lock.with(() => this.segments.leaveAll(cell));
     this.#clear(cell);
     this.words.announce();
   }

@@ -25,6 +25,8 @@ export const Control = {
   usedCells: 17,
   /** The same of segments. */
   usedSegments: 18,
+  /** The sum of the segments' pages. Whoever changes them writes it then: always the whole sum. */
+  segmentPages: 19,
   /** Grows when somebody gave something back or wants something. */
   sequence: 32,
   /** Grows when somebody withdrew a claim. */

@@ -3,6 +3,8 @@ import { MemoryError } from '../../core/errors.js';
 import { Control, DIGEST_WORDS, Entry, LEDGER_PAGE_BYTES } from './ledger-layout.js';
 import type { LedgerWords } from './ledger-words.js';
 
+const MAX_WORD = 2 ** 32 - 1;
+
 /** What identifies a segment: 128 bits of a digest of its url. */
 export type SegmentDigest = Int32Array;
 
@@ -52,11 +54,37 @@ export class LedgerSegments {
     const at = this.#bitsAt(segment, cell);
     Atomics.store(this.#int32, at, this.#int32[at]! | bitOf(cell));
     if (pages > this.pagesOf(segment)) Atomics.store(this.#int32, this.#words.parts.pages + segment, pages);
+    this.#sum();
   }
 
   /** Takes a cell out. @returns the pages that count no more */
   leave(segment: number, cell: number): number {
-    if (!this.has(segment, cell)) return 0;
+    const pages = this.#leave(segment, cell);
+    this.#sum();
+    return pages;
+  }
+
+  /** Takes a cell out of all. @returns the pages that count no more */
+  leaveAll(cell: number): number {
+    let pages = 0;
+    for (let segment = 0; segment < this.#words.usedSegments; segment++) pages += this.#leave(segment, cell);
+    // Also where there was none: whoever has died may not have come to it.
+    this.#sum();
+    return pages;
+  }
+
+  /** Tells whether a cell has attached any segment; also without the lock, for one's own cell. */
+  hasAny(cell: number): boolean {
+    for (let segment = 0; segment < this.#words.usedSegments; segment++) if (this.#has(segment, cell)) return true;
+    return false;
+  }
+
+  #has(segment: number, cell: number): boolean {
+    return (this.#int32[this.#bitsAt(segment, cell)]! & bitOf(cell)) !== 0;
+  }
+
+  #leave(segment: number, cell: number): number {
+    if (!this.#has(segment, cell)) return 0;
     const pages = this.#isAttached(segment, cell) ? 0 : this.pagesOf(segment);
     if (pages > 0) Atomics.store(this.#int32, this.#words.parts.pages + segment, 0);
     const at = this.#bitsAt(segment, cell);
@@ -64,16 +92,11 @@ export class LedgerSegments {
     return pages;
   }
 
-  /** Takes a cell out of all. @returns the pages that count no more */
-  leaveAll(cell: number): number {
+  /** Writes the sum of all pages. */
+  #sum(): void {
     let pages = 0;
-    for (let segment = 0; segment < this.#words.usedSegments; segment++) pages += this.leave(segment, cell);
-    return pages;
-  }
-
-  /** Tells whether a cell has attached a segment. */
-  has(segment: number, cell: number): boolean {
-    return (this.#int32[this.#bitsAt(segment, cell)]! & bitOf(cell)) !== 0;
+    for (let segment = 0; segment < this.#words.usedSegments; segment++) pages += this.pagesOf(segment);
+    Atomics.store(this.#int32, Control.segmentPages, Math.min(pages, MAX_WORD));
   }
 
   /** Tells whether a cell other than `except` has attached a segment. */

@@ -17,8 +17,8 @@ import {
 /**
  * The words of a ledger.
  *
- * There is no total: what is used is the sum over the cells and segments, so that no death leaves a wrong one behind. A word
- * has one writer. Those of a cell are written by its owner, and once that has ended by the owner of the lock. Those of segments
+ * There is no total that is added to: what is used is the sum over the cells, and over the segments, so that no death leaves a wrong one
+ * behind. A word has one writer. Those of a cell are written by its owner, and once that has ended by the owner of the lock. Those of segments
  * are written by the owner of the lock. The lock passes only from an owner that has ended, and owners are never named
  * twice, so that all of this holds without a second look.
  *
@@ -30,12 +30,12 @@ import {
  *   claimed counts in what others check. Whichever store was the last, claim and held are in the dead one's cell, and go with it.
  * - Giving, forcing, wanting, telling, a new limit: one store each. The sequence, which is raised behind it, only makes others look sooner.
  * - Attaching a segment that is counted: one bit. It goes with the cell.
- * - Attaching one that is not: its pages are taken as above; then the digest is written; then the bit; then the entry's pages; then `held`
- *   falls by them. Up to the bit the entry is free, and the pages are in the cell. Between bit and pages, a segment of no pages has
- *   a bit that goes with the cell. After the pages, they count twice until the cell is returned: never too few.
- * - A segment that grows: the same, on an entry that has bits already.
- * - Detaching: by the last one `pages = 0`, then its bit; by another one its bit. Between the two, a segment of no pages has a bit that
- *   goes with the cell.
+ * - Attaching one that is not: its pages are taken as above; then the digest is written; then the bit; then the entry's pages; then the sum of
+ *   the segments; then `held` falls by them. Up to the bit the entry is free, and the pages are in the cell. After it, the entry has a
+ *   bit that goes with the cell, and its pages with the bit. After the sum, they count twice until the cell is returned: never too few.
+ * - A segment that grows: the same, on an entry that has bits already. It stays grown for the others.
+ * - Detaching: by the last one `pages = 0`, then its bit, then the sum; by another one its bit. In between, a segment of no pages has a bit that
+ *   goes with the cell. The sum is too large until it is made again: the cell cannot be freed without that.
  * - Leaving, and returning what a dead one held: its segments are detached, each as above; then the rest of the cell is zeroed; the
  *   owner last. While the owner stands there, whoever has the lock does all of it again: each step does nothing the second time.
  * - The lock: its owner has ended, and the next one takes it over. By the above it finds nothing that has to be taken back.
@@ -90,20 +90,21 @@ export class LedgerWords {
     }
   }
 
-  /** The pages that members hold or claim, and those of segments. Cost: a load for each. */
+  /** The pages that members hold or claim, and those of segments. Cost: a load for each member. */
   countedPages(): number {
     const { int32 } = this;
     const end = this.cellAt(this.usedCells) + Cell.held;
     let pages = 0;
     for (let at = Control.cells + Cell.held; at < end; at += CELL_WORDS) pages += Atomics.load(int32, at) >>> 0;
-    return pages + this.#segmentPages();
+    // Behind the cells: pages go from a cell to a segment.
+    return pages + this.count(Control.segmentPages);
   }
 
   /** The pages that members hold, and those of segments. */
   usedPages(): number {
     let pages = 0;
     for (let cell = 0; cell < this.usedCells; cell++) pages += this.heldPagesOf(cell);
-    return pages + this.#segmentPages();
+    return pages + this.count(Control.segmentPages);
   }
 
   /** What a member holds, without what it claims. */
@@ -112,15 +113,6 @@ export class LedgerWords {
     // In this order: while it claims, this may be too little, but not too much.
     const counted = this.count(at + Cell.held);
     return Math.max(0, counted - this.count(at + Cell.claim));
-  }
-
-  /** To be read behind the cells: pages go from a cell to a segment. */
-  #segmentPages(): number {
-    const first = this.parts.pages;
-    const end = first + this.usedSegments;
-    let pages = 0;
-    for (let at = first; at < end; at++) pages += Atomics.load(this.int32, at) >>> 0;
-    return pages;
   }
 
   /** Makes others look: something was given back, or is wanted. */
