@@ -7,7 +7,7 @@ const PATIENCE_MS = 250;
 export class RoomRequests {
   readonly #ledger: BudgetLedger;
   readonly #missingBytes: (bytes: number) => number;
-  /** What is asked for now; 0 for nothing. */
+  /** What is to fit; 0 when nothing is asked for. */
   #wantedBytes = 0;
   #askedMs = 0;
 
@@ -17,10 +17,10 @@ export class RoomRequests {
     this.#missingBytes = missingBytes;
   }
 
-  /** Asks for room for so many bytes, what is free included. @returns what members that have ended held of it */
+  /** Asks for what is missing so that bytes fit. @returns what members that have ended held of it */
   ask(bytes: number): number {
     const returned = this.#ledger.returnDead();
-    this.#ledger.want(bytes);
+    this.#ledger.want(Math.max(0, this.#missingBytes(bytes)));
     this.#wantedBytes = bytes;
     this.#askedMs = performance.now();
     return returned;
