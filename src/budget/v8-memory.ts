@@ -1,4 +1,3 @@
-import { getHeapStatistics } from 'node:v8';
 import { processState } from '../core/process-state.js';
 
 /**
@@ -6,6 +5,7 @@ import { processState } from '../core/process-state.js';
  * over native memory are left out: whoever handed that out has it. Cost: about 5 us.
  */
 export function v8Bytes(): number {
-  const { total_heap_size: heap, external_memory: external } = getHeapStatistics();
+  // Loaded when it is first needed: every program that imports the library would pay for it.
+  const { total_heap_size: heap, external_memory: external } = process.getBuiltinModule('node:v8').getHeapStatistics();
   return heap + Math.max(0, external - processState().shownBytes);
 }
