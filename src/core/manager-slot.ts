@@ -1,13 +1,10 @@
-import { attempt } from './attempt.js';
-import type { LogSink } from './call-log.js';
 import { MemoryError } from './errors.js';
 import { INSPECT, inspected } from './inspect.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { climbLadder } from './out-of-memory-ladder.js';
-import { processState } from './process-state.js';
 import type { AskedArray, Seat } from './seat.js';
 import { slotFacts } from './slot-facts.js';
-import { SlotSeats } from './slot-seats.js';
+import { SlotUpkeep } from './slot-upkeep.js';
 import * as units from './units.js';
 import { bytesOf, type DevicePtr } from './units.js';
 
@@ -28,10 +25,8 @@ const PLAIN: Asked = {};
  * stays in the slot's books; it is tried again after each native call that succeeds, at a cleanup, and at the end.
  * The slot also writes the call log, tells observers, and climbs the last steps of the out-of-memory ladder.
  */
-export class ManagerSlot extends SlotSeats {
+export class ManagerSlot extends SlotUpkeep {
   #asking = false;
-  /** Frees that failed, and that nobody else makes again. */
-  #undone: (() => void)[] = [];
 
   /**
    * Allocates a block from the active manager.
@@ -149,61 +144,6 @@ export class ManagerSlot extends SlotSeats {
     return manager === undefined ? 0 : manager.ticketOf(ptr);
   }
 
-  /**
-   * Makes every manager here give its cached memory back, and tries again what the device refused to take back.
-   *
-   * @throws the first error of a manager, after all of them were told
-   */
-  signalMemoryCleanup(): void {
-    const errors = this.#cleanUp(true);
-    if (errors.length > 0) throw errors[0];
-  }
-
-  /**
-   * Gives cached native memory of a device back: what stopped managers owe, then what managers cache, those that drain first
-   * and the active one last. It stops as soon as the slot holds `wantedBytes` less, and makes it hold no more than `mostBytes`
-   * less; but native calls that succeed also make the device take what it refused before. May be called from inside a native
-   * call of a manager here. No line is logged for it, and no observer told of a cleanup. Never throws: an error of a
-   * manager becomes a process warning.
-   *
-   * @returns by how many bytes less the slot holds
-   */
-  releaseCached(device: number, wantedBytes: number, mostBytes: number): number {
-    const before = this.reservedBytes;
-    const given = () => before - this.reservedBytes;
-    if (wantedBytes > 0) this.owed.giveBack(mostBytes);
-    const place = (seat: Seat) => (seat.isDraining ? 0 : seat === this.activeSeat ? 2 : 1);
-    for (const { manager } of this.seats().sort((a, b) => place(a) - place(b))) {
-      const gave = given();
-      if (!(gave < wantedBytes)) break;
-      attempt(() => manager.releaseCached(device, wantedBytes - gave, mostBytes - gave));
-    }
-    this.stopIdle();
-    return given();
-  }
-
-  /**
-   * Makes a free that nobody else makes again: at once, and at each cleanup until it succeeds. Never throws: a failure becomes a
-   * process warning.
-   *
-   * @internal
-   */
-  ensureFreed(free: () => void): void {
-    attempt(() => {
-      try {
-        free();
-      } catch (error) {
-        this.#undone.push(free);
-        throw error;
-      }
-    });
-  }
-
-  /** Writes each manager's report. */
-  printInfo(message: string, device: number, sink?: LogSink): void {
-    for (const seat of this.seats()) seat.manager.printInfo(message, device, sink);
-  }
-
   /** `ManagerSlot { ordinary, active: CachingMemoryManager, 3 live blocks, 20.00 MiB reserved }`. @internal */
   [INSPECT](): string {
     return inspected(this, () => [this.kind, ...slotFacts(this)]);
@@ -215,24 +155,6 @@ export class ManagerSlot extends SlotSeats {
 
   jitTreeExceedsMemoryPressure(bytes: number): boolean {
     return this.activeSeat?.manager.jitTreeExceedsMemoryPressure(bytes) ?? false;
-  }
-
-  addMemoryManagement(device: number): void {
-    for (const seat of this.seats()) seat.manager.addMemoryManagement(device);
-  }
-
-  /** Makes every manager here stop managing a device. @throws ERR_MEM_DEVICE_BUSY; all of them go on managing it then */
-  removeMemoryManagement(device: number): void {
-    const removed: MemoryManagerAdapter[] = [];
-    try {
-      for (const { manager } of this.seats()) {
-        manager.removeMemoryManagement(device);
-        removed.push(manager);
-      }
-    } catch (error) {
-      for (const manager of removed) manager.addMemoryManagement(device);
-      throw error;
-    }
   }
 
   getMemStepSize(): number {
@@ -321,7 +243,7 @@ export class ManagerSlot extends SlotSeats {
       this.stopIdle();
       return climbLadder(
         failure,
-        () => this.#giveCachedBack(),
+        () => this.giveCachedBack(),
         () => this.#askListeners(asked.seat ?? this.activeSeat, bytes),
         () => this.#tryAlloc(bytes, userLock, alignment, stream, asked),
       );
@@ -354,36 +276,6 @@ export class ManagerSlot extends SlotSeats {
       capacityBytes: natives.getMaxMemorySize(device),
       device,
     });
-  }
-
-  #giveCachedBack(): boolean {
-    const before = this.reservedBytes;
-    for (const error of this.#cleanUp(false)) {
-      attempt(() => {
-        throw error;
-      });
-    }
-    return this.reservedBytes < before;
-  }
-
-  /** Has every manager here give its cached memory back, and the device what stopped ones owe. @returns what managers threw */
-  #cleanUp(isLogged: boolean): unknown[] {
-    const errors: unknown[] = [];
-    processState().handleWatch?.letGo();
-    for (const seat of this.seats()) {
-      if (isLogged) seat.log.line('signalMemoryCleanup');
-      this.observers.tell((observer) => observer.cleanup(seat.handle));
-      try {
-        seat.manager.signalMemoryCleanup();
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    this.stopIdle();
-    this.owed.giveBack();
-    const undone = this.closed ? [] : this.#undone.splice(0);
-    for (const free of undone) this.ensureFreed(free);
-    return errors;
   }
 
   /** A listener that runs out of memory itself is not asked again. */

@@ -107,18 +107,6 @@ export abstract class SlotSeats extends NativeCounters {
   }
 
   /**
-   * Live blocks and native bytes of each manager that sits here, the active one first; last those that have stopped and
-   * could not give everything back.
-   */
-  usage(): { manager: MemoryManagerAdapter; liveBlocks: number; reservedBytes: number }[] {
-    return [...this.seats(), ...this.owed.seats].map(({ manager, liveBlocks, natives }) => ({
-      manager,
-      liveBlocks: manager.lifecycle.state === 'stopped' ? 0 : liveBlocks,
-      reservedBytes: natives.ledger.reservedBytes,
-    }));
-  }
-
-  /**
    * Fills a fresh manager's table with this slot's native functions, without making it active. Does nothing for one that
    * sits here already.
    *
@@ -229,11 +217,6 @@ export abstract class SlotSeats extends NativeCounters {
       this.#stop(seat);
     }
     this.charges.closed();
-  }
-
-  /** Gives the buffered log lines of every manager here to their sinks. */
-  flushLogs(): void {
-    for (const seat of this.seats()) seat.log.flush();
   }
 
   /** Everybody who serves, the active one first. @internal */
