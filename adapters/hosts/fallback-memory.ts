@@ -98,11 +98,22 @@ export class FallbackMemory {
   #free(ptr: DevicePtr): void {
     const piece = this.#blocks.get(ptr);
     if (piece === undefined) return;
+    const { charge } = piece;
     this.#blocks.delete(ptr);
     orUndo(
       () => this.#device.nativeFree(ptr),
-      () => this.#blocks.set(ptr, piece),
+      () => this.#keep(ptr, piece),
     );
-    piece.charge?.give(piece.bytes);
+    charge?.give(piece.bytes);
+  }
+
+  /** Keeps a block that the device refused to take. The host may have joined or left a budget while it was on its way. */
+  #keep(ptr: DevicePtr, piece: NativePiece): void {
+    const { charge } = piece;
+    this.#blocks.set(ptr, piece);
+    piece.charge = this.#charges.of(0);
+    if (piece.charge === charge) return;
+    charge?.give(piece.bytes);
+    piece.charge?.force(piece.bytes);
   }
 }

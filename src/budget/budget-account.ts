@@ -1,5 +1,7 @@
+import { attempt } from '../core/attempt.js';
 import type { MemoryError } from '../core/errors.js';
 import type { NativeCharge } from '../core/native-charge.js';
+import { checkStackRoomHere } from '../core/stack-room.js';
 import type { BudgetLedger } from './budget-ledger.js';
 import type { BudgetMember } from './budget-member.js';
 import type { FreedMemory } from './freed-memory.js';
@@ -65,11 +67,12 @@ export class BudgetAccount {
 
   /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
   take(member: BudgetMember, bytes: number): void {
+    checkStackRoomHere();
     const drawn = this.reservations.size === 0 ? 0 : this.#draw(member, bytes);
     try {
       if (bytes > drawn) this.#grant(member, bytes - drawn);
     } catch (error) {
-      if (drawn > 0) this.#refill(member, drawn);
+      if (drawn > 0) this.#giveUp(member, drawn);
       throw error;
     }
     member.hold(bytes);
@@ -90,6 +93,11 @@ export class BudgetAccount {
   give(member: BudgetMember, bytes: number): void {
     member.heldBytes -= bytes;
     if (this.parent === undefined && (member.kind === 'memory' || member.kind === 'budget')) this.freed?.freed(bytes);
+    this.#giveUp(member, bytes);
+  }
+
+  /** Gives bytes that no member holds back to the reservations that they were drawn from, and what is left over to everybody. */
+  #giveUp(member: BudgetMember, bytes: number): void {
     const rest = this.reservations.size === 0 ? bytes : bytes - this.#refill(member, bytes);
     if (rest === 0) return;
     this.usedBytes -= rest;
@@ -102,7 +110,7 @@ export class BudgetAccount {
   /** Has the system get what was freed, before it and what is held are more than the limit. */
   #keepFreedWithinLimit(): void {
     const { freed } = this;
-    if (freed !== undefined && freed.bytes > 0 && this.missingBytes(freed.bytes) > 0) freed.giveBack();
+    if (freed !== undefined && freed.bytes > 0 && this.missingBytes(freed.bytes) > 0) attempt(() => freed.giveBack());
   }
 
   #grant(member: BudgetMember, bytes: number): void {
@@ -111,17 +119,21 @@ export class BudgetAccount {
     try {
       if (this.missingBytes(bytes) > 0) this.#owner.makeRoom(member, bytes);
       this.#count(bytes);
+      const { parent } = this;
       try {
-        this.parent?.take(bytes);
+        parent?.take(bytes);
         this.#grantShared(member, bytes);
       } catch (error) {
         this.usedBytes -= bytes;
+        // A listener may have put this budget into another one meanwhile, with these bytes.
+        if (this.parent !== parent) this.parent?.give(bytes);
         throw error;
       }
     } finally {
       this.asking = before;
     }
-    this.#owner.granted(bytes);
+    // The bytes are the member's: what follows may fail without them.
+    attempt(() => this.#owner.granted(bytes));
   }
 
   /** Takes bytes of the limit that others share. One of them may take the room meanwhile that was made here. */
@@ -146,13 +158,20 @@ export class BudgetAccount {
   }
 
   #draw(member: BudgetMember, bytes: number): number {
-    const reservation = currentReservation();
-    return reservation !== undefined && this.reservations.has(reservation) ? reservation.draw(member, bytes) : 0;
+    // A ledger counts segments apart: what is drawn would be counted there as this isolate's, and never given back.
+    if (member.kind === 'segment' && this.ledger !== undefined) return 0;
+    return this.#current?.draw(member, bytes) ?? 0;
   }
 
+  /** Refills reservations, first that of the job that runs: what it has just drawn in vain returns to it. */
   #refill(member: BudgetMember, bytes: number): number {
-    let back = 0;
+    let back = this.#current?.refill(member, bytes) ?? 0;
     for (const reservation of this.reservations) back += reservation.refill(member, bytes - back);
     return back;
+  }
+
+  get #current(): BudgetReservation | undefined {
+    const reservation = currentReservation();
+    return reservation !== undefined && this.reservations.has(reservation) ? reservation : undefined;
   }
 }

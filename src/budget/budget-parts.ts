@@ -47,6 +47,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   /** Of members, and of budgets below. */
   readonly slots = new Set<ManagerSlot>();
   parent: BudgetParts | undefined;
+  /** Budgets that are members. */
+  readonly children = new Set<BudgetParts>();
   keptBytes = 0;
   overshoots = 0;
   overshootBytes = 0;
@@ -64,7 +66,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.account = new BudgetAccount(this, ledger, device === undefined ? new FreedMemory() : undefined);
     this.room = new RoomMaker(this, this.account);
     this.line = new ReservationLine(
-      (bytes) => this.reserve(bytes),
+      (bytes) => RoomMaker.untold(() => this.reserve(bytes)),
       (bytes) => this.account.missingBytes(bytes) <= 0,
     );
     this.tenants = new Tenants(this);
@@ -110,10 +112,11 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     return name;
   }
 
-  /** Watches V8 and starts the timer while there are members; a budget around this one watches V8 in its place. */
+  /** Watches V8 and starts the timer while there are members, or somebody waits; a budget around this one watches V8 in its place. */
   startOrStop(): void {
     const hasMembers = !this.isClosed && (this.joined.size > 0 || !this.watched.isEmpty);
-    this.watched.run(hasMembers, hasMembers && this.#watchesV8 && this.parent === undefined);
+    const isTimed = hasMembers || (!this.isClosed && !this.line.isEmpty);
+    this.watched.run(isTimed, hasMembers && this.#watchesV8 && this.parent === undefined);
   }
 
   /** Looks at everything that changes by itself, and has members give way. */
@@ -140,8 +143,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.room.makeRoom(asking, bytes);
   }
 
-  makeTenantRoom(tenant: BudgetTenant, bytes: number, fits: () => boolean): void {
-    this.room.makeTenantRoom(tenant, bytes, fits);
+  makeTenantRoom(tenant: BudgetTenant, bytes: number, missingBytes: () => number): void {
+    this.room.makeTenantRoom(tenant, bytes, missingBytes);
   }
 
   refusal(asking: BudgetMember, bytes: number): MemoryError {
@@ -164,6 +167,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
 
   hasRoom(): void {
     this.line.serve();
+    // What somebody there waits for may be missing here.
+    for (const child of this.children) child.hasRoom();
   }
 
   givesWay(): string[] {

@@ -3,11 +3,16 @@ import { checkBytes } from '../core/units.js';
 import type { AccountOwner, BudgetAccount } from './budget-account.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
 
+interface Entry {
+  readonly member: BudgetMember;
+  attachments: number;
+}
+
 /** Shared segments of a budget: each counts once, however many attach it. */
 export class CountedSegments {
   readonly #account: BudgetAccount;
   readonly #owner: AccountOwner;
-  readonly #byUrl = new Map<string, { readonly member: BudgetMember; attachments: number }>();
+  readonly #byUrl = new Map<string, Entry>();
 
   constructor(account: BudgetAccount, owner: AccountOwner) {
     this.#account = account;
@@ -19,29 +24,46 @@ export class CountedSegments {
     checkBytes(bytes);
     let entry = this.#byUrl.get(url);
     if (entry === undefined) {
-      entry = { member: this.#attach(url, bytes), attachments: 0 };
-      this.#byUrl.set(url, entry);
+      entry = this.#attach(url, bytes);
     }
     const attached = entry;
     attached.attachments++;
     return releasable(() => {
-      if (--attached.attachments > 0) return;
-      this.#byUrl.delete(url);
-      this.#account.ledger?.detachSegment(url);
-      this.#account.give(attached.member, attached.member.heldBytes);
-      this.#account.members.delete(attached.member);
+      if (--attached.attachments === 0) this.#detach(url, attached);
     });
   }
 
-  #attach(url: string, bytes: number): BudgetMember {
+  /** Counts none any more. */
+  close(): void {
+    for (const [url, entry] of [...this.#byUrl]) this.#detach(url, entry);
+  }
+
+  #detach(url: string, entry: Entry): void {
+    const account = this.#account;
+    if (this.#byUrl.get(url) !== entry) return;
+    this.#byUrl.delete(url);
+    account.ledger?.detachSegment(url);
+    account.give(entry.member, entry.member.heldBytes);
+    account.members.delete(entry.member);
+  }
+
+  #attach(url: string, bytes: number): Entry {
     const { ledger, members } = this.#account;
     const member = new BudgetMember('segment', url, NO_CACHE);
     this.#account.take(member, bytes);
+    // Whoever made room may have attached it, too.
+    const known = this.#byUrl.get(url);
+    if (known !== undefined) {
+      this.#account.give(member, bytes);
+      return known;
+    }
     if (ledger !== undefined && !ledger.attachSegment(url, bytes)) {
       this.#account.give(member, bytes);
       throw this.#owner.refusal(member, bytes);
     }
+    const entry = { member, attachments: 0 };
     members.add(member);
-    return member;
+    this.#byUrl.set(url, entry);
+    return entry;
   }
 }

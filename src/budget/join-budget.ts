@@ -20,6 +20,7 @@ export function joinBudget(budget: BudgetParts, child: BudgetParts, options: Bud
   const charge = new MemberCharge(budget.account, member, () => budget.settled());
   members.add(member);
   child.parent = budget;
+  budget.children.add(child);
   child.account.parent = charge;
   charge.force(child.account.usedBytes);
   child.startOrStop();
@@ -28,6 +29,7 @@ export function joinBudget(budget: BudgetParts, child: BudgetParts, options: Bud
     for (const slot of child.slots) leaveTenants(budget, slot);
     child.account.parent = undefined;
     child.parent = undefined;
+    budget.children.delete(child);
     charge.end();
     members.delete(member);
     child.startOrStop();
@@ -61,8 +63,8 @@ export function joinSlots(
   const slots = [first!, ...others.filter(({ charges }) => charges.memory === memory)];
   const isFree = slots.every(({ charges }) => charges.of(deviceId) === undefined);
   checkArgument(isFree, 'member', 'memory that is in a budget', 'memory that is in none');
-  const cache = new SlotCache(slots, deviceId, isHost ? joiner.deviceCount : 1);
-  const member = new BudgetMember('memory', options.name ?? budget.freeName(joiner.constructor.name), cache, options);
+  const cache = new SlotCache(slots, deviceId);
+  const member = new BudgetMember('memory', options.name ?? budget.freeName(joiner.constructor.name || 'host'), cache, options);
   account.members.add(member);
   const ends = slots.map((slot) => {
     const charge = new MemberCharge(account, member, () => budget.settled(), leave);

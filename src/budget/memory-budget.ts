@@ -83,7 +83,7 @@ export class MemoryBudget implements ReportsBudget {
     checkOwnOptions(OPTIONS, new.target, options);
     const { memory = HOST_MEMORY, deviceId = 0, name = 'budget', ledger } = options;
     checkArgument(typeof name === 'string' && name !== '', 'name', name, 'text');
-    const isKnown = memory === HOST_MEMORY || typeof (memory as Device).getMaxMemorySize === 'function';
+    const isKnown = memory === HOST_MEMORY || typeof (memory as Device | null)?.getMaxMemorySize === 'function';
     checkArgument(isKnown, 'memory', memory, "'host' or a device");
     const device = memory === HOST_MEMORY || memory instanceof HostDevice ? undefined : (memory as Device);
     // A device that is not there has no size to take a share of.
@@ -122,7 +122,11 @@ export class MemoryBudget implements ReportsBudget {
     const { joined, account, limitBytes } = this.#parts;
     checkArgument(!joined.has(joiner), 'member', 'one already', 'one that is not in this budget');
     const { minimumBytes = 0 } = options;
-    const left = [...account.members].reduce((bytes, member) => bytes - member.minimumBytes, limitBytes);
+    // A limit may have fallen below the minimums: who wants none joins all the same.
+    const left = Math.max(
+      0,
+      [...account.members].reduce((bytes, member) => bytes - member.minimumBytes, limitBytes),
+    );
     checkArgument(
       !(minimumBytes > left),
       'minimumBytes',
@@ -140,6 +144,8 @@ export class MemoryBudget implements ReportsBudget {
     });
     joined.set(joiner, membership);
     this.#parts.startOrStop();
+    // A listener that was told of what it holds may have ended the budget.
+    if (this.#parts.isClosed) membership.dispose();
     return membership;
   }
 
@@ -206,7 +212,13 @@ export class MemoryBudget implements ReportsBudget {
     checkOptionNames('budget.reserveAsync', options, RESERVE_OPTIONS);
     checkBytes(bytes);
     if (bytes > this.limitBytes) throw this.#refusal(bytes);
-    return await this.#parts.line.wait(bytes, options.signal);
+    const reservation = this.#parts.line.wait(bytes, options.signal);
+    this.#parts.startOrStop();
+    try {
+      return await reservation;
+    } finally {
+      this.#parts.startOrStop();
+    }
   }
 
   /**
@@ -240,13 +252,15 @@ export class MemoryBudget implements ReportsBudget {
     };
   }
 
-  /** Lets everybody leave, and turns away who waits. Members keep what they hold. */
+  /** Lets everybody leave, ends what is watched, and turns away who waits. Members keep what they hold. */
   dispose(): void {
     const parts = this.#parts;
     if (parts.isClosed) return;
     parts.isClosed = true;
     for (const membership of [...parts.joined.values()]) membership.dispose();
     for (const reservation of [...parts.account.reservations]) reservation.dispose();
+    parts.segments.close();
+    parts.watched.close();
     parts.line.close(new MemoryError('ERR_MEM_DISPOSED', { what: 'budget' }));
     parts.parent?.joined.get(this)?.dispose();
     parts.startOrStop();

@@ -1,3 +1,5 @@
+import { checkBytes } from '../core/units.js';
+
 /** A budget that is full asks its listeners for memory. */
 export class Pressure {
   /** How many bytes are missing. */
@@ -27,8 +29,13 @@ export class Pressure {
     return this.#gaveUpBytes;
   }
 
-  /** Says that a listener has freed so many bytes. What it freed in blocks of members is given back by their managers, if need be. */
+  /**
+   * Says that a listener has freed so many bytes. What it freed in blocks of members is given back by their managers, if need be.
+   *
+   * @throws ERR_MEM_INVALID_SIZE
+   */
   gaveUp(bytes: number): void {
+    checkBytes(bytes);
     this.#gaveUpBytes += bytes;
   }
 

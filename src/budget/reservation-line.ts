@@ -51,6 +51,8 @@ export class ReservationLine {
       const giveUp = () => {
         this.#leave(waiting);
         reject(signal?.reason);
+        // Those behind may have waited for nothing but their turn.
+        this.serve();
       };
       const done = () => signal?.removeEventListener('abort', giveUp);
       const waiting: Waiting = {
@@ -93,18 +95,22 @@ export class ReservationLine {
       first.wasTried = true;
       try {
         const reservation = this.#reserve(first.bytes);
-        this.#leave(first);
+        // Whoever made room may have given up for it, or ended the budget.
+        if (!this.#leave(first)) reservation.dispose();
         first.resolve(reservation);
       } catch (error) {
-        if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
+        // What is more than the limit, once that has fallen, would hold up everybody.
+        if (MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && first.bytes <= error.facts.capacityBytes) return;
         this.#leave(first);
         first.reject(error);
       }
     }
   }
 
-  #leave(waiting: Waiting): void {
+  /** @returns whether it was in the line */
+  #leave(waiting: Waiting): boolean {
     const place = this.#waiting.indexOf(waiting);
     if (place !== -1) this.#waiting.splice(place, 1);
+    return place !== -1;
   }
 }

@@ -38,12 +38,16 @@ export interface RoomFacts {
   givesWay(): string[];
   /** Looks at what is watched and at the limit. */
   refresh(): void;
+  /** Notes that there may be room. */
+  hasRoom(): void;
   /** The id of the memory's device. */
   readonly deviceId: number;
 }
 
 /** Makes room in a budget that is full, step by step, and remembers what it did. */
 export class RoomMaker {
+  /** Whether a request is tried that waits when it is refused. */
+  static #isUntold = false;
   readonly events = new EventEmitter<BudgetEvents>();
   readonly reclaims: BudgetReclaim[] = [];
   reclaimCount = 0;
@@ -79,7 +83,7 @@ export class RoomMaker {
     const steps: Step[] = [
       ['own cache', () => this.#askMembers('own cache', asking, bytes, [asking])],
       ['caches of others', () => this.#askMembers('caches of others', asking, bytes, others)],
-      ...(before === undefined ? this.#slowSteps(asking, bytes) : []),
+      ...(before === undefined && !this.#isAwaited ? this.#slowSteps(asking, bytes) : []),
       ...(this.#requests === undefined ? [] : [['other processes', () => this.#requests!.ask(bytes)] as Step]),
     ];
     const fits = () => account.missingBytes(bytes) <= 0;
@@ -103,24 +107,33 @@ export class RoomMaker {
    *
    * @throws ERR_MEM_OUT_OF_MEMORY when they do not
    */
-  makeTenantRoom(tenant: TenantFacts, bytes: number, fits: () => boolean): void {
+  makeTenantRoom(tenant: TenantFacts, bytes: number, missingBytes: () => number): void {
     const tried: Tried[] = [];
-    const { name, liveBytes, limitBytes } = tenant;
-    const missingBytes = bytes - Math.min(bytes, limitBytes - liveBytes);
+    const { name, limitBytes } = tenant;
     const steps: Step[] = [
-      ['listeners', () => this.#askListeners(name, missingBytes)],
+      ['listeners', () => this.#askListeners(name, missingBytes())],
       ['dropped handles', () => this.#askCollector()],
     ];
-    if (!this.#isBusy && this.#exclusively(() => this.#climb(steps, fits, tried))) return;
+    if (!this.#isBusy && this.#exclusively(() => this.#climb(steps, () => missingBytes() <= 0, tried))) return;
     const refusal = {
       name: `${this.#facts.name}/${name}`,
       limitBytes,
       usedBytes: tenant.liveBytes,
       asking: name,
-      missingBytes,
+      missingBytes: missingBytes(),
       tried,
     };
     throw this.#refuse({ ...refusal, members: this.members() }, bytes, tenant.liveBytes);
+  }
+
+  /** Tries a reservation that waits when it does not fit: that is no refusal, and nobody is told. */
+  static untold<T>(reserve: () => T): T {
+    RoomMaker.#isUntold = true;
+    try {
+      return reserve();
+    } finally {
+      RoomMaker.#isUntold = false;
+    }
   }
 
   /** Has others give cached memory back so that the budget is within its limit again. */
@@ -136,9 +149,11 @@ export class RoomMaker {
     const first = own === undefined ? [] : [own];
     for (const member of [...first, ...inOrderOfGiving(members).filter((other) => other !== own)]) {
       if (freed >= wantedBytes) break;
-      const most = Math.min(mostBytes - freed, member.heldBytes - member.minimumBytes);
+      // As in a budget that is in no other: its own cache the one who asks may give without regard to its minimum.
+      const kept = member === own ? 0 : member.minimumBytes;
+      const most = Math.min(mostBytes - freed, member.heldBytes - kept);
       if (most <= 0) continue;
-      const isAll = mostBytes === Number.POSITIVE_INFINITY && member.minimumBytes === 0;
+      const isAll = mostBytes === Number.POSITIVE_INFINITY && kept === 0;
       const gone = member.cache.release(Math.min(wantedBytes - freed, most), isAll ? Number.POSITIVE_INFINITY : most);
       this.#remember(asking, member, step, wantedBytes - freed, gone);
       freed += gone;
@@ -176,7 +191,8 @@ export class RoomMaker {
     const { usedBytes, ledger } = this.#account;
     const missingBytes = Math.max(0, this.#account.missingBytes(bytes));
     const held = { usedBytes: ledger?.usedBytes ?? usedBytes, members: this.members() };
-    return this.#refuse({ name, limitBytes, ...held, asking: asking.name, missingBytes, tried }, bytes, asking.heldBytes);
+    const isTold = !RoomMaker.#isUntold || (asking.kind !== 'reserved' && asking.kind !== 'budget');
+    return this.#refuse({ name, limitBytes, ...held, asking: asking.name, missingBytes, tried }, bytes, asking.heldBytes, isTold);
   }
 
   /** Who holds what, the most first, also beyond this isolate. */
@@ -189,10 +205,12 @@ export class RoomMaker {
     return [...[...members].map((member) => member.reading()), ...readings].sort((a, b) => b.heldBytes - a.heldBytes);
   }
 
-  #refuse(refusal: BudgetRefusal, requestedBytes: number, heldBytes: number): MemoryError {
+  #refuse(refusal: BudgetRefusal, requestedBytes: number, heldBytes: number, isTold = true): MemoryError {
     const { limitBytes, missingBytes } = refusal;
-    this.refusals++;
-    attempt(() => this.events.emit('refusal', refusal));
+    if (isTold) {
+      this.refusals++;
+      attempt(() => this.events.emit('refusal', refusal));
+    }
     return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
       requestedBytes,
       allocatedBytes: heldBytes,
@@ -219,7 +237,7 @@ export class RoomMaker {
     for (const member of inOrderOfGiving(members)) {
       const missing = this.#account.missingBytes(bytes);
       if (missing <= 0) break;
-      const wanted = missing + Math.min(HYSTERESIS * this.#facts.limitBytes, MOST_HYSTERESIS_BYTES);
+      const wanted = missing + Math.floor(Math.min(HYSTERESIS * this.#facts.limitBytes, MOST_HYSTERESIS_BYTES));
       // Its own cache it may give without regard to a minimum: nobody else gains by that.
       const gone = member === asking ? member.cache.release(wanted, Number.POSITIVE_INFINITY) : member.giveWay(wanted);
       this.#remember(asking?.name ?? this.#facts.name, member, step, wanted, gone);
@@ -233,6 +251,11 @@ export class RoomMaker {
       ['listeners', () => this.#askListenersFor(asking, bytes)],
       ['dropped handles', () => this.#askCollector()],
     ];
+  }
+
+  /** Whether who waits in line has asked listeners already, and they are at it. */
+  get #isAwaited(): boolean {
+    return RoomMaker.#isUntold && this.#waiting.size > 0;
   }
 
   /** The refusal of this request a moment ago. Managers ask once more when they have given back what they cache: nobody is to hear of that twice. */
@@ -272,7 +295,10 @@ export class RoomMaker {
       });
     });
     this.#waiting.add(ended);
-    void ended.finally(() => this.#waiting.delete(ended));
+    void ended.finally(() => {
+      this.#waiting.delete(ended);
+      this.#facts.hasRoom();
+    });
   }
 
   #exclusively<T>(work: () => T): T {

@@ -1,3 +1,4 @@
+import { attempt } from '../core/attempt.js';
 import { statsOf } from '../core/manager-readings.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
@@ -7,13 +8,10 @@ import type { MemberCache } from './budget-member.js';
 export class SlotCache implements MemberCache {
   readonly #slots: readonly ManagerSlot[];
   readonly #deviceId: number;
-  readonly #deviceCount: number;
 
-  /** @param deviceCount - of the managers: pinned memory is this machine's, whichever device it was allocated for */
-  constructor(slots: readonly ManagerSlot[], deviceId: number, deviceCount: number) {
+  constructor(slots: readonly ManagerSlot[], deviceId: number) {
     this.#slots = slots;
     this.#deviceId = deviceId;
-    this.#deviceCount = deviceCount;
   }
 
   cachedBytes(): number {
@@ -31,14 +29,16 @@ export class SlotCache implements MemberCache {
     for (const slot of this.#slots) {
       for (const id of this.#idsOf(slot)) {
         if (freed >= wantedBytes) return freed;
-        freed += slot.releaseCached(id, wantedBytes - freed, mostBytes - freed);
+        // Who asks for memory is not to fail with an error of somebody else's manager.
+        attempt(() => (freed += slot.releaseCached(id, wantedBytes - freed, mostBytes - freed)));
       }
     }
     return freed;
   }
 
-  #idsOf({ charges }: ManagerSlot): readonly number[] {
+  /** The devices for which managers have it: pinned memory is this machine's, whichever device it was allocated for. */
+  #idsOf({ charges, deviceCount }: ManagerSlot): readonly number[] {
     if (charges.memory !== HOST_MEMORY) return [this.#deviceId];
-    return Array.from({ length: this.#deviceCount }, (_, id) => id);
+    return Array.from({ length: deviceCount }, (_, id) => id);
   }
 }

@@ -1,6 +1,6 @@
 import type { BudgetTenantReading } from '../core/budget-report.js';
 import '../core/disposable.js';
-import { checkArgument, type MemoryError } from '../core/errors.js';
+import { checkArgument } from '../core/errors.js';
 import { INSPECT, inspected } from '../core/inspect.js';
 import type { NativeCharge } from '../core/native-charge.js';
 import type { OptionNames } from '../core/option-names.js';
@@ -25,8 +25,8 @@ export interface TenantOwner {
   readonly limitBytes: number;
   /** Bytes that tenants have or are kept for them: the sum of `max(live, minimum)`. */
   keptBytes: number;
-  /** Has listeners make room until `fits`. @throws ERR_MEM_OUT_OF_MEMORY when they do not */
-  makeTenantRoom(tenant: BudgetTenant, bytes: number, fits: () => boolean): void;
+  /** Has listeners make room until nothing is missing. @throws ERR_MEM_OUT_OF_MEMORY when they do not */
+  makeTenantRoom(tenant: BudgetTenant, bytes: number, missingBytes: () => number): void;
   /** Forgets a tenant. */
   endTenant(tenant: BudgetTenant): void;
   settled(): Promise<void>;
@@ -60,7 +60,7 @@ export class BudgetTenant {
     const most = this.limitBytes;
     const isMinimum = Number.isSafeInteger(minimumBytes) && minimumBytes >= 0 && minimumBytes <= most;
     checkArgument(isMinimum, 'minimumBytes', minimumBytes, `an integer from 0 to the limit of ${exactBytes(most)}`);
-    const left = owner.limitBytes - owner.keptBytes;
+    const left = Math.max(0, owner.limitBytes - owner.keptBytes);
     checkArgument(minimumBytes <= left, 'minimumBytes', minimumBytes, `at most ${exactBytes(left)}, which other tenants leave`);
     checkArgument(Number.isFinite(priority), 'priority', priority, 'a number');
     this.minimumBytes = minimumBytes;
@@ -75,17 +75,8 @@ export class BudgetTenant {
 
   /** Charges bytes that are about to be allocated. @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then @internal */
   take(bytes: number): void {
-    const live = this.liveBytes + bytes;
-    const owner = this.#owner;
-    const kept = owner.keptBytes + this.#keptWith(live) - this.#keptWith(this.liveBytes);
-    if (live > this.limitBytes || kept > owner.limitBytes) {
-      this.#makeRoom(bytes);
-      this.force(bytes);
-      return;
-    }
-    owner.keptBytes = kept;
-    this.liveBytes = live;
-    if (live > this.peakBytes) this.peakBytes = live;
+    if (this.#missingBytes(bytes) > 0) this.#makeRoom(bytes);
+    this.force(bytes);
   }
 
   /** Charges bytes without asking. @param bytes - negative ones are charged no more @internal */
@@ -125,17 +116,22 @@ export class BudgetTenant {
     return liveBytes > this.minimumBytes ? liveBytes : this.minimumBytes;
   }
 
+  /** By how much bytes would go past its limit, or into what is kept for others. */
+  #missingBytes(bytes: number): number {
+    const owner = this.#owner;
+    const live = this.liveBytes + bytes;
+    const grown = this.#keptWith(live) - this.#keptWith(this.liveBytes);
+    // What it takes of its own minimum is kept for it already.
+    const ofOthers = grown === 0 ? 0 : owner.keptBytes + grown - owner.limitBytes;
+    return Math.max(live - this.limitBytes, ofOthers);
+  }
+
   #makeRoom(bytes: number): void {
-    const fits = () => {
-      const live = this.liveBytes + bytes;
-      const kept = this.#owner.keptBytes + this.#keptWith(live) - this.#keptWith(this.liveBytes);
-      return live <= this.limitBytes && kept <= this.#owner.limitBytes;
-    };
     try {
-      this.#owner.makeTenantRoom(this, bytes, fits);
+      this.#owner.makeTenantRoom(this, bytes, () => this.#missingBytes(bytes));
     } catch (error) {
       this.refusals++;
-      throw error as MemoryError;
+      throw error;
     }
   }
 }
@@ -143,34 +139,38 @@ export class BudgetTenant {
 /** Charges the blocks of one slot to a tenant. Once it has ended it charges nobody. */
 export class TenantCharge implements NativeCharge {
   #liveBytes = 0;
-  #hasEnded = false;
+  /** Undefined once it has ended: blocks that live on refer to this, and are not to keep the budget. */
+  #tenant: BudgetTenant | undefined;
 
-  constructor(readonly tenant: BudgetTenant) {}
+  constructor(tenant: BudgetTenant) {
+    this.#tenant = tenant;
+  }
 
   take(bytes: number): void {
-    if (this.#hasEnded) return;
-    this.tenant.take(bytes);
-    this.#liveBytes += bytes;
+    const tenant = this.#tenant;
+    if (tenant === undefined) return;
+    tenant.take(bytes);
+    // Whoever made room may have ended the tenant.
+    if (this.#tenant === undefined) tenant.force(-bytes);
+    else this.#liveBytes += bytes;
   }
 
   force(bytes: number): void {
-    if (this.#hasEnded) return;
-    this.tenant.force(bytes);
+    this.#tenant?.force(bytes);
     this.#liveBytes += bytes;
   }
 
   give(bytes: number): void {
-    if (this.#hasEnded) return;
-    this.tenant.force(-bytes);
+    this.#tenant?.force(-bytes);
     this.#liveBytes -= bytes;
   }
 
   settled(): Promise<void> {
-    return this.tenant.settled();
+    return this.#tenant?.settled() ?? Promise.resolve();
   }
 
   closed(): void {
     this.give(this.#liveBytes);
-    this.#hasEnded = true;
+    this.#tenant = undefined;
   }
 }

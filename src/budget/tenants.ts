@@ -46,8 +46,7 @@ export class Tenants {
     if (charges === undefined) return;
     for (const charge of charges.values()) charge.closed();
     this.#slots.delete(slot);
-    const others = [...(slot.charges.tenants ?? [])].filter(([name, charge]) => charges.get(name) !== charge);
-    slot.charges.tenants = others.length === 0 ? undefined : new Map(others);
+    slot.charges.chargeTags(this, undefined);
   }
 
   /** Those that have more than their minimum, the lowest priority first. */
@@ -64,18 +63,8 @@ export class Tenants {
 
   #charge(slot: ManagerSlot): void {
     const charges = this.#slots.get(slot)!;
-    const known = new Map(slot.charges.tenants ?? []);
-    for (const [name, charge] of charges) {
-      if (this.#byName.has(name)) continue;
-      charges.delete(name);
-      if (known.get(name) === charge) known.delete(name);
-    }
-    for (const [name, tenant] of this.#byName) {
-      if (charges.has(name)) continue;
-      const charge = new TenantCharge(tenant);
-      charges.set(name, charge);
-      if (!known.has(name)) known.set(name, charge);
-    }
-    slot.charges.tenants = known.size === 0 ? undefined : known;
+    for (const name of charges.keys()) if (!this.#byName.has(name)) charges.delete(name);
+    for (const [name, tenant] of this.#byName) if (!charges.has(name)) charges.set(name, new TenantCharge(tenant));
+    slot.charges.chargeTags(this, charges);
   }
 }

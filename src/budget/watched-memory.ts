@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { attempt } from '../core/attempt.js';
 import { type Releasable, releasable } from '../core/disposable.js';
+import { checkArgument } from '../core/errors.js';
 import { MiB } from '../core/units.js';
 import type { BudgetAccount } from './budget-account.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
@@ -65,6 +66,12 @@ export class WatchedMemory {
     }
   }
 
+  /** Ends to watch everything. */
+  close(): void {
+    for (const member of [...this.#read.keys()]) this.#leave(member);
+    this.#v8 = undefined;
+  }
+
   #enter(name: string, read: () => number): BudgetMember {
     const member = new BudgetMember('watched', name, NO_CACHE);
     this.#account.members.add(member);
@@ -74,14 +81,18 @@ export class WatchedMemory {
   }
 
   #leave(member: BudgetMember): void {
-    this.#read.delete(member);
+    if (!this.#read.delete(member)) return;
     this.#account.give(member, member.heldBytes);
     this.#account.members.delete(member);
   }
 
   #lookAt(member: BudgetMember, read: () => number): void {
     attempt(() => {
-      const grown = read() - member.heldBytes;
+      const bytes = read();
+      checkArgument(bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER, `the bytes of ${member.name}`, bytes, 'bytes');
+      // It may have ended that.
+      if (!this.#read.has(member)) return;
+      const grown = Math.ceil(bytes) - member.heldBytes;
       if (grown > 0) this.#account.force(member, grown);
       else if (grown < 0) this.#account.give(member, -grown);
     });

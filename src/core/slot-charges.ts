@@ -13,6 +13,7 @@ export class SlotCharges {
   /** By device id; undefined before the first one, so that nobody who is not charged looks further. */
   #byDevice: (NativeCharge | undefined)[] | undefined;
   readonly #pieces: ChargedPieces[];
+  readonly #tagsOf = new Map<object, ReadonlyMap<string, NativeCharge>>();
   /** Who is charged with the live blocks of a tag. Replaced as a whole. */
   tenants: ReadonlyMap<string, NativeCharge> | undefined;
 
@@ -62,6 +63,19 @@ export class SlotCharges {
     }
     charge.force(bytes);
     return () => this.#leave(device, charge);
+  }
+
+  /**
+   * Charges live blocks by their tags from now on.
+   *
+   * @param budget - whose tags they are: of two that charge one tag, that has it who came first, the innermost
+   * @param byTag - undefined ends it
+   */
+  chargeTags(budget: object, byTag: ReadonlyMap<string, NativeCharge> | undefined): void {
+    if (byTag === undefined) this.#tagsOf.delete(budget);
+    else this.#tagsOf.set(budget, byTag);
+    const all = new Map([...this.#tagsOf.values()].reverse().flatMap((charges) => [...charges]));
+    this.tenants = all.size === 0 ? undefined : all;
   }
 
   /** Waits for those who make room in their own time. @param tag - of the blocks */

@@ -101,6 +101,11 @@ export abstract class SlotSeats extends NativeCounters {
     return this.#closed;
   }
 
+  /** How many devices managers here serve. */
+  get deviceCount(): number {
+    return this.options.natives.deviceCount ?? 1;
+  }
+
   /** Live blocks of all managers in this slot. */
   get liveBlocks(): number {
     return this.seats().reduce((sum, seat) => sum + seat.liveBlocks, 0);

@@ -4,6 +4,7 @@ import { INSPECT, inspected } from '../core/inspect.js';
 import '../core/disposable.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
+import type { NativeCharge } from '../core/native-charge.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
@@ -150,10 +151,18 @@ export class Allocation implements WatchedHandle {
     const room = terms === undefined || terms.ptr === ptr ? source.slot.allocated(ptr) : 0;
     const unused = room - bytes;
     if (unused >= 0 && (bytes >= this.#bytes || (bytes > 0 && unused <= Math.max(bytes, FEW_BYTES)))) {
-      const grown = bytes - this.#bytes;
-      if (source.charge !== undefined && grown > 0) source.charge.take(grown);
-      if (room > 0) source.slot.resized(ptr, bytes);
-      if (source.charge !== undefined && grown < 0) source.charge.give(-grown);
+      if (source.charge !== undefined && bytes > this.#bytes && this.#chargeMore(source.charge, bytes)) {
+        this.resize(bytes);
+        return;
+      }
+      const former = this.#bytes;
+      try {
+        if (room > 0) source.slot.resized(ptr, bytes);
+      } catch (error) {
+        if (bytes > former) source.charge?.give(bytes - former);
+        throw error;
+      }
+      if (bytes < former) source.charge?.give(former - bytes);
       this.#unwatch(this.#place);
       if (terms !== undefined) terms.bytes = bytes;
       this.#become(ptr, bytes, terms);
@@ -309,6 +318,22 @@ export class Allocation implements WatchedHandle {
     const terms = this.#terms;
     checkArgument((terms?.owners ?? 1) === 1, 'owners', terms?.owners, '1: slices and shared handles refer to the block');
     return terms;
+  }
+
+  /**
+   * Charges a tenant with the bytes by which the block grows.
+   *
+   * @returns whether somebody who made room for them has changed this handle: nothing is charged then
+   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED; nothing is charged then
+   */
+  #chargeMore(charge: NativeCharge, bytes: number): boolean {
+    const ptr = this.#ptr;
+    const former = this.#bytes;
+    charge.take(bytes - former);
+    if (!this.disposed && this.#ptr === ptr && this.#bytes === former) return false;
+    charge.give(bytes - former);
+    this.#check();
+    return true;
   }
 
   /** Takes the content to a new block, and frees the old one. */

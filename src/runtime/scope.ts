@@ -64,26 +64,29 @@ export class Scope {
   readonly #runtime: object;
   readonly #outer: Scope | undefined;
   readonly #outerTag: string | undefined;
+  /** Its own. */
+  readonly #tag: string | undefined;
   #open = true;
   #compactAt = FEW;
 
-  private constructor(runtime: object) {
+  private constructor(runtime: object, tag: string | undefined) {
     this.#runtime = runtime;
     this.#outer = Scope.current(runtime);
     this.#outerTag = contextOf(runtime)?.tag;
+    this.#tag = tag;
   }
 
   /** Opens a scope for what follows. */
   static enter(runtime: object, options: ScopeOptions = {}): Scope {
-    const scope = new Scope(runtime);
-    contexts.enterWith(changed(runtime, { scope, ...options }));
+    const scope = new Scope(runtime, options.tag);
+    contexts.enterWith(changed(runtime, scope.#context));
     return scope;
   }
 
   /** Opens a scope for `fn`, awaits included, and closes it when `fn` has ended or thrown. */
   static run<T>(runtime: object, fn: (scope: Scope) => T, options: ScopeOptions = {}): T {
-    const scope = new Scope(runtime);
-    return runWith(runtime, { scope, ...options }, () => scope.#closeAfter(fn));
+    const scope = new Scope(runtime, options.tag);
+    return runWith(runtime, scope.#context, () => scope.#closeAfter(fn));
   }
 
   /** The innermost open scope of a runtime at this point of the program. */
@@ -120,8 +123,9 @@ export class Scope {
     if (!this.#open) return;
     this.#open = false;
     const runtime = this.#runtime;
-    if (contextOf(runtime)?.scope === this)
-      contexts.enterWith(changed(runtime, { scope: Scope.current(runtime), tag: this.#outerTag }));
+    const context = contextOf(runtime);
+    if (context?.scope === this)
+      contexts.enterWith(changed(runtime, { scope: Scope.current(runtime), tag: this.#tagWithout(context.tag) }));
     const failures: unknown[] = [];
     for (let handle = this.#handles.pop(); handle !== undefined; handle = this.#handles.pop()) {
       try {
@@ -140,6 +144,19 @@ export class Scope {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.dispose();
+  }
+
+  get #context(): AllocationContext {
+    return this.#tag === undefined ? { scope: this } : { scope: this, tag: this.#tag };
+  }
+
+  /** The tag that is left of a present one without those of closed scopes: of this one, and of those around it that ended before. */
+  #tagWithout(present: string | undefined): string | undefined {
+    let tag = present;
+    for (let scope: Scope | undefined = this; scope !== undefined && !scope.#open; scope = scope.#outer) {
+      if (scope.#tag !== undefined && scope.#tag === tag) tag = scope.#outerTag;
+    }
+    return tag;
   }
 
   #closeAfter<T>(fn: (scope: Scope) => T): T {
