@@ -1,4 +1,3 @@
-import { attempt } from '../core/attempt.js';
 import { statsOf } from '../core/manager-readings.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
@@ -29,8 +28,7 @@ export class SlotCache implements MemberCache {
     for (const slot of this.#slots) {
       for (const id of this.#idsOf(slot)) {
         if (freed >= wantedBytes) return freed;
-        // Who asks for memory is not to fail with an error of somebody else's manager.
-        attempt(() => (freed += slot.releaseCached(id, wantedBytes - freed, mostBytes - freed)));
+        freed += slot.releaseCached(id, wantedBytes - freed, mostBytes - freed);
       }
     }
     return freed;
