@@ -3,5 +3,11 @@ import { SOAK_LIMIT_MS } from './limits.js';
 
 // Long property-based programs, apart from the suite: `npm run soak`.
 export default defineConfig({
-  test: { include: ['test/soak/**/*.test.ts'], testTimeout: SOAK_LIMIT_MS, hookTimeout: SOAK_LIMIT_MS },
+  test: {
+    include: ['test/soak/**/*.test.ts'],
+    testTimeout: SOAK_LIMIT_MS,
+    hookTimeout: SOAK_LIMIT_MS,
+    // Those that wait for processes of their own, each of which has one thread that works.
+    maxConcurrency: 2,
+  },
 });

@@ -55,7 +55,7 @@ describe.skipIf(reasons.length > 0)(`MemoryBudget in a memory group of 512 MiB${
     expect(report.refused).toEqual([]);
   });
 
-  test.each(Array.from({ length: RUNS }, (_, i) => ({ seed: i + 1 })))(
+  test.concurrent.each(Array.from({ length: RUNS }, (_, i) => ({ seed: i + 1 })))(
     'nothing is killed or wrong with a budget, and nobody is refused before 95 percent of it are used, in order $seed',
     async ({ seed }) => {
       const result = await run(seed, { limit: LIMIT });
