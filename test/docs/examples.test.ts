@@ -46,17 +46,25 @@ const OUTPUT: Record<string, RegExp> = {
   'change-one-thing.mjs': /^1572864 bytes in a block of 2097152\n$/,
   'wrap-a-manager.mjs': /^3 MiB from TlsfMemoryManager\n$/,
   'foreign-allocator.mjs': /^4096 bytes of the C library, 0 bytes off a page\n$/,
+  'budget.mjs':
+    /^MemoryBudget \{ process, host, 384\.00 MiB of 512\.00 MiB held, .*\n(.*\n)+MemoryBudget \{ process, host, 300\.00 MiB .*\n$/,
+  'budget-workers.mjs': /^batch has 1 block\n(.*\n)+150 of 512 MiB: batch 0, mail 150, main 0\n$/,
+  'budget-engines.mjs': /^tanh\(1\) is 0\.7616\nbuffers,database,models,v8 hold memory\n$/,
+  'kubernetes.mjs': /^# {5}96 MiB {2}Node, libraries, stacks: outside of the budget\n(.*\n)+ {4}value: \d+%\n$/,
   'arrow.mjs':
     /^1048576 rows in 8 MiB, the first is 42\nthe other process read 1048576 rows, their sum is 524336\n8 MiB went from the block to the pipe\n$/,
   'custom-manager.mjs': /^5000 bytes in a block of 8192\n$/,
   'trim-in-parts.mjs': /^gave 2 MiB, keeps 5\n$/,
 };
 
+const sqlite = requireLibrary('SQLite', SQLITE_NAMES);
+
 /** What an example needs beside this package. */
 const NEEDS: Record<string, { readonly missing: boolean; readonly title: string }> = {
   'opencl-kernel.mjs': { missing: openCl.missing, title: openCl.title('OpenCL') },
   'onnxruntime.mjs': onnxRuntime,
-  'sqlite.mjs': requireLibrary('SQLite', SQLITE_NAMES),
+  'sqlite.mjs': sqlite,
+  'budget-engines.mjs': { missing: onnxRuntime.missing || sqlite.missing, title: `${onnxRuntime.title} and ${sqlite.title}` },
 };
 
 describe('docs/examples', () => {

@@ -1,0 +1,116 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { stowage } from '../cli/compiled-cli.js';
+import { compiled } from '../fixtures/compiled.js';
+import { ggufBytes } from '../fixtures/gguf-bytes.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const EXAMPLES = join(ROOT, 'docs/examples');
+const example = (name: string) => readFileSync(join(EXAMPLES, name), 'utf8');
+
+/** The code of a page in one language, '' for what programs print. */
+function blocksOf(page: string, language: string): string[] {
+  const text = readFileSync(join(ROOT, 'docs', page), 'utf8');
+  return Array.from(text.matchAll(/^```(\w*)\n(.*?)^```$/gms), ([, of, code]) => [of, code] as const).flatMap(([of, code]) =>
+    of === language ? [code as string] : [],
+  );
+}
+
+let folder = '';
+beforeAll(() => {
+  folder = join(compiled(), 'guides');
+  cpSync(EXAMPLES, folder, { recursive: true });
+}, 120_000);
+
+/** Runs an example and gives what it prints. */
+function run(name: string, ...args: readonly string[]): string {
+  const { stdout, stderr } = spawnSync(process.execPath, [join(folder, name), ...args], { encoding: 'utf8' });
+  expect(stderr).toBe('');
+  return stdout;
+}
+
+describe('docs/budget.md', () => {
+  const blocks = blocksOf('budget.md', 'js');
+  const printed = blocksOf('budget.md', '');
+  const ofProgram = (name: string) => blocks.filter((block) => example(name).includes(block));
+
+  test('is budget.mjs, piece by piece', () => {
+    expect(ofProgram('budget.mjs').join('\n')).toBe(example('budget.mjs'));
+  });
+
+  test('shows code of programs that run', () => {
+    const shown = ['budget.mjs', 'budget-engines.mjs', 'budget-workers.mjs'].flatMap(ofProgram);
+    expect(blocks.filter((block) => !shown.includes(block))).toEqual([]);
+  });
+
+  test('shows what they print', () => {
+    expect(printed.join('')).toBe(run('budget.mjs') + run('budget-workers.mjs'));
+  });
+});
+
+const HIDDEN = 2048;
+const LAYERS = 22;
+
+/** A model of a billion parameters whose data is a hole in a file. */
+function writeModel(path: string): void {
+  const u32 = (value: number) => ({ type: 4, value }) as const;
+  const rows = [32_000, ...new Array<number>(LAYERS).fill(21_504)];
+  const q4 = (count: number) => ((HIDDEN * count) / 32) * 18;
+  let bytes = 0;
+  const tensors = rows.map((count, n) => {
+    const offset = bytes;
+    bytes += q4(count);
+    return { name: n === 0 ? 'token_embd.weight' : `blk.${n - 1}.ffn_up.weight`, ne: [HIDDEN, count], type: 2, offset };
+  });
+  const header = ggufBytes({
+    metadata: [
+      ['general.architecture', { type: 8, value: 'llama' }],
+      ['llama.embedding_length', u32(HIDDEN)],
+      ['llama.block_count', u32(LAYERS)],
+      ['llama.feed_forward_length', u32(5632)],
+      ['llama.context_length', u32(2048)],
+      ['llama.attention.head_count', u32(32)],
+      ['llama.attention.head_count_kv', u32(4)],
+      ['llama.vocab_size', u32(32_000)],
+    ],
+    tensors,
+  });
+  writeFileSync(path, header);
+  truncateSync(path, header.length + bytes);
+}
+
+describe('docs/beyond-one-machine.md', () => {
+  const printed = blocksOf('beyond-one-machine.md', '');
+  const work = mkdtempSync(join(tmpdir(), 'stowage-guides-'));
+  afterAll(() => rmSync(work, { recursive: true }));
+
+  test("shows code and yaml of examples' files", () => {
+    for (const block of blocksOf('beyond-one-machine.md', 'js')) expect(example('arrow.mjs')).toContain(block);
+    for (const block of blocksOf('beyond-one-machine.md', 'yaml')) expect(example('pod.yaml')).toContain(block);
+  });
+
+  test('shows what its commands make of a recording and a model', () => {
+    const [record = '', ...commands] = (printed[0] as string).split('\n').filter((line) => line !== '');
+    expect(record).toMatch(/^\$ stowage record --out app\.stowtrace -- /);
+    cpSync(join(ROOT, 'test/traces/sqlite.trace.gz'), join(work, 'app.stowtrace'));
+    writeModel(join(work, 'model.gguf'));
+    const last = commands.pop() as string;
+    for (const command of commands) {
+      const [, args = '', file = ''] = /^\$ stowage (.*) > (\S+)$/.exec(command) ?? [];
+      const { code, stdout, stderr } = stowage(args.split(' '), {}, work);
+      expect([code, stderr]).toEqual([0, '']);
+      writeFileSync(join(work, file), stdout);
+    }
+    const args = last.split(' ').slice(3);
+    const yaml = run('kubernetes.mjs', ...args.map((arg) => (arg.endsWith('.json') ? join(work, arg) : arg)));
+    expect(yaml).toBe(printed[1]);
+    const { resources, env } = parse(yaml);
+    const [container] = parse(example('pod.yaml')).spec.containers;
+    expect(container.resources).toEqual(resources);
+    expect(container.env).toEqual(expect.arrayContaining(env));
+  });
+});
