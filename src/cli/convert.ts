@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
-import { convertTrace, TRACE_WRITERS } from '../trace/index.js';
+import { convertTrace, PROFILE_WRITERS, TRACE_WRITERS } from '../trace/index.js';
 import { byName, type Flags } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { withProgress } from './progress.js';
 import { complain, complainOfGaps, count } from './text.js';
+
+const WRITERS = new Map([...TRACE_WRITERS, ...PROFILE_WRITERS]);
 
 /** Adds what `stowage convert` takes. */
 export function addConvertCommand(command: Command): void {
@@ -14,14 +16,17 @@ export function addConvertCommand(command: Command): void {
       'a trace, call log, recording, RMM log, Umpire replay, PyTorch snapshot or Perfetto trace; - is standard input',
     )
     .argument('<out>', 'the file to write; - is standard output')
-    .requiredOption('-t, --to <format>', `the new format: ${[...TRACE_WRITERS.keys()].join(', ')}`)
+    .requiredOption(
+      '-t, --to <format>',
+      `the new format: ${[...TRACE_WRITERS.keys()].join(', ')}; or a profile of sites: ${[...PROFILE_WRITERS.keys()].join(', ')}`,
+    )
     .addHelpText(
       'after',
       '\nWhat the new format cannot hold is named on stderr, in one line.\n' +
-        '\nExamples:\n  stowage convert app.stowtrace app.json --to perfetto\n  stowage convert rmm.csv app.trace --to alloctrace',
+        '\nExamples:\n  stowage convert app.stowtrace app.json --to perfetto\n  stowage convert rmm.csv app.trace --to alloctrace\n  stowage convert app.stowtrace app.pb.gz --to pprof',
     )
     .action(async (path: string, out: string, { to }: Flags<'to', never, never>) => {
-      const create = byName('--to', to, TRACE_WRITERS);
+      const create = byName('--to', to, WRITERS);
       const input = inputPath(path);
       using output = new OutputFile(out, { input });
       const { origin, totals, lost } = await withProgress('converting', (shown) => convertTrace(input, output, create, shown));

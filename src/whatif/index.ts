@@ -1,4 +1,4 @@
-export type { Frame } from '../trace/formats/pytorch-snapshot.js';
+export type { Frame } from '../trace/site-frames.js';
 export { CARDS, type CardMemory } from './cards.js';
 export { type FoundSetting, type SettingSearch, searchSettings } from './search-settings.js';
 export type { WhatIfLimit, WhatIfSetting } from './setting.js';

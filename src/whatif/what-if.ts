@@ -1,6 +1,6 @@
 import { checkArgument, MemoryError } from '../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
-import { type Frame, framesOfSite } from '../trace/formats/pytorch-snapshot.js';
+import { type Frame, framesOfSite } from '../trace/site-frames.js';
 import { NS_PER_US, TraceEvents } from '../trace/trace-events.js';
 import { GRANULE_BYTES } from './driver-addresses.js';
 import { type EarlierMemory, earlierMemory } from './earlier-state.js';

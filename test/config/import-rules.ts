@@ -26,7 +26,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
     from: 'src/budget/',
     may: ['eventemitter3', 'src/core/', 'src/runtime/', 'adapters/os/memory-limits.ts', 'adapters/os/trim-heap.ts'],
   },
-  { from: 'src/trace/', may: ['src/core/', 'src/runtime/'] },
+  { from: 'src/trace/', may: ['src/core/', 'src/runtime/', 'pprof-format'] },
   { from: 'src/report/', may: ['src/core/', 'src/trace/'] },
   { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
   { from: 'src/otel/', may: ['src/core/', '@opentelemetry/api'] },

@@ -127,6 +127,11 @@ const NOTHING: Omit<ToldEvent, 'kind'> = {
 };
 
 describe('loadTrace', () => {
+  test('reads a Perfetto trace of the first version, which wrote sites out wherever they stood', async () => {
+    const [first, present] = ['app.perfetto-1.json', 'app.perfetto.json'].map((file) => loadTrace(join(GOLDEN, file)));
+    expect(told(await first!)).toEqual(told(await present!));
+  });
+
   test.each(Object.keys(FACTS))('reads %s to what its facts say', async (file) => {
     expect(told(await loadTrace(join(GOLDEN, file)))).toEqual(FACTS[file]!.map((fact) => ({ ...NOTHING, ...fact })));
   });

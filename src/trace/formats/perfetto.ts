@@ -20,6 +20,12 @@ const INSTANT_NAMES: readonly string[] = [
 ];
 const HEADER = /^\{"displayTimeUnit":"ns","otherData":(\{.*\}),"traceEvents":\[$/;
 const LAST_LINE = ']}';
+/** The present version, and the first one, which wrote a site out wherever it stood. */
+const VERSION = 'stowage 2';
+const FIRST_VERSION = 'stowage 1';
+/** A site that stands in a row of its own: its number, and its first frame for people. */
+const SITE_NUMBER = /^#(\d+)(?: |$)/;
+const SHOWN_CHARACTERS = 80;
 const COMMA = 0x2c;
 
 /** Tells whether a line is the first of a Perfetto trace that this library wrote. */
@@ -32,7 +38,10 @@ export class PerfettoParser extends LineReader {
   protected override readonly maxLineBytes = 64 * 1024;
   protected override closed = false;
   readonly #slotOfId = new LivePointers();
+  /** The ids of sites by their numbers in the file. */
+  readonly #sites = new Map<number, number>();
   #timed = true;
+  #hasSiteRows = true;
 
   protected override parse(text: Buffer, start: number, end: number, line: number): void {
     const row = text.toString('utf8', start, text[end - 1] === COMMA ? end - 1 : end);
@@ -48,12 +57,17 @@ export class PerfettoParser extends LineReader {
     if (what === 'b block') this.#alloc(event, args, line);
     else if (what === 'e block') this.#free(event, args, line);
     else if (what === 'i memory') this.#instant(event, args, line);
+    else if (textIn(event, 'ph') === 'M' && textIn(event, 'name') === 'site') {
+      this.#sites.set(sizeIn(args, 'id', 'the number of the site'), this.#idIn(args, 'site'));
+    }
   }
 
   #header(row: string): void {
     const json = HEADER.exec(row)?.[1];
     const about = json === undefined ? {} : jsonObject(json);
-    checkFile(textIn(about, 'format') === 'stowage 1', 'this Perfetto trace was not written by this library');
+    const version = textIn(about, 'format');
+    checkFile([VERSION, FIRST_VERSION].includes(version), 'this Perfetto trace was not written by this library');
+    this.#hasSiteRows = version === VERSION;
     this.name = textIn(about, 'name') || undefined;
     this.#timed = textIn(about, 'clock') !== 'events';
   }
@@ -103,7 +117,15 @@ export class PerfettoParser extends LineReader {
     events.pool = isMissing(args, 'pool') ? 0 : sizeIn(args, 'pool', 'the pool');
     events.step = this.#idIn(args, 'step');
     events.tag = this.#idIn(args, 'tag');
-    events.site = this.#idIn(args, 'site');
+    events.site = this.#siteIn(args);
+  }
+
+  #siteIn(args: ParsedObject): number {
+    const text = textIn(args, 'site');
+    if (text === '' || !this.#hasSiteRows) return this.events.strings.idOf(text);
+    const site = this.#sites.get(Number(SITE_NUMBER.exec(text)?.[1]));
+    if (site === undefined) throw new FormatFault(`the site ${shown(args, 'site')} has no row before this one`);
+    return site;
   }
 
   #idIn(args: ParsedObject, key: string): number {
@@ -117,7 +139,8 @@ function placeIn(args: ParsedObject): [bytes: number, pointer: number] {
 
 /**
  * Writes the JSON trace format of Chrome and Perfetto: each block an async slice, the rest instants, and counters of live,
- * reserved and cached bytes. An event a line. A trace without times gets a microsecond for each event.
+ * reserved and cached bytes. An event a line. A trace without times gets a microsecond for each event. A site is written out once, in
+ * a row before its first block; blocks have its number and first frame.
  */
 export class PerfettoWriter extends TextWriter {
   override readonly columns = ALL_COLUMNS;
@@ -130,7 +153,7 @@ export class PerfettoWriter extends TextWriter {
       this.#idOfSlot.set(slot, id);
       this.#tagOfSlot.set(slot, tag);
       this.#live += bytes;
-      const args = { pointer: this.#addresses.take(batch, i), bytes, ...namesOf(batch, i) };
+      const args = { pointer: this.#addresses.take(batch, i), bytes, ...namesOf(batch, i), ...this.#siteOf(batch, i) };
       return rowOf({ ph: 'b', cat: 'block', id, name: blockName(batch, tag), ...this.#placeOf(batch, i), args });
     },
     [TraceKind.free]: (batch, i) => {
@@ -157,6 +180,8 @@ export class PerfettoWriter extends TextWriter {
   readonly #addresses = new BlockAddresses(true);
   readonly #idOfSlot = idsColumn();
   readonly #tagOfSlot = idsColumn();
+  /** What stands for each site in rows of blocks. */
+  readonly #shownSites = new Map<number, string>();
   #timed: boolean | undefined;
   #events = 0;
   #nextId = 1;
@@ -191,14 +216,35 @@ export class PerfettoWriter extends TextWriter {
 
   #begin(timed: boolean): void {
     this.#timed = timed;
-    const about = { format: 'stowage 1', name: this.name, clock: timed ? 'ns' : 'events' };
+    const about = { format: VERSION, name: this.name, clock: timed ? 'ns' : 'events' };
     this.add(`{"displayTimeUnit":"ns","otherData":${JSON.stringify(about)},"traceEvents":[\n`);
     this.add(JSON.stringify({ ph: 'M', pid: 1, name: 'process_name', args: { name: this.name } }));
   }
 
   #instant(batch: EventBatch, i: number, kind: TraceKind): string {
-    const args = { pointer: batch.pointers?.[i] ?? 0, bytes: batch.bytes[i]!, ...namesOf(batch, i) };
+    const args = {
+      pointer: batch.pointers?.[i] ?? 0,
+      bytes: batch.bytes[i]!,
+      ...namesOf(batch, i),
+      ...this.#siteOf(batch, i),
+    };
     return rowOf({ ph: 'i', s: 'p', cat: 'memory', name: INSTANT_NAMES[kind], ...this.#placeOf(batch, i), args });
+  }
+
+  /** What stands for the site of an event; before the first one of a site its row is written. */
+  #siteOf({ sites, strings }: EventBatch, i: number): { readonly site?: string } {
+    const id = sites?.[i] ?? 0;
+    if (id === 0) return {};
+    let site = this.#shownSites.get(id);
+    if (site === undefined) {
+      const text = strings.get(id);
+      const [first = ''] = text.split('\n');
+      const number = this.#shownSites.size + 1;
+      site = `#${number} ${first.slice(0, SHOWN_CHARACTERS)}`;
+      this.#shownSites.set(id, site);
+      this.add(rowOf({ ph: 'M', pid: 1, name: 'site', args: { id: number, site: text } }));
+    }
+    return { site };
   }
 
   #placeOf({ devices }: EventBatch, i: number): { readonly [key: string]: number } {
@@ -225,7 +271,6 @@ function namesOf(batch: EventBatch, i: number): { readonly [key: string]: string
     ...named('manager', batch.managers?.[i]),
     ...named('step', batch.steps?.[i]),
     ...named('tag', batch.tags?.[i]),
-    ...named('site', batch.sites?.[i]),
     ...named('space', batch.spaces?.[i]),
   };
 }

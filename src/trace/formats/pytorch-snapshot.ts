@@ -228,30 +228,3 @@ function sizeIn(dictionary: PickleDictionary, key: string, place: Place, missing
   if (!isSize(value)) throw new FormatFault(`${place}: "${key}" is no integer below 2^53`);
   return value;
 }
-
-/** A line of a program, as PyTorch's snapshots have it. */
-export interface Frame {
-  readonly name: string;
-  readonly filename: string;
-  readonly line: number;
-}
-
-const LINE = /^(?:at )?(?:(.*) \()?(.*?):(\d+)(?::\d+)?\)?$/;
-
-/** The frames of a site: V8's stack lines, or what {@link siteOfFrames} made. */
-export function framesOfSite(site: string): Frame[] {
-  if (site === '') return [];
-  return site.split('\n').map((text) => {
-    const [, name = '', filename, line] = LINE.exec(text.trim()) ?? [];
-    return filename === undefined ? { name: text, filename: '', line: 0 } : { name, filename, line: Number(line) };
-  });
-}
-
-/** A site of frames, in the form of V8's stack lines. */
-export function siteOfFrames(frames: readonly Frame[]): string {
-  return frames
-    .map(({ name, filename, line }) =>
-      filename === '' ? name : name === '' ? `at ${filename}:${line}` : `at ${name} (${filename}:${line})`,
-    )
-    .join('\n');
-}

@@ -1,9 +1,10 @@
+import { framesOfSite } from '../site-frames.js';
 import { type EventBatch, NS_PER_US, TraceKind } from '../trace-events.js';
 import { BlockAddresses } from './block-addresses.js';
 import { OPCODE } from './pickle-format.js';
 import { MAX_BATCH, PickleWriter } from './pickle-writer.js';
 import { type SnapshotBlock, type SnapshotSegment, SnapshotSegments } from './pytorch-segments.js';
-import { framesOfSite, type HistoryEntry, MADE_UP_KEY } from './pytorch-snapshot.js';
+import { type HistoryEntry, MADE_UP_KEY } from './pytorch-snapshot.js';
 import { type ByteSink, type ColumnName, type EventRows, EventWriter } from './trace-writer.js';
 
 const SMALL_SEGMENT_BYTES = 2 * 2 ** 20;

@@ -1,7 +1,7 @@
+import { type Frame, siteOfFrames } from '../site-frames.js';
 import type { StringTable } from '../string-table.js';
 import { type ParsedObject, textIn } from './parsed-values.js';
 import { isDictionary, type PickleValue } from './pickle-reader.js';
-import { type Frame, siteOfFrames } from './pytorch-snapshot.js';
 
 const MAX_FRAMES = 128;
 const MAX_FRAME_CHARACTERS = 512;
