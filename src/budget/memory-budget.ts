@@ -88,7 +88,7 @@ export class MemoryBudget implements ReportsBudget {
     const device = memory === HOST_MEMORY || memory instanceof HostDevice ? undefined : (memory as Device);
     // A device that is not there has no size to take a share of.
     device?.getMaxMemorySize(deviceId);
-    const limit = options.limit ?? (ledger === undefined ? DEFAULT_BUDGET_LIMIT : Number.POSITIVE_INFINITY);
+    const { limit = ledger === undefined ? DEFAULT_BUDGET_LIMIT : Number.POSITIVE_INFINITY } = options;
     const watchesV8 = options.watchV8 ?? device === undefined;
     this.#parts = new BudgetParts({ name, limit, device, deviceId, watchesV8, ledger });
     this.name = name;

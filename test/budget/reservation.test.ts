@@ -299,7 +299,12 @@ describe('MemoryBudget', () => {
 
   test('has no method that works on an ended one', async () => {
     budget.dispose();
-    const calls = [() => budget.reserve(1), () => budget.add(runtimeOn(device)), () => budget.tenant('a'), () => budget.watch('a', () => 1)];
+    const calls = [
+      () => budget.reserve(1),
+      () => budget.add(runtimeOn(device)),
+      () => budget.tenant('a'),
+      () => budget.watch('a', () => 1),
+    ];
     for (const call of [...calls, () => budget.addSegment({ url: 'a', bytes: 1 })]) {
       expect(errorOf(call)).toMatchObject({ code: 'ERR_MEM_DISPOSED' });
     }
