@@ -1,1 +1,2 @@
+export { publishBudgets } from './publish-budgets.js';
 export { type OpenTelemetryOptions, type PublishedStats, publishMemoryStats } from './publish-memory-stats.js';

@@ -16,7 +16,8 @@ export interface OpenTelemetryOptions {
   readonly attributes?: Attributes | undefined;
 }
 
-const OPTIONS: OptionNames<OpenTelemetryOptions> = { meter: true, attributes: true };
+/** Their names. */
+export const OPEN_TELEMETRY_OPTIONS: OptionNames<OpenTelemetryOptions> = { meter: true, attributes: true };
 
 /** Statistics that are being published; disposing it ends that. */
 export interface PublishedStats extends Releasable {
@@ -33,7 +34,7 @@ export interface PublishedStats extends Releasable {
  * counter is the counter `stowage.<name>`.
  */
 export function publishMemoryStats(host: MemoryHost, options: OpenTelemetryOptions = {}): PublishedStats {
-  checkOptionNames('publishMemoryStats', options, OPTIONS);
+  checkOptionNames('publishMemoryStats', options, OPEN_TELEMETRY_OPTIONS);
   const { meter = metrics.getMeter('stowage'), attributes } = options;
   const instruments = MEMORY_STATISTICS.map(({ name, unit, kind, help, read }) => {
     const description = help.replace(/\.$/, '');

@@ -16,7 +16,7 @@ import {
   releasable,
 } from '../../src/index.js';
 import * as model from '../../src/model/index.js';
-import { publishMemoryStats } from '../../src/otel/index.js';
+import { publishBudgets, publishMemoryStats } from '../../src/otel/index.js';
 import { serveDashboard } from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
 import { recordTrace } from '../../src/trace/index.js';
@@ -88,6 +88,7 @@ const GIVEN: Readonly<Record<string, () => Releasable>> = {
   'MemoryRuntime.use': () => runtime.use((deviceCount, table) => new ScratchMemoryManager(deviceCount, table)),
   publishDiagnostics: () => publishDiagnostics(runtime),
   publishMemoryStats: () => publishMemoryStats(runtime),
+  publishBudgets: () => publishBudgets(),
   'ScratchMemoryManager.save': () => new ScratchMemoryManager(1, new MemoryManagerDeviceInterface()).save(),
 };
 /** Abstract classes, and those whose library not every machine has: tests of their own end these twice. */

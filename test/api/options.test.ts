@@ -27,7 +27,7 @@ import {
   type OptionNames,
 } from '../../src/index.js';
 import * as model from '../../src/model/index.js';
-import { publishMemoryStats } from '../../src/otel/index.js';
+import { publishBudgets, publishMemoryStats } from '../../src/otel/index.js';
 import * as report from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
 import * as trace from '../../src/trace/index.js';
@@ -107,6 +107,7 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   openLibrary: (options) => openLibrary([], options),
   stowageModule: (options) => stowageModule(options),
   publishMemoryStats: (options) => publishMemoryStats(runtime, options),
+  publishBudgets: (options) => publishBudgets(options),
   'MemoryRegistry.createBackend': (options) => new shared.MemoryRegistry().createBackend('malloc', 1, 4096, undefined, options),
   'MemoryRegistry.attachBackend': (options) => new shared.MemoryRegistry().attachBackend('shm:none', options),
   'MemoryRegistry.createAllocator': (options) => new shared.MemoryRegistry().createAllocator('malloc', 1, ID, options),

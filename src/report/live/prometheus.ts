@@ -1,15 +1,14 @@
 import { type ManagerReading, managerReadings } from '../../core/manager-readings.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { MEMORY_STATISTICS, type MemoryStatsSnapshot } from '../../core/memory-statistics.js';
+import { budgetMetrics } from './budget-metrics.js';
+import { type MetricText, metricLines, metricSample } from './metric-text.js';
 
 /** The type of the text that {@link prometheusMetrics} gives. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 /** A metric: what it is, and its samples of one manager. */
-interface Metric {
-  readonly name: string;
-  readonly type: 'gauge' | 'counter';
-  readonly help: string;
+interface Metric extends Omit<MetricText, 'samples'> {
   readonly samples: (reading: ManagerReading) => string[];
 }
 
@@ -35,29 +34,25 @@ const METRICS: readonly Metric[] = [
 
 function perDevice(name: string, type: Metric['type'], help: string, read: (stats: MemoryStatsSnapshot) => number): Metric {
   const samples = (reading: ManagerReading) =>
-    reading.devices.map(({ device, stats }) => `${name}${labels(reading, ['device', String(device)])} ${read(stats)}`);
+    reading.devices.map(({ device, stats }) => metricSample(name, { ...labelsOf(reading), device: String(device) }, read(stats)));
   return { name, type, help, samples };
 }
 
 function perManager(name: string, help: string, read: (reading: ManagerReading) => number): Metric {
-  return { name, type: 'gauge', help, samples: (reading) => [`${name}${labels(reading)} ${read(reading)}`] };
+  return { name, type: 'gauge', help, samples: (reading) => [metricSample(name, labelsOf(reading), read(reading))] };
 }
 
 /**
  * Writes what a host's managers hold in Prometheus' text format: a sample for each manager and device that has statistics,
- * and for every manager the native memory and blocks that its slot knows of.
+ * and for every manager the native memory and blocks that its slot knows of. Behind it come the budgets of this isolate, their members
+ * and tenants.
  */
 export function prometheusMetrics(host: MemoryHost): string {
   const readings = managerReadings(host);
-  const lines = METRICS.flatMap(({ name, type, help, samples }) => {
-    const rows = readings.flatMap(samples);
-    return rows.length === 0 ? [] : [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...rows];
-  });
-  return `${lines.join('\n')}\n`;
+  const ofManagers = METRICS.map((metric) => ({ ...metric, samples: readings.flatMap(metric.samples) }));
+  return `${[...ofManagers, ...budgetMetrics()].flatMap(metricLines).join('\n')}\n`;
 }
 
-function labels(reading: ManagerReading, ...more: readonly (readonly [string, string])[]): string {
-  const pairs = [['manager', reading.name], ['id', String(reading.handle)], ['slot', reading.slot], ...more];
-  const escaped = (value: string) => value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
-  return `{${pairs.map(([name, value = '']) => `${name}="${escaped(value)}"`).join(',')}}`;
+function labelsOf({ name, handle, slot }: ManagerReading): Readonly<Record<string, string>> {
+  return { manager: name, id: String(handle), slot };
 }
