@@ -1,9 +1,11 @@
 import type { EventEmitter } from 'eventemitter3';
 import type { BudgetReport } from '../core/budget-report.js';
 import { budgets, type ReportsBudget } from '../core/budgets.js';
+import type { LogSink } from '../core/call-log.js';
 import { type Device, HostDevice } from '../core/device.js';
 import { type Releasable, releasable } from '../core/disposable.js';
 import { checkArgument, checkUsable, MemoryError } from '../core/errors.js';
+import { atExit, type EndsWithProcess, forgetAtExit } from '../core/exit-hook.js';
 import { INSPECT, inspected } from '../core/inspect.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
@@ -11,6 +13,7 @@ import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/opti
 import { HOST_MEMORY } from '../core/slot-charges.js';
 import { checkBytes, exactBytes, formatBytes } from '../core/units.js';
 import type { BudgetEvents } from './budget-events.js';
+import { formatBudgetAtExit } from './budget-exit-report.js';
 import type { BudgetLedger } from './budget-ledger.js';
 import type { BudgetLimit } from './budget-limit.js';
 import { BudgetMember, type BudgetMemberOptions, MEMBER_OPTIONS, NO_CACHE } from './budget-member.js';
@@ -39,11 +42,17 @@ export interface MemoryBudgetOptions {
   readonly watchV8?: boolean;
   /** Where other workers or processes count what they hold of the same limit; see `SharedLedger`. @defaultValue none */
   readonly ledger?: BudgetLedger;
+  /**
+   * Where a line goes at the end of the process when requests were refused, the limit was passed, or members still hold memory.
+   *
+   * @defaultValue standard error; false for nowhere
+   */
+  readonly exitReport?: LogSink | false;
 }
 
 const OPTIONS: OwnOptions<MemoryBudgetOptions> = {
   of: () => MemoryBudget,
-  names: { limit: true, memory: true, deviceId: true, name: true, watchV8: true, ledger: true },
+  names: { limit: true, memory: true, deviceId: true, name: true, watchV8: true, ledger: true, exitReport: true },
 };
 
 /** The limit of a budget that is given none. */
@@ -70,13 +79,14 @@ export type BudgetJoiner = MemoryHost | ManagerSlot | MemoryBudget;
  * What nobody can refuse (memory that is there when a member joins, an engine that takes no refusal, V8's heap) is charged all the
  * same: past the limit others give way at once, and what is left over is an `overshoot`.
  */
-export class MemoryBudget implements ReportsBudget {
+export class MemoryBudget implements ReportsBudget, EndsWithProcess {
   readonly name: string;
   /** The kind of memory: `host`, or a device's name and id. */
   readonly memory: string;
   /** `pressure`, `reclaim`, `refusal` and `overshoot`. A listener that throws becomes a process warning. */
   readonly events: EventEmitter<BudgetEvents>;
   readonly #parts: BudgetParts;
+  readonly #exitSink: LogSink | false;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is no size or share, ERR_MEM_INVALID_DEVICE */
   constructor(options: MemoryBudgetOptions = {}) {
@@ -94,7 +104,10 @@ export class MemoryBudget implements ReportsBudget {
     this.name = name;
     this.memory = this.#parts.memoryText;
     this.events = this.#parts.room.events;
+    this.#exitSink = options.exitReport ?? process.stderr;
     budgets().add(this);
+    // A watcher: the runtimes have given back by then what they held.
+    atExit(this, 'watcher');
   }
 
   /** Bytes that may be held now. */
@@ -265,10 +278,17 @@ export class MemoryBudget implements ReportsBudget {
     parts.parent?.joined.get(this)?.dispose();
     parts.startOrStop();
     budgets().delete(this);
+    forgetAtExit(this);
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** Says what the budget went through, unless all went well. @internal */
+  endWithProcess(): void {
+    const text = formatBudgetAtExit(this.report());
+    if (this.#exitSink !== false && text !== '') this.#exitSink.write(text);
   }
 
   /** `MemoryBudget { process, host, 480.00 MiB of 512.00 MiB held, models 300.00 MiB, buffers 180.00 MiB }`. @internal */
