@@ -14,6 +14,13 @@ export interface MemoryLimitOptions {
 const V2_MOUNTS = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'];
 const V1_MOUNT = '/sys/fs/cgroup/memory';
 
+/** The memory that a process may use, and what says so. */
+export interface MemoryLimit {
+  readonly bytes: number;
+  /** The file of the control group with the limit; undefined where the machine's memory is all. */
+  readonly file: string | undefined;
+}
+
 /**
  * The memory that this process may use: the physical memory, or a lower limit of its control group or one above it.
  *
@@ -22,26 +29,35 @@ const V1_MOUNT = '/sys/fs/cgroup/memory';
  * @returns bytes
  */
 export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
+  return memoryLimit(options).bytes;
+}
+
+/** As {@link maxMemoryBytes}, with the file that holds the limit. */
+export function memoryLimit(options: MemoryLimitOptions = {}): MemoryLimit {
   const { physicalBytes = totalmem(), root = '/' } = options;
   const groups = systemText(posix.join(root, '/proc/self/cgroup')).split('\n');
   const limits = groups.flatMap((line) => {
     // "0::/path" is version 2, "4:memory:/path" names version 1's controllers.
     const [id, controllers, ...rest] = line.split(':');
     const group = rest.join(':');
-    if (id === '0' && controllers === '') return V2_MOUNTS.map((mount) => lowest(root, mount, group, 'memory.max'));
-    return controllers?.split(',').includes('memory') ? [lowest(root, V1_MOUNT, group, 'memory.limit_in_bytes')] : [];
+    if (id === '0' && controllers === '') return V2_MOUNTS.flatMap((mount) => limitsOf(root, mount, group, 'memory.max'));
+    return controllers?.split(',').includes('memory') ? limitsOf(root, V1_MOUNT, group, 'memory.limit_in_bytes') : [];
   });
-  return Math.min(physicalBytes, ...limits);
+  return limits.reduce((lowest, limit) => (limit.bytes < lowest.bytes ? limit : lowest), {
+    bytes: physicalBytes,
+    file: undefined,
+  } as MemoryLimit);
 }
 
-/** The lowest limit from a group up to the mount; a container often sees its own group as the mount itself. */
-function lowest(root: string, mount: string, group: string, file: string): number {
-  let limit = Number.POSITIVE_INFINITY;
+/** The limits from a group up to the mount; a container often sees its own group as the mount itself. */
+function limitsOf(root: string, mount: string, group: string, name: string): MemoryLimit[] {
+  const limits: MemoryLimit[] = [];
   for (let path = posix.join('/', group); ; path = posix.dirname(path)) {
-    const text = systemText(posix.join(root, mount, path, file)).trim();
+    const file = posix.join(mount, path, name);
+    const text = systemText(posix.join(root, file)).trim();
     // "max" is no limit; a version 1 group without one says about 2^63.
-    if (/^\d+$/.test(text)) limit = Math.min(limit, Number(text));
-    if (path === '/') return limit;
+    if (/^\d+$/.test(text)) limits.push({ bytes: Number(text), file });
+    if (path === '/') return limits;
   }
 }
 

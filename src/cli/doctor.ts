@@ -16,14 +16,16 @@ import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
+import { type MemoryLimit, memoryLimit } from '../../adapters/os/memory-limits.js';
+import { DEFAULT_BUDGET_LIMIT, MemoryBudget } from '../budget/memory-budget.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { PosixShmBackend } from '../shared/backends/named-backends.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
 
-/** A device or host that may or may not work on this machine. */
+/** A device or host that may or may not work on this machine; of the kind `budget`, what limits memory here. */
 export interface Check {
-  readonly kind: 'device' | 'host';
+  readonly kind: 'device' | 'host' | 'budget';
   readonly name: string;
   /** Uses it. @returns a description @throws an error that says why it does not work here */
   readonly run: () => string;
@@ -38,7 +40,7 @@ export function addDoctorCommand(command: Command): void {
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nJSON: { "version": 1, "stowage", "node", "platform", "findings": [{ kind, name, works, detail }] }.\n' +
+      '\nJSON: { "version": 1, "stowage", "node", "platform", "findings": [{ kind, name, works, detail }] }; kind is device, host or budget.\n' +
         'What does not work here is a finding, not a failure: the exit code is 0.',
     )
     .action((flags: { json?: true }) => {
@@ -54,7 +56,7 @@ function text(findings: readonly Finding[]): string {
   return `${[machine(), '', ...layOut(columns, rows)].join('\n')}\n`;
 }
 
-/** Every device and host of this package. Each is used, as far as no model or file is needed. */
+/** Every device and host of this package, each used as far as no model or file is needed, and what a budget would have. */
 export const CHECKS: readonly Check[] = [
   {
     kind: 'device',
@@ -189,6 +191,15 @@ export const CHECKS: readonly Check[] = [
       return `ArrayFire ${host.version} with ${count(host.deviceCount, 'device')} takes a memory manager`;
     },
   },
+  { kind: 'budget', name: 'memory limit', run: () => limitText(memoryLimit()) },
+  {
+    kind: 'budget',
+    name: 'default budget',
+    run: () => {
+      using budget = new MemoryBudget();
+      return `${formatBytes(budget.limitBytes)}: new MemoryBudget() takes ${DEFAULT_BUDGET_LIMIT} of the memory limit`;
+    },
+  },
 ];
 
 /** Runs checks one after the other. */
@@ -200,6 +211,12 @@ export function examine(checks: readonly Check[]): Finding[] {
       return { kind, name, works: false, detail: error instanceof Error ? error.message : String(error) };
     }
   });
+}
+
+/** Says how much memory this process may use, and where that is written. */
+export function limitText({ bytes, file }: MemoryLimit): string {
+  if (file === undefined) return `${formatBytes(bytes)}: no limit of a container, the machine's memory`;
+  return `${formatBytes(bytes)}: the container's limit, in ${file}`;
 }
 
 function useVirtual({ virtual }: Device): string {

@@ -2,7 +2,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
-import { CHECKS, examine, type Finding } from '../../src/cli/doctor.js';
+import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
+import { CHECKS, examine, type Finding, limitText } from '../../src/cli/doctor.js';
+import { formatBytes, MemoryBudget } from '../../src/index.js';
 import { compiled } from '../fixtures/compiled.js';
 import { requireLibrary } from '../fixtures/requires.js';
 import { needed as onnxRuntime } from '../hosts/onnxruntime.js';
@@ -48,6 +50,27 @@ describe('stowage doctor', () => {
   test('tells why a thing does not work', () => {
     const broken = { kind: 'host' as const, name: 'broken', run: () => fail('no such library') };
     expect(examine([broken])).toEqual([{ kind: 'host', name: 'broken', works: false, detail: 'no such library' }]);
+  });
+
+  test('names the limit of memory, and what a budget takes of it when it is told nothing', () => {
+    const { findings } = JSON.parse(stowage(['doctor', '--json']).stdout);
+    using budget = new MemoryBudget();
+    const found = findings.filter(({ kind }: Finding) => kind === 'budget');
+    expect(found.map(({ name, works }: Finding) => [name, works])).toEqual([
+      ['memory limit', true],
+      ['default budget', true],
+    ]);
+    expect(found[0].detail).toMatch(
+      new RegExp(`^${formatBytes(maxMemoryBytes())}: (no limit of a container|the container's limit)`),
+    );
+    expect(found[1].detail).toBe(`${formatBytes(budget.limitBytes)}: new MemoryBudget() takes 80% of the memory limit`);
+  });
+
+  test.each([
+    ['/sys/fs/cgroup/memory.max', "512.00 MiB: the container's limit, in /sys/fs/cgroup/memory.max"],
+    [undefined, "512.00 MiB: no limit of a container, the machine's memory"],
+  ])('names the file of a limit: %s', (file, text) => {
+    expect(limitText({ bytes: 2 ** 29, file })).toBe(text);
   });
 
   test('refuses unknown options in one line', () => {

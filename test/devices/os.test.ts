@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { errnoError, errnoName, openLibrary } from '../../adapters/ffi/library.js';
 import { libc, libcNames } from '../../adapters/os/libc.js';
 import { advisePages, lockPages, mapPages, pageBytes, protectPages, unlockPages, unmapPages } from '../../adapters/os/mapping.js';
-import { maxMemoryBytes } from '../../adapters/os/memory-limits.js';
+import { maxMemoryBytes, memoryLimit } from '../../adapters/os/memory-limits.js';
 import { AddressTree } from '../../src/core/address-tree.js';
 import { codeOf } from '../fixtures/code-of.js';
 
@@ -112,6 +112,7 @@ describe('maxMemoryBytes', () => {
       'sys/fs/cgroup/memory.max': '400\n',
     });
     expect(maxMemoryBytes(options)).toBe(300);
+    expect(memoryLimit(options)).toEqual({ bytes: 300, file: '/sys/fs/cgroup/a/memory.max' });
   });
 
   test('is the limit at the mount when the group lies outside the container', () => {
@@ -126,6 +127,8 @@ describe('maxMemoryBytes', () => {
     });
     expect(maxMemoryBytes(options)).toBe(700);
     expect(maxMemoryBytes({ ...options, physicalBytes: 600 })).toBe(600);
+    expect(memoryLimit(options)).toEqual({ bytes: 700, file: '/sys/fs/cgroup/memory/x/memory.limit_in_bytes' });
+    expect(memoryLimit({ ...options, physicalBytes: 600 })).toEqual({ bytes: 600, file: undefined });
   });
 });
 
