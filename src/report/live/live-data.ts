@@ -1,3 +1,4 @@
+import type { BudgetMemberReading, BudgetReclaim, BudgetReport } from '../../core/budget-report.js';
 import type { MemoryStatistic } from '../../core/memory-statistics.js';
 import type { LeakTable, SizeClass } from '../report-data.js';
 
@@ -9,6 +10,7 @@ export interface LiveHello {
   readonly map: LiveMap;
   /** Handles that were dropped without being disposed, the newest last. */
   readonly leaks: LiveLeaks;
+  readonly budgets: LiveBudgets;
 }
 
 /** A manager of the host, or one of the last that stopped. They are in the order in which they were first seen. */
@@ -24,6 +26,57 @@ export interface LiveSample {
   readonly ms: number;
   /** By the id of the manager. */
   readonly managers: Readonly<Record<number, LiveReading>>;
+  /** By the id of the budget. */
+  readonly budgets: Readonly<Record<number, LiveBudgetReading>>;
+}
+
+/** What one budget held. */
+export interface LiveBudgetReading extends Pick<BudgetReport, 'usedBytes' | 'refusals' | 'overshoots'> {
+  /** Null for no limit. */
+  readonly limitBytes: number | null;
+  /** Bytes that members held, those that held the most, by their ids; what is missing of `usedBytes` is that of others. */
+  readonly held: Readonly<Record<number, number>>;
+}
+
+/** The budgets of this isolate. */
+export interface LiveBudgets {
+  /** How many there are; not all are shown of very many. */
+  readonly count: number;
+  /** Those that are shown, the last ones that ended among them, the oldest first. */
+  readonly shown: readonly LiveBudget[];
+}
+
+/** A budget, as it is now or was when it ended. */
+export interface LiveBudget
+  extends Pick<BudgetReport, 'memory' | 'usedBytes' | 'peakBytes' | 'refusals' | 'overshoots' | 'overshootBytes'>,
+    Pick<BudgetReport, 'reclaimCount' | 'reclaimedBytes'> {
+  readonly id: number;
+  readonly name: string;
+  readonly hasEnded: boolean;
+  readonly limitBytes: number | null;
+  /** The names of the members in samples, by their ids. */
+  readonly names: Readonly<Record<number, string>>;
+  /** Those of today, the most held first; of very many not all. */
+  readonly members: readonly LiveMember[];
+  readonly memberCount: number;
+  /** The most live bytes first; of very many not all. */
+  readonly tenants: readonly LiveTenant[];
+  readonly tenantCount: number;
+  /** The last ones, the oldest first. */
+  readonly reclaims: readonly LiveReclaim[];
+}
+
+/** A member, and its id in samples; null where it is not in them. */
+export interface LiveMember extends BudgetMemberReading {
+  readonly id: number | null;
+}
+
+/** A tenant; null for no limit. */
+export type LiveTenant = Omit<BudgetReport['tenants'][number], 'limitBytes'> & { readonly limitBytes: number | null };
+
+/** A reclaim, at a time since the dashboard began; null for one before that. */
+export interface LiveReclaim extends Omit<BudgetReclaim, 'timeMs'> {
+  readonly ms: number | null;
 }
 
 /** Figures of one manager, added up over its devices. */
@@ -55,6 +108,8 @@ export interface LiveUpdate extends Pick<LiveHello, 'managers' | 'leaks'> {
   readonly sample: LiveSample;
   /** Not in every message. */
   readonly map: LiveMap | null;
+  /** As often as the map. */
+  readonly budgets: LiveBudgets | null;
 }
 
 export interface LiveLeaks extends Pick<LeakTable, 'blocks' | 'bytes'> {

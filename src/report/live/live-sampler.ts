@@ -2,6 +2,7 @@ import type { LeakEvent } from '../../core/events.js';
 import { type ManagerReading, managerReadings } from '../../core/manager-readings.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
+import { BudgetSampler } from './budget-sampler.js';
 import { LiveBlocks } from './live-blocks.js';
 import type { LiveHello, LiveLeaks, LiveManager, LiveReading, LiveSample, LiveUpdate } from './live-data.js';
 
@@ -9,7 +10,7 @@ const KEPT_SAMPLES = 1200;
 const KEPT_LEAKS = 100;
 /** How many stopped managers are still shown. */
 const KEPT_STOPPED = 8;
-/** The map is larger than a sample, and is sent less often. */
+/** The map and the tables of budgets are larger than a sample, and are sent less often. */
 const SAMPLES_PER_MAP = 4;
 
 interface KnownManager extends LiveManager {
@@ -21,9 +22,10 @@ interface KnownManager extends LiveManager {
   seen: number;
 }
 
-/** Reads a host's managers at intervals, keeps the last readings, and follows its blocks. */
+/** Reads a host's managers and the budgets at intervals, keeps the last readings, and follows the host's blocks. */
 export class LiveSampler {
   readonly #blocks: LiveBlocks;
+  readonly #budgets = new BudgetSampler();
   readonly #startMs = performance.now();
   #managers: KnownManager[] = [];
   #lastId = -1;
@@ -42,14 +44,23 @@ export class LiveSampler {
     const sample = this.#read();
     this.#samples.push(sample);
     if (this.#samples.length > KEPT_SAMPLES) this.#samples.shift();
-    const map = watched && this.#taken++ % SAMPLES_PER_MAP === 0 ? this.#blocks.map() : null;
-    return { managers: this.#named(), sample, map, leaks: this.#leaks };
+    const isWhole = watched && this.#taken++ % SAMPLES_PER_MAP === 0;
+    const map = isWhole ? this.#blocks.map() : null;
+    const budgets = isWhole ? this.#budgets.budgets() : null;
+    return { managers: this.#named(), sample, map, leaks: this.#leaks, budgets };
   }
 
   /** All that a new client needs. */
   hello(): LiveHello {
     const statistics = MEMORY_STATISTICS.map(({ name, unit, kind, help }) => ({ name, unit, kind, help }));
-    return { statistics, managers: this.#named(), samples: this.#samples, map: this.#blocks.map(), leaks: this.#leaks };
+    return {
+      statistics,
+      managers: this.#named(),
+      samples: this.#samples,
+      map: this.#blocks.map(),
+      leaks: this.#leaks,
+      budgets: this.#budgets.budgets(),
+    };
   }
 
   stop(): void {
@@ -74,7 +85,7 @@ export class LiveSampler {
     const stopped = this.#managers.filter(({ id }) => managers[id] === undefined).sort((a, b) => b.seen - a.seen);
     const dropped = stopped.slice(KEPT_STOPPED);
     this.#managers = this.#managers.filter((manager) => !dropped.includes(manager));
-    return { ms, managers };
+    return { ms, managers, budgets: this.#budgets.read(ms) };
   }
 
   #meet({ name: kind, slot, handle }: ManagerReading): KnownManager {

@@ -12,11 +12,30 @@ import { colour } from './theme.js';
  * @property {number} y
  * @property {string} colour - the name of its colour in the style sheet
  * @property {string} text
+ *
+ * @typedef {object} Happening - something that happened at a time, whatever was held then
+ * @property {number} x
+ * @property {keyof typeof SHAPES} shape
+ * @property {string} colour - the name of its colour in the style sheet
  */
+
+/** By shape: its lines, in steps from its centre, and the row that it is drawn in. */
+const SHAPES = /** @type {const} */ ({
+  down: { row: 0, lines: [[-1, -1, 1, -1, 0, 1, -1, -1]] },
+  up: { row: 1, lines: [[-1, 1, 1, 1, 0, -1, -1, 1]] },
+  cross: {
+    row: 2,
+    lines: [
+      [-1, -1, 1, 1],
+      [-1, 1, 1, -1],
+    ],
+  },
+});
 
 export const FONT = '12px system-ui, sans-serif';
 const MARK_RADIUS = 6;
 const LINE_HEIGHT = 14;
+const SHAPE_RADIUS = 4;
 
 /**
  * Draws lines across a chart, with their names. Of a line above the chart the name alone is there, with an arrow.
@@ -82,6 +101,44 @@ export function drawMarks(plot, marks) {
     lowest = Math.max(lowest + LINE_HEIGHT * pixel, y + 2 * LINE_HEIGHT * pixel);
     const isRight = x > left + width / 2;
     write(ctx, mark.text, x + (isRight ? -1 : 1) * (radius + 4 * pixel), lowest, isRight ? 'right' : 'left');
+  }
+  ctx.restore();
+}
+
+/**
+ * Draws what happened as small shapes above the time axis, those of a kind in a row. Of shapes that would cover each other one is there.
+ *
+ * @param {uPlotTypes} plot
+ * @param {readonly Happening[]} happenings - those of a shape by time
+ */
+export function drawHappenings(plot, happenings) {
+  const { left, top, width, height } = plot.bbox;
+  const { ctx } = plot;
+  const pixel = devicePixelRatio;
+  const radius = SHAPE_RADIUS * pixel;
+  ctx.save();
+  ctx.lineJoin = 'round';
+  ctx.setLineDash([]);
+  /** @type {Map<string, number>} */
+  const last = new Map();
+  for (const { x, shape, colour: name } of happenings) {
+    const at = Math.round(plot.valToPos(x, 'x', true));
+    if (!(at >= left && at <= left + width) || at - (last.get(shape) ?? Number.NEGATIVE_INFINITY) < 2 * radius) continue;
+    last.set(shape, at);
+    const { row, lines } = SHAPES[shape];
+    const y = top + height - (row + 0.75) * LINE_HEIGHT * pixel;
+    ctx.fillStyle = colour(name);
+    for (const around of [true, false]) {
+      ctx.strokeStyle = colour(around ? '--panel' : name);
+      ctx.lineWidth = (around ? 5 : 2) * pixel;
+      ctx.beginPath();
+      for (const [startX, startY, ...more] of lines) {
+        ctx.moveTo(at + startX * radius, y + startY * radius);
+        for (let i = 0; i < more.length; i += 2) ctx.lineTo(at + (more[i] ?? 0) * radius, y + (more[i + 1] ?? 0) * radius);
+      }
+      ctx.stroke();
+      if (!around && shape !== 'cross') ctx.fill();
+    }
   }
   ctx.restore();
 }

@@ -25,9 +25,14 @@ export class ChartGroup {
     this.axis = axis;
   }
 
-  /** Takes all charts out: others take their places. */
-  clear() {
-    for (const chart of this.#charts.splice(0)) chart.remove();
+  /**
+   * Takes a chart out, and off the page: another one takes its place.
+   *
+   * @param {Chart} chart
+   */
+  remove(chart) {
+    this.#charts = this.#charts.filter((other) => other !== chart);
+    chart.remove();
   }
 
   /** @param {Chart} chart */

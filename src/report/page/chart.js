@@ -1,10 +1,10 @@
-import { drawLevels, drawMarks, FONT } from './chart-drawing.js';
+import { drawHappenings, drawLevels, drawMarks, FONT } from './chart-drawing.js';
 import { element } from './dom.js';
 import { colour } from './theme.js';
 
 /**
  * @import uPlotTypes from 'uplot'
- * @import { Level, Mark } from './chart-drawing.js'
+ * @import { Happening, Level, Mark } from './chart-drawing.js'
  * @import { ChartGroup } from './chart-group.js'
  */
 
@@ -15,6 +15,7 @@ import { colour } from './theme.js';
  * @property {ArrayLike<number>} values
  * @property {boolean} [dashed]
  * @property {boolean} [filled]
+ * @property {boolean} [stacked] - filled in its colour down to the stacked curve before it
  * @property {boolean} [hidden]
  *
  * @typedef {object} ChartOptions
@@ -23,8 +24,9 @@ import { colour } from './theme.js';
  * @property {boolean} [bytes] - ticks are powers of two
  * @property {boolean} [share] - the scale goes from 0 to 1
  * @property {(index: number | null) => void} [onHover]
- * @property {readonly Level[]} [levels] - of those far above all curves the name alone is drawn
+ * @property {() => readonly Level[]} [levels] - of those far above all curves the name alone is drawn
  * @property {() => readonly Mark[]} [marks]
+ * @property {() => readonly Happening[]} [happenings]
  * @property {ChartGroup} group
  */
 
@@ -34,6 +36,8 @@ const ZOOM_STEP = 0.6;
 const FAR_STEPS = 10;
 /** A level so many times as high as the curves would press them to the ground. */
 const FAR_LEVEL = 2;
+/** Behind a colour of six digits. */
+const STACKED_ALPHA = 'a6';
 
 /** One chart: curves over the run, with the chosen moment as a line. Zooms with its group; keyboard and pointer alike. */
 export class Chart {
@@ -113,7 +117,7 @@ export class Chart {
    * @returns {uPlotTypes.Options}
    */
   #settings(curves) {
-    const { group, format, bytes = false, share = false, levels = [], marks, onHover } = this.#options;
+    const { group, format, bytes = false, share = false, levels = () => [], marks, happenings, onHover } = this.#options;
     const text = () => colour('--text-soft');
     const lines = { stroke: () => colour('--grid'), width: 1 };
     const [min, max] = group.axis.extent();
@@ -134,7 +138,12 @@ export class Chart {
         y: {
           range: (_, low, high) => {
             if (share) return [0, 1];
-            const most = Math.max(high, ...levels.map(({ y }) => y).filter((y) => y <= high * FAR_LEVEL));
+            const most = Math.max(
+              high,
+              ...levels()
+                .map(({ y }) => y)
+                .filter((y) => y <= high * FAR_LEVEL),
+            );
             return [Math.min(0, low), most > low ? most * 1.04 : low + 1];
           },
         },
@@ -165,15 +174,24 @@ export class Chart {
           label: curve.label,
           show: curve.hidden !== true,
           stroke: () => colour(curve.colour),
-          width: curve.filled === true ? 1 : 1.75,
+          width: curve.filled === true || curve.stacked === true ? 1 : 1.75,
           points: { show: false },
           spanGaps: true,
           ...(curve.dashed === true ? { dash: [5, 4] } : {}),
           ...(curve.filled === true ? { fill: () => colour('--live-fill') } : {}),
+          ...(curve.stacked === true ? { fill: () => `${colour(curve.colour)}${STACKED_ALPHA}` } : {}),
         })),
       ],
+      bands: curves.flatMap((curve, place) =>
+        place > 0 && curve.stacked === true ? [{ series: /** @type {[number, number]} */ ([place + 1, place]) }] : [],
+      ),
       hooks: {
-        draw: [(plot) => this.#drawMoment(plot), (plot) => drawLevels(plot, levels), (plot) => drawMarks(plot, marks?.() ?? [])],
+        draw: [
+          (plot) => this.#drawMoment(plot),
+          (plot) => drawLevels(plot, levels()),
+          (plot) => drawMarks(plot, marks?.() ?? []),
+          (plot) => drawHappenings(plot, happenings?.() ?? []),
+        ],
         setCursor: [
           (plot) => onHover?.(plot.cursor.left === undefined || plot.cursor.left < 0 ? null : (plot.cursor.idx ?? null)),
         ],

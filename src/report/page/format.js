@@ -1,3 +1,4 @@
+export const MS_PER_SECOND = 1000;
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /**
@@ -37,6 +38,17 @@ export function formatTick(bytes) {
  */
 export function formatCount(count) {
   return Number.isFinite(count) ? count.toLocaleString('en-US', { maximumFractionDigits: 0 }) : '–';
+}
+
+/**
+ * Writes a count with what is counted: `1 reclaim`, `2 reclaims`.
+ *
+ * @param {number} count
+ * @param {string} what
+ * @returns {string}
+ */
+export function formatAmount(count, what) {
+  return `${formatCount(count)} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { AddressMap } from './address-map.js';
 import { biggestBlocks, sizeSection } from './block-sections.js';
+import { budgetSections } from './budget-section.js';
 import { Chart } from './chart.js';
 import { element, explanation, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
 import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
@@ -19,10 +20,13 @@ export function showLive() {
   sizeSection(view);
   biggestBlocks(view);
   leaks(view);
+  budgetSections(view);
+  /** @type {Chart[]} */
+  const shown = [];
   /** @type {readonly (() => void)[]} */
   let refreshes = [];
   view.managersChanged.on(() => {
-    refreshes = charts(view);
+    refreshes = charts(view, shown);
   });
   view.changed.on(() => {
     for (const refresh of refreshes) refresh();
@@ -104,10 +108,11 @@ function hitRateOf(view) {
  * Makes the charts anew for the managers that there are.
  *
  * @param {LiveView} view
+ * @param {Chart[]} shown - those that were made before; they are taken away
  * @returns {readonly (() => void)[]} what shows the new samples
  */
-function charts(view) {
-  view.group.clear();
+function charts(view, shown) {
+  for (const chart of shown.splice(0)) view.group.remove(chart);
   /** @type {readonly (readonly [string, string, boolean, (reading: LiveReading) => number])[]} */
   const quantities = [
     ['live', '--live', true, view.reader('requested')],
@@ -134,6 +139,7 @@ function charts(view) {
       curves.map((curve) => ({ ...curve, values: curve.read() })),
       { ...options, group: view.group },
     );
+    shown.push(chart);
     return () =>
       chart.setData(
         view.seconds(),

@@ -1,15 +1,14 @@
 import { ChartGroup } from './chart-group.js';
-import { formatCount, formatTime } from './format.js';
+import { formatCount, formatTime, MS_PER_SECOND } from './format.js';
 import { managerColour } from './theme.js';
 import { Signal } from './view.js';
 
 /**
- * @import { LiveHello, LiveLeaks, LiveManager, LiveMap, LiveReading, LiveSample, LiveStatistic, LiveUpdate } from '../live/live-data.js'
+ * @import { LiveBudgets, LiveHello, LiveLeaks, LiveManager, LiveMap, LiveReading, LiveSample, LiveStatistic, LiveUpdate } from '../live/live-data.js'
  * @import { Block, Run, Segment } from './view.js'
  */
 
 const KEPT_SAMPLES = 1200;
-const MS_PER_SECOND = 1000;
 
 /** What a running program's managers hold: now, and over the last minutes. */
 export class LiveView {
@@ -31,6 +30,8 @@ export class LiveView {
   #map = { blocks: [], blockCount: 0, segments: [], fragmentation: 0, sizes: [] };
   /** @type {LiveLeaks} */
   leaks = { blocks: 0, bytes: 0, newest: [] };
+  /** @type {LiveBudgets} */
+  budgets = { count: 0, shown: [] };
 
   constructor() {
     this.group = new ChartGroup({
@@ -51,6 +52,7 @@ export class LiveView {
     this.samples = [...hello.samples];
     this.#map = hello.map;
     this.leaks = hello.leaks;
+    this.budgets = hello.budgets;
     this.#setManagers(hello.managers);
     this.changed.send();
   }
@@ -61,6 +63,7 @@ export class LiveView {
     if (this.samples.length > KEPT_SAMPLES) this.samples.shift();
     if (update.map !== null) this.#map = update.map;
     this.leaks = update.leaks;
+    if (update.budgets !== null) this.budgets = update.budgets;
     this.#setManagers(update.managers);
     this.changed.send();
   }

@@ -208,7 +208,7 @@ function curves(view) {
       format: formatTick,
       bytes: true,
       group,
-      levels: [...limits].flatMap(([y, limit]) => (y === null ? [] : [{ y, text: `limit ${limit}` }])),
+      levels: () => [...limits].flatMap(([y, limit]) => (y === null ? [] : [{ y, text: `limit ${limit}` }])),
       marks: () =>
         runs.flatMap((run, place) => (run.data.failure === null || runShown[place] === false ? [] : [markOf(view, run)])),
       onHover: (index) => {
