@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { budgetReadings } from '../../src/core/budget-readings.js';
 import { MemoryBudget } from '../../src/index.js';
+import { useOwnBudgets } from '../fixtures/own-budgets.js';
 
+useOwnBudgets();
 const made: MemoryBudget[] = [];
 afterEach(() => {
   for (const budget of made.splice(0)) budget.dispose();

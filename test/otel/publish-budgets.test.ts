@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { MemoryBudget, MemoryRuntime, MiB } from '../../src/index.js';
 import { publishBudgets } from '../../src/otel/index.js';
+import { useOwnBudgets } from '../fixtures/own-budgets.js';
 
 let exporter: InMemoryMetricExporter;
 let reader: PeriodicExportingMetricReader;
@@ -17,6 +18,7 @@ let device: SimulatedDevice;
 let runtime: MemoryRuntime;
 let budget: MemoryBudget;
 
+useOwnBudgets();
 beforeEach(() => {
   exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });

@@ -4,6 +4,7 @@ import { KiB, MemoryBudget, MemoryRuntime, MiB } from '../../src/index.js';
 import { BudgetSampler } from '../../src/report/live/budget-sampler.js';
 import { LiveSampler } from '../../src/report/live/live-sampler.js';
 import { prometheusMetrics } from '../../src/report/live/prometheus.js';
+import { useOwnBudgets } from '../fixtures/own-budgets.js';
 import { parsePrometheus } from './prometheus-parser.js';
 
 const NAME = 'quote " backslash \\ line\nend';
@@ -13,6 +14,7 @@ let runtime: MemoryRuntime;
 let budget: MemoryBudget;
 const made: MemoryBudget[] = [];
 
+useOwnBudgets();
 beforeEach(() => {
   device = new SimulatedDevice();
   runtime = new MemoryRuntime(device);

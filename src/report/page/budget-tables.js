@@ -25,7 +25,10 @@ export function memberTable(table, { members, memberCount }, parts) {
     { heading: 'member' },
     { heading: 'kind' },
     figure('held'),
-    figure('of it cached', 'What its managers keep for later requests: the first to go when others need memory.'),
+    figure(
+      'of it cached',
+      'Held bytes that no block takes up. Whole segments of them are the first to go when others need memory.',
+    ),
     figure('peak'),
     figure('minimum', 'What it keeps when others need memory.'),
     figure('priority', 'Those of lower priority give way first.'),

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { SimulatedDevice } from '../../../adapters/devices/simulated.js';
 import { MemoryBudget, MemoryRuntime, MiB } from '../../../src/index.js';
 import { type Dashboard, serveDashboard } from '../../../src/report/index.js';
+import { useOwnBudgets } from '../../fixtures/own-budgets.js';
 import { CHROMIUM, TestBrowser, tryPage } from './browser.js';
 
 const HOSTILE = '<img src=x onerror="globalThis.hacked=1">';
@@ -20,6 +21,7 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
     browser = await TestBrowser.start();
   });
   afterAll(() => browser?.stop());
+  useOwnBudgets();
   beforeEach(async () => {
     device = new SimulatedDevice({ capacityBytes: 1024 * MiB });
     runtime = new MemoryRuntime(device);
