@@ -56,6 +56,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   readonly #limit: LimitReading;
   readonly #watchesV8: boolean;
   #looks = 0;
+  /** Whether more is held than the limit. */
+  #isOver = false;
 
   constructor({ name, limit, device, deviceId, watchesV8, ledger }: PartsOptions) {
     this.name = name;
@@ -160,12 +162,17 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.room.shrink();
     const overshootBytes = this.account.missingBytes(0);
     if (overshootBytes <= 0) return;
-    this.overshoots++;
+    // What is only watched grows bit by bit: it went past the limit once.
+    const isMore = this.#isOver && asking.kind === 'watched';
+    this.#isOver = true;
     this.overshootBytes = Math.max(this.overshootBytes, overshootBytes);
+    if (isMore) return;
+    this.overshoots++;
     attempt(() => this.room.events.emit('overshoot', { asking: asking.name, bytes, overshootBytes }));
   }
 
   hasRoom(): void {
+    if (this.#isOver && this.account.missingBytes(0) <= 0) this.#isOver = false;
     this.line.serve();
     // What somebody there waits for may be missing here.
     for (const child of this.children) child.hasRoom();

@@ -492,6 +492,20 @@ describe('MemoryBudget', () => {
       expect(warn).toHaveBeenCalledWith(expect.objectContaining({ message: 'no luck' }));
     });
 
+    test('what is watched goes past the limit once, however often it grows there, and once more when it had been within', () => {
+      using budget = new MemoryBudget({ limit: 10 * MiB, watchV8: false, exitReport: false });
+      let bytes = 0;
+      budget.watch('cache', () => bytes);
+      const told: number[] = [];
+      budget.events.on('overshoot', ({ overshootBytes }) => told.push(overshootBytes / MiB));
+      for (const mebibytes of [8, 11, 12, 13, 9, 14]) {
+        bytes = mebibytes * MiB;
+        budget.refresh();
+      }
+      expect(told).toEqual([1, 4]);
+      expect(budget.report()).toMatchObject({ overshoots: 2, overshootBytes: 4 * MiB });
+    });
+
     test('what nobody can refuse is an overshoot that others give way to, and nobody gets more before they have', () => {
       const told: BudgetOvershoot[] = [];
       budget.events.on('overshoot', (overshoot) => told.push(overshoot));
