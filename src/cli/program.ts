@@ -40,6 +40,11 @@ const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./convert.js')).addConvertCommand,
   ],
   [
+    'diff',
+    'Compare two recordings, snapshots or logs of a program, and name the sites and tags whose memory grew.',
+    async () => (await import('./diff.js')).addDiffCommand,
+  ],
+  [
     'model',
     'Show what a model file (GGUF, safetensors) takes by type and layer, and how it fits into memory.',
     async () => (await import('./model.js')).addModelCommand,

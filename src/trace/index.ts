@@ -1,4 +1,6 @@
 export { type Conversion, convertTrace } from './convert-trace.js';
+export { type ComparedTrace, diffTraces, type TraceDiff } from './diff/diff-traces.js';
+export type { GrownSite } from './diff/find-growth.js';
 export { TRACE_WRITERS } from './formats/formats.js';
 export type { ByteSink, ColumnName, TraceWriter, TraceWriterFactory } from './formats/trace-writer.js';
 export { PROFILE_WRITERS } from './profile/profile-writers.js';

@@ -144,6 +144,7 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   readTrace: (options) => trace.readTrace('none', options),
   TraceStream: (options) => new trace.TraceStream('none', options),
   summariseTrace: (options) => trace.summariseTrace('none', options),
+  diffTraces: (options) => trace.diffTraces('none', 'none', options),
   convertTrace: (options) =>
     trace.convertTrace('none', { write: () => undefined }, trace.TRACE_WRITERS.values().next().value!, options),
 };
