@@ -50,6 +50,9 @@ const OUTPUT: Record<string, RegExp> = {
     /^MemoryBudget \{ process, host, 384\.00 MiB of 512\.00 MiB held, .*\n(.*\n)+MemoryBudget \{ process, host, 300\.00 MiB .*\n$/,
   'budget-workers.mjs': /^batch has 1 block\n(.*\n)+150 of 512 MiB: batch 0, mail 150, main 0\n$/,
   'budget-engines.mjs': /^tanh\(1\) is 0\.7616\nbuffers,database,models,v8 hold memory\n$/,
+  'metrics-endpoint.mjs':
+    /^stowage_budget_limit_bytes\{budget="process",memory="host"\} 536870912\nstowage_budget_tenant_live_bytes\{.*,tenant="alice"\} 6291456\n$/,
+  'fleet-telemetry.mjs': /^\{ 'host\.name': 'node-7', 'k8s\.pod\.name': 'app-0' \}\n\{ budget: 'process', .*tenant: 'alice' \} 6291456\n$/,
   'kubernetes.mjs': /^# {5}96 MiB {2}Node, libraries, stacks: outside of the budget\n(.*\n)+ {4}value: \d+%\n$/,
   'arrow.mjs':
     /^1048576 rows in 8 MiB, the first is 42\nthe other process read 1048576 rows, their sum is 524336\n8 MiB went from the block to the pipe\n$/,

@@ -4,6 +4,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { CpuDevice } from '../../adapters/devices/cpu.js';
+import { MemoryBudget } from '../../src/budget/memory-budget.js';
+import { MemoryRuntime, MiB } from '../../src/index.js';
+import { prometheusMetrics } from '../../src/report/live/prometheus.js';
 import { stowage } from '../cli/compiled-cli.js';
 import { compiled } from '../fixtures/compiled.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
@@ -83,6 +87,29 @@ function writeModel(path: string): void {
   truncateSync(path, header.length + bytes);
 }
 
+/** The labels of each metric that Prometheus is given. */
+function metricLabels(): Map<string, Set<string>> {
+  const runtime = new MemoryRuntime(new CpuDevice());
+  const budget = new MemoryBudget({ limit: 64 * MiB, watchV8: false });
+  budget.add(runtime);
+  budget.tenant('alice');
+  const block = runtime.allocate(1 * MiB, { tag: 'alice' });
+  const samples = prometheusMetrics(runtime).matchAll(/^(\w+)\{(.*)\} /gm);
+  const labels = Array.from(samples, ([, name = '', pairs = '']) => {
+    return [name, new Set(Array.from(pairs.matchAll(/(\w+)="/g), ([, label = '']) => label))] as const;
+  });
+  block.dispose();
+  budget.dispose();
+  runtime.close();
+  return new Map(labels);
+}
+
+interface Rule {
+  readonly record?: string;
+  readonly alert?: string;
+  readonly expr: string;
+}
+
 describe('docs/beyond-one-machine.md', () => {
   const printed = blocksOf('beyond-one-machine.md', '');
   const work = mkdtempSync(join(tmpdir(), 'stowage-guides-'));
@@ -112,5 +139,35 @@ describe('docs/beyond-one-machine.md', () => {
     const [container] = parse(example('pod.yaml')).spec.containers;
     expect(container.resources).toEqual(resources);
     expect(container.env).toEqual(expect.arrayContaining(env));
+  });
+
+  test('shows where host, pod and tenant arrive in OpenTelemetry', () => {
+    expect(run('fleet-telemetry.mjs')).toBe(printed[2]);
+  });
+
+  test('the pod has the port that Prometheus looks for', () => {
+    const [{ relabel_configs: relabelled }] = parse(example('prometheus.yaml')).scrape_configs;
+    const [container] = parse(example('pod.yaml')).spec.containers;
+    expect(container.ports.map(({ name }: { name: string }) => name)).toContain(relabelled[0].regex);
+    expect(relabelled.map(({ target_label: label }: { target_label?: string }) => label)).toEqual([undefined, 'host', 'pod']);
+    expect(example('metrics-endpoint.mjs')).toContain('process.env.METRICS_PORT');
+  });
+
+  test('every metric and label of the rules is one that Prometheus is given', () => {
+    const rules: Rule[] = parse(example('prometheus-rules.yaml')).groups.flatMap(({ rules }: { rules: Rule[] }) => rules);
+    expect(rules.length).toBeGreaterThan(10);
+    const known = metricLabels();
+    for (const { record, expr } of rules) {
+      const names = expr.match(/[\w:]*stowage_[\w:]+/g) ?? [];
+      const labels = new Set(names.flatMap((name) => [...(known.get(name) ?? [])]).concat('host', 'pod'));
+      expect(names.filter((name) => !known.has(name))).toEqual([]);
+      const grouped = Array.from(expr.matchAll(/by \(([^)]*)\)/g), ([, list = '']) => list.split(', ')).flat();
+      expect(grouped.filter((label) => !labels.has(label))).toEqual([]);
+      // The next rules may build on it.
+      if (record !== undefined) known.set(record, labels);
+    }
+    const page = readFileSync(join(ROOT, 'docs/beyond-one-machine.md'), 'utf8');
+    const recorded = rules.flatMap(({ record }) => (record === undefined ? [] : [`\`${record}\``]));
+    expect(recorded.filter((record) => !page.includes(record))).toEqual([]);
   });
 });
