@@ -118,7 +118,8 @@ export const ENTRY_PROGRAMS = {
       const budget = new MemoryBudget({ limit: 1000 });
       const job = budget.reserve(600);
       try { budget.reserve(500); } catch (error) { console.log(error.code, error.facts.budget.missingBytes, budget.usedBytes); }
-      job.dispose();`,
+      job.dispose();
+      budget.dispose(); // otherwise a line at exit tells of the refusal`,
     output: 'ERR_MEM_OUT_OF_MEMORY 100 600',
   },
   './di': {
