@@ -52,7 +52,8 @@ const OUTPUT: Record<string, RegExp> = {
   'budget-engines.mjs': /^tanh\(1\) is 0\.7616\nbuffers,database,models,v8 hold memory\n$/,
   'metrics-endpoint.mjs':
     /^stowage_budget_limit_bytes\{budget="process",memory="host"\} 536870912\nstowage_budget_tenant_live_bytes\{.*,tenant="alice"\} 6291456\n$/,
-  'fleet-telemetry.mjs': /^\{ 'host\.name': 'node-7', 'k8s\.pod\.name': 'app-0' \}\n\{ budget: 'process', .*tenant: 'alice' \} 6291456\n$/,
+  'fleet-telemetry.mjs':
+    /^\{ 'host\.name': 'node-7', 'k8s\.pod\.name': 'app-0' \}\n\{ budget: 'process', .*tenant: 'alice' \} 6291456\n$/,
   'kubernetes.mjs': /^# {5}96 MiB {2}Node, libraries, stacks: outside of the budget\n(.*\n)+ {4}value: \d+%\n$/,
   'arrow.mjs':
     /^1048576 rows in 8 MiB, the first is 42\nthe other process read 1048576 rows, their sum is 524336\n8 MiB went from the block to the pipe\n$/,
