@@ -89,7 +89,8 @@ export class WatchedMemory {
   #lookAt(member: BudgetMember, read: () => number): void {
     attempt(() => {
       const bytes = read();
-      checkArgument(bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER, `the bytes of ${member.name}`, bytes, 'bytes');
+      const isSize = Number.isFinite(bytes) && bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER;
+      checkArgument(isSize, `the bytes of ${member.name}`, bytes, 'bytes');
       // It may have ended that.
       if (!this.#read.has(member)) return;
       const grown = Math.ceil(bytes) - member.heldBytes;

@@ -478,7 +478,7 @@ afterEach(() => {
 
 describe('MemoryBudget under random programs', () => {
   test('counts what members, reservations, tenants and budgets hold, and keeps limits, minimums and reservations', async () => {
-    const numRuns = Number(process.env['STOWAGE_BUDGET_RUNS'] ?? 40);
+    const numRuns = Number(process.env['STOWAGE_BUDGET_RUNS'] ?? 25);
     await fc.assert(
       fc.asyncProperty(PROGRAM, async (program) => {
         const world = new World();
