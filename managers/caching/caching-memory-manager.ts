@@ -6,7 +6,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { alignUp, MiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
-import { MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
+import { leastSegmentBytes, MIN_BLOCK_BYTES, SMALL_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
 export interface CachingMemoryManagerOptions extends ManagerOptions {
   /**
@@ -83,7 +83,7 @@ export class CachingMemoryManager extends BinnedMemoryManager {
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
     const size = alignUp(bytes, MIN_BLOCK_BYTES);
-    const block = this.nativeAllocate(segmentBytes(size), MIN_BLOCK_BYTES, device, bytes);
+    const block = this.nativeAllocate(segmentBytes(size), MIN_BLOCK_BYTES, device, bytes, leastSegmentBytes(size));
     if (block === NONE) return idle.usable(bytes);
     const [large, small] = idle.parts;
     (size <= SMALL_BYTES ? small! : large!).putIn(block);

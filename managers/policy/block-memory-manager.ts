@@ -202,12 +202,13 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
    * Gets a segment from the device as one free block: tries, gives cached memory back, and tries once more.
    *
    * @param requestedBytes - what the caller of the manager asked for
+   * @param leastBytes - of a segment that will do where a budget has no room for the whole
    * @returns it, or NONE when {@link makeRoom} made a free block that will do
    * @throws ERR_MEM_OUT_OF_MEMORY, or what the device throws with another code
    */
-  protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number): number {
-    const ptr = this.askDevice(this.managedDevice(device), bytes, alignment, requestedBytes);
-    return ptr === NULL_PTR ? NONE : this.enter(ptr, bytes, device);
+  protected nativeAllocate(bytes: number, alignment: number, device: number, requestedBytes: number, leastBytes = bytes): number {
+    const ptr = this.askDevice(this.managedDevice(device), bytes, alignment, requestedBytes, leastBytes);
+    return ptr === NULL_PTR ? NONE : this.enter(ptr, this.grantedBytes, device);
   }
 
   /** Makes memory that the device has just given a free block, or gives it back. @throws what {@link adopt} throws */

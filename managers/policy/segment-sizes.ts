@@ -1,4 +1,4 @@
-import { alignUp, MiB } from '../../src/core/units.js';
+import { alignUp, KiB, MiB } from '../../src/core/units.js';
 
 /** All sizes are multiples of it. @see Source: Flashlight, kMinBlockSize */
 export const MIN_BLOCK_BYTES = 512;
@@ -22,4 +22,12 @@ export function segmentBytes(size: number, largeSegmentBytes = LARGE_SEGMENT_BYT
   if (size <= SMALL_BYTES) return SMALL_SEGMENT_BYTES;
   const own = alignUp(size, OWN_SEGMENT_STEP_BYTES);
   return size < MIN_OWN_SEGMENT_BYTES ? Math.max(own, largeSegmentBytes) : own;
+}
+
+/** Segments that are cut to what a budget has left are multiples of it. */
+const LEAST_STEP_BYTES = 64 * KiB;
+
+/** The size of the smallest segment for a block of `size` bytes, where there is no room for {@link segmentBytes}. */
+export function leastSegmentBytes(size: number): number {
+  return Math.min(alignUp(size, LEAST_STEP_BYTES), segmentBytes(size));
 }

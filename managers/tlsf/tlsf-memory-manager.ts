@@ -6,7 +6,7 @@ import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js
 import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
-import { MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
+import { leastSegmentBytes, MIN_BLOCK_BYTES, segmentBytes } from '../policy/segment-sizes.js';
 
 /** Time comes first here. */
 const FRONT: FrontBounds = { share: 0.05, largestShare: 1, largestBytes: 64 * KiB };
@@ -42,7 +42,8 @@ export class TlsfMemoryManager extends BinnedMemoryManager {
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
     const joined = idle.fitOrJoin(bytes);
     if (joined !== NONE) return joined;
-    const block = this.nativeAllocate(segmentBytes(alignUp(bytes, MIN_BLOCK_BYTES)), MIN_BLOCK_BYTES, device, bytes);
+    const size = alignUp(bytes, MIN_BLOCK_BYTES);
+    const block = this.nativeAllocate(segmentBytes(size), MIN_BLOCK_BYTES, device, bytes, leastSegmentBytes(size));
     if (block === NONE) return idle.usable(bytes);
     idle.putIn(block);
     const { reservedBytes } = this.statsOf(device);

@@ -34,6 +34,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   readonly #storage: DeviceStorage<D>;
   /** One more than the highest device that was managed. */
   #deviceCount: number;
+  #grantedBytes = 0;
 
   /**
    * @param deviceCount - devices managed from the start, ids 0 to deviceCount - 1
@@ -246,19 +247,31 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   }
 
   /**
-   * Gets native memory from the device: tries, gives cached memory back, and tries once more. The caller is to enter it in
-   * its books before anything else.
+   * Gets native memory from the device: tries, gives cached memory back, and tries once more. Where it is a budget that refuses,
+   * it asks for the least that will do at last. The caller is to enter it in its books before anything else, with
+   * {@link grantedBytes}.
    *
    * @param requestedBytes - what the caller of the manager asked for
+   * @param leastBytes - of a segment that has room for it
    * @returns it, or null when {@link makeRoom} made room inside the manager
    * @throws ERR_MEM_OUT_OF_MEMORY, or what the device throws with another code
    */
-  protected askDevice(held: D, bytes: number, alignment: number, requestedBytes: number): DevicePtr {
+  protected askDevice(
+    held: D,
+    wantedBytes: number,
+    alignment: number,
+    requestedBytes: number,
+    leastBytes = wantedBytes,
+  ): DevicePtr {
     let cause: unknown;
-    for (let attempt = 0; attempt < 2; attempt++) {
+    let bytes = wantedBytes;
+    for (let attempt = 0; attempt < 3; attempt++) {
       if (attempt === 1) {
         held.stats.retries++;
         if (this.makeRoom(held.device, requestedBytes)) return NULL_PTR;
+      } else if (attempt === 2) {
+        if (leastBytes === wantedBytes || !isRefusedByBudget(cause)) break;
+        bytes = leastBytes;
       }
       // Rounding may have carried the size beyond what a number holds exactly: no device has that much.
       if (!Number.isSafeInteger(bytes)) continue;
@@ -267,6 +280,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
       held.underway++;
       try {
         const ptr = devicePtr(this.deviceInterface.nativeAlloc(bytes, alignment));
+        this.#grantedBytes = bytes;
         if (ptr !== NULL_PTR) return ptr;
       } catch (error) {
         if (MemoryError.is(error) && error.code !== 'ERR_MEM_OUT_OF_MEMORY') throw error;
@@ -276,6 +290,11 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
       }
     }
     throw this.outOfMemory(held, requestedBytes, bytes, { cause });
+  }
+
+  /** How many bytes the last {@link askDevice} got. */
+  protected get grantedBytes(): number {
+    return this.#grantedBytes;
   }
 
   /**
@@ -360,4 +379,9 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   #notManaged(device: number): MemoryError {
     return new MemoryError('ERR_MEM_INVALID_DEVICE', { device, deviceCount: this.#deviceCount });
   }
+}
+
+/** Whether a budget has refused, which may have room for less. */
+function isRefusedByBudget(error: unknown): boolean {
+  return MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') && error.facts.budget !== undefined;
 }

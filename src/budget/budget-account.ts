@@ -61,8 +61,12 @@ export class BudgetAccount {
   /** By how much bytes would go past the limit: that of this budget, or of all who share it. */
   missingBytes(bytes: number): number {
     const { ledger } = this;
-    const missing = this.usedBytes + bytes - this.#owner.limitBytes;
+    const missing = this.#missingHere(bytes);
     return ledger === undefined ? missing : Math.max(missing, ledger.usedBytes + bytes - ledger.limitBytes);
+  }
+
+  #missingHere(bytes: number): number {
+    return this.usedBytes + bytes - this.#owner.limitBytes;
   }
 
   /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
@@ -103,7 +107,8 @@ export class BudgetAccount {
     this.usedBytes -= rest;
     this.gives++;
     this.parent?.give(rest);
-    if (member.kind !== 'segment') this.ledger?.give(rest);
+    if (member.kind === 'segment') this.ledger?.detachSegment(member.name);
+    else this.ledger?.give(rest);
     this.#owner.hasRoom();
   }
 
@@ -117,7 +122,9 @@ export class BudgetAccount {
     const before = this.asking;
     this.asking = member;
     try {
-      if (this.missingBytes(bytes) > 0) this.#owner.makeRoom(member, bytes);
+      // A segment may be counted in the ledger already.
+      const missing = member.kind === 'segment' ? this.#missingHere(bytes) : this.missingBytes(bytes);
+      if (missing > 0) this.#owner.makeRoom(member, bytes);
       this.#count(bytes);
       const { parent } = this;
       try {
@@ -139,8 +146,9 @@ export class BudgetAccount {
   /** Takes bytes of the limit that others share. One of them may take the room meanwhile that was made here. */
   #grantShared(member: BudgetMember, bytes: number): void {
     const { ledger } = this;
-    if (ledger === undefined || member.kind === 'segment') return;
-    for (let tries = 0; !ledger.take(bytes); tries++) {
+    if (ledger === undefined) return;
+    const take = () => (member.kind === 'segment' ? ledger.attachSegment(member.name, bytes) : ledger.take(bytes));
+    for (let tries = 0; !take(); tries++) {
       // Counted here already, and not there.
       this.usedBytes -= bytes;
       try {

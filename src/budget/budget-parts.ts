@@ -73,7 +73,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     );
     this.tenants = new Tenants(this);
     this.watched = new WatchedMemory(this.account, () => this.#tick());
-    this.segments = new CountedSegments(this.account, this);
+    this.segments = new CountedSegments(this.account);
   }
 
   get limitBytes(): number {

@@ -1,6 +1,6 @@
 import { type Releasable, releasable } from '../core/disposable.js';
 import { checkBytes } from '../core/units.js';
-import type { AccountOwner, BudgetAccount } from './budget-account.js';
+import type { BudgetAccount } from './budget-account.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
 
 interface Entry {
@@ -11,12 +11,10 @@ interface Entry {
 /** Shared segments of a budget: each counts once, however many attach it. */
 export class CountedSegments {
   readonly #account: BudgetAccount;
-  readonly #owner: AccountOwner;
   readonly #byUrl = new Map<string, Entry>();
 
-  constructor(account: BudgetAccount, owner: AccountOwner) {
+  constructor(account: BudgetAccount) {
     this.#account = account;
-    this.#owner = owner;
   }
 
   /** @returns what counts one attachment less @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
@@ -42,13 +40,12 @@ export class CountedSegments {
     const account = this.#account;
     if (this.#byUrl.get(url) !== entry) return;
     this.#byUrl.delete(url);
-    account.ledger?.detachSegment(url);
     account.give(entry.member, entry.member.heldBytes);
     account.members.delete(entry.member);
   }
 
   #attach(url: string, bytes: number): Entry {
-    const { ledger, members } = this.#account;
+    const { members } = this.#account;
     const member = new BudgetMember('segment', url, NO_CACHE);
     this.#account.take(member, bytes);
     // Whoever made room may have attached it, too.
@@ -56,10 +53,6 @@ export class CountedSegments {
     if (known !== undefined) {
       this.#account.give(member, bytes);
       return known;
-    }
-    if (ledger !== undefined && !ledger.attachSegment(url, bytes)) {
-      this.#account.give(member, bytes);
-      throw this.#owner.refusal(member, bytes);
     }
     const entry = { member, attachments: 0 };
     members.add(member);
