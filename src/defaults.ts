@@ -1,4 +1,5 @@
 import { CpuDevice } from '../adapters/devices/cpu.js';
+import { trimNativeHeap } from '../adapters/os/native-heap.js';
 import { CachingMemoryManager } from '../managers/caching/caching-memory-manager.js';
 import { DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
 import { processState } from './core/process-state.js';
@@ -12,5 +13,17 @@ const state = processState();
 state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
+state.trimNativeHeap ??= onceASecond(trimNativeHeap);
 recordFromEnvironment();
 serveFromEnvironment();
+
+/** The C library walks all that is free: who runs out of memory again and again must not wait for that each time. */
+function onceASecond(trim: () => number): () => number {
+  let last = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = performance.now();
+    if (now - last < 1000) return 0;
+    last = now;
+    return trim();
+  };
+}

@@ -143,6 +143,14 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     return this.inner.stats(device);
   }
 
+  override idleBytes(device: number): number | undefined {
+    return this.inner.idleBytes(device);
+  }
+
+  override get metadataBytes(): number {
+    return this.inner.metadataBytes;
+  }
+
   override liveBlockCount(): number | undefined {
     const count = this.inner.liveBlockCount();
     return count === undefined ? undefined : count - this.#unclaimed.size;

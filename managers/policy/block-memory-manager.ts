@@ -126,6 +126,17 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
     return this.managedDevice(device).createFreeBlocks(options);
   }
 
+  /** Free blocks that are whole segments. */
+  override idleBytes(device: number): number {
+    const heap = this.blocks.get(device);
+    if (heap === undefined) return 0;
+    let bytes = 0;
+    for (const block of heap) {
+      if (heap.isFree(block) && !heap.isHole(block) && heap.isWholeSegment(block)) bytes += heap.bytesOf(block);
+    }
+    return bytes;
+  }
+
   override callsUnderway(): number {
     return this.#underway + super.callsUnderway();
   }

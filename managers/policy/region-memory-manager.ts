@@ -80,6 +80,12 @@ export abstract class RegionMemoryManager<R extends CarvedRegion> extends Device
     else this.#free(region!, block);
   }
 
+  /** Regions without a live block. */
+  override idleBytes(device: number): number {
+    const regions = this.regions.get(device)?.regions ?? [];
+    return regions.reduce((bytes, region) => bytes + (region.live === 0 ? region.bytes : 0), 0);
+  }
+
   /** Gives regions of a device back that have no live block. */
   protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED): void {
     const held = this.managedDevice(device);

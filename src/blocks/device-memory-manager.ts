@@ -178,7 +178,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
   }
 
   /** Bytes of the manager's own tables. */
-  get metadataBytes(): number {
+  override get metadataBytes(): number {
     return this.#storage.metadataBytes;
   }
 

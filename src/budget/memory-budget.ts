@@ -72,7 +72,8 @@ export type BudgetJoiner = MemoryHost | ManagerSlot | MemoryBudget;
  *
  * Charged is what members reserve from the device, at the native call: an allocation that a manager serves from its cache costs
  * nothing more. When a request does not fit, this is done in order, until it does: the asking member gives cached memory back;
- * the others do, those of lowest priority first, never below their minimum; listeners of `pressure` free some; V8 is asked to find
+ * the others do, those of lowest priority first, never below their minimum; the C library gives back what it keeps free, once
+ * a second at most, which is room where the resident set is watched; listeners of `pressure` free some; V8 is asked to find
  * dropped handles, which helps `allocateAsync`; then the request is refused (ERR_MEM_OUT_OF_MEMORY with `facts.budget`).
  * What is given back is what is missing, and 1/32 of the limit more, at most 64 MiB.
  *

@@ -2,6 +2,7 @@ import { EventEmitter } from 'eventemitter3';
 import { attempt } from '../core/attempt.js';
 import type { BudgetMemberReading, BudgetReclaim, BudgetRefusal, BudgetStep } from '../core/budget-report.js';
 import { MemoryError } from '../core/errors.js';
+import { processState } from '../core/process-state.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
 import { exactBytes, formatBytes, MiB } from '../core/units.js';
 import { HandleWatch } from '../runtime/handle-watch.js';
@@ -247,7 +248,11 @@ export class RoomMaker {
   }
 
   #slowSteps(asking: BudgetMember, bytes: number): Step[] {
+    const { trimNativeHeap } = processState();
     return [
+      ...(trimNativeHeap === undefined || this.#facts.memory !== HOST_MEMORY
+        ? []
+        : [['C library', () => this.#trimHeap(asking, bytes, trimNativeHeap)] as Step]),
       ['listeners', () => this.#askListenersFor(asking, bytes)],
       ['dropped handles', () => this.#askCollector()],
     ];
@@ -279,6 +284,20 @@ export class RoomMaker {
     attempt(() => this.events.emit('pressure', pressure));
     const freedBytes = Math.max(pressure.gaveUpBytes, before - this.#account.usedBytes);
     if (freedBytes > 0) this.#note({ asking, from: 'listeners', step: 'listeners', wantedBytes: neededBytes, freedBytes });
+    return freedBytes;
+  }
+
+  /** Has the C library give back what it keeps free. That is room where somebody watches the resident set; members hold what they held. */
+  #trimHeap({ name: asking }: BudgetMember, bytes: number, trim: () => number): number {
+    const wantedBytes = this.#account.missingBytes(bytes);
+    let freedBytes = 0;
+    attempt(() => {
+      freedBytes = trim();
+    });
+    if (freedBytes > 0) {
+      this.#note({ asking, from: 'C library', step: 'C library', wantedBytes, freedBytes });
+      this.#facts.refresh();
+    }
     return freedBytes;
   }
 

@@ -35,7 +35,7 @@ export interface BudgetTenantReading {
 }
 
 /** How a budget makes room, in this order. */
-export type BudgetStep = 'own cache' | 'caches of others' | 'listeners' | 'dropped handles' | 'other processes';
+export type BudgetStep = 'own cache' | 'caches of others' | 'C library' | 'listeners' | 'dropped handles' | 'other processes';
 
 /** Memory that was given back so that somebody else could have it. */
 export interface BudgetReclaim {

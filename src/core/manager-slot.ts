@@ -31,7 +31,8 @@ export class ManagerSlot extends SlotUpkeep {
   /**
    * Allocates a block from the active manager.
    *
-   * When it has no memory: all managers here give their cached memory back, then `oom` listeners may free some;
+   * When it has no memory: all managers here give their cached memory back, then the C library what it keeps free (once a second at
+   * most), then `oom` listeners may free some;
    * after each that may have made room the allocation is tried once more.
    *
    * @throws as {@link MemoryManagerAdapter.allocBytes}; nothing has changed then
@@ -244,6 +245,7 @@ export class ManagerSlot extends SlotUpkeep {
       return climbLadder(
         failure,
         () => this.giveCachedBack(),
+        () => this.trimHeap(bytes),
         () => this.#askListeners(asked.seat ?? this.activeSeat, bytes),
         () => this.#tryAlloc(bytes, userLock, alignment, stream, asked),
       );

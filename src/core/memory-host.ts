@@ -24,8 +24,14 @@ declare module './process-state.js' {
     createFallbackManager: ManagerFactory | undefined;
     /** Told of every host that is made from now on, before its first call. */
     readonly hostListeners: Set<(host: MemoryHost) => void>;
+    /** Every host of this isolate. The references are weak: whoever drops a host is to lose it. */
+    readonly hosts: Set<WeakRef<MemoryHost>>;
   }
 }
+
+/** How many hosts are noted before those that are gone are looked for. */
+const LEAST_SWEEP = 16;
+let sweepAt = LEAST_SWEEP;
 
 /** What a host is made of. */
 export interface MemoryHostOptions {
@@ -60,6 +66,7 @@ export abstract class MemoryHost {
     this.deviceCount = options.deviceCount;
     this.slot = this.#slot('ordinary', options.natives, options.memory ?? HOST_MEMORY);
     this.pinnedSlot = this.#slot('pinned', options.pinnedNatives, HOST_MEMORY);
+    noteHost(this);
     for (const listener of processState().hostListeners) listener(this);
   }
 
@@ -105,6 +112,20 @@ export abstract class MemoryHost {
     if (factory === undefined) throw new MemoryError('ERR_MEM_NOT_INSTALLED', { functionName });
     return factory(this.deviceCount, new MemoryManagerDeviceInterface());
   }
+}
+
+/** Enters a host into what {@link memoryHosts} lists. Cost: an amortised O(1). */
+function noteHost(host: MemoryHost): void {
+  const { hosts } = processState();
+  hosts.add(new WeakRef(host));
+  if (hosts.size < sweepAt) return;
+  for (const one of hosts) if (one.deref() === undefined) hosts.delete(one);
+  sweepAt = Math.max(LEAST_SWEEP, 2 * hosts.size);
+}
+
+/** The hosts of this isolate that nobody has dropped, the oldest first. */
+export function memoryHosts(): MemoryHost[] {
+  return [...processState().hosts].flatMap((host) => host.deref() ?? []);
 }
 
 /** The host that installers use when they are given none: made at its first use. */

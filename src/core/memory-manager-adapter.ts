@@ -194,6 +194,16 @@ export abstract class MemoryManagerAdapter {
     return undefined;
   }
 
+  /** Cached bytes of a device that could go back to it now, or undefined when the manager cannot tell. Cost: O(blocks) at most. */
+  idleBytes(_device: number): number | undefined {
+    return undefined;
+  }
+
+  /** Bytes of the tables that the manager keeps of its blocks; 0 when it cannot tell. */
+  get metadataBytes(): number {
+    return 0;
+  }
+
   /**
    * The live blocks of all devices, or undefined when the manager does not count them; its slot counts then, by the calls
    * that it makes itself. A manager whose blocks come and go by other methods too has to count them.

@@ -101,6 +101,11 @@ export class NativeLedger {
     return [...this.#pieces].filter(([, piece]) => piece.isOut && piece.decommits === 0);
   }
 
+  /** What is out, with its address. */
+  all(): [DevicePtr, NativePiece][] {
+    return [...this.#pieces].filter(([, piece]) => piece.isOut);
+  }
+
   /** Every piece, those too that were given back not long ago. */
   [Symbol.iterator](): IterableIterator<NativePiece> {
     return this.#pieces.values();

@@ -12,6 +12,7 @@ const CAUSES = 8;
  *
  * @param failure - what the first try threw
  * @param giveCachedBack - gives back what all managers cache; skipped where a quota refused, which that does not help
+ * @param trimHeap - has the C library give back what it keeps free; skipped likewise
  * @param askListeners - asks listeners to free some. Each step tells whether it may have made room
  * @param tryAgain - allocates once more; a throw means that there is no room yet
  * @throws the last failure; where a budget refused, with what it says
@@ -19,13 +20,14 @@ const CAUSES = 8;
 export function climbLadder(
   failure: unknown,
   giveCachedBack: () => boolean,
+  trimHeap: () => boolean,
   askListeners: () => boolean,
   tryAgain: () => DevicePtr,
 ): DevicePtr {
   let error = failure;
   if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
   const cachedHelps = error.facts.quota === undefined;
-  for (const makeRoom of cachedHelps ? [giveCachedBack, askListeners] : [askListeners]) {
+  for (const makeRoom of cachedHelps ? [giveCachedBack, trimHeap, askListeners] : [askListeners]) {
     try {
       if (!makeRoom()) continue;
       return tryAgain();

@@ -25,6 +25,11 @@ export interface ProcessState {
   handleWatch: LetsGo | undefined;
   /** Bytes of native memory that arrays show. V8 counts them as its own until it has collected the arrays. */
   shownBytes: number;
+  /**
+   * Has the C library give back what it keeps free, and tells how many bytes of this process's resident set went. Set by who can call
+   * it; undefined elsewhere.
+   */
+  trimNativeHeap: (() => number) | undefined;
 }
 
 const KEY = Symbol.for('stowage');
@@ -56,6 +61,8 @@ function findState(): ProcessState {
       createDefaultManager: undefined,
       createFallbackManager: undefined,
       hostListeners: new Set(),
+      hosts: new Set(),
+      trimNativeHeap: undefined,
     };
   }
   return holder[KEY];

@@ -3,6 +3,7 @@ import type { LogSink } from './call-log.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { processState } from './process-state.js';
 import type { Seat } from './seat.js';
+import { HOST_MEMORY } from './slot-charges.js';
 import { SlotSeats } from './slot-seats.js';
 
 /** What is done with all managers of a slot alike: they clean up, give parts of what they cache back, report, take devices in. */
@@ -19,6 +20,19 @@ export abstract class SlotUpkeep extends SlotSeats {
       manager,
       liveBlocks: manager.lifecycle.state === 'stopped' ? 0 : liveBlocks,
       reservedBytes: natives.ledger.reservedBytes,
+    }));
+  }
+
+  /**
+   * The native memory of each manager that sits here, and of those that could not give everything back: address and bytes. Of a
+   * reserved range all addresses are given.
+   *
+   * @internal
+   */
+  nativeMemory(): { manager: MemoryManagerAdapter; pieces: (readonly [start: number, bytes: number])[] }[] {
+    return [...this.seats(), ...this.owed.seats].map(({ manager, natives }) => ({
+      manager,
+      pieces: natives.ledger.all().map(([ptr, { bytes, rangeBytes }]) => [ptr, Math.max(bytes, rangeBytes)] as const),
     }));
   }
 
@@ -109,6 +123,17 @@ export abstract class SlotUpkeep extends SlotSeats {
       });
     }
     return this.reservedBytes < before;
+  }
+
+  /** Has the C library give back what it keeps free. @returns whether that was as much as is asked for @internal */
+  protected trimHeap(bytes: number): boolean {
+    const { trimNativeHeap } = processState();
+    if (trimNativeHeap === undefined || this.charges.memory !== HOST_MEMORY) return false;
+    let freed = 0;
+    attempt(() => {
+      freed = trimNativeHeap();
+    });
+    return freed >= bytes;
   }
 
   /** Has every manager here give its cached memory back, and the device what stopped ones owe. @returns what managers threw */

@@ -180,14 +180,31 @@ export class CollectorPressure {
   /** Asks for a collection. @returns whether there will be one @internal */
   press(): boolean {
     if (this.#isUnderway) return true;
+    if (!this.#mayCollect()) return false;
+    this.#isUnderway = true;
+    outsideOfContexts(() => setTurn(() => void this.#run())).unref();
+    return true;
+  }
+
+  /** Collects garbage at once, as often as {@link press} would. @returns whether it did @internal */
+  collectNow(): boolean {
+    if (!this.#mayCollect()) return false;
+    const began = performance.now();
+    attempt(() => this.collect());
+    this.#collections++;
+    // Who asks again and again gets no more of the time than others.
+    this.#notBefore = performance.now() + PAUSE * (performance.now() - began);
+    return true;
+  }
+
+  /** Counts a collection against what there may be, if there may be one now. */
+  #mayCollect(): boolean {
     const now = performance.now();
     if (now < this.#notBefore) return false;
     this.#budget = Math.min(COLLECTIONS_A_MINUTE, this.#budget + (now - this.#budgetAt) * (COLLECTIONS_A_MINUTE / 60_000));
     this.#budgetAt = now;
     if (this.#budget < 1) return false;
     this.#budget--;
-    this.#isUnderway = true;
-    outsideOfContexts(() => setTurn(() => void this.#run())).unref();
     return true;
   }
 

@@ -61,6 +61,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   getMemStepSize: [],
   setMemStepSize: [48],
   stats: [0],
+  idleBytes: [0],
   liveBlockCount: [],
   callsUnderway: [],
   deviceIds: [],
@@ -73,7 +74,7 @@ const CALLS: Readonly<Record<string, readonly (typeof BLOCK | number | boolean |
   shutdown: [],
 };
 /** Tried where a block is made for the other calls, or forwarded under another name. */
-const ELSEWHERE = new Set(['initialize', 'allocBytes', 'userUnlock']);
+const ELSEWHERE = new Set(['initialize', 'allocBytes', 'userUnlock', 'metadataBytes']);
 /** What guards answer themselves, from books of their own, or with bytes of their own. */
 const OWN_BOOKS: Readonly<Record<string, ReadonlySet<string>>> = { guarded: new Set(['allocated', 'isUserLocked', 'resized']) };
 
