@@ -15,6 +15,7 @@ import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import * as managers from '../../managers/index.js';
 import { stowageModule } from '../../src/di/index.js';
+import * as explain from '../../src/explain/index.js';
 import {
   checkOptionNames,
   devicePtr,
@@ -134,6 +135,8 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   buildReport: (options) => report.buildReport(events, [], options),
   buildWhatIf: (options) => report.buildWhatIf(events, [], options),
   observeRun: (options) => report.observeRun(events, options),
+  explainMemory: (options) => explain.explainMemory(options),
+  trimMemory: (options) => explain.trimMemory(options),
   whatIf: (options) => whatif.whatIf(events, [], options),
   searchSettings: (options) => whatif.searchSettings(events, options),
   serveDashboard: (options) => report.serveDashboard(runtime, options),

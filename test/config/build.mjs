@@ -20,6 +20,7 @@ const CHUNKS = {
   trace: 'src/trace/',
   report: 'src/report/',
   whatif: 'src/whatif/',
+  explain: 'src/explain/',
   shared: 'src/shared/',
   model: 'src/model/',
 };

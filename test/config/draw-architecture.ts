@@ -17,6 +17,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   'src/trace': 'Record, read, write and replay allocations.',
   'src/report': 'Results as a page, and a live page.',
   'src/whatif': 'PyTorch’s runs under other settings.',
+  'src/explain': 'What a process’s memory is, and giving back.',
   'src/otel': 'Statistics as OpenTelemetry metrics.',
   'src/model': 'Mapped model files, tensors, loader.',
   'src/shared': 'Memory shared between processes.',

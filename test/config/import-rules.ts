@@ -29,6 +29,7 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'src/trace/', may: ['src/core/', 'src/runtime/', 'pprof-format'] },
   { from: 'src/report/', may: ['src/core/', 'src/trace/'] },
   { from: 'src/whatif/', may: ['src/core/', 'src/trace/', 'managers/'] },
+  { from: 'src/explain/', may: ['src/core/', 'src/runtime/', 'adapters/os/'] },
   { from: 'src/otel/', may: ['src/core/', '@opentelemetry/api'] },
   { from: 'src/model/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/', '@huggingface/gguf'] },
   { from: 'src/shared/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'src/budget/budget-ledger.ts', 'adapters/os/'] },
