@@ -35,6 +35,11 @@ const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./record.js')).addRecordCommand,
   ],
   [
+    'explain',
+    "Show what a process's memory is made of: that of a running one by its number, or of a program that is run, and its children.",
+    async () => (await import('./explain.js')).addExplainCommand,
+  ],
+  [
     'convert',
     'Write a trace of any format in another one. The format of the input is told from its content, plain or gzipped.',
     async () => (await import('./convert.js')).addConvertCommand,
