@@ -1,5 +1,5 @@
-import { residentSetBytes } from '../../adapters/os/resident-memory.js';
 import { trimNativeHeap } from '../../adapters/os/native-heap.js';
+import { residentSetBytes } from '../../adapters/os/resident-memory.js';
 import { attempt } from '../core/attempt.js';
 import { MemoryError } from '../core/errors.js';
 import { memoryHosts } from '../core/memory-host.js';
