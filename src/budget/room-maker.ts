@@ -287,17 +287,14 @@ export class RoomMaker {
     return freedBytes;
   }
 
-  /** Has the C library give back what it keeps free. That is room where somebody watches the resident set; members hold what they held. */
+  /** Has the C library give back what it keeps free. That is room where somebody watches the resident set: members hold what they held. */
   #trimHeap({ name: asking }: BudgetMember, bytes: number, trim: () => number): number {
     const wantedBytes = this.#account.missingBytes(bytes);
-    let freedBytes = 0;
-    attempt(() => {
-      freedBytes = trim();
-    });
-    if (freedBytes > 0) {
-      this.#note({ asking, from: 'C library', step: 'C library', wantedBytes, freedBytes });
-      this.#facts.refresh();
-    }
+    const before = this.#account.usedBytes;
+    attempt(trim);
+    this.#facts.refresh();
+    const freedBytes = Math.max(0, before - this.#account.usedBytes);
+    if (freedBytes > 0) this.#note({ asking, from: 'C library', step: 'C library', wantedBytes, freedBytes });
     return freedBytes;
   }
 
