@@ -339,6 +339,8 @@ describe('MemoryBudget', () => {
       hoarder('fixed', 20, 0);
       own.runtime.allocate(30 * MiB);
       expect(inner.usedBytes).toBeLessThanOrEqual(44 * MiB);
+      // Without its slot's own ladder, which cleans up after a refusal.
+      expect([budget.report().refusals, inner.report().refusals]).toEqual([0, 0]);
       expectSum(inner);
     });
 
@@ -504,6 +506,20 @@ describe('MemoryBudget', () => {
       }
       expect(told).toEqual([1, 4]);
       expect(budget.report()).toMatchObject({ overshoots: 2, overshootBytes: 4 * MiB });
+    });
+
+    test('allocateAsync finds dropped handles', async () => {
+      using host = new MemoryBudget({ limit: 64 * MiB, watchV8: false });
+      using runtime = new MemoryRuntime(new CpuDevice(), {
+        exitReport: false,
+        createDefaultManager: (_, table) => new PlainManager(table),
+      });
+      host.add(runtime);
+      for (let i = 0; i < 6; i++) runtime.allocate(10 * MiB);
+      expect(refusalOf(() => runtime.allocate(30 * MiB)).tried.at(-1)).toMatchObject({ step: 'dropped handles' });
+      using block = await runtime.allocateAsync(30 * MiB);
+      expect(block.bytes).toBe(30 * MiB);
+      expectSum(host);
     });
 
     test('what nobody can refuse is an overshoot that others give way to, and nobody gets more before they have', () => {
