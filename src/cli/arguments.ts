@@ -6,13 +6,18 @@ export type Flags<Text extends string, OptionalText extends string, Switch exten
   Record<Text, string> & Partial<Record<OptionalText, string> & Record<Switch, true>>
 >;
 
-const BYTES_OF_UNIT: { readonly [unit: string]: number } = { '': 1, b: 1, kib: KiB, mib: MiB, gib: GiB, tib: 1024 * GiB };
+/** Units by powers of two, and those by powers of ten. */
+const BYTES_OF_UNIT: ReadonlyMap<string, number> = new Map([
+  ...Object.entries({ '': 1, b: 1, kib: KiB, mib: MiB, gib: GiB, tib: 1024 * GiB }),
+  ...Object.entries({ kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 }),
+]);
 const SIZE = /^(\d+(?:\.\d+)?) ?([a-z]*)$/;
-/** What people write for a unit. */
-const LIKE_A_UNIT = /^([kmgt])b?$/;
+/** A letter that some take for a power of two, and others for one of ten. */
+const LIKE_A_UNIT = /^[kmgt]$/;
 
 /**
- * Reads a size that a person wrote: `512MiB`, `1.5 GiB` or `1024`; parts of a byte are dropped. A number below 1024 has to have a unit.
+ * Reads a size that a person wrote: `512MiB`, `1.5 GiB`, `100MB` or `1024`; parts of a byte are dropped. KB, MB, GB and TB are powers of
+ * ten, KiB, MiB, GiB and TiB of two. A number below 1024 has to have a unit.
  *
  * @param name - what the size is for, for messages
  * @returns a positive number of bytes
@@ -20,14 +25,13 @@ const LIKE_A_UNIT = /^([kmgt])b?$/;
  */
 export function parseSize(name: string, text: string): number {
   const [, amount = '', unit = ''] = SIZE.exec(text.trim().toLowerCase()) ?? [];
-  const bytes = Math.floor(Number(amount) * (BYTES_OF_UNIT[unit] ?? Number.NaN));
+  const bytes = Math.floor(Number(amount) * (BYTES_OF_UNIT.get(unit) ?? Number.NaN));
   // Who writes 24 means GiB or MiB more often than bytes.
   const lacksUnit = unit === '' && bytes > 0 && bytes < KiB;
   const isSize = amount !== '' && bytes > 0 && Number.isSafeInteger(bytes) && !lacksUnit;
-  const [, letter] = LIKE_A_UNIT.exec(unit) ?? [];
-  const meant = lacksUnit ? `${amount}GiB` : letter && `${amount}${letter.toUpperCase()}iB`;
+  const meant = lacksUnit ? `${amount}GiB` : LIKE_A_UNIT.test(unit) ? `${amount}${unit.toUpperCase()}iB` : undefined;
   const hint = meant === undefined ? '' : ` (did you mean ${meant}?)`;
-  const expected = `a size above 0 such as 512MiB, 1.5GiB or 1024${hint}; units are B, KiB, MiB, GiB, TiB${lacksUnit ? ', and a number below 1024 needs one' : ''}`;
+  const expected = `a size above 0 such as 512MiB, 1.5GiB or 1024${hint}; units are B, KiB, MiB, GiB, TiB (powers of two) and KB, MB, GB, TB (of ten)${lacksUnit ? ', and a number below 1024 needs one' : ''}`;
   checkArgument(isSize, name, JSON.stringify(text), expected);
   return bytes;
 }
@@ -55,13 +59,19 @@ export function parseNumber(
  * Finds a value by its name.
  *
  * @param what - the option, for messages
+ * @param alike - for names that people may give instead: what they may mean
  * @throws ERR_MEM_INVALID_ARGUMENT with the names there are, and the nearest one
  */
-export function byName<T>(what: string, name: string, values: ReadonlyMap<string, T>): T {
+export function byName<T>(
+  what: string,
+  name: string,
+  values: ReadonlyMap<string, T>,
+  alike: ReadonlyMap<string, string> = new Map(),
+): T {
   const value = values.get(name);
   if (value !== undefined) return value;
   const names = [...values.keys()];
-  const near = nearest(name, names);
+  const near = alike.get(name.toLowerCase()) ?? nearest(name, names);
   const hint = near === undefined ? '' : ` (did you mean ${near}?)`;
   throw badArgument(what, JSON.stringify(name), `one of ${names.join(', ')}${hint}`);
 }

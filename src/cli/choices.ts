@@ -43,6 +43,15 @@ export const DEVICES: ReadonlyMap<string, DeviceChoice> = new Map<string, Device
   ],
 ]);
 
+/** What people call devices, and the names that they have here. */
+export const DEVICE_WORDS: ReadonlyMap<string, string> = new Map([
+  ['gpu', 'cuda, hip or opencl'],
+  ['nvidia', 'cuda or opencl'],
+  ['amd', 'hip or opencl'],
+  ['rocm', 'hip'],
+  ['intel', 'opencl or cpu'],
+]);
+
 function limitedTo(capacityBytes: number | undefined): { readonly limit?: number } {
   return capacityBytes === undefined ? {} : { limit: capacityBytes };
 }

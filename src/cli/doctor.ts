@@ -53,7 +53,7 @@ export function addDoctorCommand(command: Command): void {
 function text(findings: readonly Finding[]): string {
   const columns = ['kind', 'name', 'works', 'detail'].map((heading) => ({ heading, align: 'left' as const }));
   const rows = findings.map(({ kind, name, works, detail }) => [kind, name, works ? 'yes' : 'no', detail]);
-  return `${[machine(), '', ...layOut(columns, rows)].join('\n')}\n`;
+  return `${[machine(), '', ...layOut(columns, rows, process.stdout)].join('\n')}\n`;
 }
 
 /** Every device and host of this package, each used as far as no model or file is needed, and what a budget would have. */

@@ -16,7 +16,7 @@ import '../defaults.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { type Flags, parseSize } from './arguments.js';
 import { createProgress } from './progress.js';
-import { jsonText, layOut } from './text.js';
+import { count, jsonText, layOut } from './text.js';
 
 /** The facts about a model. */
 type Report = Awaited<ReturnType<typeof examine>>;
@@ -105,7 +105,7 @@ function text(report: Report): string {
     { heading: last, align: 'left' as const },
   ];
   return [
-    `${path}: ${format}, ${files > 1 ? `${files} files of ` : ''}${formatBytes(fileBytes)}, ${usage.tensors} tensors of ${formatBytes(usage.bytes)}`,
+    `${path}: ${format}, ${files > 1 ? `${files} files of ` : ''}${formatBytes(fileBytes)}, ${count(usage.tensors, 'tensor')} of ${formatBytes(usage.bytes)}`,
     '',
     ...layOut(columns('type', 'share'), types),
     '',
@@ -133,7 +133,7 @@ function fitLines(estimate: MemoryEstimate, fit: FitProposal): string[] {
       `cache ${formatBytes(estimate.cacheBytes)}, compute ${formatBytes(estimate.computeBytes)}, ` +
       `overhead ${formatBytes(estimate.overheadBytes)}`,
     `${formatBytes(fit.availableBytes)} available: ${fit.fits ? 'it fits' : 'it does not fit'} with a context of ` +
-      `${fit.contextLength}, ${fit.gpuLayers} layers there, batches of ${fit.batchSize}: ${formatBytes(fit.requiredBytes)}`,
+      `${fit.contextLength}, ${count(fit.gpuLayers, 'layer')} there, batches of ${fit.batchSize}: ${formatBytes(fit.requiredBytes)}`,
     ...fit.steps.map(({ setting, from, to, reason }) => `  ${setting} ${from} -> ${to}: ${reason}`),
   ];
 }

@@ -26,6 +26,8 @@ const STANDARD = '-';
 const STDIN_PATH = '/dev/stdin';
 const STANDARD_OUTPUTS = [1, 2];
 const OWNER_ONLY = 0o600;
+/** Less the process's mask. */
+const ORDINARY = 0o666;
 const PERMISSIONS = 0o7777;
 const BUSY_PAUSE_MS = 1;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -37,6 +39,11 @@ export interface OutputOptions {
   readonly input?: string | undefined;
   /** Whether it is written in place from the first byte on: then a run that fails leaves what it has written. */
   readonly inPlace?: boolean;
+  /**
+   * Whether a new file is as others that the user makes, and not for its owner alone: what is made to be shown, such as a page.
+   * Traces and logs hold the addresses, sites and tags of a program.
+   */
+  readonly isShown?: boolean;
 }
 
 /**
@@ -53,6 +60,8 @@ export class OutputFile implements ByteSink {
   readonly #target: string | undefined;
   readonly #found: Stats | undefined;
   readonly #inPlace: boolean;
+  /** The mode of a new file. */
+  readonly #mode: number;
   #file: number | undefined;
   /** The file beside the place that is being written. */
   #part: string | undefined;
@@ -62,8 +71,9 @@ export class OutputFile implements ByteSink {
   /** @throws ERR_MEM_BAD_INPUT when the path cannot be written, or is the input's */
   constructor(
     readonly path: string,
-    { input, inPlace = false }: OutputOptions = {},
+    { input, inPlace = false, isShown = false }: OutputOptions = {},
   ) {
+    this.#mode = isShown ? ORDINARY : OWNER_ONLY;
     if (path === '') throw refusal('""', 'a file has a name');
     try {
       const place = path === STANDARD ? undefined : behindLinks(path);
@@ -134,10 +144,10 @@ export class OutputFile implements ByteSink {
   #open(): number {
     const target = this.#target as string;
     try {
-      if (this.#inPlace) return openInPlace(target, this.#found);
+      if (this.#inPlace) return openInPlace(target, this.#found, this.#mode);
       const part = join(dirname(target), `.stowage-${randomBytes(8).toString('hex')}.part`);
       // Exclusive: never an existing file, and never through a link.
-      const file = openSync(part, 'wx', OWNER_ONLY);
+      const file = openSync(part, 'wx', this.#mode);
       this.#part = part;
       startWatching(this);
       if (this.#found !== undefined) fchmodSync(file, this.#found.mode & PERMISSIONS);
@@ -193,11 +203,11 @@ function isReplaceable(found: Stats): boolean {
 }
 
 /** Opens and empties the file that was found at a place, or makes one: never through a link that was made since. */
-function openInPlace(place: string, found: Stats | undefined): number {
-  if (found === undefined) return openSync(place, 'wx', OWNER_ONLY);
+function openInPlace(place: string, found: Stats | undefined, mode: number): number {
+  if (found === undefined) return openSync(place, 'wx', mode);
   // O_CREAT is set although the file exists: only then does the kernel protect others' files in folders like /tmp.
   const flags = isOpenFile(place) ? constants.O_WRONLY : constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW;
-  const file = openSync(place, flags, OWNER_ONLY);
+  const file = openSync(place, flags, mode);
   try {
     if (!isSame(found, fstatSync(file))) throw Object.assign(new Error(place), { code: 'EEXIST' });
     if (found.isFile()) ftruncateSync(file);

@@ -15,7 +15,7 @@ import { installManager, type ReplayResult, type ReplaySwap, replayTrace } from 
 import type { TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseSize } from './arguments.js';
-import { DEVICES, limited, MANAGERS } from './choices.js';
+import { DEVICE_WORDS, DEVICES, limited, MANAGERS } from './choices.js';
 import { timeReplays } from './in-turns.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress, withProgress } from './progress.js';
@@ -67,7 +67,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const names = flags.manager.split(',').map((name) => name.trim());
   const managers = names.map((label) => ({ label, createManager: limited(byName('--manager', label, MANAGERS), limitBytes) }));
-  const device = byName('--device', flags.device, DEVICES);
+  const device = byName('--device', flags.device, DEVICES, DEVICE_WORDS);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {
     command.error(`--capacity does not go with --device ${flags.device}, whose capacity is the machine's`);
@@ -83,7 +83,7 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   const { deviceCount } = newDevice();
   for (const { createManager } of managers) createManager(deviceCount, new MemoryManagerDeviceInterface());
   const input = inputPath(path);
-  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
+  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input, isShown: true });
   using log = flags.log === undefined ? undefined : new CallLogFile(flags.log, { input, inPlace: true });
   log?.checkOther(page);
   const events = await withProgress('reading', (shown) => loadTrace(input, shown));

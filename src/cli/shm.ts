@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
-import { formatBytes } from '../core/units.js';
+import { exactBytes, formatBytes } from '../core/units.js';
 import { type ListedSegment, listSegments, removeListed } from '../shared/segment-list.js';
 import type { Flags } from './arguments.js';
-import { complain, jsonText, layOut } from './text.js';
+import { complain, count, jsonText, layOut } from './text.js';
 
 /** Adds what `stowage shm` takes. @param done - told at the end whether the run failed */
 export function addShmCommand(shm: Command, done: (failed: boolean) => void): void {
@@ -29,20 +29,30 @@ export function addShmCommand(shm: Command, done: (failed: boolean) => void): vo
     .action((names: string[], flags: Flags<never, never, 'force'> & Partial<Record<'stale', true | string>>) => {
       if (names.length === 0 && flags.stale === undefined) shm.error('name segments, or use --stale');
       const prefix = flags.stale === true ? '' : flags.stale;
-      const stale = prefix === undefined ? [] : listSegments().filter((one) => one.abandoned && one.name.startsWith(prefix));
-      done(!removeAll([...new Set([...names, ...stale.map(({ name }) => name)])], flags.force === true));
+      const segments = listSegments();
+      const stale = prefix === undefined ? [] : segments.filter((one) => one.abandoned && one.name.startsWith(prefix));
+      const sizes = new Map(segments.map(({ name, inspection }) => [name, inspection?.bytes]));
+      if (prefix !== undefined && stale.length === 0) {
+        process.stdout.write(`no stale segment${prefix === '' ? '' : ` whose name begins with ${JSON.stringify(prefix)}`}\n`);
+      }
+      done(!removeAll([...new Set([...names, ...stale.map(({ name }) => name)])], sizes, flags.force === true));
     });
 }
 
-/** @returns whether all of them were removed */
-function removeAll(names: readonly string[], force: boolean): boolean {
-  const refusals = names.map((name) => {
+/** @param sizes - bytes of the segments that could be read @returns whether all of them were removed */
+function removeAll(names: readonly string[], sizes: ReadonlyMap<string, number | undefined>, force: boolean): boolean {
+  const removed = names.filter((name) => {
     const refusal = removeListed(name, force);
-    if (refusal === undefined) process.stdout.write(`removed ${name}\n`);
+    const bytes = sizes.get(name);
+    if (refusal === undefined) process.stdout.write(`removed ${name}${bytes === undefined ? '' : `, ${exactBytes(bytes)}`}\n`);
     else complain(`${name} was not removed: ${refusal}`);
-    return refusal;
+    return refusal === undefined;
   });
-  return refusals.every((refusal) => refusal === undefined);
+  if (removed.length > 1) {
+    const bytes = removed.reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0);
+    process.stdout.write(`${count(removed.length, 'segment')} removed, ${exactBytes(bytes)}\n`);
+  }
+  return removed.length === names.length;
 }
 
 /** The state of a segment, in one word. */

@@ -13,6 +13,9 @@ export const VERSION_FLAGS: readonly string[] = ['-V', '--version'];
 
 const BOLD = '\u001b[1m';
 const PLAIN = '\u001b[22m';
+const GAP = '  ';
+/** A terminal that leaves less for the last column breaks the lines itself. */
+const LEAST_ROOM = 20;
 
 /** Whether a stream is a terminal that accepts styles and progress bars. */
 export function isStyled(stream: NodeJS.WriteStream): boolean {
@@ -48,18 +51,39 @@ export interface Column {
 /**
  * Lays rows out under their headings, two blanks between columns.
  *
- * @param out - where the lines go: on a terminal the headings are bold
+ * @param out - where the lines go: on a terminal the headings are bold, and texts in the last column go on in lines of their own where
+ *   the terminal ends
  * @returns lines; the first one holds the headings
  */
 export function layOut(columns: readonly Column[], rows: readonly (readonly string[])[], out?: NodeJS.WriteStream): string[] {
-  const widths = columns.map((column, i) => Math.max(column.heading.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const [headings = '', ...lines] = [columns.map((column) => column.heading), ...rows].map((row) =>
+  const fixed = columns.slice(0, -1).reduce((sum, column, i) => sum + widthOf(column, rows, i) + GAP.length, 0);
+  const room = (out?.isTTY === true ? out.columns : Number.POSITIVE_INFINITY) - fixed;
+  const isWrapped = columns.at(-1)?.align === 'left' && room >= LEAST_ROOM;
+  const shown = isWrapped ? rows.flatMap((row) => inLines(row, columns.length - 1, room)) : rows;
+  const widths = columns.map((column, i) => widthOf(column, shown, i));
+  const [headings = '', ...lines] = [columns.map((column) => column.heading), ...shown].map((row) =>
     columns
       .map(({ align }, i) => (align === 'left' ? (row[i] ?? '').padEnd(widths[i]!) : (row[i] ?? '').padStart(widths[i]!)))
-      .join('  ')
+      .join(GAP)
       .trimEnd(),
   );
   return [out !== undefined && isStyled(out) ? `${BOLD}${headings}${PLAIN}` : headings, ...lines];
+}
+
+function widthOf({ heading }: Column, rows: readonly (readonly string[])[], place: number): number {
+  return Math.max(heading.length, ...rows.map((row) => row[place]?.length ?? 0));
+}
+
+/** Breaks the cell in a row's last place at blanks: the rest of it goes into further rows. What has no blank stays whole. */
+function inLines(row: readonly string[], place: number, room: number): (readonly string[])[] {
+  const lines = [''];
+  for (const word of (row[place] ?? '').split(' ')) {
+    const line = lines.at(-1)!;
+    if (line === '') lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= room) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines.map((line, i) => [...row.slice(0, place).map((cell) => (i === 0 ? cell : '')), line]);
 }
 
 /** Formats facts as JSON for programs: version 1 of the shape that docs describe. */

@@ -73,7 +73,7 @@ async function tune(path: string, flags: TuneFlags): Promise<boolean> {
     'a positive integer',
   );
   const input = inputPath(path);
-  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
+  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input, isShown: true });
   const events = await loadTrace(input);
   const options: TrialOptions = { goal, capacityBytes, nativeCallNs: nativeCallUs * NS_PER_US };
   const trials = searched(events, families, budget, options);

@@ -88,7 +88,7 @@ async function runWhatIf(command: Command, path: string, flags: WhatIfFlags): Pr
   }
   const device = flags.device === undefined ? undefined : parseNumber('--device', flags.device, A_DEVICE, 'a number from 0');
   const input = inputPath(path);
-  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input });
+  using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input, isShown: true });
   const events = await withProgress('reading', (shown) => loadTrace(input, shown));
   complainOfGaps(path, events.cutOff, events.unknownFrees);
   const found = flags.search ? searched(events, limits[0], device) : undefined;

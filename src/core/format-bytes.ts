@@ -13,5 +13,7 @@ export function formatBytes(bytes: number): string {
 
 /** Writes a size to the byte, and for people beside: `1536 bytes (1.50 KiB)`; `512 bytes`. */
 export function exactBytes(bytes: number): string {
-  return bytes >= 1024 && Number.isFinite(bytes) ? `${bytes} bytes (${formatBytes(bytes)})` : `${bytes} bytes`;
+  return bytes >= 1024 && Number.isFinite(bytes)
+    ? `${bytes} bytes (${formatBytes(bytes)})`
+    : `${bytes} byte${bytes === 1 ? '' : 's'}`;
 }

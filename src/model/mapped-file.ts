@@ -19,7 +19,7 @@ import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import type { TypedArrayClass } from '../core/typed-array.js';
-import { alignUp, type DevicePtr } from '../core/units.js';
+import { alignUp, type DevicePtr, exactBytes } from '../core/units.js';
 import { badFile, checkFile } from './files/model-description.js';
 import { MemoryLock } from './memory-lock.js';
 
@@ -264,7 +264,11 @@ export class MappedFile {
     if (size >= this.bytes) return;
     // A page behind the end of the file would end the process: zeros take its place from now on.
     unmap(mapping, alignUp(size, pageBytes()), this.bytes);
-    checkFile(size >= needed, this.path, `it was truncated from ${this.bytes} to ${size} bytes while it was mapped`);
+    checkFile(
+      size >= needed,
+      this.path,
+      `it was truncated from ${exactBytes(this.bytes)} to ${exactBytes(size)} while it was mapped`,
+    );
   }
 
   /** The pages that a range touches and that are still mapped. */

@@ -3,7 +3,7 @@ import type { SlotKind } from '../core/events.js';
 import { statsOf } from '../core/manager-readings.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import { formatBytes } from '../core/units.js';
+import { exactBytes } from '../core/units.js';
 
 /** A manager that still has live blocks when its runtime closes. */
 export interface LiveAtExit {
@@ -44,19 +44,15 @@ export function exitReport(slots: readonly ManagerSlot[], deviceCount: number): 
 /** Formats a report as text: a line for each manager, and one for what was refused; none when nothing is live. */
 export function formatExitReport(report: ExitReport): string {
   const lines = report.managers.map((live) => {
-    const bytes = live.liveBytes === undefined ? 'unknown bytes' : bytesText(live.liveBytes);
+    const bytes = live.liveBytes === undefined ? 'unknown bytes' : exactBytes(live.liveBytes);
     const blocks = counted(live.liveBlocks, 'block');
     const were = live.liveBlocks === 1 ? 'was live at exit and is' : 'were live at exit and are';
     return `stowage: ${blocks}, ${bytes}, of ${live.manager} (${live.slot}) ${were} freed now\n`;
   });
   if (report.refusedBytes !== undefined) {
-    lines.push(`stowage: ${bytesText(report.refusedBytes)} could not be given back: the device refused\n`);
+    lines.push(`stowage: ${exactBytes(report.refusedBytes)} could not be given back: the device refused\n`);
   }
   return lines.join('');
-}
-
-function bytesText(bytes: number): string {
-  return `${bytes} bytes (${formatBytes(bytes)})`;
 }
 
 function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number | undefined {

@@ -67,6 +67,13 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     expect(isConverted('other')).toBe(true);
   });
 
+  test('are for their owner alone where they hold what a program does, and pages are as other files of the user', () => {
+    const args = ['--log', 'secret.log', '--report', 'shown.html'];
+    expect(stowage(['replay', GOLDEN, ...args], {}, folder).code).toBe(0);
+    const modes = ['secret.log', 'shown.html'].map((name) => statSync(file(name)).mode & 0o777);
+    expect(modes).toEqual([0o600, 0o666 & ~process.umask()]);
+  });
+
   test('are standard output for -, and by its own name, where the message makes way', () => {
     for (const name of ['-', '/dev/stdout']) {
       const { stdout, stderr } = convert(GOLDEN, name);

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { byName, nearest, parseSize } from '../../src/cli/arguments.js';
+import { DEVICE_WORDS, DEVICES } from '../../src/cli/choices.js';
 import { layOut } from '../../src/cli/text.js';
 import { MemoryError } from '../../src/core/errors.js';
 
@@ -11,6 +12,10 @@ describe('parseSize', () => {
     ['1.5 gib', 1.5 * 2 ** 30],
     ['2TiB', 2 ** 41],
     ['7B', 7],
+    ['100MB', 100_000_000],
+    ['1.5 gb', 1_500_000_000],
+    ['2KB', 2000],
+    ['1TB', 1e12],
     ['0.3KiB', 307],
     [' 64KiB ', 65_536],
   ])('reads %j as %i bytes', (text, bytes) => {
@@ -24,7 +29,7 @@ describe('parseSize', () => {
     '1e9',
     'MiB',
     '12XB',
-    '5MB',
+    '5M',
     'NaN',
     '0.0001KiB',
     '9007199254740992',
@@ -41,8 +46,7 @@ describe('parseSize', () => {
   test.each([
     ['24', '24GiB'],
     ['24G', '24GiB'],
-    ['24 GB', '24GiB'],
-    ['100mb', '100MiB'],
+    ['100 m', '100MiB'],
   ])('asks for the unit of %j', (text, meant) => {
     expect(() => parseSize('--limit', text)).toThrow(`(did you mean ${meant}?)`);
   });
@@ -75,6 +79,12 @@ describe('byName', () => {
     );
     expect(() => byName('--manager', 'zzzzzzzz', values)).toThrow(/one of caching, lru$/);
   });
+
+  test('names what a word may mean that is no name here', () => {
+    expect(() => byName('--device', 'GPU', DEVICES, DEVICE_WORDS)).toThrow(
+      'one of cpu, cuda, hip, simulated, opencl (did you mean cuda, hip or opencl?)',
+    );
+  });
 });
 
 describe('nearest', () => {
@@ -102,6 +112,20 @@ describe('layOut', () => {
         ['longer', '2'],
       ]),
     ).toEqual(['name        n', 'a       1,000', 'longer      2']);
+  });
+
+  test('breaks texts of the last column where a terminal ends', () => {
+    const columns = ['name', 'text'].map((heading) => ({ heading, align: 'left' as const }));
+    const rows = [
+      ['a', 'one two three four five six seven'],
+      ['b', ''],
+    ];
+    const terminal = { isTTY: true, columns: 26 } as unknown as NodeJS.WriteStream;
+    vi.stubEnv('NO_COLOR', '1');
+    expect(layOut(columns, rows, terminal)).toEqual(['name  text', 'a     one two three four', '      five six seven', 'b']);
+    expect(layOut(columns, rows)[1]).toBe('a     one two three four five six seven');
+    expect(layOut(columns, rows, Object.assign(terminal, { columns: 12 }))[1]).toBe('a     one two three four five six seven');
+    vi.unstubAllEnvs();
   });
 
   test('gives the headings alone when there are no rows', () => {

@@ -72,11 +72,11 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
       expect(lineOf(stale)).toMatch(/ stale .* dead +0 /);
       expect(lineOf(orphaned)).toMatch(/ orphaned .* dead +1 /);
       expect(lineOf(damaged)).toMatch(/ damaged /);
-      expect(stowage(['shm', 'rm', stale, orphaned, damaged, '--force'])).toEqual({
-        code: 0,
-        stdout: `removed ${stale}\nremoved ${orphaned}\nremoved ${damaged}\n`,
-        stderr: '',
-      });
+      const { code, stdout, stderr } = stowage(['shm', 'rm', stale, orphaned, damaged, '--force']);
+      expect([code, stderr]).toEqual([0, '']);
+      for (const name of [stale, orphaned])
+        expect(stdout).toMatch(new RegExp(`^removed ${name}, \\d+ bytes \\(.* [KM]iB\\)$`, 'm'));
+      expect(stdout).toContain(`removed ${damaged}, 10000 bytes (9.77 KiB)\n3 segments removed, `);
     });
   });
 
@@ -84,8 +84,10 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
     test('removes stale ones by name, and with --stale all whose names begin so', () => {
       const [first, second, third] = [freshName(), `${freshName()}-a`, `${freshName()}-a`] as const;
       for (const name of [first, second, third]) leaveStale(name);
-      expect(stowage(['shm', 'rm', first])).toEqual({ code: 0, stdout: `removed ${first}\n`, stderr: '' });
-      expect(stowage(['shm', 'rm', '--stale', second]).stdout).toBe(`removed ${second}\n`);
+      const { code, stdout, stderr } = stowage(['shm', 'rm', first]);
+      expect([code, stderr]).toEqual([0, '']);
+      expect(stdout).toMatch(new RegExp(`^removed ${first}, \\d+ bytes \\(.*iB\\)\n$`));
+      expect(stowage(['shm', 'rm', '--stale', second]).stdout).toMatch(new RegExp(`^removed ${second}, .*\n$`));
       expect(lineOf(second)).toBeUndefined();
       expect(lineOf(third)).toMatch(/ stale /);
       expect(stowage(['shm', 'rm', third]).code).toBe(0);
@@ -99,7 +101,11 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
         stdout: '',
         stderr: `stowage: ${name} was not removed: it is in use by process ${process.pid}\n`,
       });
-      expect(stowage(['shm', 'rm', '--stale', name])).toEqual({ code: 0, stdout: '', stderr: '' });
+      expect(stowage(['shm', 'rm', '--stale', name])).toEqual({
+        code: 0,
+        stdout: `no stale segment whose name begins with "${name}"\n`,
+        stderr: '',
+      });
       expect(stowage(['shm', 'rm', name, '--force']).code).toBe(0);
     });
 

@@ -1,5 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { MemoryError } from '../../core/errors.js';
+import { exactBytes } from '../../core/units.js';
 import type { DType } from '../dtypes.js';
 import { type Shape, tensorBytes } from '../tensors/tensor-layout.js';
 
@@ -69,8 +70,8 @@ export function checkLayout<T extends DeclaredTensor>(
     const place = tensor.offset - dataOffset;
     const end = tensor.offset + bytes;
     checkFile(place % alignment === 0, path, `${what}: its offset ${place} is no multiple of ${alignment}`);
-    const reach = `its data of ${bytes} bytes at offset ${place} ends at byte ${end}`;
-    checkFile(place >= 0 && end <= fileBytes, path, `${what}: ${reach}, the file has ${fileBytes}`);
+    const reach = `its data of ${exactBytes(bytes)} at offset ${place} ends at byte ${end}`;
+    checkFile(place >= 0 && end <= fileBytes, path, `${what}: ${reach}, the file has ${exactBytes(fileBytes)}`);
     return { ...tensor, bytes };
   });
   tensors.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { MiB } from '../../core/units.js';
+import { exactBytes, MiB } from '../../core/units.js';
 import { type DType, dtypeOfSafetensors, unknownDType } from '../dtypes.js';
 import type { MappedFile } from '../mapped-file.js';
 import {
@@ -59,7 +59,11 @@ function readHeader(file: MappedFile): [header: Record<string, unknown>, dataOff
   const most = `at most ${Math.round(MAX_HEADER_BYTES / MiB)} MiB are possible`;
   checkFile(length <= MAX_HEADER_BYTES, path, `the length of its header is ${length}, ${most}`);
   const dataOffset = LENGTH_BYTES + Number(length);
-  checkFile(dataOffset <= fileBytes, path, `its header of ${length} bytes ends beyond the file's ${fileBytes}`);
+  checkFile(
+    dataOffset <= fileBytes,
+    path,
+    `its header of ${exactBytes(Number(length))} ends beyond the file's ${exactBytes(fileBytes)}`,
+  );
   const header = parseJson(file.bytesAt(LENGTH_BYTES, Number(length)), path, 'its header');
   checkFile(isRecord(header), path, 'its header is no JSON object');
   return [header, dataOffset];
@@ -106,11 +110,15 @@ function checkCover(
   let place = dataOffset;
   for (const { name, offset, end, bytes } of tensors) {
     const what = `tensor ${JSON.stringify(name)}`;
-    checkFile(end - offset === bytes, path, `${what}: its data_offsets span ${end - offset} bytes, its shape needs ${bytes}`);
-    checkFile(offset === place, path, `${what}: ${offset - place} bytes before its data belong to no tensor`);
+    checkFile(
+      end - offset === bytes,
+      path,
+      `${what}: its data_offsets span ${exactBytes(end - offset)}, its shape needs ${exactBytes(bytes)}`,
+    );
+    checkFile(offset === place, path, `${what}: ${exactBytes(offset - place)} before its data belong to no tensor`);
     place = offset + bytes;
   }
-  checkFile(place === fileBytes, path, `its last ${fileBytes - place} bytes belong to no tensor`);
+  checkFile(place === fileBytes, path, `no tensor has the last ${exactBytes(fileBytes - place)}`);
 }
 
 /** Tells whether a path is that of an index of safetensors files. */

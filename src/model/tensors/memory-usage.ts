@@ -1,3 +1,4 @@
+import { counted } from '../../core/counted.js';
 import { formatBytes } from '../../core/units.js';
 import type { DType } from '../dtypes.js';
 import type { ModelTensor } from '../files/model-description.js';
@@ -34,9 +35,9 @@ export function analyzeMemoryUsage(tensors: Iterable<Pick<ModelTensor, 'dtype' |
 /** Writes usage for people: a line for all, and one for each type. */
 export function formatMemoryUsage({ tensors, bytes, byDType }: MemoryUsage): string {
   const lines = byDType.map(
-    (one) => `  ${one.dtype}: ${one.tensors} tensors, ${formatBytes(one.bytes)} (${(100 * one.share).toFixed(1)} %)`,
+    (one) => `  ${one.dtype}: ${counted(one.tensors, 'tensor')}, ${formatBytes(one.bytes)} (${(100 * one.share).toFixed(1)} %)`,
   );
-  return [`${tensors} tensors, ${formatBytes(bytes)}`, ...lines].join('\n');
+  return [`${counted(tensors, 'tensor')}, ${formatBytes(bytes)}`, ...lines].join('\n');
 }
 
 /** The layer of a tensor: before the numbered layers, one of them, or behind them. */
