@@ -72,9 +72,10 @@ class InsideView {
     });
     const preloaded = preloadedAllocator(this.#kinds.binaries);
     const trimmable = this.#arenas.enter(cHeapInfo(), found);
-    this.#addArrayBuffers();
+    const lessBytes = this.#addArrayBuffers();
     const unusedV8 = this.#addV8();
     const allocatorFree = this.#addOwnerless(preloaded);
+    found.add('array-buffers', `in the heap of ${preloaded?.name}`, found.take('allocator-live', lessBytes), null);
     found.add('manager-metadata', 'tables of blocks', found.take('webassembly', managers.metadataBytes));
     return explanationOf(process.pid, 'inside', found, {
       program: programOf('self'),
@@ -143,7 +144,8 @@ class InsideView {
     return behind?.start === end && isGuard(behind) && isAlone;
   }
 
-  #addArrayBuffers(): void {
+  /** @returns bytes of ArrayBuffers that lie elsewhere than in the heap of the C library */
+  #addArrayBuffers(): number {
     const found = this.#found;
     const buffers = arrayBufferBlocks(this.#blocks, this.#v8Ranges, this.#pages);
     let lengths = 0;
@@ -151,13 +153,15 @@ class InsideView {
     for (const length of buffers.values()) lengths += length;
     // The others are too small for mappings of their own.
     const small = Math.max(0, Math.min(this.arrayBufferBytes, process.memoryUsage().arrayBuffers) - lengths);
-    found.add('array-buffers', 'small ones, in the heap of the C library', found.take('c-heap-live', small), null);
+    const inHeap = found.take('c-heap-live', small);
+    found.add('array-buffers', 'small ones, in the heap of the C library', inHeap, null);
     for (const block of this.#blocks) {
       const bytes = this.#ranges.take(block.start, block.end);
       if (buffers.has(block)) found.add('array-buffers', 'large ones, with mappings of their own', bytes, null);
       else mapped += bytes;
     }
     found.add('c-heap-live', 'large blocks with mappings of their own', mapped);
+    return small - inHeap;
   }
 
   /** @returns how much a collection could free at most */
