@@ -1,7 +1,8 @@
-import { describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { DefaultMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { OutOfMemoryEvent } from '../../src/core/events.js';
+import { processState } from '../../src/core/process-state.js';
 import { type DevicePtr, MiB, NULL_PTR } from '../../src/core/units.js';
 import { installed, memoryError, PlainManager, simulatedRuntime, TextSink } from './fakes.js';
 
@@ -77,6 +78,52 @@ describe('ManagerSlot', () => {
       const inManager = ['nativeAlloc 4', 'nativeAlloc 4'];
       expect(steps).toEqual([...inManager, 'listener', 'nativeAlloc 4', 'nativeFree 8', 'nativeAlloc 4']);
       expect(slot.liveBlocks).toBe(1);
+    });
+
+    describe('and the C library keeps memory free', () => {
+      const { trimNativeHeap } = processState();
+      afterEach(() => {
+        processState().trimNativeHeap = trimNativeHeap;
+      });
+
+      test("has it give that back before listeners are asked, for this machine's memory alone", () => {
+        const { device, runtime } = simulatedRuntime({ capacityBytes: 10 * MiB });
+        installed(new PlainManager(), runtime);
+        const steps: string[] = [];
+        let isFull = true;
+        processState().trimNativeHeap = () => {
+          steps.push('trim');
+          isFull = false;
+          return 8 * MiB;
+        };
+        runtime.events.on('oom', () => void steps.push('listener'));
+        device.failWhen(() => isFull);
+        expect(() => runtime.slot.alloc(4 * MiB, true)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+        expect(steps).toEqual(['listener']);
+        steps.length = 0;
+        runtime.pinnedSlot.unlock(runtime.pinnedSlot.alloc(4 * MiB, true), true);
+        expect(steps).toEqual(['trim']);
+      });
+
+      test('asks listeners when that was less than what is wanted, or failed', () => {
+        const { device, runtime } = simulatedRuntime({ capacityBytes: 10 * MiB });
+        const listener = vi.fn();
+        const warning = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+        runtime.events.on('oom', listener);
+        device.failWhen(() => true);
+        for (const trim of [
+          () => MiB,
+          () => {
+            throw new Error('no malloc_trim');
+          },
+        ]) {
+          processState().trimNativeHeap = trim;
+          expect(() => runtime.pinnedSlot.alloc(4 * MiB, true)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+        }
+        expect(listener).toHaveBeenCalledTimes(2);
+        expect(warning).toHaveBeenCalledTimes(1);
+        warning.mockRestore();
+      });
     });
 
     test('serves from the manager that a listener installed', () => {

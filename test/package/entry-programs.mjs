@@ -40,6 +40,13 @@ export const ENTRY_PROGRAMS = {
       MemoryManagerInstaller.unsetMemoryManager();`,
     output: 'CachingMemoryManager true',
   },
+  './explain': {
+    source: `
+      import { explainMemory, trimMemory } from 'stowage/explain';
+      const view = process.platform === 'linux' ? explainMemory().view : 'inside';
+      console.log(view, trimMemory({ v8: false }).steps.length);`,
+    output: 'inside 3',
+  },
   './managers': {
     source: `
       import { ArenaMemoryManager, LimitingMemoryManager, TlsfMemoryManager } from 'stowage/managers';
