@@ -25,7 +25,8 @@ const OUTPUT: Record<string, RegExp> = {
   'decorators.mjs': /^refused: limited to 16777216 bytes \(16\.00 MiB\), rounding included; 1 block live\nheld by loadWeights\n$/,
   'shared-memory.mjs': /^the worker says 524288, and left 42\n$/,
   'shared-ledger.mjs': /^main holds 30 MiB\nworker holds 60 MiB\n20 MiB more: false\nreturned 60 MiB, 20 MiB more: true\n$/,
-  'explain.mjs': /^named: at least 95 %\nCachingMemoryManager of MemoryRuntime caches 64 MiB\nmanagers gave back more than 60 MiB\n$/,
+  'explain.mjs':
+    /^named: at least 95 %\nCachingMemoryManager of MemoryRuntime caches 64 MiB\nmanagers gave back more than 60 MiB\n$/,
   'recording.mjs':
     /^11 allocations by CachingMemoryManager, 3181 bytes live at most\nnever freed: 1 block, 3072 bytes, tagged weights\n$/,
   'scopes.mjs': /^the sum is 4096, 1 block is live\n$/,
