@@ -1,20 +1,32 @@
-// Register a custom manager by dependency injection.
+// Register a custom manager by dependency injection, log what it does, and replace it.
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import { KiB } from 'stowage';
-import { StowageTokens, stowageModule } from 'stowage/di';
-import { CachingMemoryManager } from 'stowage/managers';
+import { requestModule, StowageTokens, stowageModule } from 'stowage/di';
+import { CachingMemoryManager, TlsfMemoryManager } from 'stowage/managers';
 
 class MyManager extends CachingMemoryManager {}
 
 const container = new Container();
-container.load(stowageModule({ createManager: (deviceCount, deviceInterface) => new MyManager(deviceCount, deviceInterface) }));
+const createManager = (deviceCount, deviceInterface) => new MyManager(deviceCount, deviceInterface);
+container.load(stowageModule({ createManager, logSink: process.stdout }));
 
-const host = container.get(StowageTokens.host); // the first time installs the manager
-const block = host.slot.alloc(4 * KiB, true);
-console.log(`${host.slot.active.name} gave ${host.slot.allocated(block)} bytes`);
-host.slot.unlock(block, true);
+const runtime = container.get(StowageTokens.runtime); // the first time installs the manager
+const block = runtime.allocate(4 * KiB);
+console.log(`${runtime.slot.active.name} gave ${runtime.slot.allocated(block.ptr)} bytes`);
+block.dispose();
 
-container.unbind(StowageTokens.manager); // uninstalls it: the host goes on with its own default
-console.log(`now ${host.slot.active.name} serves`);
-container.unbindAll(); // closes the host
+// A request gets a container of its own. What it allocates ends with it.
+const request = new Container({ parent: container });
+request.load(requestModule());
+request.get(StowageTokens.request).allocate(16 * KiB);
+request.unbindAll();
+
+container.unbind(StowageTokens.manager); // uninstalls it: its log is written, and the host goes on with its own default
+console.log(`now ${runtime.slot.active.name} serves`);
+
+const { manager, deviceCount, deviceInterface } = StowageTokens;
+const createOther = (count, table) => new TlsfMemoryManager(count, table);
+container.bind(manager).toResolvedValue(createOther, [deviceCount, deviceInterface]).inSingletonScope();
+console.log(`now ${container.get(StowageTokens.runtime).slot.active.name} serves`);
+container.unbindAll(); // closes the runtime

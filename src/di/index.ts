@@ -1,7 +1,4 @@
-export {
-  type StowageModuleOptions,
-  type StowageSettings,
-  StowageTokens,
-  type StowageTokenTypes,
-  stowageModule,
-} from './stowage-module.js';
+export { RequestMemory, type RequestMemoryOptions } from './request-memory.js';
+export { requestModule } from './request-module.js';
+export { type StowageModuleOptions, stowageModule } from './stowage-module.js';
+export { type StowageSettings, StowageTokens, type StowageTokenTypes } from './stowage-tokens.js';

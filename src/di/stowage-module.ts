@@ -1,50 +1,17 @@
-import { orUndo } from '../core/attempt.js';
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import '../defaults.js';
-import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext, type ServiceIdentifier } from 'inversify';
+import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContext } from 'inversify';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CachingMemoryManager } from '../../managers/caching/caching-memory-manager.js';
 import type { LogSink } from '../core/call-log.js';
 import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
+import { badArgument } from '../core/errors.js';
 import type { ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../core/memory-manager-installer.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
-
-/** Settings of the module. */
-export interface StowageSettings {
-  /** Lines that a manager's log buffers before the sink gets them. @defaultValue 50 */
-  readonly logFlushInterval?: number;
-}
-
-/** What a container resolves, each with its type: `container.get(StowageTokens.host)` is a MemoryHost. */
-export interface StowageTokenTypes {
-  readonly settings: ServiceIdentifier<StowageSettings>;
-  /** The memory to hand out. @defaultValue a CpuDevice */
-  readonly device: ServiceIdentifier<Device>;
-  /** How many devices a manager serves; for a manager's constructor. */
-  readonly deviceCount: ServiceIdentifier<number>;
-  /** A fresh callback table each time; for a manager's constructor. */
-  readonly deviceInterface: ServiceIdentifier<MemoryManagerDeviceInterface>;
-  /** The manager to install. @defaultValue a CachingMemoryManager */
-  readonly manager: ServiceIdentifier<MemoryManagerAdapter>;
-  /** Who calls the manager; resolving it installs the manager. @defaultValue a MemoryRuntime */
-  readonly host: ServiceIdentifier<MemoryHost>;
-  /** Where logged calls go; binding one turns logging on. @defaultValue none */
-  readonly logSink: ServiceIdentifier<LogSink>;
-}
-
-/** The tokens of this package. `Symbol.for`, so that two copies of it mean the same. */
-export const StowageTokens: StowageTokenTypes = {
-  settings: Symbol.for('stowage:settings'),
-  device: Symbol.for('stowage:device'),
-  deviceCount: Symbol.for('stowage:deviceCount'),
-  deviceInterface: Symbol.for('stowage:deviceInterface'),
-  manager: Symbol.for('stowage:manager'),
-  host: Symbol.for('stowage:host'),
-  logSink: Symbol.for('stowage:logSink'),
-};
+import { type StowageSettings, StowageTokens } from './stowage-tokens.js';
 
 /** What the module binds; what is left out gets the defaults of {@link StowageTokens}, unless the container has it bound. */
 export interface StowageModuleOptions extends StowageSettings {
@@ -57,28 +24,23 @@ export interface StowageModuleOptions extends StowageSettings {
 const OPTIONS: OptionNames<StowageModuleOptions> = { device: true, createManager: true, logSink: true, logFlushInterval: true };
 
 /**
- * Binds everything a host app needs: `container.load(stowageModule())`, then `container.get(StowageTokens.host)`.
+ * Binds everything a host app needs: `container.load(stowageModule())`, then `container.get(StowageTokens.runtime)`.
  *
- * The manager is installed when the host is first resolved. It is uninstalled when the manager is unbound, or the host is,
- * or the module is unloaded, or `container.unbindAll()` is called. A host that the module made is closed then, too;
- * one that the app bound stays open.
+ * The manager is installed when the runtime or the host is first resolved. It is uninstalled when it is unbound; one that is bound
+ * then is installed when either is resolved next. Unloading the module and `container.unbindAll()` uninstall it, too, and close
+ * the runtime that the module made; a host that the app bound stays open.
  */
 export function stowageModule(options: StowageModuleOptions = {}): ContainerModule {
   checkOptionNames('stowageModule', options, OPTIONS);
   return new ContainerModule((load) => {
-    const activation: Activation = { host: undefined };
-    bindParts(load, options, activation);
+    const seat = new HostSeat(load);
+    bindParts(load, options, seat);
     bindManager(load, options);
-    bindHost(load, activation);
+    bindHost(load, seat);
   });
 }
 
-/** The host that is being activated, or was: its manager serves its devices. */
-interface Activation {
-  host: MemoryHost | undefined;
-}
-
-function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptions, activation: Activation): void {
+function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptions, seat: HostSeat): void {
   const { settings, device, deviceCount, deviceInterface, logSink } = StowageTokens;
   if (!load.isBound(settings)) load.bind(settings).toConstantValue(options);
   if (options.device !== undefined) load.bind(device).toConstantValue(options.device);
@@ -88,7 +50,7 @@ function bindParts(load: ContainerModuleLoadOptions, options: StowageModuleOptio
       .toDynamicValue(() => new CpuDevice())
       .inSingletonScope();
   if (options.logSink !== undefined) load.bind(logSink).toConstantValue(options.logSink);
-  load.bind(deviceCount).toDynamicValue((context) => activation.host?.deviceCount ?? context.get(device).deviceCount);
+  load.bind(deviceCount).toDynamicValue((context) => seat.host?.deviceCount ?? context.get(device).deviceCount);
   load.bind(deviceInterface).toDynamicValue(() => new MemoryManagerDeviceInterface());
 }
 
@@ -102,40 +64,79 @@ function bindManager(load: ContainerModuleLoadOptions, options: StowageModuleOpt
     .inSingletonScope();
 }
 
-function bindHost(load: ContainerModuleLoadOptions, activation: Activation): void {
-  const { host, manager, device } = StowageTokens;
-  let own: MemoryRuntime | undefined;
-  let seat: { readonly host: MemoryHost; readonly manager: MemoryManagerAdapter } | undefined;
-  const uninstall = (): void => {
-    if (seat?.host.slot.installed === seat?.manager) seat?.host.slot.unset();
-    seat = undefined;
-  };
-  if (!load.isBound(host)) {
-    const open = (context: ResolutionContext): MemoryRuntime => (own = new MemoryRuntime(context.get(device)));
-    load.bind(host).toDynamicValue(open).inSingletonScope();
+function bindHost(load: ContainerModuleLoadOptions, seat: HostSeat): void {
+  const { host, runtime, device } = StowageTokens;
+  if (load.isBound(host)) {
+    load.onActivation(host, (context, activated) => seat.installIn(activated, context));
+    load.onDeactivation(host, () => seat.leave());
+  } else if (load.isBound(runtime)) {
+    load.bind(host).toDynamicValue((context) => seat.installIn(context.get(runtime), context));
+  } else {
+    // A singleton of its own, which ends with the container. The tokens look each time whether there is a new manager.
+    const opened: unique symbol = Symbol('stowage:opened');
+    load
+      .bind<MemoryRuntime>(opened)
+      .toDynamicValue((context) => new MemoryRuntime(context.get(device)))
+      .inSingletonScope()
+      .onDeactivation((own) => {
+        seat.leave();
+        own.close();
+      });
+    load.bind(host).toDynamicValue((context) => {
+      const own = context.get<MemoryRuntime>(opened);
+      return seat.installIn(own, context);
+    });
   }
-  const install = (context: ResolutionContext, activated: MemoryHost): void => {
-    activation.host = activated;
+  if (load.isBound(runtime)) {
+    load.onActivation(runtime, (context, activated) => seat.installIn(activated, context));
+    load.onDeactivation(runtime, () => seat.leave());
+  } else load.bind(runtime).toDynamicValue((context) => seat.installIn(checkRuntime(context.get(host)), context));
+}
+
+function checkRuntime(host: MemoryHost): MemoryRuntime {
+  if (typeof (host as MemoryRuntime).allocate === 'function') return host as MemoryRuntime;
+  throw badArgument('StowageTokens.host', host.constructor.name, 'a MemoryRuntime, for StowageTokens.runtime');
+}
+
+/** Where the container's manager is installed. */
+class HostSeat {
+  /** Its manager serves the devices of this host. */
+  host: MemoryHost | undefined;
+  readonly #load: ContainerModuleLoadOptions;
+  #installed: MemoryManagerAdapter | undefined;
+  /** The container forgets who wants to know when it has told them. */
+  #isTold = false;
+
+  constructor(load: ContainerModuleLoadOptions) {
+    this.#load = load;
+  }
+
+  /** Installs the container's manager in a host, unless that is done. @returns the host */
+  installIn<H extends MemoryHost>(host: H, context: ResolutionContext): H {
+    if (this.host === host && this.#installed !== undefined) return host;
+    this.host = host;
+    const { manager } = StowageTokens;
     const installed = context.get(manager);
-    if (seat?.host === activated && seat.manager === installed) return;
     configureLog(context, installed);
-    new MemoryManagerInstaller(installed, activated).setAsMemoryManager();
-    seat = { host: activated, manager: installed };
-  };
-  const close = (): void => {
-    own?.close();
-    own = undefined;
-    activation.host = undefined;
-  };
-  load.onActivation(host, (context, activated) => {
-    orUndo(() => install(context, activated), close);
-    return activated;
-  });
-  load.onDeactivation(manager, uninstall);
-  load.onDeactivation(host, () => {
-    uninstall();
-    close();
-  });
+    new MemoryManagerInstaller(installed, host).setAsMemoryManager();
+    this.#installed = installed;
+    if (!this.#isTold) this.#load.onDeactivation(manager, () => this.#uninstall());
+    this.#isTold = true;
+    return host;
+  }
+
+  /** Uninstalls the manager, and lets go of the host. */
+  leave(): void {
+    this.#uninstall();
+    this.host = undefined;
+  }
+
+  #uninstall(): void {
+    this.#isTold = false;
+    const installed = this.#installed;
+    this.#installed = undefined;
+    if (installed !== undefined && this.host?.slot.installed === installed) this.host.slot.unset();
+  }
 }
 
 function configureLog(context: ResolutionContext, manager: MemoryManagerAdapter): void {

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import type { Releasable } from '../core/disposable.js';
+import { checkUsable } from '../core/errors.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { OptionNames } from '../core/option-names.js';
 
@@ -89,6 +90,11 @@ export class Scope {
     return runWith(runtime, scope.#context, () => scope.#closeAfter(fn));
   }
 
+  /** Opens a scope that nothing is in yet but what {@link run} runs. */
+  static apart(runtime: object, options: ScopeOptions = {}): Scope {
+    return new Scope(runtime, options.tag);
+  }
+
   /** The innermost open scope of a runtime at this point of the program. */
   static current(runtime: object): Scope | undefined {
     return contextOf(runtime)?.scope?.innermostOpen;
@@ -104,6 +110,21 @@ export class Scope {
   /** Blocks that would be freed now. */
   get liveBlocks(): number {
     return this.#handles.reduce((sum, handle) => sum + (handle.disposed ? 0 : 1), 0);
+  }
+
+  /** Whether it was disposed. */
+  get disposed(): boolean {
+    return !this.#open;
+  }
+
+  /**
+   * Runs `fn`, awaits included, in this scope, which stays open after it.
+   *
+   * @throws ERR_MEM_DISPOSED
+   */
+  run<T>(fn: () => T): T {
+    checkUsable(this.#open, 'scope');
+    return runWith(this.#runtime, this.#context, fn);
   }
 
   /** Makes a handle this scope's. */

@@ -7,6 +7,7 @@ import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { ScratchMemoryManager } from '../../managers/index.js';
+import { RequestMemory } from '../../src/di/index.js';
 import {
   FileLogSink,
   MemoryBudget,
@@ -49,6 +50,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
   FileLogSink: () => new FileLogSink(fresh()),
   MemoryRuntime: () => simulatedRuntime().runtime,
   Scope: () => runtime.scope(),
+  RequestMemory: () => new RequestMemory(runtime),
   MemoryBudget: () => new MemoryBudget({ limit: 4096 }),
   CAllocatorHost: () => new CAllocatorHost(),
   OnnxRuntimeHost: () => new OnnxRuntimeHost(),

@@ -14,7 +14,7 @@ import { GgmlHost } from '../../adapters/hosts/ggml/index.js';
 import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import * as managers from '../../managers/index.js';
-import { stowageModule } from '../../src/di/index.js';
+import { RequestMemory, requestModule, stowageModule } from '../../src/di/index.js';
 import * as explain from '../../src/explain/index.js';
 import {
   checkOptionNames,
@@ -107,6 +107,9 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   FileLogSink: (options) => new FileLogSink(join(folder, 'log'), options),
   openLibrary: (options) => openLibrary([], options),
   stowageModule: (options) => stowageModule(options),
+  requestModule: (options) => requestModule(options),
+  'RequestMemory.allocate': (options) => new RequestMemory(runtime).allocate(1, options),
+  RequestMemory: (options) => new RequestMemory(runtime, options),
   publishMemoryStats: (options) => publishMemoryStats(runtime, options),
   publishBudgets: (options) => publishBudgets(options),
   'MemoryRegistry.createBackend': (options) => new shared.MemoryRegistry().createBackend('malloc', 1, 4096, undefined, options),
@@ -160,8 +163,8 @@ const OTHERS = [
   ...['BumpRegion', 'CHeap', 'DeviceHeap.createFreeBlocks', 'FreeBlocks'],
   // Made by their `open`.
   ...['ArrayFireHost', 'GgmlHost'],
-  // Made by runtime.scope and scoped.
-  ...['Scope.enter', 'Scope.run'],
+  // Made by runtime.scope and scoped, and by RequestMemory.
+  ...['Scope.enter', 'Scope.run', 'Scope.apart'],
   // Fits a model by estimateModelMemory, and loads by ModelLoader.load.
   ...['fitToMemory', 'ModelLoader.loadTensor'],
   // Facts, a host's own options, and ONNX Runtime's.

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { Container, inject, injectable } from 'inversify';
 import { describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { CAllocatorHost } from '../../adapters/hosts/c-allocator/index.js';
 import { CachingMemoryManager } from '../../managers/index.js';
 import { type StowageModuleOptions, StowageTokens, stowageModule } from '../../src/di/index.js';
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
@@ -88,7 +89,7 @@ describe('stowageModule', () => {
     container.unbindAll();
   });
 
-  test.each(['unbindAll', 'unbind the host', 'unload'])('closes the host that it made: %s', (how) => {
+  test.each(['unbindAll', 'unload'])('closes the host that it made: %s', (how) => {
     const device = new SimulatedDevice();
     const container = new Container();
     const module = stowageModule({ device });
@@ -96,8 +97,7 @@ describe('stowageModule', () => {
     const host = container.get(StowageTokens.host);
     host.slot.alloc(MiB, true);
     if (how === 'unbindAll') container.unbindAll();
-    else if (how === 'unload') container.unload(module);
-    else container.unbind(StowageTokens.host);
+    else container.unload(module);
     expect(host.slot.closed).toBe(true);
     expect(device.liveBytes).toBe(0);
   });
@@ -110,6 +110,64 @@ describe('stowageModule', () => {
     container.unbindAll();
     expect(runtime.slot.closed).toBe(false);
     expect(runtime.slot.installed).toBeNull();
+  });
+
+  test('gives the runtime, which is the host', () => {
+    const container = load(simulated());
+    const runtime = container.get(StowageTokens.runtime);
+    expect(runtime.slot.installed).toBeInstanceOf(CachingMemoryManager);
+    using block = runtime.allocate(4096);
+    expect(block.bytes).toBe(4096);
+    expect(container.get(StowageTokens.host)).toBe(runtime);
+    container.unbindAll();
+  });
+
+  test('takes a runtime of the app as the host', () => {
+    using runtime = new MemoryRuntime(new SimulatedDevice());
+    const container = load(simulated(), (empty) => empty.bind(StowageTokens.runtime).toConstantValue(runtime));
+    expect(container.get(StowageTokens.host)).toBe(runtime);
+    expect(container.get(StowageTokens.runtime)).toBe(runtime);
+    expect(runtime.slot.installed).toBeInstanceOf(CachingMemoryManager);
+    container.unbindAll();
+    expect([runtime.slot.closed, runtime.slot.installed]).toEqual([false, null]);
+  });
+
+  test('gives no runtime when the host is another one', () => {
+    using host = new CAllocatorHost();
+    const container = load(simulated(), (empty) => empty.bind(StowageTokens.host).toConstantValue(host));
+    expect(() => container.get(StowageTokens.runtime)).toThrow(
+      expect.objectContaining({ code: 'ERR_MEM_INVALID_ARGUMENT', message: expect.stringContaining('CAllocatorHost') }),
+    );
+    container.unbindAll();
+  });
+
+  test.each([StowageTokens.host, StowageTokens.runtime])('installs a manager that is bound after another: %s', (token) => {
+    const container = load(simulated());
+    const runtime = container.get(StowageTokens.runtime);
+    const block = runtime.allocate(MiB);
+    for (let i = 0; i < 3; i++) {
+      const before = container.get(StowageTokens.manager);
+      container.unbind(StowageTokens.manager);
+      container.bind(StowageTokens.manager).to(Decorated).inSingletonScope();
+      expect(container.get(token)).toBe(runtime);
+      // By identity: a comparison would look into a manager that has been shut down.
+      expect(runtime.slot.installed === container.get(StowageTokens.manager)).toBe(true);
+      expect(runtime.slot.installed === before).toBe(false);
+      expect(runtime.slot.installed).toBeInstanceOf(Decorated);
+    }
+    container.rebind(StowageTokens.manager).toConstantValue(new Plain(1, new MemoryManagerDeviceInterface()));
+    container.get(token);
+    expect(runtime.slot.installed).toBeInstanceOf(Plain);
+    block.dispose();
+    container.unbindAll();
+    expect(runtime.slot.closed).toBe(true);
+  });
+
+  test('installs once where the manager is bound in transient scope', () => {
+    const container = load(simulated(), (empty) => empty.bind(StowageTokens.manager).to(Decorated).inTransientScope());
+    const { installed } = container.get(StowageTokens.host).slot;
+    expect(container.get(StowageTokens.host).slot.installed).toBe(installed);
+    container.unbindAll();
   });
 
   test("gives a manager the device count of the app's own host", () => {
@@ -125,13 +183,15 @@ describe('stowageModule', () => {
     container.unbindAll();
   });
 
-  test('leaves no host open when the manager cannot be made', () => {
+  test('opens one host, which ends with the container, when the manager cannot be made', () => {
     const device = new SimulatedDevice();
     const refuse = () => {
       throw new Error('no manager');
     };
     const container = load({ device, createManager: refuse });
     for (let i = 0; i < 5; i++) expect(() => container.get(StowageTokens.host)).toThrow('no manager');
+    expect(device.events.listenerCount('pin-failed')).toBe(1);
+    container.unbindAll();
     expect(device.events.listenerCount('pin-failed')).toBe(0);
   });
 

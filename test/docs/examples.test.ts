@@ -17,7 +17,8 @@ const OUTPUT: Record<string, RegExp> = {
   'quick-start.mjs': /^262144 floats at \d+, the first is 42\n/,
   'logging.mjs': /^initialize nativeAlloc alloc unlock shutdown nativeFree\n$/,
   'swapping.mjs': /the old block still holds 7\nCachingMemoryManager stopped\nCachingMemoryManager stopped\n$/,
-  'dependency-injection.mjs': /^MyManager gave 4096 bytes\nnow DefaultMemoryManager serves\n$/,
+  'dependency-injection.mjs':
+    /^MyManager gave 4096 bytes\ninitialize \nnativeAlloc 2097152 (\d+) \nalloc 4096 1 \1 \nallocated \1 \nunlock \1 1 \nalloc 16384 1 \1 \nunlock \1 1 \nshutdown \nnativeFree \1 \nnow DefaultMemoryManager serves\nnow TlsfMemoryManager serves\n/,
   'arrayfire.mjs': /^(arrayfire is absent: .+|1 M floats: status 0, 1 live\n8 M floats: status 101, ERR_MEM_OUT_OF_MEMORY)\n$/,
   'c-library.mjs': /^deflateInit: 0, [1-9]\d* blocks from CachingMemoryManager\ndeflateEnd: 0 blocks\n$/,
   'ggml.mjs':
