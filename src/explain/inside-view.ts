@@ -174,7 +174,9 @@ class InsideView {
       undefined,
     );
     for (const [heap, bytes] of heaps) if (heap !== own?.[0]) this.#found.add('v8-heap', 'workers', bytes, null);
-    return addV8Spaces((own?.[1] ?? 0) + (this.#v8.get(0) ?? 0), this.#found);
+    // The chunks of later versions of V8 do not tell their heap: then those of workers are among the rest.
+    const rest = own === undefined ? 'kept for later, and heaps of workers' : 'kept for later';
+    return addV8Spaces((own?.[1] ?? 0) + (this.#v8.get(0) ?? 0), rest, this.#found);
   }
 
   /** Enters what no structure was found in. @returns how much a preloaded allocator keeps free */

@@ -6,6 +6,10 @@ import { V8_CHUNK_BYTES, V8_MOST_ADDRESS } from './outside-view.js';
 const HEAD_WORDS = 5;
 const MOST_HEAD_BYTES = 2 ** 16;
 const LEAST_HEAP_ADDRESS = 2 ** 16;
+/** Below lie programs that are not loaded at random addresses, and their heaps. */
+const LEAST_PLACE = 2 ** 32;
+/** mimalloc asks for addresses of its own, too: at multiples of it. @see Source: mimalloc's MI_SEGMENT_SIZE */
+const MIMALLOC_SEGMENT_BYTES = 2 ** 25;
 
 /** A mapping that V8's heap lies in. */
 export interface V8Mapping {
@@ -30,6 +34,7 @@ export function v8MappingAt({ start, end }: ProcessMapping, pages: OwnPages): V8
     to <= start + bytes &&
     heap >= LEAST_HEAP_ADDRESS;
   if (isHead) return { heap };
-  const isAtItsPlace = start < V8_MOST_ADDRESS && start >= 2 ** 32 && end - start <= V8_CHUNK_BYTES;
-  return isAtItsPlace ? { heap: 0 } : undefined;
+  const isAtItsPlace = start < V8_MOST_ADDRESS && start >= LEAST_PLACE;
+  const isLikeSegment = start % MIMALLOC_SEGMENT_BYTES === 0 && end - start > V8_CHUNK_BYTES;
+  return isAtItsPlace && !isLikeSegment ? { heap: 0 } : undefined;
 }

@@ -6,9 +6,10 @@ const CODE = /^(?:trusted_)?code_/;
 /**
  * Divides the resident bytes of this isolate's heap among its spaces, as V8 counts what of each is in memory.
  *
+ * @param rest - what to call that which no space counts
  * @returns how much of them a collection could free at most: what is committed and holds no object
  */
-export function addV8Spaces(residentBytes: number, found: FoundCategories): number {
+export function addV8Spaces(residentBytes: number, rest: string, found: FoundCategories): number {
   const spaces = getHeapSpaceStatistics().filter(({ space_name }) => !CODE.test(space_name));
   const counted = spaces.reduce((sum, { physical_space_size }) => sum + physical_space_size, 0);
   const scale = counted > residentBytes ? residentBytes / counted : 1;
@@ -22,6 +23,6 @@ export function addV8Spaces(residentBytes: number, found: FoundCategories): numb
     unused += free;
   }
   // Pages that V8 keeps for its next growth, heads of chunks, and what of a space was touched and is counted by its objects alone.
-  found.add('v8-heap', 'kept for later', left, null);
+  found.add('v8-heap', rest, left, null);
   return unused;
 }
