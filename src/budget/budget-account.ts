@@ -1,5 +1,5 @@
 import { attempt } from '../core/attempt.js';
-import type { MemoryError } from '../core/errors.js';
+import { checkUsable, type MemoryError } from '../core/errors.js';
 import type { NativeCharge } from '../core/native-charge.js';
 import { checkStackRoomHere } from '../core/stack-room.js';
 import type { BudgetLedger } from './budget-ledger.js';
@@ -45,6 +45,7 @@ export class BudgetAccount {
   /** Who asks now. */
   asking: BudgetMember | undefined;
   readonly #owner: AccountOwner;
+  readonly #ledger: BudgetLedger | undefined;
 
   /**
    * @param ledger - where other isolates and processes count what they hold of the same limit
@@ -52,10 +53,16 @@ export class BudgetAccount {
    */
   constructor(
     owner: AccountOwner,
-    readonly ledger: BudgetLedger | undefined,
+    ledger: BudgetLedger | undefined,
     readonly freed: FreedMemory | undefined,
   ) {
     this.#owner = owner;
+    this.#ledger = ledger;
+  }
+
+  /** Undefined once it has ended, and with it all that was counted there: who frees afterwards must not be refused. */
+  get ledger(): BudgetLedger | undefined {
+    return this.#ledger?.disposed === true ? undefined : this.#ledger;
   }
 
   /** By how much bytes would go past the limit: that of this budget, or of all who share it. */
@@ -69,9 +76,10 @@ export class BudgetAccount {
     return this.usedBytes + bytes - this.#owner.limitBytes;
   }
 
-  /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
+  /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED without its ledger; nothing has changed then */
   take(member: BudgetMember, bytes: number): void {
     checkStackRoomHere();
+    checkUsable(this.#ledger?.disposed !== true, 'ledger of a budget');
     const drawn = this.reservations.size === 0 ? 0 : this.#draw(member, bytes);
     try {
       if (bytes > drawn) this.#grant(member, bytes - drawn);
@@ -102,7 +110,7 @@ export class BudgetAccount {
 
   /** Gives bytes that no member holds back to the reservations that they were drawn from, and what is left over to everybody. */
   #giveUp(member: BudgetMember, bytes: number): void {
-    const rest = this.reservations.size === 0 ? bytes : bytes - this.#refill(member, bytes);
+    const rest = member.drawnFrom.size === 0 ? bytes : bytes - this.#refill(member, bytes);
     if (rest === 0) return;
     this.usedBytes -= rest;
     this.gives++;
@@ -174,7 +182,7 @@ export class BudgetAccount {
   /** Refills reservations, first that of the job that runs: what it has just drawn in vain returns to it. */
   #refill(member: BudgetMember, bytes: number): number {
     let back = this.#current?.refill(member, bytes) ?? 0;
-    for (const reservation of this.reservations) back += reservation.refill(member, bytes - back);
+    for (const reservation of member.drawnFrom) back += reservation.refill(member, bytes - back);
     return back;
   }
 

@@ -19,6 +19,8 @@ export interface LedgerMemberReading extends LedgerMember {
  * one isolate's; no lock is held between calls.
  */
 export interface BudgetLedger {
+  /** Whether this isolate's part has ended. A budget over it gives its members nothing more, and lets them free. */
+  readonly disposed: boolean;
   readonly limitBytes: number;
   /** What all living members hold, and shared segments, once each. */
   readonly usedBytes: number;

@@ -1,6 +1,7 @@
 import type { BudgetMemberKind, BudgetMemberReading } from '../core/budget-report.js';
 import { checkArgument } from '../core/errors.js';
 import type { OptionNames } from '../core/option-names.js';
+import type { BudgetReservation } from './reservation.js';
 
 /** How a member stands among the others. */
 export interface BudgetMemberOptions {
@@ -33,6 +34,8 @@ export class BudgetMember {
   readonly minimumBytes: number;
   heldBytes = 0;
   peakBytes = 0;
+  /** Open reservations out of which it has memory. */
+  readonly drawnFrom = new Set<BudgetReservation>();
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for a priority or minimum that is none */
   constructor(

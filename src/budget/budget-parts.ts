@@ -20,6 +20,9 @@ import { WatchedMemory } from './watched-memory.js';
 /** How often a container's limit is read again, in looks at what is watched. */
 const LIMIT_LOOKS = 10;
 
+/** The name of all reservations: reports add them up. */
+export const RESERVATION = 'reservation';
+
 /** What a budget is made of. */
 export interface PartsOptions {
   readonly name: string;
@@ -69,7 +72,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.room = new RoomMaker(this, this.account);
     this.line = new ReservationLine(
       (bytes) => RoomMaker.untold(() => this.reserve(bytes)),
-      (bytes) => this.account.missingBytes(bytes) <= 0,
+      (bytes) => this.outwards().every(({ account }) => account.missingBytes(bytes) <= 0),
     );
     this.tenants = new Tenants(this);
     this.watched = new WatchedMemory(this.account, () => this.#tick());
@@ -94,7 +97,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   /** Takes memory ahead of a job. @throws ERR_MEM_OUT_OF_MEMORY */
   reserve(bytes: number): BudgetReservation {
     const { members, reservations } = this.account;
-    const member = new BudgetMember('reserved', this.freeName('reservation'), NO_CACHE);
+    const member = new BudgetMember('reserved', RESERVATION, NO_CACHE);
     this.account.take(member, bytes);
     const reservation = new BudgetReservation(bytes, member, () => {
       reservations.delete(reservation);

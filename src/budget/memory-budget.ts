@@ -17,7 +17,7 @@ import { formatBudgetAtExit } from './budget-exit-report.js';
 import type { BudgetLedger } from './budget-ledger.js';
 import type { BudgetLimit } from './budget-limit.js';
 import { BudgetMember, type BudgetMemberOptions, MEMBER_OPTIONS, NO_CACHE } from './budget-member.js';
-import { BudgetParts } from './budget-parts.js';
+import { BudgetParts, RESERVATION } from './budget-parts.js';
 import { joinBudget, joinSlots } from './join-budget.js';
 import type { BudgetReservation } from './reservation.js';
 import { RESERVE_OPTIONS, type ReserveOptions } from './reservation-line.js';
@@ -301,7 +301,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
   }
 
   #refusal(bytes: number): MemoryError {
-    return this.#parts.room.refusal(new BudgetMember('reserved', 'reservation', NO_CACHE), bytes);
+    return this.#parts.room.refusal(new BudgetMember('reserved', RESERVATION, NO_CACHE), bytes);
   }
 
   #checkOpen(): void {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { MemoryError } from '../core/errors.js';
 import type { OptionNames } from '../core/option-names.js';
 import type { BudgetReservation } from './reservation.js';
@@ -16,6 +17,8 @@ interface Waiting {
   readonly bytes: number;
   readonly resolve: (reservation: BudgetReservation) => void;
   readonly reject: (error: unknown) => void;
+  /** Does work as part of the job that waits: whoever gives bytes back is at another one, whose reservation is not to be drawn from. */
+  readonly inJob: <T>(work: () => T) => T;
   /** Whether everybody was asked to make room for it. */
   wasTried: boolean;
 }
@@ -57,6 +60,7 @@ export class ReservationLine {
       const done = () => signal?.removeEventListener('abort', giveUp);
       const waiting: Waiting = {
         bytes,
+        inJob: AsyncLocalStorage.snapshot(),
         wasTried: false,
         resolve: (reservation) => {
           done();
@@ -94,7 +98,8 @@ export class ReservationLine {
       if (first.wasTried && !this.#fits(first.bytes)) return;
       first.wasTried = true;
       try {
-        const reservation = this.#reserve(first.bytes);
+        const { bytes } = first;
+        const reservation = first.inJob(() => this.#reserve(bytes));
         // Whoever made room may have given up for it, or ended the budget.
         if (!this.#leave(first)) reservation.dispose();
         first.resolve(reservation);

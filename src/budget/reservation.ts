@@ -49,6 +49,7 @@ export class BudgetReservation {
     if (!this.#isOpen) return;
     this.#end(this);
     this.#isOpen = false;
+    for (const member of this.#drawn.keys()) member.drawnFrom.delete(this);
     this.#drawn.clear();
   }
 
@@ -67,6 +68,7 @@ export class BudgetReservation {
     if (drawn === 0) return 0;
     this.#member.heldBytes -= drawn;
     this.#drawn.set(member, (this.#drawn.get(member) ?? 0) + drawn);
+    member.drawnFrom.add(this);
     return drawn;
   }
 
@@ -75,8 +77,10 @@ export class BudgetReservation {
     const drawn = this.#drawn.get(member);
     if (drawn === undefined) return 0;
     const back = Math.min(bytes, drawn);
-    if (back === drawn) this.#drawn.delete(member);
-    else this.#drawn.set(member, drawn - back);
+    if (back === drawn) {
+      this.#drawn.delete(member);
+      member.drawnFrom.delete(this);
+    } else this.#drawn.set(member, drawn - back);
     this.#member.heldBytes += back;
     return back;
   }

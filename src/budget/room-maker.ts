@@ -8,6 +8,7 @@ import { exactBytes, formatBytes, MiB } from '../core/units.js';
 import { HandleWatch } from '../runtime/handle-watch.js';
 import type { BudgetAccount } from './budget-account.js';
 import type { BudgetEvents } from './budget-events.js';
+import type { BudgetLedger } from './budget-ledger.js';
 import { type BudgetMember, inOrderOfGiving } from './budget-member.js';
 import { Pressure } from './pressure.js';
 import { RoomRequests } from './room-requests.js';
@@ -15,6 +16,8 @@ import { RoomRequests } from './room-requests.js';
 /** What is given back beyond what is missing, so that the next request need not ask again: this share of the limit, at most so much. */
 const HYSTERESIS = 1 / 32;
 const MOST_HYSTERESIS_BYTES = 64 * MiB;
+/** How long what could not be given is not offered again: others are asked meanwhile, and then it may be other memory. */
+const STUCK_MS = 1000;
 /** How many reclaims a report shows. */
 const REMEMBERED = 64;
 
@@ -59,6 +62,9 @@ export class RoomMaker {
   readonly #requests: RoomRequests | undefined;
   readonly #waiting = new Set<Promise<unknown>>();
   #isBusy = false;
+  /** Cached bytes that nobody here could give when they were wanted: parts of segments in use, and what minimums keep. */
+  #stuckBytes = 0;
+  #stuckUntilMs = 0;
   /** The last refusal of this turn. */
   #last:
     | { readonly asking: BudgetMember; readonly bytes: number; readonly gives: number; readonly error: MemoryError }
@@ -169,10 +175,12 @@ export class RoomMaker {
     ledger.returnDead();
     this.#requests!.expire();
     const wanted = ledger.wantedHere();
-    if (wanted > 0) this.release(wanted, Number.POSITIVE_INFINITY, 'other processes', 'another process');
+    const gone = wanted > 0 ? this.release(wanted, this.#mostForOthers(ledger), 'other processes', 'another process') : 0;
     let cached = 0;
     for (const { cache } of members) cached += cache.cachedBytes();
-    ledger.publishCached(cached);
+    this.#noteStuck(wanted, gone, cached);
+    // Others count on what is published: what does not go when it is wanted would keep them from asking anybody else.
+    ledger.publishCached(cached - this.#stuckBytes);
   }
 
   /** Notes that bytes were granted: others need not give them. */
@@ -245,6 +253,20 @@ export class RoomMaker {
       freed += gone;
     }
     return freed;
+  }
+
+  #noteStuck(wanted: number, gone: number, cached: number): void {
+    const nowMs = performance.now();
+    if (gone < wanted) {
+      this.#stuckBytes = cached;
+      this.#stuckUntilMs = nowMs + STUCK_MS;
+    } else this.#stuckBytes = wanted > 0 || nowMs >= this.#stuckUntilMs ? 0 : Math.min(this.#stuckBytes, cached);
+  }
+
+  /** How much may go so that this isolate keeps the minimum that it has in the ledger. */
+  #mostForOthers(ledger: BudgetLedger): number {
+    const own = ledger.members().find(({ isSelf }) => isSelf);
+    return own === undefined || own.minimumBytes === 0 ? Number.POSITIVE_INFINITY : own.heldBytes - own.minimumBytes;
   }
 
   #slowSteps(asking: BudgetMember, bytes: number): Step[] {
@@ -345,6 +367,6 @@ function refusalText({ name, limitBytes, usedBytes, missingBytes, members }: Bud
   const who = members.length > most.length ? [...most, `${members.length - most.length} more`] : most;
   return (
     `the budget ${JSON.stringify(name)} holds ${formatBytes(usedBytes)} of ${exactBytes(limitBytes)} (${who.join(', ')}); ` +
-    `${exactBytes(missingBytes)} would have to go`
+    (missingBytes > 0 ? `${exactBytes(missingBytes)} would have to go` : 'what is free is for those who asked before')
   );
 }

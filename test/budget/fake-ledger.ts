@@ -53,7 +53,7 @@ export class FakeLedger implements BudgetLedger {
   wantedBytes = 0;
   /** What {@link wantedHere} answers. */
   asked = 0;
-  ended = false;
+  disposed = false;
   readonly attached = new Set<string>();
 
   constructor(
@@ -84,6 +84,7 @@ export class FakeLedger implements BudgetLedger {
   }
 
   give(bytes: number): void {
+    if (this.disposed) throw new Error('given to a ledger that has ended');
     if (bytes > this.heldBytes) throw new Error(`${bytes} given of ${this.heldBytes}`);
     this.heldBytes -= bytes;
     this.shared.announce();
@@ -139,7 +140,7 @@ export class FakeLedger implements BudgetLedger {
   }
 
   dispose(): void {
-    this.ended = true;
+    this.disposed = true;
     this.heldBytes = 0;
   }
 

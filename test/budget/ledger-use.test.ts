@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager } from '../../managers/index.js';
 import { MemoryBudget } from '../../src/budget/index.js';
@@ -160,6 +160,55 @@ describe('MemoryBudget with a ledger', () => {
     bytes = 0;
     budget.refresh();
     expect(ledger.heldBytes).toBe(0);
+  });
+
+  test('keeps its minimum in the ledger when others want what it caches in one segment', () => {
+    using here = new MemoryBudget({ memory: device, ledger: shared.join({ minimumBytes: 15 * MiB }) });
+    const caching = runtimeOn(device, (count, table) => new CachingMemoryManager(count, table));
+    here.add(caching, { name: 'cache' });
+    caching.allocate(20 * MiB).dispose();
+    (shared.members.at(-1) as FakeLedger).asked = 5 * MiB;
+    here.refresh();
+    expect(caching.slot.reservedBytes).toBe(20 * MiB);
+    caching.close();
+  });
+
+  test('offers others no more what it could not give when they wanted it, for a second', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const caching = runtimeOn(device, (count, table) => new CachingMemoryManager(count, table));
+    budget.add(caching, { name: 'cache' });
+    const inUse = caching.allocate(2 * MiB);
+    budget.refresh();
+    expect(ledger.cachedBytes).toBe(18 * MiB);
+    ledger.asked = 10 * MiB;
+    budget.refresh();
+    expect([ledger.cachedBytes, caching.slot.reservedBytes]).toEqual([0, 20 * MiB]);
+    ledger.asked = 0;
+    budget.refresh();
+    expect(ledger.cachedBytes).toBe(0);
+    inUse.dispose();
+    budget.refresh();
+    expect(ledger.cachedBytes).toBe(2 * MiB);
+    vi.advanceTimersByTime(1001);
+    budget.refresh();
+    expect(ledger.cachedBytes).toBe(20 * MiB);
+    vi.useRealTimers();
+    caching.close();
+  });
+
+  test('lets members free, and gives them nothing more, once its ledger has ended', () => {
+    const block = runtime.allocate(MiB);
+    const attachment = budget.addSegment({ url: 'shm://a', bytes: MiB });
+    const memory = budget.reserve(MiB);
+    ledger.attached.clear();
+    ledger.dispose();
+    block.dispose();
+    attachment.dispose();
+    memory.dispose();
+    expect([block.disposed, device.liveBytes, budget.usedBytes, budget.report().usedBytes]).toEqual([true, 0, 0, 0]);
+    expect(codeOf(() => runtime.allocate(1))).toBe('ERR_MEM_DISPOSED');
+    expect(budget.usedBytes).toBe(0);
+    budget.refresh();
   });
 
   test('is the outermost: it joins no other budget', () => {

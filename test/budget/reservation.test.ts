@@ -129,12 +129,25 @@ describe('MemoryBudget', () => {
   describe('reserve', () => {
     test('is refused when it does not fit, and when others wait for memory', async () => {
       const first = budget.reserve(60);
-      expect(refusalOf(() => budget.reserve(41))).toMatchObject({ missingBytes: 1, asking: 'reservation 2' });
+      expect(refusalOf(() => budget.reserve(41))).toMatchObject({ missingBytes: 1, asking: 'reservation' });
       const waits = budget.reserveAsync(50);
       await turn();
       expect(refusalOf(() => budget.reserve(1))).toMatchObject({ missingBytes: 0 });
+      expect(String(errorOf(() => budget.reserve(1)))).toMatch(/; what is free is for those who asked before$/);
       first.dispose();
       (await waits).dispose();
+    });
+
+    test('costs a like time however many reservations are open', () => {
+      const millisecondsFor = (count: number): number => {
+        using many = new MemoryBudget({ limit: 2 ** 40, memory: device });
+        const start = performance.now();
+        const open = Array.from({ length: count }, () => many.reserve(1));
+        for (const memory of open) memory.dispose();
+        return performance.now() - start;
+      };
+      // Quadratic, it takes 10 s and more.
+      expect(millisecondsFor(8000)).toBeLessThan(1000);
     });
 
     test.each([[-1], [1.5], [Number.NaN], ['1' as unknown as number]])('refuses what is no size: %s', (bytes) => {
@@ -169,6 +182,36 @@ describe('MemoryBudget', () => {
       held.dispose();
       for (const memory of [await large, await small]) memory.dispose();
       expect(order).toEqual(['large', 'small']);
+    });
+
+    test('takes nothing out of the reservation of a job that gives back what is waited for', async () => {
+      const runtime = member('other');
+      const block = runtime.allocate(40);
+      const job = budget.reserve(60);
+      const waits = budget.reserveAsync(30);
+      await turn();
+      job.run(() => block.dispose());
+      using memory = await inThisTurn(waits);
+      expect([memory.remainingBytes, job.remainingBytes, budget.usedBytes]).toEqual([30, 60, 90]);
+      job.dispose();
+    });
+
+    test('does not ask the listeners of a budget around again at each free', async () => {
+      const inner = new MemoryBudget({ limit: 100, memory: device });
+      budget.add(inner);
+      const held = budget.reserve(60);
+      const runtime = member('job', inner);
+      let asked = 0;
+      budget.events.on('pressure', () => asked++);
+      const waits = inner.reserveAsync(80);
+      for (let i = 0; i < 20; i++) {
+        await Promise.resolve();
+        runtime.allocate(10).dispose();
+      }
+      expect(asked).toBe(1);
+      held.dispose();
+      (await inThisTurn(waits)).dispose();
+      inner.dispose();
     });
 
     test('counts as no refusal while it waits, and tells of none', async () => {

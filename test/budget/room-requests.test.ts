@@ -10,6 +10,7 @@ const LIMIT = 64 * MiB;
 
 /** A ledger whose other members hold what a test says, and which notes what is asked of them. */
 class FakeLedger implements BudgetLedger {
+  readonly disposed = false;
   limitBytes = LIMIT;
   ownBytes = 0;
   othersBytes = 0;
