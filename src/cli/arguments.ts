@@ -56,6 +56,18 @@ export function parseNumber(
 }
 
 /**
+ * What the option `--sites [frames]` stands for in a variable of the environment.
+ *
+ * @param sites - true without a number of frames; undefined when it is not given
+ * @throws ERR_MEM_INVALID_ARGUMENT
+ */
+export function sitesSetting(sites: true | string | undefined): string {
+  if (typeof sites !== 'string') return sites === true ? '1' : '0';
+  checkArgument(/^[1-9]\d{0,2}$/.test(sites), '--sites', JSON.stringify(sites), 'a number of frames from 1 to 999');
+  return sites;
+}
+
+/**
  * Finds a value by its name.
  *
  * @param what - the option, for messages

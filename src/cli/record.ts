@@ -6,6 +6,7 @@ import { formatBytes } from '../core/units.js';
 import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
 import { TraceKind } from '../trace/trace-events.js';
 import { summariseTrace, type TraceSummary } from '../trace/trace-summary.js';
+import { sitesSetting } from './arguments.js';
 import { OutputFile } from './output-file.js';
 import { withProgress } from './progress.js';
 import { runProgram } from './run-program.js';
@@ -53,12 +54,6 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
     complain(error.message);
   }
   return exitCode;
-}
-
-function sitesSetting(sites: true | string | undefined): string {
-  if (typeof sites !== 'string') return sites === true ? '1' : '0';
-  checkArgument(/^[1-9]\d{0,2}$/.test(sites), '--sites', JSON.stringify(sites), 'a number of frames from 1 to 999');
-  return sites;
 }
 
 /** Removes the file, or empties what a link leads to. */

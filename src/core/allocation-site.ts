@@ -1,4 +1,4 @@
-import { MemoryError } from './errors.js';
+import { checkArgument, MemoryError } from './errors.js';
 
 /** Frames of this library that may lie between an allocation's caller and a manager. */
 const OWN_FRAMES = 16;
@@ -51,6 +51,20 @@ export function siteFrames(sites: boolean | number | undefined): number {
     value: String(sites),
     expected: 'a boolean or a positive integer',
   });
+}
+
+/**
+ * What a variable of the environment asks for, as an option: `1` for sites, or how many frames of each.
+ *
+ * @throws ERR_MEM_INVALID_ARGUMENT for another value
+ */
+export function sitesOfVariable(name: string): boolean | number {
+  const value = process.env[name];
+  if (value === undefined || value === '' || value === '0') return false;
+  if (value === '1') return true;
+  const expected = '1 for allocation sites, a number of frames up to 999, or 0 for none';
+  checkArgument(/^\d{1,3}$/.test(value), name, JSON.stringify(value), expected);
+  return Number(value);
 }
 
 function besideThis(folder: string): string {

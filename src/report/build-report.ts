@@ -1,5 +1,6 @@
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { formatBytes } from '../core/units.js';
+import { SiteProfile } from '../trace/profile/site-profile.js';
 import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
@@ -16,11 +17,13 @@ import type {
   ReportData,
   RunData,
   SegmentColumns,
+  SiteStacks,
   TuneData,
   Winner,
 } from './report-data.js';
 import { rateStride } from './run-observer.js';
 import type { SegmentHistory } from './segment-history.js';
+import { siteStacks } from './site-stacks.js';
 import { sizeClasses } from './size-classes.js';
 import { factsOf } from './trace-facts.js';
 
@@ -35,6 +38,9 @@ export interface ReportOptions {
 }
 
 const OPTIONS: OptionNames<ReportOptions> = { settings: true, winner: true, tune: true };
+
+/** How many sites of each measure are shown one by one. */
+const KEPT_SITES = 500;
 
 /** A report's JSON, and the binary payload with its columns. */
 export interface BuiltReport extends PageContent {
@@ -74,9 +80,18 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     sites: sites.texts.slice(1),
     sizes: sizeClasses(trace),
     leaks,
+    stacks: stacksOf(trace),
     tune: options.tune ?? null,
   };
   return { data, payload: payload.toBase64() };
+}
+
+function stacksOf(trace: TraceEvents): SiteStacks | null {
+  if (trace.sites === undefined) return null;
+  const profile = new SiteProfile();
+  profile.add(trace);
+  const [live, allocated, peak] = [profile.amounts('live'), profile.amounts('allocated'), profile.amounts('peak')];
+  return siteStacks({ live, allocated, peak }, KEPT_SITES);
 }
 
 function liveCurve(trace: TraceEvents): [curve: BucketCurve, peakMoment: number] {

@@ -1,3 +1,5 @@
+import type { ProfileMeasure } from '../trace/profile/profile-measure.js';
+
 /**
  * The data of a report page: JSON, and one binary payload with the long columns.
  * The page's script reads these types as well. Moments are numbers of events done: 0 is before the first one.
@@ -32,6 +34,8 @@ export interface ReportData {
   readonly sites: readonly string[];
   readonly sizes: readonly SizeClass[];
   readonly leaks: LeakTable;
+  /** Null when the trace has no sites. */
+  readonly stacks: SiteStacks | null;
   readonly tune: TuneData | null;
 }
 
@@ -201,6 +205,34 @@ export interface LeakGroupData {
   readonly event: number;
   readonly tag: number;
   readonly site: number;
+}
+
+/** Allocation sites for flame graphs. */
+export interface SiteStacks {
+  /** What there are amounts of; a list of amounts has one for each. */
+  readonly measures: readonly ProfileMeasure[];
+  /** What stacks refer to by place. */
+  readonly frames: readonly SiteFrame[];
+  /** Those that are among the heaviest of any measure. */
+  readonly sites: readonly SiteStack[];
+  /** All other sites together. */
+  readonly others: SiteAmounts;
+  /** Blocks whose site is not known. */
+  readonly unknown: SiteAmounts;
+  /** How many sites there are, the others included. */
+  readonly siteCount: number;
+}
+
+/** A line of a program; an empty file where there is none. */
+export type SiteFrame = readonly [name: string, file: string, line: number];
+
+/** Bytes and blocks, by measure. */
+export type SiteAmounts = Readonly<Record<'bytes' | 'blocks', readonly number[]>>;
+
+/** A site, and what was allocated there. */
+export interface SiteStack extends SiteAmounts {
+  /** The places of its frames, the innermost first. */
+  readonly stack: readonly number[];
 }
 
 /** The result of a search for the best settings. */

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { LiveHello } from '../../src/report/live/live-data.js';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
 import { parsePrometheus } from '../report/prometheus-parser.js';
 import { mainFile, stowage, stowageHere } from './compiled-cli.js';
@@ -11,6 +12,7 @@ import { mainFile, stowage, stowageHere } from './compiled-cli.js';
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-serve-'));
 const app = join(folder, 'app.mjs');
+const later = join(folder, 'later.mjs');
 beforeAll(() => {
   compiled();
   writeFileSync(
@@ -21,6 +23,15 @@ beforeAll(() => {
      console.log('allocated');
      process.on('SIGTERM', () => { globalThis.kept.dispose(); process.exit(3); });
      if (process.argv[2] === 'stay') setInterval(() => {}, 1000);`,
+  );
+  writeFileSync(
+    later,
+    `import { defaultRuntime } from '${moduleUrl('src/index.js')}';
+     const runtime = defaultRuntime();
+     runtime.allocate(1).dispose();
+     setTimeout(function load() { globalThis.kept = runtime.allocate(5000); }, 1000);
+     process.on('SIGTERM', () => { globalThis.kept?.dispose(); process.exit(0); });
+     setInterval(() => {}, 1000);`,
   );
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,6 +63,62 @@ describe('stowage serve', () => {
     expect(code).toBe(3);
   });
 
+  /** What the page is told first. */
+  async function helloOf(url: string): Promise<LiveHello> {
+    const response = await fetch(new URL('events', url));
+    let text = '';
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      const data = /^event: hello\ndata: (.*)\n\n/m.exec(text)?.[1];
+      if (data !== undefined) return JSON.parse(data) as LiveHello;
+    }
+    throw new Error('the page is told nothing');
+  }
+
+  test.each([
+    [['--sites'], 'later.mjs', 8],
+    [['--sites', '2'], 'later.mjs', 2],
+    [[], undefined, 0],
+  ] as const)('shows where memory is allocated with %j', async (flags, file, mostFrames) => {
+    const { child, url } = await serving([...flags, '--', process.execPath, later, 'stay']);
+    let map = (await helloOf(url)).map;
+    // What was allocated before the dashboard was there is not seen.
+    while (map.blockCount === 0) map = (await helloOf(url)).map;
+    const { stacks } = map;
+    expect(stacks?.frames[0]?.[1].split('/').at(-1)).toBe(file);
+    expect(stacks?.sites[0]?.bytes[0]).toBe(file && 5000);
+    expect(stacks?.sites[0]?.stack.length ?? 0).toBeLessThanOrEqual(mostFrames);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+
+  test('shows the sites of a trace that is replayed', async () => {
+    const trace = join(folder, 'sites.stowtrace');
+    const recorded = join(folder, 'sites.mjs');
+    writeFileSync(
+      recorded,
+      `import { defaultRuntime } from '${moduleUrl('src/index.js')}';
+       const kept = [];
+       function weights() { kept.push(defaultRuntime().allocate(7000)); }
+       function nothing() { defaultRuntime().allocate(0).dispose(); }
+       nothing(); weights(); weights(); nothing();
+       kept.push(defaultRuntime().allocate(10));
+       for (const block of kept) block.dispose();`,
+    );
+    expect(stowage(['record', '--sites', '-o', trace, '--', process.execPath, recorded]).code).toBe(0);
+    const { child, url } = await serving(['--trace', trace, '--rate', '200']);
+    let allocated: number | undefined = 0;
+    while (!(Number(allocated) > 0)) {
+      const { stacks } = (await helloOf(url)).map;
+      const isOfWeights = ({ stack }: { stack: readonly number[] }) => stacks?.frames[stack[0]!]?.[0] === 'weights';
+      const bytes = stacks?.sites.filter(isOfWeights).map((site) => site.bytes[1]! % 7000);
+      expect(bytes?.every((rest) => rest === 0) ?? true).toBe(true);
+      allocated = stacks?.sites.find(isOfWeights)?.bytes[1];
+    }
+    child.kill('SIGINT');
+    await once(child, 'exit');
+  });
+
   test('lets a program end when it is done', () => {
     const { code, stdout, stderr } = stowage(['serve', '--', process.execPath, app, 'go']);
     expect([code, stdout]).toEqual([0, 'allocated\n']);
@@ -72,6 +139,8 @@ describe('stowage serve', () => {
     [['--port', '99999', '--', 'node'], '--port is "99999"'],
     [['--trace', RESNET, '--rate', '0'], '--rate is "0"'],
     [['--trace', RESNET, '--', 'node'], '--trace does not go with a program'],
+    [['--sites', '0', '--', 'node'], '--sites is "0"'],
+    [['--trace', RESNET, '--sites'], '--sites goes with a program'],
     [['--rate', '5', '--', 'node'], '--rate goes with --trace alone'],
     [['--trace', '/nonexistent'], 'there is no such file'],
     [['--trace', RESNET, '--manager', 'x'], '--manager is "x"'],
@@ -88,6 +157,15 @@ describe('stowage serve', () => {
     });
     expect(status).toBe(1);
     expect(stderr).toContain('STOWAGE_SERVE is "here", but must be a port, 0 to 65535');
+  });
+
+  test('refuses a bad number of frames in the environment of a program', () => {
+    const { status, stderr } = spawnSync(process.execPath, [app, 'go'], {
+      encoding: 'utf8',
+      env: { ...process.env, STOWAGE_SERVE: '0', STOWAGE_SERVE_SITES: 'all' },
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain('STOWAGE_SERVE_SITES is "all", but must be 1 for allocation sites');
   });
 });
 

@@ -1,7 +1,7 @@
 import { inflateRawSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
+import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
 import type { Column } from '../../src/report/index.js';
 import { buildReport, observeRecording, pickWinner, renderPage } from '../../src/report/index.js';
 import { EventBuilder } from '../../src/trace/event-builder.js';
@@ -71,6 +71,40 @@ describe('buildReport', () => {
       };
       expect(blocks.filter(([a, b]) => !covered(a, b))).toEqual([]);
     }
+  });
+
+  test('has what each site holds at the end and at the peak, and allocated in all', () => {
+    const calls = [
+      { alloc: 10, site: 'at f (a.js:1:1)' },
+      { alloc: 50, site: 'at g (a.js:2:1)' },
+      { free: 1 },
+      { alloc: 20, site: 'at f (a.js:1:1)' },
+      { alloc: 5 },
+    ];
+    const trace = traceOf(calls);
+    const { stacks } = buildReport(trace, [observe(trace, 'pool')]).data;
+    expect(stacks?.measures).toEqual(['live', 'allocated', 'peak']);
+    expect(stacks?.sites).toEqual([
+      { stack: [0], bytes: [30, 30, 10], blocks: [2, 2, 1] },
+      { stack: [1], bytes: [0, 50, 50], blocks: [0, 1, 1] },
+    ]);
+    expect(stacks?.unknown).toEqual({ bytes: [5, 5, 0], blocks: [1, 1, 0] });
+  });
+
+  test('has no stacks of a trace without sites', () => {
+    expect(buildReport(resnet, [observe(resnet, 'pool')]).data.stacks).toBeNull();
+  });
+
+  test('stays small with 100,000 sites: the heaviest are kept, the others are a sum', () => {
+    const frames = '\nat outer (/home/somebody/app/src/outer.js:1:1)\nat main (/home/somebody/app/src/main.js:1:1)';
+    const calls = Array.from({ length: 100_000 }, (_, i) => ({
+      alloc: i + 1,
+      site: `at f${i} (/home/somebody/app/src/f${i}.js:${i + 1}:1)${frames}`,
+    }));
+    const { stacks } = buildReport(traceOf(calls), []).data;
+    expect([stacks?.siteCount, stacks?.sites.length]).toEqual([100_000, 500]);
+    expect(stacks?.others.bytes[0]).toBe((99_500 * 99_501) / 2);
+    expect(JSON.stringify(stacks).length).toBeLessThan(100_000);
   });
 
   test('groups leaks by tag and site, most bytes first', () => {
@@ -175,6 +209,11 @@ describe('renderPage', () => {
     expect(renderPage({ data: { version: 1, mode: 'live', title: 'x', facts: [] }, payload: '' })).toContain(
       "connect-src 'self'",
     );
+  });
+
+  test('adds less than 256 KiB to the data', () => {
+    const page = renderPage({ data: { version: 1, mode: 'live', title: 'x', facts: [] }, payload: '' });
+    expect(page.length).toBeLessThan(256 * KiB);
   });
 
   test("keeps the chart library's licence", () => {

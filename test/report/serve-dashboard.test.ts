@@ -4,12 +4,13 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { CachingMemoryManager, PoolMemoryManager } from '../../managers/index.js';
+import { CachingMemoryManager, PoolMemoryManager, TrackingMemoryManager } from '../../managers/index.js';
 import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
 import { type Dashboard, serveDashboard } from '../../src/report/index.js';
 import { EventClients } from '../../src/report/live/event-clients.js';
 import type { LiveHello, LiveUpdate } from '../../src/report/live/live-data.js';
 import { LiveSampler } from '../../src/report/live/live-sampler.js';
+import { LiveSites, stackSource } from '../../src/report/live/live-sites.js';
 import { LIMIT_MS } from '../config/limits.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { parsePrometheus } from './prometheus-parser.js';
@@ -73,7 +74,7 @@ async function* messages(): AsyncGenerator<{ event: string; data: LiveHello | Li
   }
 }
 
-function install(manager: CachingMemoryManager | PoolMemoryManager): void {
+function install(manager: CachingMemoryManager | PoolMemoryManager | TrackingMemoryManager): void {
   new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
 }
 
@@ -216,6 +217,82 @@ describe('serveDashboard', () => {
       kept.dispose();
       expect(idsOf(swap())).toEqual([2, 16, 17, 18, 19, 20, 21, 22, 23]);
       sampler.stop();
+    });
+
+    describe('sites', () => {
+      const allocateHere = (bytes: number) => runtime.allocate(bytes);
+      const mapOf = (sampler: LiveSampler) => sampler.hello().map;
+      const namesOf = ({ sites, stacks }: ReturnType<typeof mapOf>) => [
+        sites.map((text) => /^at (\w+) /.exec(text)?.[1] ?? text),
+        stacks?.sites.map(({ stack }) => stacks.frames[stack[0]!]?.[0]),
+      ];
+
+      test('are those of every allocation when they are asked for: live, at the peak and in all', async () => {
+        const observed = await serveDashboard(runtime, { sites: 3 });
+        const response = await fetch(new URL('events', observed.url));
+        await response.body?.cancel();
+        const sampler = new LiveSampler(runtime, stackSource(3));
+        const kept = allocateHere(1000);
+        allocateHere(5000).dispose();
+        const other = runtime.allocate(10);
+        const map = mapOf(sampler);
+        expect(map.stacks?.measures).toEqual(['live', 'allocated', 'peak']);
+        expect(map.stacks?.siteCount).toBe(3);
+        const here = map.stacks?.sites.filter(({ stack }) => map.stacks?.frames[stack[0]!]?.[0] === 'allocateHere');
+        const sum = (place: number) => here?.reduce((bytes, site) => bytes + site.bytes[place]!, 0);
+        expect([0, 1, 2].map(sum)).toEqual([1000, 6000, 6000]);
+        expect(here?.every(({ stack }) => stack.length <= 3)).toBe(true);
+        expect(map.blocks.map(([, bytes, , , site]) => [bytes, map.sites[site]?.split(' (')[0]])).toContainEqual([
+          1000,
+          'at allocateHere',
+        ]);
+        kept.dispose();
+        other.dispose();
+        expect(mapOf(sampler).stacks?.sites.map(({ bytes }) => bytes[0])).toEqual([0, 0, 0]);
+        sampler.stop();
+        await observed.dispose();
+      });
+
+      test('are those that a manager tracks when they are not asked for: of live blocks alone', () => {
+        install(new TrackingMemoryManager(new PoolMemoryManager(2, new MemoryManagerDeviceInterface()), { sites: true }));
+        const sampler = new LiveSampler(runtime);
+        const kept = allocateHere(1000);
+        const map = mapOf(sampler);
+        expect(map.stacks?.measures).toEqual(['live']);
+        expect(namesOf(map)).toEqual([['allocateHere'], ['allocateHere']]);
+        kept.dispose();
+        expect(mapOf(sampler).stacks).toBeNull();
+        // A row that is used again has a site of its own.
+        using again = runtime.allocate(1000);
+        expect(namesOf(mapOf(sampler))).not.toEqual([['allocateHere'], ['allocateHere']]);
+        expect(again.bytes).toBe(1000);
+        sampler.stop();
+      });
+
+      test('are not known otherwise', () => {
+        const sampler = new LiveSampler(runtime);
+        using kept = runtime.allocate(1000);
+        const { sites, stacks, blocks } = mapOf(sampler);
+        expect([sites, stacks, blocks.map(([ptr]) => ptr)]).toEqual([[''], null, [kept.ptr]]);
+        sampler.stop();
+      });
+
+      test('are held up to a number, and the later ones are one', () => {
+        let n = 0;
+        const blocks = new LiveSites(
+          () => `at f (x.js:${++n}:1)`,
+          () => undefined,
+        );
+        for (let row = 0; row < 50_010; row++) blocks.alloc(row, 1);
+        const stacks = blocks.stacks([]);
+        expect(stacks?.siteCount).toBe(50_001);
+        expect(stacks?.sites[0]).toMatchObject({ bytes: [10, 10, 10] });
+        expect(stacks?.frames[0]?.[0]).toBe('(sites after the first 50,000)');
+      });
+
+      test('are refused when they are no number of frames', async () => {
+        await expect(serveDashboard(runtime, { sites: 0 })).rejects.toThrow('sites is 0');
+      });
     });
 
     test('gives a client that does not keep up nothing more until it does, and then updates', async () => {

@@ -6,12 +6,13 @@ import { LivePointers } from '../../trace/formats/live-pointers.js';
 import { fragmentation, joined, type MemoryRange } from '../fragmentation.js';
 import { SizeClasses } from '../size-classes.js';
 import type { LiveBlock, LiveMap } from './live-data.js';
+import { LiveSites, type SitedBlock, type SiteSource } from './live-sites.js';
 
 const SHOWN_BLOCKS = 5000;
 
 /**
  * Follows the blocks and the native memory of one slot from the moment at which it begins to observe it: what is older is not
- * seen. An event costs O(1) and makes no object.
+ * seen. An event costs O(1) and makes no object, unless there is a source of sites.
  */
 export class LiveBlocks implements SlotObserver {
   readonly #pointers = new LivePointers();
@@ -27,7 +28,14 @@ export class LiveBlocks implements SlotObserver {
   #freeCount = 0;
   #rows = 0;
 
-  constructor(readonly slot: ManagerSlot) {
+  readonly #sites: LiveSites;
+
+  /** @param source - gives the sites of allocations; undefined leaves them to the managers that record them */
+  constructor(
+    readonly slot: ManagerSlot,
+    source?: SiteSource,
+  ) {
+    this.#sites = new LiveSites(source, (ptr) => slot.siteOf(ptr as Parameters<ManagerSlot['siteOf']>[0]));
     slot.observe(this);
   }
 
@@ -45,12 +53,14 @@ export class LiveBlocks implements SlotObserver {
     this.#bornMs.set(row, performance.now());
     this.#tags[row] = allocationTag();
     this.#pointers.add(ptr, row);
+    this.#sites.alloc(row, bytes);
   }
 
   free(_manager: number, ptr: number): void {
     const row = this.#pointers.slotOf(ptr);
     if (row === undefined) return;
     this.#pointers.free(ptr);
+    this.#sites.free(row, this.#bytes.get(row));
     this.#addresses.set(row, 0);
     this.#freeRows.set(this.#freeCount++, row);
   }
@@ -77,9 +87,13 @@ export class LiveBlocks implements SlotObserver {
     const ranges = this.#segments.ranges(paged);
     const starts = Float64Array.from(rows, (row) => this.#addresses.get(row));
     const ends = Float64Array.from(rows, (row) => this.#addresses.get(row) + this.#bytes.get(row));
+    const stacks = this.#sites.stacks(rows.map((row) => this.#sited(row)));
     if (rows.length > SHOWN_BLOCKS) rows.sort((a, b) => this.#bytes.get(b) - this.#bytes.get(a));
+    const texts = new Map<string, number>();
     return {
-      blocks: rows.slice(0, SHOWN_BLOCKS).map((row) => this.#blockOf(row, now)),
+      blocks: rows.slice(0, SHOWN_BLOCKS).map((row) => this.#blockOf(row, now, texts)),
+      sites: [...texts.keys()],
+      stacks,
       blockCount: rows.length,
       segments: ranges.map(({ start, end }) => [start, end - start]),
       fragmentation: fragmentation(ranges, starts, ends),
@@ -87,10 +101,16 @@ export class LiveBlocks implements SlotObserver {
     };
   }
 
-  #blockOf(row: number, now: number): LiveBlock {
-    const ptr = this.#addresses.get(row);
-    const site = this.slot.siteOf(ptr as Parameters<ManagerSlot['siteOf']>[0]) ?? '';
-    return [ptr, this.#bytes.get(row), Math.round(now - this.#bornMs.get(row)), this.#tags[row] ?? '', site];
+  #sited(row: number): SitedBlock {
+    return { row, ptr: this.#addresses.get(row), bytes: this.#bytes.get(row) };
+  }
+
+  /** @param texts - the places of sites, by their texts; a new one is added */
+  #blockOf(row: number, now: number, texts: Map<string, number>): LiveBlock {
+    const block = this.#sited(row);
+    const site = this.#sites.textOf(block);
+    if (!texts.has(site)) texts.set(site, texts.size);
+    return [block.ptr, block.bytes, Math.round(now - this.#bornMs.get(row)), this.#tags[row] ?? '', texts.get(site)!];
   }
 }
 

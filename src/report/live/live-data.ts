@@ -1,6 +1,6 @@
 import type { BudgetMemberReading, BudgetReclaim, BudgetReport } from '../../core/budget-report.js';
 import type { MemoryStatistic } from '../../core/memory-statistics.js';
-import type { LeakTable, SizeClass } from '../report-data.js';
+import type { LeakTable, SiteStacks, SizeClass } from '../report-data.js';
 
 /** The first message of a stream: everything up to now. Times are ms since the dashboard began. */
 export interface LiveHello {
@@ -89,14 +89,18 @@ export interface LiveReading {
 /** The description of a figure: a row of the table of statistics. */
 export type LiveStatistic = Pick<MemoryStatistic, 'name' | 'unit' | 'kind' | 'help'>;
 
-/** A block: address, bytes, age in ms, tag, site. */
-export type LiveBlock = readonly [number, number, number, string, string];
+/** A block: address, bytes, age in ms, tag, and the place of its site among those of the map. */
+export type LiveBlock = readonly [number, number, number, string, number];
 
 /** The memory of the ordinary slot now. */
 export interface LiveMap {
   /** The biggest ones, when there are very many. */
   readonly blocks: readonly LiveBlock[];
   readonly blockCount: number;
+  /** Each a line a frame, the innermost first; '' is not known. */
+  readonly sites: readonly string[];
+  /** Null when no site is known. */
+  readonly stacks: SiteStacks | null;
   /** Start and bytes. */
   readonly segments: readonly (readonly [number, number])[];
   readonly fragmentation: number;

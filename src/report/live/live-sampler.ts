@@ -5,6 +5,7 @@ import { MEMORY_STATISTICS } from '../../core/memory-statistics.js';
 import { BudgetSampler } from './budget-sampler.js';
 import { LiveBlocks } from './live-blocks.js';
 import type { LiveHello, LiveLeaks, LiveManager, LiveReading, LiveSample, LiveUpdate } from './live-data.js';
+import type { SiteSource } from './live-sites.js';
 
 const KEPT_SAMPLES = 1200;
 const KEPT_LEAKS = 100;
@@ -34,8 +35,12 @@ export class LiveSampler {
   readonly #leaks = { blocks: 0, bytes: 0, newest: [] as LiveLeaks['newest'][number][] };
   #taken = 0;
 
-  constructor(readonly host: MemoryHost) {
-    this.#blocks = new LiveBlocks(host.slot);
+  /** @param source - gives the sites of allocations; undefined leaves them to the managers that record them */
+  constructor(
+    readonly host: MemoryHost,
+    source?: SiteSource,
+  ) {
+    this.#blocks = new LiveBlocks(host.slot, source);
     host.events.on('leak', this.#onLeak);
   }
 

@@ -3,6 +3,7 @@ import { biggestBlocks, sizeSection } from './block-sections.js';
 import { budgetSections } from './budget-section.js';
 import { Chart } from './chart.js';
 import { element, explanation, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
+import { FlameSection } from './flame-section.js';
 import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
 import { LiveView } from './live-view.js';
 
@@ -21,6 +22,7 @@ export function showLive() {
   biggestBlocks(view);
   leaks(view);
   budgetSections(view);
+  const flame = flames(view);
   /** @type {Chart[]} */
   const shown = [];
   /** @type {readonly (() => void)[]} */
@@ -36,7 +38,24 @@ export function showLive() {
   return () => {
     view.group.redraw();
     map.update();
+    flame.redraw();
   };
+}
+
+/** @param {LiveView} view */
+function flames(view) {
+  const flame = new FlameSection(
+    { live: 'live now', peak: 'live at the peak', allocated: 'allocated so far' },
+    'No flame graph: no allocation site is known. Serve with stowage serve --sites -- node app.js, or serveDashboard(host, { sites: true }).',
+  );
+  /** @type {typeof view.stacks | undefined} */
+  let shown;
+  view.changed.on(() => {
+    if (view.stacks === shown || view.samples.length === 0) return;
+    shown = view.stacks;
+    flame.show(shown);
+  });
+  return flame;
 }
 
 /** @param {LiveView} view */

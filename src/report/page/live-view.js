@@ -27,7 +27,7 @@ export class LiveView {
   /** @type {readonly LiveStatistic[]} */
   statistics = [];
   /** @type {LiveMap} */
-  #map = { blocks: [], blockCount: 0, segments: [], fragmentation: 0, sizes: [] };
+  #map = { blocks: [], blockCount: 0, sites: [], stacks: null, segments: [], fragmentation: 0, sizes: [] };
   /** @type {LiveLeaks} */
   leaks = { blocks: 0, bytes: 0, newest: [] };
   /** @type {LiveBudgets} */
@@ -117,6 +117,11 @@ export class LiveView {
     return this.#map.sizes;
   }
 
+  /** What allocation sites hold; null when none is known. */
+  get stacks() {
+    return this.#map.stacks;
+  }
+
   momentText() {
     return 'now';
   }
@@ -125,7 +130,8 @@ export class LiveView {
 
   /** @returns {Block[]} */
   blocks() {
-    return this.#map.blocks.map(([address, bytes, age, tag, site]) => ({ address, bytes, padding: 0, age, tag, site }));
+    const { blocks, sites } = this.#map;
+    return blocks.map(([address, bytes, age, tag, site]) => ({ address, bytes, padding: 0, age, tag, site: sites[site] ?? '' }));
   }
 
   /** @returns {Segment[]} */

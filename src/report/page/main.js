@@ -2,6 +2,7 @@ import { AddressMap } from './address-map.js';
 import { biggestBlocks, leakSection, sizeSection } from './block-sections.js';
 import { detailCharts } from './detail-charts.js';
 import { element, part } from './dom.js';
+import { FlameSection } from './flame-section.js';
 import { frontierSection } from './frontier-section.js';
 import { showHints } from './hints.js';
 import { showLive } from './live-sections.js';
@@ -41,9 +42,15 @@ async function showReport(data) {
   sizeSection(view);
   biggestBlocks(view);
   leakSection(view);
+  const flame = new FlameSection(
+    { peak: 'live at the peak', live: 'live at the end', allocated: 'allocated in all' },
+    'No flame graph: the trace has no allocation sites. Record them with stowage record --sites -- node app.js.',
+  );
+  flame.show(data.stacks);
   followTheme(() => {
     view.group.redraw();
     map.update();
+    flame.redraw();
   });
 }
 

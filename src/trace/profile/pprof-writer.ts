@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import { gzipSync } from 'node:zlib';
 import type * as PprofFormat from 'pprof-format';
 import { type Frame, framesOfSite } from '../site-frames.js';
+import { PROFILE_MEASURES, type ProfileMeasure } from './profile-measure.js';
 import { ProfileWriter } from './profile-writer.js';
-import { PROFILE_MEASURES, type ProfileMeasure } from './site-profile.js';
 
 /** The names that pprof's users know: `inuse` is what is live at the end. */
 const NAMES: { readonly [M in ProfileMeasure]: string } = { live: 'inuse', allocated: 'alloc', peak: 'peak' };

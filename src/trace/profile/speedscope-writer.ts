@@ -1,6 +1,7 @@
 import { type Frame, framesOfSite } from '../site-frames.js';
+import type { ProfileMeasure } from './profile-measure.js';
 import { ProfileWriter } from './profile-writer.js';
-import type { ProfileMeasure, SiteAmount } from './site-profile.js';
+import type { SiteAmount } from './site-profile.js';
 
 const SCHEMA = 'https://www.speedscope.app/file-format-schema.json';
 /** In the order of the file: the first one is shown first. */

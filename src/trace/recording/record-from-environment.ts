@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { checkArgument } from '../../core/errors.js';
+import { sitesOfVariable } from '../../core/allocation-site.js';
 import { processState } from '../../core/process-state.js';
 import { TraceRecorder } from './trace-recorder.js';
 
@@ -26,7 +26,7 @@ export function recordFromEnvironment(): void {
   const file = resolve(path);
   let recorder: TraceRecorder | undefined;
   processState().hostListeners.add((host) => {
-    recorder ??= record(file, sitesOf(process.env[SITES_VARIABLE]));
+    recorder ??= record(file, sitesOfVariable(SITES_VARIABLE));
     recorder.add(host);
   });
 }
@@ -41,12 +41,4 @@ function record(path: string, sites: boolean | number): TraceRecorder {
   const beside = `${path}.${me}`;
   rmSync(beside, { force: true });
   return new TraceRecorder(beside, { sites, exclusive: true });
-}
-
-function sitesOf(value: string | undefined): boolean | number {
-  if (value === undefined || value === '' || value === '0') return false;
-  if (value === '1') return true;
-  const expected = '1 for allocation sites, a number of frames up to 999, or 0 for none';
-  checkArgument(/^\d{1,3}$/.test(value), SITES_VARIABLE, JSON.stringify(value), expected);
-  return Number(value);
 }

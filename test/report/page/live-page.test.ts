@@ -62,6 +62,44 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     await page.close();
   });
 
+  test('has no flame graph without sites, and says how to get them', async () => {
+    runtime.allocate(MiB);
+    const { page, faults } = await browser.open(dashboard.url);
+    await page.locator('#flame-missing').filter({ hasText: 'stowage serve --sites -- node app.js' }).waitFor();
+    expect(await page.locator('#flame').isVisible()).toBe(false);
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
+  test('draws flame graphs of what is allocated, and stays where it was while the program goes on', async () => {
+    await using sited = await serveDashboard(runtime, { intervalMs: 20, sites: true });
+    const first = () => runtime.allocate(3 * MiB);
+    const second = () => runtime.allocate(5 * MiB);
+    using kept = first();
+    const { page, faults } = await browser.open(sited.url);
+    const lead = (text: string) => page.locator('#flame-lead').filter({ hasText: text }).waitFor();
+    await lead('3.00 MiB live now, in 1 block');
+    expect(await page.locator('#flame-missing').isVisible()).toBe(false);
+    const canvas = page.locator('#flame-canvas canvas');
+    const detail = () => page.locator('#flame-detail').innerText();
+    for (let steps = 0; steps < 20 && !(await detail()).startsWith('first ·'); steps++) await canvas.press('ArrowDown');
+    await canvas.press('Enter');
+    await expect.poll(detail).toContain('3.00 MiB, 100.0 %, in 1 block');
+    const more = second();
+    await lead('8.00 MiB live now, in 2 blocks');
+    await expect.poll(detail).toMatch(/^first · .* 3\.00 MiB, 37\.5 %, in 1 block/);
+    await page.getByRole('button', { name: 'Show all' }).waitFor();
+    more.dispose();
+    await lead('3.00 MiB live now, in 1 block');
+    await page.locator('#flame-controls select').selectOption('live at the peak');
+    await lead('8.00 MiB live at the peak, in 2 blocks');
+    await page.locator('#flame-controls select').selectOption('allocated so far');
+    await lead('8.00 MiB allocated so far, in 2 blocks');
+    expect(kept.bytes).toBe(3 * MiB);
+    expect(faults).toEqual([]);
+    await page.close();
+  });
+
   test('says that it lost its server, and goes on when it is there again', async () => {
     runtime.allocate(MiB);
     const { page } = await browser.open(dashboard.url);
