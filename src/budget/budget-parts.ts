@@ -58,6 +58,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   isClosed = false;
   readonly #limit: LimitReading;
   readonly #watchesV8: boolean;
+  /** Kept for reports when the ledger has ended. */
+  #sharedLimitBytes = Number.POSITIVE_INFINITY;
   #looks = 0;
   /** Whether more is held than the limit. */
   #isOver = false;
@@ -81,7 +83,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
 
   get limitBytes(): number {
     const { ledger } = this.account;
-    return ledger === undefined ? this.#limit.bytes : Math.min(this.#limit.bytes, ledger.limitBytes);
+    if (ledger !== undefined) this.#sharedLimitBytes = ledger.limitBytes;
+    return Math.min(this.#limit.bytes, this.#sharedLimitBytes);
   }
 
   /** The memory, for people. */
@@ -120,8 +123,10 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   /** Watches V8 and starts the timer while there are members, or somebody waits; a budget around this one watches V8 in its place. */
   startOrStop(): void {
     const hasMembers = !this.isClosed && (this.joined.size > 0 || !this.watched.isEmpty);
-    const isTimed = hasMembers || (!this.isClosed && !this.line.isEmpty);
-    this.watched.run(isTimed, hasMembers && this.#watchesV8 && this.parent === undefined);
+    const isAwaited = !this.isClosed && !this.line.isEmpty;
+    // Without a ledger, nobody could free anything once this process has nothing left to do.
+    const keepsAlive = isAwaited && this.outwards().some(({ account }) => account.ledger !== undefined);
+    this.watched.run(hasMembers || isAwaited, hasMembers && this.#watchesV8 && this.parent === undefined, keepsAlive);
   }
 
   /** Looks at everything that changes by itself, and has members give way. */

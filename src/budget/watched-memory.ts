@@ -52,15 +52,22 @@ export class WatchedMemory {
     if (this.#grantedBytes >= WATCH_BYTES) this.look();
   }
 
-  /** Starts or stops the timer, and to watch V8. */
-  run(isTimed: boolean, isV8Watched: boolean): void {
+  /**
+   * Starts or stops the timer, and to watch V8.
+   *
+   * @param keepsAlive - whether the process does not end before the timer does
+   */
+  run(isTimed: boolean, isV8Watched: boolean, keepsAlive: boolean): void {
     if (isV8Watched) this.#v8 ??= this.#enter('v8', v8Bytes);
     else if (this.#v8 !== undefined) {
       this.#leave(this.#v8);
       this.#v8 = undefined;
     }
-    if (isTimed) this.#timer ??= outsideOfContexts(() => setInterval(this.#tick, WATCH_MS)).unref();
-    else {
+    if (isTimed) {
+      this.#timer ??= outsideOfContexts(() => setInterval(this.#tick, WATCH_MS));
+      if (keepsAlive) this.#timer.ref();
+      else this.#timer.unref();
+    } else {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }

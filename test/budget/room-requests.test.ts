@@ -5,6 +5,7 @@ import type { BudgetLedger } from '../../src/budget/budget-ledger.js';
 import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { moduleUrl, runChild } from '../fixtures/compiled.js';
 
 const LIMIT = 64 * MiB;
 
@@ -97,5 +98,24 @@ describe('RoomRequests', () => {
     for (const handle of [small, block]) handle.dispose();
     budget.dispose();
     runtime.close();
+  });
+
+  test.each([
+    ['allocateAsync', 'runtime.allocateAsync(50 * MiB)', 'ERR_MEM_OUT_OF_MEMORY'],
+    ['reserveAsync', 'budget.reserveAsync(50 * MiB, { signal: AbortSignal.timeout(300) })', 'TimeoutError'],
+  ])('a process that has nothing else to do lives while %s waits for others', (_, request, answer) => {
+    const { stdout, stderr } = runChild(`
+      import { MemoryBudget, MemoryRuntime, MiB } from '${moduleUrl('src/index.js')}';
+      import { SharedLedger } from '${moduleUrl('src/shared/index.js')}';
+      import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
+      const member = { name: 'm', priority: 0, minimumBytes: 0 };
+      const ledger = SharedLedger.create({ limitBytes: 100 * MiB }, member);
+      SharedLedger.open(ledger.token, member).take(90 * MiB);
+      const budget = new MemoryBudget({ ledger, watchV8: false });
+      const runtime = new MemoryRuntime(new CpuDevice());
+      budget.add(runtime);
+      ${request}.catch((error) => process.stdout.write(error.code === 23 ? error.name : error.code));
+    `);
+    expect(stdout, stderr).toBe(answer);
   });
 });
