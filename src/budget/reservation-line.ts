@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { AbortSignalLike } from '../core/abort-signal.js';
 import { MemoryError } from '../core/errors.js';
 import type { OptionNames } from '../core/option-names.js';
 import type { BudgetReservation } from './reservation.js';
@@ -6,7 +7,7 @@ import type { BudgetReservation } from './reservation.js';
 /** How long to wait for memory. */
 export interface ReserveOptions {
   /** Gives up: the promise rejects with its reason. @defaultValue never */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignalLike;
 }
 
 /** Their names. */
@@ -45,7 +46,7 @@ export class ReservationLine {
   }
 
   /** Waits for bytes. @throws the signal's reason when it gives up, as a rejection */
-  wait(bytes: number, signal: AbortSignal | undefined): Promise<BudgetReservation> {
+  wait(bytes: number, signal: AbortSignalLike | undefined): Promise<BudgetReservation> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
         reject(signal.reason);

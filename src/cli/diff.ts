@@ -29,9 +29,9 @@ export function addDiffCommand(command: Command): void {
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nNamed are the sites and tags whose blocks have grown beyond chance: blocks that are live at the end of\n' +
-        'each file, and older than the blocks of their site get before they are freed.\n' +
-        'Exit code: 0 whether something grew or not (the answer is in the output), 2 for a bad file or argument.\n' +
+      '\nNamed are the sites and tags whose blocks have grown beyond chance: blocks that are live at\n' +
+        'the end of each file, and older than the blocks of their site get before they are freed.\n' +
+        'Exit code: 0 whether something grew or not (the output says), 2 for a bad file or argument.\n' +
         'JSON: { "version": 1, "grown": [{ site, tag, bytes, blocks }] }, most grown first.\n' +
         '\nExamples:\n  stowage diff monday.stowtrace friday.stowtrace\n  stowage diff before.pickle after.pickle --json',
     )

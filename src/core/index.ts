@@ -1,3 +1,4 @@
+export type { AbortSignalLike } from './abort-signal.js';
 export { allocationTag, withAllocationTag } from './allocation-tag.js';
 export type {
   BudgetMemberKind,
