@@ -57,8 +57,8 @@ class FrameTable {
     return framesOfSite(site)
       .slice(0, MAX_FRAMES)
       .map(({ name, filename, line }) => {
-        // Frames without a file are whole lines of V8's stack.
-        const shown = filename === '' ? name.replace(/^at /, '') : name;
+        // Frames without a file are whole lines of V8's stack. A function is the same one before and after it waits.
+        const shown = name.replace(filename === '' ? /^at / : /^async /, '');
         return this.#placeOf([cutEnd(shown || '(anonymous)'), cutStart(filename.replace(/^file:\/\//, '')), line]);
       });
   }

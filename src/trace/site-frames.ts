@@ -5,7 +5,7 @@ export interface Frame {
   readonly line: number;
 }
 
-const LINE = /^(?:at )?(?:(.*) \()?(.*?):(\d+)(?::\d+)?\)?$/;
+const LINE = /^(?:at )?(?:async (?=[^(]*$))?(?:(.*) \()?(.*?):(\d+)(?::\d+)?\)?$/;
 
 /** The frames of a site: V8's stack lines, or what {@link siteOfFrames} made. */
 export function framesOfSite(site: string): Frame[] {

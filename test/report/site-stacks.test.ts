@@ -38,6 +38,15 @@ describe('siteStacks', () => {
     ]);
   });
 
+  test('takes a function that has waited for the same function', () => {
+    const site = 'at async load (/app/a.js:1:1)\nat async file:///app/main.mjs:3:1\nat async Promise.all (index 0)';
+    expect(siteStacks({ live: [amount(site, 1)] }, 1)?.frames).toEqual([
+      ['load', '/app/a.js', 1],
+      ['(anonymous)', '/app/main.mjs', 3],
+      ['async Promise.all (index 0)', '', 0],
+    ]);
+  });
+
   test('gives null when no site is known', () => {
     expect(siteStacks({ live: [] }, 9)).toBeNull();
     expect(siteStacks({ live: [amount('', 100)], peak: [] }, 9)).toBeNull();

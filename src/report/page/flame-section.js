@@ -97,11 +97,13 @@ export class FlameSection {
     const { bytes, blocks } = this.#tree.root;
     const { siteCount, sites } = this.#stacks;
     const left = siteCount - sites.length;
-    const rest = left > 0 ? `: the heaviest ${formatCount(sites.length)}, and ${formatCount(left)} as “other sites”` : '';
+    const rest =
+      left > 0
+        ? ` Of ${formatCount(siteCount)} sites the heaviest ${formatCount(sites.length)} are shown one by one, the rest as “other sites”.`
+        : '';
     const what = `${formatBytes(bytes)} ${this.#titles[this.#measure]}, in ${formatAmount(blocks, 'block')}`;
     part('flame-lead').textContent =
-      `${what}, by the ${formatAmount(siteCount, 'place')} in the program that allocated them${rest}. ` +
-      'A frame is as wide as its bytes, and stands below its caller.';
+      `${what}, by the place in the program that allocated them. A frame is as wide as its bytes, and stands below its caller.${rest}`;
     this.#graph.describe(
       `Flame graph: ${what}. Arrow keys go from frame to frame, Enter has a frame fill the width, Escape goes back. ` +
         'The table below holds the heaviest sites.',
