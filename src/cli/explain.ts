@@ -212,7 +212,7 @@ function writeFiles(
 }
 
 function writeText(path: string, text: string): void {
-  using file = new OutputFile(path);
+  using file = new OutputFile(path, { isShown: true });
   file.write(Buffer.from(text));
   file.finish();
 }

@@ -40,14 +40,14 @@ async function recordProgram(command: readonly string[], { out, sites }: RecordF
   checkArgument(!file.isStandardOutput, '--out', JSON.stringify(out), "a file: standard output is the program's");
   // The file of an earlier run must not be mistaken for this one's.
   if (file.isRegularFile) emptyOld(out);
-  const { exitCode, hasRun } = await runProgram(command, { ...process.env, ...settings });
+  const { exitCode, hasRun, signal } = await runProgram(command, { ...process.env, ...settings });
   if (!hasRun || !file.isRegularFile) return exitCode;
   if (!(Number(statSync(out, { throwIfNoEntry: false })?.size) > 0)) {
     complain(`${out}: nothing was recorded: the program used no memory of stowage`);
     return exitCode;
   }
   try {
-    process.stderr.write(summaryText(out, await withProgress('reading', (shown) => summariseTrace(out, shown))));
+    process.stderr.write(summaryText(out, await withProgress('reading', (shown) => summariseTrace(out, shown)), signal));
   } catch (error) {
     if (!MemoryError.is(error)) throw error;
     // The program has run: its exit code is what its caller waits for.
@@ -62,10 +62,15 @@ function emptyOld(out: string): void {
   else if (statSync(out, { throwIfNoEntry: false }) !== undefined) truncateSync(out);
 }
 
-/** The summary of a recording, for people. */
-function summaryText(file: string, { origin, totals, durationNs, live }: TraceSummary): string {
+/** The summary of a recording, for people. @param signal - what ended the program before its time */
+function summaryText(
+  file: string,
+  { origin, totals, durationNs, live }: TraceSummary,
+  signal: NodeJS.Signals | undefined,
+): string {
   const of = (kind: TraceKind) => totals.counts[kind]!;
   const events = totals.counts.reduce((sum, events) => sum + events, 0);
+  const liveText = `${count(totals.liveBlocks, 'block')}, ${formatBytes(totals.liveBytes)}`;
   const lines = [
     `${file}: ${count(events, 'event')} of ${origin.name} in ${(durationNs / NS_PER_S).toFixed(3)} s`,
     `  allocations   ${grouped(of(TraceKind.alloc))}, ${count(of(TraceKind.outOfMemory), 'refusal')}`,
@@ -73,7 +78,9 @@ function summaryText(file: string, { origin, totals, durationNs, live }: TraceSu
     `  peak reserved ${formatBytes(totals.peakReservedBytes)}`,
     `  native calls  ${grouped(of(TraceKind.nativeAlloc))} to get, ${grouped(of(TraceKind.nativeFree))} to give back`,
     `  managers      ${count(of(TraceKind.swap), 'installation')}, ${count(of(TraceKind.cleanup), 'cleanup')}`,
-    `  leaks         ${totals.liveBlocks === 0 ? 'none' : `${count(totals.liveBlocks, 'block')}, ${formatBytes(totals.liveBytes)}, live at the end`}`,
+    signal === undefined
+      ? `  leaks         ${totals.liveBlocks === 0 ? 'none' : `${liveText}, live at the end`}`
+      : `  live          ${totals.liveBlocks === 0 ? 'nothing' : liveText}, when ${signal} ended it: whether any of it leaks cannot be told`,
   ];
   for (const group of live.slice(0, SHOWN_GROUPS)) {
     const tag = group.tag === '' ? '' : ` tagged ${JSON.stringify(group.tag)}`;
@@ -85,6 +92,7 @@ function summaryText(file: string, { origin, totals, durationNs, live }: TraceSu
   if (live.length > SHOWN_GROUPS) lines.push(`    and ${count(live.length - SHOWN_GROUPS, 'more group')}`);
   if (totals.unknownFrees > 0)
     lines.push(`  left out      ${count(totals.unknownFrees, 'free')} of blocks from before the recording`);
-  if (origin.cutOff !== undefined) lines.push(`  ${origin.cutOff}: the program was killed`);
+  if (origin.cutOff !== undefined)
+    lines.push(`  ${origin.cutOff}: ${signal === undefined ? 'the program was killed' : `${signal} ended the program`}`);
   return `${lines.map(printable).join('\n')}\n`;
 }

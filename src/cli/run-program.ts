@@ -14,13 +14,17 @@ export interface ProgramEnd {
   readonly exitCode: number;
   /** False when it could not be started, which was said. */
   readonly hasRun: boolean;
+  /** The signal that ended it, or that it was sent before it ended by itself; undefined for none. */
+  readonly signal?: NodeJS.Signals;
 }
 
 /** Runs a program on this terminal, and forwards signals to it. */
 export async function runProgram([file = '', ...args]: readonly string[], env: NodeJS.ProcessEnv): Promise<ProgramEnd> {
   const child = spawn(file, args, { stdio: 'inherit', env });
   // The terminal sends an interrupt to both; this process stays for the summary.
+  let sent: NodeJS.Signals | undefined;
   const forward = (signal: NodeJS.Signals) => {
+    sent = signal;
     if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
   };
   for (const signal of FORWARDED) process.on(signal, forward);
@@ -33,7 +37,8 @@ export async function runProgram([file = '', ...args]: readonly string[], env: N
       });
       child.once('exit', (code, signal) => {
         const exitCode = code ?? EXIT_SIGNAL + (signal === null ? 0 : constants.signals[signal]);
-        ended({ exitCode, hasRun: true });
+        const by = signal ?? sent ?? FORWARDED.find((name) => code === EXIT_SIGNAL + constants.signals[name]);
+        ended({ exitCode, hasRun: true, ...(by === undefined ? {} : { signal: by }) });
       });
     });
   } finally {

@@ -11,12 +11,15 @@ import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseNumber, sitesSetting } from './arguments.js';
 import { MANAGERS, simulatedDevice } from './choices.js';
 import { inputPath } from './output-file.js';
-import { runProgram } from './run-program.js';
+import { serveProgram } from './serve-program.js';
 
 const SLICE_MS = 25;
 const MS_PER_SECOND = 1000;
 
-type ServeFlags = Flags<'port' | 'manager' | 'rate', 'trace', never> & { readonly sites?: true | string };
+type ServeFlags = Flags<'port' | 'manager' | 'rate', 'trace', never> & {
+  readonly sites?: true | string;
+  readonly stay?: boolean;
+};
 
 /** Adds what `stowage serve` takes. @param done - told at the end with which code to exit */
 export function addServeCommand(command: Command, done: (exitCode: number) => void): void {
@@ -24,6 +27,8 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
     .argument('[program...]', 'the program and its arguments, behind --')
     .option('-p, --port <n>', 'where to serve, on 127.0.0.1; 0 takes any port', '0')
     .option('-s, --sites [frames]', 'show where memory is allocated, as flame graphs: slower, some microseconds an allocation')
+    .option('--stay', 'after the program has ended the page stays until Ctrl-C (default: on a terminal)')
+    .option('--no-stay', 'end with the program')
     .option('--trace <file>', 'instead of a program, replay this trace over and over')
     .option('-m, --manager <name>', `with --trace: the manager, ${[...MANAGERS.keys()].join(', ')}`, 'caching')
     .option('--rate <n>', 'with --trace: events a second', '5000')
@@ -39,6 +44,7 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
     const port = parseNumber('--port', flags.port, { form: /^\d{1,5}$/, from: 0, to: 65_535 }, 'an integer from 0 to 65535');
     if (flags.trace !== undefined) {
       if (words.length > 0) command.error('--trace does not go with a program');
+      if (flags.stay !== undefined) command.error('--stay and --no-stay go with a program');
       if (flags.sites !== undefined) command.error('--sites goes with a program: those of a trace are shown anyway');
       const rate = parseNumber(
         '--rate',
@@ -53,8 +59,8 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
       if (command.getOptionValueSource(option) === 'cli') command.error(`--${option} goes with --trace alone`);
     }
     if (words.length === 0) command.error('no program is given: stowage serve -- node app.js');
-    const settings = { [SERVE_VARIABLE]: String(port), [SERVE_SITES_VARIABLE]: sitesSetting(flags.sites) };
-    done((await runProgram(words, { ...process.env, ...settings })).exitCode);
+    const stay = flags.stay ?? process.stdin.isTTY === true;
+    done(await serveProgram(words, { port, sites: sitesSetting(flags.sites), stay }));
   });
 }
 

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -12,6 +13,7 @@ import { mainFile, stowage, stowageHere } from './compiled-cli.js';
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-serve-'));
 const app = join(folder, 'app.mjs');
+const growing = join(folder, 'growing.mjs');
 const later = join(folder, 'later.mjs');
 beforeAll(() => {
   compiled();
@@ -22,6 +24,7 @@ beforeAll(() => {
      globalThis.kept = runtime.allocate(5000, { tag: process.argv[2] });
      console.log('allocated');
      process.on('SIGTERM', () => { globalThis.kept.dispose(); process.exit(3); });
+     if (process.argv[2] === 'soon') setTimeout(() => { process.exitCode = 4; }, 500);
      if (process.argv[2] === 'stay') setInterval(() => {}, 1000);`,
   );
   writeFileSync(
@@ -33,6 +36,20 @@ beforeAll(() => {
      process.on('SIGTERM', () => { globalThis.kept?.dispose(); process.exit(0); });
      setInterval(() => {}, 1000);`,
   );
+  writeFileSync(
+    growing,
+    `import { defaultRuntime } from '${moduleUrl('src/index.js')}';
+     const runtime = defaultRuntime();
+     const kept = [];
+     const grow = () => kept.push(runtime.allocate(1000, { tag: 'grows' }));
+     let times = 0;
+     const timer = setInterval(() => {
+       grow();
+       if (++times < 30) return;
+       if (process.argv[2] === 'kill') process.kill(process.pid, 'SIGKILL');
+       if (process.argv[2] === 'end') { clearInterval(timer); process.exitCode = 4; }
+     }, 100);`,
+  );
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -41,10 +58,14 @@ async function serving(args: readonly string[]) {
   const child = spawn(process.execPath, [mainFile(), 'serve', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let stderr = '';
   child.stderr.setEncoding('utf8');
-  for await (const chunk of child.stderr) {
+  // The pipe stays open: the command says more when the program has ended.
+  for await (const chunk of child.stderr.iterator({ destroyOnReturn: false })) {
     stderr += String(chunk);
     const url = /is at (http:\S+?);?(?:\s|$)/.exec(stderr)?.[1];
-    if (url !== undefined) return { child, url };
+    if (url !== undefined) {
+      child.stderr.resume();
+      return { child, url };
+    }
   }
   throw new Error(`nothing is served: ${stderr}`);
 }
@@ -125,6 +146,61 @@ describe('stowage serve', () => {
     expect(stderr).not.toContain('Warning');
   });
 
+  test('shows what grows, with sites when it is asked for', async () => {
+    const { child, url } = await serving(['--sites', '1', '--', process.execPath, growing]);
+    const tags = async () => (await helloOf(url)).map.growth.groups.map(({ tag }) => tag);
+    await expect.poll(tags, { interval: 100, timeout: 20_000 }).toEqual(['grows']);
+    const [group] = (await helloOf(url)).map.growth.groups;
+    expect(group!.site).toMatch(/^at grow \(.*growing\.mjs:4:\d+\)$/m);
+    expect(group!.grownBytes).toBe(group!.bytes);
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  });
+
+  test.each(['end', 'kill'])('keeps the page until it is interrupted (%s)', async (way) => {
+    const { child, url } = await serving(['--stay', '--', process.execPath, growing, way]);
+    await expect.poll(async () => (await helloOf(url)).map.blockCount, { interval: 100, timeout: 20_000 }).toBeGreaterThan(0);
+    // The command asks once a second what a killed program will not tell.
+    await expect
+      .poll(async () => (await helloOf(url).catch(() => undefined))?.ended, { interval: 100, timeout: 20_000 })
+      .toBe(way === 'end' ? 'the program has ended with exit code 4' : 'the program has ended by SIGKILL');
+    expect((await helloOf(url)).map.blockCount).toBeGreaterThan(0);
+    expect(await (await fetch(url)).text()).toContain('growing.mjs');
+    expect((await fetch(new URL('metrics', url))).status).toBe(404);
+    child.kill('SIGINT');
+    expect(await once(child, 'exit')).toEqual([way === 'end' ? 4 : 128 + 9, null]);
+  });
+
+  test('says that a program made no runtime, or ended too soon', () => {
+    const none = stowage(['serve', '--', process.execPath, '-e', 'process.exitCode = 3']);
+    expect([none.code, none.stderr]).toEqual([3, 'stowage: the program made no runtime of stowage: there was nothing to show\n']);
+    const program = `import('${moduleUrl('src/index.js')}').then(({ defaultRuntime }) => { defaultRuntime(); process.exit(); })`;
+    const soon = stowage(['serve', '--', process.execPath, '-e', program]);
+    expect(soon.stderr).toContain('the program ended before its page could be served');
+  });
+
+  test('refuses a taken port in one line, before the program runs', async () => {
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const line = `stowage: port is ${port}, but must be one that nobody listens on: 0 takes any\n`;
+    for (const what of [
+      ['--', process.execPath, app, 'go'],
+      ['--trace', RESNET],
+    ]) {
+      expect(await stowageHere(['serve', '--port', `${port}`, ...what])).toEqual({ code: 2, stdout: '', stderr: line });
+    }
+    const { status, stderr } = spawnSync(process.execPath, [app, 'soon'], {
+      encoding: 'utf8',
+      env: { ...process.env, STOWAGE_SERVE: `${port}` },
+    });
+    expect(status).toBe(4);
+    expect(stderr).toMatch(
+      /^stowage: the dashboard of process \d+ cannot be served: port is .* nobody listens on: 0 takes any\n/,
+    );
+    taken.close();
+  });
+
   test('replays a trace over and over until it is interrupted', async () => {
     const { child, url } = await serving(['--trace', RESNET, '--rate', '200000', '--manager', 'pool']);
     const seen = new Set<number | undefined>();
@@ -139,6 +215,7 @@ describe('stowage serve', () => {
     [['--port', '99999', '--', 'node'], '--port is "99999"'],
     [['--trace', RESNET, '--rate', '0'], '--rate is "0"'],
     [['--trace', RESNET, '--', 'node'], '--trace does not go with a program'],
+    [['--trace', RESNET, '--stay'], '--stay and --no-stay go with a program'],
     [['--sites', '0', '--', 'node'], '--sites is "0"'],
     [['--trace', RESNET, '--sites'], '--sites goes with a program'],
     [['--rate', '5', '--', 'node'], '--rate goes with --trace alone'],

@@ -139,7 +139,7 @@ describe('serveDashboard', () => {
     });
 
     test('refuses a port that is taken', async () => {
-      await expect(serveDashboard(runtime, { port: dashboard.port })).rejects.toThrow('one that this process may listen on');
+      await expect(serveDashboard(runtime, { port: dashboard.port })).rejects.toThrow('one that nobody listens on');
       expect((await ask('/metrics')).status).toBe(200);
     });
 

@@ -5,6 +5,7 @@ import { idsColumn, numbersColumn } from '../../trace/event-column.js';
 import { LivePointers } from '../../trace/formats/live-pointers.js';
 import { fragmentation, joined, type MemoryRange } from '../fragmentation.js';
 import { SizeClasses } from '../size-classes.js';
+import { BlockGroups, GrowthHistory } from './growth-history.js';
 import type { LiveBlock, LiveMap } from './live-data.js';
 import { LiveSites, type SitedBlock, type SiteSource } from './live-sites.js';
 
@@ -29,6 +30,7 @@ export class LiveBlocks implements SlotObserver {
   #rows = 0;
 
   readonly #sites: LiveSites;
+  readonly #growth = new GrowthHistory(performance.now());
 
   /** @param source - gives the sites of allocations; undefined leaves them to the managers that record them */
   constructor(
@@ -79,6 +81,12 @@ export class LiveBlocks implements SlotObserver {
 
   outOfMemory(): void {}
 
+  /** Keeps what is live now, every ten seconds, so that growth can be seen. Cost: O(blocks) then, else O(1). */
+  followGrowth(): void {
+    const now = performance.now();
+    if (this.#growth.isDue(now)) this.#growth.keep(now, this.#groups());
+  }
+
   /** The current state: all segments, and the biggest blocks. Cost: O(blocks log blocks). */
   map(): LiveMap {
     const now = performance.now();
@@ -98,7 +106,16 @@ export class LiveBlocks implements SlotObserver {
       segments: ranges.map(({ start, end }) => [start, end - start]),
       fragmentation: fragmentation(ranges, starts, ends),
       sizes: this.#sizes.list(),
+      growth: this.#growth.grown(now, this.#groups()),
     };
+  }
+
+  #groups(): BlockGroups {
+    const groups = new BlockGroups();
+    for (let row = 0; row < this.#rows; row++) {
+      if (this.#addresses.get(row) !== 0) groups.add(this.#tags[row] ?? '', this.#sites.takenOf(row), this.#bytes.get(row));
+    }
+    return groups;
   }
 
   #sited(row: number): SitedBlock {

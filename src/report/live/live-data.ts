@@ -1,6 +1,6 @@
 import type { BudgetMemberReading, BudgetReclaim, BudgetReport } from '../../core/budget-report.js';
 import type { MemoryStatistic } from '../../core/memory-statistics.js';
-import type { LeakTable, SiteStacks, SizeClass } from '../report-data.js';
+import type { Fact, LeakTable, SiteStacks, SizeClass } from '../report-data.js';
 
 /** The first message of a stream: everything up to now. Times are ms since the dashboard began. */
 export interface LiveHello {
@@ -11,6 +11,15 @@ export interface LiveHello {
   /** Handles that were dropped without being disposed, the newest last. */
   readonly leaks: LiveLeaks;
   readonly budgets: LiveBudgets;
+  /** How the program ended; left out while it runs. */
+  readonly ended?: string;
+}
+
+/** A live page and all that it shows. */
+export interface LiveState {
+  readonly title: string;
+  readonly facts: readonly Fact[];
+  readonly hello: LiveHello;
 }
 
 /** A manager of the host, or one of the last that stopped. They are in the order in which they were first seen. */
@@ -105,6 +114,21 @@ export interface LiveMap {
   readonly segments: readonly (readonly [number, number])[];
   readonly fragmentation: number;
   readonly sizes: readonly SizeClass[];
+  readonly growth: LiveGrowth;
+}
+
+/** Which blocks hold more than some minutes ago. */
+export interface LiveGrowth {
+  /** How long ago, in ms. */
+  readonly overMs: number;
+  /** By tag and site, what grew the most first. Sites are empty where they are not recorded at each allocation. */
+  readonly groups: readonly {
+    readonly tag: string;
+    readonly site: string;
+    readonly bytes: number;
+    readonly blocks: number;
+    readonly grownBytes: number;
+  }[];
 }
 
 /** A message of the stream after the first. */

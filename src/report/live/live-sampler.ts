@@ -49,6 +49,7 @@ export class LiveSampler {
     const sample = this.#read();
     this.#samples.push(sample);
     if (this.#samples.length > KEPT_SAMPLES) this.#samples.shift();
+    this.#blocks.followGrowth();
     const isWhole = watched && this.#taken++ % SAMPLES_PER_MAP === 0;
     const map = isWhole ? this.#blocks.map() : null;
     const budgets = isWhole ? this.#budgets.budgets() : null;

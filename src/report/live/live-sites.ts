@@ -63,6 +63,11 @@ export class LiveSites {
     return this.#texts[this.#ofRow.get(row)]!;
   }
 
+  /** The site that was taken when a block was allocated; '' without a source: to ask for all of them would take long. */
+  takenOf(row: number): string {
+    return this.source === undefined ? '' : this.#texts[this.#ofRow.get(row)]!;
+  }
+
   /** What the sites hold. Null when no site is known. Cost: O(sites log sites), and O(blocks) without a source. */
   stacks(blocks: readonly SitedBlock[]): SiteStacks | null {
     if (this.source === undefined) return siteStacks({ live: this.#liveOf(blocks) }, SENT_SITES);

@@ -1,27 +1,23 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { ServerResponse } from 'node:http';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
 import { siteFrames } from '../../core/allocation-site.js';
 import { warn } from '../../core/attempt.js';
-import { badArgument, checkArgument } from '../../core/errors.js';
+import { checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { renderPage } from '../render-page.js';
 import type { Fact } from '../report-data.js';
 import { EventClients } from './event-clients.js';
+import type { LiveState } from './live-data.js';
 import { LiveSampler } from './live-sampler.js';
 import { type SiteSource, stackSource } from './live-sites.js';
+import { listenLocally, refuse, send } from './local-server.js';
 import { PROMETHEUS_TYPE, prometheusMetrics } from './prometheus.js';
 
-const ADDRESS = '127.0.0.1';
+/** What the page shows, as JSON, for the command that keeps it. */
+export const STATE_PATH = '/state';
 const DEFAULT_INTERVAL_MS = 250;
 const MIN_INTERVAL_MS = 20;
-const HEADERS = new Map([
-  ['X-Content-Type-Options', 'nosniff'],
-  ['Referrer-Policy', 'no-referrer'],
-  ['Cross-Origin-Resource-Policy', 'same-origin'],
-  ['X-Frame-Options', 'DENY'],
-]);
 
 /** How to serve. */
 export interface DashboardOptions {
@@ -60,8 +56,20 @@ export interface Dashboard {
  */
 export async function serveDashboard(host: MemoryHost, options: DashboardOptions = {}): Promise<Dashboard> {
   checkOptionNames('serveDashboard', options, OPTIONS);
+  return (await openDashboard(host, options)).dashboard;
+}
+
+/** A dashboard, and what its page shows. */
+export interface OpenDashboard {
+  readonly dashboard: Dashboard;
+  /** Reads the program now. Cost: O(blocks log blocks). */
+  readonly state: () => LiveState;
+}
+
+/** As {@link serveDashboard}, for who wants what the page shows as well. */
+export function openDashboard(host: MemoryHost, options: DashboardOptions): Promise<OpenDashboard> {
   const frames = siteFrames(options.sites);
-  return serveWithSites(host, options, frames > 0 ? stackSource(frames) : undefined);
+  return openWithSites(host, options, frames > 0 ? stackSource(frames) : undefined);
 }
 
 /** Serves the page with sites from elsewhere. @throws as {@link serveDashboard} */
@@ -70,6 +78,14 @@ export async function serveWithSites(
   options: Omit<DashboardOptions, 'sites'>,
   source: SiteSource | undefined,
 ): Promise<Dashboard> {
+  return (await openWithSites(host, options, source)).dashboard;
+}
+
+async function openWithSites(
+  host: MemoryHost,
+  options: Omit<DashboardOptions, 'sites'>,
+  source: SiteSource | undefined,
+): Promise<OpenDashboard> {
   const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
   const { title = process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node' } = options;
   checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');
@@ -81,13 +97,7 @@ export async function serveWithSites(
     { label: 'reading every', value: `${intervalMs} ms` },
   ];
   const page = renderPage({ data: { version: 1, mode: 'live', title, facts }, payload: '' });
-  const server = createServer((request, response) => answer(request, response));
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(badArgument('port', port, 'one that this process may listen on', error)));
-    server.listen({ port, host: ADDRESS, exclusive: true }, resolve);
-  });
-  // For example: no file descriptor is left for one more connection.
-  server.on('error', (error) => warn(error));
+  const { server, port: bound, url } = await listenLocally(port, get);
   // From here on the sampler and the clients must be ended.
   const sampler = new LiveSampler(host, source);
   const clients = new EventClients(() => JSON.stringify(sampler.hello()));
@@ -102,30 +112,31 @@ export async function serveWithSites(
     }
   }, intervalMs);
   sampler.take(false);
-  const { port: bound } = server.address() as AddressInfo;
   if (!keepAlive) {
     server.on('connection', (socket) => socket.unref());
     server.unref();
     timer.unref();
   }
 
-  function answer(request: IncomingMessage, response: ServerResponse): void {
-    response.setHeaders(HEADERS);
-    if (!isLocalName(request.headers.host, bound)) {
-      refuse(response, 403, 'this server answers under a local name only');
-    } else if (request.method !== 'GET') {
-      response.setHeader('Allow', 'GET');
-      refuse(response, 405, 'this server answers GET only');
-    } else {
-      get((request.url ?? '').split('?', 1)[0] as string, response);
-    }
-  }
-
   function get(path: string, response: ServerResponse): void {
     if (path === '/') send(response, 'text/html; charset=utf-8', page);
     else if (path === '/metrics') sendMetrics(response);
+    else if (path === STATE_PATH) sendState(response);
     else if (path !== '/events') refuse(response, 404, 'there is /, /events and /metrics');
     else if (!clients.add(response)) refuse(response, 503, 'too many pages are open');
+  }
+
+  function state(): LiveState {
+    sampler.take(false);
+    return { title, facts, hello: sampler.hello() };
+  }
+
+  function sendState(response: ServerResponse): void {
+    try {
+      send(response, 'application/json', JSON.stringify(state()));
+    } catch (error) {
+      refuse(response, 500, `the state cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   function sendMetrics(response: ServerResponse): void {
@@ -147,19 +158,5 @@ export async function serveWithSites(
     });
     return disposed;
   };
-  return { port: bound, url: `http://${ADDRESS}:${bound}/`, dispose, [Symbol.asyncDispose]: dispose };
-}
-
-/** Tells whether a request was sent to this machine by a name that only this machine can have. */
-function isLocalName(host: string | undefined, port: number): boolean {
-  const names = ['127.0.0.1', 'localhost', '[::1]'];
-  return host !== undefined && names.some((name) => host.toLowerCase() === `${name}:${port}` || (port === 80 && host === name));
-}
-
-function send(response: ServerResponse, type: string, text: string): void {
-  response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(text);
-}
-
-function refuse(response: ServerResponse, status: number, reason: string): void {
-  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(`${reason}\n`);
+  return { dashboard: { port: bound, url, dispose, [Symbol.asyncDispose]: dispose }, state };
 }

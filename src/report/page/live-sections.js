@@ -5,6 +5,7 @@ import { Chart } from './chart.js';
 import { element, explanation, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
 import { FlameSection } from './flame-section.js';
 import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
+import { growthSection } from './growth-section.js';
 import { LiveView } from './live-view.js';
 
 /** @import { LiveHello, LiveReading, LiveUpdate } from '../live/live-data.js' */
@@ -20,6 +21,7 @@ export function showLive() {
   const map = new AddressMap(view);
   sizeSection(view);
   biggestBlocks(view);
+  growthSection(view);
   leaks(view);
   budgetSections(view);
   const flame = flames(view);
@@ -69,10 +71,16 @@ function connect(view) {
   show(false, 'connecting');
   // The browser connects again by itself.
   const source = new EventSource('events');
-  source.addEventListener('error', () => show(false, 'not connected; trying again'));
+  source.addEventListener('error', () =>
+    show(false, 'not connected: the program has ended, or does not answer; this is its last state'),
+  );
   source.addEventListener('hello', ({ data }) => {
-    show(true, 'live');
-    view.begin(/** @type {LiveHello} */ (JSON.parse(data)));
+    const hello = /** @type {LiveHello} */ (JSON.parse(data));
+    const { ended } = hello;
+    show(ended === undefined, ended ?? 'live');
+    view.begin(hello);
+    // Nothing comes any more.
+    if (ended !== undefined) source.close();
   });
   source.addEventListener('update', ({ data }) => view.add(/** @type {LiveUpdate} */ (JSON.parse(data))));
 }

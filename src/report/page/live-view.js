@@ -27,7 +27,16 @@ export class LiveView {
   /** @type {readonly LiveStatistic[]} */
   statistics = [];
   /** @type {LiveMap} */
-  #map = { blocks: [], blockCount: 0, sites: [], stacks: null, segments: [], fragmentation: 0, sizes: [] };
+  #map = {
+    blocks: [],
+    blockCount: 0,
+    sites: [],
+    stacks: null,
+    segments: [],
+    fragmentation: 0,
+    sizes: [],
+    growth: { overMs: 0, groups: [] },
+  };
   /** @type {LiveLeaks} */
   leaks = { blocks: 0, bytes: 0, newest: [] };
   /** @type {LiveBudgets} */
@@ -111,6 +120,10 @@ export class LiveView {
 
   get fragmentation() {
     return this.#map.fragmentation;
+  }
+
+  get growth() {
+    return this.#map.growth;
   }
 
   get sizes() {

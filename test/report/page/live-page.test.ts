@@ -46,6 +46,8 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     await cell(page, 1, '8.00 MiB').waitFor();
     await page.locator('#biggest-lead').filter({ hasText: '2 blocks live now' }).waitFor();
     expect(await page.locator('#biggest-table').innerText()).toContain(HOSTILE);
+    await page.locator('#growth-table').filter({ hasText: '3.00 MiB' }).waitFor();
+    expect(await page.locator('#growth-table').innerText()).toContain(HOSTILE);
     const drawn = () => page.locator('#memory-chart canvas').evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
     const before = await drawn();
     new MemoryManagerInstaller(new HostileManager(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
