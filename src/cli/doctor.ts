@@ -40,7 +40,7 @@ export function addDoctorCommand(command: Command): void {
     .option('--json', 'print JSON instead of a table')
     .addHelpText(
       'after',
-      '\nJSON: { "version": 1, "stowage", "node", "platform", \n' +
+      '\nJSON: { "version": 1, "stowage", "node", "platform",\n' +
         '  "findings": [{ kind, name, works, detail }] }; kind is device, host or budget.\n' +
         'What does not work here is a finding, not a failure: the exit code is 0.',
     )
