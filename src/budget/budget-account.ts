@@ -123,7 +123,8 @@ export class BudgetAccount {
   /** Has the system get what was freed, before it and what is held are more than the limit. */
   #keepFreedWithinLimit(): void {
     const { freed } = this;
-    if (freed !== undefined && freed.bytes > 0 && this.missingBytes(freed.bytes) > 0) attempt(() => freed.giveBack());
+    if (freed === undefined || freed.bytes === 0 || this.missingBytes(freed.bytes) <= 0) return;
+    attempt(() => freed.giveBackMuch(this.#owner.limitBytes));
   }
 
   #grant(member: BudgetMember, bytes: number): void {

@@ -135,7 +135,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.room.shrink();
     this.room.giveToOthers();
     // Others count on what was given back here, and do not see what the C library of this process keeps of it.
-    if (this.account.ledger !== undefined) this.account.freed?.giveBackMuch();
+    if (this.account.ledger !== undefined) this.account.freed?.giveBackMuch(this.limitBytes);
     this.line.serve(true);
   }
 

@@ -1,7 +1,9 @@
 import { trimHeap } from '../../adapters/os/trim-heap.js';
 
-/** Fewer are not worth a call every 100 ms. */
+/** Fewer are not worth a call, which walks all free blocks: about 1 ms for 8000 of them. */
 const WORTH_A_CALL_BYTES = 1024 * 1024;
+/** Of a small limit, a smaller share is. */
+const WORTH_A_CALL = 1 / 64;
 
 /**
  * Counts what members have freed and the C library may keep. glibc gives few freed pages back to the system by itself: those between
@@ -26,14 +28,10 @@ export class FreedMemory {
     this.#bytes += bytes;
   }
 
-  /** Has the system get them. */
-  giveBack(): void {
+  /** Has the system get them, where there are enough. */
+  giveBackMuch(limitBytes: number): void {
+    if (this.#bytes < Math.min(WORTH_A_CALL_BYTES, WORTH_A_CALL * limitBytes)) return;
     this.#bytes = 0;
     this.#trim();
-  }
-
-  /** As {@link giveBack}, where there is enough. */
-  giveBackMuch(): void {
-    if (this.#bytes >= WORTH_A_CALL_BYTES) this.giveBack();
   }
 }

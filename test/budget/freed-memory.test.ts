@@ -44,6 +44,16 @@ describe('FreedMemory', () => {
     expect(trims).toBe(1);
   });
 
+  test('waits for more where a call would have little to give: at the limit, each free would be followed by one', () => {
+    account.take(member, 99);
+    for (let i = 0; i < 10; i++) {
+      account.give(member, 1);
+      account.take(member, 1);
+    }
+    // A byte is less than 1/64 of the limit, and two are more.
+    expect(trims).toBe(5);
+  });
+
   test('is nobody else’s than members’ that hold native memory', () => {
     const watched = new BudgetMember('watched', 'v8', NO_CACHE);
     account.force(watched, 80);
