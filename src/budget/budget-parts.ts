@@ -40,6 +40,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   readonly memory: string;
   readonly deviceId: number;
   readonly account: BudgetAccount;
+  readonly ledger: BudgetLedger | undefined;
   readonly room: RoomMaker;
   readonly line: ReservationLine;
   readonly tenants: Tenants;
@@ -70,6 +71,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
     this.deviceId = device === undefined ? 0 : deviceId;
     this.#limit = new LimitReading(limit, device, deviceId);
     this.#watchesV8 = watchesV8;
+    this.ledger = ledger;
     this.account = new BudgetAccount(this, ledger, device === undefined ? new FreedMemory() : undefined);
     this.room = new RoomMaker(this, this.account);
     this.line = new ReservationLine(

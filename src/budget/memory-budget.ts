@@ -57,6 +57,9 @@ const OPTIONS: OwnOptions<MemoryBudgetOptions> = {
 
 /** The limit of a budget that is given none. */
 export const DEFAULT_BUDGET_LIMIT = '80%';
+/** The ledgers of budgets that have not ended. */
+const used = new WeakSet<BudgetLedger>();
+
 /** What can join a budget. */
 export type BudgetJoiner = MemoryHost | ManagerSlot | MemoryBudget;
 
@@ -89,7 +92,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
   readonly #parts: BudgetParts;
   readonly #exitSink: LogSink | false;
 
-  /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is no size or share, ERR_MEM_INVALID_DEVICE */
+  /** @throws ERR_MEM_INVALID_ARGUMENT for a limit that is no size or share, and for a ledger that another budget has; ERR_MEM_INVALID_DEVICE */
   constructor(options: MemoryBudgetOptions = {}) {
     checkOwnOptions(OPTIONS, new.target, options);
     const { memory = HOST_MEMORY, deviceId = 0, name = 'budget', ledger } = options;
@@ -97,11 +100,14 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
     const isKnown = memory === HOST_MEMORY || typeof (memory as Device | null)?.getMaxMemorySize === 'function';
     checkArgument(isKnown, 'memory', memory, "'host' or a device");
     const device = memory === HOST_MEMORY || memory instanceof HostDevice ? undefined : (memory as Device);
+    const { watchV8 = device === undefined } = options;
     // A device that is not there has no size to take a share of.
     device?.getMaxMemorySize(deviceId);
+    checkLedger(ledger);
+    checkArgument(typeof watchV8 === 'boolean', 'watchV8', watchV8, 'true or false');
     const { limit = ledger === undefined ? DEFAULT_BUDGET_LIMIT : Number.POSITIVE_INFINITY } = options;
-    const watchesV8 = options.watchV8 ?? device === undefined;
-    this.#parts = new BudgetParts({ name, limit, device, deviceId, watchesV8, ledger });
+    this.#parts = new BudgetParts({ name, limit, device, deviceId, watchesV8: watchV8, ledger });
+    if (ledger !== undefined) used.add(ledger);
     this.name = name;
     this.memory = this.#parts.memoryText;
     this.events = this.#parts.room.events;
@@ -278,6 +284,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
     parts.line.close(new MemoryError('ERR_MEM_DISPOSED', { what: 'budget' }));
     parts.parent?.joined.get(this)?.dispose();
     parts.startOrStop();
+    if (parts.ledger !== undefined) used.delete(parts.ledger);
     budgets().delete(this);
     forgetAtExit(this);
   }
@@ -307,4 +314,11 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
   #checkOpen(): void {
     checkUsable(!this.#parts.isClosed, 'budget');
   }
+}
+
+/** Two budgets of one ledger would tell others by turns what each of them caches, and ask nothing of each other. */
+function checkLedger(ledger: BudgetLedger | undefined): void {
+  if (ledger === undefined) return;
+  checkArgument(typeof (ledger as BudgetLedger | null)?.take === 'function', 'ledger', ledger, 'a ledger');
+  checkArgument(!used.has(ledger), 'ledger', 'that of another budget', 'one of its own; or let this budget join that one');
 }

@@ -190,7 +190,8 @@ export class RoomMaker {
 
   /** Waits for listeners that make room in their own time, and a while for others who share the budget. */
   async settled(): Promise<void> {
-    while (this.#waiting.size > 0) await Promise.allSettled(this.#waiting);
+    // Not for those that begin meanwhile: where there is always somebody who asks, that would be for ever.
+    await Promise.allSettled(this.#waiting);
     await this.#requests?.settled();
   }
 

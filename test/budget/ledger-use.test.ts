@@ -43,6 +43,13 @@ function expectSumWithOthers(): void {
 }
 
 describe('MemoryBudget with a ledger', () => {
+  test('has a ledger of its own, until it ends', () => {
+    expect(codeOf(() => new MemoryBudget({ memory: device, ledger }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    const mine = shared.join();
+    new MemoryBudget({ memory: device, ledger: mine }).dispose();
+    new MemoryBudget({ memory: device, ledger: mine }).dispose();
+  });
+
   test('takes and gives what its members hold, and has the ledger’s limit', () => {
     expect(budget.limitBytes).toBe(100 * MiB);
     const block = runtime.allocate(MiB);

@@ -129,7 +129,12 @@ describe('MemoryBudget', () => {
     test('refuses a device that there is not, a name that is none, and unknown options', () => {
       expect(codeOf(() => limit(1, { deviceId: 1 }))).toBe('ERR_MEM_INVALID_DEVICE');
       expect(codeOf(() => limit(1, { name: '' }))).toBe('ERR_MEM_INVALID_ARGUMENT');
-      expect(codeOf(() => new MemoryBudget({ limits: 1 } as never))).toBe('ERR_MEM_INVALID_ARGUMENT');
+      for (const options of [{ limits: 1 }, { ledger: {} }, { ledger: null }, { watchV8: 'no' }]) {
+        expect(
+          codeOf(() => new MemoryBudget(options as never)),
+          JSON.stringify(options),
+        ).toBe('ERR_MEM_INVALID_ARGUMENT');
+      }
     });
 
     test('registers nothing when it refuses', () => {
@@ -485,6 +490,18 @@ describe('MemoryBudget', () => {
       using block = await asking.runtime.allocateAsync(10 * MiB);
       expect(block.bytes).toBe(10 * MiB);
     });
+
+    test('allocateAsync is answered though others keep listeners at work', async () => {
+      hoarder('other', 60, 0);
+      const asking = hoarder('asking', 0, 0);
+      budget.events.on('pressure', (pressure) => pressure.waitUntil(new Promise((resolve) => setTimeout(resolve, 20))));
+      const others = setInterval(() => codeOf(() => asking.runtime.allocate(20 * MiB)), 5);
+      try {
+        expect(await refusalAsync(asking.runtime.allocateAsync(10 * MiB))).toMatchObject({ asking: 'asking' });
+      } finally {
+        clearInterval(others);
+      }
+    }, 2000);
 
     test('allocateAsync is refused when such a listener fails, and the failure becomes a warning', async () => {
       hoarder('other', 60, 0);
