@@ -5,7 +5,7 @@ import { DefaultMemoryManager } from '../managers/default/default-memory-manager
 import { processState } from './core/process-state.js';
 import { serveFromEnvironment } from './report/live/serve-from-environment.js';
 import { MemoryRuntime } from './runtime/memory-runtime.js';
-import { recordFromEnvironment } from './trace/recording/record-from-environment.js';
+import { recordFlightFromEnvironment, recordFromEnvironment } from './trace/recording/record-from-environment.js';
 
 // The defaults of the process, set by every entry point that makes runtimes.
 // What a host app or another copy of this package has set already stays.
@@ -15,6 +15,7 @@ state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
 state.trimNativeHeap ??= onceASecond(trimNativeHeap);
 recordFromEnvironment();
+recordFlightFromEnvironment();
 serveFromEnvironment();
 
 /** The C library walks all that is free: who runs out of memory again and again must not wait for that each time. */

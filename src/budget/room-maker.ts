@@ -220,6 +220,7 @@ export class RoomMaker {
     if (isTold) {
       this.refusals++;
       attempt(() => this.events.emit('refusal', refusal));
+      for (const listener of processState().refusalListeners) attempt(listener);
     }
     return new MemoryError('ERR_MEM_OUT_OF_MEMORY', {
       requestedBytes,

@@ -4,6 +4,8 @@ import { processState } from './process-state.js';
 declare module './process-state.js' {
   interface ProcessState {
     readonly budgets: Set<ReportsBudget>;
+    /** Told when a budget of this isolate refuses. */
+    readonly refusalListeners: Set<() => void>;
   }
 }
 

@@ -16,6 +16,8 @@ interface Asked extends AskedArray {
   readonly seat?: Seat;
 }
 const PLAIN: Asked = {};
+/** The bytes of a block whose caller does not know them. */
+const UNKNOWN = -1;
 
 /**
  * Where a manager sits in a host: the host calls the slot, the slot calls the manager.
@@ -48,7 +50,11 @@ export class ManagerSlot extends SlotUpkeep {
     } catch (error) {
       return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    if (ptr !== NULL_PTR && this.quiet === manager) return ptr;
+    if (ptr !== NULL_PTR && this.quiet === manager) {
+      const { ring } = this;
+      if (ring !== undefined) ring.alloc(ptr, bytes);
+      return ptr;
+    }
     return +this.#finishAlloc(manager, ptr, bytes, userLock, alignment, stream) as DevicePtr;
   }
 
@@ -93,12 +99,18 @@ export class ManagerSlot extends SlotUpkeep {
   /**
    * Clears one lock of a block, in the manager that made it, and frees it when both are clear. Does nothing for null.
    *
+   * @param bytes - what was asked for, where the caller knows it
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_DOUBLE_FREE
    */
-  unlock(ptr: DevicePtr, userUnlock: boolean): void {
+  unlock(ptr: DevicePtr, userUnlock: boolean, bytes = UNKNOWN): void {
     const manager = this.quiet;
-    if (manager === undefined || ptr === NULL_PTR) this.#unlock(ptr, 'unlock', userUnlock);
-    else manager.unlock(ptr, userUnlock);
+    if (manager === undefined || ptr === NULL_PTR) {
+      this.#unlock(ptr, 'unlock', userUnlock);
+      return;
+    }
+    manager.unlock(ptr, userUnlock);
+    const { ring } = this;
+    if (ring !== undefined) ring.add(-ptr, bytes);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -210,6 +222,7 @@ export class ManagerSlot extends SlotUpkeep {
       if (seat.isDraining) this.stopIdle();
     }
     if (ptr === NULL_PTR && bytes > 0) throw this.#outOfMemory(seat, bytes);
+    if (ptr !== NULL_PTR) this.ring?.alloc(ptr, bytes);
     return ptr;
   }
 
@@ -225,6 +238,7 @@ export class ManagerSlot extends SlotUpkeep {
     if (ptr !== NULL_PTR || bytes === 0) {
       const seat = this.seatOf(manager);
       if (seat?.log.watched === true) seat.noteAlloc(ptr, bytes, userLock, stream);
+      if (ptr !== NULL_PTR) this.ring?.alloc(ptr, bytes);
       this.stopIdle();
       return ptr;
     }
@@ -261,7 +275,7 @@ export class ManagerSlot extends SlotUpkeep {
   /** Logs an allocation that failed; observers hear of it when there was no memory. */
   #noteRefusal(seat: Seat | undefined, error: unknown, bytes: number, userLock: boolean, stream: number): void {
     seat?.log.line('alloc', bytes, userLock ? 1 : 0, NULL_PTR);
-    if (!this.observers.any || !MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
+    if (!this.observers.anyRare || !MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) return;
     const { device } = error.facts;
     this.observers.tell((observer) => observer.outOfMemory(seat?.handle ?? 0, bytes, device, stream));
   }
@@ -296,7 +310,10 @@ export class ManagerSlot extends SlotUpkeep {
   /** As {@link unlock} for a pointer whose owner is to be found, or that is watched; null is the block of 0 bytes. */
   #unlock(ptr: DevicePtr, call: 'unlock' | 'userUnlock', userUnlock: boolean): void {
     if (ptr !== NULL_PTR) {
-      (this.ownerOf(ptr) ?? this.#refuse(ptr)).unlock(ptr, call, userUnlock);
+      const owner = this.ownerOf(ptr) ?? this.#refuse(ptr);
+      const bytes = this.ring === undefined ? 0 : owner.manager.allocated(ptr);
+      owner.unlock(ptr, call, userUnlock);
+      this.ring?.add(-ptr, bytes);
       return;
     }
     const seat = this.activeSeat;

@@ -56,6 +56,7 @@ function findState(): ProcessState {
       handleWatch: undefined,
       shownBytes: 0,
       budgets: new Set(),
+      refusalListeners: new Set(),
       defaultHost: undefined,
       createDefaultHost: undefined,
       createDefaultManager: undefined,

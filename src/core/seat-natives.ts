@@ -271,7 +271,7 @@ export class SeatNatives {
   /** @param bytes - negative for a free */
   #tellNative(ptr: DevicePtr, bytes: number): void {
     const { observers, natives } = this.#options;
-    if (!observers.any || bytes === 0) return;
+    if (!observers.anyRare || bytes === 0) return;
     if (this.#holding > 0) this.#held.push(ptr, bytes);
     else if (bytes < 0) observers.tell((observer) => observer.nativeFree(this.#handle, ptr, -bytes));
     else observers.tell((observer) => observer.nativeAlloc(this.#handle, ptr, bytes, natives.getActiveDeviceId()));

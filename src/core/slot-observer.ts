@@ -1,4 +1,4 @@
-import { warn } from './attempt.js';
+import { attempt, warn } from './attempt.js';
 
 /**
  * Sees what happens in a slot, as plain numbers, right after it happened. Managers are given by their handles.
@@ -24,14 +24,28 @@ export interface SlotObserver {
   outOfMemory(manager: number, bytes: number, device: number, stream: number): void;
 }
 
+/** The events of a slot beside allocations and frees. */
+export type RareEvents = Omit<SlotObserver, 'alloc' | 'free'>;
+
 /** All observers of one slot. What is told them never throws. */
 export class SlotObservers {
   // Replaced as a whole, so that an observer may leave while it is being called.
   #list: readonly SlotObserver[] = [];
+  #rare: RareEvents | undefined;
 
-  /** Whether there is anybody. */
+  /** Whether anybody is told of allocations and frees. */
   get any(): boolean {
     return this.#list.length > 0;
+  }
+
+  /** Whether anybody is told of other events. */
+  get anyRare(): boolean {
+    return this.#list.length > 0 || this.#rare !== undefined;
+  }
+
+  /** Sets who is told of all but allocations and frees. */
+  setRare(observer: RareEvents | undefined): void {
+    this.#rare = observer;
   }
 
   add(observer: SlotObserver): void {
@@ -65,7 +79,9 @@ export class SlotObservers {
   }
 
   /** Makes any other call of each. */
-  tell(call: (observer: SlotObserver) => void): void {
+  tell(call: (observer: RareEvents) => void): void {
+    const rare = this.#rare;
+    if (rare !== undefined) attempt(() => call(rare));
     for (const observer of this.#list) {
       try {
         call(observer);

@@ -102,13 +102,13 @@ export function isGone({ slot }: BlockSource, terms: BlockTerms | undefined): bo
 export function release(source: BlockSource, ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined): boolean {
   const { charge } = source;
   if (terms === undefined) {
-    if (!source.slot.closed) source.slot.unlock(ptr, true);
+    if (!source.slot.closed) source.slot.unlock(ptr, true, bytes);
     if (charge !== undefined) charge.give(bytes);
     return true;
   }
   terms.owners--;
   try {
-    if (terms.owners === 0 && !isGone(source, terms)) source.slot.unlock(terms.ptr, true);
+    if (terms.owners === 0 && !isGone(source, terms)) source.slot.unlock(terms.ptr, true, terms.bytes);
   } catch (error) {
     terms.owners++;
     throw error;

@@ -4,6 +4,7 @@ export type { GrownSite } from './diff/find-growth.js';
 export { TRACE_WRITERS } from './formats/formats.js';
 export type { ByteSink, ColumnName, TraceWriter, TraceWriterFactory } from './formats/trace-writer.js';
 export { PROFILE_WRITERS } from './profile/profile-writers.js';
+export { type FlightOptions, FlightRecorder, flightOf, recordFlight } from './recording/flight-recorder.js';
 export { type RecordOptions, recordTrace, TraceRecorder } from './recording/trace-recorder.js';
 export { type ReplayHost, type ReplayOptions, type ReplayResult, type ReplaySwap, replayTrace } from './replay.js';
 export type { ReplayWatcher } from './replay-blocks.js';

@@ -20,7 +20,7 @@ import * as model from '../../src/model/index.js';
 import { publishBudgets, publishMemoryStats } from '../../src/otel/index.js';
 import { serveDashboard } from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
-import { recordTrace } from '../../src/trace/index.js';
+import { FlightRecorder, recordTrace } from '../../src/trace/index.js';
 import { simulatedRuntime } from '../core/fakes.js';
 import { exportedClasses } from '../fixtures/exported-classes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
@@ -57,6 +57,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
   SqliteHost: () => new SqliteHost(),
   CallbackTable: () => new CallbackTable('a host'),
   TraceRecorder: () => recordTrace(runtime, fresh()),
+  FlightRecorder: () => new FlightRecorder(fresh()),
   MallocAllocator: () => shared.MallocAllocator.shmInit(undefined, { id: ID }),
   ScalablePageAllocator: pages,
   ThreadLocalAllocator: () => shared.ThreadLocalAllocator.shmInit(bufferRegion(65536), { id: ID }),

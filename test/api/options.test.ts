@@ -145,6 +145,8 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   serveDashboard: (options) => report.serveDashboard(runtime, options),
   recordTrace: (options) => trace.recordTrace(runtime, join(folder, 'trace'), options),
   TraceRecorder: (options) => new trace.TraceRecorder(join(folder, 'trace'), options),
+  recordFlight: (options) => trace.recordFlight(runtime, join(folder, 'flight'), options),
+  FlightRecorder: (options) => new trace.FlightRecorder(join(folder, 'flight'), options),
   replayTrace: (options) => trace.replayTrace(events, runtime, options),
   loadTrace: (options) => trace.loadTrace('none', options),
   readTrace: (options) => trace.readTrace('none', options),

@@ -7,6 +7,7 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { SharedLedger } from '../../src/shared/budget/shared-ledger.js';
+import { recordFlight } from '../../src/trace/recording/flight-recorder.js';
 import { median } from './statistics.js';
 
 /** What a user's calls are compared with. */
@@ -143,6 +144,14 @@ export const CALLS: readonly Call[] = [
     const manager = new TlsfMemoryManager(1, new MemoryManagerDeviceInterface());
     return (fn) => runtime.withManager(manager, fn);
   }),
+  {
+    name: '… with a flight recorder',
+    comparedWith: HANDLE,
+    prepare: (runtime, bytes) => {
+      recordFlight(runtime, 'never-written.stowtrace');
+      return handles(runtime, bytes);
+    },
+  },
   inBudget('… whose runtime is in a budget', HANDLE, handles),
   inBudget('… with a tenant', TAGGED, tagged, { tenant: 'bench' }),
   { name: NATIVE, comparedWith: MALLOC, prepare: natives },

@@ -55,8 +55,8 @@ export async function checkPortFree(port: number): Promise<void> {
 }
 
 /** Answers with a text that is not to be kept. */
-export function send(response: ServerResponse, type: string, text: string): void {
-  response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(text);
+export function send(response: ServerResponse, type: string, content: string | Uint8Array): void {
+  response.writeHead(200, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(content);
 }
 
 export function refuse(response: ServerResponse, status: number, reason: string): void {

@@ -5,6 +5,7 @@ import { siteFrames } from '../../core/allocation-site.js';
 import { warn } from '../../core/attempt.js';
 import { checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
+import { flightOf } from '../../trace/recording/flight-recorder.js';
 import { renderPage } from '../render-page.js';
 import type { Fact } from '../report-data.js';
 import { EventClients } from './event-clients.js';
@@ -122,7 +123,8 @@ async function openWithSites(
     if (path === '/') send(response, 'text/html; charset=utf-8', page);
     else if (path === '/metrics') sendMetrics(response);
     else if (path === STATE_PATH) sendState(response);
-    else if (path !== '/events') refuse(response, 404, 'there is /, /events and /metrics');
+    else if (path === '/flight.stowtrace') sendFlight(response);
+    else if (path !== '/events') refuse(response, 404, 'there is /, /events, /metrics and /flight.stowtrace');
     else if (!clients.add(response)) refuse(response, 503, 'too many pages are open');
   }
 
@@ -145,6 +147,12 @@ async function openWithSites(
     } catch (error) {
       refuse(response, 500, `the statistics cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  function sendFlight(response: ServerResponse): void {
+    const recorder = flightOf(host);
+    if (recorder === undefined) refuse(response, 404, 'no flight recorder is on: see recordFlight and STOWAGE_FLIGHT');
+    else send(response, 'application/octet-stream', recorder.snapshot('asked for by the live page'));
   }
 
   let disposed: Promise<void> | undefined;

@@ -75,6 +75,13 @@ export interface StowageHeader {
   readonly pid?: number;
   /** The most events between two readings of the clock. */
   readonly clockEvents?: number;
+  /** Of what a flight recorder wrote. */
+  readonly flight?: {
+    /** Why it was written. */
+    readonly reason: string;
+    /** Bytes between two allocations whose site and tag were taken, on average; more where the program allocated fast. */
+    readonly sampleBytes: number;
+  };
 }
 
 function perKind(kinds: readonly TraceKind[]): boolean[] {

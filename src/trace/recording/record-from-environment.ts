@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { sitesOfVariable } from '../../core/allocation-site.js';
 import { processState } from '../../core/process-state.js';
+import { FlightRecorder } from './flight-recorder.js';
 import { TraceRecorder } from './trace-recorder.js';
 
 /** The file to record into. */
@@ -32,8 +33,7 @@ export function recordFromEnvironment(): void {
 }
 
 function record(path: string, sites: boolean | number): TraceRecorder {
-  const { threadId } = process.getBuiltinModule('node:worker_threads');
-  const me = threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
+  const me = thisThread();
   const owner = process.env[OWNER_VARIABLE] ?? me;
   process.env[OWNER_VARIABLE] = owner;
   if (owner === me) return new TraceRecorder(path, { sites });
@@ -41,4 +41,38 @@ function record(path: string, sites: boolean | number): TraceRecorder {
   const beside = `${path}.${me}`;
   rmSync(beside, { force: true });
   return new TraceRecorder(beside, { sites, exclusive: true });
+}
+
+/** The file of the flight recorder. */
+export const FLIGHT_VARIABLE = 'STOWAGE_FLIGHT';
+/** A signal that has it written. */
+const FLIGHT_SIGNAL_VARIABLE = 'STOWAGE_FLIGHT_SIGNAL';
+/** Set by the process that writes the file itself. */
+const FLIGHT_OWNER_VARIABLE = 'STOWAGE_FLIGHT_OWNER';
+const FLIGHT_KEY = Symbol.for('stowage.flight');
+
+/**
+ * Has a flight recorder keep the last events of every host of this process when `STOWAGE_FLIGHT` names a file. It is written when
+ * something goes wrong, by a child process or thread as `<file>.<pid>[.<thread>]`. `STOWAGE_FLIGHT_SIGNAL` names a signal that has it written, too.
+ * Does nothing when another copy of this package does it already.
+ */
+export function recordFlightFromEnvironment(): void {
+  const path = process.env[FLIGHT_VARIABLE];
+  const holder = globalThis as { [FLIGHT_KEY]?: true };
+  if (path === undefined || path === '' || holder[FLIGHT_KEY] === true) return;
+  holder[FLIGHT_KEY] = true;
+  const me = thisThread();
+  const owner = (process.env[FLIGHT_OWNER_VARIABLE] ??= me);
+  const file = resolve(owner === me ? path : `${path}.${me}`);
+  const signal = process.env[FLIGHT_SIGNAL_VARIABLE] as NodeJS.Signals | undefined;
+  let recorder: FlightRecorder | undefined;
+  processState().hostListeners.add((host) => {
+    recorder ??= new FlightRecorder(file, { signal: signal === undefined || (signal as string) === '' ? undefined : signal });
+    recorder.add(host);
+  });
+}
+
+function thisThread(): string {
+  const { threadId } = process.getBuiltinModule('node:worker_threads');
+  return threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
 }

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
@@ -9,6 +8,7 @@ import type { ManagerSlot } from '../../core/manager-slot.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { FileLogSink } from '../../runtime/file-log-sink.js';
 import { StowageEncoder } from '../formats/stowage-encoder.js';
+import { programName } from './program-name.js';
 import { CLOCK_EVENTS, RecordingContext, SlotRecorder } from './slot-recorder.js';
 
 /** The longest time that events stay in a block that is not full, while the event loop runs or the program allocates. */
@@ -152,10 +152,4 @@ export function recordTrace(host: MemoryHost, file: string, options: RecordOptio
   const recorder = new TraceRecorder(file, options);
   recorder.add(host);
   return recorder;
-}
-
-function programName(): string {
-  const { threadId } = process.getBuiltinModule('node:worker_threads');
-  const name = basename(process.argv[1] ?? 'node');
-  return threadId === 0 ? name : `${name}, thread ${threadId}`;
 }
