@@ -13,6 +13,16 @@ let emitBefore: typeof process.emit | undefined;
 /** Ends the process at once; `process.exit` calls it after the listeners, also from inside one of them. */
 let reallyExitBefore: ((code?: number) => never) | undefined;
 let isEmitting = false;
+/** The last interrupt or request to end that a listener of the program was told of. */
+let toldSignal: string | undefined;
+
+const ENDING_SIGNALS: readonly unknown[] = ['SIGINT', 'SIGTERM'];
+/** Exit codes by which programs say which signal ended them. */
+const SIGNAL_OF_CODE: ReadonlyMap<unknown, string> = new Map([
+  [129, 'SIGHUP'],
+  [130, 'SIGINT'],
+  [143, 'SIGTERM'],
+]);
 
 type ProcessInside = NodeJS.Process & { reallyExit: (code?: number) => never };
 
@@ -38,6 +48,14 @@ export function atExit(host: EndsWithProcess, role: 'host' | 'watcher' = 'host')
   }
 }
 
+/**
+ * The signal for which a process ends that is ending now; undefined when it ends by itself. Known are exit codes of 128 and the
+ * number, and SIGINT and SIGTERM that a listener was told of which the program added after its first host.
+ */
+export function endingSignal(): string | undefined {
+  return SIGNAL_OF_CODE.get(process.exitCode) ?? toldSignal;
+}
+
 /** Takes back {@link atExit}: the host has ended already. */
 export function forgetAtExit(host: EndsWithProcess): void {
   if (!open.delete(host)) watching.delete(host);
@@ -56,7 +74,10 @@ export function forgetAtExit(host: EndsWithProcess): void {
 
 function emitAndEnd(this: NodeJS.Process, ...event: unknown[]): boolean {
   const emit = emitBefore as (...event: unknown[]) => boolean;
-  if (event[0] !== 'exit') return Reflect.apply(emit, this, event);
+  if (event[0] !== 'exit') {
+    if (ENDING_SIGNALS.includes(event[0])) toldSignal = event[0] as string;
+    return Reflect.apply(emit, this, event);
+  }
   isEmitting = true;
   try {
     return Reflect.apply(emit, this, event);

@@ -22,6 +22,8 @@ export interface ExitReport {
   readonly liveBlocks: number;
   /** Native memory that the device did not take back; left out for none. Closing again tries again. */
   readonly refusedBytes?: number;
+  /** The signal, such as SIGINT, that ended the process before it was done: what was live then need not be a leak. */
+  readonly signal?: string;
 }
 
 /** Looks at what is live in some slots. Cost: O(managers x devices). */
@@ -46,8 +48,12 @@ export function formatExitReport(report: ExitReport): string {
   const lines = report.managers.map((live) => {
     const bytes = live.liveBytes === undefined ? 'unknown bytes' : exactBytes(live.liveBytes);
     const blocks = counted(live.liveBlocks, 'block');
-    const were = live.liveBlocks === 1 ? 'was live at exit and is' : 'were live at exit and are';
-    return `stowage: ${blocks}, ${bytes}, of ${live.manager} (${live.slot}) ${were} freed now\n`;
+    const [were, are] = live.liveBlocks === 1 ? ['was', 'is'] : ['were', 'are'];
+    const when =
+      report.signal === undefined
+        ? `at exit and ${are} freed now`
+        : `when ${report.signal} ended the process, ${are} freed now, and need not be a leak`;
+    return `stowage: ${blocks}, ${bytes}, of ${live.manager} (${live.slot}) ${were} live ${when}\n`;
   });
   if (report.refusedBytes !== undefined) {
     lines.push(`stowage: ${exactBytes(report.refusedBytes)} could not be given back: the device refused\n`);

@@ -11,7 +11,7 @@ import '../core/disposable.js';
 import { flagFromEnvironment } from '../core/environment.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
-import { atExit, forgetAtExit } from '../core/exit-hook.js';
+import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
@@ -286,7 +286,9 @@ export class MemoryRuntime extends MemoryHost {
    */
   endWithProcess(): void {
     const isReentrant = (error: unknown) => MemoryError.is(error, 'ERR_MEM_REENTRANT');
-    const text = unlessRefused(isReentrant, () => formatExitReport(this.close()));
+    const signal = endingSignal();
+    const report = unlessRefused(isReentrant, () => this.close());
+    const text = report && formatExitReport(signal === undefined ? report : { ...report, signal });
     if (text === undefined) {
       this.slot.flushLogs();
       this.pinnedSlot.flushLogs();

@@ -48,6 +48,22 @@ describe('MemoryRuntime in a process of its own', () => {
       expect({ status, stdout }).toEqual({ status: end === '' ? 0 : 3, stdout: '0 0 true\n' });
     });
 
+    test.each([
+      ['its exit code names', "process.on('SIGINT', () => process.exit(130));", '', 'SIGINT'],
+      ['its listener is told of', '', "process.on('SIGTERM', () => process.exit(0));", 'SIGTERM'],
+    ])('tells what a signal ended that %s from a leak', (_, before, after, signal) => {
+      const { stderr } = runChild(`${prelude()}
+        ${before}
+        const kept = defaultRuntime().allocate(1000);
+        ${after}
+        setInterval(() => kept.bytes, 1000);
+        setTimeout(() => process.kill(process.pid, '${signal}'), 50);
+      `);
+      expect(stderr).toBe(
+        `stowage: 1 block, 1024 bytes (1.00 KiB), of CachingMemoryManager (ordinary) was live when ${signal} ended the process, is freed now, and need not be a leak\n`,
+      );
+    });
+
     test('reports nothing when all is free, when the runtime was closed, and when told not to', () => {
       const { status, stderr } = runChild(`${prelude()}
         defaultRuntime().allocate(100).dispose();
