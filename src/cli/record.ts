@@ -23,7 +23,7 @@ export function addRecordCommand(record: Command, done: (exitCode: number) => vo
   record
     .argument('<command...>', 'the program and its arguments, behind --')
     .option('-o, --out <file>', 'the recording', DEFAULT_FILE)
-    .option('-s, --sites [frames]', 'record where each allocation is made: slower, some microseconds each')
+    .option('-s, --sites [frames]', 'record where each allocation is made: slower, some tens of µs each')
     .addHelpText(
       'after',
       "\nThe exit code is that of the program. The summary goes to stderr: the output is all the program's.\n" +

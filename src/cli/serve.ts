@@ -26,7 +26,7 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
   command
     .argument('[program...]', 'the program and its arguments, behind --')
     .option('-p, --port <n>', 'where to serve, on 127.0.0.1; 0 takes any port', '0')
-    .option('-s, --sites [frames]', 'show where memory is allocated, as flame graphs: slower, some microseconds an allocation')
+    .option('-s, --sites [frames]', 'show where memory is allocated, as flame graphs: slower, some tens of µs an allocation')
     .option('--stay', 'after the program has ended the page stays until Ctrl-C (default: on a terminal)')
     .option('--no-stay', 'end with the program')
     .option('--trace <file>', 'instead of a program, replay this trace over and over')

@@ -18,7 +18,7 @@ const NOT_ASKED = -1;
 /** Gives the site of the allocation that is being made: one line a frame, the innermost first; '' where it is not known. */
 export type SiteSource = () => string;
 
-/** Takes the program's stack at each allocation, in some microseconds. @param frames - of the program, at most */
+/** Takes the program's stack at each allocation, in some tens of µs. @param frames - of the program, at most */
 export function stackSource(frames: number): SiteSource {
   return () => formatSite(captureSite(frames), frames);
 }

@@ -28,7 +28,7 @@ export interface DashboardOptions {
   readonly intervalMs?: number | undefined;
   /** The heading of the page. @defaultValue the name of the process's main script */
   readonly title?: string | undefined;
-  /** True shows where memory is allocated, in up to 8 frames; a number in so many: some microseconds an allocation. @defaultValue false */
+  /** True shows where memory is allocated, in up to 8 frames; a number in so many: some tens of µs an allocation. @defaultValue false */
   readonly sites?: boolean | number | undefined;
   /** True lets the server keep the process alive. @defaultValue false */
   readonly keepAlive?: boolean | undefined;
@@ -50,7 +50,7 @@ export interface Dashboard {
  * Serves a page that shows what a host's managers hold, as it changes, and `/metrics` in Prometheus' text format.
  *
  * Only this machine reaches it: it listens on 127.0.0.1, answers GET alone, and only under a local name, so that no web
- * site can read it by pointing a name of its own here. Following the blocks costs about 0.3 µs a call (with `sites` some µs an allocation); reading the
+ * site can read it by pointing a name of its own here. Following the blocks costs about 0.3 µs a call (with `sites` some tens of µs an allocation); reading the
  * statistics some microseconds an interval.
  *
  * @throws ERR_MEM_INVALID_ARGUMENT for bad options or a port that cannot be had, as a rejection
