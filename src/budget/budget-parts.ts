@@ -135,6 +135,8 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   look(): void {
     this.watched.look();
     this.room.shrink();
+    // The limit may have fallen below what is held.
+    this.#noteOver(this.name, 0, true);
     this.room.giveToOthers();
     // Others count on what was given back here, and do not see what the C library of this process keeps of it.
     if (this.account.ledger !== undefined) this.account.freed?.giveBackMuch(this.limitBytes);
@@ -170,15 +172,23 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
 
   overshot(asking: BudgetMember, bytes: number): void {
     this.room.shrink();
-    const overshootBytes = this.account.missingBytes(0);
-    if (overshootBytes <= 0) return;
     // What is only watched grows bit by bit: it went past the limit once.
-    const isMore = this.#isOver && asking.kind === 'watched';
+    this.#noteOver(asking.name, bytes, asking.kind === 'watched');
+  }
+
+  /** Tells when more is held than the limit. @param isGradual - whether that is told once until it is within again */
+  #noteOver(asking: string, bytes: number, isGradual: boolean): void {
+    const overshootBytes = this.account.missingBytes(0);
+    if (overshootBytes <= 0) {
+      this.#isOver = false;
+      return;
+    }
+    const isMore = this.#isOver && isGradual;
     this.#isOver = true;
     this.overshootBytes = Math.max(this.overshootBytes, overshootBytes);
     if (isMore) return;
     this.overshoots++;
-    attempt(() => this.room.events.emit('overshoot', { asking: asking.name, bytes, overshootBytes }));
+    attempt(() => this.room.events.emit('overshoot', { asking, bytes, overshootBytes }));
   }
 
   hasRoom(): void {

@@ -218,6 +218,18 @@ describe('MemoryBudget with a ledger', () => {
     budget.refresh();
   });
 
+  test('tells once that the limit has fallen below what is held, until it is above again', () => {
+    const told: number[] = [];
+    budget.events.on('overshoot', ({ overshootBytes }) => told.push(overshootBytes));
+    runtime.allocate(50 * MiB);
+    for (const limit of [30, 20, 60, 40]) {
+      ledger.setLimit(limit * MiB);
+      budget.refresh();
+    }
+    expect(told).toEqual([20 * MiB, 10 * MiB]);
+    expect(budget.report()).toMatchObject({ overshoots: 2, overshootBytes: 30 * MiB });
+  });
+
   test('is the outermost: it joins no other budget', () => {
     using outer = new MemoryBudget({ memory: device, limit: 2 ** 40 });
     expect(codeOf(() => outer.add(budget))).toBe('ERR_MEM_INVALID_ARGUMENT');

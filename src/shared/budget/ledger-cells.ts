@@ -122,7 +122,8 @@ export class LedgerCells {
   #nameOf(at: number): string {
     const words = this.#int32.slice(at + Cell.name, at + Cell.name + NAME_WORDS);
     const length = Math.min(this.words.count(at + Cell.nameBytes), NAME_BYTES);
-    return new TextDecoder().decode(new Uint8Array(words.buffer, 0, length));
+    // Others wrote it, and it goes into messages and logs: no line breaks, nothing that a terminal obeys.
+    return new TextDecoder().decode(new Uint8Array(words.buffer, 0, length)).replace(/\p{Cc}/gu, '\uFFFD');
   }
 
   #hasDead(): boolean {

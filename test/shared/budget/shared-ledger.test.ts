@@ -472,16 +472,16 @@ describe('SharedLedger', () => {
   });
 
   describe('members', () => {
-    test('shows whole characters of 31 bytes of a name', () => {
+    test('shows whole characters of 31 bytes of a name, and none that a terminal obeys', () => {
       const scene = new LedgerScene(LIMIT);
-      const names = ['', 'x'.repeat(40), `${'x'.repeat(29)}äö`, 'Größe'];
+      const names = ['', 'x'.repeat(40), `${'x'.repeat(29)}äö`, 'Größe', 'a\n\u001b[31mb'];
       for (const [i, name] of names.entries()) scene.join(i + 1, { name });
       expect(
         scene
           .join(9)
           .members()
           .map(({ name }) => name),
-      ).toEqual(['', 'x'.repeat(31), `${'x'.repeat(29)}ä`, 'Größe', 'm9']);
+      ).toEqual(['', 'x'.repeat(31), `${'x'.repeat(29)}ä`, 'Größe', 'a\ufffd\ufffd[31mb', 'm9']);
     });
 
     test('reads a damaged cell without harm', () => {
