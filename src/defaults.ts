@@ -1,19 +1,19 @@
-import { CpuDevice } from '../adapters/devices/cpu.js';
 import { trimNativeHeap } from '../adapters/os/native-heap.js';
 import { CachingMemoryManager } from '../managers/caching/caching-memory-manager.js';
 import { DefaultMemoryManager } from '../managers/default/default-memory-manager.js';
+import { configuredRuntime, prepareConf } from './conf/configured-runtime.js';
 import { processState } from './core/process-state.js';
 import { serveFromEnvironment } from './report/live/serve-from-environment.js';
-import { MemoryRuntime } from './runtime/memory-runtime.js';
 import { recordFlightFromEnvironment, recordFromEnvironment } from './trace/recording/record-from-environment.js';
 
 // The defaults of the process, set by every entry point that makes runtimes.
 // What a host app or another copy of this package has set already stays.
 const state = processState();
-state.createDefaultHost ??= () => new MemoryRuntime(new CpuDevice());
+state.createDefaultHost ??= configuredRuntime;
 state.createDefaultManager ??= (deviceCount, table) => new CachingMemoryManager(deviceCount, table);
 state.createFallbackManager ??= (deviceCount, table) => new DefaultMemoryManager(deviceCount, table);
 state.trimNativeHeap ??= onceASecond(trimNativeHeap);
+prepareConf();
 recordFromEnvironment();
 recordFlightFromEnvironment();
 serveFromEnvironment();

@@ -1,5 +1,4 @@
-import { badArgument } from '../../src/core/errors.js';
-import { nearestName } from '../../src/core/option-names.js';
+import { ConfText, type ConfToken } from '../../src/core/conf-text.js';
 import { isPowerOfTwo, MiB } from '../../src/core/units.js';
 import { LARGE_SEGMENT_BYTES } from '../policy/segment-sizes.js';
 
@@ -71,30 +70,22 @@ export function parseAllocConf(text: string): ParsedAllocConf {
   return new ConfReader(text).read();
 }
 
-interface Token {
-  readonly text: string;
-  /** From 1. */
-  readonly place: number;
-}
-
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 class ConfReader {
-  readonly #tokens: readonly Token[];
-  readonly #end: number;
-  #next = 0;
+  readonly #text: ConfText;
   /** The value of max_split_size_mb. */
-  #splitSize: Token | undefined;
+  #splitSize: ConfToken | undefined;
   readonly #settings: Writable<PyTorchSettings> = { ...DEFAULT_SETTINGS };
   readonly #readers: Readonly<Record<string, () => void>> = {
     backend: () => this.#readBackend(),
-    expandable_segments: () => (this.#settings.expandableSegments = this.#readBoolean()),
+    expandable_segments: () => (this.#settings.expandableSegments = this.#text.takeBoolean()),
     garbage_collection_threshold: () =>
       (this.#settings.garbageCollectionThreshold = this.#readShare('above 0 and below 1', (share) => share > 0 && share < 1)),
     large_segment_size_mb: () => (this.#settings.largeSegmentSizeBytes = this.#readMebibytes(2)),
     max_non_split_rounding_mb: () => (this.#settings.maxNonSplitRoundingBytes = this.#readMebibytes(20)),
     max_split_size_mb: () => {
-      this.#splitSize = this.#tokens[this.#next];
+      this.#splitSize = this.#text.upcoming;
       this.#settings.maxSplitSizeBytes = this.#readMebibytes(20);
     },
     per_process_memory_fraction: () =>
@@ -103,125 +94,95 @@ class ConfReader {
   };
 
   constructor(text: string) {
-    this.#tokens = Array.from(text.matchAll(/[,:[\]]|[^,:[\]\s]+/g), (match) => ({ text: match[0], place: match.index + 1 }));
-    this.#end = text.length + 1;
+    this.#text = new ConfText('PYTORCH_ALLOC_CONF', text);
   }
 
   read(): ParsedAllocConf {
     const ignored: string[] = [];
-    while (this.#next < this.#tokens.length) {
-      const key = this.#take();
+    while (this.#text.hasMore) {
+      const key = this.#text.take();
       const read = Object.hasOwn(this.#readers, key.text) ? this.#readers[key.text] : undefined;
       if (read === undefined && !WITHOUT_EFFECT.has(key.text)) {
-        throw this.#unknown(key);
+        const keys = Object.keys(this.#readers);
+        const advice = `Those that change memory are ${keys.join(', ')}`;
+        throw this.#text.unknownKey(key, [...keys, ...WITHOUT_EFFECT], advice);
       }
-      this.#expect(':');
+      this.#text.expect(':');
       if (read === undefined) ignored.push(`${key.text}:${this.#readAnything()}`);
       else read();
-      if (this.#next < this.#tokens.length) this.#expect(',');
+      if (this.#text.hasMore) this.#text.expect(',');
     }
     const { maxSplitSizeBytes, largeSegmentSizeBytes } = this.#settings;
     if (this.#splitSize !== undefined && maxSplitSizeBytes < largeSegmentSizeBytes) {
-      throw refusal(this.#splitSize, `at least large_segment_size_mb, which is ${largeSegmentSizeBytes / MiB}`);
+      throw this.#text.refusal(this.#splitSize, `at least large_segment_size_mb, which is ${largeSegmentSizeBytes / MiB}`);
     }
     return { settings: this.#settings, ignored };
   }
 
-  #unknown({ text, place }: Token): Error {
-    const [name = '', ...rest] = text.split('=');
-    if (rest.length > 0) return refusal({ text: '=', place: place + name.length }, `a colon, as in ${name}:${rest.join('=')}`);
-    const keys = Object.keys(this.#readers);
-    const near = nearestName(text, [...keys, ...WITHOUT_EFFECT]);
-    const hint = near === undefined ? '' : `did you mean "${near}"? `;
-    return refusal({ text, place }, `a key: ${hint}Those that change memory are ${keys.join(', ')}`);
-  }
-
   #readBackend(): void {
-    const backend = this.#take();
+    const backend = this.#text.take();
     if (backend.text === 'native') return;
     const expected =
       backend.text === 'cudaMallocAsync'
         ? 'native: with cudaMallocAsync the driver places blocks, by rules that nobody outside knows'
         : 'native';
-    throw refusal(backend, expected);
-  }
-
-  #readBoolean(): boolean {
-    const token = this.#take();
-    if (token.text !== 'True' && token.text !== 'False') throw refusal(token, 'True or False');
-    return token.text === 'True';
+    throw this.#text.refusal(backend, expected);
   }
 
   #readShare(range: string, isInRange: (share: number) => boolean): number {
-    const token = this.#take();
+    const token = this.#text.take();
     const share = /^(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(token.text) ? Number(token.text) : Number.NaN;
     if (isInRange(share)) return share;
-    throw refusal(token, `a number ${range}, such as 0.8`);
+    throw this.#text.refusal(token, `a number ${range}, such as 0.8`);
   }
 
   #readAnything(): string {
-    const token = this.#take();
+    const token = this.#text.take();
     if (!/^[,:[\]]?$/.test(token.text)) return token.text;
-    throw refusal(token, 'a value');
+    throw this.#text.refusal(token, 'a value');
   }
 
   #readMebibytes(least: number): number {
-    const token = this.#take();
+    const token = this.#text.take();
     const mebibytes = integerOf(token);
     if (mebibytes >= least && Number.isSafeInteger(mebibytes * MiB)) return mebibytes * MiB;
-    throw refusal(token, `a number of MiB of at least ${least}`);
+    throw this.#text.refusal(token, `a number of MiB of at least ${least}`);
   }
 
   #readDivisions(): number[] {
     const divisions = [...DEFAULT_SETTINGS.roundupPower2Divisions];
-    const token = this.#take();
-    if (token.text !== '[') return divisions.fill(divisionsOf(token));
+    const token = this.#text.take();
+    if (token.text !== '[') return divisions.fill(this.#divisionsOf(token));
     let last = -1;
     for (let separator = ','; separator === ','; ) {
-      const size = this.#take();
-      this.#expect(':');
-      const count = divisionsOf(this.#take());
+      const size = this.#text.take();
+      this.#text.expect(':');
+      const count = this.#divisionsOf(this.#text.take());
       if (size.text === '>') divisions.fill(count, last + 1);
       else {
         const interval = Math.log2(integerOf(size));
         if (!Number.isInteger(interval) || interval <= last) {
-          throw refusal(size, 'a power of two, in MiB, larger than the one before it, or > at the end');
+          throw this.#text.refusal(size, 'a power of two, in MiB, larger than the one before it, or > at the end');
         }
         if (last < 0) divisions.fill(count, 0, interval);
         if (interval < ROUNDUP_INTERVALS) divisions[interval] = count;
         last = interval;
       }
-      const next = this.#take();
-      if (next.text !== ']' && (next.text !== ',' || size.text === '>')) throw refusal(next, size.text === '>' ? ']' : ', or ]');
+      const next = this.#text.take();
+      if (next.text !== ']' && (next.text !== ',' || size.text === '>'))
+        throw this.#text.refusal(next, size.text === '>' ? ']' : ', or ]');
       separator = next.text;
     }
     return divisions;
   }
 
-  #expect(text: string): void {
-    const token = this.#take();
-    if (token.text !== text) throw refusal(token, JSON.stringify(text));
-  }
-
-  #take(): Token {
-    return this.#tokens[this.#next++] ?? { text: '', place: this.#end };
+  #divisionsOf(token: ConfToken): number {
+    const count = integerOf(token);
+    if (count === 0 || isPowerOfTwo(count)) return count;
+    throw this.#text.refusal(token, 'a power of two, or 0');
   }
 }
 
-function integerOf({ text }: Token): number {
+function integerOf({ text }: ConfToken): number {
   return /^\d+$/.test(text) ? Number(text) : Number.NaN;
-}
-
-function divisionsOf(token: Token): number {
-  const count = integerOf(token);
-  if (count === 0 || isPowerOfTwo(count)) return count;
-  throw refusal(token, 'a power of two, or 0');
-}
-
-function whereIs({ place }: Token): string {
-  return `PYTORCH_ALLOC_CONF, character ${place}`;
-}
-
-function refusal(token: Token, expected: string): Error {
-  return badArgument(whereIs(token), token.text === '' ? 'nothing' : JSON.stringify(token.text), expected);
 }

@@ -15,6 +15,7 @@ import {
   SlabMemoryManager,
   TlsfMemoryManager,
 } from '../../managers/index.js';
+import { MANAGER_KINDS, type ManagerClasses } from '../conf/manager-kinds.js';
 import type { Device } from '../core/device.js';
 import type { ManagerFactory } from '../core/memory-host.js';
 
@@ -61,19 +62,25 @@ export function simulatedDevice(capacityBytes: number | undefined): Device {
   return new SimulatedDevice({ virtual: true, ...(capacityBytes === undefined ? {} : { capacityBytes }) });
 }
 
+const CLASSES: ManagerClasses = {
+  ArenaMemoryManager,
+  BuddyMemoryManager,
+  CachingMemoryManager,
+  DefaultMemoryManager,
+  LruMemoryManager,
+  PoolMemoryManager,
+  PyTorchMemoryManager,
+  SlabMemoryManager,
+  TlsfMemoryManager,
+};
+
 /** The managers that the command knows, by name. */
-export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map<string, ManagerFactory>([
-  ['caching', (deviceCount, table) => new CachingMemoryManager(deviceCount, table)],
-  ['lru', (deviceCount, table) => new LruMemoryManager(deviceCount, table)],
-  ['pool', (deviceCount, table) => new PoolMemoryManager(deviceCount, table)],
-  ['tlsf', (deviceCount, table) => new TlsfMemoryManager(deviceCount, table)],
-  ['pytorch', (deviceCount, table) => new PyTorchMemoryManager(deviceCount, table)],
-  ['default', (deviceCount, table) => new DefaultMemoryManager(deviceCount, table)],
-  ['buddy', (deviceCount, table) => new BuddyMemoryManager(deviceCount, table)],
-  ['slab', (deviceCount, table) => new SlabMemoryManager(deviceCount, table)],
-  // Nobody resets it in a replay: it shows what its places cost when blocks end one by one.
-  ['arena', (deviceCount, table) => new ArenaMemoryManager(deviceCount, table)],
-]);
+export const MANAGERS: ReadonlyMap<string, ManagerFactory> = new Map(
+  Array.from(MANAGER_KINDS.values(), ({ name, type }): [string, ManagerFactory] => [
+    name,
+    (deviceCount, table) => new CLASSES[type](deviceCount, table),
+  ]),
+);
 
 /** Puts a quota around the managers that a factory makes. @param limitBytes - of live blocks; undefined for none */
 export function limited(create: ManagerFactory, limitBytes: number | undefined): ManagerFactory {

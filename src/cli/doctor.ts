@@ -18,14 +18,16 @@ import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { type MemoryLimit, memoryLimit } from '../../adapters/os/memory-limits.js';
 import { DEFAULT_BUDGET_LIMIT, MemoryBudget } from '../budget/memory-budget.js';
+import { CONF_VARIABLE } from '../conf/conf-variable.js';
+import { describeConfFromEnvironment } from '../conf/configured-runtime.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { PosixShmBackend } from '../shared/backends/named-backends.js';
 import { SHM_FOLDER } from '../shared/backends/segment-store.js';
 import { listSegments } from '../shared/segment-list.js';
 
-/** A device or host that may or may not work on this machine; of the kind `budget`, what limits memory here. */
+/** A device or host that may or may not work on this machine; of the kind `budget`, what limits memory here, of `setting`, what the environment sets. */
 export interface Check {
-  readonly kind: 'device' | 'host' | 'budget';
+  readonly kind: 'device' | 'host' | 'budget' | 'setting';
   readonly name: string;
   /** Uses it. @returns a description @throws an error that says why it does not work here */
   readonly run: () => string;
@@ -41,7 +43,7 @@ export function addDoctorCommand(command: Command): void {
     .addHelpText(
       'after',
       '\nJSON: { "version": 1, "stowage", "node", "platform",\n' +
-        '  "findings": [{ kind, name, works, detail }] }; kind is device, host or budget.\n' +
+        '  "findings": [{ kind, name, works, detail }] }; kind is device, host, budget or setting.\n' +
         'What does not work here is a finding, not a failure: the exit code is 0.',
     )
     .action((flags: { json?: true }) => {
@@ -200,6 +202,11 @@ export const CHECKS: readonly Check[] = [
       using budget = new MemoryBudget();
       return `${formatBytes(budget.limitBytes)}: new MemoryBudget() takes ${DEFAULT_BUDGET_LIMIT} of the memory limit`;
     },
+  },
+  {
+    kind: 'setting',
+    name: CONF_VARIABLE,
+    run: () => describeConfFromEnvironment() ?? 'not set: the default runtime has a CachingMemoryManager and no limit',
   },
 ];
 

@@ -11,7 +11,7 @@ const PAGE_PARTS = 'src/report/page-parts.ts';
 /** What each chunk holds beside what those before it hold: these files, and all that they import. */
 const CHUNKS = {
   // What `import 'stowage'` needs, src/defaults.ts aside: that does something, so it is a file of its own. \0: helpers of the bundler.
-  core: '(?:\\0|src/(?:core|runtime|budget)|managers/(?:caching|default)|adapters/devices/cpu|src/trace/recording/record-|src/report/live/serve-from-)',
+  core: '(?:\\0|src/(?:core|runtime|budget|conf)|managers/(?:caching|default)|adapters/devices/cpu|src/trace/recording/record-|src/report/live/serve-from-)',
   defaults: 'src/defaults',
   os: 'adapters/(?:ffi|os)/',
   devices: 'adapters/devices/',

@@ -14,6 +14,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   'src/blocks': 'Parts of managers: base, heap, regions.',
   'src/runtime': 'The embedded host: handles, scopes.',
   'src/budget': 'One limit over managers and processes.',
+  'src/conf': 'The default runtime as STOWAGE_CONF says.',
   'src/trace': 'Record, read, write and replay allocations.',
   'src/report': 'Results as a page, and a live page.',
   'src/whatif': 'PyTorch’s runs under other settings.',

@@ -33,6 +33,10 @@ export const IMPORT_RULES: readonly ImportRule[] = [
   { from: 'src/otel/', may: ['src/core/', '@opentelemetry/api'] },
   { from: 'src/model/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'adapters/os/', '@huggingface/gguf'] },
   { from: 'src/shared/', may: ['src/core/', 'src/blocks/', 'src/runtime/', 'src/budget/budget-ledger.ts', 'adapters/os/'] },
+  {
+    from: 'src/conf/',
+    may: ['src/core/', 'src/runtime/', 'src/budget/', 'src/trace/', 'managers/', 'adapters/devices/cpu.ts'],
+  },
   { from: 'src/defaults.ts', may: EVERYTHING },
   { from: 'src/di/', may: [...EVERYTHING, 'inversify'] },
   { from: 'src/index.ts', may: EVERYTHING },

@@ -1,7 +1,7 @@
-import { rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { sitesOfVariable } from '../../core/allocation-site.js';
 import { processState } from '../../core/process-state.js';
+import { claimEnvironment, environmentFile } from '../../runtime/environment-file.js';
 import { FlightRecorder } from './flight-recorder.js';
 import { TraceRecorder } from './trace-recorder.js';
 
@@ -33,14 +33,8 @@ export function recordFromEnvironment(): void {
 }
 
 function record(path: string, sites: boolean | number): TraceRecorder {
-  const me = thisThread();
-  const owner = process.env[OWNER_VARIABLE] ?? me;
-  process.env[OWNER_VARIABLE] = owner;
-  if (owner === me) return new TraceRecorder(path, { sites });
-  // Others can guess this name: a file or a link that they put there is never written through.
-  const beside = `${path}.${me}`;
-  rmSync(beside, { force: true });
-  return new TraceRecorder(beside, { sites, exclusive: true });
+  const { path: file, exclusive } = environmentFile(path, OWNER_VARIABLE);
+  return new TraceRecorder(file, { sites, exclusive });
 }
 
 /** The file of the flight recorder. */
@@ -61,8 +55,7 @@ export function recordFlightFromEnvironment(): void {
   const holder = globalThis as { [FLIGHT_KEY]?: true };
   if (path === undefined || path === '' || holder[FLIGHT_KEY] === true) return;
   holder[FLIGHT_KEY] = true;
-  const me = thisThread();
-  const owner = (process.env[FLIGHT_OWNER_VARIABLE] ??= me);
+  const { me, owner } = claimEnvironment(FLIGHT_OWNER_VARIABLE);
   const file = resolve(owner === me ? path : `${path}.${me}`);
   const signal = process.env[FLIGHT_SIGNAL_VARIABLE] as NodeJS.Signals | undefined;
   let recorder: FlightRecorder | undefined;
@@ -70,9 +63,4 @@ export function recordFlightFromEnvironment(): void {
     recorder ??= new FlightRecorder(file, { signal: signal === undefined || (signal as string) === '' ? undefined : signal });
     recorder.add(host);
   });
-}
-
-function thisThread(): string {
-  const { threadId } = process.getBuiltinModule('node:worker_threads');
-  return threadId === 0 ? String(process.pid) : `${process.pid}.${threadId}`;
 }

@@ -1,0 +1,2 @@
+/** The variable that configures the default runtime. */
+export const CONF_VARIABLE = 'STOWAGE_CONF';
