@@ -1,7 +1,6 @@
 import type { BudgetMemberKind, BudgetMemberReading } from '../core/budget-report.js';
 import { checkArgument } from '../core/errors.js';
 import type { OptionNames } from '../core/option-names.js';
-import type { BudgetReservation } from './reservation.js';
 
 /** How a member stands among the others. */
 export interface BudgetMemberOptions {
@@ -27,6 +26,12 @@ export interface MemberCache {
 /** The cache of who has none, or whose it is not to give. */
 export const NO_CACHE: MemberCache = { cachedBytes: () => 0, release: () => 0 };
 
+/** Memory that was taken ahead, out of which members have some. */
+export interface DrawnMemory {
+  /** Takes back what a member gives, up to what it drew. @returns how many bytes */
+  refill(member: BudgetMember, bytes: number): number;
+}
+
 /** One who holds memory of a budget. */
 export class BudgetMember {
   readonly name: string;
@@ -35,7 +40,7 @@ export class BudgetMember {
   heldBytes = 0;
   peakBytes = 0;
   /** Open reservations out of which it has memory. */
-  readonly drawnFrom = new Set<BudgetReservation>();
+  readonly drawnFrom = new Set<DrawnMemory>();
 
   /** @throws ERR_MEM_INVALID_ARGUMENT for a priority or minimum that is none */
   constructor(
