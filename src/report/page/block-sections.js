@@ -59,6 +59,7 @@ export function leakSection(view) {
   lead.textContent =
     `${formatCount(leaks.blocks)} blocks, ${formatBytes(leaks.bytes)}, are never freed` +
     (leaks.omittedGroups > 0 ? `; ${formatCount(leaks.omittedGroups)} smaller groups are left out.` : '.') +
+    ' Where a signal ended the program, what was live then need not be a leak.' +
     (known ? '' : ' The trace has no sites: record it with sites to see where they come from.');
   const tagged = leaks.groups.some(({ tag }) => tag > 0);
   fillTable(
