@@ -228,7 +228,7 @@ describe('stowage whatif', () => {
     [[SNAPSHOT, '--conf', 'max_split_size_mb:128,expandable_segments:yes'], 'PYTORCH_ALLOC_CONF, character 43 is "yes"'],
     [[SNAPSHOT, '--conf', 'backend:cudaMallocAsync'], 'with cudaMallocAsync the driver places blocks'],
     [[SNAPSHOT, '--conf', 'expandable_segments:True,large_segment_size_mb:21'], 'is 21, but must be an even number of MiB'],
-    [[SNAPSHOT, '--limit', '24Gb'], '--limit is "24Gb", but must be a size above 0'],
+    [[SNAPSHOT, '--limit', '24Gx'], '--limit is "24Gx", but must be a size above 0'],
     [[SNAPSHOT, '--card', 'h100'], '(did you mean h100-80g?)'],
     [[SNAPSHOT, '--card', 'l4,'], '--card is ""'],
     [[SNAPSHOT, '--manager', 'pol'], '(did you mean pool?)'],
