@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
 import { INSPECT, inspected } from '../core/inspect.js';
 import { formatBytes } from '../core/units.js';
-import type { BudgetMember, DrawnMemory } from './budget-member.js';
+import type { BudgetMember } from './budget-member.js';
 
 const jobs = new AsyncLocalStorage<BudgetReservation>();
 
@@ -17,7 +17,7 @@ export function currentReservation(): BudgetReservation | undefined {
  * Nobody else gets it. What the job takes from the budget comes out of it first, and what is given back by those who took it
  * returns to it as long as it is open. Beyond it the job asks the budget as everybody does.
  */
-export class BudgetReservation implements DrawnMemory {
+export class BudgetReservation {
   readonly #member: BudgetMember;
   readonly #end: (reservation: BudgetReservation) => void;
   /** Who has taken how much of it. */
