@@ -38,6 +38,7 @@ export function mapBlock(
   failure: { cause: unknown },
 ): number {
   const pages = blocks.pages!;
+  let grownBytes = 0;
   for (;;) {
     let start = firstRoom(heap, blocks, bytes);
     if (start === NONE) {
@@ -51,9 +52,13 @@ export function mapBlock(
     const missing = isHole ? bytes : bytes - heap.bytesOf(start);
     // The call that reserved may have come back with frees.
     if (missing <= 0) return start;
+    if (!isHole) grownBytes = Math.max(grownBytes, heap.bytesOf(start));
     const mapped = Math.min(alignUp(missing, pages.pageBytes), heap.bytesOf(hole));
     const block = pages.commit(hole, heap.addressOf(hole), mapped, failure);
     if (block === NONE || heap.bytesOf(block) >= bytes) return block;
+    // Whoever was asked for pages may have had those taken back that these were to join, as a budget does: again and again.
+    if (heap.bytesOf(block) <= grownBytes) return NONE;
+    grownBytes = heap.bytesOf(block);
   }
 }
 

@@ -474,6 +474,20 @@ describe('MemoryBudget', () => {
       runtime.allocate(30 * MiB).dispose();
     });
 
+    test('ends for pages that are to join cached ones, which the budget has the same manager give back for them', () => {
+      const pages = (count: number, of: MemoryManagerDeviceInterface) =>
+        new PyTorchMemoryManager(count, of, { conf: 'expandable_segments:True' });
+      const runtime = runtimeWith(pages);
+      budget.add(runtime, { name: 'pages' });
+      hoarder('other', 24, 0);
+      runtime.allocate(15 * MiB).dispose();
+      expect(heldBy(budget, 'pages')).toBe(20 * MiB);
+      // 20 MiB more do not fit beside them, and 40 in one piece do.
+      runtime.allocate(30 * MiB).dispose();
+      expect(heldBy(budget, 'pages')).toBe(40 * MiB);
+      expect(refusalOf(() => runtime.allocate(50 * MiB))).toMatchObject({ asking: 'pages' });
+    });
+
     test('allocateAsync waits for listeners that free in their own time', async () => {
       const other = hoarder('other', 60, 0);
       const asking = hoarder('asking', 0, 0);
