@@ -223,7 +223,8 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
   }
 
   /**
-   * Takes memory ahead of a job, and waits for it in line: who came first is served first.
+   * Takes memory ahead of a job, and waits for it in line: of those who wait, who came first is served first. Requests that do not wait
+   * get what is free meanwhile.
    *
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_DISPOSED when the budget ends meanwhile, ERR_MEM_OUT_OF_MEMORY for more than the limit
    */

@@ -40,8 +40,8 @@ export class Pressure {
   }
 
   /**
-   * Says that a listener frees memory in its own time. `runtime.allocateAsync` and `budget.reserveAsync` wait for that and
-   * try again; a request that cannot wait is refused.
+   * Says that a listener frees memory in its own time. `runtime.allocateAsync` waits for that, at most 10 s, and
+   * tries again, as the line of `budget.reserveAsync` does; a request that cannot wait is refused.
    */
   waitUntil(promise: Promise<unknown>): void {
     this.#wait(promise);

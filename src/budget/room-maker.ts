@@ -12,12 +12,15 @@ import type { BudgetLedger } from './budget-ledger.js';
 import { type BudgetMember, inOrderOfGiving } from './budget-member.js';
 import { Pressure } from './pressure.js';
 import { RoomRequests } from './room-requests.js';
+import { within } from './within.js';
 
 /** What is given back beyond what is missing, so that the next request need not ask again: this share of the limit, at most so much. */
 const HYSTERESIS = 1 / 32;
 const MOST_HYSTERESIS_BYTES = 64 * MiB;
 /** How long what could not be given is not offered again: others are asked meanwhile, and then it may be other memory. */
 const STUCK_MS = 1000;
+/** How long an asynchronous request waits for listeners: one that never ends must not keep all that come later. */
+const LISTENERS_MS = 10_000;
 /** How many reclaims a report shows. */
 const REMEMBERED = 64;
 
@@ -191,7 +194,7 @@ export class RoomMaker {
   /** Waits for listeners that make room in their own time, and a while for others who share the budget. */
   async settled(): Promise<void> {
     // Not for those that begin meanwhile: where there is always somebody who asks, that would be for ever.
-    await Promise.allSettled(this.#waiting);
+    if (this.#waiting.size > 0) await within(Promise.allSettled(this.#waiting), LISTENERS_MS);
     await this.#requests?.settled();
   }
 
