@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
+import { checkUsable } from '../core/errors.js';
 import { INSPECT, inspected } from '../core/inspect.js';
 import { formatBytes } from '../core/units.js';
 import type { BudgetMember } from './budget-member.js';
@@ -39,8 +40,9 @@ export class BudgetReservation {
     return this.#isOpen ? this.#member.heldBytes : 0;
   }
 
-  /** Runs a job, awaits included, whose members take from this reservation. */
+  /** Runs a job, awaits included, whose members take from this reservation. @throws ERR_MEM_DISPOSED when it has ended */
   run<T>(job: () => T): T {
+    checkUsable(this.#isOpen, 'reservation');
     return jobs.run(this, job);
   }
 

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'eventemitter3';
 import { attempt } from '../core/attempt.js';
 import type { BudgetMemberReading, BudgetReclaim, BudgetRefusal, BudgetStep } from '../core/budget-report.js';
+import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
 import { MemoryError } from '../core/errors.js';
 import { processState } from '../core/process-state.js';
 import { HOST_MEMORY } from '../core/slot-charges.js';
@@ -99,7 +100,8 @@ export class RoomMaker {
     const fits = () => account.missingBytes(bytes) <= 0;
     const hasRoom = () => {
       this.#facts.refresh();
-      return fits() || this.#climb(steps, fits, tried);
+      // What is more than the limit never fits: nobody is to lose a cache for it.
+      return fits() || (bytes <= this.#facts.limitBytes && this.#climb(steps, fits, tried));
     };
     // A listener or a manager that asks meanwhile gets what there is.
     if (!this.#isBusy && this.#exclusively(hasRoom)) return;
@@ -327,7 +329,7 @@ export class RoomMaker {
 
   /** Asks for a collection of garbage, at most so often; dropped handles that it finds are freed in a later turn. */
   #askCollector(): number {
-    if (this.#facts.memory === HOST_MEMORY) HandleWatch.shared().pressure.press();
+    if (this.#facts.memory === HOST_MEMORY && flagFromEnvironment(COLLECT_VARIABLE, true)) HandleWatch.shared().pressure.press();
     return 0;
   }
 

@@ -61,7 +61,7 @@ export interface BudgetReport {
   /** The most held first. */
   readonly members: readonly BudgetMemberReading[];
   readonly tenants: readonly BudgetTenantReading[];
-  /** Requests that were refused. */
+  /** Requests that were refused. For one allocation a manager may make several: of a large segment, then of a smaller one. */
   readonly refusals: number;
   /** How often bytes that nobody could refuse went past the limit. */
   readonly overshoots: number;

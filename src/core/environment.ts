@@ -1,5 +1,8 @@
 import { checkArgument } from './errors.js';
 
+/** Names the variable that turns collections off which memory pressure asks for. */
+export const COLLECT_VARIABLE = 'STOWAGE_COLLECT';
+
 /**
  * Reads a setting of the environment that is on or off.
  *

@@ -8,7 +8,7 @@ import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
-import { flagFromEnvironment } from '../core/environment.js';
+import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
@@ -36,8 +36,6 @@ const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
   names: { exitReport: true, collectDropped: true, createDefaultManager: true, createFallbackManager: true },
 };
 
-/** Names the variable that turns {@link MemoryRuntimeOptions.collectDropped} off. */
-const COLLECT_VARIABLE = 'STOWAGE_COLLECT';
 const NO_OPTIONS: AllocateOptions = {};
 
 /**

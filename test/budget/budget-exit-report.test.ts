@@ -68,19 +68,23 @@ describe('MemoryBudget in a process of its own', () => {
       budget.add(runtime, { name: 'buffers' });
       return budget;
     };
-    const refuse = () => { try { runtime.allocate(64 * MiB); } catch { return; } throw new Error('not refused'); };
+    const refuse = (budget) => {
+      const held = budget.reserve(7 * MiB);
+      try { budget.reserve(7 * MiB); } catch { return; } finally { held.dispose(); }
+      throw new Error('not refused');
+    };
   `;
   const line =
-    'stowage: budget "process" (host): limit 8388608 bytes (8.00 MiB), peak 2097152 bytes (2.00 MiB); 1 refusal; 0 overshoots; 1 reclaim, 2097152 bytes (2.00 MiB) in all\n';
+    'stowage: budget "process" (host): limit 8388608 bytes (8.00 MiB), peak 7340032 bytes (7.00 MiB); 1 refusal; 0 overshoots; 1 reclaim, 2097152 bytes (2.00 MiB) in all\n';
 
   test.each([
     ['the program ends', '', 0],
     ['process.exit is called', 'process.exit(3);', 3],
   ])('reports a refusal once, after the runtime has given back, when %s', (_, end, code) => {
     const { status, stderr } = runChild(`${prelude()}
-      add({ name: 'process' });
+      const budget = add({ name: 'process' });
       runtime.allocate(100).dispose();
-      refuse();
+      refuse(budget);
       ${end}
     `);
     expect({ status, stderr }).toEqual({ status: code, stderr: line });
@@ -103,8 +107,7 @@ describe('MemoryBudget in a process of its own', () => {
 
   test('reports nothing when the budget was disposed, and when told not to; a sink of its own gets the line', () => {
     const { stdout, stderr } = runChild(`${prelude()}
-      add({ exitReport: false });
-      refuse();
+      refuse(add({ exitReport: false }));
       const other = new MemoryRuntime(new CpuDevice());
       const ended = new MemoryBudget({ limit: MiB, watchV8: false });
       ended.add(other);

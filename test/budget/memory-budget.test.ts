@@ -316,8 +316,8 @@ describe('MemoryBudget', () => {
     test('gives back at most 64 MiB more than what is missing, and whole bytes', () => {
       using huge = limit(2 ** 40);
       const other = hoarder('other', 0, 1, {}, huge);
-      errorOf(() => huge.reserve(2 ** 40 + 3));
-      expect(other.manager.asked[0]![0]).toBe(MiB + 3 + 64 * MiB);
+      errorOf(() => huge.reserve(2 ** 40 - 3));
+      expect(other.manager.asked[0]![0]).toBe(MiB - 3 + 64 * MiB);
       using odd = limit(1001);
       const few = new HoardingManager();
       const runtime = runtimeWith(few);
@@ -325,6 +325,13 @@ describe('MemoryBudget', () => {
       runtime.allocate(1000).dispose();
       using memory = odd.reserve(10);
       expect([few.asked[0]![0], memory.bytes]).toEqual([9 + 31, 10]);
+    });
+
+    test('takes no cache from anybody for a request that is more than the limit', () => {
+      const other = hoarder('other', 10, 30);
+      const asking = hoarder('asking', 0, 0);
+      expect(refusalOf(() => asking.runtime.allocate(budget.limitBytes + 1))).toMatchObject({ tried: [] });
+      expect(other.manager.cachedBytes).toBe(30 * MiB);
     });
 
     test('never takes a member below its minimum for others, though it may give all for itself', () => {
