@@ -31,14 +31,14 @@ export class RoomRequests {
     const bytes = this.#wantedBytes;
     if (bytes === 0) return;
     const endMs = performance.now() + PATIENCE_MS;
-    // A process that has nothing else to do must not end in the middle: others are about to answer it.
-    const awake = setTimeout(() => undefined, PATIENCE_MS);
+    // A process that has nothing else to do must not end in the middle: others are about to answer it. Not once: the wait may end a little later.
+    const awake = setInterval(() => undefined, PATIENCE_MS);
     try {
       for (let leftMs = PATIENCE_MS; leftMs > 0 && this.#missingBytes(bytes) > 0; leftMs = endMs - performance.now()) {
         await this.#ledger.changed(leftMs);
       }
     } finally {
-      clearTimeout(awake);
+      clearInterval(awake);
     }
     if (this.#wantedBytes === bytes) this.#withdraw();
   }
