@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { type ComparedTrace, diffTraces, type GrownSite, type TraceDiff } from '../trace/index.js';
 import type { Flags } from './arguments.js';
+import { isExplanation, writeGrown } from './compared-explanations.js';
 import { inputPath } from './output-file.js';
 import { withProgress } from './progress.js';
 import { type Column, complainOfGaps, count, grouped, jsonText, layOut, printable } from './text.js';
@@ -23,7 +24,7 @@ export function addDiffCommand(command: Command): void {
   command
     .argument(
       '<before>',
-      'a recording, snapshot of PyTorch, call log or another trace that stowage replay reads; - is standard input',
+      'a recording, snapshot of PyTorch, call log or another trace that stowage replay reads (- is standard input), or an explanation',
     )
     .argument('<after>', 'a later one of the same program, or one of a later version')
     .option('--json', 'print JSON instead of a table')
@@ -31,11 +32,16 @@ export function addDiffCommand(command: Command): void {
       'after',
       '\nNamed are the sites and tags whose blocks have grown beyond chance: blocks that are live at\n' +
         'the end of each file, and older than the blocks of their site get before they are freed.\n' +
+        'Of explanations (stowage explain --json) the categories are compared, bytes alone.\n' +
         'Exit code: 0 whether something grew or not (the output says), 2 for a bad file or argument.\n' +
         'JSON: { "version": 1, "grown": [{ site, tag, bytes, blocks }] }, most grown first.\n' +
         '\nExamples:\n  stowage diff monday.stowtrace friday.stowtrace\n  stowage diff before.pickle after.pickle --json',
     )
     .action(async (before: string, after: string, { json }: Flags<never, never, 'json'>) => {
+      if (isExplanation(before)) {
+        writeGrown(before, after, json === true);
+        return;
+      }
       const diff = await withProgress('reading', (shown) => diffTraces(inputPath(before), inputPath(after), shown));
       complainOfGaps(before, diff.before.origin.cutOff, diff.before.totals.unknownFrees);
       complainOfGaps(after, diff.after.origin.cutOff, diff.after.totals.unknownFrees);

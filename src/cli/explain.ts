@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,8 +11,8 @@ import { EXPLAIN_EVERY_VARIABLE, EXPLAIN_TRIM_VARIABLE, EXPLAIN_VARIABLE } from 
 import { explainMemory } from '../explain/explain-memory.js';
 import { renderExplanation } from '../explain/explanation-page.js';
 import type { MemoryExplanation } from '../explain/memory-explanation.js';
-import { parseExplanation } from '../explain/parse-explanation.js';
 import { type Flags, parseNumber } from './arguments.js';
+import { readExplanation, writeGrown } from './compared-explanations.js';
 import { explanationText, grownText, headline } from './explanation-text.js';
 import { OutputFile } from './output-file.js';
 import { runProgram } from './run-program.js';
@@ -66,22 +66,7 @@ function compareFiles(command: Command, words: readonly string[], { diff = [], j
   const [earlier, later] = diff;
   if (earlier === undefined || later === undefined || diff.length > 2 || words.length > 0)
     command.error('--diff takes two files');
-  const { version: _, ...grown } = compareExplanations(readExplanation(earlier), readExplanation(later));
-  process.stdout.write(json ? jsonText(grown) : grownText({ version: 1, ...grown }));
-}
-
-function readExplanation(path: string): MemoryExplanation {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new MemoryError(
-      'ERR_MEM_BAD_INPUT',
-      { file: path, line: 0, reason: `it cannot be read: ${(error as Error).message}` },
-      error,
-    );
-  }
-  return parseExplanation(text, path);
+  writeGrown(earlier, later, json === true);
 }
 
 async function explainProcess(pid: number, flags: ExplainFlags): Promise<void> {

@@ -35,7 +35,8 @@ export function addServeCommand(command: Command, done: (exitCode: number) => vo
     .addHelpText(
       'after',
       `\nThe page's address is printed on standard error as soon as the program makes its first runtime.\n` +
-        `The program needs no change: it is told by ${SERVE_VARIABLE}=<port> in its environment, and ${SERVE_SITES_VARIABLE}=1 for sites.\n` +
+        `The program needs no change: it is told by ${SERVE_VARIABLE}=<port> in its environment,\n` +
+        `and ${SERVE_SITES_VARIABLE}=1 for sites.\n` +
         'With --trace the sites are those of the trace.\n' +
         `/metrics of the page's server is for Prometheus.\n` +
         '\nExamples:\n  stowage serve --port 8080 -- node app.js\n  stowage serve --trace app.trace.gz --manager pool',

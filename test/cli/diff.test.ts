@@ -34,6 +34,26 @@ describe('stowage diff', () => {
     expect(grown[0]).toEqual({ site: leaking.leakSite, tag: expect.any(String), bytes: expect.any(Number), blocks: 100 });
   });
 
+  test('compares two explanations by their categories', async () => {
+    const explained = (bytes: number) =>
+      JSON.stringify({
+        version: 1,
+        pid: 7,
+        residentBytes: 4096,
+        namedBytes: 4096,
+        categories: [{ kind: 'stack', name: 'main thread', residentBytes: bytes, reclaimableBytes: null }],
+      });
+    const [monday, friday] = ['monday.json', 'friday.json'].map((name) => join(folder, name)) as [string, string];
+    writeFileSync(monday, explained(1024));
+    writeFileSync(friday, explained(3072));
+    const { code, stdout } = await stowageHere(['diff', monday, friday, '--json']);
+    const grown = [{ site: 'main thread', tag: 'stack', bytes: 2048, blocks: null }];
+    expect([code, JSON.parse(stdout)]).toEqual([0, { version: 1, grown }]);
+    const mixed = await stowageHere(['diff', monday, after]);
+    expect([mixed.code, mixed.stdout]).toEqual([2, '']);
+    expect(mixed.stderr).toContain('after:1: it is no JSON');
+  });
+
   test('says that nothing grew', async () => {
     const { code, stdout } = await stowageHere(['diff', before, before]);
     expect(code).toBe(0);

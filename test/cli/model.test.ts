@@ -75,7 +75,7 @@ describe('stowage model', () => {
     expect(lines).toContain('q8_0        1   4.25 KiB  14.5 %');
     expect(lines).toContain('input        1  25.00 KiB  f32');
     expect(lines).toContain('0            1   4.25 KiB  q8_0');
-    expect(stdout).toMatch(/available: it fits with a context of 8192, 1 layers there, batches of 512: /);
+    expect(stdout).toMatch(/available: it fits with a context of 8192, 1 layer there, batches of 512: /);
     expect(stdout).toMatch(/\nloaded in \d+ ms\n$/);
   });
 
