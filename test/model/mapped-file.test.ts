@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { pageBytes } from '../../adapters/os/mapping.js';
-import { GiB, KiB, MiB } from '../../src/core/units.js';
+import { exactBytes, GiB, KiB, MiB } from '../../src/core/units.js';
 import { MappedFile } from '../../src/model/mapped-file.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
@@ -261,7 +261,7 @@ describe('MappedFile', () => {
       expect(() => file.bytesAt(3 * PAGE, 11)).toThrow(
         expect.objectContaining({
           code: 'ERR_MEM_BAD_INPUT',
-          message: `${path}: it was truncated from ${10 * PAGE} to ${3 * PAGE + 10} bytes while it was mapped`,
+          message: `${path}: it was truncated from ${exactBytes(10 * PAGE)} to ${exactBytes(3 * PAGE + 10)} while it was mapped`,
         }),
       );
       expect([array[3 * PAGE], array[3 * PAGE + 10], array[5 * PAGE], array[10 * PAGE - 1]]).toEqual([byteAt(3 * PAGE), 0, 0, 0]);
