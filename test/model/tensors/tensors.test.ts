@@ -245,7 +245,7 @@ describe('TensorManager', () => {
     manager.add('a', pool.allocate('f32', [1024]));
     manager.add('b', pool.allocate('q8_0', [4096]));
     expect(formatMemoryUsage(manager.usage())).toBe(
-      '2 tensors, 8.25 KiB\n  q8_0: 1 tensors, 4.25 KiB (51.5 %)\n  f32: 1 tensors, 4.00 KiB (48.5 %)',
+      '2 tensors, 8.25 KiB\n  q8_0: 1 tensor, 4.25 KiB (51.5 %)\n  f32: 1 tensor, 4.00 KiB (48.5 %)',
     );
     expect(formatMemoryUsage(new TensorManager().usage())).toBe('0 tensors, 0 B');
   });
