@@ -149,8 +149,8 @@ describe('ArrayFireHost', () => {
         expect(af.work()).toEqual(SUM);
         expect(af.takeCalls()).toEqual(['']);
       }
-      // Version and devices; and for each of two handles: to make it, 14 callbacks, to set it.
-      expect(failures).toBe(2 + 2 * (1 + 14 + 1));
+      // Version, devices and backend; and for each of two handles: to make it, 14 callbacks, to set it.
+      expect(failures).toBe(3 + 2 * (1 + 14 + 1));
     });
 
     test('tells when the backend has no pinned memory, and takes nothing over then', () => {
