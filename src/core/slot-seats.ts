@@ -2,14 +2,13 @@ import type { EventEmitter } from 'eventemitter3';
 import { attempt } from './attempt.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
-import type { EventRing } from './event-ring.js';
 import type { MemoryEvents, SlotKind } from './events.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { NativeCounters } from './native-ledger.js';
 import { OwedMemory } from './owed-memory.js';
 import { Seat, type SeatOptions } from './seat.js';
 import { SlotCharges } from './slot-charges.js';
-import { type RareEvents, type SlotObserver, SlotObservers } from './slot-observer.js';
+import { type SlotObserver, SlotObservers } from './slot-observer.js';
 import type { DevicePtr } from './units.js';
 
 /** What a slot is made of. */
@@ -52,8 +51,6 @@ export abstract class SlotSeats extends NativeCounters {
    * @internal
    */
   protected quiet: MemoryManagerAdapter | undefined;
-  /** Takes the allocations and frees here, also of a quiet manager. @internal */
-  protected ring: EventRing | undefined;
   /** @internal */
   protected activeSeat: Seat | undefined;
   #installed = false;
@@ -102,11 +99,6 @@ export abstract class SlotSeats extends NativeCounters {
 
   get closed(): boolean {
     return this.#closed;
-  }
-
-  /** How many devices managers here serve. */
-  get deviceCount(): number {
-    return this.options.natives.deviceCount ?? 1;
   }
 
   /** Live blocks of all managers in this slot. */
@@ -195,23 +187,6 @@ export abstract class SlotSeats extends NativeCounters {
   unobserve(observer: SlotObserver): void {
     this.observers.remove(observer);
     this.#watch();
-  }
-
-  /**
-   * Has a ring take the allocations and frees here, at some nanoseconds each, and tells of all other events. Takes the place of what was
-   * set before.
-   *
-   * @param ring - undefined ends it
-   * @internal
-   */
-  setRing(ring: EventRing | undefined, rare: RareEvents | undefined): void {
-    this.ring = ring;
-    this.observers.setRare(rare);
-  }
-
-  /** Whether a ring takes the allocations and frees here. @internal */
-  get hasRing(): boolean {
-    return this.ring !== undefined;
   }
 
   /** Checks that {@link close} may be called now. @throws ERR_MEM_REENTRANT, ERR_MEM_DISPOSED */

@@ -1,15 +1,24 @@
 import { attempt } from './attempt.js';
 import type { LogSink } from './call-log.js';
+import type { EventRing } from './event-ring.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
 import { processState } from './process-state.js';
 import type { Seat } from './seat.js';
 import { HOST_MEMORY } from './slot-charges.js';
+import type { RareEvents } from './slot-observer.js';
 import { SlotSeats } from './slot-seats.js';
 
-/** What is done with all managers of a slot alike: they clean up, give parts of what they cache back, report, take devices in. */
+/** What is done with all managers of a slot alike: they clean up, give parts of what they cache back, report, take devices in, are recorded. */
 export abstract class SlotUpkeep extends SlotSeats {
+  /** Takes the allocations and frees here, also of a quiet manager. @internal */
+  protected ring: EventRing | undefined;
   /** Frees that failed, and that nobody else makes again. */
   #undone: (() => void)[] = [];
+
+  /** How many devices managers here serve. */
+  get deviceCount(): number {
+    return this.options.natives.deviceCount ?? 1;
+  }
 
   /**
    * Live blocks and native bytes of each manager that sits here, the active one first; last those that have stopped and
@@ -154,5 +163,22 @@ export abstract class SlotUpkeep extends SlotSeats {
     const undone = this.closed ? [] : this.#undone.splice(0);
     for (const free of undone) this.ensureFreed(free);
     return errors;
+  }
+
+  /**
+   * Has a ring take the allocations and frees here, at some nanoseconds each, and tells of all other events. Takes the place of what was
+   * set before.
+   *
+   * @param ring - undefined ends it
+   * @internal
+   */
+  setRing(ring: EventRing | undefined, rare: RareEvents | undefined): void {
+    this.ring = ring;
+    this.observers.setRare(rare);
+  }
+
+  /** Whether a ring takes the allocations and frees here. @internal */
+  get hasRing(): boolean {
+    return this.ring !== undefined;
   }
 }

@@ -6,10 +6,10 @@ import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
 import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
-import { checkOptionNames, checkOwnOptions, type OwnOptions } from '../core/option-names.js';
+import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
-import { checkArgument, MemoryError } from '../core/errors.js';
+import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
 import type { ManagerSlot } from '../core/manager-slot.js';
@@ -28,8 +28,15 @@ import { type ExitReport, exitReport, formatExitReport } from './exit-report.js'
 import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
 import { type BlockSource, type BlockTerms, newTerms, OwnedBlock, termsOf } from './owned-block.js';
-import { ALLOCATE_OPTIONS, type AllocateOptions, type ManagerUse, type MemoryRuntimeOptions } from './runtime-options.js';
-import { type AllocationContext, contextOf, runWith, SCOPE_OPTIONS, Scope, type ScopeOptions } from './scope.js';
+import {
+  type AllocateOptions,
+  checkAllocateOptions,
+  checkScope,
+  checkTag,
+  type ManagerUse,
+  type MemoryRuntimeOptions,
+} from './runtime-options.js';
+import { type AllocationContext, contextOf, runWith, Scope, type ScopeOptions } from './scope.js';
 
 const OPTIONS: OwnOptions<MemoryRuntimeOptions> = {
   of: () => MemoryRuntime,
@@ -295,7 +302,7 @@ export class MemoryRuntime extends MemoryHost {
 
   /** As {@link allocate}, where options or the surroundings say more than the number of bytes. */
   #allocateIn(bytes: number, options: AllocateOptions, context: AllocationContext | undefined): Allocation {
-    if (options !== NO_OPTIONS) checkOptions(options);
+    if (options !== NO_OPTIONS) checkAllocateOptions(options);
     if (context?.device === undefined) return this.#allocateAs(bytes, options, context);
     return this.#allocateOn(context.device, bytes, options, context);
   }
@@ -381,22 +388,4 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
-}
-
-/** Refuses options that would be ignored, or fail when the block is freed. @throws ERR_MEM_INVALID_ARGUMENT */
-function checkOptions(options: AllocateOptions): void {
-  checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
-  const { tag, onFreed } = options;
-  if (tag !== undefined) checkTag('tag', tag);
-  if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');
-}
-
-function checkScope(options: ScopeOptions): ScopeOptions {
-  checkOptionNames('scope', options, SCOPE_OPTIONS);
-  if (options.tag !== undefined) checkTag('tag', options.tag);
-  return options;
-}
-
-function checkTag(name: string, tag: unknown): void {
-  checkArgument(typeof tag === 'string', name, tag, 'text');
 }

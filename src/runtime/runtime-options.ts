@@ -1,9 +1,11 @@
 import type { LogSink } from '../core/call-log.js';
 import type { DeviceStream } from '../core/device-stream.js';
 import '../core/disposable.js';
+import { checkArgument } from '../core/errors.js';
 import type { MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import type { OptionNames } from '../core/option-names.js';
+import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { SCOPE_OPTIONS, type ScopeOptions } from './scope.js';
 
 /** How a runtime is made. */
 export interface MemoryRuntimeOptions extends Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'> {
@@ -54,4 +56,24 @@ export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapte
   /** Brings the former manager back. Does nothing the second time. */
   dispose(): void;
   [Symbol.dispose](): void;
+}
+
+/** Refuses options that would be ignored, or fail when the block is freed. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkAllocateOptions(options: AllocateOptions): void {
+  checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
+  const { tag, onFreed } = options;
+  if (tag !== undefined) checkTag('tag', tag);
+  if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');
+}
+
+/** Refuses a tag that is no text, and unknown names. @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkScope(options: ScopeOptions): ScopeOptions {
+  checkOptionNames('scope', options, SCOPE_OPTIONS);
+  if (options.tag !== undefined) checkTag('tag', options.tag);
+  return options;
+}
+
+/** @throws ERR_MEM_INVALID_ARGUMENT */
+export function checkTag(name: string, tag: unknown): void {
+  checkArgument(typeof tag === 'string', name, tag, 'text');
 }
