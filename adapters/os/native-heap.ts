@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { lazy } from './libc.js';
 import { purgeAllocator } from './preloaded-allocators.js';
 import { residentSetBytes } from './resident-memory.js';
 import { trimHeap } from './trim-heap.js';
 
 const PRELOADED = /(\/\S*\/lib(jemalloc|mimalloc)[^/\s]*\.so[^/\s]*)$/m;
+/** The path and name of an allocator that is preloaded. A program cannot get one later. */
+const preloaded = lazy(() => PRELOADED.exec(process.platform === 'linux' ? readFileSync('/proc/self/maps', 'utf8') : '') ?? []);
 
 /**
  * Has the C library give back what it keeps free (`malloc_trim`), and an allocator that is preloaded in its place. Cost: that of the
@@ -14,7 +17,7 @@ const PRELOADED = /(\/\S*\/lib(jemalloc|mimalloc)[^/\s]*\.so[^/\s]*)$/m;
  */
 export function trimNativeHeap(): number {
   const before = residentSetBytes();
-  const [, path, name] = PRELOADED.exec(process.platform === 'linux' ? readFileSync('/proc/self/maps', 'utf8') : '') ?? [];
+  const [, path, name] = preloaded();
   if (path !== undefined && name !== undefined) purgeAllocator(name, path);
   trimHeap();
   return Math.max(0, before - residentSetBytes());

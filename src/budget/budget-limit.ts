@@ -49,6 +49,6 @@ export class LimitReading {
 
   #read(): number {
     const all = this.#device === undefined ? maxMemoryBytes() : this.#device.getMaxMemorySize(this.#deviceId);
-    return Math.floor(all * this.#share!);
+    return Math.max(1, Math.floor(all * this.#share!));
   }
 }

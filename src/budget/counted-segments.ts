@@ -1,4 +1,5 @@
 import { type Releasable, releasable } from '../core/disposable.js';
+import { checkArgument } from '../core/errors.js';
 import { checkBytes } from '../core/units.js';
 import type { BudgetAccount } from './budget-account.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
@@ -17,14 +18,15 @@ export class CountedSegments {
     this.#account = account;
   }
 
-  /** @returns what counts one attachment less @throws ERR_MEM_OUT_OF_MEMORY; nothing has changed then */
+  /**
+   * @returns what counts one attachment less
+   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_INVALID_ARGUMENT for other bytes than before; nothing has changed then
+   */
   add(url: string, bytes: number): Releasable {
     checkBytes(bytes);
-    let entry = this.#byUrl.get(url);
-    if (entry === undefined) {
-      entry = this.#attach(url, bytes);
-    }
-    const attached = entry;
+    const attached = this.#byUrl.get(url) ?? this.#attach(url, bytes);
+    const { heldBytes } = attached.member;
+    checkArgument(bytes === heldBytes, `the bytes of ${url}`, bytes, `${heldBytes}, as when it was attached first`);
     attached.attachments++;
     return releasable(() => {
       if (--attached.attachments === 0) this.#detach(url, attached);

@@ -1,4 +1,4 @@
-import { trimHeap } from '../../adapters/os/trim-heap.js';
+import { trimNativeHeap } from '../../adapters/os/native-heap.js';
 
 /** Fewer are not worth a call, which walks all free blocks: about 1 ms for 8000 of them. */
 const WORTH_A_CALL_BYTES = 1024 * 1024;
@@ -10,11 +10,11 @@ const WORTH_A_CALL = 1 / 64;
  * blocks that live stay in memory, where a container's limit counts them.
  */
 export class FreedMemory {
-  readonly #trim: () => void;
+  readonly #trim: () => unknown;
   #bytes = 0;
 
   /** @param trim - has the C library give back what it keeps */
-  constructor(trim: () => void = trimHeap) {
+  constructor(trim: () => unknown = trimNativeHeap) {
     this.#trim = trim;
   }
 
