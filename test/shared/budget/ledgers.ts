@@ -1,5 +1,6 @@
 import type { LedgerMember } from '../../../src/budget/budget-ledger.js';
 import type { MemoryBackend } from '../../../src/shared/backends/memory-backend.js';
+import { Cell } from '../../../src/shared/budget/ledger-layout.js';
 import { createLedgerMemory } from '../../../src/shared/budget/ledger-memory.js';
 import { formatLedger, LedgerWords } from '../../../src/shared/budget/ledger-words.js';
 import { LedgerEnding, SharedLedger } from '../../../src/shared/budget/shared-ledger.js';
@@ -57,3 +58,30 @@ export class LedgerScene {
 
 /** The memory outlives its members. */
 const keeping = { dispose: () => undefined };
+
+/** Counts pages as claimed by the member of a cell, as one does that is in the middle of taking. */
+export function claim({ words }: LedgerScene, cell: number, pages: number): void {
+  words.int32[words.cellAt(cell) + Cell.claim] = pages;
+  words.int32[words.cellAt(cell) + Cell.held]! += pages;
+}
+
+/** Runs `work` with something before and after loads; what that loads itself is left alone. */
+export function aroundLoads(around: (index: number, load: () => number) => number, work: () => void): void {
+  const { load } = Atomics;
+  let isInside = false;
+  const wrapped = (words: Int32Array, index: number): number => {
+    if (isInside) return load(words, index);
+    isInside = true;
+    try {
+      return around(index, () => load(words, index));
+    } finally {
+      isInside = false;
+    }
+  };
+  Object.assign(Atomics, { load: wrapped });
+  try {
+    work();
+  } finally {
+    Object.assign(Atomics, { load });
+  }
+}
