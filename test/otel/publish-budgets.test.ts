@@ -1,48 +1,26 @@
-import {
-  AggregationTemporality,
-  InMemoryMetricExporter,
-  MeterProvider,
-  type MetricData,
-  PeriodicExportingMetricReader,
-} from '@opentelemetry/sdk-metrics';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { MemoryBudget, MemoryRuntime, MiB } from '../../src/index.js';
 import { publishBudgets } from '../../src/otel/index.js';
 import { useOwnBudgets } from '../fixtures/own-budgets.js';
+import { collect, points, provider, useExportedMetrics } from './exported-metrics.js';
 
-let exporter: InMemoryMetricExporter;
-let reader: PeriodicExportingMetricReader;
-let provider: MeterProvider;
 let device: SimulatedDevice;
 let runtime: MemoryRuntime;
 let budget: MemoryBudget;
 
 useOwnBudgets();
+useExportedMetrics();
 beforeEach(() => {
-  exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
-  reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
-  provider = new MeterProvider({ readers: [reader] });
   device = new SimulatedDevice();
   runtime = new MemoryRuntime(device);
   budget = new MemoryBudget({ limit: 64 * MiB, name: 'card', memory: device, exitReport: false });
   budget.add(runtime, { name: 'buffers' });
 });
-afterEach(async () => {
-  await provider.shutdown();
+afterEach(() => {
   budget.dispose();
   runtime.close();
 });
-
-async function collect(): Promise<Map<string, MetricData>> {
-  exporter.reset();
-  await reader.forceFlush();
-  const found = exporter.getMetrics().flatMap((resource) => resource.scopeMetrics.flatMap((scope) => scope.metrics));
-  return new Map(found.map((metric) => [metric.descriptor.name, metric]));
-}
-
-const points = (metric: MetricData | undefined) =>
-  metric?.dataPoints.map(({ attributes, value }) => ({ ...attributes, value })) ?? [];
 
 describe('publishBudgets', () => {
   test('publishes what budgets, members and tenants hold', async () => {

@@ -1,45 +1,22 @@
 import { metrics } from '@opentelemetry/api';
-import {
-  AggregationTemporality,
-  InMemoryMetricExporter,
-  MeterProvider,
-  type MetricData,
-  PeriodicExportingMetricReader,
-} from '@opentelemetry/sdk-metrics';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from '../../src/index.js';
 import { publishMemoryStats } from '../../src/otel/index.js';
+import { collect, points, provider, useExportedMetrics } from './exported-metrics.js';
 
-let exporter: InMemoryMetricExporter;
-let reader: PeriodicExportingMetricReader;
-let provider: MeterProvider;
 let runtime: MemoryRuntime;
 
+useExportedMetrics();
 beforeEach(() => {
-  exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
-  reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
-  provider = new MeterProvider({ readers: [reader] });
   runtime = new MemoryRuntime(new SimulatedDevice({ deviceCount: 2 }));
   new MemoryManagerInstaller(new CachingMemoryManager(2, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
 });
-afterEach(async () => {
-  await provider.shutdown();
+afterEach(() => {
   runtime.close();
   metrics.disable();
 });
-
-async function collect(): Promise<Map<string, MetricData>> {
-  exporter.reset();
-  await reader.forceFlush();
-  const found = exporter.getMetrics().flatMap((resource) => resource.scopeMetrics.flatMap((scope) => scope.metrics));
-  return new Map(found.map((metric) => [metric.descriptor.name, metric]));
-}
-
-function points(metric: MetricData | undefined) {
-  return metric?.dataPoints.map(({ attributes, value }) => ({ ...attributes, value })) ?? [];
-}
 
 describe('publishMemoryStats', () => {
   test('publishes what the manager holds, by manager and device', async () => {

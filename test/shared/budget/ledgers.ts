@@ -85,3 +85,11 @@ export function aroundLoads(around: (index: number, load: () => number) => numbe
     Object.assign(Atomics, { load });
   }
 }
+
+/** The limit of {@link made} in pages. */
+export const LIMIT_PAGES = 100;
+
+/** A ledger for the workers of this process. */
+export function made(limitPages = LIMIT_PAGES): SharedLedger {
+  return SharedLedger.create({ limitBytes: limitPages * PAGE }, member('creator'));
+}

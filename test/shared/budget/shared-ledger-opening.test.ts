@@ -12,19 +12,13 @@ import { listSegments, removeListed } from '../../../src/shared/segment-list.js'
 import { codeOf } from '../../fixtures/code-of.js';
 import { compiled, moduleUrl, runChild } from '../../fixtures/compiled.js';
 import { expectNothingLeft, freshName, pathOfName } from '../names.js';
-import { LedgerScene, member, PAGE } from './ledgers.js';
+import { LedgerScene, LIMIT_PAGES, made, member, PAGE } from './ledgers.js';
 
 expectNothingLeft();
 
 beforeAll(() => {
   compiled();
 }, 120_000);
-
-const LIMIT = 100;
-
-function made(limitPages = LIMIT): SharedLedger {
-  return SharedLedger.create({ limitBytes: limitPages * PAGE }, member('creator'));
-}
 
 describe('SharedLedger', () => {
   describe('create', () => {
@@ -87,13 +81,13 @@ describe('SharedLedger', () => {
   describe('open', () => {
     test('counts with the others, by a buffer and by a url', () => {
       for (const named of [{}, { name: freshName() }, { name: `file:///tmp/${freshName()}` }]) {
-        using ledger = SharedLedger.create({ limitBytes: LIMIT * PAGE, ...named }, member('a'));
+        using ledger = SharedLedger.create({ limitBytes: LIMIT_PAGES * PAGE, ...named }, member('a'));
         using other = SharedLedger.open(ledger.token, member('b'));
         expect(ledger.take(60 * PAGE)).toBe(true);
         expect(other.usedBytes).toBe(60 * PAGE);
         expect(other.take(41 * PAGE)).toBe(false);
         expect(other.take(40 * PAGE)).toBe(true);
-        expect(ledger.usedBytes).toBe(LIMIT * PAGE);
+        expect(ledger.usedBytes).toBe(LIMIT_PAGES * PAGE);
       }
     });
 
@@ -133,13 +127,13 @@ describe('SharedLedger', () => {
 
     test('refuses a member whose minimum is above the limit', () => {
       using ledger = made();
-      const code = codeOf(() => SharedLedger.open(ledger.token, member('a', { minimumBytes: (LIMIT + 1) * PAGE })));
+      const code = codeOf(() => SharedLedger.open(ledger.token, member('a', { minimumBytes: (LIMIT_PAGES + 1) * PAGE })));
       expect(code).toBe('ERR_MEM_INVALID_ARGUMENT');
       expect(ledger.members().length).toBe(1);
     });
 
     test('refuses a member more than there can be, unless one has ended', () => {
-      const scene = new LedgerScene(LIMIT, 2);
+      const scene = new LedgerScene(LIMIT_PAGES, 2);
       const a = scene.join(1);
       const b = scene.join(2);
       b.take(PAGE);

@@ -8,19 +8,13 @@ import { SharedLedger } from '../../../src/shared/budget/shared-ledger.js';
 import { codeOf } from '../../fixtures/code-of.js';
 import { compiled, moduleUrl, runChild } from '../../fixtures/compiled.js';
 import { expectNothingLeft, freshName } from '../names.js';
-import { aroundLoads, claim, LedgerScene, member, PAGE } from './ledgers.js';
+import { aroundLoads, claim, LedgerScene, LIMIT_PAGES, made, member, PAGE } from './ledgers.js';
 
 expectNothingLeft();
 
 beforeAll(() => {
   compiled();
 }, 120_000);
-
-const LIMIT = 100;
-
-function made(limitPages = LIMIT): SharedLedger {
-  return SharedLedger.create({ limitBytes: limitPages * PAGE }, member('creator'));
-}
 
 describe('SharedLedger', () => {
   describe('take', () => {
@@ -76,7 +70,7 @@ describe('SharedLedger', () => {
     });
 
     test('returns what a dead member has claimed when that is in the way', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       scene.join(1);
       claim(scene, 0, 60);
       scene.threads.kill(1);
@@ -84,7 +78,7 @@ describe('SharedLedger', () => {
     });
 
     test('is refused after some milliseconds when a living member claims what is left', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const ledgers = [1, 2, 3].map((id) => scene.join(id));
       claim(scene, 1, 60);
       for (const ledger of [ledgers[0]!, ledgers[2]!]) {
@@ -134,7 +128,7 @@ describe('SharedLedger', () => {
 
   describe('wantedHere', () => {
     test('divides what is wanted and was not given since over those of lowest priority, above their minimum', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const high = scene.join(1, { priority: 2 });
       const low = scene.join(2, { priority: 1, minimumBytes: 15 * PAGE });
       const lowest = scene.join(3, { priority: -1 });
@@ -247,7 +241,7 @@ describe('SharedLedger', () => {
 
   describe('attachSegment', () => {
     test('counts a segment once for all, until the last one detaches it', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const [a, b] = [scene.join(1), scene.join(2)];
       expect(a.attachSegment('shm:x', 30 * PAGE)).toBe(true);
       expect(b.attachSegment('shm:x', 30 * PAGE)).toBe(true);
@@ -263,7 +257,7 @@ describe('SharedLedger', () => {
     });
 
     test('is refused when it does not fit, and changes nothing', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const [a, b] = [scene.join(1), scene.join(2)];
       a.take(90 * PAGE);
       expect(b.attachSegment('shm:x', 11 * PAGE)).toBe(false);
@@ -297,7 +291,7 @@ describe('SharedLedger', () => {
 
   describe('returnDead', () => {
     test('returns what members held that have ended, and no others', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const [a, b, c] = [1, 2, 3].map((id) => scene.join(id)) as [SharedLedger, SharedLedger, SharedLedger];
       a.take(10 * PAGE);
       b.take(20 * PAGE);
@@ -343,7 +337,7 @@ describe('SharedLedger', () => {
 
   describe('members', () => {
     test('shows whole characters of 31 bytes of a name, and none that a terminal obeys', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const names = ['', 'x'.repeat(40), `${'x'.repeat(29)}äö`, 'Größe', 'a\n\u001b[31mb'];
       for (const [i, name] of names.entries()) scene.join(i + 1, { name });
       expect(
@@ -355,7 +349,7 @@ describe('SharedLedger', () => {
     });
 
     test('reads a damaged cell without harm', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const ledger = scene.join(1);
       const { words } = scene;
       words.int32.fill(-1, words.cellAt(1), words.cellAt(2));
@@ -371,7 +365,7 @@ describe('SharedLedger', () => {
 
   describe('dispose', () => {
     test('gives back all that the member holds, once', () => {
-      const scene = new LedgerScene(LIMIT);
+      const scene = new LedgerScene(LIMIT_PAGES);
       const [a, b] = [scene.join(1), scene.join(2)];
       b.take(10 * PAGE);
       b.want(5 * PAGE);
