@@ -1,5 +1,4 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -28,18 +27,6 @@ describe('docs/whatif.md', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('shows commands', () => expect(shown.length).toBeGreaterThanOrEqual(4));
-
-  test('shows a program that runs', () => {
-    const [, program = ''] = /^```js\n(.*?)^```$/ms.exec(page) ?? [];
-    writeFileSync(join(folder, 'program.mjs'), program);
-    mkdirSync(join(folder, 'node_modules'));
-    symlinkSync(compiled(), join(folder, 'node_modules/stowage'), 'dir');
-    const { stdout, stderr } = spawnSync(process.execPath, ['program.mjs'], { cwd: folder, encoding: 'utf8' });
-    expect(stderr).toBe('');
-    expect(stdout).toMatch(/^ 25769803776 true undefined\n/);
-    expect(stdout).toMatch(/^expandable_segments:True \d+ true undefined$/m);
-    expect(stdout).toMatch(/^\d+ tried, the least memory: expandable_segments:True/m);
-  });
 
   test.each(shown)('shows what stowage %s prints', (command, output) => {
     const args = command.split(' ').map((word) => (word === '""' ? '' : word));

@@ -1,0 +1,91 @@
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { compiled } from '../fixtures/compiled.js';
+import { NOT_MENDED, NOT_RUN } from './not-run.js';
+import { type PageProgram, pages, programsOf } from './page-blocks.js';
+import { prepareFor } from './page-files.js';
+import { runProgram } from './run-program.js';
+import { type Compiled, compileStrictly } from './strict-programs.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const programs = pages()
+  .filter((page) => !NOT_MENDED.includes(page))
+  .flatMap(programsOf);
+const isListed =
+  (program: PageProgram) =>
+  ({ page, has }: { readonly page: string; readonly has: string }) =>
+    program.page === page && program.code.includes(has);
+const toRun = programs.filter((program) => !NOT_RUN.some(isListed(program)));
+
+/** A name for the program's file and folder. */
+const nameOf = ({ page, line }: PageProgram) => `${page.replace(/\.md$/, '').replaceAll('/', '-')}-${line}`;
+const source = (program: PageProgram) => ({
+  // Imports of packages are resolved from the root, and two programs do not see each other's.
+  path: join(ROOT, `${nameOf(program)}.m${program.language}`),
+  code: program.code,
+});
+
+/** What docs/dependency-injection.md adds to README's settings, for decorators. Other programs have none. */
+const DECORATORS = { experimentalDecorators: true, emitDecoratorMetadata: true };
+
+/** The text of a page as a pattern, with … for what differs from run to run: in a line, or as many lines as there are. */
+function patternOf(shown: string): RegExp {
+  const lines = shown.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(/^…$\n/gm, '(?:.*\\n)*?');
+  return new RegExp(`^${lines.replaceAll('…', '.*')}$`);
+}
+
+/** Blanks at the ends of lines are not seen. */
+const trimmed = (lines: string) => lines.replaceAll(/ +$/gm, '');
+
+describe('the blocks of README and docs', () => {
+  const results = new Map<PageProgram, Compiled>();
+  /** The lines to be mended. */
+  const errorsOf = (program: PageProgram) =>
+    results.get(program)!.errors.map(({ line, text }) => `${program.placeOf(line)}: ${text}`);
+  let folder = '';
+  beforeAll(() => {
+    const all = compileStrictly(programs.map(source), DECORATORS);
+    for (const [n, program] of programs.entries()) results.set(program, all[n]!);
+    folder = join(compiled(), 'blocks');
+    // Where an app's own packages are.
+    mkdirSync(folder, { recursive: true });
+    rmSync(join(folder, 'node_modules'), { force: true });
+    symlinkSync(join(ROOT, 'test/hosts/node_modules'), join(folder, 'node_modules'));
+  });
+
+  test('compile under strict, with the tsconfig.json that README shows', () => {
+    expect(programs.flatMap(errorsOf)).toEqual([]);
+  });
+
+  test.concurrent.for(toRun.map((program) => [`${program.page}:${program.line}`, program] as const))(
+    '%s runs, and prints what the page shows',
+    async ([, program], { expect }) => {
+      expect(errorsOf(program)).toEqual([]);
+      const name = nameOf(program);
+      const path = join(folder, name, `${name}.mjs`);
+      const { status, printed, stderr } = await runProgram(path, results.get(program)!.made, (at) => prepareFor(program, at));
+      const placed = stderr.replaceAll(new RegExp(`\\S*${name}\\.m[tj]s:(\\d+)`, 'g'), (_, line) =>
+        program.placeOf(Number(line)),
+      );
+      expect([status, placed]).toEqual([0, '']);
+      for (const [n, piece] of program.pieces.entries()) {
+        if (piece.printed !== undefined)
+          expect(trimmed(printed[n]!), `${piece.page}:${piece.line}`).toMatch(patternOf(trimmed(piece.printed)));
+      }
+    },
+  );
+
+  test('that do not run are as many as are listed', () => {
+    const found = NOT_RUN.map(({ page, has }) => [
+      page,
+      has,
+      programs.filter((program) => isListed(program)({ page, has })).length,
+    ]);
+    expect(found).toEqual(NOT_RUN.map(({ page, has }) => [page, has, 1]));
+  });
+
+  test('are of pages that exist', () => {
+    expect(NOT_MENDED.filter((page) => !pages().includes(page))).toEqual([]);
+  });
+});

@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import ts from 'typescript';
+import packageFile from '../../package.json' with { type: 'json' };
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const OUT = '/out';
+
+/** A program to compile. */
+export interface Source {
+  /** Where it is as if it lay there: imports of packages are resolved from there. With .mts or .mjs. */
+  readonly path: string;
+  readonly code: string;
+}
+
+/** What the compiler says about a program. */
+export interface Compiled {
+  readonly errors: readonly { readonly line: number; readonly text: string }[];
+  /** JavaScript, with its source map in it. */
+  readonly made: string;
+}
+
+/** The sources of the package's entry points, by the names that programs import. */
+const PATHS = Object.fromEntries(
+  Object.entries(packageFile.exports).flatMap(([name, targets]) =>
+    typeof targets === 'string'
+      ? []
+      : [[name.replace('.', 'stowage'), [join(ROOT, targets.types.replace('./dist/', '').replace(/\.d\.ts$/, '.ts'))]]],
+  ),
+);
+/** Packages that are installed for the tests of hosts alone. */
+const OF_HOSTS = ['onnxruntime-node', 'node-llama-cpp'];
+/** What is the same in every program: read once. */
+const files = new Map<string, ts.SourceFile | undefined>();
+/** What is wrong in JavaScript, too: syntax, and a name or a module that is not there. */
+const OF_JAVASCRIPT = (code: number) => code < 2000 || [2304, 2305, 2307, 2551, 2552, 2614, 2724].includes(code);
+
+/** The tsconfig.json that README shows. */
+function settingsOfReadme(): ts.CompilerOptions {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const [, json = ''] = /^```json\n(\{\n {2}"compilerOptions".*?)^```$/ms.exec(readme) ?? [];
+  const { options, errors } = ts.convertCompilerOptionsFromJson(JSON.parse(json).compilerOptions, ROOT);
+  if (errors.length > 0) throw new Error(ts.flattenDiagnosticMessageText(errors[0]?.messageText, '\n'));
+  return options;
+}
+
+/**
+ * Compiles programs as one program, with the tsconfig.json that README shows, against the sources of this package.
+ *
+ * @param settings - what a page adds to README's
+ * @returns one result for each source
+ */
+export function compileStrictly(sources: readonly Source[], settings: ts.CompilerOptions = {}): Compiled[] {
+  const hosts = OF_HOSTS.map((name) => [name, [join(ROOT, 'test/hosts/node_modules', name)]]);
+  const options: ts.CompilerOptions = {
+    ...settingsOfReadme(),
+    ...{ allowJs: true, checkJs: true, resolveJsonModule: true, inlineSourceMap: true },
+    ...{ rootDir: ROOT, outDir: OUT, paths: { ...PATHS, ...Object.fromEntries(hosts) } },
+    ...settings,
+  };
+  const codes = new Map(sources.map(({ path, code }) => [path, code]));
+  const host = ts.createCompilerHost(options);
+  const { fileExists, readFile, getSourceFile } = host;
+  host.fileExists = (path) => codes.has(path) || fileExists(path);
+  host.readFile = (path) => codes.get(path) ?? readFile(path);
+  host.getSourceFile = (path, target, ...rest) => {
+    const code = codes.get(path);
+    if (code !== undefined) return ts.createSourceFile(path, code, target);
+    if (!files.has(path)) files.set(path, getSourceFile(path, target, ...rest));
+    return files.get(path);
+  };
+  const compiler = ts.createProgram({ rootNames: [...codes.keys()], options, host });
+  return sources.map(({ path }) => compileOne(compiler, path));
+}
+
+function compileOne(compiler: ts.Program, path: string): Compiled {
+  const file = compiler.getSourceFile(path);
+  if (file === undefined) throw new Error(`${path} is not compiled`);
+  const found = [...compiler.getSyntacticDiagnostics(file), ...compiler.getSemanticDiagnostics(file)];
+  const errors = found
+    .filter(({ code }) => !path.endsWith('.mjs') || OF_JAVASCRIPT(code))
+    .map(({ start = 0, messageText }) => ({
+      line: ts.getLineAndCharacterOfPosition(file, start).line + 1,
+      text: ts.flattenDiagnosticMessageText(messageText, ' '),
+    }));
+  let made = '';
+  compiler.emit(file, (_, text) => (made = text));
+  return { errors, made };
+}
