@@ -21,7 +21,7 @@ import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress, withProgress } from './progress.js';
 import { type Column, complain, complainOfGaps, count, grouped, jsonText, layOut, madeBy } from './text.js';
 
-type ReplayFlags = Flags<'manager' | 'device', 'capacity' | 'limit' | 'log' | 'report', 'verify' | 'swap' | 'json'>;
+type ReplayFlags = Flags<'manager' | 'device', 'capacity' | 'limit' | 'swapTo' | 'log' | 'report', 'verify' | 'swap' | 'json'>;
 
 /** Adds what `stowage replay` takes. @param done - told at the end whether the run failed */
 export function addReplayCommand(command: Command, done: (failed: boolean) => void): void {
@@ -33,6 +33,7 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
     .option('--limit <size>', 'refuse more live bytes than this, such as 1GiB, on any device')
     .option('--verify', 'write the first and last byte of each block and check both when it is freed')
     .option('--swap', 'at half of the events hand over to the next manager, with live blocks')
+    .option('--swap-to <name>', 'at half of the events hand over to this manager, with live blocks')
     .option('--log <file>', 'write the call log, which can be replayed in turn')
     .option('--report <file>', 'write a page that shows each run: memory over time, address map, leaks; opens in a browser')
     .option('--json', 'print JSON instead of a table')
@@ -48,12 +49,16 @@ export function addReplayCommand(command: Command, done: (failed: boolean) => vo
   command.action(async (path: string, flags: ReplayFlags) => done(await replay(command, path, flags)));
 }
 
-/** One replay of the trace. */
-interface Run {
-  /** Its manager, and the one that takes over. */
+interface NamedManager {
   readonly label: string;
   readonly createManager: ManagerFactory;
+}
+
+/** One replay of the trace. Its label names its manager, and the one that takes over. */
+interface Run extends NamedManager {
   readonly swaps: readonly ReplaySwap[];
+  /** The label of its manager, and of the one that takes over. */
+  readonly handover?: readonly [from: string, to: string];
 }
 
 /** The result of a run that came to its end, with its time measured in turns with the others. */
@@ -66,7 +71,8 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   // Every fault of the input is found before anything is written.
   const limitBytes = flags.limit === undefined ? undefined : parseSize('--limit', flags.limit);
   const names = flags.manager.split(',').map((name) => name.trim());
-  const managers = names.map((label) => ({ label, createManager: limited(byName('--manager', label, MANAGERS), limitBytes) }));
+  const managers = names.map((label) => namedManager('--manager', label, limitBytes));
+  const heir = flags.swapTo === undefined ? undefined : namedManager('--swap-to', flags.swapTo.trim(), limitBytes);
   const device = byName('--device', flags.device, DEVICES, DEVICE_WORDS);
   const capacityBytes = flags.capacity === undefined ? undefined : parseSize('--capacity', flags.capacity);
   if (capacityBytes !== undefined && !device.hasCapacity) {
@@ -81,15 +87,17 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   const newDevice = () => device.create(capacityBytes);
   // Each device and manager is made once, so that bad settings, those in the environment too, show before a run.
   const { deviceCount } = newDevice();
-  for (const { createManager } of managers) createManager(deviceCount, new MemoryManagerDeviceInterface());
+  for (const { createManager } of heir === undefined ? managers : [...managers, heir]) {
+    createManager(deviceCount, new MemoryManagerDeviceInterface());
+  }
   const input = inputPath(path);
   using page = flags.report === undefined ? undefined : new OutputFile(flags.report, { input, isShown: true });
   using log = flags.log === undefined ? undefined : new CallLogFile(flags.log, { input, inPlace: true });
   log?.checkOther(page);
   const events = await withProgress('reading', (shown) => loadTrace(input, shown));
   complainOfGaps(path, events.cutOff, events.unknownFrees);
-  const swapAt = flags.swap ? Math.floor(events.length / 2) : undefined;
-  const runs = runsOf(managers, swapAt);
+  const swapAt = flags.swap || heir !== undefined ? Math.floor(events.length / 2) : undefined;
+  const runs = runsOf(managers, heir, swapAt);
   const complete = runs.flatMap((run, i) => {
     try {
       return [{ run, result: replayed(events, run, newDevice(), verify, log) }];
@@ -136,13 +144,22 @@ async function replay(command: Command, path: string, flags: ReplayFlags): Promi
   }
 }
 
-/** The run of each manager. @param swapAt - before this event the next manager takes over, or the first after the last */
-function runsOf(managers: readonly Omit<Run, 'swaps'>[], swapAt: number | undefined): Run[] {
+/** @throws ERR_MEM_INVALID_ARGUMENT when no manager has that name */
+function namedManager(option: string, label: string, limitBytes: number | undefined): NamedManager {
+  return { label, createManager: limited(byName(option, label, MANAGERS), limitBytes) };
+}
+
+/**
+ * The run of each manager.
+ * @param heir - takes over from each of them; if undefined, the next one does, and the first after the last
+ * @param swapAt - the event before which it takes over; undefined for no swap
+ */
+function runsOf(managers: readonly NamedManager[], heir: NamedManager | undefined, swapAt: number | undefined): Run[] {
   return managers.map(({ label, createManager }, i) => {
-    const next = managers[(i + 1) % managers.length]!;
     if (swapAt === undefined) return { label, createManager, swaps: [] };
+    const next = heir ?? managers[(i + 1) % managers.length]!;
     const swap = { atEvent: swapAt, createManager: next.createManager };
-    return { label: `${label} -> ${next.label}`, createManager, swaps: [swap] };
+    return { label: `${label} -> ${next.label}`, createManager, swaps: [swap], handover: [label, next.label] };
   });
 }
 
@@ -276,10 +293,11 @@ function cells(result: ReplayResult): string[] {
   ];
 }
 
-function notesOn(result: ReplayResult, who: string, verify: boolean, swapAt: number | undefined): string[] {
-  const blocks = count(result.blocksAcrossSwaps, 'live block');
-  return [
-    ...(verify ? [`verified  ${who}the first and last byte of ${count(result.verifiedBlocks, 'block')}`] : []),
-    ...(swapAt === undefined ? [] : [`swapped   ${who}before event ${grouped(swapAt)}, with ${blocks}`]),
-  ];
+function notesOn(result: TimedResult, who: string, verify: boolean, swapAt = 0): string[] {
+  const { run, verifiedBlocks, blocksAcrossSwaps } = result;
+  const notes = verify ? [`verified  ${who}the first and last byte of ${count(verifiedBlocks, 'block')}`] : [];
+  if (run.handover === undefined) return notes;
+  const [from, to] = run.handover;
+  const blocks = `${count(blocksAcrossSwaps, 'live block')} ${blocksAcrossSwaps === 1 ? 'stays' : 'stay'} with ${from}`;
+  return [...notes, `swapped   ${who}to ${from === to ? `another ${to}` : to} before event ${grouped(swapAt)}: ${blocks}`];
 }

@@ -177,10 +177,21 @@ describe('stowage replay', () => {
 
   test('verifies, swaps and logs on real memory, and the log replays to the same counts', async () => {
     const log = join(folder, 'resnet.log');
-    const { code, stdout, stderr } = stowage(['replay', RESNET, '--device', 'cpu', '--verify', '--swap', '--log', log]);
+    const { code, stdout, stderr } = stowage([
+      'replay',
+      RESNET,
+      '--device',
+      'cpu',
+      '--verify',
+      '--swap-to',
+      'pool',
+      '--log',
+      log,
+    ]);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('verified  the first and last byte of 13,327 blocks');
-    expect(stdout).toContain('swapped   before event 13,006, with 668 live blocks');
+    expect(stdout).toMatch(/^caching -> pool /m);
+    expect(stdout).toContain('swapped   to pool before event 13,006: 668 live blocks stay with caching\n');
     expect(stdout).toContain(`call log  ${log} (`);
     if (process.platform !== 'win32') expect(statSync(log).mode & 0o777).toBe(0o600);
     const recorded = await loadTrace(RESNET);
@@ -206,6 +217,16 @@ describe('stowage replay', () => {
   test('hands over to the next manager of a list when swapping', async () => {
     const outcome = await stowageHere(['replay', RESNET, '--manager', 'caching,default', '--swap', '--json']);
     expect(results(outcome).map((result) => result['manager'])).toEqual(['caching -> default', 'default -> caching']);
+  });
+
+  test('hands over to the manager of --swap-to, from each of a list', async () => {
+    const outcome = await stowageHere(['replay', RESNET, '--manager', 'caching,default', '--swap-to', 'tlsf', '--json']);
+    expect(results(outcome).map((result) => result['manager'])).toEqual(['caching -> tlsf', 'default -> tlsf']);
+  });
+
+  test('says that another manager of the kind takes over when swapping alone', async () => {
+    const { stdout } = await stowageHere(['replay', RESNET, '--swap']);
+    expect(stdout).toContain('swapped   to another caching before event 13,006: 668 live blocks stay with caching\n');
   });
 
   test('takes blanks around names and a capacity with a unit', async () => {
