@@ -1,8 +1,12 @@
-/** Values of an event: its pointer, negative for a free, and its bytes. */
-const VALUES = 2;
 /** Events that are gathered before they go into the ring. */
 export const CHUNK_EVENTS = 512;
-const CHUNK_VALUES = CHUNK_EVENTS * VALUES;
+/** Of an event: its pointer, as a Float64 that is negative for a free, and its bytes, as a Uint32. */
+const EVENT_BYTES = 12;
+/** A chunk has all its pointers first, then all its sizes. */
+const CHUNK_WORDS = (CHUNK_EVENTS * EVENT_BYTES) / Float64Array.BYTES_PER_ELEMENT;
+/** What stands for a size that is not known: -1 as a Uint32. */
+const UNKNOWN_SIZE = 2 ** 32 - 1;
+const MOST_SIZE = UNKNOWN_SIZE - 1;
 const MOST_LEFT = 2 ** 30;
 const FILTER_BITS = 12;
 /** The golden ratio as a fraction of 2^32: it scatters what differs in few bits. @see Source: Knuth, TAOCP 6.4 */
@@ -21,17 +25,21 @@ export interface RingListener {
 /**
  * The last allocations and frees of a slot, as plain numbers. An event makes no object and takes some nanoseconds: it is written into
  * a chunk that stays in the processor's first cache, and chunks are copied into the ring as a whole. Written into the ring at
- * once, an event waited for its cache line, which took three times as long.
+ * once, an event waited for its cache line, which took three times as long. For the same reason it is short.
  */
 export class EventRing {
   /** How many events it holds at least. */
   readonly capacity: number;
-  readonly #values: Float64Array;
+  readonly #ring: Float64Array;
+  readonly #ringSizes: Uint32Array;
   /** When each chunk was full. */
   readonly #times: Float64Array;
-  readonly #chunk = new Float64Array(CHUNK_VALUES);
+  readonly #chunk = new Float64Array(CHUNK_WORDS);
+  readonly #chunkSizes = new Uint32Array(this.#chunk.buffer, CHUNK_EVENTS * Float64Array.BYTES_PER_ELEMENT);
   /** The same memory as halves of numbers, the low one first: to look at them takes a third of the time. */
   readonly #halves = new Int32Array(this.#chunk.buffer);
+  /** The sizes that are no Uint32, by event, oldest first. */
+  readonly #largeSizes = new Map<number, number>();
   readonly #listener: RingListener;
   /** How many pointers are looked for of each hash. */
   readonly #filter = new Int32Array(2 ** FILTER_BITS);
@@ -50,9 +58,10 @@ export class EventRing {
    * @param left - bytes to the first sample
    */
   constructor(bytes: number, left: number, listener: RingListener) {
-    const chunks = Math.max(2, Math.floor(bytes / (CHUNK_VALUES * Float64Array.BYTES_PER_ELEMENT)));
+    const chunks = Math.max(2, Math.floor(bytes / (CHUNK_EVENTS * EVENT_BYTES)));
     this.capacity = chunks * CHUNK_EVENTS;
-    this.#values = new Float64Array(chunks * CHUNK_VALUES);
+    this.#ring = new Float64Array(chunks * CHUNK_WORDS);
+    this.#ringSizes = new Uint32Array(this.#ring.buffer);
     this.#times = new Float64Array(chunks);
     this.#startMs = performance.now();
     this.#listener = listener;
@@ -62,7 +71,7 @@ export class EventRing {
 
   /** The number of the next event, from 0. */
   get next(): number {
-    return this.#chunks * CHUNK_EVENTS + this.#used / VALUES;
+    return this.#chunks * CHUNK_EVENTS + this.#used;
   }
 
   /** The number of the oldest event that it still has. */
@@ -79,20 +88,26 @@ export class EventRing {
   /** Adds an event. @param ptr - negative for a free @param bytes - those of the allocation; negative when they are not known */
   add(ptr: number, bytes: number): void {
     const at = this.#used;
-    const chunk = this.#chunk;
-    chunk[at] = ptr;
-    chunk[at + 1] = bytes;
-    if ((this.#used = at + VALUES) === CHUNK_VALUES) this.#turn();
+    this.#chunk[at] = ptr;
+    this.#chunkSizes[at] = bytes;
+    if (bytes > MOST_SIZE) this.#largeSizes.set(this.next, bytes);
+    if ((this.#used = at + 1) === CHUNK_EVENTS) this.#turn();
   }
 
   /** The pointer of an event that it still has, negative for a free. */
   pointerOf(event: number): number {
-    return this.#valueOf(event, 0);
+    const at = event % CHUNK_EVENTS;
+    const chunk = Math.floor(event / CHUNK_EVENTS);
+    return chunk === this.#chunks ? this.#chunk[at]! : this.#ring[this.#placeOf(chunk) + at]!;
   }
 
-  /** The bytes of an event that it still has. */
+  /** The bytes of an event that it still has, negative when they are not known. */
   bytesOf(event: number): number {
-    return this.#valueOf(event, 1);
+    const at = event % CHUNK_EVENTS;
+    const chunk = Math.floor(event / CHUNK_EVENTS);
+    const isHere = chunk === this.#chunks;
+    const size = isHere ? this.#chunkSizes[at]! : this.#ringSizes[2 * (this.#placeOf(chunk) + CHUNK_EVENTS) + at]!;
+    return this.#largeSizes.get(event) ?? (size === UNKNOWN_SIZE ? -1 : size);
   }
 
   /** A time before an event that it still has, about when its chunk began, as `performance.now` counts. */
@@ -120,10 +135,10 @@ export class EventRing {
   lookThrough(): void {
     const halves = this.#halves;
     const filter = this.#filter;
-    for (let at = this.#lookedFor === 0 ? this.#used : this.#seen; at < this.#used; at += VALUES) {
+    for (let at = this.#lookedFor === 0 ? this.#used : this.#seen; at < this.#used; at++) {
       const isFree = halves[2 * at + 1]! < 0;
       if (isFree && filter[scattered(halves[2 * at]!)] !== 0) {
-        this.#listener.freed(-this.#chunk[at]!, this.#chunks * CHUNK_EVENTS + at / VALUES);
+        this.#listener.freed(-this.#chunk[at]!, this.#chunks * CHUNK_EVENTS + at);
       }
     }
     this.#seen = this.#used;
@@ -132,7 +147,7 @@ export class EventRing {
   /** The bytes to the next sample are used up, or a part of them that is a small integer. */
   #reach(ptr: number, bytes: number): void {
     this.#later += this.#left;
-    if (this.#later < 0) this.#later = this.#listener.sample(ptr, bytes, this.#chunks * CHUNK_EVENTS + this.#used / VALUES - 1);
+    if (this.#later < 0) this.#later = this.#listener.sample(ptr, bytes, this.next - 1);
     this.#divide();
   }
 
@@ -146,21 +161,27 @@ export class EventRing {
   #turn(): void {
     const now = performance.now();
     this.lookThrough();
-    const place = this.#chunks % this.#times.length;
-    this.#values.set(this.#chunk, place * CHUNK_VALUES);
-    this.#times[place] = now;
+    this.#ring.set(this.#chunk, this.#placeOf(this.#chunks));
+    this.#times[this.#chunks % this.#times.length] = now;
     this.#chunks++;
     this.#used = 0;
     this.#seen = 0;
+    this.#forgetLargeSizes();
     this.#later = this.#listener.turned(now, this.#later + this.#left);
     this.#divide();
   }
 
-  #valueOf(event: number, value: number): number {
-    const chunk = Math.floor(event / CHUNK_EVENTS);
-    const at = (event % CHUNK_EVENTS) * VALUES + value;
-    if (chunk === this.#chunks) return this.#chunk[at]!;
-    return this.#values[(chunk % this.#times.length) * CHUNK_VALUES + at]!;
+  /** Leaves out those of events that it has no more. */
+  #forgetLargeSizes(): void {
+    for (const event of this.#largeSizes.keys()) {
+      if (event >= this.first) break;
+      this.#largeSizes.delete(event);
+    }
+  }
+
+  /** Where the ring has a chunk. */
+  #placeOf(chunk: number): number {
+    return (chunk % this.#times.length) * CHUNK_WORDS;
   }
 }
 

@@ -44,6 +44,21 @@ describe('recordFlight', () => {
     );
   });
 
+  test('keeps sizes above 4 GiB, in the ring and from before it', () => {
+    using runtime = newRuntime(2 ** 40);
+    using flight = recordFlight(runtime, newFile(), SMALL);
+    const sizes = [2 ** 32 - 2, 2 ** 32 - 1, 2 ** 32, 2 ** 36 + 5];
+    const blocks = sizes.map((bytes) => runtime.allocate(bytes));
+    const liveBytes = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    expect(opened(flight.snapshot()).liveBytes).toBe(liveBytes);
+    for (let i = 0; i < 2000; i++) runtime.allocate(64).dispose();
+    for (const block of blocks) block.dispose();
+    const events = opened(flight.snapshot());
+    expect([events.liveBytes, events.unknownFrees, events.peakLiveBytes]).toEqual([0, 0, liveBytes + 64]);
+    for (let i = 0; i < 2000; i++) runtime.allocate(64).dispose();
+    expect(opened(flight.snapshot()).peakLiveBytes).toBe(64);
+  });
+
   test('takes sites and tags of blocks that it chooses by their bytes', () => {
     using runtime = newRuntime();
     using flight = recordFlight(runtime, newFile(), { sampleBytes: 1 });
