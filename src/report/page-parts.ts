@@ -21,7 +21,10 @@ export function pageParts(folder = new URL('./page/', import.meta.url)): PagePar
   const read = (path: string | URL) => readFileSync(path, 'utf8');
   return {
     html: read(new URL('page.html', folder)),
-    styles: [read(library.replace('uPlot.iife.min.js', 'uPlot.min.css')), read(new URL('page.css', folder))],
+    styles: [
+      read(library.replace('uPlot.iife.min.js', 'uPlot.min.css')),
+      ...['page.css', 'cards.css'].map((name) => read(new URL(name, folder))),
+    ],
     scripts: [
       { type: 'text/javascript', text: read(library) },
       { type: 'module', text: inlineModules(new URL('main.js', folder)) },

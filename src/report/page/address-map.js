@@ -1,6 +1,8 @@
 import { choice, element, part, swatch } from './dom.js';
-import { formatAddress, formatBytes, formatCount } from './format.js';
+import { formatAddress, formatAmount, formatBytes } from './format.js';
 import { MapLayout } from './map-layout.js';
+import { programLines } from './node-frames.js';
+import { siteCell } from './site-cell.js';
 import { COLOURS, colour, SCALE_STEPS } from './theme.js';
 
 /**
@@ -14,10 +16,20 @@ const WIDE_ROWS = 24;
 const NARROW_ROWS = 32;
 const NARROW = 600;
 const BLOCK_GAP = 4;
+/** The frame around the selected block is at least so wide, however small the block is. */
+const LEAST_FRAME = 12;
+const FRAME_WIDTH = 2.5;
+/** Between the frame and what is beside it, in the colour of the panel. */
+const HALO_WIDTH = 6;
+/** How much of the others is left while a block is chosen. */
+const VEIL = 0.55;
 
 /** @typedef {'size' | 'age' | 'tag'} ColourBy */
 
-/** Draws the segments and blocks of one run at the chosen moment, and tells about the block under the pointer or the keys. */
+/**
+ * Draws the segments and blocks of one run at the chosen moment, and tells about the block under the pointer or the keys. A block that
+ * was clicked, or gone to by keys, stays chosen until another one is, or Escape.
+ */
 export class AddressMap {
   #view;
   #canvas;
@@ -29,6 +41,8 @@ export class AddressMap {
   #layout = new MapLayout([], 1, 1);
   /** The place of the block that is told about, among the blocks. */
   #selected = -1;
+  /** Whether it stays when the pointer goes elsewhere. */
+  #isChosen = false;
   /** @type {string[]} */
   #tags = [];
   #scale = { least: 1, most: 2 };
@@ -39,9 +53,16 @@ export class AddressMap {
     this.#canvas = element('canvas', { tabindex: '0', role: 'img', 'aria-describedby': 'map-detail' });
     part('map-canvas').replaceChildren(this.#canvas);
     this.#controls();
-    this.#canvas.addEventListener('pointermove', (event) => this.#selectAt(event));
-    this.#canvas.addEventListener('pointerdown', (event) => this.#selectAt(event));
-    this.#canvas.addEventListener('pointerleave', () => this.#select(-1));
+    this.#canvas.addEventListener('pointermove', (event) => {
+      if (!this.#isChosen) this.#select(this.#placeAt(event), false);
+    });
+    this.#canvas.addEventListener('click', (event) => {
+      const place = this.#placeAt(event);
+      this.#select(place, place !== -1);
+    });
+    this.#canvas.addEventListener('pointerleave', () => {
+      if (!this.#isChosen) this.#select(-1, false);
+    });
     this.#canvas.addEventListener('keydown', (event) => this.#onKey(event));
     new ResizeObserver(() => this.update()).observe(part('map-canvas'));
     view.changed.on(() => this.update());
@@ -55,6 +76,7 @@ export class AddressMap {
     this.#blocks = this.#view.blocks().sort((a, b) => a.address - b.address);
     this.#layout = new MapLayout(this.#view.segments(), width, width < NARROW ? NARROW_ROWS : WIDE_ROWS);
     this.#selected = selected === undefined ? -1 : this.#blocks.findIndex(({ address }) => address === selected);
+    this.#isChosen &&= this.#selected !== -1;
     this.#measure();
     this.#legend();
     this.draw();
@@ -91,8 +113,8 @@ export class AddressMap {
     const live = this.#blocks.reduce((sum, { bytes }) => sum + bytes, 0);
     this.#canvas.setAttribute(
       'aria-label',
-      `Address map${this.#view.chooseRun === undefined ? '' : ` of ${this.#view.runs[this.#view.run]?.name}`}: ${formatCount(this.#blocks.length)} blocks, ${formatBytes(live)}, ` +
-        `in ${formatBytes(reserved)} of reserved memory. Arrow keys go from block to block.`,
+      `Address map${this.#view.chooseRun === undefined ? '' : ` of ${this.#view.runs[this.#view.run]?.name}`}: ${formatAmount(this.#blocks.length, 'block')}, ${formatBytes(live)}, ` +
+        `in ${formatBytes(reserved)} of reserved memory. Arrow keys go from block to block, Escape to none.`,
     );
   }
 
@@ -192,22 +214,45 @@ export class AddressMap {
     const block = this.#blocks[this.#selected];
     const from = block === undefined ? undefined : this.#layout.positionOf(block.address);
     if (block === undefined || from === undefined) return;
-    context.strokeStyle = colour('--text');
-    context.lineWidth = 2;
-    this.#layout.stretch(from, from + block.bytes / this.#layout.bytesPerPixel, (x, row, width) =>
-      context.strokeRect(x - 1, row * (ROW_HEIGHT + ROW_GAP) - 1, width + 1, ROW_HEIGHT + 2),
-    );
+    const to = from + block.bytes / this.#layout.bytesPerPixel;
+    const { width: rowWidth } = this.#layout;
+    if (this.#isChosen) {
+      context.fillStyle = colour('--panel');
+      context.globalAlpha = VEIL;
+      context.fillRect(0, 0, rowWidth, this.#layout.rows * (ROW_HEIGHT + ROW_GAP));
+      context.globalAlpha = 1;
+      context.fillStyle = colour(this.#colourOf(block));
+      this.#fill(context, from, to);
+    }
+    for (const [name, lineWidth] of /** @type {const} */ ([
+      ['--panel', HALO_WIDTH],
+      ['--moment', FRAME_WIDTH],
+    ])) {
+      context.strokeStyle = colour(name);
+      context.lineWidth = lineWidth;
+      this.#layout.stretch(from, to, (x, row, width) => {
+        const wide = Math.max(LEAST_FRAME, width + 2);
+        const left = Math.min(Math.max(x + width / 2 - wide / 2, 1), rowWidth - wide - 1);
+        const top = row * (ROW_HEIGHT + ROW_GAP);
+        // On the first and the last row it stays in sight.
+        context.strokeRect(left, Math.max(1, top - 1), wide, ROW_HEIGHT + 2 - (top === 0 ? 2 : 0));
+      });
+    }
+    // The halo covers a block that is narrower than it.
+    context.fillStyle = colour(this.#colourOf(block));
+    this.#fill(context, from, to);
   }
 
-  /** @param {PointerEvent} event */
-  #selectAt(event) {
+  /**
+   * The place of the block at a point; -1 for none.
+   *
+   * @param {MouseEvent} event
+   */
+  #placeAt(event) {
     const box = this.#canvas.getBoundingClientRect();
     const row = Math.floor((event.clientY - box.top) / (ROW_HEIGHT + ROW_GAP));
     const address = this.#layout.addressAt(event.clientX - box.left, row);
-    if (address === undefined) {
-      this.#select(-1);
-      return;
-    }
+    if (address === undefined) return -1;
     let low = 0;
     let high = this.#blocks.length - 1;
     while (low < high) {
@@ -218,7 +263,7 @@ export class AddressMap {
     const block = this.#blocks[low];
     // A block may be narrower than a pixel.
     const end = block === undefined ? 0 : block.address + Math.max(block.bytes, this.#layout.bytesPerPixel);
-    this.#select(block !== undefined && block.address <= address && address < end ? low : -1);
+    return block !== undefined && block.address <= address && address < end ? low : -1;
   }
 
   /** @param {KeyboardEvent} event */
@@ -237,35 +282,46 @@ export class AddressMap {
     const place = places[event.key];
     if (place === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    this.#select(place);
+    this.#select(place, place !== -1);
   }
 
-  /** @param {number} place */
-  #select(place) {
-    if (place === this.#selected) return;
+  /**
+   * @param {number} place - -1 for none
+   * @param {boolean} isChosen - whether it stays
+   */
+  #select(place, isChosen) {
+    if (place === this.#selected && isChosen === this.#isChosen) return;
     this.#selected = place;
+    this.#isChosen = isChosen;
     this.draw();
     this.#tell();
   }
 
   #tell() {
     const block = this.#blocks[this.#selected];
-    const detail = part('map-detail');
-    if (block === undefined) {
-      detail.textContent =
-        this.#layout.ranges.length === 0
-          ? 'No native memory is reserved at this moment, or the run had stopped before it.'
-          : 'Point at a block, or press the arrow keys in the map, to see what it is.';
-      return;
-    }
+    part('map-site').replaceChildren(
+      ...(block === undefined || !this.#isChosen || block.site === '' ? [] : [siteCell(block.site)]),
+    );
+    part('map-detail').textContent = block === undefined ? this.#invitation() : this.#describe(block);
+  }
+
+  #invitation() {
+    return this.#layout.ranges.length === 0
+      ? 'No native memory is reserved at this moment, or the run had stopped before it.'
+      : 'Point at a block, click it, or press the arrow keys in the map, to see what it is.';
+  }
+
+  /** @param {Block} block */
+  #describe(block) {
     const size =
       block.padding > 0
         ? `${formatBytes(block.bytes)} in a block of ${formatBytes(block.bytes + block.padding)}`
         : formatBytes(block.bytes);
     const words = [size, `at ${formatAddress(block.address)}`, `${this.#view.ageText(block.age)} old`];
     if (block.tag !== '') words.push(`tag ${block.tag}`);
-    if (block.site !== '') words.push(block.site.split('\n', 1)[0] ?? '');
-    detail.textContent = words.join(' · ');
+    // Where it stays, its whole stack is below.
+    if (block.site !== '' && !this.#isChosen) words.push(programLines(block.site).lines[0] ?? '');
+    return words.join(' · ');
   }
 }
 

@@ -1,5 +1,7 @@
-import { choice, element, fillTable, part, siteCell } from './dom.js';
-import { formatAddress, formatBytes, formatCount } from './format.js';
+import { choice, element, part } from './dom.js';
+import { formatAddress, formatAmount, formatBytes, formatCount } from './format.js';
+import { siteCell } from './site-cell.js';
+import { fillTable } from './tables.js';
 
 /** @import { ReplayView } from './replay-view.js' */
 
@@ -20,7 +22,7 @@ export function biggestBlocks(view) {
     part('biggest').classList.toggle('wide', sited);
     const biggest = blocks.sort((a, b) => b.bytes - a.bytes).slice(0, SHOWN_BLOCKS);
     part('biggest-lead').textContent =
-      `${formatCount(blocks.length)} blocks live ${view.momentText()}; the biggest ${formatCount(biggest.length)}:`;
+      `${formatAmount(blocks.length, 'block')} live ${view.momentText()}${biggest.length < blocks.length ? `; the biggest ${formatCount(biggest.length)}` : ''}${biggest.length === 0 ? '.' : ':'}`;
     fillTable(
       part('biggest-table'),
       [
@@ -28,7 +30,7 @@ export function biggestBlocks(view) {
         { heading: 'address', numeric: true },
         { heading: 'age', numeric: true },
         ...(tagged ? [{ heading: 'tag' }] : []),
-        ...(sited ? [{ heading: 'site' }] : []),
+        ...(sited ? [{ heading: 'site', wide: true }] : []),
       ],
       biggest.map(({ bytes, address, age, tag, site }) => [
         formatBytes(bytes),
@@ -57,8 +59,10 @@ export function leakSection(view) {
   }
   const known = leaks.groups.some(({ site }) => site > 0);
   lead.textContent =
-    `${formatCount(leaks.blocks)} blocks, ${formatBytes(leaks.bytes)}, are never freed` +
-    (leaks.omittedGroups > 0 ? `; ${formatCount(leaks.omittedGroups)} smaller groups are left out.` : '.') +
+    `${formatAmount(leaks.blocks, 'block')}, ${formatBytes(leaks.bytes)}, ${leaks.blocks === 1 ? 'is' : 'are'} never freed` +
+    (leaks.omittedGroups > 0
+      ? `; of ${formatAmount(leaks.groups.length + leaks.omittedGroups, 'group')} the largest ${formatCount(leaks.groups.length)} are shown.`
+      : '.') +
     ' Where a signal ended the program, what was live then need not be a leak.' +
     (known ? '' : ' The trace has no sites: record it with sites to see where they come from.');
   const tagged = leaks.groups.some(({ tag }) => tag > 0);
@@ -69,7 +73,7 @@ export function leakSection(view) {
       { heading: 'blocks', numeric: true },
       { heading: 'first at event', numeric: true },
       ...(tagged ? [{ heading: 'tag' }] : []),
-      { heading: 'site' },
+      { heading: 'site', wide: true },
     ],
     leaks.groups.map(({ bytes, blocks, event, tag, site }) => [
       formatBytes(bytes),

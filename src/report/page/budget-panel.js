@@ -4,6 +4,7 @@ import { memberTable, overTimeTable, reclaimTable, tenantTable } from './budget-
 import { Chart } from './chart.js';
 import { element, swatch } from './dom.js';
 import { formatAmount, formatBytes, formatShare, formatTick, formatTime, MS_PER_SECOND } from './format.js';
+import { scrolled } from './tables.js';
 
 /**
  * @import { LiveBudget } from '../live/live-data.js'
@@ -25,9 +26,9 @@ export class BudgetPanel {
   #where = element('p', { class: 'where' });
   #readings = element('div', { class: 'legend' });
   #detail = element('p', { class: 'detail soft' });
-  #members = element('table', { class: 'compact' });
-  #tenants = element('table', { class: 'compact' });
-  #reclaims = element('table', { class: 'compact' });
+  #members = element('table', { class: 'compact', 'data-cards': '620' });
+  #tenants = element('table', { class: 'compact', 'data-cards': '620' });
+  #reclaims = element('table', { class: 'compact', 'data-cards': '620' });
   #overTime = element('table', { class: 'compact' });
   #details = element('details', {}, element('summary', {}, 'Over time as a table'));
   /** @type {HTMLElement} */
@@ -55,7 +56,7 @@ export class BudgetPanel {
       element('p', { class: 'note' }, 'Memory that was given back so that somebody else could have it, the newest first.'),
       scrolled(this.#reclaims, 'Reclaims', 'rows'),
     );
-    this.#details.append(scrolled(this.#overTime, 'Who held what over time'));
+    this.#details.append(scrolled(this.#overTime, 'Who held what over time', 'matrix'));
     this.#details.addEventListener('toggle', () => this.#showOverTime());
     this.#article.append(
       ...[this.#heading, this.#lead, this.#faults, this.#place],
@@ -192,13 +193,4 @@ export class BudgetPanel {
     if (!this.#details.open) return;
     overTimeTable(this.#overTime, this.#view.samples, this.#stack);
   }
-}
-
-/**
- * @param {HTMLTableElement} table
- * @param {string} label
- * @param {string} [more] - another class
- */
-function scrolled(table, label, more = '') {
-  return element('section', { class: `scroll ${more}`.trim(), tabindex: '0', 'aria-label': label }, table);
 }

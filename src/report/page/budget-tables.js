@@ -1,5 +1,6 @@
-import { element, fillTable, swatch } from './dom.js';
+import { element, swatch } from './dom.js';
 import { formatBytes, formatCount, formatTime } from './format.js';
+import { fillTable } from './tables.js';
 
 /**
  * @import { LiveBudget, LiveReclaim, LiveSample, LiveTenant } from '../live/live-data.js'

@@ -1,4 +1,5 @@
 import { drawHappenings, drawLevels, drawMarks, FONT } from './chart-drawing.js';
+import { curveLayers, dashesOf } from './curve-layers.js';
 import { element } from './dom.js';
 import { colour } from './theme.js';
 
@@ -6,6 +7,7 @@ import { colour } from './theme.js';
  * @import uPlotTypes from 'uplot'
  * @import { Happening, Level, Mark } from './chart-drawing.js'
  * @import { ChartGroup } from './chart-group.js'
+ * @import { CurveLayer } from './curve-layers.js'
  */
 
 /**
@@ -13,7 +15,7 @@ import { colour } from './theme.js';
  * @property {string} label
  * @property {string} colour - the name of its colour in the style sheet
  * @property {ArrayLike<number>} values
- * @property {boolean} [dashed]
+ * @property {boolean} [dashed] - in dots
  * @property {boolean} [filled]
  * @property {boolean} [stacked] - filled in its colour down to the stacked curve before it
  * @property {boolean} [hidden]
@@ -44,6 +46,13 @@ export class Chart {
   #plot;
   #options;
   #element;
+  #curves;
+  /** @type {ArrayLike<number>[]} */
+  #values;
+  /** @type {boolean[]} */
+  #shown;
+  /** @type {CurveLayer[]} */
+  #layers = [];
   #dragged = false;
   #resizing = new ResizeObserver(() => {
     this.#plot.setSize({ width: this.#element.clientWidth, height: this.#element.clientHeight });
@@ -57,6 +66,9 @@ export class Chart {
    */
   constructor(place, x, curves, options) {
     this.#options = options;
+    this.#curves = curves;
+    this.#values = curves.map(({ values }) => values);
+    this.#shown = curves.map(({ hidden }) => hidden !== true);
     this.#element = element('div', { class: 'plot', tabindex: '0', role: 'group', 'aria-roledescription': 'chart' });
     this.#element.setAttribute(
       'aria-label',
@@ -68,6 +80,7 @@ export class Chart {
       /** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...curves.map(({ values }) => withGaps(values))])),
       this.#element,
     );
+    this.#layer();
     this.#element.addEventListener('keydown', (event) => this.#onKey(event));
     this.#plot.over.addEventListener('click', (event) => this.#onClick(event));
     this.#plot.over.addEventListener('dblclick', () => options.group.show(null));
@@ -84,6 +97,8 @@ export class Chart {
    * @param {readonly ArrayLike<number>[]} values
    */
   setData(x, values) {
+    this.#values = [...values];
+    this.#layer();
     this.#plot.setData(/** @type {uPlotTypes.AlignedData} */ (/** @type {unknown} */ ([x, ...values.map(withGaps)])), false);
     this.rescale();
   }
@@ -93,7 +108,38 @@ export class Chart {
    * @param {boolean} shown
    */
   showCurve(curve, shown) {
+    this.#shown[curve] = shown;
+    this.#layer();
     this.#plot.setSeries(curve + 1, { show: shown });
+  }
+
+  /**
+   * The first curve that is shown and has the same values all along; null for none.
+   *
+   * @param {number} curve
+   */
+  equalTo(curve) {
+    return this.#layers[curve]?.equal ?? null;
+  }
+
+  /** Has curves that lie on each other be seen all. Areas are: what lies on them has another shape. */
+  #layer() {
+    const isLine = (/** @type {Curve} */ { filled, stacked }) => filled !== true && stacked !== true;
+    const layersOf = (/** @type {boolean} */ isDotted) =>
+      curveLayers(
+        this.#curves.map((curve, i) => {
+          const isDrawn = this.#shown[i] === true && isLine(curve) && (curve.dashed === true) === isDotted;
+          return isDrawn ? (this.#values[i] ?? null) : null;
+        }),
+      );
+    const [lines, dots] = [layersOf(false), layersOf(true)];
+    this.#layers = this.#curves.flatMap(({ dashed }, i) => (dashed === true ? dots[i] : lines[i]) ?? []);
+    this.#curves.forEach((curve, i) => {
+      const series = this.#plot.series[i + 1];
+      const layer = this.#layers[i];
+      if (series !== undefined && layer !== undefined && isLine(curve))
+        series.dash = dashesOf(layer, curve.dashed === true).map((length) => length * devicePixelRatio);
+    });
   }
 
   rescale() {
@@ -174,10 +220,9 @@ export class Chart {
           label: curve.label,
           show: curve.hidden !== true,
           stroke: () => colour(curve.colour),
-          width: curve.filled === true || curve.stacked === true ? 1 : 1.75,
+          width: curve.filled === true || curve.stacked === true ? 1 : curve.dashed === true ? 1.5 : 2,
           points: { show: false },
           spanGaps: true,
-          ...(curve.dashed === true ? { dash: [5, 4] } : {}),
           ...(curve.filled === true ? { fill: () => colour('--live-fill') } : {}),
           ...(curve.stacked === true ? { fill: () => `${colour(curve.colour)}${STACKED_ALPHA}` } : {}),
         })),

@@ -72,32 +72,6 @@ export function toggle(text, on, onChange, ...before) {
 }
 
 /**
- * Fills a table. Cells are text or nodes; those of numeric columns stand on the right.
- *
- * @param {HTMLElement} table
- * @param {readonly { readonly heading: string | Node, readonly numeric?: boolean, readonly hint?: string }[]} columns
- * @param {readonly (readonly (string | Node)[])[]} rows - the first cell of each heads its row
- */
-export function fillTable(table, columns, rows) {
-  const head = columns.map(({ heading, numeric, hint }) => {
-    const cell = element('th', { scope: 'col', ...(numeric === true ? { class: 'number' } : {}) }, heading);
-    if (hint !== undefined) cell.append(explanation(hint));
-    return cell;
-  });
-  const body = rows.map((cells) =>
-    element(
-      'tr',
-      {},
-      ...cells.map((cell, i) => {
-        const classes = /** @type {Record<string, string>} */ (columns[i]?.numeric === true ? { class: 'number' } : {});
-        return i === 0 ? element('th', { scope: 'row', ...classes }, cell) : element('td', classes, cell);
-      }),
-    ),
-  );
-  table.replaceChildren(element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...body));
-}
-
-/**
  * Makes a sign that explains a word: by hovering, by focus, and to a screen reader.
  *
  * @param {string} text
@@ -105,19 +79,6 @@ export function fillTable(table, columns, rows) {
  */
 export function explanation(text) {
   return element('button', { type: 'button', class: 'hint', 'aria-label': text, 'data-hint': text }, '?');
-}
-
-/**
- * Makes a stack readable: its first line, and the others on demand.
- *
- * @param {string} site
- * @returns {Node}
- */
-export function siteCell(site) {
-  const [first = '', ...others] = site.split('\n');
-  if (others.length === 0) return element('code', { class: 'site' }, first);
-  const rest = element('code', { class: 'site' }, others.join('\n'));
-  return element('details', { class: 'site' }, element('summary', {}, element('code', {}, first)), rest);
 }
 
 /**

@@ -1,8 +1,10 @@
-import { choice, element, fillTable, part, siteCell, swatch, toggle } from './dom.js';
+import { choice, element, part, swatch, toggle } from './dom.js';
 import { FlameGraph } from './flame-graph.js';
 import { amountText } from './flame-text.js';
 import { FlameTree, placeOf } from './flame-tree.js';
 import { formatAmount, formatBytes, formatCount, formatShare } from './format.js';
+import { siteCell } from './site-cell.js';
+import { fillTable } from './tables.js';
 import { COLOURS } from './theme.js';
 
 /**
@@ -136,7 +138,7 @@ export class FlameSection {
         { heading: 'bytes', numeric: true },
         { heading: 'share', numeric: true },
         { heading: 'blocks', numeric: true },
-        { heading: 'site' },
+        { heading: 'site', wide: true },
       ],
       this.#tree.sites
         .slice(0, SHOWN_SITES)
@@ -144,7 +146,7 @@ export class FlameSection {
           formatBytes(bytes),
           formatShare(all === 0 ? null : bytes / all),
           formatCount(blocks),
-          siteCell(text),
+          siteCell(text, true),
         ]),
     );
   }

@@ -1,3 +1,5 @@
+import { isNodesOwn } from './node-frames.js';
+
 /**
  * @import { SiteFrame, SiteStacks } from '../report-data.js'
  *
@@ -24,24 +26,11 @@
  */
 
 const PACKAGE = /^.*[\\/]node_modules[\\/]((?:@[^\\/]+[\\/])?[^\\/]+)/;
-/** Files of Node's own: `node:fs`, and `internal/…` of older stacks. */
-const OF_NODE = /^(?:node:|internal\/)/;
 /** Functions without a name are told apart by their lines. */
 const ANONYMOUS = '(anonymous)';
 const SHOWN_LINES = 4;
-/** What V8 brings, such as `Array.map`. */
-const OF_ENGINE = /\((?:<anonymous>|native|index \d+)\)$/;
-
 /** @type {readonly SiteFrame[]} shown for a site that has Node's own frames alone */
 const INSIDE_NODE = [['inside Node', '', 0]];
-
-/**
- * @param {SiteFrame} frame
- * @returns {boolean} whether the program's author cannot change it
- */
-export function isNodesOwn([name, file]) {
-  return file === '' ? OF_ENGINE.test(name) : OF_NODE.test(file);
-}
 
 /**
  * @param {string} file

@@ -1,27 +1,34 @@
-import { element, explanation, fillTable, part, swatch } from './dom.js';
-import { formatBytes, formatCount, formatTick } from './format.js';
+import { element, explanation, part, swatch } from './dom.js';
+import { formatAmount, formatBytes, formatCount, formatTick } from './format.js';
 import { GOALS } from './manager-section.js';
-import { managerColour } from './theme.js';
+import { fillTable } from './tables.js';
 
-/** @import { TuneData, TunePoint } from '../report-data.js' */
+/**
+ * @import { TuneData, TunePoint } from '../report-data.js'
+ * @import { Run } from './view.js'
+ */
 
 const SVG = 'http://www.w3.org/2000/svg';
-const WIDTH = 900;
 const HEIGHT = 320;
-const EDGE = { left: 84, right: 24, top: 16, bottom: 44 };
+const EDGE = { left: 72, right: 16, top: 24, bottom: 44 };
+/** Between labels of the horizontal axis. */
+const LABEL_SPACE = 64;
 const TICKS = 5;
 const MARGIN = 1.03;
 const LARGE = 100_000;
 const WIDE = 3;
+const OTHER_COLOUR = '--map-other';
 /** Settings that need more than so many times the least memory would squeeze the others together. */
 const SHOWN_TIMES = 2;
 
 /**
- * What a search tried: each setting as a point, the frontier as a line, and a table of both.
+ * What a search tried: each setting as a point, the frontier as a line, and a table of both. Settings whose runs are on the page have the
+ * colours of these.
  *
  * @param {TuneData} tune
+ * @param {readonly Run[]} runs
  */
-export function frontierSection(tune) {
+export function frontierSection(tune, runs) {
   part('frontier').hidden = false;
   const best = tune.points[tune.best];
   const knee = tune.points[tune.knee];
@@ -38,14 +45,20 @@ export function frontierSection(tune) {
       : ['. The knee, with the least product of memory and time: ', element('code', {}, knee?.code ?? '')]),
     explanation('The frontier holds the settings that no other one beats in memory and in time at once.'),
   );
-  const managers = [...new Set(tune.points.map(({ manager }) => manager))];
-  const colourOf = (/** @type {TunePoint} */ point) => managerColour(managers.indexOf(point.manager));
-  part('frontier-plot').replaceChildren(plot(tune, memoryOf, memoryName, colourOf), legend(managers));
+  const colours = new Map(runs.map(({ name, colour }) => [name, colour]));
+  const colourOf = (/** @type {TunePoint} */ point) => colours.get(nameOf(point)) ?? OTHER_COLOUR;
+  const place = part('frontier-plot');
+  const canvas = element('div');
+  place.replaceChildren(canvas, legend());
+  // Drawn as wide as it is shown: letters keep their size.
+  new ResizeObserver(() => {
+    if (canvas.clientWidth > 0) canvas.replaceChildren(plot(tune, canvas.clientWidth, { memoryOf, memoryName, colourOf }));
+  }).observe(place);
   const sorted = [...tune.points].sort((a, b) => memoryOf(a) - memoryOf(b));
   const columns = [{ heading: 'settings' }, { heading: memoryName, numeric: true }, { heading: 'time an event', numeric: true }];
   const rows = (/** @type {readonly TunePoint[]} */ points) =>
     points.map((point) => {
-      const name = element('span', { class: 'name' }, swatch(colourOf(point)), `${point.manager}, ${point.settings}`);
+      const name = element('span', { class: 'name' }, swatch(colourOf(point)), nameOf(point));
       if (point === best) name.append(element('strong', { class: 'badge' }, GOALS[tune.goal]));
       if (point === knee) name.append(element('strong', { class: 'badge' }, 'knee'));
       return [name, formatBytes(memoryOf(point)), `${formatCount(point.nsPerEvent)} ns`];
@@ -56,41 +69,57 @@ export function frontierSection(tune) {
 }
 
 /**
- * @param {TuneData} tune
- * @param {(point: TunePoint) => number} memoryOf
- * @param {string} memoryName
- * @param {(point: TunePoint) => string} colourOf
+ * The name that the run of a setting has.
+ *
+ * @param {TunePoint} point
  */
-function plot(tune, memoryOf, memoryName, colourOf) {
+function nameOf({ manager, settings }) {
+  return `${manager}, ${settings}`;
+}
+
+/**
+ * @param {TuneData} tune
+ * @param {number} width
+ * @param {{ memoryOf: (point: TunePoint) => number, memoryName: string, colourOf: (point: TunePoint) => string }} look
+ */
+function plot(tune, width, { memoryOf, memoryName, colourOf }) {
   const least = Math.min(...tune.points.map(memoryOf));
   const points = tune.points.filter((point) => memoryOf(point) <= least * SHOWN_TIMES || point.frontier);
   const left = tune.points.length - points.length;
-  const scaleX = logScale(points.map(memoryOf), EDGE.left, WIDTH - EDGE.right);
+  const scaleX = logScale(points.map(memoryOf), EDGE.left, width - EDGE.right);
   const scaleY = logScale(
     points.map(({ nsPerEvent }) => nsPerEvent),
     HEIGHT - EDGE.bottom,
     EDGE.top,
   );
   const root = drawn('svg', {
-    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    width: String(width),
+    height: String(HEIGHT),
     role: 'img',
     class: 'frontier',
     'aria-label': `${memoryName} against time an event of ${points.length} settings; the table below holds the same.`,
   });
+  let labelled = Number.NEGATIVE_INFINITY;
   for (const value of scaleX.ticks) {
-    const x = String(scaleX.at(value));
+    const at = scaleX.at(value);
+    const x = String(at);
     root.append(drawn('line', { x1: x, x2: x, y1: String(EDGE.top), y2: String(HEIGHT - EDGE.bottom), class: 'grid' }));
+    if (at - labelled < LABEL_SPACE) continue;
+    labelled = at;
     root.append(label(x, HEIGHT - EDGE.bottom + 18, formatTick(value), 'middle'));
   }
   for (const value of scaleY.ticks) {
     const y = scaleY.at(value);
     root.append(
-      drawn('line', { x1: String(EDGE.left), x2: String(WIDTH - EDGE.right), y1: String(y), y2: String(y), class: 'grid' }),
+      drawn('line', { x1: String(EDGE.left), x2: String(width - EDGE.right), y1: String(y), y2: String(y), class: 'grid' }),
     );
     root.append(label(String(EDGE.left - 8), y + 4, `${formatCount(value)} ns`, 'end'));
   }
-  const beyond = left === 0 ? '' : `; ${left} settings lie further to the right`;
-  root.append(label(String(WIDTH - EDGE.right), HEIGHT - 6, `${memoryName} →${beyond}`, 'end'));
+  const beyond = left === 0 ? '' : `; ${formatAmount(left, 'setting')} further to the right`;
+  root.append(
+    label(String(width - EDGE.right), HEIGHT - 6, `${memoryName} →${beyond}`, 'end'),
+    label('0', EDGE.top - 4, 'time an event ↑', 'start'),
+  );
   const frontier = points.filter((point) => point.frontier).sort((a, b) => memoryOf(a) - memoryOf(b));
   const line = frontier.map((point) => `${scaleX.at(memoryOf(point))},${scaleY.at(point.nsPerEvent)}`).join(' ');
   root.append(drawn('polyline', { points: line, class: 'frontier-line' }));
@@ -104,17 +133,22 @@ function plot(tune, memoryOf, memoryName, colourOf) {
     });
     dot.style.fill = `var(${colourOf(point)})`;
     const title = drawn('title', {});
-    title.textContent = `${point.manager}, ${point.settings}: ${formatBytes(memoryOf(point))}, ${formatCount(point.nsPerEvent)} ns an event`;
+    title.textContent = `${nameOf(point)}: ${formatBytes(memoryOf(point))}, ${formatCount(point.nsPerEvent)} ns an event`;
     dot.append(title);
     root.append(dot);
   });
   return root;
 }
 
-/** @param {readonly string[]} managers */
-function legend(managers) {
-  const entries = managers.map((name, place) => element('span', { class: 'entry' }, swatch(managerColour(place)), name));
-  return element('div', { class: 'legend' }, ...entries);
+/** Says whose the colours are. */
+function legend() {
+  const entry = (/** @type {Node} */ sign, /** @type {string} */ text) => element('span', { class: 'entry' }, sign, text);
+  return element(
+    'div',
+    { class: 'legend' },
+    element('span', {}, 'The colours are those of the curves below.'),
+    entry(swatch(OTHER_COLOUR), 'a setting without curves'),
+  );
 }
 
 /**

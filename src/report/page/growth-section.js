@@ -1,5 +1,7 @@
-import { element, fillTable, part, siteCell } from './dom.js';
+import { element, part } from './dom.js';
 import { formatBytes, formatCount, formatTime, MS_PER_SECOND } from './format.js';
+import { siteCell } from './site-cell.js';
+import { fillTable } from './tables.js';
 
 /** @import { LiveView } from './live-view.js' */
 
@@ -30,7 +32,7 @@ export function growthSection(view) {
             { heading: 'live now', numeric: true },
             { heading: 'blocks', numeric: true },
             { heading: 'tag' },
-            ...(sited ? [{ heading: 'site' }] : []),
+            ...(sited ? [{ heading: 'site', wide: true }] : []),
           ],
       groups.map(({ grownBytes, bytes, blocks, tag, site }) => [
         formatBytes(grownBytes),

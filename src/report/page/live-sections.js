@@ -2,13 +2,15 @@ import { AddressMap } from './address-map.js';
 import { biggestBlocks, sizeSection } from './block-sections.js';
 import { budgetSections } from './budget-section.js';
 import { Chart } from './chart.js';
-import { element, explanation, fillTable, lineSample, part, siteCell, swatch } from './dom.js';
+import { element, explanation, lineSample, part, swatch } from './dom.js';
 import { FlameSection } from './flame-section.js';
-import { formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
+import { formatAmount, formatBytes, formatCount, formatShare, formatShort, formatTick, formatTime } from './format.js';
 import { growthSection } from './growth-section.js';
 import { LiveView } from './live-view.js';
+import { siteCell } from './site-cell.js';
+import { fillTable } from './tables.js';
 
-/** @import { LiveHello, LiveReading, LiveUpdate } from '../live/live-data.js' */
+/** @import { LiveHello, LiveLeaks, LiveReading, LiveUpdate } from '../live/live-data.js' */
 
 /** Fills the page from the stream of its own server. @returns what to draw anew in another theme */
 export function showLive() {
@@ -87,7 +89,10 @@ function connect(view) {
 
 /** @param {LiveView} view A column for each manager: there are more statistics than managers. */
 function managers(view) {
-  part('manager-table').classList.add('compact');
+  const table = part('manager-table');
+  table.classList.add('compact');
+  table.removeAttribute('data-cards');
+  table.closest('.scroll')?.classList.add('matrix');
   view.changed.on(() => {
     const columns = view.runs.map(({ name, colour }) => ({
       heading: element('span', { class: 'name' }, swatch(colour), name),
@@ -213,17 +218,40 @@ function leaks(view) {
     part('leaks-lead').textContent =
       blocks === 0
         ? 'No handle was dropped without being disposed so far.'
-        : `${formatCount(blocks)} handles, ${formatBytes(bytes)}, were dropped without being disposed; the newest ${formatCount(newest.length)}:`;
+        : `${formatAmount(blocks, 'handle')}, ${formatBytes(bytes)}, ${blocks === 1 ? 'was' : 'were'} dropped without being disposed${newest.length < blocks ? `; the newest ${formatCount(newest.length)}` : ''}:`;
     fillTable(
       part('leaks-table'),
-      blocks === 0 ? [] : [{ heading: 'bytes', numeric: true }, { heading: 'found at', numeric: true }, { heading: 'site' }],
-      [...newest]
-        .reverse()
-        .map((leak) => [
-          formatBytes(leak.bytes),
-          formatTime(leak.ms),
-          leak.site === '' ? element('span', { class: 'soft' }, 'not recorded') : siteCell(leak.site),
-        ]),
+      blocks === 0
+        ? []
+        : [
+            { heading: 'bytes', numeric: true },
+            { heading: 'handles', numeric: true },
+            { heading: 'last at', numeric: true },
+            { heading: 'site', wide: true },
+          ],
+      grouped(newest).map(({ bytes, handles, ms, site }) => [
+        formatBytes(bytes),
+        formatCount(handles),
+        formatTime(ms),
+        site === '' ? element('span', { class: 'soft' }, 'not recorded') : siteCell(site),
+      ]),
     );
   });
+}
+
+/**
+ * Puts the leaks of a site together, the newest first.
+ *
+ * @param {LiveLeaks['newest']} leaks - the newest last
+ */
+function grouped(leaks) {
+  /** @type {Map<string, { bytes: number, handles: number, ms: number, site: string }>} */
+  const groups = new Map();
+  for (const { bytes, site, ms } of [...leaks].reverse()) {
+    const group = groups.get(site) ?? { bytes: 0, handles: 0, ms, site };
+    group.bytes += bytes;
+    group.handles++;
+    groups.set(site, group);
+  }
+  return [...groups.values()];
 }

@@ -1,5 +1,5 @@
 import { ChartGroup } from './chart-group.js';
-import { formatCount, formatTime, MS_PER_SECOND } from './format.js';
+import { formatAmount, formatCount, formatTime, MS_PER_SECOND } from './format.js';
 import { managerColour } from './theme.js';
 import { Signal } from './view.js';
 
@@ -156,8 +156,8 @@ export class LiveView {
   mapText() {
     const { blocks, blockCount } = this.#map;
     return blocks.length < blockCount
-      ? `The biggest ${formatCount(blocks.length)} of ${formatCount(blockCount)} blocks that were allocated since the dashboard began.`
-      : `${formatCount(blockCount)} blocks that were allocated since the dashboard began.`;
+      ? `The biggest ${formatCount(blocks.length)} of ${formatAmount(blockCount, 'block')} allocated since the dashboard began.`
+      : `${formatAmount(blockCount, 'block')} allocated since the dashboard began.`;
   }
 
   /** @param {readonly LiveManager[]} managers */

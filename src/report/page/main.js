@@ -11,6 +11,7 @@ import { memorySection } from './memory-section.js';
 import { momentBar } from './moment-bar.js';
 import { Columns } from './payload.js';
 import { ReplayView } from './replay-view.js';
+import { watchScroll } from './tables.js';
 import { followTheme } from './theme.js';
 import { whatIfSections } from './whatif-sections.js';
 import { WhatIfView } from './whatif-view.js';
@@ -34,7 +35,7 @@ async function showReport(data) {
   showFacts('settings', data.settings);
   const view = new ReplayView(data, await unpacked());
   managerSection(view);
-  if (data.tune !== null) frontierSection(data.tune);
+  if (data.tune !== null) frontierSection(data.tune, view.runs);
   momentBar(view);
   const map = new AddressMap(view);
   memorySection(view);
@@ -69,6 +70,7 @@ for (const one of document.querySelectorAll('[data-modes]')) {
   one.toggleAttribute('hidden', one.getAttribute('data-modes')?.split(' ').includes(page.mode) !== true);
 }
 showHints();
+for (const box of document.querySelectorAll('.scroll')) watchScroll(/** @type {HTMLElement} */ (box));
 if (page.mode === 'live') followTheme(showLive());
 else if (page.mode === 'whatif') await showWhatIf(page);
 else await showReport(page);

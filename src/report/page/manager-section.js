@@ -1,5 +1,6 @@
-import { element, fillTable, part, swatch } from './dom.js';
+import { element, part, swatch } from './dom.js';
 import { formatBytes, formatCount, formatShare } from './format.js';
+import { fillTable } from './tables.js';
 
 /** @import { ReplayView } from './replay-view.js' */
 

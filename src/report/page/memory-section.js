@@ -1,7 +1,8 @@
 import { Chart } from './chart.js';
 import { axisChoice, zoomButtons } from './chart-controls.js';
-import { element, fillTable, lineSample, part, swatch, toggle } from './dom.js';
-import { formatBytes, formatCount, formatTick, formatTime } from './format.js';
+import { element, lineSample, part, swatch, toggle } from './dom.js';
+import { formatAmount, formatBytes, formatCount, formatTick, formatTime } from './format.js';
+import { fillTable } from './tables.js';
 
 /** @import { ReplayView } from './replay-view.js' */
 
@@ -41,7 +42,7 @@ export function memorySection(view) {
       })),
     ],
     {
-      label: `Memory over time of ${data.runs.length} managers: live, reserved and cached bytes`,
+      label: `Memory over time of ${formatAmount(data.runs.length, 'manager')}: live, reserved and cached bytes`,
       format: formatTick,
       bytes: true,
       group,
@@ -58,6 +59,7 @@ export function memorySection(view) {
       chart.showCurve(1 + run, on && shown.reserved);
       chart.showCurve(1 + data.runs.length + run, on && shown.cached);
     });
+    readout();
   };
   const quantity = (/** @type {keyof typeof shown} */ name, /** @type {string} */ hint) => {
     const button = toggle(
@@ -108,7 +110,9 @@ export function memorySection(view) {
   const tellRun = (/** @type {number} */ run, /** @type {number} */ held, /** @type {number} */ kept) => {
     const cell = cells[run];
     if (cell === undefined) return;
-    cell.textContent = Number.isNaN(held) ? 'stopped' : `${formatBytes(held)} reserved, ${formatBytes(kept)} cached`;
+    const equal = chart.equalTo(1 + run);
+    const same = equal === null ? '' : `; the same curve as ${view.runs[equal - 1]?.name}`;
+    cell.textContent = Number.isNaN(held) ? 'stopped' : `${formatBytes(held)} reserved, ${formatBytes(kept)} cached${same}`;
   };
   function readout() {
     if (hovered === null) {

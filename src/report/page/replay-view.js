@@ -1,5 +1,5 @@
 import { ChartGroup } from './chart-group.js';
-import { formatCount, formatShort, formatTime } from './format.js';
+import { formatAmount, formatCount, formatShort, formatTime } from './format.js';
 import { managerColour } from './theme.js';
 import { Signal } from './view.js';
 
@@ -148,12 +148,12 @@ export class ReplayView {
     const { events } = this.data;
     const time = this.hasClock ? `, ${formatTime(this.timeOf(this.moment))}` : '';
     return this.moment === events
-      ? `at the end, after all ${formatCount(events)} events${time}`
+      ? `at the end, after ${events === 1 ? 'the only event' : `all ${formatCount(events)} events`}${time}`
       : `after event ${formatCount(this.moment)} of ${formatCount(events)}${time}`;
   }
 
   /** The unit of ages. */
-  ageText = (/** @type {number} */ age) => `${formatCount(age)} events`;
+  ageText = (/** @type {number} */ age) => formatAmount(age, 'event');
 
   /**
    * The blocks that live at the chosen moment in a run.

@@ -1,7 +1,8 @@
 import { Chart } from './chart.js';
 import { axisChoice, zoomButtons } from './chart-controls.js';
-import { element, fillTable, lineSample, part, settingText, swatch, toggle } from './dom.js';
-import { formatBytes, formatCount, formatShare, formatTick, formatTime } from './format.js';
+import { element, lineSample, part, settingText, swatch, toggle } from './dom.js';
+import { formatAmount, formatBytes, formatCount, formatShare, formatTick, formatTime } from './format.js';
+import { fillTable } from './tables.js';
 
 /**
  * @import { WhatIfFailure, WhatIfRunData } from '../report-data.js'
@@ -78,6 +79,7 @@ function results(view) {
     ];
   });
   part('manager-table').classList.add('results');
+  part('manager-table').dataset['cards'] = '1000';
   fillTable(part('manager-table'), RESULT_COLUMNS, rows);
   part('winner').replaceChildren(...verdict(runs));
   part('notes').replaceChildren(...view.data.notes.map((note) => element('li', {}, note)));
@@ -204,7 +206,7 @@ function curves(view) {
       })),
     ],
     {
-      label: `Memory over time under ${runs.length} settings: reserved and allocated bytes`,
+      label: `Memory over time under ${formatAmount(runs.length, 'setting')}: reserved and allocated bytes`,
       format: formatTick,
       bytes: true,
       group,
@@ -222,6 +224,7 @@ function curves(view) {
       chart.showCurve(place, on && shown.reserved);
       chart.showCurve(runs.length + place, on && shown.allocated);
     });
+    readout();
   };
   const quantity = (/** @type {keyof typeof shown} */ name, /** @type {string} */ hint, /** @type {string} */ sample) => {
     const change = (/** @type {boolean} */ on) => {
@@ -260,7 +263,9 @@ function curves(view) {
     where.textContent = `${hovered === null ? 'Chosen moment' : 'Pointer'}, ${view.textOf(at)}`;
     runs.forEach(({ data: run, reserved, allocated }, place) => {
       const held = reserved[at] ?? Number.NaN;
-      const text = `${formatBytes(held)} reserved, ${formatBytes(allocated[at] ?? Number.NaN)} allocated${endOf(view, run, at)}`;
+      const equal = chart.equalTo(place);
+      const same = equal === null ? '' : `; the same curve as ${runs[equal]?.data.label}`;
+      const text = `${formatBytes(held)} reserved, ${formatBytes(allocated[at] ?? Number.NaN)} allocated${endOf(view, run, at)}${same}`;
       /** @type {HTMLElement} */ (cells[place]).textContent =
         run.reserved.length === 0 ? 'no curve' : Number.isNaN(held) ? 'stopped' : text;
     });

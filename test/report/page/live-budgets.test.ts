@@ -46,7 +46,7 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
     page.locator(selector).filter({ hasText: text }).first().waitFor();
   const rows = (page: Page, label: string) =>
     page
-      .locator(`.budget section[aria-label="${label}"] tbody tr`)
+      .locator(`.budget [data-name="${label}"] tbody tr`)
       .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
 
   test('shows nothing of budgets while there is none, and the section when there is one', async () =>
