@@ -10,24 +10,31 @@ export interface CValues {
   int64_t: number;
   uintptr_t: number;
   uint64_t: number | bigint;
+  float: number;
+  double: number;
   'const char *': string;
+  'const char **': readonly string[];
   'uint8_t *': Uint8Array | null;
+  'int *': Int32Array | null;
   'int32_t *': Int32Array;
+  'int64_t *': BigInt64Array | null;
   'uint32_t *': Uint32Array | null;
   'uint64_t *': BigUint64Array | null;
+  'float *': Float32Array | null;
+  'double *': Float64Array | null;
 }
 
 /** The parameters of a native function, in order. */
 export type CParameters = readonly (keyof CValues)[];
 
 /** What a native function gives. */
-export type CResult = keyof CValues | 'void';
+export type CReturn = keyof CValues | 'void';
 
 /** What a native function with such parameters takes, in order. */
 export type CValuesOf<P extends CParameters> = { [I in keyof P]: CValues[P[I]] };
 
 /** A native function of that type. One without a result gives undefined. */
-export type CFunction<R extends CResult, P extends CParameters> = (
+export type CFunction<R extends CReturn, P extends CParameters> = (
   ...values: CValuesOf<P>
 ) => R extends keyof CValues ? CValues[R] : undefined;
 

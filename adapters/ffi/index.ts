@@ -4,6 +4,7 @@ export { EngineHost, type EngineHostOptions } from '../hosts/engine-host.js';
 export { FallbackMemory } from '../hosts/fallback-memory.js';
 export { type BlockOwner, GivenUpBlocks } from '../hosts/given-up-blocks.js';
 export { NativeHost } from '../hosts/native-host.js';
+export type { CFunction, CParameters, CReturn, CValues, CValuesOf } from './c-types.js';
 export {
   type CArguments,
   type Callback,
@@ -16,4 +17,4 @@ export {
   callback,
 } from './callback.js';
 export { CallbackTable } from './callback-table.js';
-export { type LibraryOptions, NativeLibrary, openLibrary } from './library.js';
+export { cFunction, type LibraryOptions, NativeLibrary, openLibrary } from './library.js';

@@ -2,7 +2,7 @@ import { getSystemErrorName } from 'node:util';
 import type { LibraryHandle, TypeObject } from 'koffi';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkOptionNames, type OptionNames } from '../../src/core/option-names.js';
-import { type CFunction, type CParameters, type CResult, functionType } from './c-types.js';
+import { type CFunction, type CParameters, type CReturn, functionType } from './c-types.js';
 import { koffi, reasonOf } from './koffi.js';
 
 /** How a library is named and loaded. */
@@ -31,7 +31,7 @@ export class NativeLibrary {
   }
 
   /**
-   * Declares a function. Declare pointers as `uintptr_t`: they arrive as numbers.
+   * Declares a function. Declare pointers as `uintptr_t`: they arrive as numbers. {@link cFunction} derives its type from its C types.
    *
    * @param result - a C type as koffi writes it
    * @param parameters - C types as koffi writes them
@@ -83,8 +83,12 @@ export function openLibrary(names: readonly string[], options: LibraryOptions = 
   throw new MemoryError('ERR_MEM_DEVICE_ABSENT', { device, reason });
 }
 
-/** Declares a function whose JavaScript type follows from its C types. @throws as {@link NativeLibrary.func} */
-export function cFunction<R extends CResult, const P extends CParameters>(
+/**
+ * Declares a function whose type follows from its C types, which are those of {@link CValues}.
+ *
+ * @throws as {@link NativeLibrary.func}
+ */
+export function cFunction<R extends CReturn, const P extends CParameters>(
   library: NativeLibrary,
   name: string,
   result: R,

@@ -1,12 +1,12 @@
 import { MiB } from '../../src/core/units.js';
-import type { CFunction, CParameters, CResult } from '../ffi/c-types.js';
+import type { CFunction, CParameters, CReturn } from '../ffi/c-types.js';
 import { addressOfBytes } from './bytes.js';
 import { lazy, libc } from './libc.js';
 
 /** Longer than the text about some hundred arenas. */
 const INFO_BYTES = MiB;
 
-function declared<R extends CResult, const P extends CParameters>(name: string, result: R, parameters: P) {
+function declared<R extends CReturn, const P extends CParameters>(name: string, result: R, parameters: P) {
   return lazy(() => libc().optional<CFunction<R, P>>(name, result, parameters));
 }
 

@@ -1,5 +1,5 @@
 import { MemoryError } from '../../src/core/errors.js';
-import type { CFunction, CParameters, CResult } from '../ffi/c-types.js';
+import type { CFunction, CParameters, CReturn } from '../ffi/c-types.js';
 import { cFunction, type NativeLibrary, openLibrary } from '../ffi/library.js';
 
 const POSIX_NAMES: Partial<Record<NodeJS.Platform, readonly string[]>> = {
@@ -26,7 +26,7 @@ export const kernel32: () => NativeLibrary = lazy(() => openLibrary(['kernel32.d
  * @param result - a C type as koffi writes it
  * @param parameters - C types as koffi writes them
  */
-export function libcFunction<R extends CResult, const P extends CParameters>(
+export function libcFunction<R extends CReturn, const P extends CParameters>(
   name: string,
   result: R,
   parameters: P,
@@ -72,7 +72,7 @@ export function isLibraryLoaded(name: string): boolean {
 }
 
 /** A function of the dynamic loader. A glibc before 2.34 has them in a library of their own. */
-function loaderFunction<R extends CResult, const P extends CParameters>(name: string, result: R, parameters: P): CFunction<R, P> {
+function loaderFunction<R extends CReturn, const P extends CParameters>(name: string, result: R, parameters: P): CFunction<R, P> {
   return (
     libc().optional<CFunction<R, P>>(name, result, parameters) ??
     openLibrary(['libdl.so.2']).func<CFunction<R, P>>(name, result, parameters)

@@ -10,7 +10,7 @@ type Maker = new (
 
 // The classes that docs/writing-a-manager.md shows, from the files that it shows.
 const load = async (name: string) =>
-  (await import(new URL(`../../docs/examples/${name}.mjs`, import.meta.url).pathname)) as Record<string, Maker>;
+  (await import(new URL(`../../docs/examples/${name}.mts`, import.meta.url).pathname)) as Record<string, Maker>;
 const { PageMemoryManager } = await load('custom-manager');
 const { KeepingMemoryManager } = await load('trim-in-parts');
 

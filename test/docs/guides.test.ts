@@ -9,11 +9,11 @@ import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { MemoryRuntime, MiB } from '../../src/index.js';
 import { prometheusMetrics } from '../../src/report/live/prometheus.js';
 import { stowage } from '../cli/compiled-cli.js';
-import { compiled } from '../fixtures/compiled.js';
+import { compiledExamples, EXAMPLES } from '../fixtures/compiled-examples.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
+import { programsOf } from './page-blocks.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const EXAMPLES = join(ROOT, 'docs/examples');
 const example = (name: string) => readFileSync(join(EXAMPLES, name), 'utf8');
 
 /** The code of a page in one language, '' for what programs print. */
@@ -24,10 +24,13 @@ function blocksOf(page: string, language: string): string[] {
   );
 }
 
+/** The programs of a page, without the comments that say which blocks continue one. */
+const textsOf = (page: string) =>
+  programsOf(page).map(({ pieces }) => pieces.map(({ code }) => code.replace('// Continues the block above.\n', '')).join('\n'));
+
 let folder = '';
 beforeAll(() => {
-  folder = join(compiled(), 'guides');
-  cpSync(EXAMPLES, folder, { recursive: true });
+  folder = compiledExamples('guides');
 }, 120_000);
 
 /** Runs an example and gives what it prints. */
@@ -37,22 +40,10 @@ function run(name: string, ...args: readonly string[]): string {
   return stdout;
 }
 
+// What its programs print, test/docs/blocks.test.ts compares.
 describe('docs/budget.md', () => {
-  const blocks = blocksOf('budget.md', 'js');
-  const printed = blocksOf('budget.md', '');
-  const ofProgram = (name: string) => blocks.filter((block) => example(name).includes(block));
-
-  test('is budget.mjs, piece by piece', () => {
-    expect(ofProgram('budget.mjs').join('\n')).toBe(example('budget.mjs'));
-  });
-
-  test('shows code of programs that run', () => {
-    const shown = ['budget.mjs', 'budget-engines.mjs', 'budget-workers.mjs'].flatMap(ofProgram);
-    expect(blocks.filter((block) => !shown.includes(block))).toEqual([]);
-  });
-
-  test('shows what they print', () => {
-    expect(printed.join('')).toBe(run('budget.mjs') + run('budget-workers.mjs'));
+  test('goes through budget.mts and budget-workers.mjs, piece by piece', () => {
+    expect(textsOf('docs/budget.md')).toEqual(expect.arrayContaining([example('budget.mts'), example('budget-workers.mjs')]));
   });
 });
 
@@ -150,7 +141,7 @@ describe('docs/beyond-one-machine.md', () => {
     const [container] = parse(example('pod.yaml')).spec.containers;
     expect(container.ports.map(({ name }: { name: string }) => name)).toContain(relabelled[0].regex);
     expect(relabelled.map(({ target_label: label }: { target_label?: string }) => label)).toEqual([undefined, 'host', 'pod']);
-    expect(example('metrics-endpoint.mjs')).toContain('process.env.METRICS_PORT');
+    expect(example('metrics-endpoint.mts')).toContain('process.env.METRICS_PORT');
   });
 
   test('every metric and label of the rules is one that Prometheus is given', () => {

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { buildSync } from 'esbuild';
+import { buildSync, transformSync } from 'esbuild';
 
 const tests = resolve(import.meta.dirname, '..');
 
@@ -14,7 +14,7 @@ const NEEDED = [
 ];
 
 /** Those that examples-run.ts runs. */
-const EXAMPLES = ['devices.mjs', 'cublas.mjs', 'cuda-kernel.mjs'];
+const EXAMPLES = ['devices', 'cublas', 'cuda-kernel'];
 
 /**
  * Compiles the program. Types are checked by `npm run types`.
@@ -41,11 +41,11 @@ export function compileGpuProgram(target, dist) {
 function copyExamples(target) {
   const { exports } = JSON.parse(readFileSync(join(tests, '../package.json'), 'utf8'));
   for (const name of EXAMPLES) {
-    const text = readFileSync(join(tests, '../docs/examples', name), 'utf8');
+    const text = readFileSync(join(tests, `../docs/examples/${name}.mts`), 'utf8');
     const moved = text.replace(/ from 'stowage(\/[^']+)?';/g, (_, part = '') => {
       return ` from '${exports[`.${part}`].default.replace('./dist/', '../')}';`;
     });
-    write(join(target, name), moved);
+    write(join(target, `${name}.mjs`), transformSync(moved, { loader: 'ts', target: 'es2022' }).code);
   }
 }
 

@@ -11,9 +11,9 @@ export interface ExampleResult {
 
 /** The examples that need a card of CUDA, and what each prints where it worked; without its library it says so. */
 const EXAMPLES: Readonly<Record<string, RegExp>> = {
-  'devices.mjs': / sent 42 back$/,
-  'cublas.mjs': /^(cuBLAS got 65536 of 65536 numbers right|cuBLAS is absent: .*)$/,
-  'cuda-kernel.mjs': /^(the kernel got 4096 of 4096 numbers right|(NVRTC|libcuda\.so\.1) is absent: .*)$/,
+  devices: / sent 42 back$/,
+  cublas: /^(cuBLAS got 65536 of 65536 numbers right|cuBLAS is absent: .*)$/,
+  'cuda-kernel': /^(the kernel got 4096 of 4096 numbers right|(NVRTC|libcuda\.so\.1) is absent: .*)$/,
 };
 const TIMEOUT_MS = 60_000;
 
@@ -21,8 +21,9 @@ const TIMEOUT_MS = 60_000;
 export function runExamples(library: string | undefined): ExampleResult[] {
   // Beside the compiled sources, which they import: see compile.mjs.
   const folder = join(import.meta.dirname, '../../examples');
-  return Object.entries(EXAMPLES).map(([name, expected]) => {
-    const args = [join(folder, name), ...(library === undefined ? [] : [library])];
+  return Object.entries(EXAMPLES).map(([example, expected]) => {
+    const name = `${example}.mts`;
+    const args = [join(folder, `${example}.mjs`), ...(library === undefined ? [] : [library])];
     const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: TIMEOUT_MS });
     const text = stdout.trim();
     if (status === 0 && expected.test(text)) return { name, text, isDone: true };

@@ -112,7 +112,7 @@ describe('writeReport', () => {
   const report: GpuReport = {
     facts: ['On a day: a card.'],
     conformance: 'It passes.',
-    examples: [{ name: 'cublas.mjs', text: 'It multiplies.', isDone: true }],
+    examples: [{ name: 'cublas.mts', text: 'It multiplies.', isDone: true }],
     events: 1000,
     rounds: 3,
     allocations: [
@@ -128,7 +128,7 @@ describe('writeReport', () => {
       writeReport(document, report);
       const text = readFileSync(document, 'utf8');
       expect(text).toMatch(
-        /^before\n<!-- gpu: begin -->\n\n- On a day: a card\.\n\nIt passes\.\n\n- `cublas\.mjs`: It multiplies\.\n/,
+        /^before\n<!-- gpu: begin -->\n\n- On a day: a card\.\n\nIt passes\.\n\n- `cublas\.mts`: It multiplies\.\n/,
       );
       expect(text).toContain('| allocator | a | b |\n| --- | --- | --- |\n| pool | 1.00 (2.00) | 3.00 (4.00) |\n');
       expect(text).toMatch(/\| pinned, to the card \| 12\.3[45] \|\n\n<!-- gpu: end -->\nafter\n$/);
@@ -154,9 +154,9 @@ describe('npm run gpu', () => {
     const [, passed, all] = /has beside passes: (\d+) tests of (\d+)\./.exec(stdout) ?? [];
     expect([passed, Number(all) > 40]).toEqual([all, true]);
     expect(stdout).toMatch(
-      /^- `devices\.mjs`: a fixture on the CPU sent 42 back\n- `cublas\.mjs`: cuBLAS (is absent|got 65536)/m,
+      /^- `devices\.mts`: a fixture on the CPU sent 42 back\n- `cublas\.mts`: cuBLAS (is absent|got 65536)/m,
     );
-    expect(stdout).toMatch(/^- `cuda-kernel\.mjs`: (the kernel got 4096 of|(NVRTC|libcuda\.so\.1) is absent)/m);
+    expect(stdout).toMatch(/^- `cuda-kernel\.mts`: (the kernel got 4096 of|(NVRTC|libcuda\.so\.1) is absent)/m);
   });
 
   test('measures copies on a card that places device memory right before memory of the host', () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
@@ -15,6 +15,7 @@ import {
 } from '../../src/core/index.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
+import { exampleAsJavaScript } from '../fixtures/compiled-examples.js';
 import { AF_ERR_NO_MEM, AF_ERR_NOT_SUPPORTED, AF_ERR_UNKNOWN, ArrayFire, arrayFirePath } from './arrayfire.js';
 import { describeHost } from './host-suite.js';
 import { exactManager, install } from './test-managers.js';
@@ -576,9 +577,8 @@ describe('ArrayFireHost', () => {
   });
 
   test('the example runs', () => {
-    const example = join(import.meta.dirname, '../../docs/examples/arrayfire.mjs');
     const copy = join(compiled(), 'arrayfire-example.mjs');
-    copyFileSync(example, copy);
+    writeFileSync(copy, exampleAsJavaScript('arrayfire.mts'));
     const { status, stdout, stderr } = spawnSync(process.execPath, [copy, arrayFirePath()], { encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toBe(

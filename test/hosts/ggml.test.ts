@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -9,6 +9,7 @@ import { KiB } from '../../src/core/index.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 import { compiledLibrary } from '../fixtures/compiled-c.js';
+import { exampleAsJavaScript } from '../fixtures/compiled-examples.js';
 import { requireLibrary } from '../fixtures/requires.js';
 import { computeGraph, Ggml, ggmlPath, graphReference, Llama, writeModel } from './ggml.js';
 import { describeHost } from './host-suite.js';
@@ -247,7 +248,7 @@ describe.skipIf(needed.missing)(`GgmlHost on ${needed.title}`, () => {
 
   test('the example runs', () => {
     const copy = join(compiled(), 'ggml-example.mjs');
-    copyFileSync(join(import.meta.dirname, '../../docs/examples/ggml.mjs'), copy);
+    writeFileSync(copy, exampleAsJavaScript('ggml.mts'));
     const { status, stdout, stderr } = spawnSync(process.execPath, [copy, ggmlPath()], { encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(

@@ -1,30 +1,27 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { compiled } from '../../fixtures/compiled.js';
+import { compiledExamples } from '../../fixtures/compiled-examples.js';
 import { GpuFixture } from '../../fixtures/gpu-fixture.js';
 
-const EXAMPLES = resolve(import.meta.dirname, '../../../docs/examples');
 // It stands for cuBLAS, NVRTC and the driver, too.
 const { library } = new GpuFixture('cuda');
 let folder = '';
 
 beforeAll(() => {
-  folder = join(compiled(), 'gpu-examples');
-  for (const name of ['cublas.mjs', 'cuda-kernel.mjs']) cpSync(join(EXAMPLES, name), join(folder, name));
+  folder = compiledExamples('gpu-examples');
 }, 120_000);
 
 function run(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const options = { encoding: 'utf8', env: { ...process.env, ...env } } as const;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, name), ...args], options);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, `${name}.mjs`), ...args], options);
   return { status, stdout, stderr };
 }
 
 describe.each([
-  ['cublas.mjs', 'cuBLAS', 'cuBLAS got 65536 of 65536 numbers right\n'],
-  ['cuda-kernel.mjs', 'NVRTC', 'the kernel got 4096 of 4096 numbers right\n'],
-])('docs/examples/%s', (name, part, output) => {
+  ['cublas', 'cuBLAS', 'cuBLAS got 65536 of 65536 numbers right\n'],
+  ['cuda-kernel', 'NVRTC', 'the kernel got 4096 of 4096 numbers right\n'],
+])('docs/examples/%s.mts', (name, part, output) => {
   test('works on memory of a pool, in the order of its stream', () => {
     expect(run(name, [library, library, library])).toEqual({ status: 0, stdout: output, stderr: '' });
   });

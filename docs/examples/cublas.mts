@@ -1,8 +1,8 @@
 // Multiply matrices by cuBLAS on blocks of a pool, on a stream of this program. Needs an NVIDIA card and libcublas.
-// node cublas.mjs [path of libcudart] [path of libcublas]
+// node cublas.mts [path of libcudart] [path of libcublas]
 import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
-import { openLibrary } from 'stowage/ffi';
+import { type CParameters, type CValuesOf, cFunction, openLibrary } from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
 
 const N = 256;
@@ -15,9 +15,9 @@ async function multiply() {
   device.synchronize(); // says why there is no card
   const names = ['libcublas.so.13', 'libcublas.so.12', 'libcublas.so', '/usr/local/cuda/lib64/libcublas.so', 'cublas64_13.dll'];
   const library = openLibrary(cublasPath === undefined ? names : [cublasPath], { device: 'cuBLAS' });
-  const call = (name, ...parameters) => {
-    const native = library.func(name, 'int', parameters);
-    return (...values) => {
+  const call = <const P extends CParameters>(name: string, ...parameters: P) => {
+    const native = cFunction(library, name, 'int', parameters);
+    return (...values: CValuesOf<P>) => {
       const status = native(...values);
       if (status !== 0) throw new Error(`${name}: cuBLAS status ${status}`);
     };
@@ -27,8 +27,8 @@ async function multiply() {
   const destroy = call('cublasDestroy_v2', HANDLE);
   const setStream = call('cublasSetStream_v2', HANDLE, HANDLE);
   const setWorkspace = call('cublasSetWorkspace_v2', HANDLE, HANDLE, 'size_t');
-  const SIZES = ['int', 'int', 'int', 'int', 'int'];
-  const MATRICES = ['float *', HANDLE, 'int', HANDLE, 'int', 'float *', HANDLE, 'int'];
+  const SIZES = ['int', 'int', 'int', 'int', 'int'] as const;
+  const MATRICES = ['float *', HANDLE, 'int', HANDLE, 'int', 'float *', HANDLE, 'int'] as const;
   const gemm = call('cublasSgemm_v2', HANDLE, ...SIZES, ...MATRICES);
 
   const runtime = new MemoryRuntime(device);
@@ -40,12 +40,12 @@ async function multiply() {
   const handle = Number(out[0]);
   setStream(handle, device.streamHandle(stream.id));
   // All that cuBLAS works with is the pool's, for that stream.
-  const [a, b, c, workspace] = runtime.withStream(stream, () => [
-    runtime.allocate(BYTES),
-    runtime.allocate(BYTES),
-    runtime.allocate(BYTES),
-    runtime.allocate(WORKSPACE_BYTES, { alignment: 256, tag: 'cuBLAS' }), // cuBLAS refuses less
-  ]);
+  const { a, b, c, workspace } = runtime.withStream(stream, () => ({
+    a: runtime.allocate(BYTES),
+    b: runtime.allocate(BYTES),
+    c: runtime.allocate(BYTES),
+    workspace: runtime.allocate(WORKSPACE_BYTES, { alignment: 256, tag: 'cuBLAS' }), // cuBLAS refuses less
+  }));
   setWorkspace(handle, workspace.ptr, WORKSPACE_BYTES);
 
   // Small integers, so that every sum is exact.
@@ -55,7 +55,7 @@ async function multiply() {
   for (const [block, numbers] of [
     [a, left],
     [b, right],
-  ]) {
+  ] as const) {
     staging.view(Float32Array).set(numbers);
     await device.copyAsync(block.ptr, staging.ptr, BYTES, stream.id);
   }

@@ -1,23 +1,25 @@
 // Make a foreign allocator a manager: the blocks of this one are the C library's.
-import koffi from 'koffi';
-import { KiB, MemoryRuntime } from 'stowage';
+import { devicePtr, KiB, MemoryRuntime } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
+import { cFunction, openLibrary } from 'stowage/ffi';
 import { BlockMemoryManager } from 'stowage/managers';
 
-const [memalign, free] = ['size_t memalign(size_t, size_t)', 'void free(size_t)'].map((f) => koffi.load('libc.so.6').func(f));
+const library = openLibrary(['libc.so.6']);
+const memalign = cFunction(library, 'memalign', 'uintptr_t', ['size_t', 'size_t']);
+const free = cFunction(library, 'free', 'void', ['uintptr_t']);
 
 class LibcMemoryManager extends BlockMemoryManager {
-  place(bytes, alignment, _stream, device) {
+  protected place(bytes: number, alignment: number, _stream: number, device: number) {
     const ptr = memalign(Math.max(alignment, 64), bytes);
     if (ptr === 0) throw this.outOfMemory(this.managedDevice(device), bytes, bytes);
-    return this.adopt(ptr, bytes, device);
+    return this.adopt(devicePtr(ptr), bytes, device);
   }
 
-  reclaim(block) {
+  protected reclaim(block: number) {
     this.nativeRelease(block, free);
   }
 
-  trim() {} // nothing is cached
+  protected trim() {} // nothing is cached
 }
 
 const runtime = new MemoryRuntime(new CpuDevice());

@@ -1,3 +1,4 @@
+// Record what a program allocates, and read the recording.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -4,7 +4,7 @@ import { CpuDevice } from 'stowage/adapters/cpu';
 import { CachingMemoryManager } from 'stowage/managers';
 
 class RoundingMemoryManager extends CachingMemoryManager {
-  allocBytes(bytes, userLock, alignment, stream) {
+  override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number) {
     return super.allocBytes(bytes < MiB ? bytes : Math.ceil(bytes / MiB) * MiB, userLock, alignment, stream);
   }
 }

@@ -1,34 +1,35 @@
 // Give a part of a cache back: a policy that keeps freed blocks, and lets go of as many as somebody else needs.
 import { MemoryRuntime, MiB } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
-import { ALL_CACHED, BlockMemoryManager } from 'stowage/managers';
+import { ALL_CACHED, BlockMemoryManager, type ReleaseBounds } from 'stowage/managers';
 
 export class KeepingMemoryManager extends BlockMemoryManager {
-  #kept = [];
+  readonly #kept: number[] = [];
 
-  place(bytes, alignment, _stream, device) {
+  protected place(bytes: number, alignment: number, _stream: number, device: number) {
     const at = this.#kept.findIndex((block) => alignment === 0 && this.#bytesOn(device, block) >= bytes);
-    return at === -1 ? this.nativeAllocate(bytes, alignment, device, bytes) : this.#kept.splice(at, 1)[0];
+    const [kept] = at === -1 ? [] : this.#kept.splice(at, 1);
+    return kept ?? this.nativeAllocate(bytes, alignment, device, bytes);
   }
 
-  reclaim(block) {
+  protected reclaim(block: number) {
     this.#kept.push(block);
   }
 
-  get trimsInParts() {
+  protected override get trimsInParts() {
     return true;
   }
 
-  trim(device, bounds = ALL_CACHED) {
-    const bytesOf = (block) => (this.#kept.includes(block) ? this.#bytesOn(device, block) : 0);
+  protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED) {
+    const bytesOf = (block: number) => (this.#kept.includes(block) ? this.#bytesOn(device, block) : 0);
     bounds.giveBack([...this.#kept], { bytesOf, release: (block) => this.#release(block) });
   }
 
-  #bytesOn(device, block) {
+  #bytesOn(device: number, block: number) {
     return this.blocks.deviceOf(block) === device ? this.blocks.bytesOf(block) : 0;
   }
 
-  #release(block) {
+  #release(block: number) {
     this.#kept.splice(this.#kept.indexOf(block), 1);
     try {
       this.nativeRelease(block);

@@ -1,8 +1,8 @@
 // Compile a CUDA kernel by NVRTC and launch it on parts of a block. Needs an NVIDIA card and libnvrtc.
-// node cuda-kernel.mjs [path of libcudart] [path of libnvrtc] [path of libcuda]
+// node cuda-kernel.mts [path of libcudart] [path of libnvrtc] [path of libcuda]
 import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
-import { openLibrary } from 'stowage/ffi';
+import { type CParameters, type CValuesOf, cFunction, type NativeLibrary, openLibrary } from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
 
 const COUNT = 4096;
@@ -15,10 +15,10 @@ const [, , runtimePath, nvrtcPath, driverPath] = process.argv;
 const HANDLE = 'uintptr_t';
 const OUT = 'uint64_t *';
 
-function functionsOf(library) {
-  return (name, ...parameters) => {
-    const native = library.func(name, 'int', parameters);
-    return (...values) => {
+function functionsOf(library: NativeLibrary) {
+  return <const P extends CParameters>(name: string, ...parameters: P) => {
+    const native = cFunction(library, name, 'int', parameters);
+    return (...values: CValuesOf<P>) => {
       const status = native(...values);
       if (status !== 0) throw new Error(`${name}: status ${status}`);
     };
@@ -26,7 +26,7 @@ function functionsOf(library) {
 }
 
 /** Compiles the source. Gives PTX, which the driver makes the card's own code of. */
-function compile(nvrtc) {
+function compile(nvrtc: NativeLibrary) {
   const out = new BigUint64Array(1);
   const call = functionsOf(nvrtc);
   call('nvrtcCreateProgram', OUT, 'const char *', 'const char *', 'int', HANDLE, HANDLE)(out, SOURCE, 'saxpy.cu', 0, 0, 0);
@@ -72,7 +72,7 @@ async function launch() {
   values.view(BigUint64Array).set([BigInt(x), BigInt(y)], 1);
   values.view(Int32Array)[6] = COUNT;
   const addresses = BigUint64Array.from({ length: 4 }, (_, i) => BigInt(values.ptr + 8 * i));
-  const SIZES = ['uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t'];
+  const SIZES = ['uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t'] as const;
   const launchKernel = call('cuLaunchKernel', HANDLE, ...SIZES, HANDLE, 'uint64_t *', HANDLE);
   launchKernel(saxpy, COUNT / 256, 1, 1, 256, 1, 1, 0, device.streamHandle(stream.id), addresses, 0);
   await device.copyAsync(staging.ptr, block.ptr, 2 * BYTES, stream.id);

@@ -5,15 +5,15 @@ import { BlockMemoryManager } from 'stowage/managers';
 
 /** Every block is a native allocation of its own, rounded up to whole pages. */
 export class PageMemoryManager extends BlockMemoryManager {
-  place(bytes, alignment, _stream, device) {
+  protected place(bytes: number, alignment: number, _stream: number, device: number) {
     return this.nativeAllocate(Math.ceil(bytes / (4 * KiB)) * 4 * KiB, Math.max(alignment, 4 * KiB), device, bytes);
   }
 
-  reclaim(block) {
+  protected reclaim(block: number) {
     this.nativeRelease(block);
   }
 
-  trim() {} // nothing is cached
+  protected trim() {} // nothing is cached
 }
 
 const runtime = new MemoryRuntime(new CpuDevice());

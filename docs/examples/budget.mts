@@ -1,7 +1,8 @@
-// One limit over two runtimes: docs/budget.md goes through it. Runs with Node alone.
+// One limit over two runtimes: docs/budget.md goes through it. Needs nothing else.
 import { MemoryBudget, MemoryError, MemoryRuntime, MiB } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { SimulatedDevice } from 'stowage/adapters/simulated';
+import type { Pressure } from 'stowage/budget';
 
 const images = new MemoryRuntime(new CpuDevice());
 const texts = new MemoryRuntime(new CpuDevice());
@@ -10,7 +11,7 @@ const budget = new MemoryBudget({ limit: 512 * MiB, name: 'process', watchV8: fa
 budget.add(images, { name: 'images', minimumBytes: 64 * MiB });
 const membership = budget.add(texts, { name: 'texts', priority: 1 });
 
-const inMiB = (bytes) => `${Math.round(bytes / MiB)} MiB`;
+const inMiB = (bytes: number) => `${Math.round(bytes / MiB)} MiB`;
 budget.events.on('reclaim', ({ asking, from, step, freedBytes }) => {
   console.log(`${from}: ${inMiB(freedBytes)} back for ${asking} (${step})`);
 });
@@ -23,7 +24,7 @@ const book = texts.allocate(200 * MiB);
 console.log(budget);
 
 const pages = [texts.allocate(60 * MiB), texts.allocate(60 * MiB)];
-const dropPages = (pressure) => {
+const dropPages = (pressure: Pressure) => {
   const page = pages.pop();
   if (page === undefined) return;
   pressure.gaveUp(page.bytes);
@@ -43,7 +44,7 @@ console.log(`${pages.length} pages are left`);
 try {
   images.allocate(100 * MiB);
 } catch (error) {
-  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
+  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined) throw error;
   const { asking, missingBytes, members, tried } = error.facts.budget;
   console.log(`refused: ${asking} lacks ${inMiB(missingBytes)}`);
   for (const { name, heldBytes, cachedBytes } of members) {
@@ -66,7 +67,9 @@ const his = texts.allocate(80 * MiB, { tag: 'bob' });
 try {
   texts.allocate(30 * MiB, { tag: 'alice' });
 } catch (error) {
-  console.log(`${error.facts.budget.name} lacks ${inMiB(error.facts.budget.missingBytes)}`);
+  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined) throw error;
+  const { name, missingBytes } = error.facts.budget;
+  console.log(`${name} lacks ${inMiB(missingBytes)}`);
 }
 console.log(alice);
 console.log(bob);
@@ -74,8 +77,7 @@ for (const ended of [hers, his, alice, bob]) ended.dispose();
 
 const machine = new MemoryBudget({ limit: '80%', name: 'machine', watchV8: false });
 machine.add(budget, { priority: 1 });
-const [inner] = machine.report().members;
-console.log(`${machine.name} has the ${inner.kind} ${inner.name}`);
+for (const { kind, name } of machine.report().members) console.log(`${machine.name} has the ${kind} ${name}`);
 
 const card = new SimulatedDevice({ capacityBytes: 1024 * MiB });
 const onCard = new MemoryRuntime(card);

@@ -1,5 +1,7 @@
 // Serves what Prometheus reads to other machines: the dashboard itself answers this one alone.
+import { once } from 'node:events';
 import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { defaultRuntime, MemoryBudget, MiB } from 'stowage';
 import { serveDashboard } from 'stowage/report';
 
@@ -14,16 +16,19 @@ const server = createServer(async (request, response) => {
   if (request.url !== '/metrics') return response.writeHead(404).end();
   try {
     const metrics = await fetch(`${dashboard.url}metrics`);
-    response.writeHead(metrics.status, { 'Content-Type': metrics.headers.get('content-type') }).end(await metrics.text());
+    response.writeHead(metrics.status, { 'Content-Type': metrics.headers.get('content-type') ?? 'text/plain' });
+    response.end(await metrics.text());
   } catch (error) {
-    response.writeHead(502).end(`${error.message}\n`);
+    response.writeHead(502).end(`${error}\n`);
   }
 });
-await new Promise((resolve) => server.listen(Number(process.env.METRICS_PORT ?? 0), resolve));
+server.listen(Number(process.env.METRICS_PORT ?? 0));
+await once(server, 'listening');
 
 // What Prometheus would read.
-const text = await (await fetch(`http://127.0.0.1:${server.address().port}/metrics`)).text();
-for (const line of text.match(/^stowage_budget_(limit|tenant_live)_bytes.*$/gm)) console.log(line);
+const { port } = server.address() as AddressInfo;
+const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+for (const [line] of text.matchAll(/^stowage_budget_(limit|tenant_live)_bytes.*$/gm)) console.log(line);
 
 block.dispose();
 server.close();

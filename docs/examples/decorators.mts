@@ -20,6 +20,6 @@ try {
   if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
   console.log(`refused: ${error.facts.quota}`);
 }
-console.log(`held by ${/loadWeights/.exec(tracking.siteOf(weights.ptr))?.[0]}`);
+console.log(`held by ${/loadWeights/.exec(tracking.siteOf(weights.ptr) ?? '')?.[0]}`);
 weights.dispose();
 runtime.close();

@@ -4,7 +4,7 @@ import { CpuDevice } from 'stowage/adapters/cpu';
 import { DecoratingMemoryManager, TlsfMemoryManager } from 'stowage/managers';
 
 class ReportingMemoryManager extends DecoratingMemoryManager {
-  allocBytes(bytes, userLock, alignment, stream) {
+  override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number) {
     const ptr = super.allocBytes(bytes, userLock, alignment, stream);
     if (bytes >= MiB) console.log(`${bytes / MiB} MiB from ${this.inner.name}`);
     return ptr;

@@ -1,7 +1,7 @@
 // Run an OpenCL kernel on blocks of a memory manager. Needs OpenCL (Debian: ocl-icd-libopencl1, pocl-opencl-icd for the CPU).
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
 import { OpenClDevice } from 'stowage/adapters/opencl';
-import { openLibrary } from 'stowage/ffi';
+import { cFunction, openLibrary } from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
 
 const COUNT = 4096;
@@ -21,8 +21,8 @@ const y = runtime.allocate(COUNT * 4);
 for (const [block, factor] of [
   [x, 1],
   [y, 100],
-]) {
-  const mapping = device.map(block.ptr, block.bytes, 'overwrite'); // with TypeScript: using mapping = …
+] as const) {
+  const mapping = device.map(block.ptr, block.bytes, 'overwrite');
   block.view(Float32Array).forEach((_, i, numbers) => {
     numbers[i] = i * factor;
   });
@@ -32,17 +32,17 @@ for (const [block, factor] of [
 // The kernel is the program's own: OpenCL calls with the handles of the device.
 const HANDLE = 'uintptr_t';
 const cl = openLibrary(['libOpenCL.so.1', 'OpenCL.dll']);
-const createProgram = cl.func('clCreateProgramWithSource', HANDLE, [HANDLE, 'uint32_t', 'const char **', HANDLE, 'int *']);
-const buildProgram = cl.func('clBuildProgram', 'int', [HANDLE, 'uint32_t', 'uint64_t *', HANDLE, HANDLE, HANDLE]);
-const createKernel = cl.func('clCreateKernel', HANDLE, [HANDLE, 'const char *', 'int *']);
-const setPointer = cl.func('clSetKernelArgSVMPointer', 'int', [HANDLE, 'uint32_t', HANDLE]);
-const setArgument = cl.func('clSetKernelArg', 'int', [HANDLE, 'uint32_t', 'size_t', 'float *']);
-const EVENTS = ['uint32_t', HANDLE, HANDLE];
-const LAUNCH = [HANDLE, HANDLE, 'uint32_t', 'uint64_t *', 'uint64_t *', 'uint64_t *', ...EVENTS];
-const launch = cl.func('clEnqueueNDRangeKernel', 'int', LAUNCH);
-const releaseKernel = cl.func('clReleaseKernel', 'int', [HANDLE]);
-const releaseProgram = cl.func('clReleaseProgram', 'int', [HANDLE]);
-const check = (status) => {
+const createProgram = cFunction(cl, 'clCreateProgramWithSource', HANDLE, [HANDLE, 'uint32_t', 'const char **', HANDLE, 'int *']);
+const buildProgram = cFunction(cl, 'clBuildProgram', 'int', [HANDLE, 'uint32_t', 'uint64_t *', HANDLE, HANDLE, HANDLE]);
+const createKernel = cFunction(cl, 'clCreateKernel', HANDLE, [HANDLE, 'const char *', 'int *']);
+const setPointer = cFunction(cl, 'clSetKernelArgSVMPointer', 'int', [HANDLE, 'uint32_t', HANDLE]);
+const setArgument = cFunction(cl, 'clSetKernelArg', 'int', [HANDLE, 'uint32_t', 'size_t', 'float *']);
+const EVENTS = ['uint32_t', HANDLE, HANDLE] as const;
+const LAUNCH = [HANDLE, HANDLE, 'uint32_t', 'uint64_t *', 'uint64_t *', 'uint64_t *', ...EVENTS] as const;
+const launch = cFunction(cl, 'clEnqueueNDRangeKernel', 'int', LAUNCH);
+const releaseKernel = cFunction(cl, 'clReleaseKernel', 'int', [HANDLE]);
+const releaseProgram = cFunction(cl, 'clReleaseProgram', 'int', [HANDLE]);
+const check = (status: number | undefined) => {
   if (status !== 0) throw new Error(`OpenCL status ${status}`);
 };
 

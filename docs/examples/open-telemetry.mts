@@ -1,3 +1,4 @@
+// Publish statistics as OpenTelemetry metrics. Needs `npm install @opentelemetry/sdk-metrics`.
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -17,7 +18,7 @@ await provider.forceFlush();
 
 const metrics = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics));
 const requested = metrics.find(({ descriptor }) => descriptor.name === 'stowage.memory.requested');
-console.log(requested.dataPoints[0].attributes.manager, requested.dataPoints[0].value);
+for (const { attributes, value } of requested?.dataPoints ?? []) console.log(attributes.manager, value);
 
 published.dispose();
 block.dispose();

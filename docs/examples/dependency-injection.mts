@@ -8,12 +8,16 @@ import { CachingMemoryManager, TlsfMemoryManager } from 'stowage/managers';
 class MyManager extends CachingMemoryManager {}
 
 const container = new Container();
-const createManager = (deviceCount, deviceInterface) => new MyManager(deviceCount, deviceInterface);
-container.load(stowageModule({ createManager, logSink: process.stdout }));
+container.load(
+  stowageModule({
+    createManager: (deviceCount, deviceInterface) => new MyManager(deviceCount, deviceInterface),
+    logSink: process.stdout,
+  }),
+);
 
 const runtime = container.get(StowageTokens.runtime); // the first time installs the manager
 const block = runtime.allocate(4 * KiB);
-console.log(`${runtime.slot.active.name} gave ${runtime.slot.allocated(block.ptr)} bytes`);
+console.log(`${runtime.slot.active?.name} gave ${runtime.slot.allocated(block.ptr)} bytes`);
 block.dispose();
 
 // A request gets a container of its own. What it allocates ends with it.
@@ -23,10 +27,14 @@ request.get(StowageTokens.request).allocate(16 * KiB);
 request.unbindAll();
 
 container.unbind(StowageTokens.manager); // uninstalls it: its log is written, and the host goes on with its own default
-console.log(`now ${runtime.slot.active.name} serves`);
+console.log(`now ${runtime.slot.active?.name} serves`);
 
-const { manager, deviceCount, deviceInterface } = StowageTokens;
-const createOther = (count, table) => new TlsfMemoryManager(count, table);
-container.bind(manager).toResolvedValue(createOther, [deviceCount, deviceInterface]).inSingletonScope();
-console.log(`now ${container.get(StowageTokens.runtime).slot.active.name} serves`);
+container
+  .bind(StowageTokens.manager)
+  .toResolvedValue(
+    (deviceCount, deviceInterface) => new TlsfMemoryManager(deviceCount, deviceInterface),
+    [StowageTokens.deviceCount, StowageTokens.deviceInterface],
+  )
+  .inSingletonScope();
+console.log(`now ${container.get(StowageTokens.runtime).slot.active?.name} serves`);
 container.unbindAll(); // closes the runtime

@@ -17,6 +17,6 @@ manager.add('weights', weights); // counted: the manager is one of two owners
 weights.dispose();
 console.log(formatMemoryUsage(manager.usage()));
 
-manager.dispose(); // in TypeScript: using manager = …
+manager.dispose();
 console.log(`${pool.liveTensors} tensors are live`);
 runtime.close();

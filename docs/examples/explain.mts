@@ -1,3 +1,4 @@
+// Say what a process's memory is made of, and give back what nobody uses.
 import { MemoryRuntime } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { explainMemory, trimMemory } from 'stowage/explain';

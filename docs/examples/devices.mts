@@ -1,8 +1,9 @@
+// Send bytes to a CUDA card and back, on a stream. Needs an NVIDIA card: without one it says so.
 import { MemoryError, MemoryRuntime, MiB } from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
 
 /** Sends bytes to the card and back. */
-async function roundTrip(device) {
+async function roundTrip(device: CudaDevice) {
   const runtime = new MemoryRuntime(device);
   const block = runtime.allocate(1 * MiB);
   const staging = runtime.allocate(1 * MiB, { pinned: true });

@@ -26,10 +26,12 @@ budget.tenant('alice', { limit: 100 * MiB });
 const block = runtime.allocate(6 * MiB, { tag: 'alice' });
 await provider.forceFlush();
 
-const [{ resource, scopeMetrics }] = exporter.getMetrics();
-const live = scopeMetrics[0].metrics.find(({ descriptor }) => descriptor.name === 'stowage.budget.tenant.live');
-console.log(resource.attributes);
-console.log(live.dataPoints[0].attributes, live.dataPoints[0].value);
+for (const { resource, scopeMetrics } of exporter.getMetrics()) {
+  console.log(resource.attributes);
+  const metrics = scopeMetrics.flatMap((scope) => scope.metrics);
+  const live = metrics.find(({ descriptor }) => descriptor.name === 'stowage.budget.tenant.live');
+  for (const { attributes, value } of live?.dataPoints ?? []) console.log(attributes, value);
+}
 
 block.dispose();
 published.dispose();

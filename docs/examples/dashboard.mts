@@ -1,3 +1,4 @@
+// Serve the live page and metrics from inside a program.
 import { defaultRuntime, MiB } from 'stowage';
 import { serveDashboard } from 'stowage/report';
 
@@ -7,7 +8,7 @@ const block = runtime.allocate(1 * MiB, { tag: 'weights' });
 
 // What Prometheus would read; a browser shows the page at dashboard.url.
 const metrics = await (await fetch(`${dashboard.url}metrics`)).text();
-console.log(metrics.match(/^stowage_requested_bytes.*$/m)[0]);
+console.log(/^stowage_requested_bytes.*$/m.exec(metrics)?.[0]);
 
 block.dispose();
 await dashboard.dispose();
