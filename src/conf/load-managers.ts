@@ -16,9 +16,9 @@ const LOADED: Partial<ManagerClasses> = { CachingMemoryManager, DefaultMemoryMan
 export function loadManager({ name, type }: ManagerKind): ManagerClasses[keyof ManagerClasses] {
   const loaded = LOADED[type];
   if (loaded !== undefined) return loaded;
-  const requireHere = createRequire(import.meta.url);
   try {
-    return (requireHere('../../managers/index.js') as ManagerClasses)[type];
+    // A bundle for CommonJS has no import.meta.url: that throws, too.
+    return (createRequire(import.meta.url)('../../managers/index.js') as ManagerClasses)[type];
   } catch (error) {
     const facts = {
       name: CONF_VARIABLE,
