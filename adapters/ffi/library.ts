@@ -33,16 +33,11 @@ export class NativeLibrary {
   /**
    * Declares a function. Declare pointers as `uintptr_t`: they arrive as numbers. {@link cFunction} derives its type from its C types.
    *
-   * @typeParam F - its type in JavaScript; when left out, any arguments and a result of unknown type
    * @param result - a C type as koffi writes it
    * @param parameters - C types as koffi writes them
    * @throws ERR_MEM_DEVICE_ABSENT when the library lacks it
    */
-  func<F extends (...args: never[]) => unknown = (...values: unknown[]) => unknown>(
-    name: string,
-    result: string,
-    parameters: readonly (string | TypeObject)[],
-  ): F {
+  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: readonly (string | TypeObject)[]): F {
     try {
       return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch (error) {
@@ -51,7 +46,7 @@ export class NativeLibrary {
   }
 
   /** Declares a function that older libraries lack. @returns undefined where it is missing */
-  optional<F extends (...args: never[]) => unknown = (...values: unknown[]) => unknown>(
+  optional<F extends (...args: never[]) => unknown>(
     name: string,
     result: string,
     parameters: readonly (string | TypeObject)[],
@@ -108,7 +103,7 @@ export function cFunction<R extends CReturn, const P extends CParameters>(
  * @param result - a C type as koffi writes it
  * @param parameters - C types as koffi writes them
  */
-export function functionAt<F extends (...values: never[]) => unknown = (...values: unknown[]) => unknown>(
+export function functionAt<F extends (...values: never[]) => unknown>(
   address: number,
   result: string,
   parameters: readonly string[],

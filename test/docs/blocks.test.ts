@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
+import { lacksEngine } from './host-programs.js';
 import { NOT_MENDED, NOT_RUN } from './not-run.js';
 import { type PageProgram, pages, programsOf } from './page-blocks.js';
 import { prepareFor } from './page-files.js';
@@ -12,7 +13,8 @@ import { type Compiled, compileStrictly } from './strict-programs.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 const programs = pages()
   .filter((page) => !NOT_MENDED.includes(page))
-  .flatMap(programsOf);
+  .flatMap(programsOf)
+  .filter((program) => !lacksEngine(program));
 const isListed =
   (program: PageProgram) =>
   ({ page, has }: { readonly page: string; readonly has: string }) =>

@@ -28,8 +28,8 @@ const PATHS = Object.fromEntries(
       : [[name.replace('.', 'stowage'), [join(ROOT, targets.types.replace('./dist/', '').replace(/\.d\.ts$/, '.ts'))]]],
   ),
 );
-/** Packages that are installed for the tests of hosts alone. */
-const OF_HOSTS = ['onnxruntime-node', 'node-llama-cpp'];
+/** The types of packages that are installed for the tests of hosts alone. */
+const OF_HOSTS = { 'onnxruntime-node': 'dist/index.d.ts' };
 /** What is the same in every program: read once. */
 const files = new Map<string, ts.SourceFile | undefined>();
 /** What is wrong in JavaScript, too: syntax, and a name or a module that is not there. */
@@ -51,7 +51,7 @@ function settingsOfReadme(): ts.CompilerOptions {
  * @returns one result for each source
  */
 export function compileStrictly(sources: readonly Source[], settings: ts.CompilerOptions = {}): Compiled[] {
-  const hosts = OF_HOSTS.map((name) => [name, [join(ROOT, 'test/hosts/node_modules', name)]]);
+  const hosts = Object.entries(OF_HOSTS).map(([name, types]) => [name, [join(ROOT, 'test/hosts/node_modules', name, types)]]);
   const options: ts.CompilerOptions = {
     ...settingsOfReadme(),
     ...{ allowJs: true, checkJs: true, resolveJsonModule: true, inlineSourceMap: true },
