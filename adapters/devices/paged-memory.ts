@@ -1,4 +1,4 @@
-import type { VirtualMemory } from '../../src/core/device-interface.js';
+import type { MemoryPart, MemoryPieces, VirtualMemory } from '../../src/core/device-interface.js';
 import { badArgument, MemoryError } from '../../src/core/errors.js';
 import { checkBytes, type DevicePtr } from '../../src/core/units.js';
 
@@ -11,9 +11,17 @@ export interface Reservation {
 
 /** Reserve and commit of a device: checks each call; the device makes the native calls. */
 export abstract class PagedMemory<R extends Reservation> implements VirtualMemory {
+  readonly granularityBytes: number;
+  readonly pieces: MemoryPieces | undefined;
   #committedBytes = 0;
 
-  constructor(readonly granularityBytes: number) {}
+  /** @param hasPieces - whether memory is taken away in the pieces that it was committed in, and not in pages */
+  constructor(granularityBytes: number, hasPieces = false) {
+    this.granularityBytes = granularityBytes;
+    this.pieces = hasPieces
+      ? { wholeIn: (ptr, bytes) => this.#wholePieces(ptr, bytes), reusing: (action) => this.reusing(action) }
+      : undefined;
+  }
 
   /** Reserves addresses on the active device. @param bytes - granular @returns 0 when none are left, and for 0 bytes */
   protected abstract reserveRange(bytes: number): DevicePtr;
@@ -23,13 +31,23 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   protected abstract rangeAt(ptr: DevicePtr): R;
   /** The range that `ptr` lies in. @throws ERR_MEM_UNKNOWN_POINTER */
   protected abstract rangeOf(ptr: DevicePtr): R;
-  /** Backs pages, none of which is committed. @returns false when there is no memory left */
-  protected abstract commitPages(range: R, offset: number, bytes: number): boolean;
+  /** Backs pages, none of which is committed, in pieces. @returns false when there is no memory left */
+  protected abstract commitPages(range: R, offset: number, bytes: number, pieceBytes: number): boolean;
   /** Takes the memory of committed pages away. @param isIdle - whether no stream works on them any more */
   protected abstract decommitPages(range: R, offset: number, bytes: number, isIdle: boolean): void;
 
   get decommitStops(): boolean {
     return false;
+  }
+
+  /** How large the piece is that was committed at an offset. @param wantedBytes - what was asked for */
+  protected pieceBytesAt(_range: R, _offset: number, wantedBytes: number): number {
+    return wantedBytes;
+  }
+
+  /** What {@link MemoryPieces.reusing} does. */
+  protected reusing<T>(action: () => T): T {
+    return action();
   }
 
   /** Bytes that are committed now, on all devices. */
@@ -65,19 +83,28 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   /**
    * Backs pages with memory. Cost: O(log n + pages).
    *
+   * @param pieceBytes - of a device with {@link pieces}. @defaultValue pages
    * @returns false when there is no memory left
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
    * @throws ERR_MEM_INVALID_ARGUMENT when a page is committed already, or the part is not granular
    */
-  commit(ptr: DevicePtr, bytes: number): boolean {
+  commit(ptr: DevicePtr, bytes: number, pieceBytes = this.granularityBytes): boolean {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
-    if (range.pages.any(PageStates.committed, offset, bytes)) {
+    this.#checkGranular('pieceBytes', pieceBytes);
+    if (pieceBytes === 0) throw badArgument('pieceBytes', pieceBytes, 'a positive number of bytes');
+    if (range.pages.anyCommitted(offset, bytes)) {
       throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'not committed yet');
     }
-    if (!this.commitPages(range, offset, bytes)) return false;
+    if (!this.commitPages(range, offset, bytes, pieceBytes)) return false;
     range.pages.commit(offset, bytes);
     this.#committedBytes += bytes;
+    if (this.pieces === undefined) return true;
+    for (let at = offset; at < offset + bytes; ) {
+      const piece = Math.min(this.pieceBytesAt(range, at, pieceBytes), offset + bytes - at);
+      range.pages.joinPiece(at, piece);
+      at += piece;
+    }
     return true;
   }
 
@@ -86,13 +113,16 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
    *
    * @param isIdle - true when no stream works on the pages any more. @defaultValue false
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_NATIVE
-   * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular
+   * @throws ERR_MEM_INVALID_ARGUMENT when a page is not committed, or the part is not granular, or cuts one of the {@link pieces}
    */
   decommit(ptr: DevicePtr, bytes: number, isIdle = false): void {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
     if (!range.pages.allCommitted(offset, bytes)) {
       throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'committed');
+    }
+    if (range.pages.cutsPiece(offset, bytes)) {
+      throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'whole pieces, as they were committed');
     }
     this.decommitPages(range, offset, bytes, isIdle);
     this.markDecommitted(range, offset, bytes);
@@ -102,6 +132,15 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   protected markDecommitted(range: R, offset: number, bytes: number): void {
     range.pages.decommit(offset, bytes);
     this.#committedBytes -= bytes;
+  }
+
+  #wholePieces(ptr: DevicePtr, bytes: number): MemoryPart {
+    const range = this.rangeOf(ptr);
+    checkBytes(bytes);
+    const offset = ptr - range.base;
+    if (offset + bytes > range.bytes) throw outOfRange(range, offset, bytes);
+    const [first, end] = range.pages.wholePieces(offset, bytes);
+    return { ptr: (range.base + first) as DevicePtr, bytes: end - first };
   }
 
   #offsetIn(range: R, ptr: DevicePtr, bytes: number): number {
@@ -122,13 +161,16 @@ function outOfRange({ bytes: blockBytes }: Reservation, offsetBytes: number, byt
   return new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes, bytes, blockBytes });
 }
 
-/** Which pages of a reserved range are backed: one byte a page. */
+/** Which pages of a reserved range are backed, and which of them go back as one: one byte a page. */
 export class PageStates {
   /** Reserved, never backed. */
   static readonly fresh = 0;
+  /** Backed: a piece of its own, or the first page of one. */
   static readonly committed = 1;
   /** Backed once, and given back. */
   static readonly decommitted = 2;
+  /** Backed: a later page of a piece. */
+  static readonly joined = 3;
 
   readonly #states: Uint8Array;
   readonly granularityBytes: number;
@@ -142,6 +184,11 @@ export class PageStates {
   /** Tells whether any page that the bytes touch is in this state. Cost: O(pages). */
   any(state: number, offset: number, bytes: number): boolean {
     return this.#pages(offset, bytes).includes(state);
+  }
+
+  /** Tells whether any page that the bytes touch is committed. Cost: O(pages). */
+  anyCommitted(offset: number, bytes: number): boolean {
+    return this.any(PageStates.committed, offset, bytes) || this.any(PageStates.joined, offset, bytes);
   }
 
   /** Tells whether every page that the bytes touch is committed. Cost: O(pages). */
@@ -162,9 +209,41 @@ export class PageStates {
     this.committedBytes += bytes;
   }
 
+  /** Makes committed pages one piece. */
+  joinPiece(offset: number, bytes: number): void {
+    this.#pages(offset, bytes).fill(PageStates.joined, 1);
+  }
+
+  /** Tells whether the bytes, whole pages, begin or end within a piece. Cost: O(1). */
+  cutsPiece(offset: number, bytes: number): boolean {
+    return bytes > 0 && (this.#isJoined(offset) || this.#isJoined(offset + bytes));
+  }
+
+  /** The whole pieces in a committed part, as the offsets where they begin and end. Cost: O(pages of a piece). */
+  wholePieces(offset: number, bytes: number): readonly [first: number, end: number] {
+    const page = this.granularityBytes;
+    const end = this.pieceStart(offset + bytes);
+    let first = Math.ceil(offset / page) * page;
+    while (first < end && this.#isJoined(first)) first += page;
+    return [first, Math.max(first, end)];
+  }
+
   decommit(offset: number, bytes: number): void {
     this.#pages(offset, bytes).fill(PageStates.decommitted);
     this.committedBytes -= bytes;
+  }
+
+  /** Where the piece begins that an offset lies in. Cost: O(pages of a piece). */
+  pieceStart(offset: number): number {
+    const page = this.granularityBytes;
+    let start = Math.floor(offset / page) * page;
+    while (this.#isJoined(start)) start -= page;
+    return start;
+  }
+
+  /** @param offset - of a page, or the end of the range */
+  #isJoined(offset: number): boolean {
+    return this.#states[offset / this.granularityBytes] === PageStates.joined;
   }
 
   #pages(offset: number, bytes: number): Uint8Array {

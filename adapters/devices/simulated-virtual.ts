@@ -15,6 +15,7 @@ interface SimulatedReservation extends Reservation {
 export interface SimulatedVirtualParts {
   readonly granularityBytes: number;
   readonly decommitStops: boolean;
+  readonly pieces: boolean;
   readonly calls: SimulatedCalls;
   readonly space: SimulatedSpace;
   readonly activeDevice: () => number;
@@ -32,7 +33,7 @@ export class SimulatedVirtualMemory extends PagedMemory<SimulatedReservation> {
 
   /** @throws ERR_MEM_INVALID_ARGUMENT when the granularity is no power of two */
   constructor(parts: SimulatedVirtualParts) {
-    super(parts.granularityBytes);
+    super(parts.granularityBytes, parts.pieces);
     checkArgument(isPowerOfTwo(parts.granularityBytes), 'granularityBytes', parts.granularityBytes, 'a power of two');
     this.#parts = parts;
   }

@@ -40,9 +40,12 @@ export interface SimulatedDeviceOptions {
   readonly pinnedCapacityBytes?: number;
   /**
    * Gives the device virtual memory; its granularity is a power of two, 64 KiB by default; `decommitStops`, false by default, is
-   * what the property of `VirtualMemory` says. @defaultValue none
+   * what the property of `VirtualMemory` says; `pieces`, false by default, lets it take back whole pieces alone, as a card does.
+   * @defaultValue none
    */
-  readonly virtual?: boolean | { readonly granularityBytes?: number; readonly decommitStops?: boolean };
+  readonly virtual?:
+    | boolean
+    | { readonly granularityBytes?: number; readonly decommitStops?: boolean; readonly pieces?: boolean };
   /** Gives the device streams. @defaultValue false */
   readonly streams?: boolean;
   /** What calls cost in `nativeTimeNs`. @defaultValue nothing */
@@ -358,12 +361,14 @@ export class SimulatedDevice extends Device {
   #makeVirtual(option: NonNullable<SimulatedDeviceOptions['virtual']>): SimulatedVirtualMemory | undefined {
     if (option === false) return undefined;
     const options = option === true ? {} : option;
-    checkOptionNames('SimulatedDevice.virtual', options, { granularityBytes: true, decommitStops: true });
-    const { granularityBytes = 64 * KiB, decommitStops = false } = options;
+    checkOptionNames('SimulatedDevice.virtual', options, { granularityBytes: true, decommitStops: true, pieces: true });
+    const { granularityBytes = 64 * KiB, decommitStops = false, pieces = false } = options;
     checkArgument(typeof decommitStops === 'boolean', 'decommitStops', String(decommitStops), 'true or false');
+    checkArgument(typeof pieces === 'boolean', 'pieces', String(pieces), 'true or false');
     return new SimulatedVirtualMemory({
       granularityBytes,
       decommitStops,
+      pieces,
       calls: this.#calls,
       space: new SimulatedSpace(RESERVED_START, ADDRESS_END, new DeviceCapacity(Number.MAX_SAFE_INTEGER)),
       activeDevice: () => this.#active,

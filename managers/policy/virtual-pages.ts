@@ -3,7 +3,7 @@ import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { Holes } from '../../src/blocks/holes.js';
 import { orUndo } from '../../src/core/attempt.js';
-import type { VirtualMemory } from '../../src/core/device-interface.js';
+import type { MemoryPart, VirtualMemory } from '../../src/core/device-interface.js';
 import { checkStackRoomHere } from '../../src/core/stack-room.js';
 import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import { askNative } from './ask-native.js';
@@ -62,13 +62,18 @@ export class VirtualPages {
     }
   }
 
-  /** Commits pages of a hole. @returns the free block that holds them, or NONE */
-  commit(hole: number, address: number, bytes: number, failure: { cause: unknown }): number {
+  /**
+   * Commits pages of a hole.
+   *
+   * @param pieceBytes - how large the pieces are where the device takes back whole pieces alone. @defaultValue pages
+   * @returns the free block that holds them, or NONE
+   */
+  commit(hole: number, address: number, bytes: number, failure: { cause: unknown }, pieceBytes = this.pageBytes): number {
     // The call may come back with an allocation, which must not find this hole.
     this.holes.give(hole);
     let isDone = false;
     try {
-      isDone = askNative(() => this.#virtual.commit(address as DevicePtr, bytes), false, failure);
+      isDone = askNative(() => this.#virtual.commit(address as DevicePtr, bytes, pieceBytes), false, failure);
     } finally {
       if (!isDone) this.holes.keep(hole);
     }
@@ -78,21 +83,60 @@ export class VirtualPages {
     return block;
   }
 
+  /** What can be taken away of a free block: its whole pages, or its whole pieces where the device has those. */
+  wholeIn(block: number): MemoryPart {
+    const { pieces } = this.#virtual;
+    if (pieces !== undefined) return pieces.wholeIn(this.#heap.addressOf(block) as DevicePtr, this.#heap.bytesOf(block));
+    return { ptr: this.holes.firstPage(block) as DevicePtr, bytes: this.holes.wholePages(block) };
+  }
+
+  /** The pieces in a free block, the last one first. O(pages). */
+  piecesIn(block: number): MemoryPart[] {
+    const { pieces, granularityBytes } = this.#virtual;
+    const { ptr, bytes } = this.wholeIn(block);
+    const found: MemoryPart[] = [];
+    for (let end = bytes; end > 0; ) {
+      // All whole pieces that end before the last page are all but the last one.
+      const start = pieces === undefined ? end - this.pageBytes : pieces.wholeIn(ptr, end - granularityBytes).bytes;
+      found.push({ ptr: (ptr + start) as DevicePtr, bytes: end - start });
+      end = start;
+    }
+    return found;
+  }
+
+  /** Tells whether a part lies in a free block, and can be taken away. */
+  isWhole(block: number, { ptr, bytes }: MemoryPart): boolean {
+    const whole = this.wholeIn(block);
+    if (ptr < whole.ptr || ptr + bytes > whole.ptr + whole.bytes) return false;
+    return this.#virtual.pieces === undefined || this.#virtual.pieces.wholeIn(ptr, bytes).bytes === bytes;
+  }
+
   /**
-   * Takes the whole pages of a free block away, once no stream works on them.
+   * Takes whole pages, or pieces, of a free block away, once no stream works on them.
    *
-   * @param mostBytes - how many of them, whole pages; the last ones go, since a range fills from its start
+   * @param mostBytes - how many of them, what can be taken away as one; the last ones go, since a range fills from its start
    * @defaultValue mostBytes is all
    * @returns their bytes
    */
   decommit(block: number, settle: () => void, mostBytes = Number.POSITIVE_INFINITY): number {
+    const { ptr, bytes } = this.wholeIn(block);
+    const most = Math.min(bytes, mostBytes);
+    return this.decommitPart(block, { ptr: (ptr + bytes - most) as DevicePtr, bytes: most }, settle);
+  }
+
+  /**
+   * Takes a part of a free block away, once no stream works on it.
+   *
+   * @param part - whole pages, or pieces; nothing is done for none
+   * @returns its bytes
+   */
+  decommitPart(block: number, { ptr, bytes }: MemoryPart, settle: () => void): number {
     checkStackRoomHere();
-    const bytes = Math.min(this.holes.wholePages(block), mostBytes);
-    const end = this.holes.firstPage(block) + this.holes.wholePages(block);
-    const part = this.#takeOut(block, end - bytes);
+    if (bytes === 0) return 0;
+    const part = this.#takeOut(block, ptr, bytes);
     try {
       settle();
-      this.#virtual.decommit((end - bytes) as DevicePtr, bytes, true);
+      this.#virtual.decommit(ptr, bytes, true);
     } catch (error) {
       this.#idle.join(part);
       throw error;
@@ -102,16 +146,22 @@ export class VirtualPages {
     return bytes;
   }
 
-  /** Takes a free block out, or its part from the page on at an address where there are pages before. */
-  #takeOut(block: number, address: number): number {
-    const isFirst = address === this.holes.firstPage(block);
+  /** Takes the part of a free block out: what lies before and behind it stays in. */
+  #takeOut(block: number, address: number, bytes: number): number {
+    const heap = this.#heap;
     this.#idle.takeOut(block);
-    if (isFirst) return block;
-    const part = orUndo(
-      () => this.#heap.split(block, address - this.#heap.addressOf(block)),
-      () => this.#idle.putIn(block),
-    );
-    this.#idle.putIn(block);
+    const start = heap.addressOf(block);
+    let part = block;
+    const divide = () => {
+      if (address > start) part = heap.split(block, address - start);
+      return heap.bytesOf(part) > bytes ? heap.split(part, bytes) : NONE;
+    };
+    const rest = orUndo(divide, () => {
+      this.#idle.putIn(block);
+      if (part !== block) this.#idle.join(part);
+    });
+    if (part !== block) this.#idle.putIn(block);
+    if (rest !== NONE) this.#idle.putIn(rest);
     return part;
   }
 

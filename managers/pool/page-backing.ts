@@ -1,11 +1,13 @@
 import { NONE } from '../../src/blocks/block-rows.js';
 import type { Holes } from '../../src/blocks/holes.js';
-import { ALL_CACHED, type ReleaseBounds } from '../../src/blocks/release-bounds.js';
-import type { VirtualMemory } from '../../src/core/device-interface.js';
+import { ALL_CACHED, ReleaseBounds } from '../../src/blocks/release-bounds.js';
+import type { MemoryPieces, VirtualMemory } from '../../src/core/device-interface.js';
+import { tryAll } from '../../src/core/try-all.js';
 import { alignUp, GiB, KiB, MiB } from '../../src/core/units.js';
 import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { VirtualPages } from '../policy/virtual-pages.js';
 import { type Backing, type BackingParts, GrowthPlan } from './backing.js';
+import { PieceSizes } from './piece-sizes.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
 const MAX_RANGE_BYTES = 32 * GiB;
@@ -27,7 +29,8 @@ const HOLES = -1;
 /**
  * Memory from reserved address ranges, page by page: pages are committed where a free block can grow by the fewest, and
  * whole free pages elsewhere are decommitted before the pool would exceed its limit: all of them when that has made many
- * holes and much is free all the same.
+ * holes and much is free all the same. On a device that takes back whole pieces alone these are what is committed and
+ * decommitted; the memory of decommitted ones is used again for what is committed in the same growth.
  *
  * A part of a range without memory is a hole, a block of its own. `reserved == sum(bytes of blocks that are no holes)`.
  */
@@ -36,6 +39,9 @@ export class PageBacking implements Backing {
   readonly #pageBytes: number;
   readonly #holes: Holes;
   readonly #pages: VirtualPages;
+  /** Of the device, where it has pieces. */
+  readonly #pieces: MemoryPieces | undefined;
+  readonly #sizes: PieceSizes;
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
@@ -45,9 +51,16 @@ export class PageBacking implements Backing {
     this.#pageBytes = pageBytes;
     this.#pages = new VirtualPages(parts.heap, parts.idle, virtual, HOLES, pageBytes);
     this.#holes = this.#pages.holes;
+    this.#pieces = virtual.pieces;
+    this.#sizes = new PieceSizes(pageBytes, parts.slack);
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
+    const pieces = this.#pieces;
+    return pieces === undefined ? this.#grow(bytes, failure) : pieces.reusing(() => this.#grow(bytes, failure));
+  }
+
+  #grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
     let hole = this.#findGap(bytes, plan, failure);
@@ -64,25 +77,47 @@ export class PageBacking implements Backing {
       this.#reclaim(this.#holdsWithGap() - plan.capacityBytes, 0);
       hole = this.#findGap(bytes, plan, failure);
       if (hole === NONE) return NONE;
+      if (this.#holdsWithGap() > plan.limitBytes + this.#pageBytes) this.#sizes.halve();
     }
-    const block = this.#commit(hole, this.#step(plan), plan, failure);
+    const block = this.#commit(hole, bytes, this.#step(plan), plan, failure);
     if (this.#isEnough(block, bytes)) return block;
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
     hole = this.#findGap(bytes, plan, failure);
     if (hole === NONE) return NONE;
-    const last = this.#commit(hole, this.#holes.gapBytes, plan, failure);
+    const last = this.#commit(hole, bytes, this.#holes.gapBytes, plan, failure);
     return this.#isEnough(last, bytes) ? last : NONE;
   }
 
   trim(bounds: ReleaseBounds = ALL_CACHED): void {
+    const { idle, settle, heap } = this.#parts;
+    if (this.#pieces === undefined || bounds.isAll) {
+      bounds.giveBack(idle.toArray(), {
+        bytesOf: (block) => (idle.has(block) ? this.#pages.wholeIn(block).bytes : 0),
+        release: (block, bytes) => this.#pages.decommit(block, settle, bytes),
+        unitOf: () => this.#pageBytes,
+      });
+    } else this.#trimPieces(bounds);
+    if (heap.stats.reservedBytes === 0) this.#sizes.reset();
+  }
+
+  #trimPieces(bounds: ReleaseBounds): void {
     const { idle, settle } = this.#parts;
-    bounds.giveBack(idle.toArray(), {
-      bytesOf: (block) => (idle.has(block) ? this.#holes.wholePages(block) : 0),
-      release: (block, bytes) => this.#pages.decommit(block, settle, bytes),
-      unitOf: () => this.#pageBytes,
+    const parts = this.#pagedBlocks().flatMap((block) => this.#pages.piecesIn(block).map((part) => ({ block, part })));
+    const chosen = bounds.choose(parts, { bytesOf: ({ part }) => part.bytes }).map(([piece]) => piece);
+    // From the last one on: what lies before a part that goes stays the same block.
+    chosen.sort((a, b) => b.part.ptr - a.part.ptr);
+    tryAll(chosen, ({ block, part }) => {
+      // A native call before may have come back.
+      if (idle.has(block) && this.#pages.isWhole(block, part)) this.#pages.decommitPart(block, part, settle);
     });
+  }
+
+  /** The free blocks in which pages may be. */
+  #pagedBlocks(): number[] {
+    const { heap, idle } = this.#parts;
+    return idle.toArray().filter((block) => heap.bytesOf(block) >= this.#pageBytes);
   }
 
   close(): void {
@@ -107,6 +142,7 @@ export class PageBacking implements Backing {
   /** How many bytes to commit at the gap. */
   #step(plan: GrowthPlan): number {
     const { gapBytes, gapRoom } = this.#holes;
+    if (this.#pieces !== undefined && this.#sizes.isLarge(gapBytes)) return gapBytes;
     const { reservedBytes } = this.#parts.heap.stats;
     const least = Math.min(MIN_STEP_BYTES, plan.capacityBytes - reservedBytes);
     const step = Math.max(plan.stepFor(gapBytes, reservedBytes), least);
@@ -114,17 +150,27 @@ export class PageBacking implements Backing {
     return Math.max(gapBytes, Math.min(pages, gapRoom));
   }
 
-  /** Commits `bytes` at the gap. @returns the free block that holds them, or NONE */
-  #commit(hole: number, bytes: number, plan: GrowthPlan, failure: { cause: unknown }): number {
+  /** Commits `bytes` at the gap, for a block. @returns the free block that holds them, or NONE */
+  #commit(hole: number, blockBytes: number, bytes: number, plan: GrowthPlan, failure: { cause: unknown }): number {
     const {
       idle,
       heap: { stats },
     } = this.#parts;
-    const block = this.#pages.commit(hole, this.#holes.gapAddress, bytes, failure);
+    const piece = this.#pieces === undefined ? this.#pageBytes : this.#pieceBytes(hole, blockBytes, plan);
+    const block = this.#pages.commit(hole, this.#holes.gapAddress, bytes, failure, piece);
     if (block === NONE) return NONE;
     const { reservedBytes } = stats;
     boundFront(idle, FRONT, reservedBytes, plan.capacityBytes - reservedBytes);
     return block;
+  }
+
+  /** How large the pieces at the gap are to be. */
+  #pieceBytes(hole: number, blockBytes: number, plan: GrowthPlan): number {
+    const { heap, idle } = this.#parts;
+    const { gapAddress, gapBytes } = this.#holes;
+    const before = gapAddress === heap.addressOf(hole) ? heap.previousOf(hole) : NONE;
+    const hasBytes = idle.has(before) ? heap.bytesOf(before) : 0;
+    return this.#sizes.of(gapBytes, hasBytes + gapBytes - blockBytes, plan);
   }
 
   get #isShredded(): boolean {
@@ -141,11 +187,31 @@ export class PageBacking implements Backing {
 
   /** Decommits free pages until `bytes` were, leaving the gap's neighbours and pieces below `leastBytes` alone. */
   #reclaim(bytes: number, leastBytes: number): void {
+    if (this.#pieces !== undefined) {
+      if (bytes > 0) this.#reclaimPieces(bytes, leastBytes);
+      return;
+    }
     for (let left = bytes; left > 0; ) {
       const block = this.#holes.reclaimable(left, leastBytes);
       if (block === NONE) return;
       left -= this.#pages.decommit(block, this.#parts.settle);
     }
+  }
+
+  /** The same in whole pieces. O(n log n) for n free blocks. */
+  #reclaimPieces(bytes: number, leastBytes: number): void {
+    const { heap, idle, settle } = this.#parts;
+    const { gapAddress, gapBytes } = this.#holes;
+    const isApart = (block: number) => {
+      const start = heap.addressOf(block);
+      return start + heap.bytesOf(block) !== gapAddress && start !== gapAddress + gapBytes;
+    };
+    const bytesOf = (block: number) => {
+      const given = this.#pages.wholeIn(block).bytes;
+      return given < leastBytes ? 0 : given;
+    };
+    const chosen = new ReleaseBounds(bytes, Number.POSITIVE_INFINITY).choose(this.#pagedBlocks().filter(isApart), { bytesOf });
+    for (const [block] of chosen) if (idle.has(block)) this.#pages.decommit(block, settle);
   }
 
   /** Reserves one more range that has room for `bytes`. @returns false when there is none */

@@ -1,6 +1,26 @@
 import { MemoryError } from './errors.js';
 import type { DevicePtr } from './units.js';
 
+/** A part of a reserved range. */
+export interface MemoryPart {
+  readonly ptr: DevicePtr;
+  readonly bytes: number;
+}
+
+/**
+ * The pieces that a device's memory is mapped in, where each is taken away as one. Few large ones take fewer native calls than
+ * many small ones.
+ */
+export interface MemoryPieces {
+  /** The pieces that lie in a committed part as a whole, side by side; 0 bytes when there is none. */
+  wholeIn(ptr: DevicePtr, bytes: number): MemoryPart;
+  /**
+   * Lets commits during an action use the memory that decommits during the action have taken away: memory is mapped elsewhere
+   * before new memory is made. What is left of it at the end goes back to the device.
+   */
+  reusing<T>(action: () => T): T;
+}
+
 /**
  * Virtual memory of a device: address ranges that are reserved first and backed page by page.
  * All sizes and offsets are multiples of `granularityBytes`.
@@ -16,6 +36,12 @@ export interface VirtualMemory {
    */
   readonly decommitStops?: boolean | undefined;
   /**
+   * Where {@link decommit} takes whole pieces alone, what pieces there are; undefined where it takes any pages.
+   *
+   * @defaultValue undefined
+   */
+  readonly pieces?: MemoryPieces | undefined;
+  /**
    * Reserves an address range on the active device; nothing backs it yet.
    *
    * @returns its start, or 0 when no such range is left
@@ -26,11 +52,13 @@ export interface VirtualMemory {
   /**
    * Backs a part of a reserved range, none of which is committed, with memory.
    *
+   * @param pieceBytes - for a device with {@link pieces}: how large new ones are, from the start of the part on; the last one may be
+   * smaller. A page each when left out
    * @returns false when the device has no memory left; nothing has changed then
    */
-  commit(ptr: DevicePtr, bytes: number): boolean;
+  commit(ptr: DevicePtr, bytes: number, pieceBytes?: number): boolean;
   /**
-   * Takes the memory of a committed part away; the addresses stay reserved and the content is lost.
+   * Takes the memory of a committed part, of whole pieces where there are {@link pieces}, away; the addresses stay reserved and the content is lost.
    *
    * @param isIdle - true when the caller has waited for the streams that used the part: the device need not wait for all of its
    * work then. False when left out

@@ -1,6 +1,6 @@
 import { untold } from './attempt.js';
 import type { CallLog } from './call-log.js';
-import type { NativeFunctions, VirtualMemory } from './device-interface.js';
+import type { MemoryPart, NativeFunctions, VirtualMemory } from './device-interface.js';
 import { handleOf, type MemoryManagerAdapter } from './memory-manager-adapter.js';
 import type { NativeCharge } from './native-charge.js';
 import { type NativeCounters, NativeLedger, type NativePiece } from './native-ledger.js';
@@ -8,7 +8,7 @@ import { SeatStreams } from './seat-streams.js';
 import type { SlotCharges } from './slot-charges.js';
 import type { SlotObservers } from './slot-observer.js';
 import { checkStackRoomHere } from './stack-room.js';
-import { type DevicePtr, NULL_PTR } from './units.js';
+import { alignUp, type DevicePtr, NULL_PTR } from './units.js';
 
 /** What the native side of a seat needs of its slot. */
 export interface NativesOptions {
@@ -201,6 +201,14 @@ export class SeatNatives {
     return {
       granularityBytes: virtual.granularityBytes,
       decommitStops: virtual.decommitStops,
+      pieces: virtual.pieces && {
+        // Of what is out no more any page is taken.
+        wholeIn: (ptr, bytes) =>
+          ledger.rangeAt(ptr) === undefined && this.#hasEnded
+            ? wholePages(ptr, bytes, virtual.granularityBytes)
+            : virtual.pieces!.wholeIn(ptr, bytes),
+        reusing: (action) => virtual.pieces!.reusing(action),
+      },
       reserve: (bytes) => {
         const device = this.#noteDevice();
         checkStackRoomHere();
@@ -209,14 +217,14 @@ export class SeatNatives {
         return ptr;
       },
       release: (ptr, bytes) => this.#giveBack(ptr, bytes),
-      commit: (ptr, bytes) => {
+      commit: (ptr, bytes, pieceBytes) => {
         const range = ledger.rangeAt(ptr);
         const charge = range && charges.of(range.device);
         charge?.take(bytes);
         let isDone = false;
         try {
           checkStackRoomHere();
-          isDone = virtual.commit(ptr, bytes);
+          isDone = virtual.commit(ptr, bytes, pieceBytes);
         } finally {
           if (!isDone) charge?.give(bytes);
         }
@@ -283,4 +291,11 @@ function passOn(charge: NativeCharge | undefined, now: NativeCharge | undefined,
   if (now === charge) return;
   charge?.give(bytes);
   now?.force(bytes);
+}
+
+/** The whole pages in a part. */
+function wholePages(ptr: DevicePtr, bytes: number, pageBytes: number): MemoryPart {
+  const first = alignUp(ptr, pageBytes);
+  const end = Math.floor((ptr + bytes) / pageBytes) * pageBytes;
+  return { ptr: first as DevicePtr, bytes: Math.max(end - first, 0) };
 }

@@ -109,14 +109,15 @@ function watchedPages(inner: VirtualMemory, observer: RunObserver): VirtualMemor
   return {
     granularityBytes: inner.granularityBytes,
     decommitStops: inner.decommitStops,
+    pieces: inner.pieces,
     reserve: (bytes) => inner.reserve(bytes),
     release: (ptr, bytes) => {
       inner.release(ptr, bytes);
       // Pages that are still committed are released with the range.
       observer.nativeFreed(ptr, bytes);
     },
-    commit: (ptr, bytes) => {
-      const done = inner.commit(ptr, bytes);
+    commit: (ptr, bytes, pieceBytes) => {
+      const done = inner.commit(ptr, bytes, pieceBytes);
       if (done) observer.nativeAllocated(ptr, bytes, true);
       return done;
     },

@@ -139,6 +139,7 @@ export class ManagerBench {
     if (virtual === undefined) return;
     table.virtual = {
       granularityBytes: virtual.granularityBytes,
+      pieces: virtual.pieces,
       reserve: (bytes) => {
         const ptr = this.refusal === undefined ? virtual.reserve(bytes) : this.refusal();
         if (ptr !== NULL_PTR) this.#ranges.set(ptr, bytes);
@@ -148,7 +149,8 @@ export class ManagerBench {
         virtual.release(ptr, bytes);
         this.#ranges.delete(ptr);
       },
-      commit: (ptr, bytes) => (this.refusal === undefined ? virtual.commit(ptr, bytes) : this.refusal() !== NULL_PTR),
+      commit: (ptr, bytes, pieceBytes) =>
+        this.refusal === undefined ? virtual.commit(ptr, bytes, pieceBytes) : this.refusal() !== NULL_PTR,
       decommit: (ptr, bytes) => virtual.decommit(ptr, bytes),
     };
   }

@@ -204,9 +204,10 @@ function hookNatives(
   if (virtual === undefined) return;
   b.table.virtual = {
     granularityBytes: virtual.granularityBytes,
+    pieces: virtual.pieces,
     reserve: (bytes) => getting(() => virtual.reserve(bytes)),
     release: (ptr, bytes) => giving(ptr, () => virtual.release(ptr, bytes)),
-    commit: (ptr, bytes) => getting(() => virtual.commit(ptr, bytes)),
+    commit: (ptr, bytes, pieceBytes) => getting(() => virtual.commit(ptr, bytes, pieceBytes)),
     decommit: (ptr, bytes, isIdle) => giving(ptr, () => virtual.decommit(ptr, bytes, isIdle)),
   };
 }

@@ -380,6 +380,23 @@ describe('SimulatedDevice', () => {
       expect(codeOf(() => virtual.decommit(ptr, 2 * PAGE))).toBe('ERR_MEM_INVALID_ARGUMENT');
     });
 
+    test('takes back whole pieces alone where it is told to', () => {
+      const device = new SimulatedDevice({ virtual: { granularityBytes: PAGE, pieces: true } });
+      const virtual = device.virtual!;
+      const ptr = virtual.reserve(8 * PAGE);
+      virtual.commit(ptr, 5 * PAGE, 2 * PAGE);
+      expect(virtual.pieces!.wholeIn(at(ptr, PAGE), 4 * PAGE)).toEqual({ ptr: at(ptr, 2 * PAGE), bytes: 3 * PAGE });
+      expect(codeOf(() => virtual.decommit(ptr, PAGE))).toBe('ERR_MEM_INVALID_ARGUMENT');
+      virtual.pieces!.reusing(() => virtual.decommit(at(ptr, 2 * PAGE), 3 * PAGE));
+      expect([device.liveBytes, virtual.committedBytes]).toEqual([2 * PAGE, 2 * PAGE]);
+      virtual.commit(at(ptr, 2 * PAGE), 2 * PAGE);
+      virtual.decommit(at(ptr, 3 * PAGE), PAGE);
+      expect(new SimulatedDevice({ virtual: true }).virtual!.pieces).toBeUndefined();
+      expect(codeOf(() => new SimulatedDevice({ virtual: { pieces: 1 as unknown as boolean } }))).toBe(
+        'ERR_MEM_INVALID_ARGUMENT',
+      );
+    });
+
     test('refuses bad sizes and parts', () => {
       const { virtual } = setUp();
       const ptr = virtual.reserve(4 * PAGE);

@@ -31,10 +31,15 @@ class Replay {
   readonly #events: TraceEvents;
   readonly #pointers: Float64Array;
 
-  constructor(events: TraceEvents, granularityBytes: number, capacityBytes: number, decommitStops = false, slack?: number) {
+  constructor(
+    events: TraceEvents,
+    granularityBytes: number,
+    capacityBytes: number,
+    { decommitStops = false, slack, pieces = false }: { decommitStops?: boolean; slack?: number; pieces?: boolean } = {},
+  ) {
     this.#events = events;
     this.#pointers = new Float64Array(events.slotCount);
-    const virtual = granularityBytes > 0 && { granularityBytes, decommitStops };
+    const virtual = granularityBytes > 0 && { granularityBytes, decommitStops, pieces };
     this.device = new SimulatedDevice({ capacityBytes, virtual });
     this.#runtime = new MemoryRuntime(this.device, { exitReport: false });
     const options = { slack, ...(granularityBytes > 0 && { granularityBytes }) };
@@ -104,9 +109,9 @@ describe('PoolMemoryManager on traces', () => {
     });
   });
 
-  describe('with pages of 2 MiB on a device that stops for a decommit', () => {
+  describe.each([false, true])('with pages of 2 MiB on a device that stops for a decommit, with pieces: %s', (pieces) => {
     test.each(NAMES)('makes no native call from the second replay of %s on, and holds 1.10 times the peak at most', (name) => {
-      const replay = new Replay(traces[name], 2 * MiB, 16 * GiB, true);
+      const replay = new Replay(traces[name], 2 * MiB, 16 * GiB, { decommitStops: true, pieces });
       replay.run();
       for (let i = 0; i < 3; i++) {
         replay.drain();
@@ -118,13 +123,25 @@ describe('PoolMemoryManager on traces', () => {
     });
 
     test('does as the option says all the same', () => {
-      const held = [undefined, 0.03].map((slack) => {
-        const replay = new Replay(traces.resnet, 2 * MiB, 16 * GiB, true, slack);
+      const held = [0.1, 0.03].map((slack) => {
+        const replay = new Replay(traces.resnet, 2 * MiB, 16 * GiB, { decommitStops: true, slack, pieces });
         replay.run();
         return replay.manager.stats(0).reservedBytes.peak;
       });
       expect(held[1]).toBeLessThan(held[0]!);
     });
+  });
+
+  test.each(NAMES)('holds no more in pieces than in pages when little is asked for, on %s', (name) => {
+    const [pages, pieces] = [false, true].map((isPieces) => {
+      const replay = new Replay(traces[name], 2 * MiB, 139 * GiB, { decommitStops: true, slack: 0.03, pieces: isPieces });
+      for (let i = 0; i < 3; i++) {
+        replay.run();
+        replay.drain();
+      }
+      return replay.manager.stats(0).reservedBytes.peak;
+    });
+    expect(pieces).toBeLessThanOrEqual(pages!);
   });
 
   test('holds little more than at first after 60 replays in pages of 4 KiB', () => {

@@ -1,39 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { PoolMemoryManager, type PoolMemoryManagerOptions } from '../../managers/pool/pool-memory-manager.js';
-import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { MemoryError } from '../../src/core/errors.js';
+import type { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
-import { atLeast, same } from '../fixtures/same.js';
-
-interface Bench {
-  readonly device: SimulatedDevice;
-  readonly manager: PoolMemoryManager;
-  readonly table: MemoryManagerDeviceInterface;
-}
-
-function bench(granularityBytes = 4 * KiB, options: PoolMemoryManagerOptions = {}, capacityBytes = GiB): Bench {
-  const device = new SimulatedDevice({ capacityBytes, virtual: granularityBytes > 0 ? { granularityBytes } : false });
-  const table = new MemoryManagerDeviceInterface();
-  table.getActiveDeviceId = () => device.activeDeviceId;
-  table.getMaxMemorySize = (id) => device.getMaxMemorySize(id);
-  table.nativeAlloc = (bytes, alignment) => device.nativeAlloc(bytes, alignment);
-  table.nativeFree = (ptr) => device.nativeFree(ptr);
-  table.virtual = device.virtual;
-  const manager = new PoolMemoryManager(1, table, granularityBytes > 0 ? { granularityBytes, ...options } : options);
-  manager.initialize();
-  return { device, manager, table };
-}
-
-function codeOf(action: () => unknown): string | undefined {
-  try {
-    action();
-  } catch (error) {
-    return MemoryError.is(error) ? error.code : String(error);
-  }
-  return undefined;
-}
+import { codeOf } from '../fixtures/code-of.js';
+import { allocOne, poolBench as bench, expectModel, freeOne, sizes } from './pool-bench.js';
 
 const COARSE_AND_FINE = [4 * KiB, 64 * KiB, 2 * MiB, 0];
 
@@ -275,10 +245,6 @@ describe('PoolMemoryManager', () => {
   });
 });
 
-function sizes(): fc.Arbitrary<number> {
-  return fc.oneof(fc.integer({ min: 1, max: 4096 }), fc.integer({ min: 1, max: 300_000 }), fc.integer({ min: 1, max: 9 * MiB }));
-}
-
 function boundVirtual(device: SimulatedDevice) {
   const virtual = device.virtual!;
   return {
@@ -287,42 +253,6 @@ function boundVirtual(device: SimulatedDevice) {
     commit: virtual.commit.bind(virtual),
     decommit: virtual.decommit.bind(virtual),
   };
-}
-
-function allocOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, bytes: number, alignment: number): void {
-  try {
-    const ptr = manager.allocBytes(bytes, true, alignment);
-    same([ptr % Math.max(alignment, 16)], [0]);
-    if (live.has(ptr)) expect.fail(`${ptr} was handed out twice`);
-    live.set(ptr, bytes);
-  } catch (error) {
-    if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-  }
-}
-
-function freeOne(manager: PoolMemoryManager, live: Map<DevicePtr, number>, at: number): void {
-  if (live.size === 0) return;
-  const ptr = [...live.keys()][at % live.size]!;
-  manager.unlock(ptr, true);
-  live.delete(ptr);
-}
-
-function expectModel(manager: PoolMemoryManager, device: SimulatedDevice, live: ReadonlyMap<DevicePtr, number>): void {
-  const { requestedBytes, allocatedBytes, activeBytes, reservedBytes } = manager.stats(0);
-  const requested = [...live.values()].reduce((sum, bytes) => sum + bytes, 0);
-  same(
-    [requestedBytes.current, activeBytes.current, reservedBytes.current],
-    [requested, allocatedBytes.current, device.liveBytes],
-  );
-  atLeast(allocatedBytes.current, requestedBytes.current);
-  atLeast(reservedBytes.current, activeBytes.current);
-  let end = 0;
-  for (const [ptr, bytes] of [...live].sort(([a], [b]) => a - b)) {
-    atLeast(ptr, end);
-    atLeast(manager.allocated(ptr), bytes);
-    device.fill(ptr, 0, bytes);
-    end = ptr + manager.allocated(ptr);
-  }
 }
 
 /** How many pages the blocks touch that were kept: those whose number is a multiple of 8. */

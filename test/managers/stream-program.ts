@@ -162,9 +162,10 @@ export class StreamBench {
     if (virtual === undefined) return;
     table.virtual = {
       granularityBytes: virtual.granularityBytes,
+      pieces: virtual.pieces,
       reserve: (bytes) => this.#native(() => virtual.reserve(bytes)),
       release: (ptr, bytes) => this.#native(() => virtual.release(ptr, bytes)),
-      commit: (ptr, bytes) => this.#native(() => virtual.commit(ptr, bytes)),
+      commit: (ptr, bytes, pieceBytes) => this.#native(() => virtual.commit(ptr, bytes, pieceBytes)),
       decommit: (ptr, bytes) =>
         this.#native(() => {
           this.#expectIdle(ptr, bytes);

@@ -24,7 +24,6 @@ const FUNCTIONS = {
   MemUnmap: ['uintptr_t', 'size_t'],
   MemSetAccess: ['uintptr_t', 'size_t', 'int32_t *', 'size_t'],
   MemGetAddressRange: ['uint64_t *', 'uint64_t *', 'uintptr_t'],
-  MemRetainAllocationHandle: ['uint64_t *', 'uintptr_t'],
   MemExportToShareableHandle: ['int32_t *', 'uint64_t', 'int', 'uint64_t'],
   MemImportFromShareableHandle: ['uint64_t *', 'uintptr_t', 'int'],
   DeviceGetName: ['uint8_t *', 'int', 'int'],
@@ -79,13 +78,6 @@ export class GpuDriver {
   /** Lets a device read (1), or read and write (3) mapped memory. */
   setAccess(address: number, bytes: number, device: number, access: 1 | 3): void {
     this.call('MemSetAccess', address, bytes, Int32Array.of(ON_DEVICE, device, access), 1);
-  }
-
-  /** The handle of the memory that is mapped at an address, to be released. */
-  retain(address: number): bigint {
-    this.#need('MemRetainAllocationHandle');
-    this.call('MemRetainAllocationHandle', this.#out, address);
-    return this.#out[0] as bigint;
   }
 
   /** A file descriptor of memory, to be closed. @throws ERR_MEM_NATIVE for memory that was not made to be shared */

@@ -13,10 +13,11 @@ import type { GpuRuntime } from './gpu-runtime.js';
 export interface SharedPages {
   /** The process whose file descriptors these are. */
   readonly pid: number;
-  /** One of each page, in order. */
+  /** One of each piece that the memory is mapped in, in order. */
   readonly descriptors: readonly number[];
-  readonly pageBytes: number;
-  /** Where the memory begins in the first page. */
+  /** How large each of these pieces is. */
+  readonly pieceBytes: readonly number[];
+  /** Where the memory begins in the first piece. */
   readonly offsetBytes: number;
   readonly bytes: number;
 }
@@ -53,17 +54,17 @@ export class PageExport implements Releasable {
 
 /** Pages of another process that were opened here. */
 export class ImportedPages extends LiveRange implements GpuRange {
-  /** Offsets of the pages that are mapped. */
-  readonly mapped = new Set<number>();
+  /** The pieces that are mapped: from their offset to their bytes. */
+  readonly mapped = new Map<number, number>();
 
   constructor(
-    /** Where the first page is: the base, or below. */
-    readonly firstPage: DevicePtr,
+    /** Where the first piece is: the base, or below. */
+    readonly firstPiece: DevicePtr,
     readonly shared: SharedPages,
     readonly isReadOnly: boolean,
     readonly device: number,
   ) {
-    super((firstPage + shared.offsetBytes) as DevicePtr, shared.bytes);
+    super((firstPiece + shared.offsetBytes) as DevicePtr, shared.bytes);
   }
 
   /** @throws ERR_MEM_OUT_OF_RANGE when pages were closed in part */
@@ -72,13 +73,13 @@ export class ImportedPages extends LiveRange implements GpuRange {
     throw new MemoryError('ERR_MEM_OUT_OF_RANGE', { offsetBytes: offset, bytes, blockBytes: 0 });
   }
 
-  get pagesBytes(): number {
-    return this.shared.descriptors.length * this.shared.pageBytes;
+  get piecesBytes(): number {
+    return sumOf(this.shared.pieceBytes);
   }
 }
 
 /**
- * Exports a part of committed memory, a file descriptor a page.
+ * Exports a part of committed memory, a file descriptor a piece.
  *
  * @throws ERR_MEM_UNKNOWN_POINTER for memory that is not committed pages, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE
  * @throws ERR_MEM_NATIVE, also for pages of a device that was not made `shareable`
@@ -89,23 +90,16 @@ export function exportPages(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, p
   checkRange(ptr - range.base, bytes, range.bytes);
   checkArgument(bytes > 0, 'bytes', bytes, 'a positive number of bytes');
   range.checkUsable(ptr - range.base, bytes);
-  const pageBytes = range.pages.granularityBytes;
-  const offsetBytes = (ptr - range.base) % pageBytes;
+  const { offset, pieces } = range.piecesAround(ptr - range.base, bytes);
   const descriptors: number[] = [];
   const collect = () => {
-    for (let at = ptr - offsetBytes; at < ptr + bytes; at += pageBytes) {
-      const handle = runtime.driver.retain(at);
-      try {
-        descriptors.push(runtime.driver.exportDescriptor(handle));
-      } finally {
-        runtime.leftovers.drop(() => runtime.driver.call('MemRelease', handle));
-      }
-    }
+    for (const { handle } of pieces) descriptors.push(runtime.driver.exportDescriptor(handle));
   };
   orUndo(collect, () => {
     for (const descriptor of descriptors) attempt(() => closeSync(descriptor));
   });
-  return new PageExport({ pid: process.pid, descriptors, pageBytes, offsetBytes, bytes });
+  const pieceBytes = pieces.map((piece) => piece.bytes);
+  return new PageExport({ pid: process.pid, descriptors, pieceBytes, offsetBytes: ptr - range.base - offset, bytes });
 }
 
 /** Opens exported memory on the active device. @returns its address @throws ERR_MEM_INVALID_ARGUMENT, ERR_MEM_NATIVE */
@@ -118,13 +112,18 @@ export function importPages(
   checkShared(memory);
   const { driver, activeDevice: device } = runtime;
   return runtime.on(device, () => {
-    const base = driver.reserve(memory.descriptors.length * memory.pageBytes) as DevicePtr;
+    const base = driver.reserve(sumOf(memory.pieceBytes)) as DevicePtr;
     if (base === 0)
       throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'MemAddressReserve', status: 2, statusName: 'no room' });
     const imported = new ImportedPages(base, memory, isReadOnly, device);
     const map = () => {
-      for (const [i, descriptor] of memory.descriptors.entries()) mapPage(runtime, imported, i * memory.pageBytes, descriptor);
-      driver.setAccess(base, imported.pagesBytes, device, isReadOnly ? READ : READ_AND_WRITE);
+      let offset = 0;
+      for (const [i, descriptor] of memory.descriptors.entries()) {
+        const pieceBytes = memory.pieceBytes[i] as number;
+        mapPiece(runtime, imported, offset, pieceBytes, descriptor);
+        offset += pieceBytes;
+      }
+      driver.setAccess(base, imported.piecesBytes, device, isReadOnly ? READ : READ_AND_WRITE);
     };
     orUndo(map, () => runtime.leftovers.drop(() => unmap(runtime, imported)));
     ranges.insert(imported);
@@ -141,9 +140,14 @@ export function closePages(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, im
   ranges.remove(imported.base);
 }
 
-function mapPage({ driver, leftovers }: GpuRuntime, imported: ImportedPages, offset: number, theirs: number): void {
-  const { pid, pageBytes } = imported.shared;
-  const descriptor = descriptorOf(pid, theirs);
+function mapPiece(
+  { driver, leftovers }: GpuRuntime,
+  imported: ImportedPages,
+  offset: number,
+  bytes: number,
+  theirs: number,
+): void {
+  const descriptor = descriptorOf(imported.shared.pid, theirs);
   let handle: bigint;
   try {
     handle = driver.importDescriptor(descriptor);
@@ -151,8 +155,8 @@ function mapPage({ driver, leftovers }: GpuRuntime, imported: ImportedPages, off
     closeSync(descriptor);
   }
   try {
-    driver.call('MemMap', imported.firstPage + offset, pageBytes, 0, handle, 0);
-    imported.mapped.add(offset);
+    driver.call('MemMap', imported.firstPiece + offset, bytes, 0, handle, 0);
+    imported.mapped.set(offset, bytes);
   } finally {
     // From here on the mapping keeps the memory.
     leftovers.drop(() => driver.call('MemRelease', handle));
@@ -160,21 +164,34 @@ function mapPage({ driver, leftovers }: GpuRuntime, imported: ImportedPages, off
 }
 
 function unmap({ driver }: GpuRuntime, imported: ImportedPages): void {
-  for (const offset of imported.mapped) {
-    driver.call('MemUnmap', imported.firstPage + offset, imported.shared.pageBytes);
+  for (const [offset, bytes] of imported.mapped) {
+    driver.call('MemUnmap', imported.firstPiece + offset, bytes);
     imported.mapped.delete(offset);
   }
-  driver.call('MemAddressFree', imported.firstPage, imported.pagesBytes);
+  driver.call('MemAddressFree', imported.firstPiece, imported.piecesBytes);
 }
 
 function checkShared(memory: SharedPages): void {
-  const { pid, descriptors, pageBytes, offsetBytes, bytes } = memory;
-  for (const number of [pid, pageBytes, bytes]) if (!(Number.isSafeInteger(number) && number > 0)) throw bad(memory);
-  const areDescriptors = Array.isArray(descriptors) && descriptors.every((each) => Number.isSafeInteger(each) && each >= 0);
-  if (!areDescriptors || !Number.isSafeInteger(offsetBytes) || offsetBytes < 0 || offsetBytes >= pageBytes) throw bad(memory);
-  if (descriptors.length !== Math.ceil((offsetBytes + bytes) / pageBytes)) throw bad(memory);
+  const { pid, descriptors, pieceBytes, offsetBytes, bytes } = memory;
+  const areAll = (list: unknown, least: number): list is readonly number[] =>
+    Array.isArray(list) && list.length > 0 && list.every((each) => Number.isSafeInteger(each) && each >= least);
+  for (const number of [pid, bytes]) if (!(Number.isSafeInteger(number) && number > 0)) throw bad(memory);
+  if (!areAll(descriptors, 0) || !areAll(pieceBytes, 1) || pieceBytes.length !== descriptors.length) throw bad(memory);
+  const end = sumOf(pieceBytes);
+  const [first, last] = [pieceBytes[0] as number, pieceBytes.at(-1) as number];
+  // The memory begins in the first piece, and ends in the last.
+  const begins = Number.isSafeInteger(offsetBytes) && offsetBytes >= 0 && offsetBytes < first;
+  if (!begins || !Number.isSafeInteger(end) || offsetBytes + bytes > end || offsetBytes + bytes <= end - last) throw bad(memory);
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, each) => sum + each, 0);
 }
 
 function bad(memory: SharedPages): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return badArgument('memory', JSON.stringify(memory), 'what exportPages gave: as many descriptors as the bytes have pages');
+  return badArgument(
+    'memory',
+    JSON.stringify(memory),
+    'what exportPages gave: a descriptor and a size for each piece that the bytes lie in',
+  );
 }

@@ -51,10 +51,18 @@ export class ImportedSegment extends LiveRange implements GpuRange {
   }
 }
 
+/** Memory of a card, and how the driver names it: mapped as a whole, or not at all. */
+export interface PhysicalPiece {
+  readonly handle: bigint;
+  readonly bytes: number;
+}
+
 /** Addresses that were reserved; pages of them are backed. */
 export class GpuReservation extends LiveRange implements GpuRange {
   readonly pages: PageStates;
-  /** Offsets of pages that the driver refused to unmap, though they are not committed. */
+  /** What is mapped, by its offset: what is committed, and what is {@link stuck}. */
+  readonly mapped = new Map<number, PhysicalPiece>();
+  /** Offsets of pieces that the driver refused to unmap, though they are not committed. */
   readonly stuck = new Set<number>();
 
   constructor(
@@ -69,6 +77,18 @@ export class GpuReservation extends LiveRange implements GpuRange {
 
   override checkUsable(offset: number, bytes: number): void {
     this.pages.checkUsable(offset, bytes);
+  }
+
+  /** The committed pieces that bytes lie in, which are committed, too: in order, from one offset on. */
+  piecesAround(offset: number, bytes: number): { readonly offset: number; readonly pieces: PhysicalPiece[] } {
+    const start = this.pages.pieceStart(offset);
+    const pieces: PhysicalPiece[] = [];
+    for (let at = start; at < offset + bytes; ) {
+      const piece = this.mapped.get(at)!;
+      pieces.push(piece);
+      at += piece.bytes;
+    }
+    return { offset: start, pieces };
   }
 }
 
