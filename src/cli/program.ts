@@ -60,6 +60,11 @@ const COMMANDS: readonly CommandEntry[] = [
     async () => (await import('./shm.js')).addShmCommand,
   ],
   [
+    'error',
+    'Say what an error code means, which facts the error carries, and what to do now.',
+    async () => (await import('./error.js')).addErrorCommand,
+  ],
+  [
     'doctor',
     'Use every device and host once, and say which work on this machine and why the others do not.',
     async () => (await import('./doctor.js')).addDoctorCommand,

@@ -1,9 +1,10 @@
 import type { BudgetRefusal } from './budget-report.js';
+import { counted } from './counted.js';
 import { exactBytes } from './format-bytes.js';
 
 /**
  * What each error code means and which facts it carries. Units stand in the facts' names.
- * docs/errors.md explains cause and remedy of each.
+ * docs/errors.md says of each what happened, and what to do.
  */
 export interface MemoryErrorFacts {
   /** Every step of the out-of-memory ladder failed. */
@@ -158,7 +159,7 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
   ERR_MEM_SEGMENT_ABSENT: (f) => `there is no shared segment ${f.url}`,
   ERR_MEM_CORRUPTED: (f) =>
     `the memory ${f.side} block ${f.pointer} of ${exactBytes(f.bytes)} was overwritten: ` +
-    `${f.damagedBytes} bytes, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
+    `${counted(f.damagedBytes, 'byte')}, the first at offset ${f.offsetBytes}${f.site === undefined ? '' : `; allocated ${f.site}`}`,
   ERR_MEM_REGION_DAMAGED: (f) => `the shared region is damaged at offset ${f.offset}: ${f.reason}`,
   ERR_MEM_LOCK_TIMEOUT: (f) =>
     `the lock of the shared memory was not to be had for ${f.waitedMs} ms` +
@@ -174,11 +175,14 @@ export class MemoryError<C extends MemoryErrorCode = MemoryErrorCode> extends Er
   override readonly name = 'MemoryError';
   readonly code: C;
   readonly facts: Readonly<MemoryErrorFacts[C]>;
+  /** The command that says what to do now. Node prints it with the error. */
+  readonly help: string;
 
   constructor(code: C, facts: MemoryErrorFacts[C], cause?: unknown) {
     super(MESSAGES[code](facts), cause === undefined ? undefined : { cause });
     this.code = code;
     this.facts = facts;
+    this.help = `npx stowage error ${code}`;
   }
 
   /**

@@ -118,12 +118,6 @@ describe('docs/examples', () => {
 });
 
 describe('docs', () => {
-  test('every error code has a row in errors.md', () => {
-    const codes = readFileSync(join(ROOT, 'src/core/errors.ts'), 'utf8').matchAll(/^ {2}(ERR_MEM_\w+): \{/gm);
-    const documented = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
-    for (const [, code] of codes) expect(documented).toContain(`| \`${code}\` `);
-  });
-
   test('every relative link leads to a file', () => {
     const pages = [
       'README.md',

@@ -14,7 +14,6 @@ export const NOT_MENDED: readonly string[] = [
   'docs/beyond-one-machine.md',
   'docs/decorators.md',
   'docs/devices.md',
-  'docs/errors.md',
   'docs/handles.md',
   'docs/hosts.md',
   'docs/live.md',
