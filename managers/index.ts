@@ -1,3 +1,9 @@
+/**
+ * The policies, the decorators around them, and the building blocks of a policy of your own.
+ *
+ * @module
+ */
+
 export { BlockRows, MANAGER_LOCK, NONE, REFERENCE_LOCK, USER_LOCK } from '../src/blocks/block-rows.js';
 export { BuddyTree } from '../src/blocks/buddy-tree.js';
 export { BumpRegion } from '../src/blocks/bump-region.js';

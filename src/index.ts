@@ -1,3 +1,9 @@
+/**
+ * What every program needs: runtimes, allocations and scopes, the contracts between hosts, slots, managers and devices, statistics, errors, logs.
+ *
+ * @module
+ */
+
 import './defaults.js';
 import { defaultHost } from './core/memory-host.js';
 import type { MemoryRuntime } from './runtime/memory-runtime.js';

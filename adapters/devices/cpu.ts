@@ -1,3 +1,9 @@
+/**
+ * The memory of the machine: aligned, page-locked and virtual.
+ *
+ * @module
+ */
+
 import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';

@@ -1,3 +1,9 @@
+/**
+ * The memory of NVIDIA cards by CUDA's runtime library: device, pinned, managed and virtual, with streams.
+ *
+ * @module
+ */
+
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { GpuDevice } from './gpu/gpu-device.js';
 import { GPU_OPTIONS, type GpuDeviceOptions } from './gpu/gpu-memory.js';

@@ -1,3 +1,9 @@
+/**
+ * The memory of AMD cards by HIP's runtime library, under the same names as CUDA's.
+ *
+ * @module
+ */
+
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { GpuDevice } from './gpu/gpu-device.js';
 import { GPU_OPTIONS, type GpuDeviceOptions } from './gpu/gpu-memory.js';

@@ -1,3 +1,9 @@
+/**
+ * A device without memory, for tests, replays and measurements: addresses, a capacity, streams.
+ *
+ * @module
+ */
+
 import { Device, type MemoryInfo } from '../../src/core/device.js';
 import { DeviceStream } from '../../src/core/device-stream.js';
 import { checkArgument, MemoryError } from '../../src/core/errors.js';

@@ -1,3 +1,9 @@
+/**
+ * What a host of your own is made of: libraries, callbacks that do not throw through C, memory for what must not fail.
+ *
+ * @module
+ */
+
 import '../../src/defaults.js';
 
 export { EngineHost, type EngineHostOptions } from '../hosts/engine-host.js';

@@ -1,3 +1,9 @@
+/**
+ * One limit over runtimes, engines, buffers, V8, workers and processes, divided among tenants.
+ *
+ * @module
+ */
+
 export type {
   BudgetMemberKind,
   BudgetMemberReading,

@@ -1,3 +1,9 @@
+/**
+ * What the resident set of a process is made of, and giving memory back.
+ *
+ * @module
+ */
+
 export { compareExplanations, type ExplanationDiff, type GrownMemory } from './compare-explanations.js';
 export { explainFromEnvironment } from './explain-from-environment.js';
 export { type ExplainOptions, explainMemory } from './explain-memory.js';

@@ -1,3 +1,9 @@
+/**
+ * Model files, mapped and loaded; tensors, contexts and graphs; what a model takes, and how much of it fits.
+ *
+ * @module
+ */
+
 export type { AccessPattern } from '../../adapters/os/mapping.js';
 export type { ByteRange } from '../blocks/byte-ranges.js';
 export { copyBetweenDevices, type DevicePlace } from '../core/device-copy.js';

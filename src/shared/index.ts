@@ -1,3 +1,9 @@
+/**
+ * Memory that processes and threads share: segments, allocators inside them, offset pointers, a ledger for one limit.
+ *
+ * @module
+ */
+
 export type { ProcessIdentity, ProcessSpace } from '../../adapters/os/process-identity.js';
 export type { BudgetLedger, LedgerMember, LedgerMemberReading } from '../budget/budget-ledger.js';
 export { type HeapFunctions, MallocAllocator, type MallocAllocatorInit } from './allocators/malloc-allocator.js';

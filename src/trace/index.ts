@@ -1,3 +1,9 @@
+/**
+ * Recordings, trace files of other programs, replays, the flight recorder, and what grew between two recordings.
+ *
+ * @module
+ */
+
 export { type Conversion, convertTrace } from './convert-trace.js';
 export { type ComparedTrace, diffTraces, type TraceDiff } from './diff/diff-traces.js';
 export type { GrownSite } from './diff/find-growth.js';

@@ -1,3 +1,9 @@
+/**
+ * A memory snapshot of PyTorch, or a trace, under other settings, managers, limits and cards.
+ *
+ * @module
+ */
+
 export type { Frame } from '../trace/site-frames.js';
 export { CARDS, type CardMemory } from './cards.js';
 export { type FoundSetting, type SettingSearch, searchSettings } from './search-settings.js';

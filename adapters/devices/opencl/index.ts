@@ -1,3 +1,9 @@
+/**
+ * The memory of OpenCL devices: shared virtual memory that managers divide, buffers, maps and streams.
+ *
+ * @module
+ */
+
 export { type BufferCopyOptions, OpenClBuffer } from './opencl-buffer.js';
 export { OpenClDevice, type OpenClHandles } from './opencl-device.js';
 export type { OpenClFacts } from './opencl-facts.js';

@@ -1,3 +1,9 @@
+/**
+ * Has a manager serve ArrayFire, by its own memory-manager interface.
+ *
+ * @module
+ */
+
 import '../../../src/defaults.js';
 
 export { ArrayFireHost, type ArrayFireHostOptions } from './arrayfire-host.js';

@@ -1,3 +1,9 @@
+/**
+ * Has a manager serve a C library that takes allocator callbacks, such as zlib, Lua and GMP.
+ *
+ * @module
+ */
+
 import '../../../src/defaults.js';
 
 export { CAllocatorHost, type CAllocatorHostOptions, type CFunctions } from './c-allocator-host.js';

@@ -1,3 +1,9 @@
+/**
+ * Has a manager serve the sessions of onnxruntime-node.
+ *
+ * @module
+ */
+
 import '../../../src/defaults.js';
 
 export { findOnnxRuntime, type OnnxRuntimeLocation } from './onnxruntime-api.js';

@@ -1,0 +1,110 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join, relative, resolve } from 'node:path';
+import { Converter, DocumentReflection, KindRouter } from 'typedoc';
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+const DOCS = join(ROOT, 'docs');
+const EXAMPLES = join(DOCS, 'examples');
+/** Folders of docs whose pages are no guides. */
+const OTHERS = ['api', 'examples'];
+const LANGUAGES = { mjs: 'js', mts: 'ts', ts: 'ts', yaml: 'yaml' };
+
+/** The pages that docs/README.md lists, itself first, and the headings that they stand under. */
+function listedPages() {
+  const index = join(DOCS, 'README.md');
+  const sections = readFileSync(index, 'utf8').split(/^## /m).slice(1);
+  const headings = sections.map((section) => section.slice(0, section.indexOf('\n')));
+  const pages = sections.flatMap((section, i) => {
+    return Array.from(section.matchAll(/\]\(([^):#]+\.md)\)/g), ([, link]) => [resolve(DOCS, link), headings[i]]);
+  });
+  return { headings, pages: [[index, headings[0]], ...pages] };
+}
+
+/** The pages of each folder of docs, such as docs/recipes, in a group with the folder's name: `Coming from`. */
+function pagesOfFolders() {
+  const folders = readdirSync(DOCS, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && !OTHERS.includes(entry.name),
+  );
+  return folders.flatMap(({ name }) => {
+    const group = (name[0].toUpperCase() + name.slice(1)).replaceAll('-', ' ');
+    const pages = readdirSync(join(DOCS, name)).filter((page) => page.endsWith('.md'));
+    // The page that introduces the folder comes first.
+    pages.sort((a, b) => (b === 'README.md') - (a === 'README.md') || (a < b ? -1 : 1));
+    return pages.map((page) => [join(DOCS, name, page), group]);
+  });
+}
+
+/** Where a page of docs or of the root is on the site, without its ending. A folder's README is its index. */
+function addressOf(path) {
+  const inDocs = relative(DOCS, path);
+  const name = inDocs.startsWith('..') ? basename(path) : inDocs;
+  return `guides/${name.replace(/\.md$/, '').replace(/README$/, 'index')}`;
+}
+
+/** The first heading of a page, which is its name on the site. */
+const titleOf = (text) => /^# (.+)$/m.exec(text)?.[1].replaceAll('`', '');
+
+/** Takes the first heading out of the README's text: the theme shows the project's name above it. */
+function withoutTitle([first]) {
+  if (first !== undefined) first.text = first.text.replace(/^# .+\n/, '');
+}
+
+/**
+ * Adds the guides, in the groups and the order of docs/README.md, pages of folders behind them, and the examples.
+ * A page's address is its path in docs: `guides/recipes/find-a-leak.html`.
+ */
+export function addGuides(app) {
+  const { headings, pages } = listedPages();
+  const groups = new Map(pages);
+  for (const [page, group] of pagesOfFolders()) if (!groups.has(page)) groups.set(page, group);
+  app.options.setValue(
+    'projectDocuments',
+    Array.from(groups.keys(), (page) => relative(ROOT, page)),
+  );
+  app.options.setValue('groupOrder', [...new Set([...headings, ...groups.values()]), 'Examples', 'API', '*']);
+
+  const addresses = new Map();
+  app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, page) => {
+    const path = page.project.files.getReflectionPath(page);
+    page.frontmatter.group = groups.get(path);
+    page.name = titleOf(readFileSync(path, 'utf8')) ?? basename(path, '.md');
+    addresses.set(page, addressOf(path));
+  });
+  app.converter.on(Converter.EVENT_CREATE_PROJECT, (_context, project) => {
+    for (const name of readdirSync(EXAMPLES).sort()) {
+      const language = LANGUAGES[name.split('.').pop()];
+      if (language === undefined) continue;
+      const path = join(EXAMPLES, name);
+      const example = new DocumentReflection(name, project, exampleText(readFileSync(path, 'utf8'), language), {
+        group: 'Examples',
+      });
+      project.addChild(example);
+      project.registerReflection(example, undefined, path);
+      addresses.set(example, `examples/${name}`);
+    }
+    project.files.registerReflectionPath(EXAMPLES, project);
+  });
+
+  // The README has been read by then.
+  app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => withoutTitle(project.readme ?? []), -1000);
+
+  app.renderer.defineRouter(
+    'stowage',
+    class extends KindRouter {
+      getIdealBaseName(reflection) {
+        return addresses.get(reflection) ?? super.getIdealBaseName(reflection);
+      }
+    },
+  );
+  app.options.setValue('router', 'stowage');
+}
+
+/** What the comment at an example's head says, and its code. */
+function exampleText(code, language) {
+  const [head] = /^(\/\/ .*\n)*/.exec(code);
+  const text = head.replaceAll(/^\/\/ /gm, '').replaceAll('<', '&lt;');
+  return [
+    { kind: 'text', text: `${text}\n` },
+    { kind: 'code', text: `\`\`\`${language}\n${code}\`\`\`` },
+  ];
+}
