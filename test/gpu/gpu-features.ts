@@ -60,6 +60,29 @@ describe('a card', () => {
     device.managedFree(ptr);
   });
 
+  test('maps memory in pieces, takes whole ones back, and maps them elsewhere', () => {
+    const device = make();
+    const { virtual } = device;
+    if (virtual?.pieces === undefined) return;
+    const { pieces } = virtual;
+    const page = virtual.granularityBytes;
+    const range = virtual.reserve(32 * page);
+    const at = (pages: number) => (range + pages * page) as DevicePtr;
+    expect(virtual.commit(range, 12 * page, 8 * page)).toBe(true);
+    device.fill(range, 3, 12 * page);
+    expect(pieces.wholeIn(at(1), 11 * page)).toEqual({ ptr: at(8), bytes: 4 * page });
+    expect(() => virtual.decommit(range, 4 * page)).toThrow('whole pieces');
+    pieces.reusing(() => {
+      virtual.decommit(range, 8 * page);
+      expect(virtual.commit(at(20), 10 * page, 8 * page)).toBe(true);
+    });
+    device.fill(at(20), 4, 10 * page);
+    expect([...endsOf(device, at(8), 4 * page), ...endsOf(device, at(20), 10 * page)]).toEqual([3, 3, 4, 4]);
+    virtual.decommit(at(8), 4 * page);
+    virtual.release(range, 32 * page);
+    expect(virtual.committedBytes).toBe(0);
+  });
+
   test.each([false, true])('exports pages as file descriptors and opens them, read-only: %s', (readOnly) => {
     const device = make({ shareable: true });
     const { virtual } = device;

@@ -12,7 +12,7 @@ export const EXIT = { done: 0, failed: 1, usage: 2, absent: 3 } as const;
 
 export const USAGE = `usage: npm run gpu -- [options]     (in a bundle: ./gpu [options])
 
-Runs the conformance suite, what a card has beside, two tables and the examples on the first card, and writes what it found
+Runs the conformance suite, what a card has beside, three tables and the examples on the first card, and writes what it found
 into a document between its marks.
 
   --device <cuda|hip>   which runtime (default: cuda)

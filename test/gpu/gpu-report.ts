@@ -4,6 +4,7 @@ import { formatBytes } from '../../src/core/units.js';
 import type { AllocationRow } from './allocation-table.js';
 import type { BandwidthRow } from './bandwidth-table.js';
 import type { ExampleResult } from './examples-run.js';
+import type { FillRow } from './fill-table.js';
 
 /** Everything that a run found out. */
 export interface GpuReport {
@@ -15,6 +16,7 @@ export interface GpuReport {
   readonly events: number;
   readonly rounds: number;
   readonly allocations: readonly AllocationRow[];
+  readonly fills: readonly FillRow[];
   readonly bandwidths: readonly BandwidthRow[];
 }
 
@@ -34,7 +36,7 @@ export function writeReport(path: string, report: GpuReport): void {
 }
 
 /** The report as Markdown. */
-export function markdown({ facts, conformance, examples, events, rounds, allocations, bandwidths }: GpuReport): string {
+export function markdown({ facts, conformance, examples, events, rounds, allocations, fills, bandwidths }: GpuReport): string {
   return [
     facts.map((fact) => `- ${fact}`).join('\n'),
     conformance,
@@ -47,6 +49,15 @@ export function markdown({ facts, conformance, examples, events, rounds, allocat
       ({ allocator }) => allocator,
       ({ trace }) => trace,
       ({ laterUsPerEvent, firstUsPerEvent }) => `${laterUsPerEvent.toFixed(2)} (${firstUsPerEvent.toFixed(2)})`,
+    ),
+    '### Filling the card',
+    'Milliseconds until a new manager has filled what is free with blocks of one size and one more is refused; in brackets those blocks again, once all were freed.',
+    table(
+      'manager',
+      fills,
+      ({ manager }) => manager,
+      ({ blockBytes }) => `blocks of ${formatBytes(blockBytes)}`,
+      ({ blocks, ms, againMs }) => `${ms.toFixed(1)} (${againMs.toFixed(1)}) for ${blocks}`,
     ),
     '### Copying',
     `GiB/s of one copy after the other, the median of ${rounds} rounds; "pinned" is \`pinnedAlloc\`: pages of our own, registered.`,

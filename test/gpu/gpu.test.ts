@@ -53,11 +53,15 @@ describe('measureTables', () => {
     const device = fixture.fresh({ deviceCount: 1, capacityBytes: 2 * GiB });
     const args = ['--device', kind, '--library', fixture.library, ...LITTLE];
     const settings = parseSettings(args, { traces: '', out: document })!;
-    const { allocations, bandwidths } = await measureTables(device, settings);
+    const { allocations, fills, bandwidths } = await measureTables(device, settings);
     const native = [`${kind}Malloc/${kind}Free`, `${kind}MallocAsync/${kind}FreeAsync`];
     expect([...new Set(allocations.map((row) => row.allocator))]).toEqual([...native, 'caching', 'tlsf', 'pool']);
     expect(allocations).toHaveLength(5);
     for (const row of allocations) expect(Math.min(row.firstUsPerEvent, row.laterUsPerEvent)).toBeGreaterThan(0);
+    expect(fills).toMatchObject([
+      { manager: 'caching', blocks: 15, blockBytes: 128 * MiB },
+      { manager: 'pool', blocks: 16, blockBytes: 128 * MiB },
+    ]);
     expect(bandwidths.map((row) => `${row.memory} ${row.direction}`)).toEqual(
       ['pageable', 'pinned', kind === 'hip' ? 'hipHostMalloc/hipHostFree' : 'cudaMallocHost/cudaFreeHost'].flatMap((memory) => [
         `${memory} to the card`,
@@ -119,6 +123,7 @@ describe('writeReport', () => {
       { allocator: 'pool', trace: 'a', firstUsPerEvent: 2, laterUsPerEvent: 1 },
       { allocator: 'pool', trace: 'b', firstUsPerEvent: 4, laterUsPerEvent: 3 },
     ],
+    fills: [{ manager: 'pool', blocks: 139, blockBytes: GiB, ms: 250.25, againMs: 0.5 }],
     bandwidths: [{ memory: 'pinned', direction: 'to the card', bytes: 64 * KiB, gibPerSecond: 12.345 }],
   };
 
@@ -131,6 +136,7 @@ describe('writeReport', () => {
         /^before\n<!-- gpu: begin -->\n\n- On a day: a card\.\n\nIt passes\.\n\n- `cublas\.mts`: It multiplies\.\n/,
       );
       expect(text).toContain('| allocator | a | b |\n| --- | --- | --- |\n| pool | 1.00 (2.00) | 3.00 (4.00) |\n');
+      expect(text).toMatch(/\| manager \| blocks of 1\.00 GiB \|\n.*\n\| pool \| 250\.[23] \(0\.5\) for 139 \|\n/);
       expect(text).toMatch(/\| pinned, to the card \| 12\.3[45] \|\n\n<!-- gpu: end -->\nafter\n$/);
     }
   });

@@ -11,6 +11,7 @@ import { type AllocationRow, firstEvents, MEASURED_MANAGERS, measureManager, mea
 import { type BandwidthRow, measureBandwidth } from './bandwidth-table.js';
 import { runTests } from './conformance-run.js';
 import { type ExampleResult, runExamples } from './examples-run.js';
+import { type FillRow, measureFill } from './fill-table.js';
 import { EXIT, type GpuSettings, makeDevice, parseSettings, USAGE } from './gpu-program.js';
 import { checkMarks, markdown, writeReport } from './gpu-report.js';
 import { NativeAllocators } from './native-allocators.js';
@@ -67,11 +68,14 @@ async function runOn(device: GpuDevice, settings: GpuSettings): Promise<number> 
   return EXIT.done;
 }
 
-/** Measures both tables. */
+/** The managers that fill the card, by their names on the command line. */
+const FILLERS = ['caching', 'pool'];
+
+/** Measures all tables. */
 export async function measureTables(
   device: GpuDevice,
   { dialect, library, traces, events: count, rounds, copyBytes }: GpuSettings,
-): Promise<{ allocations: AllocationRow[]; bandwidths: BandwidthRow[] }> {
+): Promise<{ allocations: AllocationRow[]; fills: FillRow[]; bandwidths: BandwidthRow[] }> {
   const natives = new NativeAllocators(dialect, library);
   const allocations: AllocationRow[] = [];
   for (const file of readdirSync(traces)
@@ -82,7 +86,9 @@ export async function measureTables(
     for (const manager of MEASURED_MANAGERS) allocations.push(measureManager(device, manager, events, rounds));
     say(`measured ${events.name}`);
   }
-  return { allocations, bandwidths: measureBandwidth(device, natives.host, { rounds, sizes: copyBytes }) };
+  const fills = FILLERS.map((manager) => measureFill(device, manager));
+  say('filled the card');
+  return { allocations, fills, bandwidths: measureBandwidth(device, natives.host, { rounds, sizes: copyBytes }) };
 }
 
 function factsOf(device: GpuDevice): string[] {
