@@ -34,8 +34,16 @@ function end(): void {
   else next();
 }
 
-/** Runs a program, as a file in a folder of its own, which is its working folder. @param prepare - puts into the folder what the program reads */
-export async function runProgram(path: string, code: string, prepare: (folder: string) => void = () => {}): Promise<Ended> {
+/**
+ * Runs a program, as a file in a folder of its own, which is its working folder.
+ *
+ * @param prepare - puts into the folder what the program reads, and gives variables of its environment
+ */
+export async function runProgram(
+  path: string,
+  code: string,
+  prepare: (folder: string) => NodeJS.ProcessEnv = () => ({}),
+): Promise<Ended> {
   await begin();
   try {
     const folder = dirname(path);
@@ -44,10 +52,10 @@ export async function runProgram(path: string, code: string, prepare: (folder: s
     const preloaded = join(folder, '.piece-ends.mjs');
     writeFileSync(preloaded, PRELOADED);
     writeFileSync(path, code);
-    prepare(folder);
+    const env = prepare(folder);
     const child = spawn(process.execPath, ['--enable-source-maps', '--import', preloaded, basename(path)], {
       cwd: folder,
-      env: { ...process.env, NODE_OPTIONS: '' },
+      env: { ...process.env, NODE_OPTIONS: '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: LIMIT_MS,
     });
