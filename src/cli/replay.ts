@@ -10,6 +10,7 @@ import { buildReport } from '../report/build-report.js';
 import { observeRecording } from '../report/observe-recording.js';
 import { type ObservedRun, observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
+import { tradeOf } from '../report/trade.js';
 import { MemoryRuntime } from '../runtime/memory-runtime.js';
 import { installManager, type ReplayResult, type ReplaySwap, replayTrace } from '../trace/replay.js';
 import type { TraceEvents } from '../trace/trace-events.js';
@@ -254,7 +255,20 @@ function reportText(
   const title =
     `${events.name} (${events.format}): ${count(events.length, 'event')}${replayedOf(events, results)}, ${count(events.allocations, 'allocation')}, ` +
     `${count(events.liveBlocks, 'block')} live at the end`;
-  return `${[title, '', ...layOut(COLUMNS, results.map(cells), out), '', ...notes].join('\n').trimEnd()}\n`;
+  const table = layOut(COLUMNS, results.map(cells), out);
+  return `${[title, '', ...table, '', ...tradeLines(results), ...notes].join('\n').trimEnd()}\n`;
+}
+
+/** What the managers trade, where there are several. */
+function tradeLines(results: readonly ReplayResult[]): string[] {
+  if (results.length < 2) return [];
+  const costs = results.map(({ manager, peakReservedBytes, nsPerEvent, nativeAllocs, nativeFrees }) => ({
+    name: manager,
+    bytes: peakReservedBytes,
+    nsPerEvent,
+    nativeCalls: nativeAllocs + nativeFrees,
+  }));
+  return [`${tradeOf(costs).text}.`, ''];
 }
 
 /** How many of the events a replay does: the others, such as native calls, are its own. */

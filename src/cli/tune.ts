@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { buildReport } from '../report/build-report.js';
-import { against, type Cost, kneeOf } from '../report/knee.js';
+import { type Cost, kneeOf } from '../report/knee.js';
 import { observeRun } from '../report/observe-run.js';
 import { renderPage } from '../report/render-page.js';
 import type { Fact, TuneData, TuneGoal, TunePoint } from '../report/report-data.js';
+import { type Trade, tradeOf } from '../report/trade.js';
 import { NS_PER_US, type TraceEvents } from '../trace/trace-events.js';
 import { loadTrace } from '../trace/trace-reader.js';
 import { byName, type Flags, parseNumber, parseSize } from './arguments.js';
@@ -12,17 +13,13 @@ import { simulatedDevice } from './choices.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { createProgress } from './progress.js';
 import { type Column, complain, count, jsonText, layOut, madeBy } from './text.js';
-import { describeSettings, FAMILIES, type Family, type Settings } from './tune/candidates.js';
+import { DEFAULTS, describeSettings, FAMILIES, type Family, type Settings } from './tune/candidates.js';
 import { frontierOf, isBetter, search } from './tune/search.js';
 import { type TrialOptions, type TuneTrial, timeTrials, tryOut } from './tune/trial.js';
 
-/** The rules by which the best settings are chosen. */
-const RULES: Readonly<Record<TuneGoal, string>> = {
-  reserved: 'the least peak of reserved memory of all settings that were tried',
-  time: 'the least time of all settings that were tried',
-  capacity: 'the least capacity of all settings that were tried',
-};
-const GOALS = new Map(Object.keys(RULES).map((goal) => [goal, goal as TuneGoal]));
+/** What a search can be for. */
+const GOAL_NAMES: readonly TuneGoal[] = ['reserved', 'time', 'capacity'];
+const GOALS = new Map(GOAL_NAMES.map((goal) => [goal, goal]));
 const DEFAULT_BUDGET = 150;
 
 type TuneFlags = Flags<'for' | 'manager' | 'nativeCall' | 'budget', 'capacity' | 'report', 'json'>;
@@ -124,7 +121,9 @@ function tunePage(
   { capacityBytes, nativeCallNs }: TrialOptions,
 ): string {
   const frontier = result.points.flatMap((point, place) => (point.frontier ? [place] : []));
-  const shown = [...new Set([result.best, result.knee, ...frontier])].slice(0, MAX_RUNS);
+  const { best, knee } = result;
+  const { fastest } = tradeIn(result);
+  const shown = [...new Set([best, knee, fastest, ...frontier])].slice(0, MAX_RUNS);
   const runs = shown.map((place) => {
     const { family, settings, nsPerEvent } = done[place]!;
     const name = `${family.manager}, ${describeSettings(settings)}`;
@@ -139,17 +138,22 @@ function tunePage(
     { label: 'a native call is taken to cost', value: `${nativeCallNs / NS_PER_US} µs` },
     ...madeBy(),
   ];
-  const { best, knee } = result;
-  const rule = best === knee ? `${RULES[result.goal]}, and the knee` : `${RULES[result.goal]}; ${costOfBest(result)}`;
-  return renderPage(
-    buildReport(events, runs, { settings, tune: result, winner: { run: 0, rule, ...(best === knee ? {} : { knee: 1 }) } }),
-  );
+  const winner = { run: 0, verdict: `${tradeText(result)}.`, knee: shown.indexOf(knee), fastest: shown.indexOf(fastest) };
+  return renderPage(buildReport(events, runs, { settings, tune: result, winner }));
 }
 
-/** What the best setting costs against the knee. */
-function costOfBest({ points, best, knee }: TuneData): string {
-  const { manager, settings } = points[knee]!;
-  return `against the knee (${manager}, ${settings}) it has ${against(costOf(points[best]!), costOf(points[knee]!))}`;
+/** What the settings trade in memory and time. */
+function tradeText(result: TuneData): string {
+  return tradeIn(result).text;
+}
+
+function tradeIn({ goal, points }: TuneData): Trade {
+  const costs = points.map((point) => ({
+    name: point.settings === DEFAULTS ? point.manager : `${point.manager} (${point.settings})`,
+    bytes: costOf(point)[0],
+    nsPerEvent: point.nsPerEvent,
+  }));
+  return goal === 'capacity' ? tradeOf(costs, { verb: 'needs', noun: 'capacity' }) : tradeOf(costs);
 }
 
 function costOf(point: Pick<TunePoint, 'leastCapacityBytes' | 'peakReservedBytes' | 'nsPerEvent'>): Cost {
@@ -216,13 +220,14 @@ function tuneText(
     out,
   );
   const unfinished = tried - points.length;
-  const verdict =
-    best === knee ? ['The best is the knee, too:'] : [`The knee: ${points[knee]!.code}`, `The best; ${costOfBest(result)}:`];
+  const verdict = best === knee ? ['The best is the knee, too:'] : [`The knee: ${points[knee]!.code}`, 'The best:'];
   const lines = [
     `${events.name}: ${count(tried, 'setting')} tried${unfinished === 0 ? '' : `, ${unfinished} of them ran out of memory`}; peak live ${formatBytes(events.peakLiveBytes)}`,
     'Those that no other one beats in memory and time at once (* is the best, + the knee: the least product of the two):',
     '',
     ...table,
+    '',
+    `${tradeText(result)}.`,
     '',
     ...notes,
     ...verdict,

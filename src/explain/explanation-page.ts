@@ -4,15 +4,30 @@ import { compareExplanations } from './compare-explanations.js';
 import type { MemoryCategory, MemoryExplanation } from './memory-explanation.js';
 
 const STYLE = `
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); --bar: #4c78a8; --unknown: #e45756; }
-body { font: 14px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { margin: .25rem 0; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; } .bytes { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.kind { white-space: nowrap; } .advice { font-size: .9em; opacity: .8; } meter { width: 8rem; height: .8rem; }
-.unknown td { color: var(--unknown); }`;
+:root { color-scheme: light dark; --page: light-dark(#f6f7f8, #14181c); --panel: light-dark(#fff, #1b2026);
+  --text: light-dark(#1b2127, #e4e9ee); --soft: light-dark(#57606a, #a0abb6); --line: light-dark(#d7dce1, #323a43);
+  --unknown: light-dark(#a8200d, #ff9d8c); --bar: light-dark(#0b63a5, #5fb0f0); --track: light-dark(#e6e9ec, #2a3139); }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0; background: var(--page); color: var(--text); }
+header, main { max-width: 72rem; margin: 0 auto; padding: 1.25rem 1.5rem 0; } main { padding: .75rem 1.5rem 2rem; }
+section { margin-bottom: 1rem; padding: 1rem 1.25rem; background: var(--panel); border: 1px solid var(--line); border-radius: 8px; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 1.05rem; margin: 0 0 .25rem; }
+p { margin: .25rem 0 .75rem; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; font-size: .875rem; } table + table { margin-top: 1rem; }
+th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+thead th { color: var(--soft); font-weight: 500; } tbody th { font-weight: 500; }
+.bytes { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; } .kind { white-space: nowrap; }
+.advice { color: var(--soft); } tr:has(> .unknown) > * { color: var(--unknown); } tr:has(> .unknown) .advice { color: inherit; }
+.track { display: block; width: 8rem; height: .5rem; margin-top: .5rem; background: var(--track); border-radius: 2px; }
+.track rect { fill: var(--bar); } tr:has(> .unknown) .track rect { fill: var(--unknown); }
+@media (max-width: 46rem) {
+  header, main { padding-left: .75rem; padding-right: .75rem; } section { padding: .75rem; }
+  table, tbody { display: block; } thead { display: none; }
+  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: .25rem .75rem; padding: .6rem 0; border-bottom: 1px solid var(--line); }
+  tr > * { padding: 0; border: 0; } tr > .bytes { text-align: left; } tr > .wide { grid-column: 1 / -1; } tr > .kind { white-space: normal; }
+  [data-label]::before { content: attr(data-label); display: block; color: var(--soft); font-size: .75rem; font-weight: 400; }
+  .track { width: 100%; max-width: 8rem; }
+}`;
 const SMALL = 1 / 1000;
 
 /** What a page shows beside its explanations. */
@@ -35,13 +50,13 @@ export function renderExplanation(explanations: readonly MemoryExplanation[], fa
   return [
     '<!doctype html>',
     '<html lang="en">',
-    '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+    '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
     `<meta http-equiv="Content-Security-Policy" content="${escaped(policy)}">`,
     `<title>${escaped(title)}</title><style>${STYLE}</style></head>`,
-    `<body><h1>${escaped(title)}</h1>`,
+    `<body><header><h1>${escaped(title)}</h1></header><main>`,
     ...(isOneProcess ? [grownTable(first, last)] : []),
     ...sections,
-    '</body></html>',
+    '</main></body></html>',
     '',
   ].join('\n');
 }
@@ -52,35 +67,71 @@ function section({ pid, program, residentBytes, namedBytes, categories, giveBack
   const rest = categories.length - shown.length;
   const asked = view === 'inside' ? 'asked inside' : 'seen from outside: V8 and the C library were not asked';
   return [
-    `<h2>Process ${pid}</h2><p><code>${escaped(program)}</code></p>`,
-    `<p>${formatBytes(residentBytes)} resident, ${share.toFixed(1)} % named; ${asked}</p>`,
-    '<table><thead><tr><th class="bytes">Resident</th><th>Share</th><th>Kind</th><th>Name, and what could be done</th><th class="bytes">To give back</th></tr></thead><tbody>',
-    ...shown.map((category) => row(category, residentBytes)),
-    '</tbody></table>',
-    rest === 0 ? '' : `<p>and ${rest} smaller ones</p>`,
-    '<table><thead><tr><th>Step of giving back</th><th class="bytes">Returns</th><th>How it is known</th></tr></thead><tbody>',
-    ...giveBack.map(
-      ({ step, bytes, how }) =>
-        `<tr><td>${escaped(step)}</td><td class="bytes">${bytesText(bytes)}</td><td>${escaped(how)}</td></tr>`,
+    `<section><h2>Process ${pid}</h2><p><code>${escaped(program)}</code><br>`,
+    `${formatBytes(residentBytes)} resident, ${share.toFixed(1)} % named; ${asked}</p>`,
+    table(
+      [...NAMES, 'to give back'],
+      shown.map((category) => row(category, residentBytes)),
     ),
-    '</tbody></table>',
+    rest === 0 ? '' : `<p>and ${rest} smaller ${rest === 1 ? 'one' : 'ones'}</p>`,
+    table(
+      ['step of giving back', 'returns', 'how it is known'],
+      giveBack.map(({ step, bytes, how }) => [text(step, 'th', 'wide'), text(bytesText(bytes), 'td', 'bytes'), text(how)]),
+    ),
+    '</section>',
   ].join('\n');
 }
 
-function row({ kind, name, residentBytes, reclaimableBytes, advice }: MemoryCategory, all: number): string {
-  return (
-    `<tr${kind === 'unknown' ? ' class="unknown"' : ''}><td class="bytes">${formatBytes(residentBytes)}</td>` +
-    `<td><meter min="0" max="${all}" value="${residentBytes}"></meter></td><td class="kind">${escaped(kind)}</td>` +
-    `<td>${escaped(name)}<div class="advice">${escaped(advice)}</div></td><td class="bytes">${bytesText(reclaimableBytes)}</td></tr>`
+const NAMES = ['resident', 'share', 'kind', 'name, and what could be done'];
+
+/** A cell, as HTML, before its heading is known. */
+interface Cell {
+  readonly html: string;
+  readonly tag: 'th' | 'td';
+  readonly className: string;
+}
+
+function text(words: string, tag: 'th' | 'td' = 'td', className = ''): Cell {
+  return { html: escaped(words), tag, className };
+}
+
+/** Roles are said because a narrow page shows rows as cards, which are no table by themselves. */
+function table(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const isNumeric = (i: number) => rows[0]?.[i]?.className.split(' ').includes('bytes') === true;
+  const head = headings.map(
+    (heading, i) => `<th role="columnheader" scope="col"${isNumeric(i) ? ' class="bytes"' : ''}>${escaped(heading)}</th>`,
   );
+  const body = rows.map((cells) => {
+    const inner = cells.map(({ html, tag, className }, i) => {
+      const role = tag === 'th' ? 'role="rowheader" scope="row"' : 'role="cell"';
+      return `<${tag} ${role} class="${className}" data-label="${escaped(headings[i] ?? '')}">${html}</${tag}>`;
+    });
+    return `<tr role="row">${inner.join('')}</tr>`;
+  });
+  return `<table role="table"><thead role="rowgroup"><tr role="row">${head.join('')}</tr></thead><tbody role="rowgroup">${body.join('\n')}</tbody></table>`;
+}
+
+function row({ kind, name, residentBytes, reclaimableBytes, advice }: MemoryCategory, all: number): readonly Cell[] {
+  const share = all === 0 ? 0 : (100 * residentBytes) / all;
+  const bar = `<svg class="track" viewBox="0 0 100 1" preserveAspectRatio="none" role="img" aria-label="${share.toFixed(1)} %"><rect width="${share.toFixed(2)}" height="1"/></svg>`;
+  return [
+    text(formatBytes(residentBytes), 'td', 'bytes'),
+    { html: bar, tag: 'td', className: '' },
+    text(kind, 'td', kind === 'unknown' ? 'kind unknown' : 'kind'),
+    { html: `${escaped(name)}<div class="advice">${escaped(advice)}</div>`, tag: 'th', className: 'wide' },
+    text(bytesText(reclaimableBytes), 'td', 'bytes'),
+  ];
 }
 
 function grownTable(first: MemoryExplanation, last: MemoryExplanation): string {
-  const rows = compareExplanations(first, last).grown.map(
-    ({ tag, site, bytes }) =>
-      `<tr><td class="bytes">${formatBytes(bytes)}</td><td>${escaped(tag)}</td><td>${escaped(site)}</td></tr>`,
-  );
-  return `<h2>What grew</h2><table><tbody>${rows.join('\n')}</tbody></table>`;
+  const { grown } = compareExplanations(first, last);
+  const rows = grown.map(({ tag, site, bytes }) => [
+    text(formatBytes(bytes), 'td', 'bytes'),
+    text(tag),
+    text(site, 'th', 'wide'),
+  ]);
+  const shown = rows.length === 0 ? '<p>Nothing grew.</p>' : table(['grown by', 'kind', 'name'], rows);
+  return `<section><h2>What grew</h2>${shown}</section>`;
 }
 
 function bytesText(bytes: number | null): string {

@@ -1,12 +1,10 @@
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
-import { formatBytes } from '../core/units.js';
 import { SiteProfile } from '../trace/profile/site-profile.js';
 import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
 import { ColumnPayload } from './column-payload.js';
-import { against, type Cost, kneeOf } from './knee.js';
 import type { ObservedRun } from './observe-run.js';
 import type { PageContent } from './render-page.js';
 import type {
@@ -26,12 +24,13 @@ import type { SegmentHistory } from './segment-history.js';
 import { siteStacks } from './site-stacks.js';
 import { sizeClasses } from './size-classes.js';
 import { factsOf } from './trace-facts.js';
+import { type TradeRun, tradeOf } from './trade.js';
 
 /** The parts of a report that are not observed. */
 export interface ReportOptions {
   /** How the runs were made: device, capacity, limit and the like. */
   readonly settings?: readonly Fact[] | undefined;
-  /** Which run is the best, and by what rule. @defaultValue the one with the least peak of reserved memory, see {@link pickWinner} */
+  /** Which run is the best, and what it trades. @defaultValue the one with the least peak of reserved memory, see {@link pickWinner} */
   readonly winner?: Winner | undefined;
   /** A search for the best settings, whose frontier the page shows as well. @defaultValue none */
   readonly tune?: TuneData | undefined;
@@ -195,45 +194,22 @@ function segmentColumns(history: SegmentHistory, { stride, moments, payload }: S
   };
 }
 
-/** A run, with its place among all. */
-interface Placed {
-  readonly run: ObservedRun;
-  readonly place: number;
-}
-
-/** Peaks that differ by less count as equal. */
-const TIE = 0.01;
-
 /**
- * Picks the run that needed the least reserved memory at its peak, among those that came to their end; of runs within
- * 1 % of it the one with the fewest native calls. Where their times are known, it names what the winner costs against the run
- * with the least product of memory and time. Null when there is nothing to choose from.
+ * Says what the runs that came to their end trade: the one with the least reserved memory at its peak (of runs within 1 % of it the one with
+ * the fewest native calls) against the fastest one, where times are known, else against the one with the fewest native calls. Null when
+ * there is nothing to choose from.
  */
 export function pickWinner(runs: readonly ObservedRun[]): Winner | null {
-  const done = runs.map((run, place) => ({ run, place })).filter(({ run }) => run.failure === undefined);
+  const done = runs.flatMap((run, place) => (run.failure === undefined ? [place] : []));
   if (runs.length < 2 || done.length === 0) return null;
-  const peakOf = ({ run }: Placed) => run.observer.segments.peakReservedBytes;
-  const callsOf = ({ run }: Placed) => run.observer.nativeAllocs + run.observer.nativeFrees;
-  const least = Math.min(...done.map(peakOf));
-  const tied = done.filter((candidate) => peakOf(candidate) <= least * (1 + TIE));
-  const best = tied.reduce((a, b) => (callsOf(b) < callsOf(a) ? b : a));
-  const among = done.length < runs.length ? ' among the runs that came to their end' : '';
-  const rule =
-    tied.length === 1
-      ? `least memory reserved at the peak${among}: ${formatBytes(peakOf(best))}`
-      : `fewest native calls of the ${tied.length} whose peak of reserved memory is within 1 % of the least${among}`;
-  const knee = kneeBeside(best, done);
-  return knee === undefined
-    ? { run: best.place, rule }
-    : { run: best.place, rule: `${rule}; against the knee, ${knee.run.name}, it has ${knee.cost}`, knee: knee.place };
+  const costs = done.map((place) => costOf(runs[place]!));
+  const { least, fastest, text } = tradeOf(costs);
+  const among = done.length < runs.length ? 'Of the runs that came to their end, ' : '';
+  const isTimed = costs[fastest]?.nsPerEvent !== undefined;
+  return { run: done[least]!, verdict: `${among}${text}.`, ...(isTimed ? { fastest: done[fastest] } : {}) };
 }
 
-/** The knee of the runs whose time is known, and what the winner costs against it; undefined when the winner is the knee. */
-function kneeBeside(best: Placed, done: readonly Placed[]): (Placed & { readonly cost: string }) | undefined {
-  const timed = done.filter(({ run }) => run.nsPerEvent !== undefined);
-  const costOf = ({ run }: Placed): Cost => [run.observer.segments.peakReservedBytes, run.nsPerEvent ?? Number.NaN];
-  const knee = timed[kneeOf(timed.map(costOf))];
-  if (knee === undefined || knee === best || !timed.includes(best)) return undefined;
-  const calls = ({ run }: Placed) => (run.observer.nativeAllocs + run.observer.nativeFrees).toLocaleString('en-US');
-  return { ...knee, cost: `${against(costOf(best), costOf(knee))}, ${calls(best)} native calls for ${calls(knee)}` };
+function costOf({ name, observer, nsPerEvent }: ObservedRun): TradeRun {
+  const { segments, nativeAllocs, nativeFrees } = observer;
+  return { name, bytes: segments.peakReservedBytes, nsPerEvent, nativeCalls: nativeAllocs + nativeFrees };
 }

@@ -6,6 +6,7 @@ import { ColumnPayload } from './column-payload.js';
 import type { PageContent } from './render-page.js';
 import type { Fact, WhatIfPageData, WhatIfRun } from './report-data.js';
 import { factsOf } from './trace-facts.js';
+import { tradeOf } from './trade.js';
 
 /** The parts of a page that are not results. */
 export interface WhatIfPageOptions {
@@ -37,6 +38,7 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
   const timeOf = (events: number) => (trace.times?.[Math.min(events, trace.length) - 1] ?? 0) / NS_PER_MS;
   const points = Math.ceil(trace.length / stride);
   const times = trace.times === undefined ? null : Float64Array.from({ length: points }, (_, i) => timeOf((i + 1) * stride));
+  const labelOf = (run: WhatIfRun) => (limitsDiffer ? `${settingOf(run)}, ${limitOf(run)}` : settingOf(run));
   const data: WhatIfPageData = {
     version: 1,
     mode: 'whatif',
@@ -54,14 +56,27 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
         ...run,
         setting,
         limit,
-        label: limitsDiffer ? `${setting}, ${limit}` : setting,
+        label: labelOf(run),
         failedAtMs: run.failure === null || times === null ? null : timeOf(run.failure.event + 1),
         reserved: payload.add(Float64Array.from(curve?.reserved ?? [])),
         allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
       };
     }),
+    verdict: verdictOf(runs, labelOf),
   };
   return { data, payload: payload.toBase64() };
+}
+
+/** What the runs that fit trade in memory and native calls: of their time nothing is known. */
+function verdictOf(runs: readonly WhatIfRun[], labelOf: (run: WhatIfRun) => string): string | null {
+  const fitting = runs.filter(({ fits }) => fits);
+  if (fitting.length < 2) return null;
+  const costs = fitting.map((run) => ({
+    name: labelOf(run),
+    bytes: run.peakReservedBytes,
+    nativeCalls: run.nativeAllocs + run.nativeFrees,
+  }));
+  return `${tradeOf(costs, { verb: 'reserves', noun: 'memory at its peak' }).text}.`;
 }
 
 /** The manager, and of PyTorch's the configuration. */

@@ -13,17 +13,3 @@ export function kneeOf(costs: readonly Cost[]): number {
     return least === undefined || bytes * time < least[0] * least[1] ? place : best;
   }, -1);
 }
-
-/** Says what one setting costs against another: `7 % less memory, 23 times the time`. */
-export function against([bytes, time]: Cost, [otherBytes, otherTime]: Cost): string {
-  return `${change(bytes, otherBytes)} memory, ${change(time, otherTime)} time`;
-}
-
-function change(amount: number, other: number): string {
-  const ratio = amount / other;
-  // Less than half a percent is noise.
-  if (amount === other || Math.abs(ratio - 1) < 0.005) return 'the same';
-  if (ratio >= 2) return `${Number(ratio.toPrecision(ratio < 10 ? 2 : 3))} times the`;
-  const percent = Number((Math.abs(ratio - 1) * 100).toPrecision(2));
-  return `${percent} % ${ratio < 1 ? 'less' : 'more'}`;
-}

@@ -54,6 +54,8 @@ export interface WhatIfPageData extends Pick<ReportData, 'version' | 'title' | '
   /** When the points are, in ms; null when the trace has no times. */
   readonly times: Column | null;
   readonly runs: readonly WhatIfRunData[];
+  /** What the runs that fit trade, in sentences; null where fewer than two fit. */
+  readonly verdict: string | null;
 }
 
 /** One setting under one limit, on the page. */
@@ -130,10 +132,15 @@ export interface NamedMoment {
   readonly at: number;
 }
 
+/** What the runs trade. */
 export interface Winner {
+  /** The run that is the best by what was asked for: the least memory, unless it is said otherwise. */
   readonly run: number;
-  readonly rule: string;
-  /** The run with the least product of memory and time, where another one wins. */
+  /** What it gives and what it costs against others, in sentences. */
+  readonly verdict: string;
+  /** The run with the least time. */
+  readonly fastest?: number | undefined;
+  /** The run with the least product of memory and time. */
   readonly knee?: number | undefined;
 }
 

@@ -83,10 +83,13 @@ export const FAMILIES: readonly Family[] = [
   },
 ];
 
+/** How the settings of a manager are called when none differs from its defaults. */
+export const DEFAULTS = 'defaults';
+
 /** Says which settings differ from a manager's defaults: `slack: 0.05`. */
 export function describeSettings(settings: Settings): string {
   const words = Object.entries(given<Settings>(settings)).map(([name, value]) => `${name}: ${value}`);
-  return words.length === 0 ? 'defaults' : words.join(', ');
+  return words.length === 0 ? DEFAULTS : words.join(', ');
 }
 
 /** The settings that are given, as options. */

@@ -22,7 +22,7 @@ const FRAME_WIDTH = 2.5;
 /** Between the frame and what is beside it, in the colour of the panel. */
 const HALO_WIDTH = 6;
 /** How much of the others is left while a block is chosen. */
-const VEIL = 0.55;
+const VEIL = 0.45;
 
 /** @typedef {'size' | 'age' | 'tag'} ColourBy */
 

@@ -16,7 +16,7 @@ export function zoomButtons(group) {
   return [
     button('Zoom in', '+', () => group.zoomBy(0.6)),
     button('Zoom out', '−', () => group.zoomBy(1 / 0.6)),
-    button('Show everything', 'All', () => group.show(null)),
+    button('All: show everything', 'All', () => group.show(null)),
   ];
 }
 

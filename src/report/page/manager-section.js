@@ -26,7 +26,7 @@ const MANAGER_COLUMNS = [
 ];
 
 /**
- * The table of managers, the winner marked, and by what rule it won.
+ * The table of managers, the best of each respect marked, and what they trade.
  *
  * @param {ReplayView} view
  */
@@ -36,8 +36,10 @@ export function managerSection(view) {
   const rows = data.runs.map((run, place) => {
     const name = element('span', { class: 'name' }, swatch(view.runs[place]?.colour ?? ''), run.name);
     const wins = data.winner?.run === place;
-    if (wins) name.append(element('strong', { class: 'badge' }, data.tune === null ? 'winner' : GOALS[data.tune.goal]));
-    if (data.winner?.knee === place) name.append(element('strong', { class: 'badge' }, 'knee'));
+    const badge = (/** @type {string} */ text) => name.append(element('strong', { class: 'badge' }, text));
+    if (wins) badge(GOALS[data.tune?.goal ?? 'reserved']);
+    if (data.winner?.fastest === place) badge('fastest');
+    if (data.winner?.knee === place) badge('knee');
     const bar = element('span', { class: 'bar', 'aria-hidden': 'true' });
     bar.style.width = `${(run.peakReservedBytes / most) * 100}%`;
     bar.style.background = `var(${view.runs[place]?.colour})`;
@@ -60,9 +62,6 @@ export function managerSection(view) {
   const table = part('manager-table');
   fillTable(table, MANAGER_COLUMNS, rows);
   if (data.winner !== null) table.querySelectorAll('tbody tr')[data.winner.run]?.classList.add('winner');
-  const winner = data.winner === null ? undefined : data.runs[data.winner.run];
-  const lead = part('winner');
-  const verb = data.tune === null ? ' wins: ' : ' has ';
-  if (winner !== undefined) lead.replaceChildren(element('strong', {}, winner.name), `${verb}${data.winner?.rule}.`);
-  else lead.textContent = data.runs.length === 1 ? 'One run, so there is nothing to compare.' : 'No run came to its end.';
+  part('winner').textContent =
+    data.winner?.verdict ?? (data.runs.length === 1 ? 'One run, so there is nothing to compare.' : 'No run came to its end.');
 }

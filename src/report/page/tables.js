@@ -14,7 +14,7 @@ const FOCUSABLE = 'button, summary, a';
 /**
  * Fills a table. Cells are text or nodes; those of numeric columns stand on the right. Cells that are as before stay, so that the focus
  * and open folds of a page that goes on stay, too. A table with `data-cards` shows each row
- * as a card in a box of less than so many pixels.
+ * as a card in a box of less than so many pixels. Without columns it is hidden.
  *
  * @param {HTMLElement} table
  * @param {readonly TableColumn[]} columns
@@ -22,6 +22,7 @@ const FOCUSABLE = 'button, summary, a';
  */
 export function fillTable(table, columns, rows) {
   table.setAttribute('role', 'table');
+  table.hidden = columns.length === 0;
   const head = columns.map(({ heading, numeric, hint }) => {
     const cell = element('th', { scope: 'col', role: 'columnheader', ...(numeric === true ? { class: 'number' } : {}) }, heading);
     if (hint !== undefined) cell.append(explanation(hint));

@@ -5,7 +5,7 @@ import { formatAmount, formatBytes, formatCount, formatShare, formatTick, format
 import { fillTable } from './tables.js';
 
 /**
- * @import { WhatIfFailure, WhatIfRunData } from '../report-data.js'
+ * @import { WhatIfFailure, WhatIfPageData, WhatIfRunData } from '../report-data.js'
  * @import { WhatIfCurves, WhatIfView } from './whatif-view.js'
  */
 
@@ -81,24 +81,24 @@ function results(view) {
   part('manager-table').classList.add('results');
   part('manager-table').dataset['cards'] = '1000';
   fillTable(part('manager-table'), RESULT_COLUMNS, rows);
-  part('winner').replaceChildren(...verdict(runs));
+  part('winner').replaceChildren(...verdict(view.data));
   part('notes').replaceChildren(...view.data.notes.map((note) => element('li', {}, note)));
 }
 
 /**
- * How many fit, and which of them reserves the least.
+ * How many fit, and what those trade.
  *
- * @param {readonly WhatIfRunData[]} runs
+ * @param {WhatIfPageData} data
  */
-function verdict(runs) {
-  const fitting = runs.filter(({ fits }) => fits).sort((a, b) => a.peakReservedBytes - b.peakReservedBytes);
-  const [least] = fitting;
-  if (runs.length === 1) return [least === undefined ? 'It does not fit.' : 'It fits.'];
+function verdict({ runs, verdict: trade }) {
+  const fitting = runs.filter(({ fits }) => fits);
+  const [only] = fitting;
+  if (runs.length === 1) return [only === undefined ? 'It does not fit.' : 'It fits.'];
   const count =
-    fitting.length === runs.length ? 'All of these fit.' : `${formatCount(fitting.length)} of ${formatCount(runs.length)} fit.`;
-  if (least === undefined) return [count];
-  const name = element('strong', {}, settingText(least.label));
-  return [`${count} The least reserved at the peak: `, name, `, ${formatBytes(least.peakReservedBytes)}.`];
+    fitting.length === runs.length ? 'All of these fit.' : `${formatCount(fitting.length)} of ${formatCount(runs.length)} fit`;
+  if (fitting.length === runs.length) return [`${count} `, settingText(trade ?? '')];
+  if (fitting.length === 1 && only !== undefined) return [`${count}: `, element('strong', {}, settingText(only.label)), '.'];
+  return trade === null ? [`${count}.`] : [`${count}. `, settingText(trade)];
 }
 
 /**

@@ -14,6 +14,8 @@ export const CHROMIUM = requireProgram('Chromium', ['/usr/bin/chromium', '/usr/b
 export interface OpenOptions {
   readonly width?: number;
   readonly colours?: 'light' | 'dark';
+  /** Whether it has no script that says when it is ready. */
+  readonly isStatic?: boolean;
 }
 
 /** A page in the browser, and all that went wrong on it: what its console says, what it throws, what it wants to load. */
@@ -58,7 +60,7 @@ export class TestBrowser {
     return this.open(pathToFileURL(file).href, options);
   }
 
-  async open(url: string, { width = 1280, colours = 'light' }: OpenOptions = {}): Promise<OpenPage> {
+  async open(url: string, { width = 1280, colours = 'light', isStatic = false }: OpenOptions = {}): Promise<OpenPage> {
     const page = await this.#browser.newPage({ viewport: { width, height: 900 }, colorScheme: colours });
     const faults: string[] = [];
     page.on('console', (message) => {
@@ -71,7 +73,7 @@ export class TestBrowser {
     });
     page.setDefaultTimeout(LIMIT_MS);
     await page.goto(url);
-    await page.waitForSelector('html[data-ready="true"]');
+    if (!isStatic) await page.waitForSelector('html[data-ready="true"]');
     return { page, faults };
   }
 }

@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { Page } from 'playwright-core';
+
+/** What axe reports of a rule that a page breaks. */
+interface Violation {
+  readonly id: string;
+  readonly nodes: readonly { readonly target: readonly unknown[]; readonly failureSummary?: string }[];
+}
+
+const SOURCE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Asks axe what of a page is not accessible. @returns a line for each rule that is broken, with the elements that break it */
+export async function violationsOf(page: Page): Promise<string[]> {
+  if (!(await page.evaluate(() => Reflect.has(globalThis, 'axe')))) await page.evaluate(SOURCE);
+  const violations = await page.evaluate(async () => {
+    const axe = Reflect.get(globalThis, 'axe') as { run: (...args: unknown[]) => Promise<{ violations: Violation[] }> };
+    return (await axe.run(document, { resultTypes: ['violations'] })).violations;
+  });
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(' ')).join(', ')}`);
+}
