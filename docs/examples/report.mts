@@ -20,4 +20,4 @@ const runs = Object.entries(managers).map(([name, createManager]) =>
 const report = buildReport(trace, runs);
 const { winner } = report.data;
 writeFileSync(join(tmpdir(), 'example-report.html'), renderPage(report));
-if (winner !== null) console.log(`${report.data.runs[winner.run]?.name} wins: ${winner.rule}`);
+if (winner !== null) console.log(winner.verdict);
