@@ -3,7 +3,8 @@ import type { AllocatorFacts, TraceFormat } from '../trace-events.js';
 import { checkFile, FormatFault } from './format-fault.js';
 
 export const LINE_FEED = 0x0a;
-export const NOTHING = Buffer.alloc(0);
+// Typed, because `Buffer` became generic in later types of Node: an inferred type would name what the older ones lack.
+export const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Turns the bytes of one format into events, piece by piece. It throws a {@link FormatFault} for what is wrong. */
 export abstract class FormatParser {
