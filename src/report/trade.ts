@@ -93,8 +93,8 @@ function best(runs: readonly TradeRun[], place: number, isTimed: boolean, { verb
   const { name, bytes, nsPerEvent, nativeCalls } = runs[place]!;
   const least = `${name} ${verb} the least ${noun}, ${formatBytes(bytes)}`;
   if (runs.length === 1) return least;
-  if (isTimed) return `${least}, and is as fast as any: ${time(nsPerEvent)}`;
-  return nativeCalls === undefined ? least : `${least}, and makes the fewest native calls: ${count(nativeCalls)}`;
+  if (isTimed) return `${least}, and no other is faster: ${time(nsPerEvent)}`;
+  return nativeCalls === undefined ? least : `${least}, and no other makes fewer native calls: ${count(nativeCalls)}`;
 }
 
 function pair(a: TradeRun, b: TradeRun, isTimed: boolean, { verb, noun }: MemoryWords): string {

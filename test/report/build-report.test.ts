@@ -166,7 +166,7 @@ describe('pickWinner', () => {
       ]),
     ).toEqual({
       run: 1,
-      verdict: 'pool holds the least memory at its peak, 489.19 MiB, and is as fast as any: 100 ns an event.',
+      verdict: 'pool holds the least memory at its peak, 489.19 MiB, and no other is faster: 100 ns an event.',
       fastest: 1,
     });
   });

@@ -26,7 +26,7 @@ describe('tradeOf', () => {
     [
       'the one that is best in both',
       [run('a', 100, 50), run('b', 200, 70)],
-      'a holds the least memory at its peak, 100.00 MiB, and is as fast as any: 50 ns an event',
+      'a holds the least memory at its peak, 100.00 MiB, and no other is faster: 50 ns an event',
     ],
     [
       'as much memory where it differs by less than 1 %',
