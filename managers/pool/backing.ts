@@ -28,6 +28,8 @@ export interface BackingParts {
   readonly deviceInterface: MemoryManagerDeviceInterface;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** How many bytes the pool may hold in any case before it gives memory back. */
+  readonly releaseThresholdBytes: number;
   /** Gives an idle block that is a whole segment back to the device. */
   readonly release: (block: number) => void;
   /** Gives idle blocks back that are whole segments. */
@@ -47,17 +49,17 @@ export class GrowthPlan {
   readonly capacityBytes: number;
   /** The highest that live bytes have been, once the block is live. */
   readonly peakBytes: number;
-  /** `min(capacity, peak live * (1 + slack))` */
+  /** `min(capacity, max(peak live * (1 + slack), release threshold))` */
   readonly limitBytes: number;
   readonly #slack: number;
 
   /** @param bytes - of the block */
-  constructor({ slack, deviceInterface, heap }: BackingParts, bytes: number) {
+  constructor({ slack, releaseThresholdBytes, deviceInterface, heap }: BackingParts, bytes: number) {
     const { stats } = heap;
     this.#slack = slack;
     this.capacityBytes = deviceInterface.getMaxMemorySize(heap.device);
     this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
-    this.limitBytes = Math.min(this.peakBytes * (1 + slack), this.capacityBytes);
+    this.limitBytes = Math.min(Math.max(this.peakBytes * (1 + slack), releaseThresholdBytes), this.capacityBytes);
   }
 
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */

@@ -26,6 +26,12 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
    */
   readonly slack?: number | undefined;
   /**
+   * How many bytes a pool may hold on each device in any case before it gives whole free pages back, as the release threshold of
+   * CUDA's own pools.
+   * @defaultValue 0: the slack alone decides
+   */
+  readonly releaseThresholdBytes?: number | undefined;
+  /**
    * Bytes that are committed and decommitted as one: a multiple of the device's granularity.
    * @defaultValue the device's granularity, at least 16 KiB
    */
@@ -34,37 +40,42 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
 
 const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
   of: () => PoolMemoryManager,
-  names: { slack: true, granularityBytes: true, logStream: true },
+  names: { slack: true, releaseThresholdBytes: true, granularityBytes: true, logStream: true },
 };
 
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
  * addresses, in units of 16 B, by good fit. Pages get memory when a block needs them, and give it
- * back before the pool would hold more than the peak of its live bytes and a slack. Small freed blocks wait in a bounded
+ * back before the pool would hold more than the peak of its live bytes and a slack, or a release threshold. Small freed blocks wait in a bounded
  * front for a request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
- * Per device: `reserved == committed bytes`, `reserved <= peak live * (1 + slack)` as long as whole pages are free,
+ * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` as long as whole pages are free,
  * and the invariants of {@link BlockMemoryManager}.
  */
 export class PoolMemoryManager extends BinnedMemoryManager {
   readonly #backings: (Backing | undefined)[] = [];
   readonly #slack: number | undefined;
+  readonly #releaseThresholdBytes: number;
   readonly #granularityBytes: number | undefined;
 
   /**
    * @param deviceCount - devices managed from the start
-   * @throws ERR_MEM_INVALID_ARGUMENT for a slack that is negative or no number, or a granularity that is no size
+   * @throws ERR_MEM_INVALID_ARGUMENT for a slack that is negative or no number, or a threshold or a granularity that is no size
    */
   constructor(deviceCount: number, deviceInterface: MemoryManagerDeviceInterface, options: PoolMemoryManagerOptions = {}) {
     checkOwnOptions(OPTIONS, new.target, options);
     super(deviceCount, deviceInterface, options, UNIT_BYTES);
-    const { slack, granularityBytes } = options;
+    const { slack, releaseThresholdBytes = 0, granularityBytes } = options;
     if (slack !== undefined && !(slack >= 0 && slack < Number.POSITIVE_INFINITY))
       throw bad('slack', slack, 'a share from 0 on, such as 0.03');
+    if (!(Number.isSafeInteger(releaseThresholdBytes) && releaseThresholdBytes >= 0)) {
+      throw bad('releaseThresholdBytes', releaseThresholdBytes, 'a number of bytes from 0 on');
+    }
     if (granularityBytes !== undefined && !(Number.isSafeInteger(granularityBytes) && granularityBytes > 0)) {
       throw bad('granularityBytes', granularityBytes, 'a positive number of bytes');
     }
     this.#slack = slack;
+    this.#releaseThresholdBytes = releaseThresholdBytes;
     this.#granularityBytes = granularityBytes;
   }
 
@@ -118,6 +129,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       idle,
       deviceInterface,
       slack: this.#slack ?? (virtual?.decommitStops === true ? DEFAULT_SLACK_WHERE_STOPPED : DEFAULT_SLACK),
+      releaseThresholdBytes: this.#releaseThresholdBytes,
       release: (block) => this.releaseFrom(idle, block),
       releaseSegments: (bounds) => this.releaseSegments([idle], bounds),
       settle: () => this.settle(device),

@@ -28,7 +28,7 @@ type AnyKind = { readonly [C in keyof ManagerClasses]: KindOf<C> }[keyof Manager
 const KINDS = {
   caching: { type: 'CachingMemoryManager', settings: { recyclingSizeLimitBytes: 'size', splitSizeLimitBytes: 'size' } },
   lru: { type: 'LruMemoryManager', settings: { capacityLayouts: 'count', capacityBytes: 'size' } },
-  pool: { type: 'PoolMemoryManager', settings: { slack: 'share', granularityBytes: 'size' } },
+  pool: { type: 'PoolMemoryManager', settings: { slack: 'share', releaseThresholdBytes: 'size', granularityBytes: 'size' } },
   tlsf: { type: 'TlsfMemoryManager', settings: {} },
   pytorch: { type: 'PyTorchMemoryManager', settings: { memoryLimitBytes: 'size' } },
   default: { type: 'DefaultMemoryManager', settings: { maxBuffers: 'count', debug: 'switch' } },

@@ -54,7 +54,7 @@ describe('parseConf', () => {
       'STOWAGE_CONF, character 1 is "manger", but must be a key: did you mean "manager"? There are manager, limit, ',
     ],
     ['limit:80%,slak:0.02,manager:pool', 'character 11 is "slak", but must be a key: did you mean "slack"? '],
-    ['zzzzz:1,manager:pool', '; pool has slack, granularity'],
+    ['zzzzz:1,manager:pool', '; pool has slack, release_threshold, granularity'],
     ['manager=pool', 'character 8 is "=", but must be a colon, as in manager:pool'],
     ['manager:pol', 'character 9 is "pol", but must be a manager: did you mean "pool"? There are caching, lru, pool, tlsf, '],
     ['slack:0.02', 'character 1 is "slack", but must be a setting of caching: this one is of pool, which manager:pool chooses'],

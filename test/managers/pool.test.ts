@@ -13,6 +13,10 @@ describe('PoolMemoryManager', () => {
       expect(codeOf(() => bench(4096, { slack }))).toBe('ERR_MEM_INVALID_ARGUMENT');
     });
 
+    test.each([-1, 0.5, Number.POSITIVE_INFINITY])('refuses a release threshold of %d', (releaseThresholdBytes) => {
+      expect(codeOf(() => bench(4096, { releaseThresholdBytes }))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    });
+
     test.each([0, -4096, 0.5, Number.NaN])('refuses a granularity of %d', (granularityBytes) => {
       expect(codeOf(() => bench(4096, { granularityBytes }))).toBe('ERR_MEM_INVALID_ARGUMENT');
     });
@@ -173,6 +177,33 @@ describe('PoolMemoryManager', () => {
       manager.signalMemoryCleanup();
       expect(device.liveBytes).toBe(0);
       expect(manager.stats(0).reservedBytes.current).toBe(0);
+    });
+  });
+
+  describe('releaseThresholdBytes', () => {
+    /** Blocks side by side of which every second one goes, then larger ones. @returns how often memory was given back */
+    function churn(granularityBytes: number, releaseThresholdBytes: number): { gave: number; reserved: number } {
+      const { manager, device } = bench(granularityBytes, { slack: 0, releaseThresholdBytes });
+      const blocks = Array.from({ length: 32 }, () => manager.allocBytes(256 * KiB, true));
+      for (const ptr of blocks.filter((_, i) => i % 2 === 0)) manager.unlock(ptr, true);
+      for (let i = 0; i < 8; i++) manager.allocBytes(300 * KiB, true);
+      manager.checkInvariants();
+      const { decommit, nativeFree } = device.counts;
+      return { gave: decommit + nativeFree, reserved: manager.stats(0).reservedBytes.peak };
+    }
+
+    test.each([4 * KiB, 0])('is held before anything is given back, with pages of %i bytes', (granularityBytes) => {
+      expect(churn(granularityBytes, 0).gave).toBeGreaterThan(0);
+      const { gave, reserved } = churn(granularityBytes, 16 * MiB);
+      expect(gave).toBe(0);
+      expect(reserved).toBeLessThanOrEqual(16 * MiB);
+    });
+
+    test('is no more than the device has', () => {
+      const { manager } = bench(4 * KiB, { releaseThresholdBytes: 2 ** 50 }, 8 * MiB);
+      const blocks = Array.from({ length: 8 }, () => manager.allocBytes(MiB, true));
+      for (const ptr of blocks.filter((_, i) => i % 2 === 0)) manager.unlock(ptr, true);
+      expect(manager.allocBytes(3 * MiB, true)).toBeGreaterThan(0);
     });
   });
 
