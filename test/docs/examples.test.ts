@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
@@ -114,22 +114,5 @@ describe('docs/examples', () => {
   test("the README's quick start is quick-start.mjs", () => {
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
     expect(readme).toContain(`\`\`\`js\n${readFileSync(join(EXAMPLES, 'quick-start.mjs'), 'utf8')}\`\`\``);
-  });
-});
-
-describe('docs', () => {
-  test('every relative link leads to a file', () => {
-    const pages = [
-      'README.md',
-      ...readdirSync(join(ROOT, 'docs'))
-        .filter((name) => name.endsWith('.md'))
-        .map((name) => `docs/${name}`),
-    ];
-    for (const page of pages) {
-      const text = readFileSync(join(ROOT, page), 'utf8');
-      for (const [, link] of text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)) {
-        expect(existsSync(resolve(ROOT, page, '..', link as string)), `${link} in ${page}`).toBe(true);
-      }
-    }
   });
 });

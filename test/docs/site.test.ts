@@ -131,7 +131,7 @@ describe('npm run docs', () => {
     test.each([
       ['allocate', 'stowage.MemoryRuntime.allocate'],
       ['ERR_MEM_OUT_OF_MEMORY', 'Errors'],
-      ['limit', 'Decorators'],
+      ['limit', 'Limit the memory of a program, an engine or a tenant'],
       ['swap', 'Swapping managers while the program runs'],
     ])('finds %s', async (word, expected) => {
       const page = await open('index.html', 1400);

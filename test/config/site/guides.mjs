@@ -5,8 +5,6 @@ import { Converter, DocumentReflection, KindRouter } from 'typedoc';
 const ROOT = resolve(import.meta.dirname, '../../..');
 const DOCS = join(ROOT, 'docs');
 const EXAMPLES = join(DOCS, 'examples');
-/** Folders of docs whose pages are no guides. */
-const OTHERS = ['api', 'examples'];
 const LANGUAGES = { mjs: 'js', mts: 'ts', ts: 'ts', yaml: 'yaml' };
 
 /** The pages that docs/README.md lists, itself first, and the headings that they stand under. */
@@ -22,14 +20,14 @@ function listedPages() {
 
 /** The pages of each folder of docs, such as docs/recipes, in a group with the folder's name: `Coming from`. */
 function pagesOfFolders() {
-  const folders = readdirSync(DOCS, { withFileTypes: true }).filter(
-    (entry) => entry.isDirectory() && !OTHERS.includes(entry.name),
-  );
+  const folders = readdirSync(DOCS, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== 'api');
   return folders.flatMap(({ name }) => {
     const group = (name[0].toUpperCase() + name.slice(1)).replaceAll('-', ' ');
     const pages = readdirSync(join(DOCS, name)).filter((page) => page.endsWith('.md'));
-    // The page that introduces the folder comes first.
-    pages.sort((a, b) => (b === 'README.md') - (a === 'README.md') || (a < b ? -1 : 1));
+    // The page that introduces the folder comes first, and gives the order of the others.
+    const index = pages.includes('README.md') ? readFileSync(join(DOCS, name, 'README.md'), 'utf8') : '';
+    const place = (page) => (page === 'README.md' ? -1 : index.indexOf(`](${page})`) >>> 0);
+    pages.sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
     return pages.map((page) => [join(DOCS, name, page), group]);
   });
 }
@@ -55,13 +53,12 @@ function withoutTitle([first]) {
  */
 export function addGuides(app) {
   const { headings, pages } = listedPages();
-  const groups = new Map(pages);
-  for (const [page, group] of pagesOfFolders()) if (!groups.has(page)) groups.set(page, group);
+  const groups = new Map([...pages, ...pagesOfFolders()]);
   app.options.setValue(
     'projectDocuments',
     Array.from(groups.keys(), (page) => relative(ROOT, page)),
   );
-  app.options.setValue('groupOrder', [...new Set([...headings, ...groups.values()]), 'Examples', 'API', '*']);
+  app.options.setValue('groupOrder', [...new Set([...headings, ...groups.values(), 'Examples', 'API'])]);
 
   const addresses = new Map();
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, page) => {
@@ -75,14 +72,15 @@ export function addGuides(app) {
       const language = LANGUAGES[name.split('.').pop()];
       if (language === undefined) continue;
       const path = join(EXAMPLES, name);
-      const example = new DocumentReflection(name, project, exampleText(readFileSync(path, 'utf8'), language), {
+      const example = new DocumentReflection(name, project, exampleText(name, readFileSync(path, 'utf8'), language), {
         group: 'Examples',
       });
       project.addChild(example);
       project.registerReflection(example, undefined, path);
       addresses.set(example, `examples/${name}`);
     }
-    project.files.registerReflectionPath(EXAMPLES, project);
+    const index = project.documents.find((page) => project.files.getReflectionPath(page) === join(EXAMPLES, 'README.md'));
+    project.files.registerReflectionPath(EXAMPLES, index);
   });
 
   // The README has been read by then.
@@ -99,12 +97,12 @@ export function addGuides(app) {
   app.options.setValue('router', 'stowage');
 }
 
-/** What the comment at an example's head says, and its code. */
-function exampleText(code, language) {
+/** The name of an example, what the comment at its head says, and its code. */
+function exampleText(name, code, language) {
   const [head] = /^(\/\/ .*\n)*/.exec(code);
   const text = head.replaceAll(/^\/\/ /gm, '').replaceAll('<', '&lt;');
   return [
-    { kind: 'text', text: `${text}\n` },
+    { kind: 'text', text: `# ${name}\n\n${text}\n` },
     { kind: 'code', text: `\`\`\`${language}\n${code}\`\`\`` },
   ];
 }
