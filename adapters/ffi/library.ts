@@ -37,7 +37,11 @@ export class NativeLibrary {
    * @param parameters - C types as koffi writes them
    * @throws ERR_MEM_DEVICE_ABSENT when the library lacks it
    */
-  func<F extends (...args: never[]) => unknown>(name: string, result: string, parameters: readonly (string | TypeObject)[]): F {
+  func<F extends (...args: never[]) => unknown = (...values: unknown[]) => unknown>(
+    name: string,
+    result: string,
+    parameters: readonly (string | TypeObject)[],
+  ): F {
     try {
       return this.#handle.func(name, result, [...parameters]) as unknown as F;
     } catch (error) {
@@ -46,7 +50,7 @@ export class NativeLibrary {
   }
 
   /** Declares a function that older libraries lack. @returns undefined where it is missing */
-  optional<F extends (...args: never[]) => unknown>(
+  optional<F extends (...args: never[]) => unknown = (...values: unknown[]) => unknown>(
     name: string,
     result: string,
     parameters: readonly (string | TypeObject)[],
