@@ -30,6 +30,7 @@ export function compileGpuProgram(target, dist) {
   const own = readdirSync(import.meta.dirname).filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'));
   const entryPoints = [...NEEDED, ...own.map((name) => `gpu/${name}`)].map((file) => join(tests, file));
   buildSync({ entryPoints, outdir: join(target, 'test'), outbase: tests, target: 'es2022', logLevel: 'error' });
+  cpSync(join(import.meta.dirname, 'torch-peer.cpp'), join(target, 'test/gpu/torch-peer.cpp'));
   copyExamples(join(target, 'examples'));
   const shim = join(target, 'node_modules/vitest');
   writeJson(join(shim, 'package.json'), { name: 'vitest', type: 'module', exports: './index.js' });

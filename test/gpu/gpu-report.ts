@@ -11,6 +11,8 @@ export interface GpuReport {
   /** The card, the versions, the machine, the date. */
   readonly facts: readonly string[];
   readonly conformance: string;
+  /** Which PyTorch was measured, or why none was; of CUDA alone. */
+  readonly peer?: string | undefined;
   /** Of CUDA; HIP has none. */
   readonly examples: readonly ExampleResult[];
   readonly events: number;
@@ -36,11 +38,22 @@ export function writeReport(path: string, report: GpuReport): void {
 }
 
 /** The report as Markdown. */
-export function markdown({ facts, conformance, examples, events, rounds, allocations, fills, bandwidths }: GpuReport): string {
+export function markdown({
+  facts,
+  conformance,
+  peer,
+  examples,
+  events,
+  rounds,
+  allocations,
+  fills,
+  bandwidths,
+}: GpuReport): string {
   return [
     facts.map((fact) => `- ${fact}`).join('\n'),
     conformance,
     ...(examples.length === 0 ? [] : [examples.map(({ name, text }) => `- \`${name}\`: ${text}`).join('\n')]),
+    ...(peer === undefined ? [] : [peer]),
     '### Allocating and freeing',
     `Microseconds an event (an allocation or a free) over the first ${events.toLocaleString('en-US')} events of each trace: the median of ${rounds} replays, and in brackets the first one, on a new allocator. A replay ends when what it left live is freed and the card is idle.`,
     table(

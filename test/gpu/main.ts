@@ -15,6 +15,7 @@ import { type FillRow, measureFill } from './fill-table.js';
 import { EXIT, type GpuSettings, makeDevice, parseSettings, USAGE } from './gpu-program.js';
 import { checkMarks, markdown, writeReport } from './gpu-report.js';
 import { NativeAllocators } from './native-allocators.js';
+import { TorchPeer } from './torch-peer.js';
 
 /** Runs the program. @param root - where `docs` and `test/traces` are @returns the exit code, see the usage */
 export async function main(root: string, args: readonly string[]): Promise<number> {
@@ -51,8 +52,10 @@ async function runOn(device: GpuDevice, settings: GpuSettings): Promise<number> 
   const examples: ExampleResult[] = settings.dialect === CUDA ? runExamples(settings.library) : [];
   for (const { name, text } of examples) say(`${name}: ${text}`);
   const { events, rounds, out } = settings;
-  const tables = await measureTables(device, settings);
-  const report = { facts, conformance: `${conformance} ${beside}`, examples, events, rounds, ...tables };
+  const torch = settings.dialect === CUDA ? new TorchPeer() : undefined;
+  if (torch !== undefined) say(torch.text);
+  const tables = await measureTables(device, settings, torch);
+  const report = { facts, conformance: `${conformance} ${beside}`, examples, peer: torch?.text, events, rounds, ...tables };
   process.stdout.write(`\n${markdown(report)}\n`);
   // The tables are measured all the same: a machine with a card is lent for little time.
   const wrong = [...features.failures, ...examples.filter(({ isDone }) => !isDone).map(({ name, text }) => `${name}: ${text}`)];
@@ -75,6 +78,7 @@ const FILLERS = ['caching', 'pool'];
 export async function measureTables(
   device: GpuDevice,
   { dialect, library, traces, events: count, rounds, copyBytes }: GpuSettings,
+  torch?: TorchPeer,
 ): Promise<{ allocations: AllocationRow[]; fills: FillRow[]; bandwidths: BandwidthRow[] }> {
   const natives = new NativeAllocators(dialect, library);
   const allocations: AllocationRow[] = [];
@@ -83,6 +87,7 @@ export async function measureTables(
     .sort()) {
     const events = firstEvents(await loadTrace(join(traces, file)), count);
     for (const native of [natives.device, natives.async]) allocations.push(measureNative(device, native, events, rounds));
+    allocations.push(...(torch?.measure(events, rounds) ?? []));
     for (const manager of MEASURED_MANAGERS) allocations.push(measureManager(device, manager, events, rounds));
     say(`measured ${events.name}`);
   }
