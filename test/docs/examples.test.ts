@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SQLITE_NAMES } from '../../adapters/hosts/sqlite/sqlite-library.js';
+import { compiled } from '../fixtures/compiled.js';
 import { compiledExamples, EXAMPLES, runnable } from '../fixtures/compiled-examples.js';
 import { openCl } from '../fixtures/opencl.js';
 import { requireLibrary } from '../fixtures/requires.js';
@@ -66,6 +68,9 @@ const OUTPUT: Record<string, RegExp> = {
   'trim-in-parts.mts': /^gave 2 MiB, keeps 5\n$/,
 };
 
+/** Whether Node runs TypeScript. */
+const STRIPS_TYPES = 'typescript' in process.features && process.features.typescript !== false;
+
 const sqlite = requireLibrary('SQLite', SQLITE_NAMES);
 
 /** What an example needs beside this package. */
@@ -109,6 +114,20 @@ describe('docs/examples', () => {
     const settings = { experimentalDecorators: true, erasableSyntaxOnly: true, verbatimModuleSyntax: true };
     const errors = compileStrictly(sources, settings).map(({ errors }) => errors);
     expect(errors).toEqual(inTypeScript.map(() => []));
+  });
+
+  // From Node 22.18 on. Not below node_modules, where Node strips none.
+  test.skipIf(!STRIPS_TYPES)('Node runs scopes.mts as it is', () => {
+    const project = mkdtempSync(join(tmpdir(), 'stowage-examples-'));
+    try {
+      mkdirSync(join(project, 'node_modules'));
+      symlinkSync(compiled(), join(project, 'node_modules/stowage'));
+      copyFileSync(join(EXAMPLES, 'scopes.mts'), join(project, 'scopes.mts'));
+      const { stdout } = spawnSync(process.execPath, ['scopes.mts'], { cwd: project, encoding: 'utf8' });
+      expect(stdout).toMatch(OUTPUT['scopes.mts']!);
+    } finally {
+      rmSync(project, { recursive: true });
+    }
   });
 
   test("the README's quick start is quick-start.mjs", () => {

@@ -43,9 +43,14 @@ export function pages(): string[] {
   return ['README.md', 'CONTRIBUTING.md', ...guides.sort()];
 }
 
-/** Gives all fences of a page. @throws an Error with the place of a fence that has no end, or names no language that is known */
-export function fencesOf(page: string): Fence[] {
-  const lines = readFileSync(join(ROOT, page), 'utf8').split('\n');
+/**
+ * Gives all fences of a page.
+ *
+ * @param text - what stands there
+ * @throws an Error with the place of a fence that has no end, or names no language that is known
+ */
+export function fencesOf(page: string, text = readFileSync(join(ROOT, page), 'utf8')): Fence[] {
+  const lines = text.split('\n');
   const fences: Fence[] = [];
   let lastEnd = Number.NEGATIVE_INFINITY;
   for (let at = 0; at < lines.length; at++) {
@@ -64,10 +69,15 @@ export function fencesOf(page: string): Fence[] {
   return fences;
 }
 
-/** Gives the programs of a page. @throws an Error with the place of a block that continues nothing */
-export function programsOf(page: string): PageProgram[] {
+/**
+ * Gives the programs of a page.
+ *
+ * @param text - what stands there
+ * @throws an Error with the place of a block that continues nothing
+ */
+export function programsOf(page: string, text?: string): PageProgram[] {
   const programs: Piece[][] = [];
-  const fences = fencesOf(page);
+  const fences = fencesOf(page, text);
   for (const [n, fence] of fences.entries()) {
     if (fence.language !== 'ts' && fence.language !== 'js') continue;
     const below = fences[n + 1];

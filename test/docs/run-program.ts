@@ -53,7 +53,7 @@ export async function runProgram(
     writeFileSync(preloaded, PRELOADED);
     writeFileSync(path, code);
     const env = prepare(folder);
-    const child = spawn(process.execPath, ['--enable-source-maps', '--import', preloaded, basename(path)], {
+    const child = spawn(process.execPath, ['--import', preloaded, basename(path)], {
       cwd: folder,
       env: { ...process.env, NODE_OPTIONS: '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],

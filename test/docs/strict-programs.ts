@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { SourceMap } from 'node:module';
 import { join, resolve } from 'node:path';
 import ts from 'typescript';
 import packageFile from '../../package.json' with { type: 'json' };
@@ -16,8 +17,9 @@ export interface Source {
 /** What the compiler says about a program. */
 export interface Compiled {
   readonly errors: readonly { readonly line: number; readonly text: string }[];
-  /** JavaScript, with its source map in it. */
   readonly made: string;
+  /** The line of the program that a place in what was made is from; lines from 1. */
+  lineOf(line: number, column: number): number;
 }
 
 /** The sources of the package's entry points, by the names that programs import. */
@@ -54,7 +56,7 @@ export function compileStrictly(sources: readonly Source[], settings: ts.Compile
   const hosts = Object.entries(OF_HOSTS).map(([name, types]) => [name, [join(ROOT, 'test/hosts/node_modules', name, types)]]);
   const options: ts.CompilerOptions = {
     ...settingsOfReadme(),
-    ...{ allowJs: true, checkJs: true, resolveJsonModule: true, inlineSourceMap: true },
+    ...{ allowJs: true, checkJs: true, resolveJsonModule: true, sourceMap: true },
     ...{ rootDir: ROOT, outDir: OUT, paths: { ...PATHS, ...Object.fromEntries(hosts) } },
     ...settings,
   };
@@ -83,7 +85,11 @@ function compileOne(compiler: ts.Program, path: string): Compiled {
       line: ts.getLineAndCharacterOfPosition(file, start).line + 1,
       text: ts.flattenDiagnosticMessageText(messageText, ' '),
     }));
-  let made = '';
-  compiler.emit(file, (_, text) => (made = text));
-  return { errors, made };
+  const texts = { made: '', map: '{}' };
+  compiler.emit(file, (name, text) => (texts[name.endsWith('.map') ? 'map' : 'made'] = text));
+  const lineOf = (line: number, column: number) => {
+    const entry = new SourceMap(JSON.parse(texts.map)).findEntry(line - 1, column - 1);
+    return 'originalLine' in entry ? entry.originalLine + 1 : 1;
+  };
+  return { errors, made: texts.made, lineOf };
 }
