@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { convertTrace, PROFILE_WRITERS, TRACE_WRITERS } from '../trace/index.js';
+import { WHOLE_PROFILE_WRITERS } from '../trace/profile/profile-writers.js';
 import { byName, type Flags } from './arguments.js';
 import { inputPath, messageStream, OutputFile } from './output-file.js';
 import { withProgress } from './progress.js';
 import { complain, complainOfGaps, count } from './text.js';
 
 const WRITERS = new Map([...TRACE_WRITERS, ...PROFILE_WRITERS]);
+
+type ConvertFlags = Flags<'to', never, 'nodeFrames'>;
 
 /** Adds what `stowage convert` takes. */
 export function addConvertCommand(command: Command): void {
@@ -20,16 +23,23 @@ export function addConvertCommand(command: Command): void {
       '-t, --to <format>',
       `the new format: ${[...TRACE_WRITERS.keys()].join(', ')}; or a profile of sites: ${[...PROFILE_WRITERS.keys()].join(', ')}`,
     )
+    .option(
+      '--node-frames',
+      "in a profile: keep Node's own frames (node:…, Promise.all and the like), which are left out otherwise",
+    )
     .addHelpText(
       'after',
       '\nWhat the new format cannot hold is named on stderr, in one line.\n' +
         '\nExamples:\n  stowage convert app.stowtrace app.json --to perfetto\n  stowage convert rmm.csv app.trace --to alloctrace\n  stowage convert app.stowtrace app.pb.gz --to pprof',
     )
-    .action(async (path: string, out: string, { to }: Flags<'to', never, never>) => {
+    .action(async (path: string, out: string, { to, nodeFrames }: ConvertFlags) => {
       const create = byName('--to', to, WRITERS);
+      if (nodeFrames === true && !PROFILE_WRITERS.has(to))
+        command.error('--node-frames goes with a profile: a trace has them anyway');
+      const writer = (nodeFrames === true ? WHOLE_PROFILE_WRITERS.get(to) : undefined) ?? create;
       const input = inputPath(path);
       using output = new OutputFile(out, { input });
-      const { origin, totals, lost } = await withProgress('converting', (shown) => convertTrace(input, output, create, shown));
+      const { origin, totals, lost } = await withProgress('converting', (shown) => convertTrace(input, output, writer, shown));
       output.finish();
       const events = totals.counts.reduce((sum, events) => sum + events, 0);
       messageStream(output).write(

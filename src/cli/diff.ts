@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../core/units.js';
 import { type ComparedTrace, diffTraces, type GrownSite, type TraceDiff } from '../trace/index.js';
+import { programLines } from '../trace/site-frames.js';
 import type { Flags } from './arguments.js';
 import { isExplanation, writeGrown } from './compared-explanations.js';
 import { inputPath } from './output-file.js';
@@ -79,7 +80,8 @@ function figures({ bytes, blocks, leastBytes, mostBytes, oldestNs, tag }: GrownS
 /** A line for each of the first frames. */
 function sites({ site }: GrownSite): string[] {
   if (site === '') return ['at sites that were not recorded, or many'];
-  const frames = site.split('\n').map(printable);
+  // Node's own frames say nothing about the program.
+  const frames = programLines(site).lines.map(printable);
   const more = frames.length - SHOWN_FRAMES;
   return more > 0 ? [...frames.slice(0, SHOWN_FRAMES), `and ${count(more, 'more frame')}`] : frames;
 }

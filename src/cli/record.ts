@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { checkArgument, MemoryError } from '../core/errors.js';
 import { formatBytes } from '../core/units.js';
 import { OWNER_VARIABLE, SITES_VARIABLE, TRACE_VARIABLE } from '../trace/recording/record-from-environment.js';
+import { programLines } from '../trace/site-frames.js';
 import { TraceKind } from '../trace/trace-events.js';
 import { summariseTrace, type TraceSummary } from '../trace/trace-summary.js';
 import { sitesSetting } from './arguments.js';
@@ -87,7 +88,7 @@ function summaryText(
     lines.push(
       `    ${formatBytes(group.bytes)} in ${count(group.blocks, 'block')}${tag}${group.manager === '' ? '' : ` of ${group.manager}`}`,
     );
-    for (const frame of group.site === '' ? [] : group.site.split('\n')) lines.push(`      ${printable(frame)}`);
+    for (const frame of group.site === '' ? [] : programLines(group.site).lines) lines.push(`      ${printable(frame)}`);
   }
   if (live.length > SHOWN_GROUPS) lines.push(`    and ${count(live.length - SHOWN_GROUPS, 'more group')}`);
   if (totals.unknownFrees > 0)

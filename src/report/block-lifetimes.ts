@@ -1,6 +1,7 @@
-import type { StringTable } from '../trace/string-table.js';
+import { StringTable } from '../trace/string-table.js';
 import type { TraceEvents } from '../trace/trace-events.js';
 import { bucketStride } from './bucket-curve.js';
+import type { HeaviestTexts } from './heaviest-texts.js';
 import type { LeakGroupData, LeakTable } from './report-data.js';
 
 /** When a block is not freed by its trace. */
@@ -69,8 +70,13 @@ export function isSeen(born: number, died: number, stride: number, moments: read
   return isAtMultiple || moments.some((moment) => born <= moment && moment < died);
 }
 
-/** Groups what a trace never frees by tag and site, or by size where neither is known. Cost: O(allocations). */
-export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: StringTable, sites: StringTable): LeakTable {
+/**
+ * Groups what a trace never frees by tag and site, or by size where neither is known. Cost: O(allocations).
+ *
+ * @param tags - those of the page, into which go the tags of the groups that are shown; and so with the sites
+ */
+export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: HeaviestTexts, sites: HeaviestTexts): LeakTable {
+  const [allTags, allSites] = [new StringTable(), new StringTable()];
   const groups = new Map<string, { -readonly [K in keyof LeakGroupData]: LeakGroupData[K] }>();
   let blocks = 0;
   let bytes = 0;
@@ -78,8 +84,8 @@ export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: S
     if (lifetimes.died[row] !== NEVER) continue;
     const event = lifetimes.born[row]! - 1;
     const size = lifetimes.bytes[row]!;
-    const tag = tags.idOf(trace.tagOf(event));
-    const site = sites.idOf(trace.siteOf(event));
+    const tag = allTags.idOf(trace.tagOf(event));
+    const site = allSites.idOf(trace.siteOf(event));
     blocks++;
     bytes += size;
     const key = tag + site === 0 ? `of ${size}` : `${tag} ${site}`;
@@ -89,5 +95,10 @@ export function leakTable(trace: TraceEvents, lifetimes: BlockLifetimes, tags: S
     groups.set(key, group);
   }
   const sorted = [...groups.values()].sort((a, b) => b.bytes - a.bytes);
-  return { blocks, bytes, groups: sorted.slice(0, MAX_LEAK_GROUPS), omittedGroups: Math.max(0, sorted.length - MAX_LEAK_GROUPS) };
+  const shown = sorted.slice(0, MAX_LEAK_GROUPS).map((group) => ({
+    ...group,
+    tag: tags.keep(allTags.get(group.tag)),
+    site: sites.keep(allSites.get(group.site)),
+  }));
+  return { blocks, bytes, groups: shown, omittedGroups: sorted.length - shown.length };
 }

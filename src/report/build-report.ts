@@ -1,10 +1,10 @@
 import { checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { SiteProfile } from '../trace/profile/site-profile.js';
-import { StringTable } from '../trace/string-table.js';
 import { NS_PER_MS, type TraceEvents } from '../trace/trace-events.js';
 import { BlockLifetimes, isSeen, leakTable } from './block-lifetimes.js';
 import { BucketCurve, curveX } from './bucket-curve.js';
 import { ColumnPayload } from './column-payload.js';
+import { HeaviestTexts } from './heaviest-texts.js';
 import type { ObservedRun } from './observe-run.js';
 import type { PageContent } from './render-page.js';
 import type {
@@ -38,6 +38,8 @@ export interface ReportOptions {
 
 const OPTIONS: OptionNames<ReportOptions> = { settings: true, winner: true, tune: true };
 
+/** Of how many sites and tags blocks are shown with their texts. */
+const KEPT_TEXTS = 1000;
 /** How many sites of each measure are shown one by one. */
 const KEPT_SITES = 500;
 
@@ -56,8 +58,13 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
   const moments = namedMoments(peakMoment, runs);
   const places = moments.map(({ at }) => at);
   const rows = lifetimes.rowsAt(stride, places);
-  const tags = new StringTable();
-  const sites = new StringTable();
+  const tags = new HeaviestTexts(KEPT_TEXTS, 'tags');
+  const sites = new HeaviestTexts(KEPT_TEXTS, 'sites');
+  for (const row of rows) {
+    const event = lifetimes.born[row]! - 1;
+    tags.add(trace.tagOf(event), lifetimes.bytes[row]!);
+    sites.add(trace.siteOf(event), lifetimes.bytes[row]!);
+  }
   const leaks = leakTable(trace, lifetimes, tags, sites);
   const data: ReportData = {
     version: 1,
@@ -75,8 +82,8 @@ export function buildReport(trace: TraceEvents, runs: readonly ObservedRun[], op
     live: payload.add(live.points),
     clock: clockOf(trace, stride, payload),
     blocks: blockColumns(trace, lifetimes, rows, { tags, sites, payload }),
-    tags: tags.texts.slice(1),
-    sites: sites.texts.slice(1),
+    tags: tags.texts,
+    sites: sites.texts,
     sizes: sizeClasses(trace),
     leaks,
     stacks: stacksOf(trace),
@@ -124,7 +131,7 @@ function clockOf(trace: TraceEvents, stride: number, payload: ColumnPayload): Cl
   return { stride, times: payload.add(atMark) };
 }
 
-type NamedBlocks = Readonly<Record<'tags' | 'sites', StringTable>> & Pick<Seen, 'payload'>;
+type NamedBlocks = Readonly<Record<'tags' | 'sites', HeaviestTexts>> & Pick<Seen, 'payload'>;
 
 function blockColumns(
   trace: TraceEvents,

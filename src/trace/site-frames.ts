@@ -24,3 +24,28 @@ export function siteOfFrames(frames: readonly Frame[]): string {
     )
     .join('\n');
 }
+
+/** Files of Node's own: `node:fs`, and `internal/…` of older stacks. */
+const OF_NODE = /^(?:node:|internal\/)/;
+/** What V8 brings, such as `Array.map`: lines without a file. */
+const OF_ENGINE = /\((?:<anonymous>|native|index \d+)\)$/;
+
+/** Whether a frame is one of Node or V8, which the program's author cannot change. */
+export function isNodesOwn({ name, filename }: Frame): boolean {
+  return filename === '' ? OF_ENGINE.test(name) : OF_NODE.test(filename);
+}
+
+/** The frames of a site without Node's own. Where there are no others, all of them. */
+export function programFrames(site: string): Frame[] {
+  const frames = framesOfSite(site);
+  const program = frames.filter((frame) => !isNodesOwn(frame));
+  return program.length === 0 ? frames : program;
+}
+
+/** The lines of a site without those of Node's own frames, and how many those are. Where there are no others, all of them. */
+export function programLines(site: string): { readonly lines: readonly string[]; readonly omitted: number } {
+  const all = site.split('\n');
+  const frames = framesOfSite(site);
+  const lines = all.filter((_, i) => !isNodesOwn(frames[i]!));
+  return lines.length === 0 ? { lines: all, omitted: 0 } : { lines, omitted: all.length - lines.length };
+}

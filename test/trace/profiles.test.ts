@@ -7,7 +7,9 @@ import fc from 'fast-check';
 import { Profile } from 'pprof-format';
 import { describe, expect, test } from 'vitest';
 import { PROFILE_WRITERS, parseTrace, TraceKind } from '../../src/trace/index.js';
+import { WHOLE_PROFILE_WRITERS } from '../../src/trace/profile/profile-writers.js';
 import { SiteProfile } from '../../src/trace/profile/site-profile.js';
+import { protocolSchema } from './protocol-schema.js';
 import { randomTrace, written } from './random-trace.js';
 
 const GOLDEN = join(import.meta.dirname, 'golden');
@@ -142,6 +144,36 @@ describe('PROFILE_WRITERS', () => {
       (child: { callFrame: { lineNumber: number } }) => child.callFrame.lineNumber === 89,
     ).children;
     expect(inner.callFrame).toEqual({ functionName: 'inner', scriptId: '0', url: 'app.js', lineNumber: 9, columnNumber: 0 });
+  });
+
+  test("heapprofile is what Chrome's protocol calls a sampling heap profile", async () => {
+    const validate = new Ajv({ strict: false }).compile(await protocolSchema('HeapProfiler.SamplingHeapProfile'));
+    validate(JSON.parse(bytesOf('heapprofile').toString()));
+    expect(validate.errors).toBeNull();
+    expect(validate({ head: {}, samples: [] })).toBe(false);
+  });
+
+  describe("Node's own frames", () => {
+    const site =
+      'at inner (app.js:10:5)\\nat Array.map (<anonymous>)\\nat main (app.js:90:1)\\nat node:internal/main/run_main_module:36:49';
+    const inside = 'at emit (node:events:20:3)\\nat Socket.read (node:net:11:2)';
+    const lines = [LINES[0], block(1, 'b', 1000, site), block(2, 'b', 500, inside).slice(0, -1), ']}'];
+    const sited = parseTrace(Buffer.from(`${lines.join('\n')}\n`), 'app.json');
+    const namesIn = (writers: typeof PROFILE_WRITERS) => {
+      const { shared, profiles } = JSON.parse(written(sited, writers.get('speedscope')!).bytes.toString());
+      return profiles[0].samples.map((sample: number[]) => sample.map((id) => shared.frames[id].name));
+    };
+
+    test('are left out of stacks that have others', () => {
+      expect(namesIn(PROFILE_WRITERS)).toEqual([
+        ['main', 'inner'],
+        ['Socket.read', 'emit'],
+      ]);
+    });
+
+    test('are kept when they are asked for', () => {
+      expect(namesIn(WHOLE_PROFILE_WRITERS)[0]).toEqual(['(anonymous)', 'main', 'at Array.map (<anonymous>)', 'inner']);
+    });
   });
 
   test.each([...PROFILE_WRITERS.keys()])('%s writes a profile of a trace without sites', (format) => {

@@ -26,7 +26,7 @@ export class HeapProfileWriter extends ProfileWriter {
 
   protected override encode(): string {
     const samples: { size: number; nodeId: number; ordinal: number }[] = [];
-    const head = this.#nodeOf(siteTree(this.profile.amounts('peak')), samples);
+    const head = this.#nodeOf(siteTree(this.profile.amounts('peak'), this.framesOf), samples);
     return `${JSON.stringify({ head, samples })}\n`;
   }
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { gzipSync } from 'node:zlib';
 import type * as PprofFormat from 'pprof-format';
-import { type Frame, framesOfSite } from '../site-frames.js';
+import type { Frame } from '../site-frames.js';
 import { PROFILE_MEASURES, type ProfileMeasure } from './profile-measure.js';
 import { ProfileWriter } from './profile-writer.js';
 
@@ -34,7 +34,7 @@ export class PprofWriter extends ProfileWriter {
       periodType: new pprof.ValueType({ type: strings.dedup('space'), unit: strings.dedup('bytes') }),
       period: 1,
       sample: Array.from(sites, ([site, value]) => {
-        const frames = framesOfSite(site);
+        const frames = this.framesOf(site);
         const stack = frames.length === 0 ? [UNKNOWN] : frames;
         return new pprof.Sample({ locationId: stack.map((frame) => places.idOf(frame)), value });
       }),

@@ -1,4 +1,5 @@
 import type { ByteSink, ColumnName, TraceWriter } from '../formats/trace-writer.js';
+import type { Frame } from '../site-frames.js';
 import { type EventBatch, TraceKind } from '../trace-events.js';
 import { SiteProfile } from './site-profile.js';
 
@@ -8,10 +9,14 @@ export abstract class ProfileWriter implements TraceWriter {
   readonly columns: readonly ColumnName[] = ['sites'];
   protected readonly profile = new SiteProfile();
 
-  /** @param name - of the recorded program */
+  /**
+   * @param name - of the recorded program
+   * @param framesOf - which frames of a site are written: those of the program, or all
+   */
   constructor(
     readonly sink: ByteSink,
     readonly name: string,
+    protected readonly framesOf: (site: string) => Frame[],
   ) {}
 
   write(batch: EventBatch): void {

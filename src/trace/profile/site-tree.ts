@@ -1,4 +1,4 @@
-import { type Frame, framesOfSite } from '../site-frames.js';
+import type { Frame } from '../site-frames.js';
 import type { SiteAmount } from './site-profile.js';
 
 /** A frame of the sites that lead through it. */
@@ -38,12 +38,12 @@ class TreeNode implements SiteTreeNode {
   }
 }
 
-/** Joins sites whose outer frames are the same. Cost: O(frames of all sites) @returns the root, which calls the outermost frames */
-export function siteTree(amounts: readonly SiteAmount[]): SiteTreeNode {
+/** Joins sites whose outer frames are the same. Cost: O(frames of all sites) @param framesOf - the innermost first @returns the root, which calls the outermost frames */
+export function siteTree(amounts: readonly SiteAmount[], framesOf: (site: string) => Frame[]): SiteTreeNode {
   const root = new TreeNode(ROOT);
   for (const { site, blocks, bytes } of amounts) {
     let node = root;
-    const frames = framesOfSite(site).slice(0, MAX_FRAMES).reverse();
+    const frames = framesOf(site).slice(0, MAX_FRAMES).reverse();
     for (const frame of frames.length === 0 ? [UNKNOWN] : frames) node = node.child(frame);
     node.ownBlocks += blocks;
     node.ownBytes += bytes;

@@ -1,4 +1,4 @@
-import { type Frame, framesOfSite } from '../site-frames.js';
+import type { Frame } from '../site-frames.js';
 import type { ProfileMeasure } from './profile-measure.js';
 import { ProfileWriter } from './profile-writer.js';
 import type { SiteAmount } from './site-profile.js';
@@ -26,7 +26,7 @@ export class SpeedscopeWriter extends ProfileWriter {
   #profileOf(name: string, amounts: readonly SiteAmount[]): object {
     const weights = amounts.map(({ bytes }) => bytes);
     const samples = amounts.map(({ site }) => {
-      const frames = framesOfSite(site).reverse();
+      const frames = this.framesOf(site).reverse();
       return (frames.length === 0 ? [UNKNOWN] : frames).map((frame) => this.#idOf(frame));
     });
     const endValue = weights.reduce((sum, bytes) => sum + bytes, 0);
