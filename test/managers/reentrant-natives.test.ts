@@ -39,6 +39,7 @@ interface Nested {
   readonly when: 'before' | 'after';
   readonly fails: boolean;
 }
+type Virtual = NonNullable<ConstructorParameters<typeof SimulatedDevice>[0]>['virtual'] & {};
 type Checked = MemoryManagerAdapter & { checkInvariants(): void };
 
 const table = () => new MemoryManagerDeviceInterface();
@@ -46,6 +47,7 @@ const POLICIES: Readonly<Record<string, () => Checked>> = {
   caching: () => new CachingMemoryManager(1, table()),
   tlsf: () => new TlsfMemoryManager(1, table()),
   'pool of pages': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.01 }),
+  'pool of pages in pieces': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.1 }),
   'pool of segments': () => new PoolMemoryManager(1, table()),
   pytorch: () => new PyTorchMemoryManager(1, table(), { conf: 'max_split_size_mb:20' }),
   'pytorch with expandable segments': () => new PyTorchMemoryManager(1, table(), { conf: 'expandable_segments:True' }),
@@ -113,8 +115,8 @@ class ReentrantBench {
   #depth = 0;
   #calls = 0;
 
-  constructor(manager: Checked, granularityBytes: number, capacityBytes: number, inner: readonly Nested[]) {
-    this.#device = new SimulatedDevice({ capacityBytes, virtual: granularityBytes > 0 ? { granularityBytes } : false });
+  constructor(manager: Checked, virtual: Virtual, capacityBytes: number, inner: readonly Nested[]) {
+    this.#device = new SimulatedDevice({ capacityBytes, virtual });
     this.#runtime = new MemoryRuntime(this.#device, { exitReport: false });
     this.#manager = manager;
     this.#inner = inner;
@@ -201,7 +203,8 @@ describe.each(MANAGERS)('%s', (name, create) => {
       const inner = fc.array(nested, { maxLength: 40, size: 'max' });
       fc.assert(
         fc.property(programs, inner, (program, calls) => {
-          const bench = new ReentrantBench(create(), /pages|expandable/.test(name) ? 4 * KiB : 0, capacityBytes, calls);
+          const virtual = /pages|expandable/.test(name) && { granularityBytes: 4 * KiB, pieces: name.includes('pieces') };
+          const bench = new ReentrantBench(create(), virtual, capacityBytes, calls);
           for (const next of program) {
             bench.perform(next);
             bench.check();

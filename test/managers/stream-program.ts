@@ -12,6 +12,8 @@ import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
 export interface StreamKind {
   readonly name: string;
   readonly virtual: boolean;
+  /** Whether the device takes back whole pieces alone. @defaultValue false */
+  readonly pieces?: boolean;
   /** Whether a stream may take what another has freed, once that is done. */
   readonly sharesFreed: boolean;
   readonly make: (table: MemoryManagerDeviceInterface, deviceCount?: number) => BlockMemoryManager;
@@ -26,6 +28,12 @@ const SHARING: readonly Omit<StreamKind, 'sharesFreed'>[] = [
   { name: 'caching', virtual: false, make: (table, deviceCount = 1) => new CachingMemoryManager(deviceCount, table) },
   { name: 'tlsf', virtual: false, make: (table, deviceCount = 1) => new TlsfMemoryManager(deviceCount, table) },
   { name: 'pool of pages', virtual: true, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
+  {
+    name: 'pool of pieces',
+    virtual: true,
+    pieces: true,
+    make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table, { slack: 0.1 }),
+  },
   { name: 'pool of segments', virtual: false, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
 ];
 export const KINDS: readonly StreamKind[] = SHARING.map((kind) => ({ ...kind, sharesFreed: true }));
@@ -82,7 +90,7 @@ export class StreamBench {
   #isInside = false;
 
   constructor(kind: StreamKind, capacityBytes = PLENTY, deviceCount = 1) {
-    const virtual = kind.virtual ? { granularityBytes: 4 * KiB } : false;
+    const virtual = kind.virtual ? { granularityBytes: 4 * KiB, pieces: kind.pieces === true } : false;
     this.device = new SimulatedDevice({ deviceCount, capacityBytes, streams: true, virtual });
     this.streams = this.device.streams!;
     this.sharesFreed = kind.sharesFreed;

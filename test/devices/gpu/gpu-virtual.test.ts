@@ -140,6 +140,20 @@ describe('GpuVirtualMemory', () => {
       expect([fixture.liveMemories, fixture.used(0), fixture.liveRanges]).toEqual([0, 0, 0]);
     });
 
+    test('are the same under HIP', () => {
+      const hip = new GpuFixture('hip');
+      const virtual = hip.fresh({ pageBytes: PAGE }).virtual!;
+      const range = virtual.reserve(16 * PAGE);
+      virtual.commit(range, 11 * PAGE, 4 * PAGE);
+      virtual.pieces!.reusing(() => {
+        virtual.decommit(range, 8 * PAGE);
+        virtual.commit((range + 11 * PAGE) as DevicePtr, 4 * PAGE, 4 * PAGE);
+      });
+      expect([hip.callsOf('MemCreate'), hip.callsOf('MemMap'), hip.liveMemories, hip.used(0)]).toEqual([3, 4, 2, 7 * PAGE]);
+      virtual.release(range, 16 * PAGE);
+      expect([hip.liveMemories, hip.used(0)]).toEqual([0, 0]);
+    });
+
     test('refuse sizes that are not granular', () => {
       const { virtual } = fresh();
       const range = virtual.reserve(PAGE);
