@@ -2,8 +2,11 @@ import { checkArgument, MemoryError } from './errors.js';
 
 /** Frames of this library that may lie between an allocation's caller and a manager. */
 const OWN_FRAMES = 16;
+/** In a variable: webpack takes `new URL(…, import.meta.url)` for files that belong into the bundle, here all of this library's. */
+const HERE = import.meta.url;
 /** Empty in a bundle for CommonJS, where this library and the program are one file: its sites keep the frames of this library. */
-const OWN_FOLDERS = import.meta.url === undefined ? [] : ['src/', 'managers/', 'adapters/'].map(besideThis);
+const OWN_FOLDERS =
+  HERE === undefined ? [] : ['src/', 'managers/', 'adapters/'].map((folder) => new URL(`../../${folder}`, HERE).href);
 const OWN_PATHS = OWN_FOLDERS.map((folder) => decodeURIComponent(folder.replace(/^file:\/\//, '')));
 
 /** Frames that a site has when no number is given. */
@@ -65,8 +68,4 @@ export function sitesOfVariable(name: string): boolean | number {
   const expected = '1 for allocation sites, a number of frames up to 999, or 0 for none';
   checkArgument(/^\d{1,3}$/.test(value), name, JSON.stringify(value), expected);
   return Number(value);
-}
-
-function besideThis(folder: string): string {
-  return new URL(`../../${folder}`, import.meta.url).href;
 }

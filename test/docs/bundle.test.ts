@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -47,4 +47,11 @@ describe(PAGE, () => {
       expect(run(file)).toBe(printed);
     },
   );
+
+  test('is right that webpack may read it: no module names files by new URL(…, import.meta.url), which webpack takes into the bundle', () => {
+    const folder = join(compiled(), 'dist');
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.js'));
+    const texts = names.map((name) => [name, readFileSync(join(folder, name), 'utf8')] as const);
+    expect(texts.filter(([, text]) => /new URL\([^;]*import\.meta\.url\)/.test(text)).map(([name]) => name)).toEqual([]);
+  });
 });
