@@ -87,8 +87,10 @@ describe('PoolMemoryManager on a card', () => {
     expect(first).toMatchObject({ MemUnmap: 0, MemRelease: 0, Malloc: 0 });
     expect(first.MemCreate).toBeLessThanOrEqual(mostPieces);
     expect([first.MemMap, first.MemSetAccess]).toEqual([first.MemCreate, first.MemCreate]);
+    const { calls } = fixture;
     for (let i = 0; i < 2; i++) replay(slot, traces[name]);
-    expect(nativeCalls()).toEqual(first);
+    // Of any kind: nothing waits either.
+    expect(fixture.calls).toBe(calls);
     manager.checkInvariants();
     const { allocatedBytes, reservedBytes } = manager.stats(0);
     expect(reservedBytes.peak).toBeLessThanOrEqual(alignUp(1.1 * allocatedBytes.peak, PAGE));
