@@ -18,17 +18,21 @@ function listedPages() {
   return { headings, pages: [[index, headings[0]], ...pages] };
 }
 
+/** Names of files of a folder in the order in which its README names them; the README comes first, others come last. */
+function inOrder(folder, names) {
+  const index = names.includes('README.md') ? readFileSync(join(folder, 'README.md'), 'utf8') : '';
+  // -1 for what it does not name becomes the largest.
+  const place = (name) => (name === 'README.md' ? -1 : index.indexOf(`](${name})`) >>> 0);
+  return names.sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
+}
+
 /** The pages of each folder of docs, such as docs/recipes, in a group with the folder's name: `Coming from`. */
 function pagesOfFolders() {
   const folders = readdirSync(DOCS, { withFileTypes: true }).filter((entry) => entry.isDirectory() && entry.name !== 'api');
   return folders.flatMap(({ name }) => {
     const group = (name[0].toUpperCase() + name.slice(1)).replaceAll('-', ' ');
     const pages = readdirSync(join(DOCS, name)).filter((page) => page.endsWith('.md'));
-    // The page that introduces the folder comes first, and gives the order of the others.
-    const index = pages.includes('README.md') ? readFileSync(join(DOCS, name, 'README.md'), 'utf8') : '';
-    const place = (page) => (page === 'README.md' ? -1 : index.indexOf(`](${page})`) >>> 0);
-    pages.sort((a, b) => place(a) - place(b) || (a < b ? -1 : 1));
-    return pages.map((page) => [join(DOCS, name, page), group]);
+    return inOrder(join(DOCS, name), pages).map((page) => [join(DOCS, name, page), group]);
   });
 }
 
@@ -68,7 +72,7 @@ export function addGuides(app) {
     addresses.set(page, addressOf(path));
   });
   app.converter.on(Converter.EVENT_CREATE_PROJECT, (_context, project) => {
-    for (const name of readdirSync(EXAMPLES).sort()) {
+    for (const name of inOrder(EXAMPLES, readdirSync(EXAMPLES))) {
       const language = LANGUAGES[name.split('.').pop()];
       if (language === undefined) continue;
       const path = join(EXAMPLES, name);

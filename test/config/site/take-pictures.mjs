@@ -17,7 +17,7 @@ const SETTINGS = [
 const PICTURES = [
   {
     name: 'report',
-    command: ['replay', 'test/traces/resnet.trace.gz', '--manager', 'caching,pool,default', '--device', 'cpu'],
+    command: ['replay', 'test/traces/resnet.trace.gz', '--manager', 'caching,pool,default'],
     width: 1120,
     height: 880,
   },
