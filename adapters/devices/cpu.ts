@@ -8,10 +8,11 @@ import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
 import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
-import { fillBytes, moveBytes } from '../os/bytes.js';
+import { copyIn, copyOut, fillBytes, moveBytes } from '../os/bytes.js';
 import { lazy } from '../os/libc.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
 import { maxMemoryBytes } from '../os/memory-limits.js';
+import { viewsAreForbidden } from '../os/native-view.js';
 import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
 import { HostSegments } from './host-segments.js';
@@ -161,6 +162,38 @@ export class CpuDevice extends HostDevice {
     if (bytes === 0) return new Uint8Array(0);
     const range = this.#segments.ranges.locate(ptr, bytes);
     return range.view(ptr - range.base, bytes);
+  }
+
+  /** Copies bytes of JavaScript to this memory, natively where there can be no views of it. @throws as {@link copy} */
+  override write(ptr: DevicePtr, source: Uint8Array): void {
+    if (!viewsAreForbidden()) {
+      try {
+        super.write(ptr, source);
+        return;
+      } catch (error) {
+        if (!viewsAreForbidden()) throw error;
+      }
+    }
+    if (this.#has(ptr, source.length)) copyIn(ptr, source, source.length);
+  }
+
+  /** Copies bytes of this memory to JavaScript. As {@link write}. */
+  override read(ptr: DevicePtr, target: Uint8Array): void {
+    if (!viewsAreForbidden()) {
+      try {
+        super.read(ptr, target);
+        return;
+      } catch (error) {
+        if (!viewsAreForbidden()) throw error;
+      }
+    }
+    if (this.#has(ptr, target.length)) copyOut(target, ptr, target.length);
+  }
+
+  /** Tells whether there is anything to copy. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE unless all of it is this memory's */
+  #has(ptr: DevicePtr, bytes: number): boolean {
+    if (bytes > 0) this.#segments.ranges.locate(ptr, bytes);
+    return bytes > 0;
   }
 
   #allocate(bytes: number, alignment: number, pinned: boolean): DevicePtr {

@@ -11,13 +11,18 @@ const set = lazy(() => cFunction(libc(), 'memset', 'void', ['uintptr_t', 'int', 
 const read = lazy(() => cFunction(libc(), 'memmove', 'void', ['uint32_t *', 'uintptr_t', 'size_t']));
 const write = lazy(() => cFunction(libc(), 'memmove', 'void', ['uintptr_t', 'uint32_t *', 'size_t']));
 
-const readBytes = libcFunction('memmove', 'void', ['uint8_t *', 'uintptr_t', 'size_t']);
 const stringLength = libcFunction('strlen', 'size_t', ['uintptr_t']);
 
 /** Copies native memory; the ranges may overlap. Nothing is checked. */
 export function moveBytes(target: number, source: number, bytes: number): void {
   move()(target, source, bytes);
 }
+
+/** Copies bytes of JavaScript to native memory. Nothing is checked. */
+export const copyIn = libcFunction('memmove', 'void', ['uintptr_t', 'uint8_t *', 'size_t']);
+
+/** Copies native memory to bytes of JavaScript. Nothing is checked. */
+export const copyOut = libcFunction('memmove', 'void', ['uint8_t *', 'uintptr_t', 'size_t']);
 
 /** Sets native memory to one byte value, 0 to 255. Nothing is checked. */
 export function fillBytes(address: number, value: number, bytes: number): void {
@@ -75,7 +80,7 @@ export function writeFloat(address: number, value: number): void {
 export function readCString(address: number): string {
   if (address === 0) return '';
   const bytes = new Uint8Array(stringLength(address));
-  if (bytes.length > 0) readBytes(bytes, address, bytes.length);
+  if (bytes.length > 0) copyOut(bytes, address, bytes.length);
   return new TextDecoder().decode(bytes);
 }
 

@@ -1,4 +1,4 @@
-import { checkArgument } from '../../src/core/errors.js';
+import { checkArgument, MemoryError } from '../../src/core/errors.js';
 import { GiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
 
@@ -12,10 +12,25 @@ const MAX_VIEW_BYTES = 4 * GiB;
  * Cost: 1 us to some ms, because V8 counts the bytes as its own; make one for each range and slice it.
  *
  * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
+ * @throws ERR_MEM_UNSUPPORTED_PLATFORM where V8 forbids buffers over memory that is not its own, as in Electron
  */
 export function nativeView(address: number, bytes: number): ArrayBuffer {
   checkArgument(bytes <= MAX_VIEW_BYTES, 'bytes', bytes, 'at most 4 GiB in one view');
-  return koffi().view(address, bytes);
+  try {
+    return koffi().view(address, bytes);
+  } catch (error) {
+    if (!(error instanceof Error) || !/external buffers/i.test(error.message)) throw error;
+    forbidden = true;
+    const facts = { what: 'a view of native memory', platform: 'a runtime that forbids external buffers' };
+    throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', facts, error);
+  }
+}
+
+let forbidden = false;
+
+/** Tells whether a view was asked for, and there can be none in this process. */
+export function viewsAreForbidden(): boolean {
+  return forbidden;
 }
 
 // Windows overlap by half: a range of up to 2 GiB lies in one of them wherever it starts.
