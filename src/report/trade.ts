@@ -100,18 +100,19 @@ function best(runs: readonly TradeRun[], place: number, isTimed: boolean, { verb
 function pair(a: TradeRun, b: TradeRun, isTimed: boolean, { verb, noun }: MemoryWords): string {
   const same = b.bytes <= a.bytes * (1 + TIE) && a.bytes <= b.bytes * (1 + TIE);
   const memory = same
-    ? `${a.name} ${verb} about as much ${noun} as ${b.name} (${formatBytes(a.bytes)} for ${formatBytes(b.bytes)})`
-    : `${a.name} ${verb} ${less(a.bytes, b.bytes)} less ${noun} than ${b.name} (${formatBytes(a.bytes)} for ${formatBytes(b.bytes)})`;
+    ? `${a.name} ${verb} about as much ${noun} as ${b.name} (${formatBytes(a.bytes)} against ${formatBytes(b.bytes)})`
+    : `${a.name} ${verb} ${less(a.bytes, b.bytes)} less ${noun} than ${b.name} (${formatBytes(a.bytes)} against ${formatBytes(b.bytes)})`;
   const fewer = a.nativeCalls !== undefined && b.nativeCalls !== undefined && b.nativeCalls < a.nativeCalls;
-  if (!isTimed) return `${memory}; ${b.name} makes ${count(b.nativeCalls ?? 0)} native calls for ${count(a.nativeCalls ?? 0)}`;
+  if (!isTimed)
+    return `${memory}; ${b.name} makes ${count(b.nativeCalls ?? 0)} native calls instead of ${count(a.nativeCalls ?? 0)}`;
   const speed =
     a.nsPerEvent === undefined
       ? `${b.name} is the fastest of those whose time is known (${time(b.nsPerEvent)})`
-      : `${b.name} is ${faster(a.nsPerEvent, b.nsPerEvent!)} (${time(b.nsPerEvent)} for ${count(a.nsPerEvent)} ns)`;
-  if (fewer) return `${memory}; ${speed} and makes ${count(b.nativeCalls)} native calls for ${count(a.nativeCalls)}`;
+      : `${b.name} is ${faster(a.nsPerEvent, b.nsPerEvent!)} (${time(b.nsPerEvent)} against ${count(a.nsPerEvent)} ns)`;
+  if (fewer) return `${memory}; ${speed} and makes ${count(b.nativeCalls)} native calls instead of ${count(a.nativeCalls)}`;
   const more = a.nativeCalls !== undefined && b.nativeCalls !== undefined && b.nativeCalls > a.nativeCalls;
   return more
-    ? `${memory}; ${speed}, with ${count(b.nativeCalls)} native calls for ${count(a.nativeCalls)}`
+    ? `${memory}; ${speed}, with ${count(b.nativeCalls)} native calls instead of ${count(a.nativeCalls)}`
     : `${memory}; ${speed}`;
 }
 

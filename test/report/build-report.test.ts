@@ -134,7 +134,7 @@ describe('pickWinner', () => {
     const runs = ['caching', 'pool', 'default'].map((manager) => observe(resnet, manager));
     expect(pickWinner(runs)?.run).toBe(1);
     expect(pickWinner(runs)?.verdict).toBe(
-      'pool holds 5.2 % less memory at its peak than caching (489.19 MiB for 516.00 MiB); caching makes 60 native calls for 165.',
+      'pool holds 5.2 % less memory at its peak than caching (489.19 MiB against 516.00 MiB); caching makes 60 native calls instead of 165.',
     );
     expect(pickWinner([runs[1]!, { ...runs[1]!, name: 'other' }])?.run).toBe(0);
   });
@@ -155,8 +155,8 @@ describe('pickWinner', () => {
     ).toEqual({
       run: 1,
       verdict:
-        'pool holds 5.2 % less memory at its peak than caching (489.19 MiB for 516.00 MiB); caching is 23 times faster ' +
-        '(100 ns an event for 2,300 ns) and makes 60 native calls for 165.',
+        'pool holds 5.2 % less memory at its peak than caching (489.19 MiB against 516.00 MiB); caching is 23 times faster ' +
+        '(100 ns an event against 2,300 ns) and makes 60 native calls instead of 165.',
       fastest: 0,
     });
     expect(

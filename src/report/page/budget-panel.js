@@ -168,7 +168,9 @@ export class BudgetPanel {
       ...this.#shapes(budget),
     );
     this.#detail.textContent =
-      this.#hovered === null ? 'Point into the chart to read what happened at a time.' : this.#happenedAt(budget, at);
+      this.#hovered === null
+        ? 'Point into the chart, or press the arrow keys in it, to read what happened at a time.'
+        : this.#happenedAt(budget, at);
   }
 
   /** @param {LiveBudget} budget */

@@ -5,9 +5,11 @@
  * @property {(event: number) => number} toX
  * @property {(x: number) => number} toMoment - the nearest moment
  * @property {(x: number) => string} format
+ * @property {() => string} unit - said once beside the axis; '' where each number has its own
  * @property {() => number} moment
  * @property {(moment: number) => void} choose
- * @property {(steps: number) => void} step - chooses the moment so many steps away
+ * @property {((steps: number) => void) | null} step - chooses the moment so many steps away; null where none can be chosen: keys then move
+ *   the cursor
  * @property {() => readonly [number, number]} extent - of the whole, in x
  */
 

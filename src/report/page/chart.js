@@ -36,6 +36,8 @@ const uPlot = /** @type {typeof uPlotTypes} */ (Reflect.get(globalThis, 'uPlot')
 const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const ZOOM_STEP = 0.6;
 const FAR_STEPS = 10;
+/** How many steps of the cursor a chart is wide. */
+const CURSOR_STEPS = 100;
 /** A level so many times as high as the curves would press them to the ground. */
 const FAR_LEVEL = 2;
 /** Behind a colour of six digits. */
@@ -72,7 +74,7 @@ export class Chart {
     this.#element = element('div', { class: 'plot', tabindex: '0', role: 'group', 'aria-roledescription': 'chart' });
     this.#element.setAttribute(
       'aria-label',
-      `${options.label}. Arrow keys choose the moment, plus and minus zoom, 0 shows everything.`,
+      `${options.label}. Arrow keys ${options.group.axis.step === null ? 'read the values' : 'choose the moment'}, plus and minus zoom, 0 shows everything.`,
     );
     place.replaceChildren(this.#element);
     this.#plot = new uPlot(
@@ -82,6 +84,7 @@ export class Chart {
     );
     this.#layer();
     this.#element.addEventListener('keydown', (event) => this.#onKey(event));
+    this.#element.addEventListener('blur', () => this.#plot.setCursor({ left: -1, top: -1 }));
     this.#plot.over.addEventListener('click', (event) => this.#onClick(event));
     this.#plot.over.addEventListener('dblclick', () => options.group.show(null));
     new ResizeObserver(() =>
@@ -200,7 +203,7 @@ export class Chart {
           grid: { ...lines, show: false },
           ticks: { ...lines, size: 4 },
           font: FONT,
-          values: (_, splits) => splits.map((x) => group.axis.format(x)),
+          values: (_, splits) => splits.map((x, i) => `${group.axis.format(x)}${i === 0 ? group.axis.unit() : ''}`),
           size: 28,
           space: 90,
         },
@@ -277,17 +280,36 @@ export class Chart {
     axis.choose(axis.toMoment(this.#plot.posToVal(event.clientX - left, 'x')));
   }
 
+  /**
+   * Moves the cursor among the points that are shown, from the last one.
+   *
+   * @param {number} steps - each of them visible
+   */
+  #moveCursor(steps) {
+    const { data, cursor } = this.#plot;
+    const [x] = data;
+    const [min, max] = this.#options.group.zoom ?? this.#options.group.axis.extent();
+    const places = Array.from(x.keys()).filter((i) => (x[i] ?? 0) >= min && (x[i] ?? 0) <= max);
+    const isShown = cursor.left !== undefined && cursor.left !== null && cursor.left >= 0;
+    const from = isShown ? places.indexOf(cursor.idx ?? -1) : places.length;
+    const far = Math.max(1, Math.round(places.length / CURSOR_STEPS));
+    const place = places[Math.min(Math.max(from + steps * far, 0), places.length - 1)];
+    if (place === undefined) return;
+    this.#plot.setCursor({ left: this.#plot.valToPos(x[place] ?? 0, 'x'), top: 0 });
+  }
+
   /** @param {KeyboardEvent} event */
   #onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { group } = this.#options;
     const steps = event.shiftKey ? FAR_STEPS : 1;
+    const go = group.axis.step ?? ((/** @type {number} */ by) => this.#moveCursor(by));
     /** @type {Record<string, () => void>} */
     const actions = {
-      ArrowLeft: () => group.axis.step(-steps),
-      ArrowRight: () => group.axis.step(steps),
-      Home: () => group.axis.step(Number.NEGATIVE_INFINITY),
-      End: () => group.axis.step(Number.POSITIVE_INFINITY),
+      ArrowLeft: () => go(-steps),
+      ArrowRight: () => go(steps),
+      Home: () => go(Number.NEGATIVE_INFINITY),
+      End: () => go(Number.POSITIVE_INFINITY),
       '+': () => group.zoomBy(ZOOM_STEP),
       '=': () => group.zoomBy(ZOOM_STEP),
       '-': () => group.zoomBy(1 / ZOOM_STEP),

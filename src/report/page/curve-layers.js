@@ -13,6 +13,8 @@ const INDISTINCT = 1 / 250;
 const SHARED_PART = 1 / 5;
 /** Of curves that are equal some points may differ: a run may be watched one event later. */
 const EQUAL_SHARE = 0.995;
+/** And by this share of the highest value, which is less than what is written of a value. */
+const EQUAL_WITHIN = 1 / 10_000;
 const DASH_LENGTH = 9;
 const DOT_LENGTH = 2;
 const DOT_STEP = 5;
@@ -24,7 +26,7 @@ const DOT_STEP = 5;
  * @returns {CurveLayer[]}
  */
 export function curveLayers(curves) {
-  const near = INDISTINCT * Math.max(0, ...curves.map((values) => (values === null ? 0 : highest(values))));
+  const most = Math.max(0, ...curves.map((values) => (values === null ? 0 : highest(values))));
   /** @type {(CurveLayer & { group: number })[]} */
   const layers = [];
   for (const [i, values] of curves.entries()) {
@@ -36,7 +38,7 @@ export function curveLayers(curves) {
       const other = curves[below] ?? null;
       const under = layers[below];
       if (other === null || under === undefined) continue;
-      const { shared, same } = compared(values, other, near);
+      const { shared, same } = compared(values, other, most);
       if (shared < SHARED_PART) continue;
       if (same >= EQUAL_SHARE) layer.equal ??= under.equal ?? below;
       layer.place = Math.max(layer.place, under.place + 1);
@@ -68,11 +70,12 @@ export function dashesOf({ place, count }, isDotted) {
  *
  * @param {ArrayLike<number>} one
  * @param {ArrayLike<number>} other
- * @param {number} near
+ * @param {number} most - the highest value of all curves
  */
-function compared(one, other, near) {
+function compared(one, other, most) {
   let both = 0;
   let nearby = 0;
+  let equal = 0;
   let neither = 0;
   for (let i = 0; i < one.length; i++) {
     const a = one[i] ?? Number.NaN;
@@ -80,9 +83,10 @@ function compared(one, other, near) {
     if (Number.isNaN(a) && Number.isNaN(b)) neither++;
     if (Number.isNaN(a) || Number.isNaN(b)) continue;
     both++;
-    if (Math.abs(a - b) <= near) nearby++;
+    if (Math.abs(a - b) <= most * INDISTINCT) nearby++;
+    if (Math.abs(a - b) <= most * EQUAL_WITHIN) equal++;
   }
-  return { shared: both === 0 ? 0 : nearby / both, same: (nearby + neither) / Math.max(1, one.length) };
+  return { shared: both === 0 ? 0 : nearby / both, same: (equal + neither) / Math.max(1, one.length) };
 }
 
 /** @param {ArrayLike<number>} values */

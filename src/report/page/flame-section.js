@@ -40,7 +40,7 @@ export class FlameSection {
 
   /**
    * @param {Readonly<Record<string, string>>} titles - of the measures, the one that is shown first in front
-   * @param {string} missing - how to get sites, where there are none
+   * @param {string} missing - how to get sites, where there are none; code between backticks
    */
   constructor(titles, missing) {
     this.#titles = titles;
@@ -55,7 +55,7 @@ export class FlameSection {
     part('flame').hidden = stacks === null;
     part('flame-skip').hidden = stacks === null;
     part('flame-missing').hidden = stacks !== null;
-    part('flame-missing').textContent = this.#missing;
+    part('flame-missing').replaceChildren(...withCode(this.#missing));
     if (stacks === null) return;
     const isOther = stacks.measures.join() !== this.#stacks.measures.join();
     this.#stacks = stacks;
@@ -178,4 +178,13 @@ export class FlameSection {
     const words = [selected.name, ...(place === '' ? [] : [place])];
     detail.textContent = [...words, amountText(selected, this.#tree.root.bytes)].join(' · ');
   }
+}
+
+/**
+ * Text in which what stands between backticks is code.
+ *
+ * @param {string} text
+ */
+function withCode(text) {
+  return text.split('`').map((words, i) => (i % 2 === 0 ? words : element('code', {}, words)));
 }

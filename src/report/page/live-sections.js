@@ -17,7 +17,11 @@ export function showLive() {
   const view = new LiveView();
   part('winner').textContent = 'What the managers of the running program hold now.';
   const sample = (/** @type {string} */ name) => element('span', { class: 'entry' }, lineSample(name), name);
-  part('memory-readout').replaceChildren(element('div', { class: 'legend' }, ...['live', 'reserved', 'cached'].map(sample)));
+  const where = element('p', { class: 'where', id: 'memory-where' });
+  part('memory-readout').replaceChildren(
+    where,
+    element('div', { class: 'legend' }, ...['live', 'reserved', 'cached'].map(sample)),
+  );
   connect(view);
   managers(view);
   const map = new AddressMap(view);
@@ -50,7 +54,7 @@ export function showLive() {
 function flames(view) {
   const flame = new FlameSection(
     { live: 'live now', peak: 'live at the peak', allocated: 'allocated so far' },
-    'No flame graph: no allocation site is known. Serve with stowage serve --sites -- node app.js, or serveDashboard(host, { sites: true }).',
+    'No flame graph: no allocation site is known. Serve with `stowage serve --sites -- node app.js`, or `serveDashboard(host, { sites: true })`.',
   );
   /** @type {typeof view.stacks | undefined} */
   let shown;
@@ -180,6 +184,8 @@ function charts(view, shown) {
   };
   const byRun = (/** @type {(place: number) => Float64Array} */ read) =>
     view.runs.map(({ name, colour }, place) => ({ label: name, colour, read: () => read(place) }));
+  const readout = memoryReadout(view);
+  readout(null);
   const nativeAllocs = view.reader('native_allocs');
   const nativeFrees = view.reader('native_frees');
   return [
@@ -187,6 +193,7 @@ function charts(view, shown) {
       label: 'Live, reserved and cached bytes over the last minutes',
       format: formatTick,
       bytes: true,
+      onHover: readout,
     }),
     add(
       'native-chart',
@@ -206,6 +213,28 @@ function charts(view, shown) {
       },
     ),
   ];
+}
+
+/**
+ * Tells what managers held where the cursor is in the chart.
+ *
+ * @param {LiveView} view
+ */
+function memoryReadout(view) {
+  const [live, reserved, cached] = [view.reader('requested'), view.reader('reserved'), view.reader('cached')];
+  return (/** @type {number | null} */ at) => {
+    const sample = at === null ? undefined : view.samples[at];
+    const parts = view.managers.flatMap(({ id }, run) => {
+      const reading = sample?.managers[id];
+      if (reading === undefined) return [];
+      const bytes = `${formatBytes(live(reading))} live, ${formatBytes(reserved(reading))} reserved, ${formatBytes(cached(reading))} cached`;
+      return [view.runs.length === 1 ? bytes : `${view.runs[run]?.name}: ${bytes}`];
+    });
+    part('memory-where').textContent =
+      sample === undefined
+        ? 'Point into the chart, or press the arrow keys in it, to read what was held at a time.'
+        : `At ${formatTime(sample.ms)}: ${parts.join('; ')}`;
+  };
 }
 
 /** @param {LiveView} view */

@@ -47,10 +47,11 @@ export class LiveView {
       toX: (x) => x,
       toMoment: (x) => x,
       format: (seconds) => formatTime(seconds * MS_PER_SECOND),
+      unit: () => '',
       // The moment is now: the right edge.
       moment: () => Number.NaN,
       choose: () => undefined,
-      step: () => undefined,
+      step: null,
       extent: () => this.#extent(),
     });
   }

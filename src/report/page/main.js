@@ -45,7 +45,7 @@ async function showReport(data) {
   leakSection(view);
   const flame = new FlameSection(
     { peak: 'live at the peak', live: 'live at the end', allocated: 'allocated in all' },
-    'No flame graph: the trace has no allocation sites. Record them with stowage record --sites -- node app.js.',
+    'No flame graph: the trace has no allocation sites. Record them with `stowage record --sites -- node app.js`.',
   );
   flame.show(data.stacks);
   followTheme(() => {

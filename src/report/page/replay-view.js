@@ -48,6 +48,7 @@ export class ReplayView {
       toX: (event) => this.toX(event),
       toMoment: (x) => this.nearest(this.#eventAt(x)),
       format: (x) => (this.#byTime ? formatTime(x) : formatShort(x)),
+      unit: () => (this.#byTime ? '' : ' events'),
       moment: () => this.moment,
       choose: (moment) => this.choose(moment),
       step: (steps) => this.step(steps),

@@ -55,6 +55,7 @@ export class WhatIfView {
       toX: (point) => this.x()[point] ?? 0,
       toMoment: (x) => this.#nearest(x),
       format: (x) => (this.#byTime ? formatTime(x) : formatShort(x)),
+      unit: () => (this.#byTime ? '' : ' events'),
       moment: () => this.moment,
       choose: (point) => this.choose(point),
       step: (steps) => this.#step(steps),

@@ -64,6 +64,29 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     await page.close();
   });
 
+  test('reads the values of a time by the arrow keys, and keeps the focus and an open fold while the program goes on', async () => {
+    await using sited = await serveDashboard(runtime, { intervalMs: 20, sites: true });
+    using kept = runtime.allocate(3 * MiB);
+    const { page, faults } = await browser.open(sited.url);
+    await cell(page, 1, '3.00 MiB').waitFor();
+    const where = page.locator('#memory-where');
+    expect(await where.innerText()).toMatch(/^Point into the chart, or press the arrow keys/);
+    await page.locator('#memory-chart .plot').press('ArrowLeft');
+    await where.filter({ hasText: /^At .*: 3\.00 MiB live, [\d.]+ MiB reserved, [\d.]+ MiB cached$/ }).waitFor();
+    const hint = page.locator('#manager-table .hint').first();
+    await hint.focus();
+    await where.filter({ hasText: /^Point into/ }).waitFor();
+    const fold = page.locator('#biggest-table details').first();
+    await fold.locator('summary').press('Enter');
+    const age = await page.locator('#biggest-table tbody td').nth(1).innerText();
+    // Its age has changed, so it was filled again.
+    await expect.poll(() => page.locator('#biggest-table tbody td').nth(1).innerText()).not.toBe(age);
+    expect(await fold.getAttribute('open')).not.toBeNull();
+    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('SUMMARY');
+    expect([kept.bytes, faults]).toEqual([3 * MiB, []]);
+    await page.close();
+  });
+
   test('has no flame graph without sites, and says how to get them', async () => {
     runtime.allocate(MiB);
     const { page, faults } = await browser.open(dashboard.url);

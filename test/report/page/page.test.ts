@@ -41,8 +41,8 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       expect(winner).toContain('489 MiB');
       expect(winner).toContain('97.1 %');
       expect(await text(page, '#winner')).toBe(
-        'Of the runs that came to their end, pool holds 5.2 % less memory at its peak than caching (489.19 MiB for 516.00 MiB); ' +
-          'caching makes 60 native calls for 165.',
+        'Of the runs that came to their end, pool holds 5.2 % less memory at its peak than caching (489.19 MiB against 516.00 MiB); ' +
+          'caching makes 60 native calls instead of 165.',
       );
       expect(await text(page, '#manager-table tbody tr:nth-child(1)')).toContain('516 MiB');
       expect(await text(page, '#manager-table tbody tr:nth-child(4)')).toContain('out of memory');
