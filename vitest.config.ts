@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import packageFile from './package.json' with { type: 'json' };
-import { LIMIT_MS } from './test/config/limits.js';
+import { LIMIT_MS, TEST_ENVIRONMENT } from './test/config/limits.js';
 
 // Examples import the package by its name: here that means the sources of its entry points.
 const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
@@ -28,6 +28,7 @@ export default defineConfig({
     ],
     // As many as there are processors: many tests wait for processes of their own.
     maxWorkers: availableParallelism(),
+    env: TEST_ENVIRONMENT,
     testTimeout: LIMIT_MS,
     hookTimeout: LIMIT_MS,
     expect: { poll: { timeout: LIMIT_MS } },

@@ -19,6 +19,7 @@ const limits = { limitBytes: 2 ** 53 - 1, limitBlocks: 1e6 };
 let cpu = new CpuDevice();
 const GUARDABLE_CPU: DeviceCase = {
   ...CPU,
+  isWritten: true,
   make: () => {
     cpu = new CpuDevice();
     return cpu;

@@ -28,6 +28,8 @@ export interface DeviceCase {
   readonly hasCapacity: boolean;
   /** Whether its `liveBytes` are fewer than what managers reserve. @defaultValue false */
   readonly countsWithoutRounding?: boolean;
+  /** Whether each byte of its blocks is written: then the large ones are fewer, as a page that is touched takes time. @defaultValue false */
+  readonly isWritten?: boolean;
 }
 
 export const SIMULATED: DeviceCase = {

@@ -51,7 +51,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
         const b = bench();
         const random = new SeededRandom(alignment);
         const live: Held[] = [];
-        for (let i = 0; i < 24; i++) {
+        for (let i = 0; i < (deviceCase.isWritten === true ? 6 : 24); i++) {
           const held = b.alloc(random.pick(SIZES), { alignment: random.below(3) === 0 ? 0 : alignment });
           const aligned = b.alloc(1 + random.below(200_000), { alignment });
           same([aligned.ptr % alignment], [0]);
@@ -544,7 +544,7 @@ function runProgram(bench: ManagerBench, deviceCase: DeviceCase, hooks: ProgramH
     } else if (action < 10) bench.device.activate(random.below(deviceCase.deviceCount));
     else if (action < 10 + Math.min(live.length, 60)) freeOne();
     else {
-      const held = bench.alloc(skewedSize(random), {
+      const held = bench.alloc(skewedSize(random, deviceCase.isWritten === true ? 2 * MiB : 24 * MiB), {
         alignment: random.below(4) === 0 ? random.pick(ALIGNMENTS.slice(0, 12)) : 0,
       });
       hooks.afterAlloc?.(held);
@@ -555,10 +555,10 @@ function runProgram(bench: ManagerBench, deviceCase: DeviceCase, hooks: ProgramH
   while (live.length > 0) freeOne();
 }
 
-function skewedSize(random: SeededRandom): number {
+function skewedSize(random: SeededRandom, mostBytes: number): number {
   const kind = random.below(10);
   if (kind < 6) return 1 + random.below(4096);
-  return kind < 9 ? 1 + random.below(300_000) : 1 + random.below(24 * MiB);
+  return kind < 9 ? 1 + random.below(300_000) : 1 + random.below(mostBytes);
 }
 
 function expectDisjoint(bench: ManagerBench, live: readonly Held[]): void {
