@@ -18,6 +18,7 @@ import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { searchRuns } from '../config/search.js';
 import { installed, memoryError, PlainManager, simulatedRuntime, TextSink } from '../core/fakes.js';
 import { decorated, POLICIES } from './decorator-bench.js';
 import { FakeGuardMemory } from './guard-memory-fake.js';
@@ -147,7 +148,7 @@ describe('decorators in any order', () => {
         manager.shutdown();
         expect(bench.held).toBe(0);
       }),
-      { numRuns: 300 },
+      { numRuns: searchRuns(300) },
     );
   });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
+import { searchRuns } from '../config/search.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { allocOne, poolBench as bench, expectModel, freeOne, sizes } from './pool-bench.js';
 
@@ -242,7 +243,7 @@ describe('PoolMemoryManager', () => {
           expect(device.liveBytes).toBe(0);
           expect(device.counts.release).toBe(device.counts.reserve);
         }),
-        { numRuns: 60 },
+        { numRuns: searchRuns(60) },
       );
     });
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
+import { searchRuns } from '../config/search.js';
 import { Model, perform, performOrRunOut, step } from './slot-program.js';
 
 describe('ManagerSlot with caching and default managers', () => {
@@ -14,7 +15,7 @@ describe('ManagerSlot with caching and default managers', () => {
         }
         model.finish();
       }),
-      { numRuns: 80 },
+      { numRuns: searchRuns(80) },
     );
   });
 
@@ -28,7 +29,7 @@ describe('ManagerSlot with caching and default managers', () => {
         }
         model.finish();
       }),
-      { numRuns: 50 },
+      { numRuns: searchRuns(50) },
     );
   });
 });

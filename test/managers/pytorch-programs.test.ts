@@ -4,6 +4,7 @@ import { PyTorchMemoryManager, type PyTorchSettings, parseAllocConf } from '../.
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, devicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
+import { searchRuns } from '../config/search.js';
 import { type ModelBlock, type ModelDevice, PyTorchModel } from './pytorch-model.js';
 
 const CAPACITY_BYTES = GiB;
@@ -232,7 +233,7 @@ describe.each([
             pair.check();
           }
         }),
-        { numRuns: 40 },
+        { numRuns: searchRuns(40) },
       );
     },
   );

@@ -24,6 +24,7 @@ import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
 import { type DevicePtr, KiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { searchRuns } from '../config/search.js';
 import { same } from '../fixtures/same.js';
 import { FakeGuardMemory } from './guard-memory-fake.js';
 import { PLENTY } from './stream-program.js';
@@ -211,7 +212,7 @@ describe.each(MANAGERS)('%s', (name, create) => {
           }
           bench.end();
         }),
-        { numRuns: 20 },
+        { numRuns: searchRuns(20) },
       );
     },
   );

@@ -14,6 +14,7 @@ import { releasable } from '../../src/core/disposable.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { searchRuns } from '../config/search.js';
 import { ManagerBench, SIMULATED } from '../conformance/manager-bench.js';
 import { installed } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
@@ -255,7 +256,7 @@ describe('ScratchMemoryManager', () => {
         manager.shutdown();
         expect(bench.held).toBe(0);
       }),
-      { numRuns: 80 },
+      { numRuns: searchRuns(80) },
     );
   });
 });
@@ -334,7 +335,7 @@ describe('BuddyMemoryManager', () => {
         bench.alloc(16 * KiB);
         if (program.length > 0) expect(bench.nativeAllocs).toBe(before);
       }),
-      { numRuns: 60 },
+      { numRuns: searchRuns(60) },
     );
   });
 

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { MiB } from '../../src/core/units.js';
+import { searchRuns } from '../config/search.js';
 import { ALL_KINDS, PLENTY, StreamBench, StreamProgram, stepsWith } from './stream-program.js';
 
 describe.each(ALL_KINDS)('$name', (kind) => {
@@ -17,7 +18,7 @@ describe.each(ALL_KINDS)('$name', (kind) => {
         // Finalisers run between turns: tables of programs that have ended go.
         await nextTurn();
       }),
-      { numRuns },
+      { numRuns: searchRuns(numRuns) },
     );
 
   test('hands out no block too early in any program, and gives everything back with work pending', () => run(PLENTY, 1, 4, 40));
@@ -47,7 +48,7 @@ describe.each(ALL_KINDS)('$name', (kind) => {
           program.bench.inside = undefined;
           program.finish();
         }),
-        { numRuns: 60 },
+        { numRuns: searchRuns(60) },
       );
     },
   );

@@ -8,6 +8,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import type { ModelDescription } from '../../src/model/files/model-description.js';
 import { readModel } from '../../src/model/files/read-model.js';
 import { MappedFile } from '../../src/model/mapped-file.js';
+import { searchRuns } from '../config/search.js';
 import { type GgufParts, type GgufValue, ggufBytes } from '../fixtures/gguf-bytes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
 
@@ -321,7 +322,7 @@ describe('readModel', () => {
         }
         expect(end).toBeLessThanOrEqual(model.fileBytes);
       }),
-      { numRuns: 400 },
+      { numRuns: searchRuns(400) },
     );
   });
 });

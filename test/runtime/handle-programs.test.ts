@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CachingMemoryManager, DefaultMemoryManager, PoolMemoryManager, TlsfMemoryManager } from '../../managers/index.js';
 import { type Allocation, MemoryManagerDeviceInterface, MemoryRuntime } from '../../src/index.js';
+import { searchRuns } from '../config/search.js';
 import { GpuFixture } from '../fixtures/gpu-fixture.js';
 import { HiddenDevice } from './hidden-device.js';
 
@@ -147,7 +148,7 @@ describe.each([
           expect(runtime.slot.liveBlocks).toBe(0);
           runtime.close();
         }),
-        { numRuns: 60 },
+        { numRuns: searchRuns(60) },
       );
     },
   );

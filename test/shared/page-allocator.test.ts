@@ -8,6 +8,7 @@ import {
   type OffsetPointer,
 } from '../../src/shared/allocators/shared-allocator.js';
 import { PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
+import { searchRuns } from '../config/search.js';
 import { memoryError, SeededRandom } from '../core/fakes.js';
 import { bufferRegion, FakeThreads, ID, PAGE_ALLOCATORS } from './regions.js';
 
@@ -384,7 +385,7 @@ describe.each(PAGE_ALLOCATORS.map((type) => [type.name, type] as const))('%s', (
         last.checkInvariants();
         expect(last.allocatedBytes).toBe(0);
       }),
-      { numRuns: 60 },
+      { numRuns: searchRuns(60) },
     );
   });
 });

@@ -19,6 +19,7 @@ import {
 import { PosixShmBackend } from '../../src/shared/backends/named-backends.js';
 import { MemoryRegistry } from '../../src/shared/memory-registry.js';
 import { listSegments, removeListed } from '../../src/shared/segment-list.js';
+import { searchRuns } from '../config/search.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName, leftSegments, pathOfName } from './names.js';
@@ -105,7 +106,7 @@ describe.skipIf(!onLinux)('attaching', () => {
         bytes[bit >> 3] = (bytes[bit >> 3] as number) ^ (1 << (bit & 7));
         expect(attachTo(name, bytes)).not.toBe('attached');
       }),
-      { numRuns: 200 },
+      { numRuns: searchRuns(200) },
     );
   });
 
@@ -119,7 +120,7 @@ describe.skipIf(!onLinux)('attaching', () => {
         const outcome = attachTo(name, bytes);
         if (outcome === 'attached') expect(bytes.subarray(0, 56)).toEqual(good.subarray(0, 56));
       }),
-      { numRuns: 300 },
+      { numRuns: searchRuns(300) },
     );
   });
 });

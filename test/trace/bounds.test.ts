@@ -8,6 +8,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { EventBuilder, MAX_LIVE } from '../../src/trace/event-builder.js';
 import { PickleReader } from '../../src/trace/formats/pickle-reader.js';
 import { loadTrace, parseTrace, StringTable } from '../../src/trace/index.js';
+import { searchRuns } from '../config/search.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-bounds-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -81,7 +82,7 @@ describe('PickleReader', () => {
         }
         expect(events).toBeUndefined();
       }),
-      { numRuns: 2000 },
+      { numRuns: searchRuns(2000) },
     );
   });
 

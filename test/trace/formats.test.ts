@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { MemoryError } from '../../src/core/errors.js';
 import { convertTrace, loadTrace, parseTrace, TRACE_WRITERS, TraceKind } from '../../src/trace/index.js';
+import { searchRuns } from '../config/search.js';
 import { atLeast } from '../fixtures/same.js';
 import { randomTrace, type ToldEvent, told, written } from './random-trace.js';
 
@@ -201,7 +202,7 @@ describe('TRACE_WRITERS', () => {
         const dropped = told(events).filter((event) => event.kind === alloc && isDropped(format, event)).length;
         expect(writer.dropped?.get('empty block') ?? 0).toBe(dropped);
       }),
-      { numRuns: 150 },
+      { numRuns: searchRuns(150) },
     );
   });
 
@@ -294,7 +295,7 @@ describe('parseTrace', () => {
         for (const [at, value] of changes) changed[at] = value;
         survives(changed);
       }),
-      { numRuns: 500 },
+      { numRuns: searchRuns(500) },
     );
   });
 

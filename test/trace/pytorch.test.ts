@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { type PickleDictionary, PickleReader } from '../../src/trace/formats/pickle-reader.js';
 import { loadTrace, parseTrace, TRACE_WRITERS, type TraceEvents } from '../../src/trace/index.js';
+import { searchRuns } from '../config/search.js';
 import { randomTrace, written } from './random-trace.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-pytorch-'));
@@ -152,7 +153,7 @@ describe('PyTorchWriter', () => {
         walk(pickle);
         checkForViewer(new PickleReader(pickle).read() as unknown as Snapshot);
       }),
-      { numRuns: 150 },
+      { numRuns: searchRuns(150) },
     );
   });
 

@@ -16,6 +16,7 @@ import '../../src/defaults.js';
 import { FileLogSink } from '../../src/runtime/file-log-sink.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { loadTrace, parseTrace, recordTrace, summariseTrace, TraceKind } from '../../src/trace/index.js';
+import { searchRuns } from '../config/search.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-recording-'));
@@ -86,7 +87,7 @@ describe('recordTrace', () => {
         expect(told).toEqual(done);
         runtime.close();
       }),
-      { numRuns: 40 },
+      { numRuns: searchRuns(40) },
     );
   });
 

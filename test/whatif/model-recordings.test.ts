@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { loadTrace } from '../../src/trace/trace-reader.js';
 import { whatIf } from '../../src/whatif/what-if.js';
+import { searchRuns } from '../config/search.js';
 import { ModelRecording, type Request } from './model-recording.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-whatif-'));
@@ -85,7 +86,7 @@ async function expectAnswers(conf: string, limitBytes: number | undefined, progr
       const answer = await answerTo(conf, limitBytes, limitBytes === undefined ? [...program, ...END] : program, share);
       expect(answer?.found).toEqual(answer?.wanted);
     }),
-    { numRuns: 25 },
+    { numRuns: searchRuns(25) },
   );
 }
 

@@ -6,6 +6,7 @@ import { MemoryManagerDeviceInterface } from '../../../src/core/device-interface
 import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
 import { type DevicePtr, devicePtr, KiB } from '../../../src/core/units.js';
 import { MemoryRuntime } from '../../../src/runtime/memory-runtime.js';
+import { searchRuns } from '../../config/search.js';
 import { bytesOf, openCl, threadedDevice, write } from '../../fixtures/opencl.js';
 import { ProgramCalls } from '../../fixtures/opencl-calls.js';
 
@@ -118,7 +119,7 @@ describe.skipIf(openCl.missing)(openCl.title('OpenClDevice'), () => {
       fc.property(fc.array(operation, { minLength: 20, maxLength: 100, size: 'max' }), (operations) =>
         new Program().run(operations),
       ),
-      { numRuns: 60 },
+      { numRuns: searchRuns(60) },
     );
   });
 

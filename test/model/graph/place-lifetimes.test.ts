@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { LifetimeList } from '../../../src/model/graph/lifetimes.js';
 import { type Placement, placeLifetimes } from '../../../src/model/graph/place-lifetimes.js';
 import { loadTrace } from '../../../src/trace/trace-reader.js';
+import { searchRuns } from '../../config/search.js';
 import { codeOf } from '../../fixtures/code-of.js';
 
 const TRACES = join(import.meta.dirname, '../../traces');
@@ -74,7 +75,7 @@ describe('placeLifetimes', () => {
         expect(placement.lowerBoundBytes).toBe(checkSteps(list, placement, alignment));
         expect(placement.bytes).toBeGreaterThanOrEqual(placement.lowerBoundBytes);
       }),
-      { numRuns: 300 },
+      { numRuns: searchRuns(300) },
     );
   });
 
@@ -94,7 +95,7 @@ describe('placeLifetimes', () => {
         checkSteps(list, searched, 16);
         expect(searched.bytes).toBeLessThanOrEqual(first.bytes);
       }),
-      { numRuns: 100 },
+      { numRuns: searchRuns(100) },
     );
   });
 
