@@ -51,7 +51,12 @@ export class ConsumerProject {
    * @returns what it printed
    */
   run(command, args, { node = process.execPath, quiet = false } = {}) {
-    const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}`, NODE_OPTIONS: '', NODE_EXTRA_CA_CERTS: '' };
+    const env = {
+      ...process.env,
+      PATH: `${dirname(node)}${delimiter}${process.env.PATH}`,
+      NODE_OPTIONS: '',
+      NODE_EXTRA_CA_CERTS: '',
+    };
     const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: this.folder, encoding: 'utf8', env });
     if (error !== undefined) throw error;
     if (status !== 0 || (quiet && stderr !== ''))
