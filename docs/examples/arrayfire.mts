@@ -1,4 +1,5 @@
-// Put a limit under ArrayFire. Needs ArrayFire 3.8 or later; its library's path may be given as an argument.
+// Put a limit under ArrayFire. Needs ArrayFire 3.8 or later; its library's path may be
+// given as an argument.
 import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MiB } from 'stowage';
 import { ArrayFireHost } from 'stowage/adapters/arrayfire';
 import { cFunction } from 'stowage/ffi';
@@ -8,9 +9,18 @@ const [library] = process.argv.slice(2);
 try {
   const host = ArrayFireHost.open(library === undefined ? {} : { library });
   const caching = new CachingMemoryManager(host.deviceCount, new MemoryManagerDeviceInterface());
-  new MemoryManagerInstaller(new LimitingMemoryManager(caching, { limitBytes: 16 * MiB }), host).setAsMemoryManager();
+  new MemoryManagerInstaller(
+    new LimitingMemoryManager(caching, { limitBytes: 16 * MiB }),
+    host,
+  ).setAsMemoryManager();
 
-  const constant = cFunction(host.library, 'af_constant', 'int', ['uint64_t *', 'double', 'uint32_t', 'int64_t *', 'int']);
+  const constant = cFunction(host.library, 'af_constant', 'int', [
+    'uint64_t *',
+    'double',
+    'uint32_t',
+    'int64_t *',
+    'int',
+  ]);
   const evaluate = cFunction(host.library, 'af_eval', 'int', ['uintptr_t']);
   const release = cFunction(host.library, 'af_release_array', 'int', ['uintptr_t']);
 
@@ -18,7 +28,8 @@ try {
   for (const elements of [1_000_000, 8_000_000]) {
     // Arrays are lazy: this one gets memory when it is evaluated.
     host.call(() => constant(array, 1, 1, new BigInt64Array([BigInt(elements)]), 0));
-    // Calls that may allocate go through the host, which throws what went wrong in a callback.
+    // Calls that may allocate go through the host, which throws what went wrong in a
+    // callback.
     const status = host.call(() => evaluate(Number(array[0])));
     const why = host.lastError?.code ?? 'no error';
     console.log(`${elements} floats: status ${status}, ${why}, ${host.slot.liveBlocks} live`);

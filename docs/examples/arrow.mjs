@@ -1,9 +1,17 @@
-// A block of native memory as an Apache Arrow column, without a copy, and sent to another process. Needs `npm install apache-arrow`.
+// A block of native memory as an Apache Arrow column, without a copy, and sent to another
+// process. Needs `npm install apache-arrow`.
 import { strict as assert } from 'node:assert';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
-import { Float64, makeData, makeVector, RecordBatchReader, RecordBatchStreamWriter, Table } from 'apache-arrow';
+import {
+  Float64,
+  makeData,
+  makeVector,
+  RecordBatchReader,
+  RecordBatchStreamWriter,
+  Table,
+} from 'apache-arrow';
 import { defaultRuntime, MiB } from 'stowage';
 
 if (process.argv[2] === 'reader') await read();
@@ -22,9 +30,13 @@ async function send() {
   assert.equal(numbers[1], 7);
   // Arrow keeps the view itself, and a view keeps its handle.
   assert.equal(price.data[0].values, numbers);
-  console.log(`${table.numRows} rows in ${block.bytes / MiB} MiB, the first is ${table.get(0).price}`);
+  console.log(
+    `${table.numRows} rows in ${block.bytes / MiB} MiB, the first is ${table.get(0).price}`,
+  );
 
-  const reader = spawn(process.execPath, [import.meta.filename, 'reader'], { stdio: ['pipe', 'inherit', 'inherit'] });
+  const reader = spawn(process.execPath, [import.meta.filename, 'reader'], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
   let lentBytes = 0;
   await pipeline(async function* () {
     for await (const chunk of RecordBatchStreamWriter.writeAll(table)) {
@@ -36,7 +48,8 @@ async function send() {
   const [code] = await once(reader, 'exit');
   assert.equal(code, 0);
   console.log(`${lentBytes / MiB} MiB went from the block to the pipe`);
-  block.dispose(); // not earlier: what waits to be sent lies in the block, and nothing of Arrow's keeps it
+  // not earlier: what waits to be sent lies in the block, and nothing of Arrow's keeps it
+  block.dispose();
 }
 
 /** Stands for a reader of any language. */

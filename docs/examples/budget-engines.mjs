@@ -1,4 +1,5 @@
-// One limit over ONNX Runtime, SQLite and the program's own buffers. Needs `npm install onnxruntime-node` and libsqlite3.
+// One limit over ONNX Runtime, SQLite and the program's own buffers. Needs `npm install
+// onnxruntime-node` and libsqlite3.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { defaultRuntime, MemoryBudget, MiB } from 'stowage';
 import { OnnxRuntimeHost } from 'stowage/adapters/onnxruntime';
@@ -28,12 +29,20 @@ console.log(`tanh(1) is ${y.data[0].toFixed(4)}`);
 
 const library = openLibrary([sqlite.library.path]);
 const open = library.func('sqlite3_open', 'int', ['const char *', 'uint64_t *']);
-const exec = library.func('sqlite3_exec', 'int', ['uintptr_t', 'const char *', 'uintptr_t', 'uintptr_t', 'uintptr_t']);
+const exec = library.func('sqlite3_exec', 'int', [
+  'uintptr_t',
+  'const char *',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+]);
 const close = library.func('sqlite3_close', 'int', ['uintptr_t']);
 const out = new BigUint64Array(1);
 sqlite.call(() => open(':memory:', out));
 const connection = Number(out[0]);
-sqlite.call(() => exec(connection, 'CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(1000000))', 0, 0, 0));
+sqlite.call(() =>
+  exec(connection, 'CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(1000000))', 0, 0, 0),
+);
 
 const buffer = runtime.allocate(4 * MiB);
 const held = budget.report().members.filter(({ heldBytes }) => heldBytes > 0);

@@ -1,4 +1,5 @@
-// Two tenants and three workers that share one limit: the end of docs/budget.md. Needs nothing else.
+// Two tenants and three workers that share one limit: the end of docs/budget.md. Needs
+// nothing else.
 import { once } from 'node:events';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { MemoryBudget, MemoryError, MemoryRuntime, MiB } from 'stowage';
@@ -6,7 +7,9 @@ import { CpuDevice } from 'stowage/adapters/cpu';
 import { SharedLedger } from 'stowage/shared';
 
 async function start(ledger, member) {
-  const worker = new Worker(new URL(import.meta.url), { workerData: { token: ledger.token, member } });
+  const worker = new Worker(new URL(import.meta.url), {
+    workerData: { token: ledger.token, member },
+  });
   await once(worker, 'message');
   return worker;
 }
@@ -33,10 +36,14 @@ function work() {
           job.dispose();
         }
       }
-      parentPort.postMessage(`${member.name} has ${blocks.length === 1 ? '1 block' : `${blocks.length} blocks`}`);
+      parentPort.postMessage(
+        `${member.name} has ${blocks.length === 1 ? '1 block' : `${blocks.length} blocks`}`,
+      );
     } catch (error) {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
-      parentPort.postMessage(`${member.name}: ${error.facts.budget.name} has no ${bytes / MiB} MiB`);
+      parentPort.postMessage(
+        `${member.name}: ${error.facts.budget.name} has no ${bytes / MiB} MiB`,
+      );
     }
   });
   parentPort.postMessage('ready');
@@ -49,13 +56,18 @@ async function ask(worker, task) {
 }
 
 async function lead() {
-  const ledger = SharedLedger.create({ limitBytes: 512 * MiB }, { name: 'main', priority: 0, minimumBytes: 0 });
+  const ledger = SharedLedger.create(
+    { limitBytes: 512 * MiB },
+    { name: 'main', priority: 0, minimumBytes: 0 },
+  );
   const web = await start(ledger, { name: 'web', priority: 1, minimumBytes: 64 * MiB });
   const mail = await start(ledger, { name: 'mail', priority: 1, minimumBytes: 64 * MiB });
   const batch = await start(ledger, { name: 'batch', priority: 0, minimumBytes: 0 });
   const show = () => {
     const held = ledger.members().map(({ name, heldBytes }) => `${name} ${heldBytes / MiB}`);
-    console.log(`${ledger.usedBytes / MiB} of ${ledger.limitBytes / MiB} MiB: ${held.sort().join(', ')}`);
+    console.log(
+      `${ledger.usedBytes / MiB} of ${ledger.limitBytes / MiB} MiB: ${held.sort().join(', ')}`,
+    );
   };
 
   await ask(batch, { tenant: 'alice', bytes: 100 * MiB });

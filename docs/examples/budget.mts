@@ -44,13 +44,16 @@ console.log(`${pages.length} pages are left`);
 try {
   images.allocate(100 * MiB);
 } catch (error) {
-  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined) throw error;
+  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined)
+    throw error;
   const { asking, missingBytes, members, tried } = error.facts.budget;
   console.log(`refused: ${asking} lacks ${inMiB(missingBytes)}`);
   for (const { name, heldBytes, cachedBytes } of members) {
     console.log(`  ${name} holds ${inMiB(heldBytes)}, ${inMiB(cachedBytes)} of it cached`);
   }
-  console.log(`  tried: ${tried.map(({ step, freedBytes }) => `${step} ${inMiB(freedBytes)}`).join(', ')}`);
+  console.log(
+    `  tried: ${tried.map(({ step, freedBytes }) => `${step} ${inMiB(freedBytes)}`).join(', ')}`,
+  );
 }
 for (const block of [poster, picture, book]) block.dispose();
 
@@ -67,7 +70,8 @@ const his = texts.allocate(80 * MiB, { tag: 'bob' });
 try {
   texts.allocate(30 * MiB, { tag: 'alice' });
 } catch (error) {
-  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined) throw error;
+  if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY') || error.facts.budget === undefined)
+    throw error;
   const { name, missingBytes } = error.facts.budget;
   console.log(`${name} lacks ${inMiB(missingBytes)}`);
 }
@@ -77,7 +81,8 @@ for (const ended of [hers, his, alice, bob]) ended.dispose();
 
 const machine = new MemoryBudget({ limit: '80%', name: 'machine', watchV8: false });
 machine.add(budget, { priority: 1 });
-for (const { kind, name } of machine.report().members) console.log(`${machine.name} has the ${kind} ${name}`);
+for (const { kind, name } of machine.report().members)
+  console.log(`${machine.name} has the ${kind} ${name}`);
 
 const card = new SimulatedDevice({ capacityBytes: 1024 * MiB });
 const onCard = new MemoryRuntime(card);
@@ -86,7 +91,9 @@ cardBudget.add(onCard, { name: 'models' });
 budget.add(onCard.pinnedSlot, { name: 'staging' });
 console.log(cardBudget);
 
-budget.events.on('overshoot', ({ asking, overshootBytes }) => console.log(`${asking}: ${inMiB(overshootBytes)} too much`));
+budget.events.on('overshoot', ({ asking, overshootBytes }) =>
+  console.log(`${asking}: ${inMiB(overshootBytes)} too much`),
+);
 let decoderBytes = 100 * MiB;
 const decoder = budget.watch('decoder', () => decoderBytes);
 const film = texts.allocate(300 * MiB);

@@ -1,11 +1,17 @@
-// Change one thing in a manager: this one rounds large arrays up, so that those of nearly the same size share blocks.
+// Change one thing in a manager: this one rounds large arrays up, so that those of nearly
+// the same size share blocks.
 import { MemoryRuntime, MiB } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { CachingMemoryManager } from 'stowage/managers';
 
 class RoundingMemoryManager extends CachingMemoryManager {
   override allocBytes(bytes: number, userLock: boolean, alignment?: number, stream?: number) {
-    return super.allocBytes(bytes < MiB ? bytes : Math.ceil(bytes / MiB) * MiB, userLock, alignment, stream);
+    return super.allocBytes(
+      bytes < MiB ? bytes : Math.ceil(bytes / MiB) * MiB,
+      userLock,
+      alignment,
+      stream,
+    );
   }
 }
 

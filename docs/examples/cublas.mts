@@ -1,6 +1,13 @@
-// Multiply matrices by cuBLAS on blocks of a pool, on a stream of this program. Needs an NVIDIA card and libcublas.
+// Multiply matrices by cuBLAS on blocks of a pool, on a stream of this program. Needs an
+// NVIDIA card and libcublas.
 // node cublas.mts [path of libcudart] [path of libcublas]
-import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from 'stowage';
+import {
+  MemoryError,
+  MemoryManagerDeviceInterface,
+  MemoryManagerInstaller,
+  MemoryRuntime,
+  MiB,
+} from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
 import { type CParameters, type CValuesOf, cFunction, openLibrary } from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
@@ -13,8 +20,16 @@ const [, , runtimePath, cublasPath] = process.argv;
 async function multiply() {
   const device = new CudaDevice(runtimePath === undefined ? {} : { library: runtimePath });
   device.synchronize(); // says why there is no card
-  const names = ['libcublas.so.13', 'libcublas.so.12', 'libcublas.so', '/usr/local/cuda/lib64/libcublas.so', 'cublas64_13.dll'];
-  const library = openLibrary(cublasPath === undefined ? names : [cublasPath], { device: 'cuBLAS' });
+  const names = [
+    'libcublas.so.13',
+    'libcublas.so.12',
+    'libcublas.so',
+    '/usr/local/cuda/lib64/libcublas.so',
+    'cublas64_13.dll',
+  ];
+  const library = openLibrary(cublasPath === undefined ? names : [cublasPath], {
+    device: 'cuBLAS',
+  });
   const call = <const P extends CParameters>(name: string, ...parameters: P) => {
     const native = cFunction(library, name, 'int', parameters);
     return (...values: CValuesOf<P>) => {
@@ -44,7 +59,8 @@ async function multiply() {
     a: runtime.allocate(BYTES),
     b: runtime.allocate(BYTES),
     c: runtime.allocate(BYTES),
-    workspace: runtime.allocate(WORKSPACE_BYTES, { alignment: 256, tag: 'cuBLAS' }), // cuBLAS refuses less
+    // cuBLAS refuses less
+    workspace: runtime.allocate(WORKSPACE_BYTES, { alignment: 256, tag: 'cuBLAS' }),
   }));
   setWorkspace(handle, workspace.ptr, WORKSPACE_BYTES);
 
@@ -59,7 +75,22 @@ async function multiply() {
     staging.view(Float32Array).set(numbers);
     await device.copyAsync(block.ptr, staging.ptr, BYTES, stream.id);
   }
-  gemm(handle, 0, 0, N, N, N, new Float32Array([1]), a.ptr, N, b.ptr, N, new Float32Array([0]), c.ptr, N);
+  gemm(
+    handle,
+    0,
+    0,
+    N,
+    N,
+    N,
+    new Float32Array([1]),
+    a.ptr,
+    N,
+    b.ptr,
+    N,
+    new Float32Array([0]),
+    c.ptr,
+    N,
+  );
   await device.copyAsync(staging.ptr, c.ptr, BYTES, stream.id);
 
   const product = staging.view(Float32Array);

@@ -1,8 +1,20 @@
-// Compile a CUDA kernel by NVRTC and launch it on parts of a block. Needs an NVIDIA card and libnvrtc.
+// Compile a CUDA kernel by NVRTC and launch it on parts of a block. Needs an NVIDIA card
+// and libnvrtc.
 // node cuda-kernel.mts [path of libcudart] [path of libnvrtc] [path of libcuda]
-import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
+import {
+  MemoryError,
+  MemoryManagerDeviceInterface,
+  MemoryManagerInstaller,
+  MemoryRuntime,
+} from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
-import { type CParameters, type CValuesOf, cFunction, type NativeLibrary, openLibrary } from 'stowage/ffi';
+import {
+  type CParameters,
+  type CValuesOf,
+  cFunction,
+  type NativeLibrary,
+  openLibrary,
+} from 'stowage/ffi';
 import { PoolMemoryManager } from 'stowage/managers';
 
 const COUNT = 4096;
@@ -29,7 +41,15 @@ function functionsOf(library: NativeLibrary) {
 function compile(nvrtc: NativeLibrary) {
   const out = new BigUint64Array(1);
   const call = functionsOf(nvrtc);
-  call('nvrtcCreateProgram', OUT, 'const char *', 'const char *', 'int', HANDLE, HANDLE)(out, SOURCE, 'saxpy.cu', 0, 0, 0);
+  call(
+    'nvrtcCreateProgram',
+    OUT,
+    'const char *',
+    'const char *',
+    'int',
+    HANDLE,
+    HANDLE,
+  )(out, SOURCE, 'saxpy.cu', 0, 0, 0);
   const program = Number(out[0]);
   call('nvrtcCompileProgram', HANDLE, 'int', HANDLE)(program, 0, 0);
   call('nvrtcGetPTXSize', HANDLE, OUT)(program, out);
@@ -42,9 +62,17 @@ function compile(nvrtc: NativeLibrary) {
 async function launch() {
   const device = new CudaDevice(runtimePath === undefined ? {} : { library: runtimePath });
   device.synchronize(); // says why there is no card, and makes it the current one
-  const names = ['libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so', '/usr/local/cuda/lib64/libnvrtc.so', 'nvrtc64_130_0.dll'];
+  const names = [
+    'libnvrtc.so.13',
+    'libnvrtc.so.12',
+    'libnvrtc.so',
+    '/usr/local/cuda/lib64/libnvrtc.so',
+    'nvrtc64_130_0.dll',
+  ];
   const nvrtc = openLibrary(nvrtcPath === undefined ? names : [nvrtcPath], { device: 'NVRTC' });
-  const call = functionsOf(openLibrary([driverPath ?? (process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1')]));
+  const call = functionsOf(
+    openLibrary([driverPath ?? (process.platform === 'win32' ? 'nvcuda.dll' : 'libcuda.so.1')]),
+  );
 
   const out = new BigUint64Array(1);
   call('cuModuleLoadData', OUT, 'uint8_t *')(out, compile(nvrtc));
@@ -66,15 +94,36 @@ async function launch() {
   });
   await device.copyAsync(block.ptr, staging.ptr, 2 * BYTES, stream.id);
 
-  // The driver reads each argument where its address says. Memory whose address is known holds them: 8 bytes each.
+  // The driver reads each argument where its address says. Memory whose address is known
+  // holds them: 8 bytes each.
   const values = runtime.allocate(4 * 8, { pinned: true });
   values.view(Float32Array)[0] = 2;
   values.view(BigUint64Array).set([BigInt(x), BigInt(y)], 1);
   values.view(Int32Array)[6] = COUNT;
   const addresses = BigUint64Array.from({ length: 4 }, (_, i) => BigInt(values.ptr + 8 * i));
-  const SIZES = ['uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t', 'uint32_t'] as const;
+  const SIZES = [
+    'uint32_t',
+    'uint32_t',
+    'uint32_t',
+    'uint32_t',
+    'uint32_t',
+    'uint32_t',
+    'uint32_t',
+  ] as const;
   const launchKernel = call('cuLaunchKernel', HANDLE, ...SIZES, HANDLE, 'uint64_t *', HANDLE);
-  launchKernel(saxpy, COUNT / 256, 1, 1, 256, 1, 1, 0, device.streamHandle(stream.id), addresses, 0);
+  launchKernel(
+    saxpy,
+    COUNT / 256,
+    1,
+    1,
+    256,
+    1,
+    1,
+    0,
+    device.streamHandle(stream.id),
+    addresses,
+    0,
+  );
   await device.copyAsync(staging.ptr, block.ptr, 2 * BYTES, stream.id);
 
   const isRight = numbers.subarray(COUNT).filter((value, i) => value === 102 * i).length;

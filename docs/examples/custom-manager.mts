@@ -1,4 +1,5 @@
-// Extend with a manager of your own: a policy says where blocks come from, where they go, and what can be given back.
+// Extend with a manager of your own: a policy says where blocks come from, where they go,
+// and what can be given back.
 import { KiB, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { BlockMemoryManager } from 'stowage/managers';
@@ -6,7 +7,12 @@ import { BlockMemoryManager } from 'stowage/managers';
 /** Every block is a native allocation of its own, rounded up to whole pages. */
 export class PageMemoryManager extends BlockMemoryManager {
   protected place(bytes: number, alignment: number, _stream: number, device: number) {
-    return this.nativeAllocate(Math.ceil(bytes / (4 * KiB)) * 4 * KiB, Math.max(alignment, 4 * KiB), device, bytes);
+    return this.nativeAllocate(
+      Math.ceil(bytes / (4 * KiB)) * 4 * KiB,
+      Math.max(alignment, 4 * KiB),
+      device,
+      bytes,
+    );
   }
 
   protected reclaim(block: number) {

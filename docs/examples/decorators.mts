@@ -1,7 +1,17 @@
 // Limit a program, and find out who holds its memory.
-import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime, MiB } from 'stowage';
+import {
+  MemoryError,
+  MemoryManagerDeviceInterface,
+  MemoryManagerInstaller,
+  MemoryRuntime,
+  MiB,
+} from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
-import { CachingMemoryManager, LimitingMemoryManager, TrackingMemoryManager } from 'stowage/managers';
+import {
+  CachingMemoryManager,
+  LimitingMemoryManager,
+  TrackingMemoryManager,
+} from 'stowage/managers';
 
 const runtime = new MemoryRuntime(new CpuDevice());
 const caching = new CachingMemoryManager(runtime.deviceCount, new MemoryManagerDeviceInterface());

@@ -26,7 +26,8 @@ request.load(requestModule());
 request.get(StowageTokens.request).allocate(16 * KiB);
 request.unbindAll();
 
-container.unbind(StowageTokens.manager); // uninstalls it: its log is written, and the host goes on with its own default
+// uninstalls it: its log is written, and the host goes on with its own default
+container.unbind(StowageTokens.manager);
 console.log(`now ${runtime.slot.active?.name} serves`);
 
 container

@@ -1,4 +1,5 @@
-// Send bytes to a CUDA card and back, on a stream. Needs an NVIDIA card: without one it says so.
+// Send bytes to a CUDA card and back, on a stream. Needs an NVIDIA card: without one it
+// says so.
 import { MemoryError, MemoryRuntime, MiB } from 'stowage';
 import { CudaDevice } from 'stowage/adapters/cuda';
 

@@ -20,4 +20,6 @@ if (process.platform === 'linux') {
 // Give back what nobody uses.
 const { steps } = trimMemory();
 const managers = steps.find(({ step }) => step === 'managers');
-console.log(`managers gave back ${(managers?.bytes ?? 0) > 60 * MiB ? 'more than 60 MiB' : 'less'}`);
+console.log(
+  `managers gave back ${(managers?.bytes ?? 0) > 60 * MiB ? 'more than 60 MiB' : 'less'}`,
+);

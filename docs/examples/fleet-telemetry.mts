@@ -1,4 +1,5 @@
-// Budgets as OpenTelemetry metrics, with the host and the pod as what they belong to. The SDK for Node reads the variable by itself.
+// Budgets as OpenTelemetry metrics, with the host and the pod as what they belong to. The
+// SDK for Node reads the variable by itself.
 import { detectResources, envDetector } from '@opentelemetry/resources';
 import {
   AggregationTemporality,

@@ -4,7 +4,8 @@ import { CpuDevice } from 'stowage/adapters/cpu';
 import { BackendBufferType, GraphAllocator, MemoryContext } from 'stowage/model';
 
 const runtime = new MemoryRuntime(new CpuDevice());
-const context = new MemoryContext({ memSize: 0, noAlloc: true }); // describes tensors, allocates nothing
+// describes tensors, allocates nothing
+const context = new MemoryContext({ memSize: 0, noAlloc: true });
 
 // Eight layers of x = relu(x + bias): each result is needed by the next layer only.
 const graph = context.newGraph(17);
@@ -19,10 +20,14 @@ for (let layer = 0; layer < 8; layer++) {
 
 const allocator = new GraphAllocator(new BackendBufferType(runtime));
 const plan = allocator.reserve(graph);
-console.log(`${context.usage().tensors} tensors of ${context.usage().bytes} bytes fit into ${plan.bytes}`);
+console.log(
+  `${context.usage().tensors} tensors of ${context.usage().bytes} bytes fit into ${plan.bytes}`,
+);
 
 const buffer = allocator.allocGraph(graph);
 buffer.setTensor(graph.tensors[0], new Float32Array(256 * 1024).fill(1));
-console.log(`the input lies at ${graph.tensors[0].ptr - buffer.getBase()}, ${plan.inPlaceNodes} nodes overwrite theirs`);
+console.log(
+  `the input lies at ${graph.tensors[0].ptr - buffer.getBase()}, ${plan.inPlaceNodes} nodes overwrite theirs`,
+);
 allocator.dispose();
 runtime.close();

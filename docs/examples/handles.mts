@@ -1,4 +1,5 @@
-// Own memory by handles: with one owner, with several, and until the end of a block of code. `using` needs Node 24 or a compiler.
+// Own memory by handles: with one owner, with several, and until the end of a block of
+// code. `using` needs Node 24 or a compiler.
 import { MemoryRuntime, MiB } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 

@@ -1,4 +1,5 @@
-// Inject a manager and what uses it as classes. Needs a compiler with "experimentalDecorators": inversify's decorators are the older ones.
+// Inject a manager and what uses it as classes. Needs a compiler with
+// "experimentalDecorators": inversify's decorators are the older ones.
 import 'reflect-metadata';
 import { Container, inject, injectable } from 'inversify';
 import { KiB, type MemoryManagerDeviceInterface, type MemoryRuntime } from 'stowage';
@@ -42,8 +43,12 @@ const container = new Container();
 container.bind(StowageTokens.manager).to(MyManager).inSingletonScope();
 container.load(stowageModule());
 container.bind(Images).toSelf();
-container.bind(Texts).toResolvedValue((runtime: MemoryRuntime) => new Texts(runtime), [StowageTokens.runtime]);
+container
+  .bind(Texts)
+  .toResolvedValue((runtime: MemoryRuntime) => new Texts(runtime), [StowageTokens.runtime]);
 
 const { runtime } = container.get(Texts);
-console.log(`an average of ${container.get(Images).average(4 * KiB)}, by ${runtime.slot.active?.name}`);
+console.log(
+  `an average of ${container.get(Images).average(4 * KiB)}, by ${runtime.slot.active?.name}`,
+);
 container.unbindAll(); // closes the runtime

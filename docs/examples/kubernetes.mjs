@@ -1,5 +1,7 @@
-// Turns what `stowage tune --for capacity --json` and `stowage model --json` say into the memory part of a pod:
-//   node kubernetes.mjs --tune tune.json --model model.json [--mapped] [--heap 256] [--base 96] [--margin 15]
+// Turns what `stowage tune --for capacity --json` and `stowage model --json` say into the
+// memory part of a pod:
+//   node kubernetes.mjs --tune tune.json --model model.json [--mapped] [--heap 256] [--base
+// 96] [--margin 15]
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
@@ -26,15 +28,21 @@ const parts = [
 ];
 if (values.tune !== undefined) {
   const { goal, points, best } = read(values.tune);
-  if (goal !== 'capacity') throw new Error(`${values.tune}: it is not of stowage tune --for capacity`);
+  if (goal !== 'capacity')
+    throw new Error(`${values.tune}: it is not of stowage tune --for capacity`);
   const { manager, settings, leastCapacityBytes } = points[best];
   parts.push([`buffers, under ${manager} (${settings})`, leastCapacityBytes, true]);
 }
 if (values.model !== undefined) {
   const { estimate } = read(values.model);
-  if (estimate === null) throw new Error(`${values.model}: the model names no hyper-parameters to estimate by`);
+  if (estimate === null)
+    throw new Error(`${values.model}: the model names no hyper-parameters to estimate by`);
   parts.push([`weights${values.mapped ? ', mapped' : ''}`, estimate.weightBytes, !values.mapped]);
-  parts.push(['cache, computation and overhead of the model', estimate.totalBytes - estimate.weightBytes, true]);
+  parts.push([
+    'cache, computation and overhead of the model',
+    estimate.totalBytes - estimate.weightBytes,
+    true,
+  ]);
 }
 
 const sum = (of) => of.reduce((total, [, bytes]) => total + bytes, 0);
@@ -44,7 +52,9 @@ const uncounted = sum(parts.filter(([, , isCounted]) => !isCounted));
 const share = Math.floor(100 * (1 - uncounted / (limitMiB * MiB)));
 
 for (const [what, bytes, isCounted] of parts) {
-  console.log(`# ${String(inMiB(bytes)).padStart(6)} MiB  ${what}${isCounted ? '' : ': outside of the budget'}`);
+  console.log(
+    `# ${String(inMiB(bytes)).padStart(6)} MiB  ${what}${isCounted ? '' : ': outside of the budget'}`,
+  );
 }
 console.log(`# ${String(limitMiB - inMiB(neededBytes)).padStart(6)} MiB  margin: ${values.margin} %
 resources:

@@ -5,8 +5,12 @@ import { CachingMemoryManager } from 'stowage/managers';
 
 const runtime = new MemoryRuntime(new CpuDevice());
 const lines: string[] = [];
-const logStream = { write: (chunk: string | Uint8Array) => lines.push(...String(chunk).trimEnd().split('\n')) };
-const manager = new CachingMemoryManager(runtime.deviceCount, new MemoryManagerDeviceInterface(), { logStream });
+const logStream = {
+  write: (chunk: string | Uint8Array) => lines.push(...String(chunk).trimEnd().split('\n')),
+};
+const manager = new CachingMemoryManager(runtime.deviceCount, new MemoryManagerDeviceInterface(), {
+  logStream,
+});
 manager.setLogFlushInterval(2);
 new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
 

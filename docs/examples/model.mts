@@ -15,7 +15,10 @@ const header = Buffer.from(
 );
 const length = Buffer.alloc(8);
 length.writeBigUInt64LE(BigInt(header.length));
-writeFileSync(path, Buffer.concat([length, header, Buffer.from(Float32Array.of(1, 2, 3, 4).buffer), Buffer.alloc(8)]));
+writeFileSync(
+  path,
+  Buffer.concat([length, header, Buffer.from(Float32Array.of(1, 2, 3, 4).buffer), Buffer.alloc(8)]),
+);
 
 const loader = await ModelLoader.open(path);
 const embedding = loader.tensor('model.embed_tokens.weight');
@@ -24,12 +27,22 @@ for (const { layer, bytes } of loader.usageByLayer()) console.log(`layer ${layer
 
 const weights = await loader.load({ runtime: defaultRuntime() });
 loader.dispose();
-console.log(`${weights.count} copies outlive the file: ${weights.get('model.embed_tokens.weight').toArray().join(' ')}`);
+console.log(
+  `${weights.count} copies outlive the file: ${weights.get('model.embed_tokens.weight').toArray().join(' ')}`,
+);
 weights.dispose();
 
-const llama = { vocabularySize: 32_000, embeddingLength: 4096, layers: 32, feedForwardLength: 11_008, heads: 32 };
+const llama = {
+  vocabularySize: 32_000,
+  embeddingLength: 4096,
+  layers: 32,
+  feedForwardLength: 11_008,
+  heads: 32,
+};
 const { totalBytes } = estimateModelMemory(llama);
 const { gpuLayers, contextLength, steps } = fitToMemory(llama, 16 * 2 ** 30);
-console.log(`${(totalBytes / 2 ** 30).toFixed(1)} GiB for all; in 16 GiB: ${gpuLayers} layers, a context of ${contextLength}`);
+console.log(
+  `${(totalBytes / 2 ** 30).toFixed(1)} GiB for all; in 16 GiB: ${gpuLayers} layers, a context of ${contextLength}`,
+);
 for (const { setting, reason } of steps) console.log(`${setting}: ${reason}`);
 rmSync(folder, { recursive: true });

@@ -9,8 +9,11 @@ host.attach();
 const caching = new CachingMemoryManager(1, new MemoryManagerDeviceInterface());
 const limited = new LimitingMemoryManager(caching, { limitBytes: 16 * 1024 });
 new MemoryManagerInstaller(limited, host).setAsMemoryManager();
-// ONNX Runtime cannot be refused memory: beyond the limit it gets some past the manager, and this tells.
-host.events.on('fallback', (event) => console.log(`past the manager: ${event.requestedBytes} bytes`));
+// ONNX Runtime cannot be refused memory: beyond the limit it gets some past the manager,
+// and this tells.
+host.events.on('fallback', (event) =>
+  console.log(`past the manager: ${event.requestedBytes} bytes`),
+);
 
 // A whole model: y = tanh(x), for x of [batch, 4].
 const model = Buffer.from(
@@ -24,5 +27,7 @@ for (const batch of [1, 10_000]) {
   console.log(`${y.dims}: ${y.data[0].toFixed(4)}`);
 }
 await session.release();
-console.log(`${host.stats().blocks.total} block from ${host.slot.active.name}, ${host.slot.liveBlocks} are live`);
+console.log(
+  `${host.stats().blocks.total} block from ${host.slot.active.name}, ${host.slot.liveBlocks} are live`,
+);
 host.dispose(); // only after every session was released

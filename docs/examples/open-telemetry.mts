@@ -1,4 +1,5 @@
-// Publish statistics as OpenTelemetry metrics. Needs `npm install @opentelemetry/sdk-metrics`.
+// Publish statistics as OpenTelemetry metrics. Needs `npm install @opentelemetry/sdk-
+// metrics`.
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -16,9 +17,12 @@ const published = publishMemoryStats(runtime, { meter: provider.getMeter('app') 
 const block = runtime.allocate(1 * MiB);
 await provider.forceFlush();
 
-const metrics = exporter.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics));
+const metrics = exporter
+  .getMetrics()
+  .flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics));
 const requested = metrics.find(({ descriptor }) => descriptor.name === 'stowage.memory.requested');
-for (const { attributes, value } of requested?.dataPoints ?? []) console.log(attributes.manager, value);
+for (const { attributes, value } of requested?.dataPoints ?? [])
+  console.log(attributes.manager, value);
 
 published.dispose();
 block.dispose();

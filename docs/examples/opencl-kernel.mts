@@ -1,4 +1,5 @@
-// Run an OpenCL kernel on blocks of a memory manager. Needs OpenCL (Debian: ocl-icd-libopencl1, pocl-opencl-icd for the CPU).
+// Run an OpenCL kernel on blocks of a memory manager. Needs OpenCL (Debian: ocl-icd-
+// libopencl1, pocl-opencl-icd for the CPU).
 import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from 'stowage';
 import { OpenClDevice } from 'stowage/adapters/opencl';
 import { cFunction, openLibrary } from 'stowage/ffi';
@@ -15,7 +16,8 @@ const runtime = new MemoryRuntime(device);
 const pool = new PoolMemoryManager(device.deviceCount, new MemoryManagerDeviceInterface());
 new MemoryManagerInstaller(pool, runtime).setAsMemoryManager();
 
-// The pool cuts both blocks out of what it got from the device. The kernel takes their addresses as they are.
+// The pool cuts both blocks out of what it got from the device. The kernel takes their
+// addresses as they are.
 const x = runtime.allocate(COUNT * 4);
 const y = runtime.allocate(COUNT * 4);
 for (const [block, factor] of [
@@ -32,13 +34,39 @@ for (const [block, factor] of [
 // The kernel is the program's own: OpenCL calls with the handles of the device.
 const HANDLE = 'uintptr_t';
 const cl = openLibrary(['libOpenCL.so.1', 'OpenCL.dll']);
-const createProgram = cFunction(cl, 'clCreateProgramWithSource', HANDLE, [HANDLE, 'uint32_t', 'const char **', HANDLE, 'int *']);
-const buildProgram = cFunction(cl, 'clBuildProgram', 'int', [HANDLE, 'uint32_t', 'uint64_t *', HANDLE, HANDLE, HANDLE]);
+const createProgram = cFunction(cl, 'clCreateProgramWithSource', HANDLE, [
+  HANDLE,
+  'uint32_t',
+  'const char **',
+  HANDLE,
+  'int *',
+]);
+const buildProgram = cFunction(cl, 'clBuildProgram', 'int', [
+  HANDLE,
+  'uint32_t',
+  'uint64_t *',
+  HANDLE,
+  HANDLE,
+  HANDLE,
+]);
 const createKernel = cFunction(cl, 'clCreateKernel', HANDLE, [HANDLE, 'const char *', 'int *']);
 const setPointer = cFunction(cl, 'clSetKernelArgSVMPointer', 'int', [HANDLE, 'uint32_t', HANDLE]);
-const setArgument = cFunction(cl, 'clSetKernelArg', 'int', [HANDLE, 'uint32_t', 'size_t', 'float *']);
+const setArgument = cFunction(cl, 'clSetKernelArg', 'int', [
+  HANDLE,
+  'uint32_t',
+  'size_t',
+  'float *',
+]);
 const EVENTS = ['uint32_t', HANDLE, HANDLE] as const;
-const LAUNCH = [HANDLE, HANDLE, 'uint32_t', 'uint64_t *', 'uint64_t *', 'uint64_t *', ...EVENTS] as const;
+const LAUNCH = [
+  HANDLE,
+  HANDLE,
+  'uint32_t',
+  'uint64_t *',
+  'uint64_t *',
+  'uint64_t *',
+  ...EVENTS,
+] as const;
 const launch = cFunction(cl, 'clEnqueueNDRangeKernel', 'int', LAUNCH);
 const releaseKernel = cFunction(cl, 'clReleaseKernel', 'int', [HANDLE]);
 const releaseProgram = cFunction(cl, 'clReleaseProgram', 'int', [HANDLE]);
@@ -58,7 +86,8 @@ check(setPointer(saxpy, 1, x.ptr));
 check(setArgument(saxpy, 2, 4, new Float32Array([2])));
 check(launch(queue, saxpy, 1, null, new BigUint64Array([BigInt(COUNT)]), null, 0, 0, 0));
 
-const result = device.map(y.ptr, y.bytes, 'read'); // waits for the kernel: the queue is in order
+// waits for the kernel: the queue is in order
+const result = device.map(y.ptr, y.bytes, 'read');
 const right = y.view(Float32Array).filter((value, i) => value === 102 * i).length;
 result.dispose();
 console.log(`${right} of ${COUNT} numbers are right, ${y.ptr - x.ptr} bytes apart`);

@@ -15,9 +15,12 @@ for (let i = 0; i < 10; i++) runtime.allocate(100 + i).dispose();
 recorder.dispose();
 
 const events = await loadTrace(file);
-console.log(`${events.allocations} allocations by ${events.managerOf(0)}, ${events.peakLiveBytes} bytes live at most`);
+console.log(
+  `${events.allocations} allocations by ${events.managerOf(0)}, ${events.peakLiveBytes} bytes live at most`,
+);
 const { live } = await summariseTrace(file);
-for (const { tag, blocks, bytes } of live) console.log(`never freed: ${blocks} block, ${bytes} bytes, tagged ${tag}`);
+for (const { tag, blocks, bytes } of live)
+  console.log(`never freed: ${blocks} block, ${bytes} bytes, tagged ${tag}`);
 
 kept.dispose();
 rmSync(folder, { recursive: true });

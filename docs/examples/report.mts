@@ -8,7 +8,10 @@ import { CachingMemoryManager, PoolMemoryManager } from 'stowage/managers';
 import { buildReport, observeRun, renderPage } from 'stowage/report';
 import { parseTrace } from 'stowage/trace';
 
-const trace = parseTrace('#alloctrace v1 example\na 0 1000000\na 1 3000000\nf 0\na 2 500000\n', 'example.trace');
+const trace = parseTrace(
+  '#alloctrace v1 example\na 0 1000000\na 1 3000000\nf 0\na 2 500000\n',
+  'example.trace',
+);
 const managers: Record<string, ManagerFactory> = {
   caching: (deviceCount, table) => new CachingMemoryManager(deviceCount, table),
   pool: (deviceCount, table) => new PoolMemoryManager(deviceCount, table),

@@ -1,4 +1,5 @@
-// Hand memory to a worker without a copy. The same works between processes: a token is a plain object.
+// Hand memory to a worker without a copy. The same works between processes: a token is a
+// plain object.
 import { once } from 'node:events';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import { MiB } from 'stowage';

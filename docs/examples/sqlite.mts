@@ -1,4 +1,5 @@
-// Put a manager with a limit under SQLite's shared library. Needs libsqlite3 (Debian: libsqlite3-0).
+// Put a manager with a limit under SQLite's shared library. Needs libsqlite3 (Debian:
+// libsqlite3-0).
 import { MemoryError, MemoryManagerDeviceInterface, MemoryManagerInstaller, MiB } from 'stowage';
 import { SqliteHost } from 'stowage/adapters/sqlite';
 import { cFunction, openLibrary } from 'stowage/ffi';
@@ -12,7 +13,13 @@ new MemoryManagerInstaller(limited, host).setAsMemoryManager();
 
 const sqlite = openLibrary([host.library?.path ?? '']);
 const open = cFunction(sqlite, 'sqlite3_open', 'int', ['const char *', 'uint64_t *']);
-const exec = cFunction(sqlite, 'sqlite3_exec', 'int', ['uintptr_t', 'const char *', 'uintptr_t', 'uintptr_t', 'uintptr_t']);
+const exec = cFunction(sqlite, 'sqlite3_exec', 'int', [
+  'uintptr_t',
+  'const char *',
+  'uintptr_t',
+  'uintptr_t',
+  'uintptr_t',
+]);
 const close = cFunction(sqlite, 'sqlite3_close', 'int', ['uintptr_t']);
 
 // Calls that may allocate go through the host, which throws what went wrong in a callback.

@@ -4,13 +4,18 @@ import { CpuDevice } from 'stowage/adapters/cpu';
 import { CachingMemoryManager } from 'stowage/managers';
 
 const runtime = new MemoryRuntime(new CpuDevice());
-runtime.events.on('swap', ({ current, previous }) => console.log(`${previous?.name ?? 'nothing'} -> ${current.name}`));
+runtime.events.on('swap', ({ current, previous }) =>
+  console.log(`${previous?.name ?? 'nothing'} -> ${current.name}`),
+);
 runtime.events.on('stopped', ({ manager }) => console.log(`${manager.name} stopped`));
 
-const before = runtime.allocate(3 * MiB); // the first allocation installs the default manager
+// the first allocation installs the default manager
+const before = runtime.allocate(3 * MiB);
 before.view(Uint8Array).fill(7);
 
-const next = new CachingMemoryManager(runtime.deviceCount, new MemoryManagerDeviceInterface(), { splitSizeLimitBytes: 16 * MiB });
+const next = new CachingMemoryManager(runtime.deviceCount, new MemoryManagerDeviceInterface(), {
+  splitSizeLimitBytes: 16 * MiB,
+});
 new MemoryManagerInstaller(next, runtime).setAsMemoryManager();
 
 const after = runtime.allocate(3 * MiB); // from the new manager

@@ -1,4 +1,5 @@
-// Give a part of a cache back: a policy that keeps freed blocks, and lets go of as many as somebody else needs.
+// Give a part of a cache back: a policy that keeps freed blocks, and lets go of as many as
+// somebody else needs.
 import { MemoryRuntime, MiB } from 'stowage';
 import { CpuDevice } from 'stowage/adapters/cpu';
 import { ALL_CACHED, BlockMemoryManager, type ReleaseBounds } from 'stowage/managers';
@@ -7,7 +8,9 @@ export class KeepingMemoryManager extends BlockMemoryManager {
   readonly #kept: number[] = [];
 
   protected place(bytes: number, alignment: number, _stream: number, device: number) {
-    const at = this.#kept.findIndex((block) => alignment === 0 && this.#bytesOn(device, block) >= bytes);
+    const at = this.#kept.findIndex(
+      (block) => alignment === 0 && this.#bytesOn(device, block) >= bytes,
+    );
     const [kept] = at === -1 ? [] : this.#kept.splice(at, 1);
     return kept ?? this.nativeAllocate(bytes, alignment, device, bytes);
   }
@@ -21,7 +24,8 @@ export class KeepingMemoryManager extends BlockMemoryManager {
   }
 
   protected trim(device: number, bounds: ReleaseBounds = ALL_CACHED) {
-    const bytesOf = (block: number) => (this.#kept.includes(block) ? this.#bytesOn(device, block) : 0);
+    const bytesOf = (block: number) =>
+      this.#kept.includes(block) ? this.#bytesOn(device, block) : 0;
     bounds.giveBack([...this.#kept], { bytesOf, release: (block) => this.#release(block) });
   }
 
@@ -44,5 +48,7 @@ const runtime = new MemoryRuntime(new CpuDevice());
 runtime.use((deviceCount, table) => new KeepingMemoryManager(deviceCount, table));
 for (const block of [1, 2, 4].map((size) => runtime.allocate(size * MiB))) block.dispose();
 const [wanted, most] = [2 * MiB, 3 * MiB];
-console.log(`gave ${runtime.slot.releaseCached(0, wanted, most) / MiB} MiB, keeps ${runtime.slot.reservedBytes / MiB}`);
+console.log(
+  `gave ${runtime.slot.releaseCached(0, wanted, most) / MiB} MiB, keeps ${runtime.slot.reservedBytes / MiB}`,
+);
 runtime.close();

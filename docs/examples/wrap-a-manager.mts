@@ -12,6 +12,8 @@ class ReportingMemoryManager extends DecoratingMemoryManager {
 }
 
 const runtime = new MemoryRuntime(new CpuDevice());
-const reporting = runtime.use((deviceCount, table) => new ReportingMemoryManager(new TlsfMemoryManager(deviceCount, table)));
+const reporting = runtime.use(
+  (deviceCount, table) => new ReportingMemoryManager(new TlsfMemoryManager(deviceCount, table)),
+);
 for (const bytes of [1000, 3 * MiB]) runtime.allocate(bytes).dispose();
 reporting.dispose();
