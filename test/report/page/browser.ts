@@ -34,8 +34,14 @@ export async function tryPage({ page, faults }: OpenPage, use: (page: Page) => P
   }
 }
 
-/** A headless browser for one test file. */
+/** The next file that needs the browser begins at once, or not at all. */
+const IDLE_MS = 2000;
+
+/** A headless browser, which test files of one process share. */
 export class TestBrowser {
+  static #shared: Promise<Browser> | undefined;
+  static #users = 0;
+  static #idle: NodeJS.Timeout | undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), 'stowage-page-'));
   readonly #browser: Browser;
   #pages = 0;
@@ -45,12 +51,22 @@ export class TestBrowser {
   }
 
   static async start(): Promise<TestBrowser> {
-    return new TestBrowser(await chromium.launch({ executablePath: CHROMIUM.path, args: ['--no-sandbox'] }));
+    clearTimeout(TestBrowser.#idle);
+    TestBrowser.#users++;
+    TestBrowser.#shared ??= chromium.launch({ executablePath: CHROMIUM.path, args: ['--no-sandbox'] });
+    return new TestBrowser(await TestBrowser.#shared);
   }
 
   async stop(): Promise<void> {
-    await this.#browser.close();
     rmSync(this.#folder, { recursive: true });
+    TestBrowser.#users--;
+    if (TestBrowser.#users > 0) return;
+    const closeIdle = async () => {
+      const shared = TestBrowser.#shared;
+      TestBrowser.#shared = undefined;
+      await (await shared)?.close();
+    };
+    TestBrowser.#idle = setTimeout(closeIdle, IDLE_MS).unref();
   }
 
   /** Opens a page from file://, as a user does. */

@@ -179,8 +179,6 @@ describe.skipIf(CHROMIUM.missing)(`flame graphs on the report page in ${CHROMIUM
 
   test.each([
     [1400, 'light'],
-    [1400, 'dark'],
-    [390, 'light'],
     [390, 'dark'],
   ] as const)('fits %d px in %s colours, and is drawn anew in the others', (width, colours) =>
     onPage(

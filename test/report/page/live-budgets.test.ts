@@ -112,8 +112,6 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
 
   test.each([
     [1400, 'light'],
-    [1400, 'dark'],
-    [390, 'light'],
     [390, 'dark'],
   ] as const)('fits into %i pixels, %s, and draws anew as the program goes on', async (width, colours) =>
     tryPage(await browser.open(dashboard.url, { width, colours }), async (page) => {

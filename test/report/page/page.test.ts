@@ -128,8 +128,6 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
 
   test.each([
     [1280, 'light'],
-    [1280, 'dark'],
-    [400, 'light'],
     [400, 'dark'],
   ] as const)('fits %d px in %s colours, with readable contrast', (width, colours) =>
     onResnet(

@@ -152,8 +152,6 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
 
   test.each([
     [1400, 'light'],
-    [1400, 'dark'],
-    [390, 'light'],
     [390, 'dark'],
   ] as const)('fits %d px in %s colours', (width, colours) =>
     on(
