@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import packageFile from '../../package.json' with { type: 'json' };
 import { loadTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
 import { mainFile, type Outcome, stowage, stowageHere } from './compiled-cli.js';
@@ -175,19 +176,11 @@ describe('stowage replay', () => {
     expect(result).toMatchObject({ manager: 'caching', device: 'simulated', events: 26_012, nativeAllocs: 60, nativeFrees: 0 });
   });
 
-  test('verifies, swaps and logs on real memory, and the log replays to the same counts', async () => {
+  test('verifies, swaps and logs on real memory as npm start does, and the log replays to the same counts', async () => {
     const log = join(folder, 'resnet.log');
-    const { code, stdout, stderr } = stowage([
-      'replay',
-      RESNET,
-      '--device',
-      'cpu',
-      '--verify',
-      '--swap-to',
-      'pool',
-      '--log',
-      log,
-    ]);
+    const [, start = ''] = /main\.js (.*) --log /.exec(packageFile.scripts.start) ?? [];
+    expect(start).toBe(`replay ${RESNET} --device cpu --verify --swap-to pool`);
+    const { code, stdout, stderr } = stowage([...start.split(' '), '--log', log]);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('verified  the first and last byte of 13,327 blocks');
     expect(stdout).toMatch(/^caching -> pool /m);
