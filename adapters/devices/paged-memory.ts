@@ -19,7 +19,13 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   constructor(granularityBytes: number, hasPieces = false) {
     this.granularityBytes = granularityBytes;
     this.pieces = hasPieces
-      ? { wholeIn: (ptr, bytes) => this.#wholePieces(ptr, bytes), reusing: (action) => this.reusing(action) }
+      ? {
+          wholeIn: (ptr, bytes) => this.#wholePieces(ptr, bytes),
+          reusing: (action, unitBytes = granularityBytes) => {
+            this.#checkUnit('unitBytes', unitBytes);
+            return this.reusing(action, unitBytes);
+          },
+        }
       : undefined;
   }
 
@@ -46,7 +52,7 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   }
 
   /** What {@link MemoryPieces.reusing} does. */
-  protected reusing<T>(action: () => T): T {
+  protected reusing<T>(action: () => T, _unitBytes: number): T {
     return action();
   }
 
@@ -91,8 +97,7 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
   commit(ptr: DevicePtr, bytes: number, pieceBytes = this.granularityBytes): boolean {
     const range = this.rangeOf(ptr);
     const offset = this.#offsetIn(range, ptr, bytes);
-    this.#checkGranular('pieceBytes', pieceBytes);
-    if (pieceBytes === 0) throw badArgument('pieceBytes', pieceBytes, 'a positive number of bytes');
+    this.#checkUnit('pieceBytes', pieceBytes);
     if (range.pages.anyCommitted(offset, bytes)) {
       throw badArgument('pages', `${bytes} bytes at offset ${offset}`, 'not committed yet');
     }
@@ -149,6 +154,11 @@ export abstract class PagedMemory<R extends Reservation> implements VirtualMemor
     this.#checkGranular('offset', offset);
     if (offset + bytes > range.bytes) throw outOfRange(range, offset, bytes);
     return offset;
+  }
+
+  #checkUnit(name: string, bytes: number): void {
+    this.#checkGranular(name, bytes);
+    if (bytes === 0) throw badArgument(name, bytes, 'a positive number of bytes');
   }
 
   #checkGranular(name: string, bytes: number): void {

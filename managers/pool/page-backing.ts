@@ -57,7 +57,7 @@ export class PageBacking implements Backing {
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const pieces = this.#pieces;
-    return pieces === undefined ? this.#grow(bytes, failure) : pieces.reusing(() => this.#grow(bytes, failure));
+    return pieces === undefined ? this.#grow(bytes, failure) : pieces.reusing(() => this.#grow(bytes, failure), this.#pageBytes);
   }
 
   #grow(bytes: number, failure: { cause: unknown }): number {

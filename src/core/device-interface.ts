@@ -17,8 +17,11 @@ export interface MemoryPieces {
   /**
    * Lets commits during an action use the memory that decommits during the action have taken away: memory is mapped elsewhere
    * before new memory is made. What is left of it at the end goes back to the device.
+   *
+   * @param unitBytes - pieces that are no multiple of it are not used again: who keeps pages larger than the granularity takes none
+   * that end within a page. @defaultValue the granularity
    */
-  reusing<T>(action: () => T): T;
+  reusing<T>(action: () => T, unitBytes?: number): T;
 }
 
 /**

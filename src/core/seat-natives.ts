@@ -207,7 +207,7 @@ export class SeatNatives {
           ledger.rangeAt(ptr) === undefined && this.#hasEnded
             ? wholePages(ptr, bytes, virtual.granularityBytes)
             : virtual.pieces!.wholeIn(ptr, bytes),
-        reusing: (action) => virtual.pieces!.reusing(action),
+        reusing: (action, unitBytes) => virtual.pieces!.reusing(action, unitBytes),
       },
       reserve: (bytes) => {
         const device = this.#noteDevice();

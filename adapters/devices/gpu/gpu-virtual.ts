@@ -64,8 +64,8 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     return this.#ranges.around(ptr, GpuReservation);
   }
 
-  protected override reusing<T>(action: () => T): T {
-    return this.#spare.keepDuring(action);
+  protected override reusing<T>(action: () => T, unitBytes: number): T {
+    return this.#spare.keepDuring(action, unitBytes);
   }
 
   protected override pieceBytesAt(range: GpuReservation, offset: number): number {

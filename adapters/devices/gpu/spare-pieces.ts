@@ -9,27 +9,33 @@ interface Spare {
 export class SparePieces {
   readonly #release: (piece: PhysicalPiece) => void;
   #kept: Spare[] = [];
-  #keepers = 0;
+  /** What pieces that are taken are a multiple of, as the innermost action wants it; 0 while nobody keeps any. */
+  #unitBytes = 0;
 
   /** @param release - gives a piece back to its device; it never throws */
   constructor(release: (piece: PhysicalPiece) => void) {
     this.#release = release;
   }
 
-  /** Keeps what is dropped during an action, and gives what is left of it back at the end of the outermost one. */
-  keepDuring<T>(action: () => T): T {
-    this.#keepers++;
+  /**
+   * Keeps what is dropped during an action, and gives what is left of it back at the end of the outermost one.
+   *
+   * @param unitBytes - pieces that are no multiple of it are not {@link take taken} meanwhile
+   */
+  keepDuring<T>(action: () => T, unitBytes: number): T {
+    const outerBytes = this.#unitBytes;
+    this.#unitBytes = unitBytes;
     try {
       return action();
     } finally {
-      this.#keepers--;
-      if (this.#keepers === 0) this.#giveBack(() => true);
+      this.#unitBytes = outerBytes;
+      if (outerBytes === 0) this.#giveBack(() => true);
     }
   }
 
   /** Takes memory that is mapped nowhere. */
   drop(device: number, piece: PhysicalPiece): void {
-    if (this.#keepers > 0) this.#kept.push({ device, piece });
+    if (this.#unitBytes > 0) this.#kept.push({ device, piece });
     else this.#release(piece);
   }
 
@@ -38,7 +44,8 @@ export class SparePieces {
     let best: Spare | undefined;
     for (const spare of this.#kept) {
       const { bytes } = spare.piece;
-      if (spare.device === device && bytes <= mostBytes && bytes > (best?.piece.bytes ?? 0)) best = spare;
+      const fits = spare.device === device && bytes <= mostBytes && bytes % this.#unitBytes === 0;
+      if (fits && bytes > (best?.piece.bytes ?? 0)) best = spare;
     }
     if (best !== undefined) this.#kept.splice(this.#kept.indexOf(best), 1);
     return best?.piece;

@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { CachingMemoryManager, PoolMemoryManager } from '../../../managers/index.js';
+import { MemoryBudget } from '../../../src/budget/index.js';
+import type { Device } from '../../../src/core/device.js';
 import { MemoryManagerDeviceInterface } from '../../../src/core/device-interface.js';
 import type { MemoryManagerAdapter } from '../../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../../src/core/memory-manager-installer.js';
@@ -29,8 +31,11 @@ const nativeCalls = () => Object.fromEntries(NATIVE.map((name) => [name, fixture
 /** A manager on a card, and the runtime that it serves. */
 function onCard<M extends MemoryManagerAdapter>(make: (table: MemoryManagerDeviceInterface) => M, capacityBytes = CARD) {
   const device = fixture.fresh({ deviceCount: 1, capacityBytes, pageBytes: PAGE });
+  return installed(device, make(new MemoryManagerDeviceInterface()));
+}
+
+function installed<M extends MemoryManagerAdapter>(device: Device, manager: M) {
   const runtime = new MemoryRuntime(device, { exitReport: false });
-  const manager = make(new MemoryManagerDeviceInterface());
   new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
   return { device, manager, slot: runtime.slot };
 }
@@ -105,6 +110,29 @@ describe('PoolMemoryManager on a card', () => {
     const pages = onCard(pool);
     replay(pages.slot, traces.resnet);
     expect(fixture.callsOf('MemCreate')).toBeLessThan(segments);
+  });
+
+  test('gets no piece that ends within its pages from a pool with smaller ones, when a budget has that one give memory back', () => {
+    const device = fixture.fresh({ deviceCount: 1, capacityBytes: CARD, pageBytes: PAGE });
+    const ofPages = (granularityBytes: number) =>
+      installed(device, new PoolMemoryManager(1, new MemoryManagerDeviceInterface(), { granularityBytes, slack: 0 }));
+    const [wide, narrow] = [ofPages(3 * PAGE), ofPages(2 * PAGE)];
+    using budget = new MemoryBudget({ limit: 20 * PAGE, memory: device, exitReport: false });
+    for (const { slot } of [wide, narrow]) budget.add(slot);
+    const cached = Array.from({ length: 10 }, () => narrow.slot.alloc(2 * PAGE, true));
+    for (const ptr of cached) narrow.slot.unlock(ptr, true);
+    wide.slot.unlock(wide.slot.alloc(9 * PAGE, true), true);
+    expect(device.liveBytes).toBeLessThanOrEqual(20 * PAGE);
+    const live = Array.from({ length: 3 }, () => wide.slot.alloc(3 * PAGE, true));
+    wide.slot.unlock(live[1]!, true);
+    wide.slot.signalMemoryCleanup();
+    wide.manager.checkInvariants();
+    live[1] = wide.slot.alloc(3 * PAGE, true);
+    for (const ptr of live) device.fill(ptr, 1, 3 * PAGE);
+    wide.manager.checkInvariants();
+    for (const ptr of live) wide.slot.unlock(ptr, true);
+    for (const { slot } of [wide, narrow]) slot.signalMemoryCleanup();
+    expect([device.liveBytes, fixture.used(0), fixture.liveMemories]).toEqual([0, 0, 0]);
   });
 
   test('loses nothing to any n-th native call that fails while it grows, gives back and moves', () => {

@@ -193,6 +193,26 @@ describe('GpuVirtualMemory', () => {
       });
     });
 
+    test('that are no multiple of the unit are not taken', () => {
+      const { virtual } = fresh(16 * PAGE);
+      const pieces = virtual.pieces!;
+      const range = virtual.reserve(32 * PAGE);
+      virtual.commit(range, 10 * PAGE, 4 * PAGE);
+      const made = () => fixture.callsOf('MemCreate');
+      pieces.reusing(() => {
+        virtual.decommit(range, 10 * PAGE);
+        pieces.reusing(() => virtual.commit(partOf(range, 12, 4).ptr, 4 * PAGE, 4 * PAGE), 4 * PAGE);
+        expect(made()).toBe(3);
+        virtual.commit(partOf(range, 18, 6).ptr, 6 * PAGE, 6 * PAGE);
+        expect(made()).toBe(4);
+      }, 3 * PAGE);
+      expect(fixture.used(0)).toBe(10 * PAGE);
+      for (const unit of [0, 1, PAGE + 1]) {
+        expect(codeOf(() => pieces.reusing(() => 0, unit))).toBe('ERR_MEM_INVALID_ARGUMENT');
+      }
+      expect(codeOf(() => pieces.reusing(() => 0, -PAGE))).toBe('ERR_MEM_INVALID_SIZE');
+    });
+
     test('of another device are not taken', () => {
       const { device, virtual } = fresh(8 * PAGE);
       const range = virtual.reserve(8 * PAGE);
