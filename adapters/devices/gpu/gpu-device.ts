@@ -175,7 +175,7 @@ export class GpuDevice extends GpuMemory {
 
   /**
    * Exports committed pages of virtual memory, such as a block of a `PoolMemoryManager`, as file descriptors: needs the option
-   * `shareable`. The other process reaches all of the pages that the block lies in. Cost: four native calls a page.
+   * `shareable`. The other process reaches all of the pieces that the block lies in. Cost: a native call a piece.
    *
    * @returns what {@link importPages} takes, as `memory`; dispose of it when it was opened
    * @throws ERR_MEM_UNKNOWN_POINTER for other memory, ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_SIZE, ERR_MEM_INVALID_ARGUMENT for

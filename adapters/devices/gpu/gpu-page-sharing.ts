@@ -93,7 +93,10 @@ export function exportPages(runtime: GpuRuntime, ranges: LiveRanges<GpuRange>, p
   const { offset, pieces } = range.piecesAround(ptr - range.base, bytes);
   const descriptors: number[] = [];
   const collect = () => {
-    for (const { handle } of pieces) descriptors.push(runtime.driver.exportDescriptor(handle));
+    for (const piece of pieces) {
+      descriptors.push(runtime.driver.exportDescriptor(piece.handle));
+      piece.isExported = true;
+    }
   };
   orUndo(collect, () => {
     for (const descriptor of descriptors) attempt(() => closeSync(descriptor));

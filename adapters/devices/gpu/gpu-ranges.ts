@@ -55,6 +55,8 @@ export class ImportedSegment extends LiveRange implements GpuRange {
 export interface PhysicalPiece {
   readonly handle: bigint;
   readonly bytes: number;
+  /** Whether another process may have it: it is not mapped for other content then. */
+  isExported: boolean;
 }
 
 /** Addresses that were reserved; pages of them are backed. */

@@ -128,7 +128,7 @@ export class GpuVirtualMemory extends PagedMemory<GpuReservation> {
     // What does not fit goes before new memory is made, so that the device never holds more than what is committed.
     this.#spare.giveBack(device);
     const handle = this.#runtime.driver.create(mostBytes, device);
-    return handle === undefined ? undefined : { handle, bytes: mostBytes };
+    return handle === undefined ? undefined : { handle, bytes: mostBytes, isExported: false };
   }
 
   #mapPiece(range: GpuReservation, offset: number, piece: PhysicalPiece): void {

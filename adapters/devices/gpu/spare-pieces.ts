@@ -33,9 +33,9 @@ export class SparePieces {
     }
   }
 
-  /** Takes memory that is mapped nowhere. */
+  /** Takes memory that is mapped nowhere here. What was exported is not kept: who has opened it keeps it, with its content. */
   drop(device: number, piece: PhysicalPiece): void {
-    if (this.#unitBytes > 0) this.#kept.push({ device, piece });
+    if (this.#unitBytes > 0 && !piece.isExported) this.#kept.push({ device, piece });
     else this.#release(piece);
   }
 

@@ -103,6 +103,31 @@ describe('exportPages and importPages', () => {
     expect([fixture.used(0), fixture.liveMemories, fixture.liveRanges]).toEqual([0, 0, 0]);
   });
 
+  test('stay what was exported when the exporter maps memory elsewhere that it has taken away', () => {
+    const device = fresh();
+    const virtual = device.virtual!;
+    const range = virtual.reserve(16 * PAGE);
+    virtual.commit(range, 6 * PAGE, 3 * PAGE);
+    device.fill(range, 5, 6 * PAGE);
+    using exported = device.exportPages(range, PAGE);
+    const importer = fixture.device();
+    const imported = importer.importPages(exported.memory);
+    const other = (range + 8 * PAGE) as DevicePtr;
+    virtual.pieces!.reusing(() => {
+      virtual.decommit(range, 6 * PAGE);
+      virtual.commit(other, 6 * PAGE, 3 * PAGE);
+    });
+    // The one that was not exported is used again.
+    expect(fixture.callsOf('MemCreate')).toBe(3);
+    device.fill(other, 6, 6 * PAGE);
+    expect(fixture.peek(imported, PAGE).every((byte) => byte === 5)).toBe(true);
+    importer.fill(imported, 7, PAGE);
+    expect(fixture.peek(other, 6 * PAGE).every((byte) => byte === 6)).toBe(true);
+    importer.closeMemory(imported);
+    virtual.release(range, 16 * PAGE);
+    expect([fixture.used(0), fixture.liveMemories, fixture.liveRanges]).toEqual([0, 0, 0]);
+  });
+
   test('let what is read-only be read alone', async () => {
     const { device, range } = fourPages();
     using exported = device.exportPages(range, PAGE);
