@@ -22,8 +22,9 @@ export const outsideOfScopes: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot
 export function koffi(): typeof Koffi {
   if (loaded === undefined) {
     try {
+      // Outside: from Node 22 on, loading it opens the standard error, which would keep the context of the first caller for good.
       // A bundle for CommonJS has no import.meta.url, but has the name of its file.
-      const module = createRequire(import.meta.url ?? __filename)('koffi') as typeof Koffi;
+      const module = outsideOfScopes(() => createRequire(import.meta.url ?? __filename)('koffi') as typeof Koffi);
       raiseStacks(module);
       loaded = module;
     } catch (error) {

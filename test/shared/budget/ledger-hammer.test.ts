@@ -16,6 +16,8 @@ beforeAll(() => {
 const LIMIT = 1000;
 const WORKERS = 3;
 const HAMMER_MS = 800;
+/** How often each worker is granted memory at least. */
+const HAMMER_GRANTS = 1000;
 /** What all hold together; what is left for those who ask there before. */
 const Witness = { held: 0, free: 1, started: 2 } as const;
 
@@ -73,7 +75,8 @@ const give = () => {
 Atomics.add(witness, ${Witness.started}, 1);
 while (Atomics.load(witness, ${Witness.started}) < ${WORKERS});
 const end = performance.now() + ${HAMMER_MS};
-for (let n = 0; n % 64 > 0 || performance.now() < end; n++) {
+// On a slow machine for as long as it takes to have tried enough.
+for (let n = 0; n % 64 > 0 || performance.now() < end || result.grants < ${HAMMER_GRANTS}; n++) {
   const pages = 1 + random(300);
   if (held.length > 0 && (held.length === 5 || random(2) === 0)) give();
   else if (asksBefore && !asks(pages)) continue;
@@ -98,7 +101,7 @@ describe('SharedLedger', () => {
       const results = await hammer(named(), false);
       for (const { grants, passed } of results) {
         expect(passed).toBe(0);
-        expect(grants).toBeGreaterThan(1000);
+        expect(grants).toBeGreaterThanOrEqual(HAMMER_GRANTS);
       }
       expect(results.some(({ refusals }) => refusals > 100)).toBe(true);
     });
