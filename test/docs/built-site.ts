@@ -1,7 +1,9 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { inflateSync } from 'node:zlib';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -17,7 +19,7 @@ export interface NavigationEntry {
 
 /** The site that `npm run docs` makes, in a folder of its own. */
 export class BuiltSite {
-  readonly folder = mkdtempSync(join(tmpdir(), 'stowage-site-'));
+  readonly folder: string;
   /** What the build said. */
   readonly output: string;
   readonly status: number | null;
@@ -25,16 +27,21 @@ export class BuiltSite {
   readonly files: ReadonlySet<string>;
   readonly #texts = new Map<string, string>();
 
-  constructor() {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [TYPEDOC, '--out', this.folder], {
-      cwd: ROOT,
-      encoding: 'utf8',
-    });
+  private constructor(folder: string, output: string, status: number | null) {
+    this.folder = folder;
+    this.output = output;
     this.status = status;
-    this.output = stdout + stderr;
-    const entries = readdirSync(this.folder, { recursive: true, withFileTypes: true });
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
     const paths = entries.flatMap((entry) => (entry.isFile() ? [join(entry.parentPath, entry.name)] : []));
-    this.files = new Set(paths.map((path) => relative(this.folder, path)));
+    this.files = new Set(paths.map((path) => relative(folder, path)));
+  }
+
+  /** Makes the site. Takes half a minute of a processor. */
+  static async build(): Promise<BuiltSite> {
+    const folder = mkdtempSync(join(tmpdir(), 'stowage-site-'));
+    const child = spawn(process.execPath, [TYPEDOC, '--out', folder], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [stdout, stderr, [status]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+    return new BuiltSite(folder, stdout + stderr, status as number | null);
   }
 
   get pages(): string[] {
@@ -43,12 +50,12 @@ export class BuiltSite {
 
   /** The text of a file of the site. */
   text(file: string): string {
-    let text = this.#texts.get(file);
-    if (text === undefined) {
-      text = readFileSync(join(this.folder, file), 'utf8');
-      this.#texts.set(file, text);
+    let content = this.#texts.get(file);
+    if (content === undefined) {
+      content = readFileSync(join(this.folder, file), 'utf8');
+      this.#texts.set(file, content);
     }
-    return text;
+    return content;
   }
 
   /** The main part of a page, without navigation. */

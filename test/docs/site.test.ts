@@ -36,7 +36,7 @@ describe('npm run docs', () => {
   let site: BuiltSite;
   let browser: Browser | undefined;
   beforeAll(async () => {
-    site = new BuiltSite();
+    site = await BuiltSite.build();
     const args = ['--no-sandbox', '--allow-file-access-from-files'];
     if (!CHROMIUM.missing) browser = await chromium.launch({ executablePath: CHROMIUM.path, args });
   }, 240_000);
