@@ -114,11 +114,18 @@ export function sizeSection(view) {
     fillTable(
       part('sizes-table'),
       [{ heading: 'size' }, { heading: `all ${measure}`, numeric: true }, { heading: 'live', numeric: true }],
-      sizes.map((size, i) => [
-        size.to === 1 ? 'nothing' : `from ${formatBytes(size.from)}`,
-        bar(size[measure], most, 'all'),
-        bar(live[i]?.[measure] ?? 0, mostLive, 'now'),
-      ]),
+      // A row reaches up to the next one: what has no allocation is left out.
+      sizes.flatMap((size, i) =>
+        size.allocations === 0
+          ? []
+          : [
+              [
+                size.to === 1 ? 'nothing' : `from ${formatBytes(size.from)}`,
+                bar(size[measure], most, 'all'),
+                bar(live[i]?.[measure] ?? 0, mostLive, 'now'),
+              ],
+            ],
+      ),
     );
   };
   part('sizes-controls').replaceChildren(
