@@ -28,6 +28,8 @@ export interface ImportPagesOptions {
   readonly readOnly?: boolean;
 }
 
+const EXPORTED = 'what exportPages gave: a descriptor and a size for each piece that the bytes lie in';
+
 const READ = 1;
 const READ_AND_WRITE = 3;
 
@@ -112,17 +114,17 @@ export function importPages(
   memory: SharedPages,
   isReadOnly: boolean,
 ): DevicePtr {
-  checkShared(memory);
+  const shared = checkedCopy(memory);
   const { driver, activeDevice: device } = runtime;
   return runtime.on(device, () => {
-    const base = driver.reserve(sumOf(memory.pieceBytes)) as DevicePtr;
+    const base = driver.reserve(sumOf(shared.pieceBytes)) as DevicePtr;
     if (base === 0)
       throw new MemoryError('ERR_MEM_NATIVE', { functionName: 'MemAddressReserve', status: 2, statusName: 'no room' });
-    const imported = new ImportedPages(base, memory, isReadOnly, device);
+    const imported = new ImportedPages(base, shared, isReadOnly, device);
     const map = () => {
       let offset = 0;
-      for (const [i, descriptor] of memory.descriptors.entries()) {
-        const pieceBytes = memory.pieceBytes[i] as number;
+      for (const [i, descriptor] of shared.descriptors.entries()) {
+        const pieceBytes = shared.pieceBytes[i] as number;
         mapPiece(runtime, imported, offset, pieceBytes, descriptor);
         offset += pieceBytes;
       }
@@ -174,7 +176,9 @@ function unmap({ driver }: GpuRuntime, imported: ImportedPages): void {
   driver.call('MemAddressFree', imported.firstPiece, imported.piecesBytes);
 }
 
-function checkShared(memory: SharedPages): void {
+/** A copy, since the program may change what it was sent while the pages are mapped. @throws ERR_MEM_INVALID_ARGUMENT */
+function checkedCopy(memory: SharedPages): SharedPages {
+  checkArgument(typeof memory === 'object' && memory !== null, 'memory', memory, EXPORTED);
   const { pid, descriptors, pieceBytes, offsetBytes, bytes } = memory;
   const areAll = (list: unknown, least: number): list is readonly number[] =>
     Array.isArray(list) && list.length > 0 && list.every((each) => Number.isSafeInteger(each) && each >= least);
@@ -185,16 +189,14 @@ function checkShared(memory: SharedPages): void {
   // The memory begins in the first piece, and ends in the last.
   const begins = Number.isSafeInteger(offsetBytes) && offsetBytes >= 0 && offsetBytes < first;
   if (!begins || !Number.isSafeInteger(end) || offsetBytes + bytes > end || offsetBytes + bytes <= end - last) throw bad(memory);
+  return { pid, descriptors: [...descriptors], pieceBytes: [...pieceBytes], offsetBytes, bytes };
 }
 
 function sumOf(numbers: readonly number[]): number {
   return numbers.reduce((sum, each) => sum + each, 0);
 }
 
-function bad(memory: SharedPages): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
-  return badArgument(
-    'memory',
-    JSON.stringify(memory),
-    'what exportPages gave: a descriptor and a size for each piece that the bytes lie in',
-  );
+function bad({ pid, descriptors, pieceBytes, offsetBytes, bytes }: SharedPages): MemoryError<'ERR_MEM_INVALID_ARGUMENT'> {
+  const pieces = `descriptors ${descriptors} of process ${pid}, for pieces of ${pieceBytes} bytes`;
+  return badArgument('memory', `${bytes} bytes at offset ${offsetBytes} of ${pieces}`, EXPORTED);
 }

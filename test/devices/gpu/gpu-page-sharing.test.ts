@@ -49,7 +49,10 @@ describe('exportPages and importPages', () => {
       offsetBytes: PAGE - 100,
       bytes: PAGE + 200,
     });
-    const imported = importer.importPages(structuredClone(exported.memory));
+    const sent = structuredClone(exported.memory) as { descriptors: number[]; pieceBytes: number[] } & SharedPages;
+    const imported = importer.importPages(sent);
+    // What was sent is the program's again.
+    for (const list of [sent.descriptors, sent.pieceBytes]) list.length = 0;
     exported.dispose();
     exported[Symbol.dispose]();
     expect(openDescriptors()).toBe(before);
@@ -190,7 +193,11 @@ describe('exportPages and importPages', () => {
       { offsetBytes: PAGE },
       { bytes: 3 * PAGE },
       { bytes: Number.NaN },
+      { bytes: 1n as unknown as number },
     ];
+    for (const none of [null, undefined, 7]) {
+      expect(codeOf(() => device.importPages(none as unknown as SharedPages))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    }
     for (const lie of lies) expect(codeOf(() => device.importPages({ ...memory, ...lie }))).toBe('ERR_MEM_INVALID_ARGUMENT');
     // A file of another kind, a size that is not the memory's, a process and a descriptor that are not there.
     const wrong: Partial<SharedPages>[] = [
