@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, ROOT, readmeBlock } from './consumer-project.mjs';
+import { EXTERNAL } from './entry-programs.mjs';
 
 const VERSIONS = join(ROOT, 'test/versions/node_modules');
 const COMPILERS = ['5.4', '5.9', '6.0', '7.0'];
@@ -21,6 +22,7 @@ export function checkTypes(project) {
     names.map((name) => `export * as ${spaceOf(name)} from '${name.replace('.', 'stowage')}';`).join('\n');
   const consumer = readFileSync(join(ROOT, 'test/package/consumer.ts'), 'utf8');
 
+  for (const name of EXTERNAL) project.link(name);
   for (const version of COMPILERS) {
     const compile = (files, options) => {
       const compilerOptions = { noEmit: true, strict: true, target: 'ES2022', lib: ['ES2022'], ...options };
