@@ -8,17 +8,6 @@ import { ConsumerProject, ROOT } from '../package/consumer-project.mjs';
 import { useTarball, writePrograms } from '../package/use-tarball.mjs';
 
 const MAJORS = ['20', '22', '24', '26'];
-/**
- * Left out on a Node that does not run all tests. Not unit tests: engines under a manager, whole processes explained, pages in a
- * browser, the docs' programs. Computed alike on every Node between the two that run them: the contract of each manager, a card's
- * stand-in, predictions. Shown by the packed tarball: entry points.
- */
-const LEFT_OUT = [
-  ...['hosts', 'explain', 'report/page', 'docs', 'bench', 'gpu'].map((folder) => `test/${folder}/**`),
-  ...['conformance', 'devices/gpu', 'whatif'].map((folder) => `test/${folder}/**`),
-  'test/package/entry-points.test.ts',
-];
-
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { whole: { type: 'string', default: '' } } });
 const own = process.versions.node.split('.')[0];
 const majors = (positionals.length > 0 ? positionals : MAJORS).filter((major) => positionals.length > 0 || major !== own);
@@ -32,11 +21,11 @@ function nodeOf(major) {
 
 function runTests(major) {
   const node = nodeOf(major);
-  const exclude = whole.includes(major) ? [] : LEFT_OUT.flatMap((files) => ['--exclude', files]);
+  const config = whole.includes(major) ? [] : ['--config', 'test/config/units.config.ts'];
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
   console.log(`\n# Node ${major}: ${whole.includes(major) ? 'all' : 'unit'} tests`);
-  const { status } = spawnSync(node, [vitest, 'run', '--reporter=dot', ...exclude], { cwd: ROOT, stdio: 'inherit', env });
+  const { status } = spawnSync(node, [vitest, 'run', '--reporter=dot', ...config], { cwd: ROOT, stdio: 'inherit', env });
   if (status !== 0) throw new Error(`tests fail under Node ${major}`);
 }
 
