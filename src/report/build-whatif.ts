@@ -62,21 +62,27 @@ export function buildWhatIf(trace: TraceEvents, runs: readonly WhatIfRun[], opti
         allocated: payload.add(Float64Array.from(curve?.allocated ?? [])),
       };
     }),
-    verdict: verdictOf(runs, labelOf),
+    verdict: verdictOf(runs, limitsDiffer),
   };
   return { data, payload: payload.toBase64() };
 }
 
-/** What the runs that fit trade in memory and native calls: of their time nothing is known. */
-function verdictOf(runs: readonly WhatIfRun[], labelOf: (run: WhatIfRun) => string): string | null {
+/** What the runs trade in memory and native calls that fit at the least limit: of their time nothing is known. */
+function verdictOf(runs: readonly WhatIfRun[], limitsDiffer: boolean): string | null {
+  const bytesOf = ({ limitBytes }: WhatIfRun) => limitBytes ?? Number.POSITIVE_INFINITY;
   const fitting = runs.filter(({ fits }) => fits);
-  if (fitting.length < 2) return null;
-  const costs = fitting.map((run) => ({
-    name: labelOf(run),
+  const least = Math.min(...fitting.map(bytesOf));
+  const [first, ...others] = fitting.filter((run) => bytesOf(run) === least);
+  if (first === undefined || fitting.length < 2) return null;
+  const limit = limitsDiffer ? `With ${limitOf(first)} ` : '';
+  if (others.length === 0)
+    return `${limit}only ${settingOf(first)} fits, and reserves ${formatBytes(first.peakReservedBytes)} at its peak.`;
+  const costs = [first, ...others].map((run) => ({
+    name: settingOf(run),
     bytes: run.peakReservedBytes,
     nativeCalls: run.nativeAllocs + run.nativeFrees,
   }));
-  return `${tradeOf(costs, { verb: 'reserves', noun: 'memory at its peak' }).text}.`;
+  return `${limit}${tradeOf(costs, { verb: 'reserves', noun: 'memory at its peak' }).text}.`;
 }
 
 /** The manager, and of PyTorch's the configuration. */

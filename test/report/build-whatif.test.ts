@@ -71,6 +71,24 @@ describe('buildWhatIf', () => {
     expect(data.runs.map(({ label }) => label)).toEqual(labels);
   });
 
+  test.each([
+    [
+      'those that fit there',
+      [{ peakReservedBytes: 900 * MiB }, { conf: 'a:1', peakReservedBytes: 600 * MiB, nativeAllocs: 500 }],
+      'With 1.00 GiB a:1 reserves 33 % less memory at its peak than the default of PyTorch (600.00 MiB against 900.00 MiB); the default',
+    ],
+    [
+      'the only one that fits there',
+      [{ peakReservedBytes: 900 * MiB }, { conf: 'a:1', fits: false }],
+      'With 1.00 GiB only the default of PyTorch fits, and reserves 900.00 MiB at its peak.',
+    ],
+  ])('says the trade at the least limit that is enough, of %s', (_, facts, verdict) => {
+    const atLimits = [0.5, 1, 2].flatMap((limit) =>
+      facts.map((each) => whatIfRun({ ...each, limitBytes: limit * GiB, ...(limit < 1 ? { fits: false } : {}) })),
+    );
+    expect(buildWhatIf(trace, atLimits).data.verdict).toContain(verdict);
+  });
+
   test('has empty columns for a run without a curve', () => {
     const { data } = buildWhatIf(trace, [whatIfRun(), whatIfRun({ curve: undefined })]);
     expect(data.runs.map(({ reserved }) => reserved.length)).toEqual([10, 0]);
