@@ -22,7 +22,15 @@ export function writePrograms(project) {
     project.write(fileOf(name, 'require()'), code);
     for (const format of ['esm', 'cjs']) {
       const outfile = project.path(fileOf(name, format === 'esm' ? 'a bundle as ESM' : 'a bundle as CommonJS'));
-      const options = { bundle: true, platform: 'node', format, external: EXTERNAL, logLevel: 'silent', outfile };
+      const options = {
+        bundle: true,
+        platform: 'node',
+        format,
+        external: EXTERNAL,
+        logLevel: 'silent',
+        outfile,
+        tsconfigRaw: {},
+      };
       const { warnings } = buildSync({ ...options, entryPoints: [entry] });
       // Where import.meta has no value there, another is used.
       const unexpected = warnings.filter(({ id }) => id !== 'empty-import-meta');
