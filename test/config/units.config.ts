@@ -4,11 +4,11 @@ import whole from '../../vitest.config.js';
 /**
  * What `npm run test:units` leaves out. Not unit tests: engines under a manager, whole processes explained, pages in a browser, the
  * docs' programs, benches, and what the packed tarball shows. Computed alike on every Node between the oldest and the newest, which run
- * all tests: the contract of each manager, a card's stand-in, predictions.
+ * all tests: managers and their contract, traces, reports, commands, a card's stand-in, predictions.
  */
 const LEFT_OUT = [
-  ...['hosts', 'explain', 'report/page', 'docs', 'bench', 'gpu'].map((folder) => `test/${folder}/**`),
-  ...['conformance', 'devices/gpu', 'whatif'].map((folder) => `test/${folder}/**`),
+  ...['hosts', 'explain', 'docs', 'bench', 'gpu'].map((folder) => `test/${folder}/**`),
+  ...['cli', 'conformance', 'devices/gpu', 'managers', 'report', 'trace', 'whatif'].map((folder) => `test/${folder}/**`),
   'test/package/entry-points.test.ts',
 ];
 
