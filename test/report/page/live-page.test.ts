@@ -51,7 +51,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     const drawn = () => page.locator('#memory-chart canvas').evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
     const before = await drawn();
     new MemoryManagerInstaller(new HostileManager(1, new MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
-    runtime.allocate(MiB);
+    using third = runtime.allocate(MiB);
     await cell(page, 2, HOSTILE).waitFor();
     await cell(page, 2, 'serves').waitFor();
     await cell(page, 1, 'drains').waitFor();
@@ -59,6 +59,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     more.dispose();
     await cell(page, 1, 'stopped').waitFor();
     expect(await drawn()).not.toBe(before);
+    expect(third.bytes).toBe(MiB);
     expect(await page.evaluate(() => Reflect.get(globalThis, 'hacked'))).toBeUndefined();
     expect(faults).toEqual([]);
     await page.close();
@@ -126,7 +127,8 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
   });
 
   test('says that it lost its server, and goes on when it is there again', async () => {
-    runtime.allocate(MiB);
+    // Held: the garbage collector frees what is dropped.
+    const kept = [runtime.allocate(MiB)];
     const { page } = await browser.open(dashboard.url);
     await page
       .locator('#connection')
@@ -135,12 +137,13 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
     await dashboard.dispose();
     await page.locator('#connection').filter({ hasText: 'not connected' }).waitFor();
     dashboard = await serveDashboard(runtime, { intervalMs: 50, port: dashboard.port });
-    runtime.allocate(6 * MiB);
+    kept.push(runtime.allocate(6 * MiB));
     await page
       .locator('#connection')
       .filter({ hasText: /^live$/ })
       .waitFor();
     await cell(page, 1, '7.00 MiB').waitFor();
+    for (const block of kept) block.dispose();
     await page.close();
   });
 });
