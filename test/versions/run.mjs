@@ -1,5 +1,5 @@
 // node test/versions/run.mjs [majors] [--whole majors]: on each Node the README's quick start, the packed tarball and the unit tests;
-// on those of --whole all tests. The Node of this process is left to `npm run test:package` and `npm test`.
+// on those of --whole all tests but those of pages in a browser. The Node of this process is left to `npm run test:package` and `npm test`.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -21,11 +21,11 @@ function nodeOf(major) {
 
 function runTests(major) {
   const node = nodeOf(major);
-  const config = whole.includes(major) ? [] : ['--config', 'test/config/units.config.ts'];
+  const config = `test/config/${whole.includes(major) ? 'node-suite' : 'units'}.config.ts`;
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
   console.log(`\n# Node ${major}: ${whole.includes(major) ? 'all' : 'unit'} tests`);
-  const { status } = spawnSync(node, [vitest, 'run', '--reporter=dot', ...config], { cwd: ROOT, stdio: 'inherit', env });
+  const { status } = spawnSync(node, [vitest, 'run', '--reporter=dot', '--config', config], { cwd: ROOT, stdio: 'inherit', env });
   if (status !== 0) throw new Error(`tests fail under Node ${major}`);
 }
 
