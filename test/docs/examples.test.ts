@@ -117,14 +117,15 @@ describe('docs/examples', () => {
   });
 
   // From Node 22.18 on. Not below node_modules, where Node strips none.
-  test.skipIf(!STRIPS_TYPES)('Node runs scopes.mts as it is', () => {
+  test('Node runs scopes.mts as it is where it strips types, and refuses its ending elsewhere', () => {
     const project = mkdtempSync(join(tmpdir(), 'stowage-examples-'));
     try {
       mkdirSync(join(project, 'node_modules'));
       symlinkSync(compiled(), join(project, 'node_modules/stowage'));
       copyFileSync(join(EXAMPLES, 'scopes.mts'), join(project, 'scopes.mts'));
-      const { stdout } = spawnSync(process.execPath, ['scopes.mts'], { cwd: project, encoding: 'utf8' });
-      expect(stdout).toMatch(OUTPUT['scopes.mts']!);
+      const { stdout, stderr } = spawnSync(process.execPath, ['scopes.mts'], { cwd: project, encoding: 'utf8' });
+      if (STRIPS_TYPES) expect(stdout).toMatch(OUTPUT['scopes.mts']!);
+      else expect(stderr).toContain('ERR_UNKNOWN_FILE_EXTENSION');
     } finally {
       rmSync(project, { recursive: true });
     }
