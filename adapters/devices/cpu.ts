@@ -166,34 +166,28 @@ export class CpuDevice extends HostDevice {
 
   /** Copies bytes of JavaScript to this memory, natively where there can be no views of it. @throws as {@link copy} */
   override write(ptr: DevicePtr, source: Uint8Array): void {
-    if (!viewsAreForbidden()) {
-      try {
-        super.write(ptr, source);
-        return;
-      } catch (error) {
-        if (!viewsAreForbidden()) throw error;
-      }
-    }
-    if (this.#has(ptr, source.length)) copyIn(ptr, source, source.length);
+    if (this.#byViews(() => super.write(ptr, source)) || source.length === 0) return;
+    this.#segments.ranges.locate(ptr, source.length);
+    copyIn(ptr, source, source.length);
   }
 
   /** Copies bytes of this memory to JavaScript. As {@link write}. */
   override read(ptr: DevicePtr, target: Uint8Array): void {
-    if (!viewsAreForbidden()) {
-      try {
-        super.read(ptr, target);
-        return;
-      } catch (error) {
-        if (!viewsAreForbidden()) throw error;
-      }
-    }
-    if (this.#has(ptr, target.length)) copyOut(target, ptr, target.length);
+    if (this.#byViews(() => super.read(ptr, target)) || target.length === 0) return;
+    this.#segments.ranges.locate(ptr, target.length);
+    copyOut(target, ptr, target.length);
   }
 
-  /** Tells whether there is anything to copy. @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_OUT_OF_RANGE unless all of it is this memory's */
-  #has(ptr: DevicePtr, bytes: number): boolean {
-    if (bytes > 0) this.#segments.ranges.locate(ptr, bytes);
-    return bytes > 0;
+  /** Copies, unless there can be no views: the first one finds that out. @returns whether it was done */
+  #byViews(copy: () => void): boolean {
+    if (viewsAreForbidden()) return false;
+    try {
+      copy();
+      return true;
+    } catch (error) {
+      if (viewsAreForbidden()) return false;
+      throw error;
+    }
   }
 
   #allocate(bytes: number, alignment: number, pinned: boolean): DevicePtr {
