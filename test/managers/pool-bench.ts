@@ -76,3 +76,18 @@ export function expectModel(manager: PoolMemoryManager, device: SimulatedDevice,
     end = ptr + manager.allocated(ptr);
   }
 }
+
+/** Runs a program again and again, of whose native calls another one fails each time. */
+export function failEachCall(newBench: () => Pick<PoolBench, 'manager' | 'device'>): void {
+  for (let failing = 0; failing < 40; failing++) {
+    const { manager, device } = newBench();
+    device.failWhen(({ index }) => index === failing);
+    const live = new Map<DevicePtr, number>();
+    for (let i = 0; i < 160; i++) {
+      if (i % 3 === 2) freeOne(manager, live, i * 31);
+      else allocOne(manager, live, ((i * 104_729) % 700_000) + 1, 0);
+      manager.checkInvariants();
+    }
+    expectModel(manager, device, live);
+  }
+}

@@ -9,7 +9,7 @@ import { type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { atLeast, same } from '../fixtures/same.js';
-import { allocOne, expectModel, freeOne, poolBench, sizes } from './pool-bench.js';
+import { allocOne, expectModel, failEachCall, freeOne, poolBench, sizes } from './pool-bench.js';
 
 const PAGES = [4 * KiB, 64 * KiB];
 
@@ -68,17 +68,7 @@ describe('PoolMemoryManager on a device with pieces', () => {
   });
 
   test.each(PAGES)('changes nothing when any one native call fails, with pages of %i bytes', (granularityBytes) => {
-    for (let failing = 0; failing < 40; failing++) {
-      const { manager, device } = piecesBench(granularityBytes, { slack: 0.1 }, 32 * MiB);
-      device.failWhen(({ index }) => index === failing);
-      const live = new Map<DevicePtr, number>();
-      for (let i = 0; i < 160; i++) {
-        if (i % 3 === 2) freeOne(manager, live, i * 31);
-        else allocOne(manager, live, ((i * 104_729) % 700_000) + 1, 0);
-        manager.checkInvariants();
-      }
-      expectModel(manager, device, live);
-    }
+    failEachCall(() => piecesBench(granularityBytes, { slack: 0.1 }, 32 * MiB));
   });
 
   test('keeps its books when giving pieces back fails', () => {

@@ -4,7 +4,7 @@ import type { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { type DevicePtr, GiB, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { searchRuns } from '../config/search.js';
 import { codeOf } from '../fixtures/code-of.js';
-import { allocOne, poolBench as bench, expectModel, freeOne, sizes } from './pool-bench.js';
+import { allocOne, poolBench as bench, expectModel, failEachCall, freeOne, sizes } from './pool-bench.js';
 
 const COARSE_AND_FINE = [4 * KiB, 64 * KiB, 2 * MiB, 0];
 
@@ -248,17 +248,7 @@ describe('PoolMemoryManager', () => {
     });
 
     test.each(COARSE_AND_FINE)('changes nothing when any one native call fails, with pages of %i bytes', (granularityBytes) => {
-      for (let failing = 0; failing < 40; failing++) {
-        const { manager, device } = bench(granularityBytes, {}, 32 * MiB);
-        device.failWhen(({ index }) => index === failing);
-        const live = new Map<DevicePtr, number>();
-        for (let i = 0; i < 160; i++) {
-          if (i % 3 === 2) freeOne(manager, live, i * 31);
-          else allocOne(manager, live, ((i * 104_729) % 700_000) + 1, 0);
-          manager.checkInvariants();
-        }
-        expectModel(manager, device, live);
-      }
+      failEachCall(() => bench(granularityBytes, {}, 32 * MiB));
     });
 
     test.each(COARSE_AND_FINE)('keeps its books when giving memory back fails, with pages of %i bytes', (granularityBytes) => {
