@@ -1,5 +1,6 @@
 /**
- * What every program needs: runtimes, allocations and scopes, the contracts between hosts, slots, managers and devices, statistics, errors, logs.
+ * What every program needs: runtimes, allocations and scopes, the contracts between hosts, slots, managers and devices, statistics,
+ * errors, logs.
  *
  * @module
  */

@@ -114,8 +114,8 @@ export class VirtualPages {
   /**
    * Takes whole pages, or pieces, of a free block away, once no stream works on them.
    *
-   * @param mostBytes - how many of them, what can be taken away as one; the last ones go, since a range fills from its start
-   * @defaultValue mostBytes is all
+   * @param mostBytes - how many of them: whole pages, or all where the device has pieces. The last ones go, since a range fills from
+   * its start. @defaultValue all
    * @returns their bytes
    */
   decommit(block: number, settle: () => void, mostBytes = Number.POSITIVE_INFINITY): number {

@@ -45,12 +45,12 @@ const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
 
 /**
  * The manager to pick unless there is a reason for another: blocks of any size side by side in a reserved range of
- * addresses, in units of 16 B, by good fit. Pages get memory when a block needs them, and give it
- * back before the pool would hold more than the peak of its live bytes and a slack, or a release threshold. Small freed blocks wait in a bounded
- * front for a request of their size. Where the device has no virtual memory, native segments take the place of pages.
+ * addresses, in units of 16 B, by good fit. Pages get memory when a block needs them, and give it back before the pool would hold
+ * more than the peak of its live bytes and a slack, or a release threshold. Small freed blocks wait in a bounded front for a
+ * request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
- * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` as long as whole pages are free,
- * and the invariants of {@link BlockMemoryManager}.
+ * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` as long as whole pages
+ * are free, and the invariants of {@link BlockMemoryManager}.
  */
 export class PoolMemoryManager extends BinnedMemoryManager {
   readonly #backings: (Backing | undefined)[] = [];

@@ -61,7 +61,8 @@ export interface VirtualMemory {
    */
   commit(ptr: DevicePtr, bytes: number, pieceBytes?: number): boolean;
   /**
-   * Takes the memory of a committed part, of whole pieces where there are {@link pieces}, away; the addresses stay reserved and the content is lost.
+   * Takes the memory of a committed part away: any pages, or whole pieces where there are {@link pieces}. The addresses stay
+   * reserved, and the content is lost.
    *
    * @param isIdle - true when the caller has waited for the streams that used the part: the device need not wait for all of its
    * work then. False when left out

@@ -38,7 +38,12 @@ class TreeNode implements SiteTreeNode {
   }
 }
 
-/** Joins sites whose outer frames are the same. Cost: O(frames of all sites) @param framesOf - the innermost first @returns the root, which calls the outermost frames */
+/**
+ * Joins sites whose outer frames are the same. Cost: O(frames of all sites)
+ *
+ * @param framesOf - the innermost first
+ * @returns the root, which calls the outermost frames
+ */
 export function siteTree(amounts: readonly SiteAmount[], framesOf: (site: string) => Frame[]): SiteTreeNode {
   const root = new TreeNode(ROOT);
   for (const { site, blocks, bytes } of amounts) {

@@ -15,7 +15,10 @@ export function rankResults(app) {
   });
 }
 
-/** By what typedoc multiplies the score of a result. It multiplies once more, by up to 10, those whose name begins with what is looked for. */
+/**
+ * By what typedoc multiplies the score of a result. It multiplies once more, by up to 10, those whose name begins with what is
+ * looked for.
+ */
 function rank(result) {
   if (result.isDocument()) return result.frontmatter.group === 'Examples' ? 2 : 30;
   if (result.kindOf(EXPORTED)) return 1;
