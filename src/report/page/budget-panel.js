@@ -129,7 +129,7 @@ export class BudgetPanel {
     if (this.#chart !== undefined) this.#view.group.remove(this.#chart);
     const { parts: stacked, tops } = this.#stack;
     const parts = stacked.map(({ name, colour }, i) => ({ label: name, colour, values: tops[i] ?? [], stacked: true }));
-    const limits = { label: 'limit', colour: '--bad', values: this.#stack.limits, dashed: true };
+    const limits = { label: 'limit', colour: '--bad', values: this.#stack.limits, dotted: true };
     this.#chart = new Chart(this.#place, this.#view.seconds(), [...parts, limits], {
       label: `Who held what of the budget ${budget.name} over the last minutes, one on the other, with its limit and what happened`,
       format: formatTick,

@@ -15,7 +15,7 @@ import { colour } from './theme.js';
  * @property {string} label
  * @property {string} colour - the name of its colour in the style sheet
  * @property {ArrayLike<number>} values
- * @property {boolean} [dashed] - in dots
+ * @property {boolean} [dotted]
  * @property {boolean} [filled]
  * @property {boolean} [stacked] - filled in its colour down to the stacked curve before it
  * @property {boolean} [hidden]
@@ -131,17 +131,17 @@ export class Chart {
     const layersOf = (/** @type {boolean} */ isDotted) =>
       curveLayers(
         this.#curves.map((curve, i) => {
-          const isDrawn = this.#shown[i] === true && isLine(curve) && (curve.dashed === true) === isDotted;
+          const isDrawn = this.#shown[i] === true && isLine(curve) && (curve.dotted === true) === isDotted;
           return isDrawn ? (this.#values[i] ?? null) : null;
         }),
       );
     const [lines, dots] = [layersOf(false), layersOf(true)];
-    this.#layers = this.#curves.flatMap(({ dashed }, i) => (dashed === true ? dots[i] : lines[i]) ?? []);
+    this.#layers = this.#curves.flatMap(({ dotted }, i) => (dotted === true ? dots[i] : lines[i]) ?? []);
     this.#curves.forEach((curve, i) => {
       const series = this.#plot.series[i + 1];
       const layer = this.#layers[i];
       if (series !== undefined && layer !== undefined && isLine(curve))
-        series.dash = dashesOf(layer, curve.dashed === true).map((length) => length * devicePixelRatio);
+        series.dash = dashesOf(layer, curve.dotted === true).map((length) => length * devicePixelRatio);
     });
   }
 
@@ -223,7 +223,7 @@ export class Chart {
           label: curve.label,
           show: curve.hidden !== true,
           stroke: () => colour(curve.colour),
-          width: curve.filled === true || curve.stacked === true ? 1 : curve.dashed === true ? 1.5 : 2,
+          width: curve.filled === true || curve.stacked === true ? 1 : curve.dotted === true ? 1.5 : 2,
           points: { show: false },
           spanGaps: true,
           ...(curve.filled === true ? { fill: () => colour('--live-fill') } : {}),

@@ -160,13 +160,13 @@ function charts(view, shown) {
       label: `${run.name}, ${name}`,
       colour: colour === '' ? run.colour : colour,
       filled,
-      dashed: name === 'cached',
+      dotted: name === 'cached',
       read: () => view.curve(place, read),
     })),
   );
   const add = (
     /** @type {string} */ id,
-    /** @type {readonly { label: string, colour: string, filled?: boolean, dashed?: boolean, read: () => Float64Array }[]} */ curves,
+    /** @type {readonly { label: string, colour: string, filled?: boolean, dotted?: boolean, read: () => Float64Array }[]} */ curves,
     /** @type {Omit<ConstructorParameters<typeof Chart>[3], 'group'>} */ options,
   ) => {
     const chart = new Chart(

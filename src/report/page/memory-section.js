@@ -37,7 +37,7 @@ export function memorySection(view) {
         label: `${name}, cached`,
         colour,
         values: cached[run] ?? [],
-        dashed: true,
+        dotted: true,
         hidden: !shown.cached,
       })),
     ],

@@ -201,7 +201,7 @@ function curves(view) {
         label: `${run.label}, allocated`,
         colour,
         values: allocated,
-        dashed: true,
+        dotted: true,
         hidden: runShown[place] === false || !shown.allocated,
       })),
     ],

@@ -109,7 +109,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     const drawn = (runs: readonly WhatIfRun[], colour: string) =>
       new Promise<number>((done, fail) => void on(runs, async (page) => done(await pixelsOf(page, colour))).catch(fail));
     expect(await drawn([whatIfRun()], '--bad')).toBe(0);
-    // A dashed line over the whole width, and its name.
+    // A dotted line over the whole width, and its name.
     expect(await drawn([whatIfRun({ limitBytes: GiB })], '--bad')).toBeGreaterThan(500);
     // Far above the curves the name alone is drawn.
     const far = await drawn([whatIfRun({ limitBytes: 80 * GiB })], '--bad');
