@@ -37,6 +37,7 @@ async function send() {
   const reader = spawn(process.execPath, [import.meta.filename, 'reader'], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
+  const ended = once(reader, 'exit');
   let lentBytes = 0;
   await pipeline(async function* () {
     for await (const chunk of RecordBatchStreamWriter.writeAll(table)) {
@@ -45,7 +46,7 @@ async function send() {
       yield chunk;
     }
   }, reader.stdin);
-  const [code] = await once(reader, 'exit');
+  const [code] = await ended;
   assert.equal(code, 0);
   console.log(`${lentBytes / MiB} MiB went from the block to the pipe`);
   // not earlier: what waits to be sent lies in the block, and nothing of Arrow's keeps it

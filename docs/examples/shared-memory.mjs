@@ -17,10 +17,8 @@ if (isMainThread) {
 
   const worker = new Worker(new URL(import.meta.url));
   worker.postMessage(block.token());
-  const [sum] = await once(worker, 'message');
+  const [[sum]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
   console.log(`the worker says ${sum}, and left ${block.view(Float64Array)[0]}`);
-
-  await once(worker, 'exit');
   block.dispose();
   registry.destroyBackend(0);
 } else {

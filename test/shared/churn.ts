@@ -96,9 +96,10 @@ for (const offset of offsets) if (offset !== -1) free(offset);
 result.ms = performance.now() - start;
 const results = [result];
 if (isMainThread) {
-  const others = [];
-  for (let i = 1; i < churn.threads; i++) others.push(new Worker(process.argv[1], { workerData: i }));
-  for (const other of others) { const [message] = await once(other, 'message'); results.push(message); await once(other, 'exit'); }
+  const others = Array.from({ length: churn.threads - 1 }, (_, i) => new Worker(process.argv[1], { workerData: i + 1 }));
+  // Both are awaited from the start: a worker's message and its end may come in one turn, and another's before this one's.
+  const endings = others.map((other) => Promise.all([once(other, 'message'), once(other, 'exit')]));
+  for (const [[message]] of await Promise.all(endings)) results.push(message);
   allocator.detach();
   console.log(JSON.stringify(results));
 } else {

@@ -257,6 +257,7 @@ describe('exportPages and importPages', () => {
     fresh();
     const env = { ...process.env, GPU_FIXTURE_PAGE_BYTES: String(PAGE) };
     const child = spawn(process.execPath, ['--input-type=module', '-e', exporter], { stdio: ['pipe', 'pipe', 'inherit'], env });
+    const ended = once(child, 'exit');
     const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     const memory = JSON.parse((await lines.next()).value) as SharedPages;
     expect(memory).toMatchObject({ pid: child.pid, offsetBytes: 0, bytes: 2 * PAGE });
@@ -266,7 +267,7 @@ describe('exportPages and importPages', () => {
     device.fill(imported, 77, 2 * PAGE);
     child.stdin.write('\n');
     expect((await lines.next()).value).toBe('1:1,1:77,1:77,1:4');
-    await once(child, 'exit');
+    await ended;
     // What was imported outlives the process that exported it.
     expect(fixture.peek(imported, 1)).toEqual(Uint8Array.of(77));
     device.closeMemory(imported);
