@@ -295,8 +295,11 @@ describe('serveDashboard', () => {
       });
     });
 
-    test('gives a client that does not keep up nothing more until it does, and then updates', async () => {
-      for (let i = 0; i < 6000; i++) runtime.allocate(64 + i, { tag: `a tag that makes the message long, number ${i}` });
+    test.each([
+      ['long', 6000],
+      ['short', 0],
+    ])('gives a client that does not keep up nothing more until it does, and then updates: %s ones', async (_, count) => {
+      for (let i = 0; i < count; i++) runtime.allocate(64 + i, { tag: `a tag that makes the message long, number ${i}` });
       const add = vi.spyOn(EventClients.prototype, 'add');
       const send = vi.spyOn(EventClients.prototype, 'send');
       const write = vi.spyOn(ServerResponse.prototype, 'write');
@@ -320,9 +323,9 @@ describe('serveDashboard', () => {
       slow.on('data', (chunk) => {
         received += String(chunk);
       });
-      const count = (event: string) => received.split(`\nevent: ${event}\n`).length - 1;
-      while (count('update') < 2) await sleep(20);
-      expect(count('hello')).toBe(1);
+      const countOf = (event: string) => received.split(`\nevent: ${event}\n`).length - 1;
+      while (countOf('update') < 2) await sleep(20);
+      expect(countOf('hello')).toBe(1);
       slow.destroy();
     });
   });
