@@ -45,7 +45,7 @@ const STEP_BEYOND_LIMIT = 0.0075;
 
 /** How much a pool should hold when it grows for one block, and by how much it grows. Facts of one moment, asked for once. */
 export class GrowthPlan {
-  /** What the device has in all. */
+  /** What the pool may hold in all: what the device has, or less where a budget says so. */
   readonly capacityBytes: number;
   /** The highest that live bytes have been, once the block is live. */
   readonly peakBytes: number;
@@ -57,7 +57,7 @@ export class GrowthPlan {
   constructor({ slack, releaseThresholdBytes, deviceInterface, heap }: BackingParts, bytes: number) {
     const { stats } = heap;
     this.#slack = slack;
-    this.capacityBytes = deviceInterface.getMaxMemorySize(heap.device);
+    this.capacityBytes = deviceInterface.getMaxReservedSize(heap.device);
     this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
     this.limitBytes = Math.min(Math.max(this.peakBytes * (1 + slack), releaseThresholdBytes), this.capacityBytes);
   }

@@ -63,19 +63,19 @@ export class PageBacking implements Backing {
   #grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
-    let hole = this.#findGap(bytes, plan, failure);
+    let hole = this.#findGap(bytes, failure);
     if (hole === NONE) return NONE;
     let excess = this.#holdsWithGap() - plan.limitBytes;
     if (excess > 0 && this.#isShredded) {
       this.#unite();
-      hole = this.#findGap(bytes, plan, failure);
+      hole = this.#findGap(bytes, failure);
       if (hole === NONE) return NONE;
       excess = this.#holdsWithGap() - plan.limitBytes;
     }
     if (excess > 0) {
       this.#reclaim(excess, MIN_PIECE_SHARE * stats.reservedBytes);
       this.#reclaim(this.#holdsWithGap() - plan.capacityBytes, 0);
-      hole = this.#findGap(bytes, plan, failure);
+      hole = this.#findGap(bytes, failure);
       if (hole === NONE) return NONE;
       if (this.#holdsWithGap() > plan.limitBytes + this.#pageBytes) this.#sizes.halve();
     }
@@ -84,7 +84,7 @@ export class PageBacking implements Backing {
     stats.retries++;
     if (this.#parts.waitForFit(bytes)) return this.#parts.idle.fit(bytes);
     this.trim();
-    hole = this.#findGap(bytes, plan, failure);
+    hole = this.#findGap(bytes, failure);
     if (hole === NONE) return NONE;
     const last = this.#commit(hole, bytes, this.#holes.gapBytes, plan, failure);
     return this.#isEnough(last, bytes) ? last : NONE;
@@ -130,8 +130,8 @@ export class PageBacking implements Backing {
   }
 
   /** Finds a gap for `bytes`, in one more range where no hole has room. @returns its hole, or NONE */
-  #findGap(bytes: number, { capacityBytes }: GrowthPlan, failure: { cause: unknown }): number {
-    return this.#holes.findGap(bytes) || (this.#addRange(bytes, capacityBytes, failure) ? this.#holes.findGap(bytes) : NONE);
+  #findGap(bytes: number, failure: { cause: unknown }): number {
+    return this.#holes.findGap(bytes) || (this.#addRange(bytes, failure) ? this.#holes.findGap(bytes) : NONE);
   }
 
   /** Bytes that the pool holds once the gap has what it needs. */
@@ -215,10 +215,12 @@ export class PageBacking implements Backing {
   }
 
   /** Reserves one more range that has room for `bytes`. @returns false when there is none */
-  #addRange(bytes: number, capacityBytes: number, failure: { cause: unknown }): boolean {
+  #addRange(bytes: number, failure: { cause: unknown }): boolean {
     const least = alignUp(bytes, this.#pageBytes);
     if (!Number.isSafeInteger(least)) return false;
-    const wish = Math.min(Math.max(2 * capacityBytes, MIN_RANGE_BYTES), MAX_RANGE_BYTES);
+    const { deviceInterface, heap } = this.#parts;
+    // Of what the device has: a budget that leaves less may leave more later, and addresses cost nothing.
+    const wish = Math.min(Math.max(2 * deviceInterface.getMaxMemorySize(heap.device), MIN_RANGE_BYTES), MAX_RANGE_BYTES);
     return this.#pages.reserve(alignUp(wish, this.#pageBytes), least, failure);
   }
 }

@@ -1,12 +1,17 @@
-import { MiB } from '../../src/core/units.js';
+import { GiB, MiB } from '../../src/core/units.js';
 import type { GrowthPlan } from './backing.js';
 
 /** Blocks from here on get pieces of their own; smaller ones share pieces that are at most so large. */
 const LARGE_BYTES = 64 * MiB;
 /** A piece of its own is at most this share of the peak of live bytes, or {@link LARGE_BYTES}. */
 const LARGE_SHARE = 1 / 4;
-/** No piece is a larger share of the device: small devices fill up to the last few pages. */
-const CAPACITY_SHARE = 1 / 512;
+/**
+ * No piece is a larger share of what the pool may hold: 1/512 of 128 GiB and more, where large blocks are to come fast, and 1/2048
+ * of 32 GiB and less. What is small is more often full, and the larger the pieces, the more of it is kept by few live blocks.
+ */
+const MOST_SHARE = 1 / 512;
+const LEAST_SHARE = 1 / 2048;
+const BYTES_OF_MOST_SHARE = 128 * GiB;
 /** From this slack on first touches are to be fast, below it little memory is to be held. */
 const GENEROUS_SLACK = 0.1;
 /** With less slack than that, the share of what it leaves that a piece may be. */
@@ -43,7 +48,7 @@ export class PieceSizes {
    * begins there
    */
   of(gapBytes: number, restBytes: number, plan: GrowthPlan): number {
-    const most = Math.min(this.#wish(gapBytes, restBytes, plan) / this.#division, plan.capacityBytes * CAPACITY_SHARE);
+    const most = Math.min(this.#wish(gapBytes, restBytes, plan) / this.#division, mostOf(plan));
     return Math.max(Math.floor(most / this.#pageBytes), 1) * this.#pageBytes;
   }
 
@@ -64,4 +69,10 @@ export class PieceSizes {
     const own = hasEdge ? gapBytes - this.#pageBytes : gapBytes;
     return Math.min(own, Math.max(LARGE_BYTES, peakBytes * LARGE_SHARE));
   }
+}
+
+/** The largest piece that a pool should get. */
+function mostOf({ capacityBytes }: GrowthPlan): number {
+  const share = (MOST_SHARE * capacityBytes) / BYTES_OF_MOST_SHARE;
+  return capacityBytes * Math.min(Math.max(share, LEAST_SHARE), MOST_SHARE);
 }

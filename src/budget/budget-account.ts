@@ -76,6 +76,13 @@ export class BudgetAccount {
     return this.usedBytes + bytes - this.#owner.limitBytes;
   }
 
+  /** How many bytes a member may hold at most, of this budget and of those around it. O(members) of each */
+  mostBytesOf(member: BudgetMember): number {
+    let most = Math.min(this.#owner.limitBytes, this.parent?.mostBytes ?? Number.POSITIVE_INFINITY);
+    for (const other of this.members) if (other !== member) most -= other.keptBytes;
+    return Math.max(0, most);
+  }
+
   /** Counts bytes that a member is about to get. @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED without its ledger; nothing has changed then */
   take(member: BudgetMember, bytes: number): void {
     checkStackRoomHere();

@@ -62,6 +62,15 @@ export class BudgetMember {
     this.minimumBytes = minimumBytes;
   }
 
+  /**
+   * Bytes that no other member gets of what it holds: what nobody here can give back, and what its minimum keeps. A reservation
+   * keeps nothing from the job that draws on it, whichever member that is.
+   */
+  get keptBytes(): number {
+    if (this.kind === 'reserved') return 0;
+    return this.kind === 'memory' || this.kind === 'budget' ? Math.min(this.heldBytes, this.minimumBytes) : this.heldBytes;
+  }
+
   hold(bytes: number): void {
     this.heldBytes += bytes;
     if (this.heldBytes > this.peakBytes) this.peakBytes = this.heldBytes;

@@ -24,6 +24,11 @@ export class MemberCharge implements NativeCharge {
     this.#charged = { account, member, settled, closed };
   }
 
+  get mostBytes(): number {
+    const charged = this.#charged;
+    return charged === undefined ? Number.POSITIVE_INFINITY : charged.account.mostBytesOf(charged.member);
+  }
+
   take(bytes: number): void {
     const charged = this.#charged;
     if (charged === undefined) return;

@@ -146,6 +146,10 @@ export class TenantCharge implements NativeCharge {
     this.#tenant = tenant;
   }
 
+  get mostBytes(): number {
+    return this.#tenant?.limitBytes ?? Number.POSITIVE_INFINITY;
+  }
+
   take(bytes: number): void {
     const tenant = this.#tenant;
     if (tenant === undefined) return;

@@ -138,6 +138,16 @@ function unset(functionName: string): () => never {
 export class MemoryManagerDeviceInterface implements NativeFunctions {
   getActiveDeviceId: NativeFunctions['getActiveDeviceId'] = unset('getActiveDeviceId');
   getMaxMemorySize: NativeFunctions['getMaxMemorySize'] = unset('getMaxMemorySize');
+  /**
+   * How many bytes of a device this manager may hold at most now: its capacity, or less where budgets leave its slot less. It changes
+   * as they do, and is not what is free: what others hold and could give back counts as this manager's. For decisions about how much
+   * to get at once, and what to give back before that; a native call alone tells whether there is memory.
+   *
+   * Cost: O(members) of the budgets; that of {@link getMaxMemorySize} without one.
+   *
+   * @defaultValue {@link getMaxMemorySize}
+   */
+  getMaxReservedSize: (device: number) => number = (device) => this.getMaxMemorySize(device);
   nativeAlloc: NativeFunctions['nativeAlloc'] = unset('nativeAlloc');
   nativeFree: NativeFunctions['nativeFree'] = unset('nativeFree');
   getMemoryPressureThreshold: NativeFunctions['getMemoryPressureThreshold'] = unset('getMemoryPressureThreshold');

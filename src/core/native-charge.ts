@@ -5,6 +5,8 @@
  * of an allocation. Each may call managers back, as native functions may.
  */
 export interface NativeCharge {
+  /** How many bytes whoever is charged may hold at most now; Infinity where nothing bounds it. Cost: O(members) of what bounds it */
+  readonly mostBytes: number;
   /** Charges bytes that are about to be asked for. @throws ERR_MEM_OUT_OF_MEMORY when there is no room; nothing has changed then */
   take(bytes: number): void;
   /** Charges bytes that are there already, or that nobody can refuse. */

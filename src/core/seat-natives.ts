@@ -55,10 +55,12 @@ export class SeatNatives {
   /** Sets the functions of the manager's table, each logged and counted for this manager. */
   fillTable(): void {
     const table = this.#manager.deviceInterface;
-    const { natives } = this.#options;
+    const { natives, charges } = this.#options;
     table.deviceCount = natives.deviceCount;
     table.askActiveDevice(natives);
     table.getMaxMemorySize = (device) => natives.getMaxMemorySize(device);
+    table.getMaxReservedSize = (device) =>
+      Math.min(natives.getMaxMemorySize(device), charges.mostBytesOf(charges.deviceOf(device)));
     table.getMemoryPressureThreshold = () => natives.getMemoryPressureThreshold();
     table.setMemoryPressureThreshold = (value) => natives.setMemoryPressureThreshold(value);
     table.nativeAlloc = (bytes, alignment) => this.#nativeAlloc(bytes, alignment);

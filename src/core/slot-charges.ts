@@ -43,6 +43,11 @@ export class SlotCharges {
     return this.#byDevice === undefined ? undefined : this.#byDevice[device];
   }
 
+  /** How many bytes of a device the slot may hold at most; Infinity where no charge bounds it. @param device - as {@link deviceOf} gives it */
+  mostBytesOf(device: number): number {
+    return this.of(device)?.mostBytes ?? Number.POSITIVE_INFINITY;
+  }
+
   /**
    * Charges memory of a device from now on, and what is there already.
    *

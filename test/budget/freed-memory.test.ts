@@ -63,7 +63,14 @@ describe('FreedMemory', () => {
   });
 
   test('is counted by the outermost budget alone', () => {
-    account.parent = { take: () => {}, force: () => {}, give: () => {}, settled: async () => {}, closed: () => {} };
+    account.parent = {
+      mostBytes: Number.POSITIVE_INFINITY,
+      take: () => {},
+      force: () => {},
+      give: () => {},
+      settled: async () => {},
+      closed: () => {},
+    };
     account.take(member, 60);
     account.give(member, 60);
     expect(account.freed?.bytes).toBe(0);

@@ -35,6 +35,17 @@ describe('MemoryManagerDeviceInterface', () => {
     expect(() => manager.allocBytes(7, true)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY', { device: 3, capacityBytes: 3000 }));
   });
 
+  describe('getMaxReservedSize', () => {
+    test('is the capacity of a table that was filled by hand', () => {
+      const table = new MemoryManagerDeviceInterface();
+      expect(() => table.getMaxReservedSize(3)).toThrow(
+        memoryError('ERR_MEM_NOT_INSTALLED', { functionName: 'getMaxMemorySize' }),
+      );
+      table.getMaxMemorySize = (device) => device * 1000;
+      expect(table.getMaxReservedSize(3)).toBe(3000);
+    });
+  });
+
   describe('claim', () => {
     test('binds the table to one manager in one slot until it is unclaimed', () => {
       const table = new MemoryManagerDeviceInterface();

@@ -1,13 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SimulatedDevice } from '../../adapters/devices/simulated.js';
-import { PoolMemoryManager, type PoolMemoryManagerOptions } from '../../managers/pool/pool-memory-manager.js';
-import { MemoryBudget } from '../../src/budget/index.js';
-import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
+import type { PoolMemoryManagerOptions } from '../../managers/pool/pool-memory-manager.js';
 import { type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
-import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
-import { codeOf } from '../fixtures/code-of.js';
 import { atLeast, same } from '../fixtures/same.js';
 import { allocOne, expectModel, failEachCall, freeOne, poolBench, sizes } from './pool-bench.js';
 
@@ -112,28 +106,6 @@ describe('PoolMemoryManager on a device with pieces', () => {
     manager.allocBytes(MiB, true);
     expect(asked.at(-1)).toBe(first);
   });
-
-  // What docs/devices.md says about budgets.
-  test.each([
-    [139 * GiB, 0.1, 'ERR_MEM_OUT_OF_MEMORY'],
-    [139 * GiB, 0.03, 'none'],
-    [2 * GiB, 0.1, 'none'],
-  ])(
-    'on a card of %i bytes, with a slack of %d, has free pieces within a budget of 2 GiB or not: %s',
-    (capacityBytes, slack, code) => {
-      const device = new SimulatedDevice({ capacityBytes, virtual: { granularityBytes: 2 * MiB, pieces: true } });
-      const runtime = new MemoryRuntime(device, { exitReport: false });
-      const manager = new PoolMemoryManager(1, new MemoryManagerDeviceInterface(), { slack });
-      new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
-      using budget = new MemoryBudget({ limit: 2 * GiB, memory: device, exitReport: false });
-      budget.add(runtime.slot);
-      const blocks = Array.from({ length: 1024 }, () => runtime.slot.alloc(MiB, true));
-      blocks.forEach((ptr, i) => {
-        if (i % 32 !== 0) runtime.slot.unlock(ptr, true);
-      });
-      expect(codeOf(() => runtime.slot.alloc(1.5 * GiB, true))).toBe(code);
-    },
-  );
 
   test('gets small pieces where little may be held', () => {
     const { manager, asked } = piecesBench(64 * KiB, { slack: 0.03 }, 64 * GiB);

@@ -112,6 +112,28 @@ describe('PoolMemoryManager on a card', () => {
     expect(fixture.callsOf('MemCreate')).toBeLessThan(segments);
   });
 
+  test.each(['before', 'after'])(
+    'gets memory within a budget of 2 GiB that it joins %s it has any, while little is live',
+    (when) => {
+      const { manager, slot, device } = onCard(pool);
+      using budget = new MemoryBudget({ limit: 2 * GiB, memory: device, exitReport: false });
+      if (when === 'before') budget.add(slot);
+      slot.unlock(slot.alloc(300 * MiB, true), true);
+      if (when === 'after') budget.add(slot);
+      slot.signalMemoryCleanup();
+      const blocks = Array.from({ length: 1024 }, () => slot.alloc(MiB, true));
+      const kept = blocks.filter((_, i) => i % 32 === 0);
+      for (const ptr of blocks) if (!kept.includes(ptr)) slot.unlock(ptr, true);
+      kept.push(slot.alloc(1.5 * GiB, true));
+      expect([budget.usedBytes, device.liveBytes]).toEqual([fixture.used(0), fixture.used(0)]);
+      expect(budget.usedBytes).toBeLessThanOrEqual(2 * GiB);
+      manager.checkInvariants();
+      for (const ptr of kept) slot.unlock(ptr, true);
+      slot.signalMemoryCleanup();
+      expect([budget.usedBytes, fixture.used(0), fixture.liveMemories]).toEqual([0, 0, 0]);
+    },
+  );
+
   test('gets no piece that ends within its pages from a pool with smaller ones, when a budget has that one give memory back', () => {
     const device = fixture.fresh({ deviceCount: 1, capacityBytes: CARD, pageBytes: PAGE });
     const ofPages = (granularityBytes: number) =>
