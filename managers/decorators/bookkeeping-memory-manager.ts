@@ -67,7 +67,10 @@ export abstract class BookkeepingMemoryManager extends DecoratingMemoryManager {
     this.live.checkInvariants();
     for (const row of this.live) {
       const bytes = this.inner.allocated(this.live.addressOf(row) as DevicePtr);
-      ensure(bytes === 0 || bytes === this.live.bytesOf(row), `block in row ${row} has the bytes that the inner manager says`);
+      ensure(
+        bytes === 0 || bytes === this.live.bytesOf(row),
+        () => `block in row ${row} has the bytes that the inner manager says`,
+      );
     }
   }
 

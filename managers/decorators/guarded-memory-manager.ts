@@ -184,10 +184,10 @@ export class GuardedMemoryManager extends DecoratingMemoryManager {
       bytes[device] = (bytes[device] ?? 0) + this.#blocks.bytesOf(row);
       const base = this.#blocks.baseOf(row);
       const needed = this.#blocks.addressOf(row) + this.#blocks.bytesOf(row) + this.#guards.bytes - base;
-      ensure(this.inner.allocated(base) >= needed, `block in row ${row} and its guards lie in an inner block`);
+      ensure(this.inner.allocated(base) >= needed, () => `block in row ${row} and its guards lie in an inner block`);
     }
     this.#bytes.forEach((stat, device) => {
-      ensure((stat?.current ?? 0) === (bytes[device] ?? 0), `bytes == sum(live block.bytes) on device ${device}`);
+      ensure((stat?.current ?? 0) === (bytes[device] ?? 0), () => `bytes == sum(live block.bytes) on device ${device}`);
     });
   }
 

@@ -117,10 +117,10 @@ export class LiveBlocks {
   checkInvariants(): void {
     const rows = [...this];
     for (const row of rows) {
-      ensure(this.find(this.addressOf(row)) === row, `row ${row} is found under its address`);
-      ensure(this.requestedOf(row) <= this.bytesOf(row), `requested <= bytes in row ${row}`);
+      ensure(this.find(this.addressOf(row)) === row, () => `row ${row} is found under its address`);
+      ensure(this.requestedOf(row) <= this.bytesOf(row), () => `requested <= bytes in row ${row}`);
     }
-    ensure(rows.length === this.count, `${rows.length} live blocks are counted as ${this.count}`);
+    ensure(rows.length === this.count, () => `${rows.length} live blocks are counted as ${this.count}`);
     ensure(rows.length + this.#unused.length === this.#end, 'every row is live or unused');
   }
 }
@@ -148,8 +148,8 @@ export class GuardedBlocks extends LiveBlocks {
   override checkInvariants(): void {
     super.checkInvariants();
     for (const row of this) {
-      ensure(this.locks.get(row) !== 0, `block in row ${row} has a lock`);
-      ensure(this.baseOf(row) < this.addressOf(row), `block in row ${row} has a guard before it`);
+      ensure(this.locks.get(row) !== 0, () => `block in row ${row} has a lock`);
+      ensure(this.baseOf(row) < this.addressOf(row), () => `block in row ${row} has a guard before it`);
     }
   }
 }

@@ -133,10 +133,11 @@ export class TrackingMemoryManager extends BookkeepingMemoryManager {
 
   override checkInvariants(): void {
     super.checkInvariants();
-    for (const row of this.live) ensure(this.#serials.get(row) > 0, `block in row ${row} has a serial`);
+    for (const row of this.live) ensure(this.#serials.get(row) > 0, () => `block in row ${row} has a serial`);
     const ordered = [...(this.#order ?? [])];
     ensure(this.#order === undefined || ordered.length === this.live.count, 'every live block is in order');
-    for (const { base, row } of ordered) ensure(this.live.find(base) === row, `block in row ${row} is ordered by its address`);
+    for (const { base, row } of ordered)
+      ensure(this.live.find(base) === row, () => `block in row ${row} is ordered by its address`);
   }
 
   protected override entered(row: number): void {

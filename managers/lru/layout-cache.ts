@@ -124,13 +124,13 @@ export class LayoutCache {
     this.#order.checkInvariants();
     let bytes = 0;
     for (const layout of this.#order) {
-      ensure(this.countOf(layout) > 0, `listed layout ${layout} has a buffer`);
-      ensure(this.#lookUp(this.#sizes[layout]!, this.#codes[layout]!) === layout, `layout ${layout} is found by its size`);
+      ensure(this.countOf(layout) > 0, () => `listed layout ${layout} has a buffer`);
+      ensure(this.#lookUp(this.#sizes[layout]!, this.#codes[layout]!) === layout, () => `layout ${layout} is found by its size`);
       bytes += this.countOf(layout) * this.#sizes[layout]!;
     }
     ensure(bytes === this.#bytes, 'bytes == sum(buffer.bytes)');
     const idle = this.#known - this.layouts;
-    ensure(idle <= MAX_IDLE_LAYOUTS, `${idle} layouts are known without a buffer`);
+    ensure(idle <= MAX_IDLE_LAYOUTS, () => `${idle} layouts are known without a buffer`);
   }
 
   #lookUp(bytes: number, code: number): number {

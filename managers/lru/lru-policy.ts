@@ -96,14 +96,14 @@ export abstract class LruPolicy extends BlockMemoryManager {
     this.#caches.forEach((cache, device) => {
       if (cache === undefined) return;
       cache.checkInvariants();
-      ensure(cache.layouts <= this.#capacityLayouts, `layouts <= capacityLayouts on device ${device}`);
-      ensure(cache.bytes <= this.#capacityBytes, `kept bytes <= capacityBytes on device ${device}`);
+      ensure(cache.layouts <= this.#capacityLayouts, () => `layouts <= capacityLayouts on device ${device}`);
+      ensure(cache.bytes <= this.#capacityBytes, () => `kept bytes <= capacityBytes on device ${device}`);
       for (const { buffer, bytes, code } of cache.entries()) {
         kept++;
-        ensure(this.blocks.isFree(buffer), `kept block ${buffer} is free`);
-        ensure(this.blocks.deviceOf(buffer) === device, `kept block ${buffer} is on device ${device}`);
+        ensure(this.blocks.isFree(buffer), () => `kept block ${buffer} is free`);
+        ensure(this.blocks.deviceOf(buffer) === device, () => `kept block ${buffer} is on device ${device}`);
         const own = this.blocks.bytesOf(buffer) === bytes && (this.blocks.markOf(buffer) & ALIGNMENT_CODE_MASK) === code;
-        ensure(own, `kept block ${buffer} has its layout`);
+        ensure(own, () => `kept block ${buffer} has its layout`);
       }
     });
     let free = 0;
@@ -111,11 +111,14 @@ export abstract class LruPolicy extends BlockMemoryManager {
       // One that is going back to the device is not found by its address.
       if (this.blocks.isFree(block) && this.blocks.find(this.blocks.addressOf(block)) === block) free++;
       const isReferenced = (this.blocks.locksOf(block) & REFERENCE_LOCK) !== 0;
-      ensure(isReferenced === this.referencesOf(block) > 0, `references of block ${block} > 0 while it has the reference lock`);
+      ensure(
+        isReferenced === this.referencesOf(block) > 0,
+        () => `references of block ${block} > 0 while it has the reference lock`,
+      );
     }
     const owed = this.#owed.reduce((sum, blocks) => sum + (blocks?.length ?? 0), 0);
-    ensure(free === kept + owed, `${free} free blocks, ${kept} of them kept and ${owed} owed to the device`);
-    for (const block of this.#releases.keys()) ensure(!this.blocks.isFree(block), `foreign block ${block} is live`);
+    ensure(free === kept + owed, () => `${free} free blocks, ${kept} of them kept and ${owed} owed to the device`);
+    for (const block of this.#releases.keys()) ensure(!this.blocks.isFree(block), () => `foreign block ${block} is live`);
   }
 
   protected place(bytes: number, alignment: number, _stream: number, device: number): number {

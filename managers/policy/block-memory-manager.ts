@@ -107,17 +107,13 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
   override checkInvariants(): void {
     super.checkInvariants();
     for (const heap of this.blocks.all) {
-      let reserved = 0;
-      let allocated = 0;
-      for (const block of heap) {
-        const bytes = heap.bytesOf(block);
-        if (!heap.isHole(block)) reserved += bytes;
-        if (!heap.isFree(block)) allocated += bytes;
-      }
       const { device, stats } = heap;
-      ensure(stats.reservedBytes === reserved, `reserved == sum(block.bytes) on device ${device}`);
-      ensure(stats.allocatedBytes === allocated, `allocated == sum(live block.bytes) on device ${device}`);
-      ensure(stats.cachedBytes === stats.reservedBytes - stats.activeBytes, `cached == reserved - active on device ${device}`);
+      ensure(stats.reservedBytes === heap.memoryBytes, () => `reserved == sum(block.bytes) on device ${device}`);
+      ensure(stats.allocatedBytes === heap.liveBytes, () => `allocated == sum(live block.bytes) on device ${device}`);
+      ensure(
+        stats.cachedBytes === stats.reservedBytes - stats.activeBytes,
+        () => `cached == reserved - active on device ${device}`,
+      );
     }
   }
 
@@ -288,20 +284,17 @@ export abstract class BlockMemoryManager extends DeviceMemoryManager<DeviceHeap>
 
   /** Checks free blocks against the heap, in O(blocks). @param all - every {@link FreeBlocks} that there is @throws ERR_MEM_INVARIANT */
   protected checkBins(all: readonly FreeBlocks[]): void {
-    const { blocks } = this;
     let inBins = 0;
     for (const bins of all) {
-      ensure(bins.isSound, `the bins of group ${bins.group} are in order`);
+      ensure(bins.isSound, () => `the bins of group ${bins.group} are in order`);
       inBins += bins.count;
     }
-    for (const block of blocks) {
-      if (!blocks.isInBins(block)) continue;
-      inBins--;
-      const next = blocks.nextOf(block);
-      const isApart = next === NONE || !blocks.isInBins(next) || blocks.groupOf(next) !== blocks.groupOf(block);
-      ensure(isApart, `free block ${block} has no free neighbour of its group`);
+    for (const heap of this.blocks.all) {
+      inBins -= heap.inBins;
+      const unjoined = heap.firstUnjoined;
+      ensure(unjoined === NONE, () => `free block ${unjoined} has no free neighbour of its group`);
     }
-    ensure(inBins === 0, `bins count ${inBins} blocks more than there are`);
+    ensure(inBins === 0, () => `bins count ${inBins} blocks more than there are`);
   }
 
   /** Notes what the address of new memory is a multiple of. */

@@ -1,5 +1,4 @@
 import { MemoryError } from '../core/errors.js';
-import { ensure } from './ensure.js';
 import { openKernel } from './kernel.js';
 import { HOLE, INDEXED, type Kernel } from './kernel-interface.js';
 
@@ -136,7 +135,8 @@ export class BlockRows {
   /** Joins a block with the one behind it, which ceases to exist; neither is in bins. @throws ERR_MEM_INVARIANT when there is none */
   absorbNext(block: number): void {
     // All heaps share the row of null, which would be lost.
-    ensure(this.nextOf(block) !== NONE, `there is a block behind ${block}`);
+    if (this.nextOf(block) === NONE)
+      throw new MemoryError('ERR_MEM_INVARIANT', { invariant: `there is a block behind ${block}` });
     this.lifetime.kernel.absorb(block);
   }
 

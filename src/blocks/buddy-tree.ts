@@ -119,7 +119,7 @@ export class BuddyTree implements CarvedRegion {
       if (this.#locks[leaf] !== 0 && this.#orders[leaf] === order + 1) {
         live.push(leaf);
       } else {
-        ensure(order > 0, `leaf ${leaf} is free or a block's`);
+        ensure(order > 0, () => `leaf ${leaf} is free or a block's`);
         visit(2 * node, order - 1);
         visit(2 * node + 1, order - 1);
       }
@@ -131,8 +131,8 @@ export class BuddyTree implements CarvedRegion {
   checkInvariants(): void {
     let end = 0;
     for (const leaf of this.liveBlocks()) {
-      ensure(leaf >= end, `block ${leaf} begins behind the one before`);
-      ensure((leaf * this.#leafBytes) % this.bytesOf(leaf) === 0, `block ${leaf} begins at a multiple of its size`);
+      ensure(leaf >= end, () => `block ${leaf} begins behind the one before`);
+      ensure((leaf * this.#leafBytes) % this.bytesOf(leaf) === 0, () => `block ${leaf} begins at a multiple of its size`);
       end = leaf + 2 ** (this.#orders[leaf]! - 1);
     }
     ensure(end <= this.#orders.length, 'the last block ends in the region');

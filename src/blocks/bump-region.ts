@@ -162,10 +162,10 @@ export class BumpRegion implements CarvedRegion {
   checkInvariants(): void {
     let end = 0;
     for (let block = 0; block < this.#count; block++) {
-      ensure(this.#starts[block]! >= end, `block ${block} begins behind the one before`);
+      ensure(this.#starts[block]! >= end, () => `block ${block} begins behind the one before`);
       ensure(block === 0 || this.eraOf(block - 1) <= this.eraOf(block), 'eras ascend');
       end = this.#starts[block]! + this.bytesOf(block);
-      ensure(this.#search(this.#starts[block]!) === block, `block ${block} is found`);
+      ensure(this.#search(this.#starts[block]!) === block, () => `block ${block} is found`);
     }
     ensure(end <= this.#used && this.#used <= this.bytes, 'end of the last block <= used <= bytes');
     ensure(this.#live === this.liveBlocks().length, 'live == blocks with locks');

@@ -158,30 +158,55 @@ export class DeviceHeap extends BlockRows implements ManagedDevice {
     }
   }
 
+  /** Bytes of all blocks that are memory. O(blocks). */
+  get memoryBytes(): number {
+    return this.lifetime.kernel.sumMemory(this.#address);
+  }
+
+  /** Bytes of all blocks that are held. O(blocks). */
+  get liveBytes(): number {
+    return this.lifetime.kernel.sumLive(this.#address);
+  }
+
+  /** How many blocks are in bins. O(blocks). */
+  get inBins(): number {
+    return this.lifetime.kernel.countInBins(this.#address);
+  }
+
+  /** A block in bins that was not joined with the one behind it, of the same group and in bins, too; or {@link NONE}. O(blocks). */
+  get firstUnjoined(): number {
+    return this.lifetime.kernel.firstUnjoined(this.#address);
+  }
+
   /**
    * Checks the links of every block, in O(blocks).
    *
    * @throws ERR_MEM_INVARIANT
    */
   checkInvariants(): void {
+    if (this.lifetime.kernel.areBlocksSound(this.#address) !== 0) return;
+    // The kernel tells whether something is wrong, this walk what it is.
     const all = new Set(this);
-    for (const block of all) {
-      const next = this.nextOf(block);
-      const previous = this.previousOf(block);
-      const bytes = this.bytesOf(block);
-      ensure(previous === NONE || all.has(previous), `the block before ${block} exists`);
-      if (next !== NONE) {
-        ensure(all.has(next), `the block behind ${block} exists`);
-        ensure(this.previousOf(next) === block, `previous(next(${block})) == ${block}`);
-        ensure(this.addressOf(next) === this.addressOf(block) + bytes, `block ${next} begins where ${block} ends`);
-      }
-      ensure(this.deviceOf(block) === this.device, `block ${block} is on device ${this.device}`);
-      ensure(bytes > 0, `block ${block} has bytes`);
-      ensure(this.isFree(block) || this.requestedOf(block) <= bytes, `requested <= bytes of block ${block}`);
-      const found = this.find(this.addressOf(block)) === block;
-      ensure(this.isFree(block) || found, `block ${block} is found under its address`);
-      ensure(!this.isInBins(block) || !found, `block ${block} is in bins and not found under its address`);
+    for (const block of all) this.#checkBlock(block, all);
+    ensure(false, 'blocks are as they should be');
+  }
+
+  #checkBlock(block: number, all: ReadonlySet<number>): void {
+    const next = this.nextOf(block);
+    const previous = this.previousOf(block);
+    const bytes = this.bytesOf(block);
+    ensure(previous === NONE || all.has(previous), () => `the block before ${block} exists`);
+    if (next !== NONE) {
+      ensure(all.has(next), () => `the block behind ${block} exists`);
+      ensure(this.previousOf(next) === block, () => `previous(next(${block})) == ${block}`);
+      ensure(this.addressOf(next) === this.addressOf(block) + bytes, () => `block ${next} begins where ${block} ends`);
     }
+    ensure(this.deviceOf(block) === this.device, () => `block ${block} is on device ${this.device}`);
+    ensure(bytes > 0, () => `block ${block} has bytes`);
+    ensure(this.isFree(block) || this.requestedOf(block) <= bytes, () => `requested <= bytes of block ${block}`);
+    const found = this.find(this.addressOf(block)) === block;
+    ensure(this.isFree(block) || found, () => `block ${block} is found under its address`);
+    ensure(!this.isInBins(block) || !found, () => `block ${block} is in bins and not found under its address`);
   }
 }
 

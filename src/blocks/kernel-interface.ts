@@ -51,6 +51,11 @@ export interface Kernel {
   firstFreeOf(source: KernelAddress): number;
   freeBehind(source: KernelAddress, block: Block): number;
   isSound(source: KernelAddress): number;
+  areBlocksSound(heap: KernelAddress): number;
+  countInBins(heap: KernelAddress): number;
+  firstUnjoined(heap: KernelAddress): number;
+  sumLive(heap: KernelAddress): number;
+  sumMemory(heap: KernelAddress): number;
   addressOf(block: Block): number;
   bytesOf(block: Block): number;
   deviceOf(block: Block): number;

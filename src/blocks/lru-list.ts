@@ -80,11 +80,11 @@ export class LruList {
     let older = ABSENT;
     for (const entry of this) {
       ensure(++count <= this.#count, 'the list has no cycle');
-      ensure(this.#older[entry] === older, `newerThan(olderThan(${entry})) == ${entry}`);
+      ensure(this.#older[entry] === older, () => `newerThan(olderThan(${entry})) == ${entry}`);
       older = entry;
     }
     ensure(older === this.#newest, 'the list ends with its newest entry');
-    ensure(count === this.#count, `${count} listed entries are counted as ${this.#count}`);
+    ensure(count === this.#count, () => `${count} listed entries are counted as ${this.#count}`);
     const listed = this.#older.reduce((sum, link) => sum + (link === UNLISTED ? 0 : 1), 0);
     ensure(listed === count, 'every entry that has a link is reached');
   }

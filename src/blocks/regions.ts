@@ -142,9 +142,9 @@ export class Regions<R extends CarvedRegion> implements DeviceStorage<RegionsOfD
         live += region.live;
         for (const block of region.liveBlocks()) allocated += region.bytesOf(block);
       }
-      ensure(stats.reservedBytes === reserved, `reserved == sum(region.bytes) on device ${device}`);
-      ensure(stats.allocatedBytes === allocated, `allocated == sum(live.bytes) on device ${device}`);
-      ensure(stats.liveBlocks === live, `blocks == live blocks on device ${device}`);
+      ensure(stats.reservedBytes === reserved, () => `reserved == sum(region.bytes) on device ${device}`);
+      ensure(stats.allocatedBytes === allocated, () => `allocated == sum(live.bytes) on device ${device}`);
+      ensure(stats.liveBlocks === live, () => `blocks == live blocks on device ${device}`);
       ensure(current === undefined || regions.includes(current), 'the current region is one of the device');
     }
     ensure(regionCount === this.#byAddress.length, 'every region belongs to a device');

@@ -102,7 +102,7 @@ export class SlabCells implements CarvedRegion {
   checkInvariants(): void {
     let free = 0;
     for (let cell = this.#firstFree; cell !== NO_BLOCK; cell = this.#next[cell]!) {
-      ensure(this.#locks[cell] === 0 && cell < this.#fresh, `free cell ${cell} is held by nobody and was used`);
+      ensure(this.#locks[cell] === 0 && cell < this.#fresh, () => `free cell ${cell} is held by nobody and was used`);
       ensure(++free <= this.#cells, 'the list of free cells ends');
     }
     ensure(free + this.#live === this.#fresh, 'free + live == fresh');

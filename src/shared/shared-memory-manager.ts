@@ -108,11 +108,11 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
       for (const block of heap) {
         const bytes = heap.bytesOf(block);
         const offset = this.allocator.offsetOf(heap.addressOf(block) as DevicePtr);
-        ensure(this.allocator.sizeOf(offset) === bytes, `block ${block} is the allocator's`);
+        ensure(this.allocator.sizeOf(offset) === bytes, () => `block ${block} is the allocator's`);
         sum += bytes;
       }
       const isSum = sum === heap.stats.allocatedBytes && sum === heap.stats.reservedBytes;
-      ensure(isSum, `reserved == allocated == sum(block.bytes) on ${heap.device}`);
+      ensure(isSum, () => `reserved == allocated == sum(block.bytes) on ${heap.device}`);
     }
   }
 

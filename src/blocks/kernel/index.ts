@@ -17,6 +17,7 @@ import {
   countTaken,
 } from './statistics';
 
+export { areBlocksSound, countInBins, firstUnjoined, sumLive, sumMemory } from './block-checks';
 export {
   addressOf,
   bytesOf,

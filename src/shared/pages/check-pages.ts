@@ -18,9 +18,12 @@ export function checkPages(pages: PageRegion): void {
   for (const page of headers) {
     const granules = headers.granulesOf(page);
     const kind = headers.kindOf(page);
-    ensure(kind >= Kind.free && kind <= Kind.reference, `page ${page} is of a known kind`);
-    ensure(headers.load(page, Header.previousGranules) === previous, `page ${page} knows the size of the page in front of it`);
-    ensure(!(wasFree && kind === Kind.free), `free pages at ${page} are one`);
+    ensure(kind >= Kind.free && kind <= Kind.reference, () => `page ${page} is of a known kind`);
+    ensure(
+      headers.load(page, Header.previousGranules) === previous,
+      () => `page ${page} knows the size of the page in front of it`,
+    );
+    ensure(!(wasFree && kind === Kind.free), () => `free pages at ${page} are one`);
     wasFree = kind === Kind.free;
     previous = granules;
     if (kind === Kind.free) free.add(page);
@@ -30,13 +33,13 @@ export function checkPages(pages: PageRegion): void {
   }
   ensure(
     used === headers.near[Control.usedGranules],
-    `used granules ${headers.near[Control.usedGranules]} == sum of pages in use ${used}`,
+    () => `used granules ${headers.near[Control.usedGranules]} == sum of pages in use ${used}`,
   );
   for (const page of headers) {
     if (headers.kindOf(page) !== Kind.live) continue;
     ensure(
       headers.load(page, Header.references) === (counted.get(page) ?? 0),
-      `references of page ${page} == pages that name it`,
+      () => `references of page ${page} == pages that name it`,
     );
     counted.delete(page);
   }
@@ -52,7 +55,7 @@ export function checkCache(pages: PageRegion, holder: number): void {
     pages.headers.check(page);
     ensure(
       pages.headers.load(page, Header.state) === ((Kind.cached << KIND_SHIFT) | holder),
-      `page ${page} in a cache is its holder's`,
+      () => `page ${page} in a cache is its holder's`,
     );
     granules += pages.headers.granulesOf(page);
   }
@@ -63,12 +66,12 @@ function checkBins(pages: PageRegion, free: Set<number>): void {
   const { heap, headers } = pages;
   for (let bin = 0; bin < BIN_COUNT; bin++) {
     const isFilled = ((headers.near[Control.binBits + (bin >>> 5)]! >>> (bin & 31)) & 1) === 1;
-    ensure(isFilled === (heap.headOf(bin) !== 0), `the bit of bin ${bin} tells whether it holds pages`);
+    ensure(isFilled === (heap.headOf(bin) !== 0), () => `the bit of bin ${bin} tells whether it holds pages`);
     let before = 0;
     for (let page = heap.headOf(bin); page !== 0; page = heap.nextInBin(page)) {
-      ensure(free.delete(page), `page ${page} in bin ${bin} is free and in no other list`);
-      ensure(binOf(headers.granulesOf(page) - 1) === bin, `page ${page} is in the bin of its size`);
-      ensure(headers.load(page, Header.previous) === before, `page ${page} knows the page before it`);
+      ensure(free.delete(page), () => `page ${page} in bin ${bin} is free and in no other list`);
+      ensure(binOf(headers.granulesOf(page) - 1) === bin, () => `page ${page} is in the bin of its size`);
+      ensure(headers.load(page, Header.previous) === before, () => `page ${page} knows the page before it`);
       before = page;
     }
   }
