@@ -376,12 +376,20 @@ describe('DeviceHeap', () => {
     const corruptions: [string, (rows: DataView, first: number, second: number) => void, RegExp][] = [
       ['has no bytes', (rows, _, second) => rows.setFloat64(second + 8, 0, true), /^block \d+ has bytes$/],
       ['has NaN bytes', (rows, _, second) => rows.setFloat64(second + 8, Number.NaN, true), /^block \d+ has bytes$/],
-      ['ends before the next begins', (rows, first) => rows.setFloat64(first + 8, 256, true), /^block \d+ begins where \d+ ends$/],
+      [
+        'ends before the next begins',
+        (rows, first) => rows.setFloat64(first + 8, 256, true),
+        /^block \d+ begins where \d+ ends$/,
+      ],
       ['begins elsewhere', (rows, _, second) => rows.setFloat64(second, 4096, true), /^block \d+ begins where \d+ ends$/],
       ['has no previous one', (rows, _, second) => rows.setUint32(second + 24, 0, true), /^previous\(next\(\d+\)\) == \d+$/],
       ['follows half a row', (rows, first) => rows.setUint32(first + 24, first + 32, true), /^the block before \d+ exists$/],
       ['follows what is far away', (rows, first) => rows.setUint32(first + 24, 4, true), /^the block before \d+ exists$/],
-      ['is followed by half a row', (rows, first) => rows.setUint32(first + 28, first + 32, true), /^the block behind \d+ exists$/],
+      [
+        'is followed by half a row',
+        (rows, first) => rows.setUint32(first + 28, first + 32, true),
+        /^the block behind \d+ exists$/,
+      ],
       ['is in bins and found', (rows, first) => rows.setUint32(first + 32, INDEXED, true), /^block \d+ is in bins and not found/],
     ];
 
