@@ -16,6 +16,12 @@ interface Asked extends AskedArray {
   readonly seat?: Seat;
 }
 const PLAIN: Asked = {};
+
+/** What a manager threw instead of a block. */
+interface Refusal {
+  readonly error: unknown;
+}
+
 /** The bytes of a block whose caller does not know them. */
 const UNKNOWN = -1;
 
@@ -45,17 +51,19 @@ export class ManagerSlot extends SlotUpkeep {
     // The plus tells V8 that this is a number, too, so that it need not box the one below.
     if (manager === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
     let ptr = NULL_PTR;
+    let refusal: Refusal | undefined;
     try {
       ptr = manager.allocBytes(bytes, userLock, alignment, stream);
     } catch (error) {
-      return +this.#allocAfterFailure(error, bytes, userLock, alignment, stream) as DevicePtr;
+      refusal = { error };
     }
-    if (ptr !== NULL_PTR && this.quiet === manager) {
-      const { ring } = this;
-      if (ring !== undefined) ring.alloc(ptr, bytes);
-      return ptr;
+    // Two ways out alone: V8 inlines so many bytes of code into a program's function, and no more.
+    if (ptr === NULL_PTR || this.quiet !== manager) {
+      return +this.#finishAlloc(manager, refusal, ptr, bytes, userLock, alignment, stream) as DevicePtr;
     }
-    return +this.#finishAlloc(manager, ptr, bytes, userLock, alignment, stream) as DevicePtr;
+    const { ring } = this;
+    if (ring !== undefined) ring.alloc(ptr, bytes);
+    return ptr;
   }
 
   /**
@@ -226,23 +234,25 @@ export class ManagerSlot extends SlotUpkeep {
     return ptr;
   }
 
-  /** What {@link alloc} has to do after the call of a manager that is quiet no more, or that answered null. */
+  /** What {@link alloc} has to do after the call of a manager that threw, that is quiet no more, or that answered null. */
   #finishAlloc(
     manager: MemoryManagerAdapter,
+    refusal: Refusal | undefined,
     ptr: DevicePtr,
     bytes: number,
     userLock: boolean,
     alignment: number,
     stream: number,
   ): DevicePtr {
-    if (ptr !== NULL_PTR || bytes === 0) {
+    if (refusal === undefined && (ptr !== NULL_PTR || bytes === 0)) {
       const seat = this.seatOf(manager);
       if (seat?.log.watched === true) seat.noteAlloc(ptr, bytes, userLock, stream);
       if (ptr !== NULL_PTR) this.ring?.alloc(ptr, bytes);
       this.stopIdle();
       return ptr;
     }
-    return this.#allocAfterFailure(this.#outOfMemory(this.activeSeat, bytes), bytes, userLock, alignment, stream);
+    const { error } = refusal ?? { error: this.#outOfMemory(this.activeSeat, bytes) };
+    return this.#allocAfterFailure(error, bytes, userLock, alignment, stream);
   }
 
   /** The rest of the out-of-memory ladder, after a manager has given back what it cached. */

@@ -230,6 +230,11 @@ export abstract class MemoryManagerAdapter {
     return 0;
   }
 
+  /** Whether {@link ticketOf} may answer other than 0. @internal */
+  get givesTickets(): boolean {
+    return this.ticketOf !== MemoryManagerAdapter.prototype.ticketOf;
+  }
+
   /** Where a live block was allocated (a stack trace), or undefined when the manager does not track it. */
   siteOf(_ptr: DevicePtr): string | undefined {
     return undefined;

@@ -53,6 +53,8 @@ export abstract class SlotSeats extends NativeCounters {
   protected quiet: MemoryManagerAdapter | undefined;
   /** @internal */
   protected activeSeat: Seat | undefined;
+  /** Whether a manager ever sat here that gives tickets. Blocks of others need not ask for theirs. @internal */
+  givesTickets = false;
   #installed = false;
   /** Who sits here beside the active manager, the oldest first: those that drain, those of {@link keep}, and covered ones. */
   #others: readonly Seat[] = [];
@@ -281,6 +283,7 @@ export abstract class SlotSeats extends NativeCounters {
     manager.deviceInterface.claim(manager, this);
     this.#filled.delete(manager);
     seat.enter(() => this.#noteQuiet());
+    this.givesTickets ||= manager.givesTickets;
     this.#changing = true;
     try {
       seat.log.line('initialize');

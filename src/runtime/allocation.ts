@@ -58,7 +58,7 @@ export class Allocation implements WatchedHandle {
   /** What lives as long as this handle: the view of the whole block, or the handle that has the block now, for views of this one. */
   #kept: object | undefined = undefined;
   /** Where the watch has this handle; EMPTY or MOVED without a block. */
-  #place: number;
+  #place: number = NEW;
 
   /** @internal */
   constructor(source: BlockSource, ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined) {
@@ -66,7 +66,6 @@ export class Allocation implements WatchedHandle {
     this.#ptr = ptr;
     this.#bytes = bytes;
     this.#terms = terms;
-    this.#place = NEW;
     this.#place = source.watch.enter(this, bytes);
   }
 

@@ -23,6 +23,8 @@ const PLACES = NEW;
 const YOUNG_BYTES = 16 * MiB;
 /** How long a handle is young at most, while the event loop turns. */
 const YOUNG_MS = 100;
+/** Less than any number of bytes. */
+const NO_TIMER = -1;
 
 // The timer must not keep the async context alive in which some handle was made.
 const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
@@ -43,7 +45,8 @@ export class HandleWatch implements LetsGo {
   /** The place of the next handle, behind the newest one. The first handle from there on is the oldest. */
   #next = 0;
   #youngBytes = 0;
-  #hasTimer = false;
+  /** How many bytes young handles may have now: none while there is no timer. */
+  #mostBytes = NO_TIMER;
   #hasWarned = false;
 
   /** @param registry - calls `reclaim` for what is dropped */
@@ -66,7 +69,7 @@ export class HandleWatch implements LetsGo {
   enter(handle: WatchedHandle, bytes: number): number {
     const place = this.#next;
     const youngBytes = this.#youngBytes + bytes;
-    if (this.#young[place] !== undefined || youngBytes > YOUNG_BYTES || !this.#hasTimer) return this.#enterLate(handle, bytes);
+    if (this.#young[place] !== undefined || youngBytes > this.#mostBytes) return this.#enterLate(handle, bytes);
     this.#young[place] = handle;
     this.#bytes[place] = bytes;
     this.#youngBytes = youngBytes;
@@ -127,7 +130,7 @@ export class HandleWatch implements LetsGo {
   /** As {@link enter}, once the oldest handles have made room. */
   #enterLate(handle: WatchedHandle, bytes: number): number {
     if (bytes > YOUNG_BYTES) return this.register(handle);
-    if (!this.#hasTimer) this.#startTimer();
+    if (this.#mostBytes === NO_TIMER) this.#startTimer();
     this.#letGo(this.#next);
     for (let i = 1; i < PLACES && this.#youngBytes + bytes > YOUNG_BYTES; i++) {
       const place = (this.#next + i) % PLACES;
@@ -139,11 +142,11 @@ export class HandleWatch implements LetsGo {
   #startTimer(): void {
     const timer = outsideOfContexts(() => setTimer(() => this.#endOfYouth(), YOUNG_MS));
     timer.unref();
-    this.#hasTimer = true;
+    this.#mostBytes = YOUNG_BYTES;
   }
 
   #endOfYouth(): void {
-    this.#hasTimer = false;
+    this.#mostBytes = NO_TIMER;
     this.letGo();
   }
 }

@@ -50,7 +50,10 @@ export function termsOf(
   bytes: number,
   asked: BlockTerms | undefined,
 ): BlockTerms | undefined {
-  const ticket = source.slot.ticketOf(ptr);
+  return asked === undefined && !source.slot.givesTickets ? undefined : termsWith(source.slot.ticketOf(ptr), ptr, bytes, asked);
+}
+
+function termsWith(ticket: number, ptr: DevicePtr, bytes: number, asked: BlockTerms | undefined): BlockTerms | undefined {
   if (asked === undefined && ticket === 0) return undefined;
   const terms = asked ?? newTerms(bytes);
   terms.ptr = ptr;
@@ -100,21 +103,25 @@ export function isGone({ slot }: BlockSource, terms: BlockTerms | undefined): bo
  * @returns whether that was the last one, of a runtime that was not closed: the caller calls `onFreed` once its handle is gone
  */
 export function release(source: BlockSource, ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined): boolean {
-  const { charge } = source;
-  if (terms === undefined) {
-    if (!source.slot.closed) source.slot.unlock(ptr, true, bytes);
-    if (charge !== undefined) charge.give(bytes);
-    return true;
-  }
+  if (terms !== undefined) return releaseShare(source, terms);
+  const { slot, charge } = source;
+  if (!slot.closed) slot.unlock(ptr, true, bytes);
+  if (charge !== undefined) charge.give(bytes);
+  return true;
+}
+
+/** {@link release} of a block with terms. Apart: most blocks have none, and V8 inlines so much and no more. */
+function releaseShare(source: BlockSource, terms: BlockTerms): boolean {
+  const { slot, charge } = source;
   terms.owners--;
   try {
-    if (terms.owners === 0 && !isGone(source, terms)) source.slot.unlock(terms.ptr, true, terms.bytes);
+    if (terms.owners === 0 && !isGone(source, terms)) slot.unlock(terms.ptr, true, terms.bytes);
   } catch (error) {
     terms.owners++;
     throw error;
   }
   if (charge !== undefined && terms.owners === 0) charge.give(terms.bytes);
-  return terms.owners === 0 && !source.slot.closed;
+  return terms.owners === 0 && !slot.closed;
 }
 
 /** Counts a handle that is old now: a block with several once. */
