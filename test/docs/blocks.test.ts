@@ -1,14 +1,15 @@
-import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
+import { EXAMPLES } from '../fixtures/compiled-examples.js';
 import { faultOf } from './fault-of.js';
 import { NOT_RUN } from './not-run.js';
 import { type PageProgram, pages, programsOf } from './page-blocks.js';
 import { prepareFor } from './page-files.js';
 import { missingFor, standInsFor } from './page-needs.js';
 import { runProgram } from './run-program.js';
-import { type Compiled, compileStrictly } from './strict-programs.js';
+import { type Compiled, compileStrictly, type Source } from './strict-programs.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const programs = pages().flatMap((page) => programsOf(page));
@@ -20,11 +21,17 @@ const toRun = programs.filter((program) => !NOT_RUN.some(isListed(program)));
 
 /** A name for the program's file and folder. */
 const nameOf = ({ page, line }: PageProgram) => `${page.replace(/\.md$/, '').replaceAll('/', '-')}-${line}`;
-const source = (program: PageProgram) => ({
+const source = (program: PageProgram): Source => ({
   // Imports of packages are resolved from the root, and two programs do not see each other's.
   path: join(ROOT, `${nameOf(program)}.m${program.language}`),
   code: program.code,
 });
+
+const examples = readdirSync(EXAMPLES).filter((name) => name.endsWith('.mts'));
+const exampleSource = (name: string): Source => {
+  const path = join(EXAMPLES, name);
+  return { path, code: readFileSync(path, 'utf8'), isStripped: true };
+};
 
 /** What docs/dependency-injection.md adds to README's settings, for decorators. Other programs have none. */
 const DECORATORS = { experimentalDecorators: true, emitDecoratorMetadata: true };
@@ -38,15 +45,30 @@ function patternOf(shown: string): RegExp {
 /** Blanks at the ends of lines are not seen. */
 const trimmed = (lines: string) => lines.replaceAll(/ +$/gm, '');
 
+// All that is compiled stands in this file: the compiler reads the types of Node and of the sources once.
+const results = new Map<PageProgram, Compiled>();
+const ofExamples = new Map<string, Compiled>();
+beforeAll(() => {
+  const all = compileStrictly([...programs.map(source), ...examples.map(exampleSource)], DECORATORS);
+  for (const [n, program] of programs.entries()) results.set(program, all[n]!);
+  for (const [n, name] of examples.entries()) ofExamples.set(name, all[programs.length + n]!);
+});
+
+describe('docs/examples', () => {
+  test('those in TypeScript compile with the tsconfig.json of the README, and have types alone to strip', () => {
+    expect(ofExamples.size).toBeGreaterThan(20);
+    expect([...ofExamples].flatMap(([name, { errors }]) => errors.map(({ line, text }) => `${name}:${line}: ${text}`))).toEqual(
+      [],
+    );
+  });
+});
+
 describe('the blocks of README and docs', () => {
-  const results = new Map<PageProgram, Compiled>();
   /** The lines to be mended. */
   const errorsOf = (program: PageProgram) =>
     results.get(program)!.errors.map(({ line, text }) => `${program.placeOf(line)}: ${text}`);
   let folder = '';
   beforeAll(() => {
-    const all = compileStrictly(programs.map(source), DECORATORS);
-    for (const [n, program] of programs.entries()) results.set(program, all[n]!);
     folder = join(compiled(), 'blocks');
     // Where an app's own packages are.
     mkdirSync(folder, { recursive: true });
@@ -89,5 +111,31 @@ describe('the blocks of README and docs', () => {
       programs.filter((program) => isListed(program)({ page, has })).length,
     ]);
     expect(found).toEqual(NOT_RUN.map(({ page, has }) => [page, has, 1]));
+  });
+});
+
+describe('docs/dependency-injection.md without a setting for decorators', () => {
+  const ofPage = programsOf('docs/dependency-injection.md');
+  /** Those that need the older decorators. */
+  const legacy = ofPage.filter(({ code }) => code.includes('@inject('));
+  const withoutSetting = new Map<PageProgram, Compiled>();
+  beforeAll(() => {
+    for (const [n, result] of compileStrictly(ofPage.map(source)).entries()) withoutSetting.set(ofPage[n]!, result);
+  });
+
+  test('has one program with decorators', () => expect(legacy.length).toBe(1));
+
+  test('compiles and runs, but for that one', async () => {
+    for (const program of ofPage.filter((one) => !legacy.includes(one))) {
+      const { errors, made } = withoutSetting.get(program)!;
+      expect(errors).toEqual([]);
+      const { status, stderr } = await runProgram(join(compiled(), 'guide', nameOf(program), 'program.mjs'), made);
+      expect([status, stderr]).toEqual([0, '']);
+    }
+  });
+
+  test('says what the standard decorators refuse', () => {
+    const refused = legacy.flatMap((program) => withoutSetting.get(program)!.errors.map(({ text }) => text));
+    expect(new Set(refused)).toEqual(new Set(['Decorators are not valid here.']));
   });
 });

@@ -9,7 +9,6 @@ import { compiledExamples, EXAMPLES, runnable } from '../fixtures/compiled-examp
 import { openCl } from '../fixtures/opencl.js';
 import { requireLibrary } from '../fixtures/requires.js';
 import { needed as onnxRuntime } from '../hosts/onnxruntime.js';
-import { compileStrictly } from './strict-programs.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const names = readdirSync(EXAMPLES).filter((name) => /\.m[jt]s$/.test(name));
@@ -106,15 +105,7 @@ describe('docs/examples', () => {
     expect(Array.from(listed, ([, name]) => name).sort()).toEqual(names.sort());
   });
 
-  test('those in TypeScript compile with the tsconfig.json of the README, and have types alone to strip', () => {
-    const inTypeScript = names.filter((name) => name.endsWith('.mts'));
-    const sources = inTypeScript.map((name) => {
-      return { path: join(EXAMPLES, name), code: readFileSync(join(EXAMPLES, name), 'utf8') };
-    });
-    const settings = { experimentalDecorators: true, erasableSyntaxOnly: true, verbatimModuleSyntax: true };
-    const errors = compileStrictly(sources, settings).map(({ errors }) => errors);
-    expect(errors).toEqual(inTypeScript.map(() => []));
-  });
+  // Those in TypeScript are compiled by test/docs/blocks.test.ts.
 
   // From Node 22.18 on. Not below node_modules, where Node strips none.
   test('Node runs scopes.mts as it is where it strips types, and refuses its ending elsewhere', () => {

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageFile from '../../package.json' with { type: 'json' };
-import { CHROMIUM } from '../report/page/browser.js';
+import { CHROMIUM, type OpenOptions, TestBrowser } from '../report/page/browser.js';
 import { BuiltSite, type NavigationEntry } from './built-site.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -34,14 +34,13 @@ function pathsOf(entries: readonly NavigationEntry[]): string[] {
 
 describe('npm run docs', () => {
   let site: BuiltSite;
-  let browser: Browser | undefined;
+  let browser: TestBrowser | undefined;
   beforeAll(async () => {
     site = await BuiltSite.build();
-    const args = ['--no-sandbox', '--allow-file-access-from-files'];
-    if (!CHROMIUM.missing) browser = await chromium.launch({ executablePath: CHROMIUM.path, args });
-  }, 240_000);
+    if (!CHROMIUM.missing) browser = await TestBrowser.start();
+  });
   afterAll(async () => {
-    await browser?.close();
+    await browser?.stop();
     site.dispose();
   });
 
@@ -122,11 +121,16 @@ describe('npm run docs', () => {
   });
 
   describe.skipIf(CHROMIUM.missing)(`in ${CHROMIUM.title}`, () => {
-    const open = async (file: string, width: number, colorScheme: 'light' | 'dark' = 'light'): Promise<Page> => {
-      const page = await browser!.newPage({ viewport: { width, height: 900 }, colorScheme });
-      await page.goto(pathToFileURL(join(site.folder, file)).href);
-      return page;
-    };
+    /** Opens a page of the site, looks at it, and closes it. What it wants to load from other files a browser refuses. */
+    async function on<T>(file: string, options: OpenOptions, look: (page: Page) => Promise<T>): Promise<T> {
+      const url = pathToFileURL(join(site.folder, file)).href;
+      const { page } = await browser!.open(url, { ...options, isStatic: true });
+      try {
+        return await look(page);
+      } finally {
+        await page.close();
+      }
+    }
 
     test.each([
       ['allocate', 'stowage.MemoryRuntime.allocate'],
@@ -134,13 +138,13 @@ describe('npm run docs', () => {
       ['limit', 'Limit the memory of a program, an engine or a tenant'],
       ['swap', 'Swapping managers while the program runs'],
     ])('finds %s', async (word, expected) => {
-      const page = await open('index.html', 1400);
-      await page.click('#tsd-search-trigger');
-      await page.fill('#tsd-search-input', word);
-      await page.waitForSelector('#tsd-search-results li');
-      const found = await page.locator('#tsd-search-results li').allTextContents();
-      expect(found.map((text) => text.replaceAll(/\s/g, ''))).toContain(expected.replaceAll(' ', ''));
-      await page.close();
+      await on('index.html', { width: 1400 }, async (page) => {
+        await page.click('#tsd-search-trigger');
+        await page.fill('#tsd-search-input', word);
+        await page.waitForSelector('#tsd-search-results li');
+        const found = await page.locator('#tsd-search-results li').allTextContents();
+        expect(found.map((text) => text.replaceAll(/\s/g, ''))).toContain(expected.replaceAll(' ', ''));
+      });
     });
 
     test.each([
@@ -149,18 +153,12 @@ describe('npm run docs', () => {
       'guides/command-line.html',
       'classes/stowage_managers.PoolMemoryManager.html',
     ])('%s is not wider than a phone', async (file) => {
-      const page = await open(file, 390);
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
-      await page.close();
+      expect(await on(file, { width: 390 }, (page) => page.evaluate('document.documentElement.scrollWidth'))).toBe(390);
     });
 
     test("has the reader's colour scheme", async () => {
-      const colourIn = async (scheme: 'light' | 'dark') => {
-        const page = await open('index.html', 1400, scheme);
-        const colour = await page.evaluate('getComputedStyle(document.body).color');
-        await page.close();
-        return colour;
-      };
+      const colourIn = (colours: 'light' | 'dark') =>
+        on('index.html', { width: 1400, colours }, (page) => page.evaluate('getComputedStyle(document.body).color'));
       expect(await colourIn('light')).not.toBe(await colourIn('dark'));
     });
   });
