@@ -3,9 +3,9 @@ import { EventRing, type RingListener } from '../../core/event-ring.js';
 import { processState } from '../../core/process-state.js';
 
 /** Between two samples lies so many times what one takes, at least: a program that allocates faster has fewer of them. */
-const LEAST_PAUSE = 100;
+const LEAST_PAUSE = 250;
 /** From so many times on there are more again, up to one in the bytes that were asked for. */
-const MOST_PAUSE = 400;
+const MOST_PAUSE = 1000;
 /** A sample takes less, unless the process was made to wait. */
 const MOST_TOOK_MS = 0.2;
 /** So much of the time between two chunks counts as allocating: a microsecond an event. */
