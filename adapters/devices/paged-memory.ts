@@ -182,18 +182,20 @@ export class PageStates {
   /** Backed: a later page of a piece. */
   static readonly joined = 3;
 
-  readonly #states: Uint8Array;
+  // Of the pages up to the last one that was ever committed, as ranges are reserved far larger than what is used of them.
+  #states = new Uint8Array(0);
+  readonly #count: number;
   readonly granularityBytes: number;
   committedBytes = 0;
 
   constructor(bytes: number, granularityBytes: number) {
-    this.#states = new Uint8Array(bytes / granularityBytes);
+    this.#count = bytes / granularityBytes;
     this.granularityBytes = granularityBytes;
   }
 
   /** Tells whether any page that the bytes touch is in this state. Cost: O(pages). */
   any(state: number, offset: number, bytes: number): boolean {
-    return this.#pages(offset, bytes).includes(state);
+    return (state === PageStates.fresh && this.#endsInFresh(offset, bytes)) || this.#pages(offset, bytes).includes(state);
   }
 
   /** Tells whether any page that the bytes touch is committed. Cost: O(pages). */
@@ -203,6 +205,7 @@ export class PageStates {
 
   /** Tells whether every page that the bytes touch is committed. Cost: O(pages). */
   allCommitted(offset: number, bytes: number): boolean {
+    if (this.#endsInFresh(offset, bytes)) return false;
     const pages = this.#pages(offset, bytes);
     return !pages.includes(PageStates.fresh) && !pages.includes(PageStates.decommitted);
   }
@@ -215,6 +218,7 @@ export class PageStates {
   }
 
   commit(offset: number, bytes: number): void {
+    this.#cover(this.#endOf(offset, bytes));
     this.#pages(offset, bytes).fill(PageStates.committed);
     this.committedBytes += bytes;
   }
@@ -256,8 +260,26 @@ export class PageStates {
     return this.#states[offset / this.granularityBytes] === PageStates.joined;
   }
 
+  /** Makes states for all pages up to one. Amortised O(1) a page. */
+  #cover(end: number): void {
+    const { length } = this.#states;
+    if (end <= length) return;
+    const states = new Uint8Array(Math.min(this.#count, Math.max(end, 2 * length)));
+    states.set(this.#states);
+    this.#states = states;
+  }
+
+  /** Tells whether the bytes touch a page behind all that have states. */
+  #endsInFresh(offset: number, bytes: number): boolean {
+    return bytes > 0 && this.#endOf(offset, bytes) > this.#states.length;
+  }
+
+  /** The page behind the last one that the bytes touch. */
+  #endOf(offset: number, bytes: number): number {
+    return Math.ceil((offset + bytes) / this.granularityBytes);
+  }
+
   #pages(offset: number, bytes: number): Uint8Array {
-    const first = Math.floor(offset / this.granularityBytes);
-    return this.#states.subarray(first, Math.ceil((offset + bytes) / this.granularityBytes));
+    return this.#states.subarray(Math.floor(offset / this.granularityBytes), this.#endOf(offset, bytes));
   }
 }

@@ -3,6 +3,8 @@ import { alignUp, type DevicePtr, NULL_PTR } from '../../src/core/units.js';
 import type { DeviceCapacity } from './device-capacity.js';
 
 const FREED = -1;
+const FIRST_RECORDS = 16;
+/** From so many records on, those of freed segments are dropped before there are more. */
 const SLACK = 1024;
 
 /**
@@ -11,9 +13,9 @@ const SLACK = 1024;
  */
 export class SimulatedSpace {
   #next: number;
-  #bases = new Float64Array(SLACK);
+  #bases = new Float64Array(FIRST_RECORDS);
   // The bytes of a segment, or FREED.
-  #sizes = new Float64Array(SLACK);
+  #sizes = new Float64Array(FIRST_RECORDS);
   #count = 0;
   /** How many segments are live. */
   live = 0;
@@ -103,15 +105,16 @@ export class SimulatedSpace {
     return index >= 0 && ptr < (this.#bases[index] as number) + (this.#sizes[index] as number);
   }
 
-  /** Drops the records of freed segments, and doubles the columns unless that has emptied half of them. */
+  /** Drops the records of freed segments where there are many, and doubles the columns unless that has emptied half of them. */
   #makeRoom(): void {
-    const length = this.live * 2 > this.#count ? this.#bases.length * 2 : this.#bases.length;
+    const drops = this.#count >= SLACK;
+    const length = !drops || this.live * 2 > this.#count ? this.#bases.length * 2 : this.#bases.length;
     const bases = new Float64Array(length);
     const sizes = new Float64Array(length);
     let kept = 0;
     for (let i = 0; i < this.#count; i++) {
       const bytes = this.#sizes[i] as number;
-      if (bytes === FREED) continue;
+      if (drops && bytes === FREED) continue;
       bases[kept] = this.#bases[i] as number;
       sizes[kept] = bytes;
       kept++;

@@ -37,7 +37,8 @@ export class BuddyTree implements CarvedRegion {
     this.#orders = new Uint8Array(leaves);
     this.#locks = new Uint8Array(leaves);
     this.#requested = new Float64Array(leaves);
-    for (let node = 1; node < 2 * leaves; node++) this.#largest[node] = this.#height - depthOf(node) + 1;
+    for (let depth = 0; depth <= this.#height; depth++)
+      this.#largest.fill(this.#height - depth + 1, 2 ** depth, 2 ** (depth + 1));
   }
 
   get live(): number {
@@ -130,13 +131,14 @@ export class BuddyTree implements CarvedRegion {
 
   checkInvariants(): void {
     let end = 0;
-    for (const leaf of this.liveBlocks()) {
+    const live = this.liveBlocks();
+    for (const leaf of live) {
       ensure(leaf >= end, () => `block ${leaf} begins behind the one before`);
       ensure((leaf * this.#leafBytes) % this.bytesOf(leaf) === 0, () => `block ${leaf} begins at a multiple of its size`);
       end = leaf + 2 ** (this.#orders[leaf]! - 1);
     }
     ensure(end <= this.#orders.length, 'the last block ends in the region');
-    ensure(this.#live === this.liveBlocks().length, 'live == leaves with locks');
+    ensure(this.#live === live.length, 'live == leaves with locks');
     ensure(this.#live > 0 || this.#largest[1] === this.#height + 1, 'without a live block the region is one part');
   }
 
@@ -167,8 +169,4 @@ export function buddyRegionBytes(bytes: number, leastBytes: number): number {
   let size = leastBytes;
   while (size < bytes) size *= 2;
   return size;
-}
-
-function depthOf(node: number): number {
-  return 31 - Math.clz32(node);
 }
