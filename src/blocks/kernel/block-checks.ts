@@ -2,16 +2,14 @@
 // JavaScript takes ten times as long.
 
 import { blockIn, slotOf } from './address-index';
-import { nextBlock } from './block-rows';
-import { Block, Heap, HOLE, INDEXED, locksOf, stateOf, UNUSED } from './layout';
+import { Block, Chunk, Heap, HOLE, INDEXED, locksOf, stateOf, UNUSED } from './layout';
 
 const ROW_BYTES: usize = offsetof<Block>();
 
 /** Tells whether a link leads to a block of the heap. O(chunks). */
 function isBlock(heap: Heap, link: usize): bool {
   for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
-    const end = chunk.rows + <usize>chunk.rowCount * ROW_BYTES;
-    if (link < chunk.rows || link >= end) continue;
+    if (link < chunk.rows || link >= endOf(chunk)) continue;
     return (link - chunk.rows) % ROW_BYTES == 0 && stateOf(changetype<Block>(link)) != UNUSED;
   }
   return false;
@@ -35,8 +33,11 @@ function isBlockSound(heap: Heap, block: Block): bool {
 
 /** Tells whether links, sizes and addresses of every block are as they should be. O(blocks). */
 export function areBlocksSound(heap: Heap): bool {
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (!isBlockSound(heap, block)) return false;
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let at = chunk.rows; at < endOf(chunk); at += ROW_BYTES) {
+      const row = changetype<Block>(at);
+      if (stateOf(row) != UNUSED && !isBlockSound(heap, row)) return false;
+    }
   }
   return true;
 }
@@ -44,8 +45,11 @@ export function areBlocksSound(heap: Heap): bool {
 /** The bytes of all blocks that are memory. O(blocks). */
 export function sumMemory(heap: Heap): f64 {
   let bytes: f64 = 0;
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (stateOf(block) != HOLE) bytes += block.bytes;
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let at = chunk.rows; at < endOf(chunk); at += ROW_BYTES) {
+      const state = stateOf(changetype<Block>(at));
+      if (state != UNUSED && state != HOLE) bytes += changetype<Block>(at).bytes;
+    }
   }
   return bytes;
 }
@@ -53,8 +57,10 @@ export function sumMemory(heap: Heap): f64 {
 /** The bytes of all blocks that are held. O(blocks). */
 export function sumLive(heap: Heap): f64 {
   let bytes: f64 = 0;
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (locksOf(block) != 0) bytes += block.bytes;
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let at = chunk.rows; at < endOf(chunk); at += ROW_BYTES) {
+      if (locksOf(changetype<Block>(at)) != 0) bytes += changetype<Block>(at).bytes;
+    }
   }
   return bytes;
 }
@@ -62,18 +68,28 @@ export function sumLive(heap: Heap): f64 {
 /** How many blocks are in bins. O(blocks). */
 export function countInBins(heap: Heap): i32 {
   let count = 0;
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    count += <i32>(stateOf(block) == INDEXED);
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let at = chunk.rows; at < endOf(chunk); at += ROW_BYTES) {
+      count += <i32>(stateOf(changetype<Block>(at)) == INDEXED);
+    }
   }
   return count;
 }
 
 /** A block in bins whose neighbour, of the same group, is too: the two were not joined. O(blocks). @returns 0 when there is none */
 export function firstUnjoined(heap: Heap): i32 {
-  for (let block = nextBlock(heap, null); block !== null; block = nextBlock(heap, block)) {
-    if (stateOf(block) != INDEXED) continue;
-    const next = block.next;
-    if (next !== null && stateOf(next) == INDEXED && next.group == block.group) return <i32>changetype<usize>(block);
+  for (let chunk = heap.chunks; chunk !== null; chunk = chunk!.next) {
+    for (let at = chunk.rows; at < endOf(chunk); at += ROW_BYTES) {
+      const row = changetype<Block>(at);
+      if (stateOf(row) != INDEXED) continue;
+      const next = row.next;
+      if (next !== null && stateOf(next) == INDEXED && next.group == row.group) return <i32>at;
+    }
   }
   return 0;
+}
+
+@inline
+function endOf(chunk: Chunk): usize {
+  return chunk.rows + <usize>chunk.rowCount * ROW_BYTES;
 }

@@ -213,7 +213,9 @@ export function areBinsSound(free: FreeBlocks): bool {
     if (bits == 0 && areEmpty(free, word)) continue;
     for (let bin = word * 64; bin < (word + 1) * 64; bin++) {
       const head = headOf(free, bin);
-      if (((bits >>> (bin & 63)) & 1) != <u64>(changetype<usize>(head) != 0)) return false;
+      const isFilled = changetype<usize>(head) != 0;
+      if (((bits >>> (bin & 63)) & 1) != <u64>isFilled) return false;
+      if (!isFilled) continue;
       if (isTree(head) && !isTreeSound(head.parent!)) return false;
       if (!isBinSound(free, bin, isTree(head) ? lowestOf(head.parent!) : head)) return false;
     }
