@@ -103,9 +103,11 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
           device.activate(random.below(device.deviceCount));
           const bytes = random.pick(SIZES);
           const ptr = device[alloc](bytes);
-          expect(Number.isSafeInteger(ptr) && ptr > 0).toBe(true);
-          expect(ptr % leastAlignment).toBe(0);
-          for (const other of live) expect(ptr + bytes <= other.ptr || other.ptr + other.bytes <= ptr).toBe(true);
+          if (!Number.isSafeInteger(ptr) || ptr <= 0 || ptr % leastAlignment !== 0) expect.fail(`a segment at ${ptr}`);
+          for (const other of live) {
+            const isApart = ptr + bytes <= other.ptr || other.ptr + other.bytes <= ptr;
+            if (!isApart) expect.fail(`${bytes} bytes at ${ptr} share some with ${other.bytes} at ${other.ptr}`);
+          }
           live.push({ ptr, bytes });
         }
         for (const { ptr } of live) device[free](ptr);

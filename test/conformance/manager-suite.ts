@@ -4,7 +4,7 @@ import { MemoryError } from '../../src/core/errors.js';
 import { type DevicePtr, KiB, MiB, NULL_PTR } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { installed, memoryError, PlainManager, SeededRandom, TextSink } from '../core/fakes.js';
-import { same } from '../fixtures/same.js';
+import { atLeast, same } from '../fixtures/same.js';
 import { DEVICE_CASES, type DeviceCase, type Held, ManagerBench, type ManagerMaker } from './manager-bench.js';
 import { describeReleases } from './release-suite.js';
 
@@ -427,7 +427,7 @@ export function describeManager(name: string, make: ManagerMaker, deviceCases: r
               if (wrong.length > 0) expect(wrong, `device ${id}: ${JSON.stringify(stats)}`).toEqual([]);
             }
             const total = b.manager.stats(0)!.blocks.total;
-            expect(total).toBeGreaterThanOrEqual(lastTotal);
+            atLeast(total, lastTotal);
             lastTotal = total;
           },
         });
@@ -576,9 +576,9 @@ function expectUnchanged(bench: ManagerBench, before: unknown, live: readonly He
   bench.manager.checkInvariants?.();
   expect(bench.state()).toEqual(before);
   for (const { ptr, bytes } of live) {
-    expect(bench.manager.allocated(ptr)).toBeGreaterThanOrEqual(bytes);
-    expect(bench.manager.isUserLocked(ptr)).toBe(true);
-    expect(bench.holds(ptr, bytes)).toBe(true);
+    atLeast(bench.manager.allocated(ptr), bytes);
+    if (!bench.manager.isUserLocked(ptr)) expect.fail(`block ${ptr} is not locked by the user`);
+    if (!bench.holds(ptr, bytes)) expect.fail(`block ${ptr} does not lie in native memory`);
   }
 }
 
