@@ -7,6 +7,7 @@
 import { HostDevice, type MemoryInfo } from '../../src/core/device.js';
 import type { VirtualMemory } from '../../src/core/device-interface.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
+import type { BufferPart } from '../../src/core/typed-array.js';
 import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { copyIn, copyOut, fillBytes, moveBytes } from '../os/bytes.js';
 import { lazy } from '../os/libc.js';
@@ -162,6 +163,13 @@ export class CpuDevice extends HostDevice {
     if (bytes === 0) return new Uint8Array(0);
     const range = this.#segments.ranges.locate(ptr, bytes);
     return range.view(ptr - range.base, bytes);
+  }
+
+  override bufferAt(ptr: DevicePtr, bytes: number): BufferPart {
+    checkBytes(bytes);
+    if (bytes === 0) return super.bufferAt(ptr, bytes);
+    const range = this.#segments.ranges.locate(ptr, bytes);
+    return range.bufferAt(ptr - range.base, bytes);
   }
 
   /** Copies bytes of JavaScript to this memory, natively where there can be no views of it. @throws as {@link copy} */

@@ -1,3 +1,4 @@
+import type { BufferPart } from '../../src/core/typed-array.js';
 import { type DevicePtr, GiB } from '../../src/core/units.js';
 import { discardPages, replacePages } from '../os/mapping.js';
 import { HeldAddresses } from '../os/native-memory.js';
@@ -76,6 +77,12 @@ export class HostRange extends LiveRange {
 
   /** Gives bytes of the range without a copy. @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB */
   view(offset: number, bytes: number): Uint8Array {
+    const { buffer, byteOffset } = this.bufferAt(offset, bytes);
+    return new Uint8Array(buffer, byteOffset, bytes);
+  }
+
+  /** Tells where bytes of the range lie in a buffer. @throws as {@link view} */
+  bufferAt(offset: number, bytes: number): BufferPart {
     if (!this.viewed) {
       this.prepareView();
       this.viewed = true;

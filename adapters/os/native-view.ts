@@ -1,4 +1,5 @@
 import { checkArgument, MemoryError } from '../../src/core/errors.js';
+import type { BufferPart } from '../../src/core/typed-array.js';
 import { GiB } from '../../src/core/units.js';
 import { koffi } from '../ffi/koffi.js';
 
@@ -37,7 +38,7 @@ export function viewsAreForbidden(): boolean {
 const WINDOW_STEP_BYTES = MAX_VIEW_BYTES / 2;
 
 /**
- * Shows parts of a range of any size as bytes. A view of native memory spans 4 GiB at most and costs up to some ms, so a
+ * Shows parts of a range of any size. A view of native memory spans 4 GiB at most and costs up to some ms, so a
  * few large ones are made once and sliced.
  */
 export class ViewWindows {
@@ -50,17 +51,17 @@ export class ViewWindows {
   ) {}
 
   /**
-   * Gives a part that lies in the range. Cost: that of a `Uint8Array`, once its window was made.
+   * Tells where a part of the range lies in a buffer. Cost: a small object, once the window was made.
    *
    * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
-  at(offset: number, bytes: number): Uint8Array {
+  at(offset: number, bytes: number): BufferPart {
     const window = this.bytes <= MAX_VIEW_BYTES ? 0 : Math.floor(offset / WINDOW_STEP_BYTES);
     const start = window * WINDOW_STEP_BYTES;
     const end = Math.min(start + MAX_VIEW_BYTES, this.bytes);
-    if (offset + bytes > end) return new Uint8Array(this.make(offset, bytes));
+    if (offset + bytes > end) return { buffer: this.make(offset, bytes), byteOffset: 0 };
     const buffer = (this.#windows[window] ??= this.make(start, end - start));
-    return new Uint8Array(buffer, offset - start, bytes);
+    return { buffer, byteOffset: offset - start };
   }
 
   /** Lets go of the windows. */

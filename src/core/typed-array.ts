@@ -9,3 +9,10 @@ export interface BufferClass<T> {
   readonly poolSize: number;
   allocUnsafe(bytes: number): T;
 }
+
+/** Where memory lies in a buffer of JavaScript. */
+export interface BufferPart {
+  readonly buffer: ArrayBufferLike;
+  /** Bytes. */
+  readonly byteOffset: number;
+}

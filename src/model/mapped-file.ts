@@ -133,7 +133,8 @@ export class MappedFile {
    * @throws ERR_MEM_INVALID_ARGUMENT above 4 GiB
    */
   bytesAt(offset: number, bytes: number): Uint8Array {
-    return this.#checked(offset, bytes).windows.at(offset, bytes);
+    const { buffer, byteOffset } = this.#checked(offset, bytes).windows.at(offset, bytes);
+    return new Uint8Array(buffer, byteOffset, bytes);
   }
 
   /**

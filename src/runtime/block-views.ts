@@ -30,11 +30,11 @@ export function viewOf<T>(
   const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
   checkRange(offsetBytes, count * elementBytes, bytes);
   if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
-  const seen = device.view((ptr + offsetBytes) as DevicePtr, count * elementBytes);
-  if (seen.byteOffset % elementBytes !== 0) {
+  const { buffer, byteOffset } = device.bufferAt((ptr + offsetBytes) as DevicePtr, count * elementBytes);
+  if (byteOffset % elementBytes !== 0) {
     throw badArgument('offsetBytes', offsetBytes, `a multiple of ${elementBytes} bytes in memory`);
   }
-  return arrayOver(type, seen.buffer, seen.byteOffset, count);
+  return arrayOver(type, buffer, byteOffset, count);
 }
 
 function arrayOver<T>(type: TypedArrayClass<T>, buffer: ArrayBufferLike, offsetBytes: number, length: number): T {

@@ -1,4 +1,4 @@
-export type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
+export type { BufferClass, BufferPart, TypedArrayClass } from '../core/typed-array.js';
 export { Allocation, Allocation as BlockHandle, SharedHandle } from './allocation.js';
 export type { CopyFromOptions, CopyToOptions, HostBytes } from './block-copies.js';
 export type { CapturedGraph, GraphRuntime } from './captured-graph.js';
