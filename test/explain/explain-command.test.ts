@@ -152,13 +152,19 @@ describe.skipIf(process.platform !== 'linux')('stowage explain', { timeout: LIMI
     [['--diff', 'a.json'], '--diff takes two files'],
     [['--diff', 'no-a.json', 'no-b.json'], 'it cannot be read'],
     [['2147483646'], 'there is none of that number'],
-    [['99999999999'], 'cannot be run'],
     [['--watch', 'often', '1'], '--watch is "often"'],
     [['--trim', '1'], '--trim goes with a program alone'],
   ])('refuses %j', async (args, message) => {
     const { code, stdout, stderr } = await stowageHere(['explain', ...args]);
     expect(stdout).toBe('');
     expect(stderr).toContain(message);
+    expect(code).not.toBe(0);
+  });
+
+  test('refuses a name of neither a process nor a program', () => {
+    const { code, stdout, stderr } = stowage(['explain', '99999999999']);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('cannot be run');
     expect(code).not.toBe(0);
   });
 });

@@ -37,6 +37,7 @@ const OWN = new Set(
     'checkMethods',
     'policyMethods',
     'overridesCalls',
+    'givesTickets',
     'log',
     'getHandle',
   ].concat(
