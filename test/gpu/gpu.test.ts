@@ -21,12 +21,17 @@ const traces = join(scratch, 'traces');
 /** So little that a run takes a second. */
 const LITTLE = ['--traces', traces, '--events', '100', '--rounds', '1', '--copies', '64KiB'];
 
-beforeAll(() => {
-  compiled();
+beforeAll(async () => {
   mkdirSync(traces);
   copyFileSync(join(ROOT, 'test/traces/resnet.trace.gz'), join(traces, 'resnet.trace.gz'));
+  mkdirSync(CACHE, { recursive: true });
+  programFolder = mkdtempSync(join(CACHE, 'stowage-gpu-test-'));
+  const { compileGpuProgram } = (await import(new URL('compile.mjs', import.meta.url).href)) as Compiler;
+  program = compileGpuProgram(programFolder, join(compiled(), 'dist'));
 }, 120_000);
-afterAll(() => rmSync(scratch, { recursive: true }));
+afterAll(() => {
+  for (const folder of [scratch, programFolder]) rmSync(folder, { recursive: true });
+});
 
 /** Runs a program of this folder. */
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv) {
@@ -34,16 +39,19 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv) {
   return { status, stdout, stderr };
 }
 
-/** Runs `npm run gpu` on the fixture, over the compiled sources. */
-function runGpu(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const all = [
-    join(import.meta.dirname, 'run.mjs'),
-    '--dist',
-    join(compiled(), 'dist'),
-    '--library',
-    fixtures.cuda.library,
-    ...args,
-  ];
+interface Compiler {
+  compileGpuProgram(target: string, dist: string): string;
+}
+
+// Below the root, since the program loads what is installed there.
+const CACHE = join(ROOT, 'node_modules/.cache');
+let programFolder: string;
+/** What `npm run gpu` compiles before it runs it. */
+let program: string;
+
+/** Runs `npm run gpu` on the fixture. @param build - what it is to compile, or has compiled already */
+function runGpu(args: readonly string[], env: NodeJS.ProcessEnv = {}, build = ['--program', program]) {
+  const all = [join(import.meta.dirname, 'run.mjs'), ...build, '--library', fixtures.cuda.library, ...args];
   return run(process.execPath, all, { ...process.env, NODE_OPTIONS: '', ...env });
 }
 
@@ -152,7 +160,7 @@ describe('writeReport', () => {
 describe('npm run gpu', () => {
   test('runs the suite and the tables, and writes the document', () => {
     writeFileSync(document, DOCUMENT);
-    const { status, stdout, stderr } = runGpu(['--out', document, ...LITTLE]);
+    const { status, stdout, stderr } = runGpu(['--out', document, ...LITTLE], {}, ['--dist', join(compiled(), 'dist')]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('written to') });
     expect(readFileSync(document, 'utf8')).toBe(`before\n<!-- gpu: begin -->\n\n${stdout.trim()}\n\n<!-- gpu: end -->\nafter\n`);
     // As many tests as vitest registers for the fixture.
