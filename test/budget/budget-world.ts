@@ -6,6 +6,7 @@ import type { Releasable } from '../../src/core/disposable.js';
 import { MemoryError, MiB } from '../../src/core/index.js';
 import type { DevicePtr } from '../../src/core/units.js';
 import type { MemoryRuntime } from '../../src/runtime/index.js';
+import { atLeast, is } from '../fixtures/same.js';
 import { AROUND, type Block, BUDGETS, LIMIT, MAKERS, type OwnTenant, type Step } from './budget-steps.js';
 import { runtimeOn, simulated, table } from './budgets.js';
 import { FakeShared } from './fake-ledger.js';
@@ -138,15 +139,15 @@ export class World {
       for (const [child, around] of AROUND.entries()) {
         if (around !== i || this.nestings[child] === undefined) continue;
         const held = members.find(({ name }) => name === `budget ${child}`)?.heldBytes;
-        expect(held, `${child} in ${i}`).toBe(this.budgets[child]!.usedBytes);
+        is(held, this.budgets[child]!.usedBytes, `${child} in ${i}`);
       }
     }
     // What is shared counts in the ledger as it counts here.
-    expect(this.shared.usedBytes).toBe(this.budgets[0]!.usedBytes);
+    is(this.shared.usedBytes, this.budgets[0]!.usedBytes);
     for (const own of this.tenants) {
       let live = 0;
       for (const { blocks } of this.members) for (const block of blocks) if (block.tenant === own) live += block.bytes;
-      expect(own.tenant.liveBytes, `of tenant ${own.tenant.name}`).toBe(live);
+      is(own.tenant.liveBytes, live, `of tenant ${own.tenant.name}`);
     }
   }
 
@@ -169,15 +170,15 @@ export class World {
     expect(watched).toEqual(this.watched);
     for (const [i, budget] of this.budgets.entries()) {
       const most = Math.max(budget.limitBytes, used[i]!);
-      expect(budget.usedBytes, `limit of ${i} after ${one.do}`).toBeLessThanOrEqual(most);
+      atLeast(most, budget.usedBytes, `limit of ${i} after ${one.do}`);
     }
     for (const [i, member] of this.members.entries()) {
       if (member === actor || member.budget === undefined || one.do === 'cleanUp' || one.do === 'free') continue;
-      expect(member.held, `minimum of ${member.name}`).toBeGreaterThanOrEqual(Math.min(before[i]!, member.minimum));
+      atLeast(member.held, Math.min(before[i]!, member.minimum), `minimum of ${member.name}`);
     }
     for (const [i, { reservation }] of this.reservations.entries()) {
       if (i >= remaining.length || reservation === draws) continue;
-      expect(reservation.remainingBytes, 'reserved').toBeGreaterThanOrEqual(remaining[i]!);
+      atLeast(reservation.remainingBytes, remaining[i]!, 'reserved');
     }
   }
 

@@ -16,6 +16,7 @@ import type { Allocation, MemoryRuntime } from '../../src/runtime/index.js';
 import { PlainManager, SeededRandom } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { framesThatFit, inLastFrames } from '../fixtures/full-stack.js';
+import { is, same } from '../fixtures/same.js';
 import { errorOf, expectSum, heldBy, runtimeOn, simulated, table } from './budgets.js';
 
 type Maker = (count: number, table: MemoryManagerDeviceInterface) => MemoryManagerAdapter;
@@ -64,8 +65,8 @@ class Bench {
     const held = [this.inner, this.other].map((budget) => heldBy(budget, 'runtime') ?? 0);
     // It is in one of them, or in none.
     const [inInner, inOther] = held as [number, number];
-    expect(used, message).toEqual([inInner, inInner, inOther]);
-    expect(Math.max(inInner, inOther), message).toBe(this.isMember ? reservedBytes : 0);
+    same(used, [inInner, inInner, inOther], message);
+    is(Math.max(inInner, inOther), this.isMember ? reservedBytes : 0, message);
     for (const budget of [this.inner, this.outer, this.other]) expectSum(budget);
   }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MAX_DECIMAL_BYTES, writeDecimal } from '../../src/core/decimal-writer.js';
+import { is } from '../fixtures/same.js';
 
 const START = 3;
 const GUARD = 0xee;
@@ -36,7 +37,7 @@ describe('writeDecimal', () => {
       .map(([value, bits]) => Math.trunc(value / 2 ** bits));
     fc.assert(
       fc.property(integers, (value) => {
-        expect(written(value)).toBe(String(value));
+        is(written(value), String(value));
       }),
       { numRuns: 20_000 },
     );

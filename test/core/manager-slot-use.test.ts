@@ -11,6 +11,7 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MiB } from '../../src/core/units.js';
 import type { Allocation } from '../../src/runtime/allocation.js';
+import { is } from '../fixtures/same.js';
 import { memoryError, PlainManager, simulatedRuntime } from './fakes.js';
 
 const tlsf = () => new TlsfMemoryManager(1, new MemoryManagerDeviceInterface());
@@ -268,8 +269,8 @@ describe('MemoryRuntime', () => {
           else if (step === 'retire' && beside[n] !== undefined) runtime.retire(beside[n]);
           else if (live.length > 0) live.splice(n % live.length, 1)[0]!.dispose();
           live.push(runtime.allocate(200));
-          expect(runtime.slot.active?.lifecycle.state).toBe('active');
-          expect(runtime.slot.liveBlocks).toBe(live.length);
+          is(runtime.slot.active?.lifecycle.state, 'active');
+          is(runtime.slot.liveBlocks, live.length);
         }
         while (uses.length > 0) {
           const { dispose, depth } = uses.pop()!;

@@ -21,6 +21,7 @@ import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.
 import type { DevicePtr } from '../../src/core/units.js';
 import { formatExitReport } from '../../src/runtime/exit-report.js';
 import type { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { is } from '../fixtures/same.js';
 import { installed, memoryError, PlainManager, SeededRandom, simulatedRuntime } from './fakes.js';
 
 const table = () => new MemoryManagerDeviceInterface();
@@ -79,9 +80,9 @@ describe('ManagerSlot with a device that refuses', () => {
         const { device, runtime } = simulatedRuntime({ virtual: true });
         failEvery(device, every);
         run(runtime, create, new SeededRandom(every));
-        expect(runtime.slot.reservedBytes, `every ${every}: in the books while it runs`).toBe(device.liveBytes);
+        is(runtime.slot.reservedBytes, device.liveBytes, `every ${every}: in the books while it runs`);
         runtime.close();
-        expect(runtime.slot.reservedBytes, `every ${every}: in the books after close`).toBe(device.liveBytes);
+        is(runtime.slot.reservedBytes, device.liveBytes, `every ${every}: in the books after close`);
         device.failWhen(undefined);
         runtime.close();
         expect([device.liveBytes, runtime.slot.reservedBytes], `every ${every}`).toEqual([0, 0]);

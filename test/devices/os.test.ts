@@ -8,6 +8,7 @@ import { advisePages, lockPages, mapPages, pageBytes, protectPages, unlockPages,
 import { maxMemoryBytes, memoryLimit } from '../../adapters/os/memory-limits.js';
 import { AddressTree } from '../../src/core/address-tree.js';
 import { codeOf } from '../fixtures/code-of.js';
+import { is } from '../fixtures/same.js';
 
 describe('openLibrary', () => {
   test('opens the first name that loads', () => {
@@ -148,13 +149,13 @@ describe('AddressTree', () => {
         tree.insert({ base, bytes: 16 });
         model.push(base);
       } else if (random(2) === 0) {
-        expect(tree.remove(base)?.base).toBe(base);
+        is(tree.remove(base)?.base, base);
         model.splice(known, 1);
       }
       const probe = random(16_100) - 50;
       const below = model.filter((value) => value <= probe);
-      expect(tree.floor(probe)?.base).toBe(below.length > 0 ? Math.max(...below) : undefined);
-      expect(tree.at(probe) !== undefined).toBe(model.includes(probe));
+      is(tree.floor(probe)?.base, below.length > 0 ? Math.max(...below) : undefined);
+      is(tree.at(probe) !== undefined, model.includes(probe));
     }
     expect([...tree]).toHaveLength(model.length);
     expect([...tree].map((range) => range.base)).toEqual(model.sort((a, b) => a - b));

@@ -67,10 +67,10 @@ export class Model {
   alloc(bytes: number, userLock: boolean, alignment: number): void {
     const ptr = this.slot.alloc(bytes, userLock, alignment);
     if (bytes === 0) {
-      expect(ptr).toBe(NULL_PTR);
+      same('address of no bytes', ptr, NULL_PTR);
       return;
     }
-    expect(ptr % (alignment || 1)).toBe(0);
+    same('address by its alignment', ptr % (alignment || 1), 0);
     const device = this.device.activeDeviceId;
     this.blocks.push({ ptr, bytes, device, owner: this.active, user: userLock, manager: !userLock });
   }

@@ -5,6 +5,7 @@ import { CardStreams, OTHER_STREAM } from '../../src/whatif/card-streams.js';
 import { DriverAddresses } from '../../src/whatif/driver-addresses.js';
 import { findLeastLimit } from '../../src/whatif/least-limit.js';
 import { type NativeCall, NumberCard } from '../../src/whatif/number-card.js';
+import { is } from '../fixtures/same.js';
 
 const GRANULE = 2 * MiB;
 
@@ -146,7 +147,7 @@ describe('findLeastLimit', () => {
           let tries = 0;
           const fits = (bytes: number) => {
             tries++;
-            expect(bytes % GRANULE).toBe(0);
+            is(bytes % GRANULE, 0);
             return bytes >= least * GRANULE;
           };
           expect(findLeastLimit(allocated * GRANULE, reserved * GRANULE, fits)).toBe(least * GRANULE);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type GraphNode, type GraphPlan, planGraph } from '../../../src/model/graph/graph-plan.js';
 import { codeOf } from '../../fixtures/code-of.js';
+import { same } from '../../fixtures/same.js';
 
 const PLAN = { alignment: 1, timeBudgetMs: 0 };
 
@@ -10,7 +11,7 @@ function run(nodes: readonly GraphNode[], { offsets, bytes }: GraphPlan): void {
   const memory = new Int32Array(bytes).fill(-1);
   const left: Int32Array[] = [];
   const at = (node: number) => memory.subarray(offsets[node]!, offsets[node]! + nodes[node]!.bytes);
-  const check = (node: number) => expect(Array.from(at(node))).toEqual(Array.from(left[node]!));
+  const check = (node: number) => same(at(node), left[node]!);
   const write = (node: number) => {
     at(node).fill(node);
     left[node] = at(node).slice();

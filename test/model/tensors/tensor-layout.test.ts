@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { DTYPES } from '../../../src/model/dtypes.js';
 import { elementsOf, TensorLayout } from '../../../src/model/tensors/tensor-layout.js';
 import { codeOf } from '../../fixtures/code-of.js';
+import { atLeast } from '../../fixtures/same.js';
 
 /** The places of all elements, computed index by index. */
 function places({ shape, stridesBytes, offsetBytes }: TensorLayout): number[] {
@@ -53,8 +54,8 @@ describe('TensorLayout', () => {
           expect(visited(layout)).toEqual(at);
           expect(layout.isPacked).toBe(at.every((place, i) => place === layout.offsetBytes + 4 * i));
           for (const place of at) {
-            expect(place).toBeGreaterThanOrEqual(64);
-            expect(place + 4).toBeLessThanOrEqual(64 + packed.bytes);
+            atLeast(place, 64);
+            atLeast(64 + packed.bytes, place + 4);
           }
           if (at.length > 0) expect(Math.max(...at) + 4 - layout.offsetBytes).toBe(layout.spanBytes);
         },
