@@ -6,8 +6,8 @@ import { extrasText } from './text-report.js';
 
 describe('prepareCall', () => {
   test.each(CALLS.map(({ name }) => name))('measures rounds of %s', (name) => {
-    const round = prepareCall(name, KiB, 1);
-    expect([round(), round()].every((ns) => ns > 0)).toBe(true);
+    using call = prepareCall(name, KiB, 1);
+    expect([call.round(), call.round()].every((ns) => ns > 0)).toBe(true);
   });
 });
 

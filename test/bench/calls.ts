@@ -4,6 +4,7 @@ import { nativeView } from '../../adapters/os/native-view.js';
 import { TlsfMemoryManager } from '../../managers/index.js';
 import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import type { Releasable } from '../../src/core/disposable.js';
 import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { SharedLedger } from '../../src/shared/budget/shared-ledger.js';
@@ -26,14 +27,21 @@ interface Call {
   readonly name: string;
   /** The name of the call that this one is compared with; its own for those that are compared with nothing. */
   readonly comparedWith: string;
-  /** Makes what does it so many times, for blocks of that size. */
-  readonly prepare: (runtime: MemoryRuntime, bytes: number) => Work;
+  /** Makes what does it so many times, for blocks of that size. @param keep - takes what is to be disposed of at the end */
+  readonly prepare: (runtime: MemoryRuntime, bytes: number, keep: Keep) => Work;
   /** Makes what surrounds it. */
   readonly around?: (runtime: MemoryRuntime) => (fn: () => void) => void;
 }
 
 /** Gets a block and gives it back, so many times. */
 type Work = (times: number) => void;
+type Keep = <R extends Releasable>(resource: R) => R;
+
+/** A call that is ready to be measured. */
+export interface PreparedCall extends Releasable {
+  /** Measures a round: nanoseconds of processor time of the whole process, the collector's threads included. */
+  round(): number;
+}
 
 /** What a call costs with blocks of each size. */
 export interface CallRow {
@@ -88,13 +96,13 @@ interface BudgetUse {
 const inBudget = (name: string, comparedWith: string, prepare: Call['prepare'], how: BudgetUse = {}): Call => ({
   name,
   comparedWith,
-  prepare: (runtime, bytes) => {
+  prepare: (runtime, bytes, keep) => {
     const member = { name: 'bench', priority: 0, minimumBytes: 0 };
-    const shared = () => SharedLedger.create({ limitBytes: GiB }, member);
-    const budget = new MemoryBudget({ limit: GiB, ...(how.isShared === true ? { ledger: shared() } : {}) });
+    const shared = () => keep(SharedLedger.create({ limitBytes: GiB }, member));
+    const budget = keep(new MemoryBudget({ limit: GiB, ...(how.isShared === true ? { ledger: shared() } : {}) }));
     budget.add(runtime);
     if (how.tenant !== undefined) budget.tenant(how.tenant, { limit: GiB / 2 });
-    return prepare(runtime, bytes);
+    return prepare(runtime, bytes, keep);
   },
 });
 
@@ -147,8 +155,8 @@ export const CALLS: readonly Call[] = [
   {
     name: '… with a flight recorder',
     comparedWith: HANDLE,
-    prepare: (runtime, bytes) => {
-      recordFlight(runtime, 'never-written.stowtrace');
+    prepare: (runtime, bytes, keep) => {
+      keep(recordFlight(runtime, 'never-written.stowtrace'));
       return handles(runtime, bytes);
     },
   },
@@ -210,14 +218,17 @@ export const CALLS: readonly Call[] = [
  *
  * @param bytes - of each block
  * @param warmMs - what it runs at least: by default until V8 has optimised it
- * @returns measures a round: nanoseconds of processor time of the whole process, the collector's threads included
  */
-export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): () => number {
+export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): PreparedCall {
   const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
   // Not that of a slot that is used before its runtime.
   runtime.slot.install(runtime.createDefaultManager());
   const { prepare, around = byItself } = CALLS.find((call) => call.name === name)!;
-  const work = prepare(runtime, bytes);
+  const kept: Releasable[] = [];
+  const work = prepare(runtime, bytes, (resource) => {
+    kept.push(resource);
+    return resource;
+  });
   const enter = around(runtime);
   const timed = (times: number) => {
     let ns = 0;
@@ -228,7 +239,11 @@ export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): () =
   };
   for (let warmNs = 0; warmNs < warmMs * 1e6; ) warmNs += timed(100);
   const times = timesIn(timed, ROUND_MS);
-  return () => timed(times) / times;
+  const dispose = () => {
+    while (kept.length > 0) kept.pop()!.dispose();
+    runtime.close();
+  };
+  return { round: () => timed(times) / times, dispose, [Symbol.dispose]: dispose };
 }
 
 /** A row a call: medians over the rounds. */

@@ -9,7 +9,7 @@ import { measureRecording } from './recording.js';
 
 // node extras-main.js <task as JSON>: one measurement in a process of its own, so that one does not teach V8 for another.
 const task = JSON.parse(process.argv[2] ?? '') as ExtraTask;
-if (task.kind === 'call') await serveRounds(prepareCall(task.call, task.bytes));
+if (task.kind === 'call') await serveRounds(prepareCall(task.call, task.bytes).round);
 else process.stdout.write(JSON.stringify(await measure(task)));
 
 /** Measures a round for each line of stdin until that ends. */
