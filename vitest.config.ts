@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import packageFile from './package.json' with { type: 'json' };
 import { LIMIT_MS, TEST_ENVIRONMENT } from './test/config/limits.js';
+import { LongestFirst } from './test/config/longest-first.js';
 
 // Examples import the package by its name: here that means the sources of its entry points.
 const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
@@ -14,20 +15,24 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
 
 const ALL = ['test/**/*.test.ts'];
 const NEVER = ['test/soak/**', '**/node_modules/**'];
-const OWN = ['test/hosts/**/*.test.ts', 'test/conformance/shared.test.ts'];
+const HOSTS = ['test/hosts/**/*.test.ts'];
+const OWN = ['test/hosts/sqlite-forbidden-code.test.ts', 'test/conformance/shared.test.ts'];
 
 export default defineConfig({
   resolve: { alias },
   test: {
     projects: [
       // Files share a process, which loads the sources once: loading them for each file took as long as a third of the tests.
-      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, ...OWN], isolate: false } },
-      // Hosts do some things once a process, such as configuring a library or making types. The regions of the conformance suite
-      // for shared memory become one mapping that is larger than the memory: behind it a process starts no other.
+      { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, ...HOSTS, ...OWN], isolate: false } },
+      // What foreign libraries keep and start stays with their tests.
+      { extends: true, test: { name: 'hosts', include: HOSTS, exclude: [...NEVER, ...OWN], isolate: false } },
+      // One replaces a module. The regions of the conformance suite for shared memory become one mapping that is larger than the
+      // memory: behind it a process starts no other.
       { extends: true, test: { name: 'own process', include: OWN, exclude: NEVER, isolate: true } },
     ],
-    // As many as there are processors: many tests wait for processes of their own.
-    maxWorkers: availableParallelism(),
+    // One more than there are processors: many tests wait for processes of their own, for a browser, or for time to pass.
+    maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: LongestFirst },
     env: TEST_ENVIRONMENT,
     testTimeout: LIMIT_MS,
     hookTimeout: LIMIT_MS,
