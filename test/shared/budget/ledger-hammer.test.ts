@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { SharedLedger } from '../../../src/shared/budget/shared-ledger.js';
+import { searchRuns } from '../../config/search.js';
 import { compiled, moduleUrl } from '../../fixtures/compiled.js';
 import { expectNothingLeft, freshName } from '../names.js';
 import { churnAndKill } from './ledger-churn.js';
@@ -15,7 +16,7 @@ beforeAll(() => {
 
 const LIMIT = 1000;
 const WORKERS = 3;
-const HAMMER_MS = 800;
+const HAMMER_MS = searchRuns(800);
 /** How often each worker is granted memory at least. */
 const HAMMER_GRANTS = 1000;
 /** What all hold together; what is left for those who ask there before. */
