@@ -138,7 +138,7 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   protected waitForFit(device: number, bytes: number): boolean {
     const order = this.#orders[device];
     if (order === undefined || !order.hasPending) return false;
-    const isEnough = () => order.idle.usable(bytes) !== NONE;
+    const isEnough = () => this.canServe(order.idle, bytes);
     order.waitUntil(isEnough);
     return isEnough();
   }
@@ -146,6 +146,11 @@ export abstract class BinnedMemoryManager extends BlockMemoryManager {
   override checkInvariants(): void {
     super.checkInvariants();
     this.checkBins(this.#orders.flatMap((order) => order?.all ?? []));
+  }
+
+  /** Tells whether idle blocks have one for a request. Here: those that may be used again. */
+  protected canServe(idle: FreeBlocks, bytes: number): boolean {
+    return idle.usable(bytes) !== NONE;
   }
 
   /** Sees to the bins of a stream. The first allocation of a stream other than 0 gives stream 0 bins of its own, too. */

@@ -104,6 +104,27 @@ export class VirtualPages {
     return found;
   }
 
+  /**
+   * The last whole pages, or pieces, between two addresses of a free block.
+   *
+   * @param leastBytes - so many of them, or a little more; all when there are not so many
+   */
+  lastBetween(from: number, to: number, leastBytes: number): MemoryPart {
+    const { pieces, granularityBytes } = this.#virtual;
+    const unit = pieces === undefined ? this.pageBytes : granularityBytes;
+    const whole = this.#wholeBetween(from, to);
+    const before = Math.floor(Math.max(whole.bytes - leastBytes, 0) / unit) * unit;
+    const kept = this.#wholeBetween(whole.ptr, whole.ptr + before).bytes;
+    return { ptr: (whole.ptr + kept) as DevicePtr, bytes: whole.bytes - kept };
+  }
+
+  #wholeBetween(from: number, to: number): MemoryPart {
+    const { pieces } = this.#virtual;
+    if (pieces !== undefined) return pieces.wholeIn(from as DevicePtr, to - from);
+    const first = alignUp(from, this.pageBytes);
+    return { ptr: first as DevicePtr, bytes: Math.max(Math.floor(to / this.pageBytes) * this.pageBytes - first, 0) };
+  }
+
   /** Tells whether a part lies in a free block, and can be taken away. */
   isWhole(block: number, { ptr, bytes }: MemoryPart): boolean {
     const whole = this.wholeIn(block);

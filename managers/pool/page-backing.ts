@@ -8,6 +8,7 @@ import { boundFront, type FrontBounds } from '../policy/front-bounds.js';
 import { VirtualPages } from '../policy/virtual-pages.js';
 import { type Backing, type BackingParts, GrowthPlan } from './backing.js';
 import { PieceSizes } from './piece-sizes.js';
+import { TightGrowth } from './tight-growth.js';
 
 /** A range is at most this large, so that a device's book of pages stays small; larger devices get several. */
 const MAX_RANGE_BYTES = 32 * GiB;
@@ -42,17 +43,25 @@ export class PageBacking implements Backing {
   /** Of the device, where it has pieces. */
   readonly #pieces: MemoryPieces | undefined;
   readonly #sizes: PieceSizes;
+  /** Of a pool that is to hold little. */
+  readonly #tight: TightGrowth | undefined;
   /** How many holes there may be before they are {@link #unite united}. */
   #mostHoles = MOST_HOLES;
 
-  /** @param pageBytes - a multiple of the granularity */
-  constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number) {
+  /**
+   * @param pageBytes - a multiple of the granularity
+   * @param isTight - whether the pool's limit holds before all else
+   */
+  constructor(parts: BackingParts, virtual: VirtualMemory, pageBytes: number, isTight: boolean) {
     this.#parts = parts;
     this.#pageBytes = pageBytes;
     this.#pages = new VirtualPages(parts.heap, parts.idle, virtual, HOLES, pageBytes);
     this.#holes = this.#pages.holes;
     this.#pieces = virtual.pieces;
     this.#sizes = new PieceSizes(pageBytes, parts.slack);
+    const addRange = (bytes: number, failure: { cause: unknown }) => this.#addRange(bytes, failure);
+    const tight = { pages: this.#pages, sizes: this.#sizes, pageBytes, addRange, trim: () => this.trim() };
+    this.#tight = isTight ? new TightGrowth(parts, tight) : undefined;
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
@@ -61,6 +70,10 @@ export class PageBacking implements Backing {
   }
 
   #grow(bytes: number, failure: { cause: unknown }): number {
+    return this.#tight === undefined ? this.#growLoosely(bytes, failure) : this.#tight.grow(bytes, failure);
+  }
+
+  #growLoosely(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
     const plan = new GrowthPlan(this.#parts, bytes);
     let hole = this.#findGap(bytes, failure);

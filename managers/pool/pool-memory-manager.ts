@@ -5,7 +5,7 @@ import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
-import { alignUp, KiB } from '../../src/core/units.js';
+import { alignUp, KiB, MiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import type { Backing, BackingParts } from './backing.js';
 import { PageBacking } from './page-backing.js';
@@ -18,10 +18,18 @@ const DEFAULT_SLACK = 0.03;
 const DEFAULT_SLACK_WHERE_STOPPED = 0.1;
 /** Pages below it cost native calls and save little. */
 const DEFAULT_PAGE_BYTES = 16 * KiB;
+/** Where pages are so large, a slack below {@link MOST_TIGHT_SLACK} that was asked for is few of them, and holds before all else. */
+const COARSE_PAGE_BYTES = MiB;
+const MOST_TIGHT_SLACK = 0.1;
+/** Of such pages, smaller free parts than that share go to any block that they are large enough for. */
+const TIGHT_FIT_SHARE = 1 / 1024;
 
 export interface PoolMemoryManagerOptions extends ManagerOptions {
   /**
-   * How much more than the peak of live bytes a pool may hold before whole free pages are given back, as a share.
+   * How much more than the peak of live bytes a pool may hold before whole free pages are given back, as a share. One below 0.1 that
+   * is given, with pages of 1 MiB or more, as on CUDA and HIP, holds before all else: blocks are placed so that they touch few
+   * pages, which takes some 100 ns more an allocation, and native calls in steady state, too, where the limit asks for them.
+   *
    * @defaultValue 0.03; 0.1 where giving back stops the device (`decommitStops` of its virtual memory), as on CUDA and HIP
    */
   readonly slack?: number | undefined;
@@ -49,8 +57,9 @@ const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
  * more than the peak of its live bytes and a slack, or a release threshold. Small freed blocks wait in a bounded front for a
  * request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
- * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` as long as whole pages
- * are free, and the invariants of {@link BlockMemoryManager}.
+ * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` rounded up to a page, as
+ * long as whole pages are free, and the invariants of {@link BlockMemoryManager}. Blocks are never moved, so that no placement
+ * keeps pages free in every program; what was tried is in docs/choosing-a-manager.md.
  */
 export class PoolMemoryManager extends BinnedMemoryManager {
   readonly #backings: (Backing | undefined)[] = [];
@@ -91,7 +100,10 @@ export class PoolMemoryManager extends BinnedMemoryManager {
 
   protected createBins(device: number, group: number): FreeBlocks {
     const free = this.createFreeBlocks({ device, group, unitBytes: UNIT_BYTES, fit: 'good' });
-    if (group === 0) {
+    if (group === 0 && this.#isTight) {
+      // All others are placed one by one, and what comes back is joined at once.
+      free.setLimits(TIGHT_FIT_SHARE * this.#pageBytes(), Number.POSITIVE_INFINITY);
+    } else if (group === 0) {
       // Its backing bounds it when it gets memory.
       free.addFront(0, 0);
     }
@@ -99,7 +111,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
   }
 
   protected grow(bytes: number, idle: FreeBlocks, device: number): number {
-    const joined = idle.fitOrJoin(bytes);
+    const joined = this.#isTight ? NONE : idle.fitOrJoin(bytes);
     if (joined !== NONE) return joined;
     const backing = this.#backings[device] ?? this.#open(idle, device);
     const failure = { cause: undefined as unknown };
@@ -108,9 +120,19 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     throw this.outOfMemory(this.managedDevice(device), bytes, bytes, failure);
   }
 
+  /** Any that is large enough, also one that a tight pool does not hand out before it has looked for a better place. */
+  protected override canServe(idle: FreeBlocks, bytes: number): boolean {
+    return idle.fit(bytes) !== NONE;
+  }
+
   protected override trimIdle(_idle: FreeBlocks, device: number, bounds: ReleaseBounds): void {
     this.#backings[device]?.trim(bounds);
     this.#backings[device]?.close();
+  }
+
+  /** Whether the limit holds before all else. */
+  get #isTight(): boolean {
+    return this.#slack !== undefined && this.#slack < MOST_TIGHT_SLACK && this.#pageBytes() >= COARSE_PAGE_BYTES;
   }
 
   #pageBytes(): number {
@@ -136,7 +158,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       waitForFit: (bytes) => this.waitForFit(device, bytes),
     };
     if (virtual === undefined) return (this.#backings[device] = new SegmentBacking(parts));
-    return (this.#backings[device] = new PageBacking(parts, virtual, this.#pageBytes()));
+    return (this.#backings[device] = new PageBacking(parts, virtual, this.#pageBytes(), this.#isTight));
   }
 }
 

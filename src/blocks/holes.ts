@@ -61,6 +61,22 @@ export class Holes {
     return this.#lifetime.kernel.findGap(this.#address, bytes);
   }
 
+  /**
+   * Finds the place for a block of `bytes` that touches the fewest pages in which nothing is live, of these the lowest, whether
+   * memory is there or not: the spot, until the next search. What memory has to come to it is the gap, of 0 bytes when it is all there.
+   * O(holes + free blocks of at least `bytes`).
+   *
+   * @returns the hole that the gap lies in, or the free block that has the spot; NONE when there is no place
+   */
+  findSpot(bytes: number): number {
+    return this.#lifetime.kernel.findSpot(this.#address, bytes);
+  }
+
+  /** Where a block is to begin at the spot. */
+  get spotAddress(): number {
+    return this.#lifetime.kernel.spotAddress(this.#address);
+  }
+
   get gapAddress(): number {
     return this.#lifetime.kernel.gapAddress(this.#address);
   }

@@ -89,6 +89,8 @@ export interface Kernel {
   gapBytes(source: KernelAddress): number;
   gapRoom(source: KernelAddress): number;
   wholePages(source: KernelAddress, block: Block): number;
+  findSpot(source: KernelAddress, bytes: number): Block;
+  spotAddress(source: KernelAddress): number;
 }
 
 export const HELD = 0;

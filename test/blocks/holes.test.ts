@@ -83,6 +83,31 @@ class Range {
     bench.stats.released(given);
   }
 
+  /** The parts in which nothing is live: holes with the free blocks beside them, and free blocks. */
+  freeParts(): (readonly [from: number, to: number])[] {
+    const { heap } = this.bench;
+    return [...this.idle.toArray(), ...this.holes.toArray()].map((block) => {
+      const isHole = heap.isHole(block);
+      const [before, behind] = [heap.previousOf(block), heap.nextOf(block)];
+      const from = heap.addressOf(isHole && this.idle.has(before) ? before : block);
+      const last = isHole && this.idle.has(behind) ? behind : block;
+      return [from, heap.addressOf(last) + heap.bytesOf(last)] as const;
+    });
+  }
+
+  /** Pages that a block at an address would touch in which nothing is live. O(blocks) */
+  touchedBy(address: number, bytes: number): number {
+    const { heap } = this.bench;
+    const pages = new Set<number>();
+    for (let page = Math.floor(address / this.pageBytes); page * this.pageBytes < address + bytes; page++) pages.add(page);
+    for (const block of heap) {
+      if (heap.isFree(block)) continue;
+      const end = heap.addressOf(block) + heap.bytesOf(block);
+      for (let page = Math.floor(heap.addressOf(block) / this.pageBytes); page * this.pageBytes < end; page++) pages.delete(page);
+    }
+    return pages.size;
+  }
+
   /** What each hole would hold with the free blocks beside it. */
   rooms(): number[] {
     const { heap } = this.bench;
@@ -155,6 +180,55 @@ describe('Holes', () => {
     test('finds none when no hole and its free neighbours have the room', () => {
       const range = new Range(4096);
       expect(range.holes.findGap(RANGE_PAGES * 4096 + 1)).toBe(NONE);
+    });
+  });
+
+  describe('findSpot', () => {
+    test('touches the fewest pages in which nothing is live, in any program', () => {
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 40 }), bytes(10), (program, wanted) => {
+          const range = new Range(4096);
+          for (const each of program) range.perform(each);
+          const size = Math.ceil(wanted / 16) * 16;
+          const found = range.holes.findSpot(wanted);
+          const parts = range.freeParts().filter(([from, to]) => to - from >= size);
+          if (found === NONE) {
+            same([parts.length], [0]);
+            return;
+          }
+          const { spotAddress, gapAddress, gapBytes } = range.holes;
+          if (!parts.some(([from, to]) => spotAddress >= from && spotAddress + size <= to))
+            expect.fail('no free part has the spot');
+          const touched = range.touchedBy(spotAddress, size);
+          for (const [from, to] of parts) {
+            // What is live ends and begins at units of 16 bytes: in the middle of a page no place is better than at its start.
+            for (const at of [from, to - size, Math.floor((to - size) / 4096) * 4096, Math.ceil(from / 4096) * 4096]) {
+              if (at >= from && at + size <= to) atLeast(range.touchedBy(at, size), touched);
+            }
+            if (range.touchedBy(from, size) === touched) atLeast(from, spotAddress);
+          }
+          same([Number(range.bench.heap.isHole(found))], [Number(gapBytes > 0)]);
+          if (gapBytes === 0) return;
+          const hole = range.bench.heap.addressOf(found);
+          atLeast(gapAddress, hole);
+          atLeast(hole + range.bench.heap.bytesOf(found), gapAddress + gapBytes);
+          // With what comes to the gap, and what is beside it, the spot has memory.
+          range.holes.give(found);
+          const block = range.holes.fill(found, gapAddress, gapBytes);
+          range.bench.stats.reserved(gapBytes);
+          atLeast(spotAddress, range.bench.heap.addressOf(block));
+          atLeast(range.bench.heap.addressOf(block) + range.bench.heap.bytesOf(block), spotAddress + size);
+          range.check();
+        }),
+        { numRuns: 300 },
+      );
+    });
+
+    test('finds none for more than there is, and for what is no size', () => {
+      const range = new Range(4096);
+      for (const wanted of [RANGE_PAGES * 4096 + 1, 2 ** 53, Number.POSITIVE_INFINITY, Number.NaN]) {
+        expect(range.holes.findSpot(wanted)).toBe(NONE);
+      }
     });
   });
 

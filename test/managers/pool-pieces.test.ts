@@ -5,7 +5,7 @@ import { type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { atLeast, same } from '../fixtures/same.js';
 import { allocOne, expectModel, failEachCall, freeOne, poolBench, sizes } from './pool-bench.js';
 
-const PAGES = [4 * KiB, 64 * KiB];
+const PAGES = [4 * KiB, 64 * KiB, MiB];
 
 /** A pool on a device that takes back whole pieces alone, and how large each piece was that it asked for. */
 function piecesBench(granularityBytes: number, options: PoolMemoryManagerOptions, capacityBytes: number) {
@@ -62,7 +62,7 @@ describe('PoolMemoryManager on a device with pieces', () => {
   });
 
   test.each(PAGES)('changes nothing when any one native call fails, with pages of %i bytes', (granularityBytes) => {
-    failEachCall(() => piecesBench(granularityBytes, { slack: 0.1 }, 32 * MiB));
+    for (const slack of [0.1, 0]) failEachCall(() => piecesBench(granularityBytes, { slack }, 32 * MiB));
   });
 
   test('keeps its books when giving pieces back fails', () => {

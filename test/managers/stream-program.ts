@@ -34,6 +34,12 @@ const SHARING: readonly Omit<StreamKind, 'sharesFreed'>[] = [
     pieces: true,
     make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table, { slack: 0.1 }),
   },
+  {
+    name: 'tight pool of pieces',
+    virtual: true,
+    pieces: true,
+    make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table, { slack: 0.03, granularityBytes: MiB }),
+  },
   { name: 'pool of segments', virtual: false, make: (table, deviceCount = 1) => new PoolMemoryManager(deviceCount, table) },
 ];
 export const KINDS: readonly StreamKind[] = SHARING.map((kind) => ({ ...kind, sharesFreed: true }));

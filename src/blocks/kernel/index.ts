@@ -52,6 +52,7 @@ export {
   wholePages,
 } from './holes';
 export { HOLE, INDEXED, DETACHED } from './layout';
+export { findSpot, spotAddress } from './spots';
 
 // The row of null: what makes it the end of every list and segment.
 const edge = changetype<Block>(EDGE);
@@ -317,7 +318,8 @@ export function carveAligned(block: Block, bytes: f64, alignment: f64): Block {
   setStatus(block, DETACHED, 0);
   const aligned = front > 0 ? splitBlock(block, front) : block;
   free.cutTail(owner, aligned, bytes);
-  if (front > 0) free.putIn(owner, block);
+  // A policy may have divided a free block right before it, to have one begin there.
+  if (front > 0) free.join(owner, block);
   return aligned;
 }
 

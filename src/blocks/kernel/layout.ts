@@ -159,6 +159,9 @@ export class Holes {
   /** Free blocks beside the gap that stay as they are meanwhile. */
   left: Block | null;
   right: Block | null;
+  /** The spot: where a block is to begin, and what it takes of pages in which nothing is live. */
+  spotAt: f64;
+  touched: f64;
 }
 
 /** A state and locks; streams are no users. */

@@ -103,6 +103,16 @@ describe('PoolMemoryManager on a card', () => {
     expect([fixture.used(0), fixture.liveMemories]).toEqual([0, 0]);
   });
 
+  test.each(NAMES)('holds 1.03 times the peak of live bytes of %s, rounded up to a page, when it is asked to', (name) => {
+    const { manager, slot } = onCard((table) => new PoolMemoryManager(1, table, { slack: 0.03 }));
+    for (let i = 0; i < 3; i++) replay(slot, traces[name]);
+    manager.checkInvariants();
+    const { allocatedBytes, reservedBytes } = manager.stats(0);
+    expect(reservedBytes.peak).toBeLessThanOrEqual(alignUp(1.03 * allocatedBytes.peak, PAGE));
+    slot.signalMemoryCleanup();
+    expect([fixture.used(0), fixture.liveMemories]).toEqual([0, 0]);
+  });
+
   test('maps fewer pieces than caching makes segments on a trace of large blocks', () => {
     const caching = onCard((table) => new CachingMemoryManager(1, table));
     replay(caching.slot, traces.resnet);

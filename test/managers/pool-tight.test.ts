@@ -1,0 +1,119 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { SimulatedDevice } from '../../adapters/devices/simulated.js';
+import { PoolMemoryManager } from '../../managers/pool/pool-memory-manager.js';
+import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import type { ManagerSlot } from '../../src/core/manager-slot.js';
+import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
+import { alignUp, type DevicePtr, GiB, MiB } from '../../src/core/units.js';
+import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
+import { NO_SLOT, type TraceEvents } from '../../src/trace/trace-events.js';
+import { loadTrace } from '../../src/trace/trace-reader.js';
+import { codeOf } from '../fixtures/code-of.js';
+
+const PAGE = 2 * MiB;
+const SLACK = 0.03;
+/** Real programs: those of this project, and those that lie beside it where the recordings are. */
+const RECORDINGS = [
+  ...['test/traces', 'test/trace/snapshots', 'test/whatif/snapshots'],
+  ...['../shared/traces', '../shared/snapshots', '../shared/snapshots/pools'],
+]
+  .filter((folder) => existsSync(folder))
+  .flatMap((folder) => readdirSync(folder).map((name) => `${folder}/${name}`))
+  .filter((path) => /\.(trace|pickle)\.gz$/.test(path));
+
+/** A pool on a device with large pages that stops for a decommit, and traces that are replayed in it. */
+class TightReplay {
+  readonly manager: PoolMemoryManager;
+  readonly device: SimulatedDevice;
+  readonly slot: ManagerSlot;
+
+  constructor(pieces: boolean, capacityBytes = 139 * GiB) {
+    this.device = new SimulatedDevice({ capacityBytes, virtual: { granularityBytes: PAGE, decommitStops: true, pieces } });
+    const runtime = new MemoryRuntime(this.device, { exitReport: false });
+    this.manager = new PoolMemoryManager(1, new MemoryManagerDeviceInterface(), { slack: SLACK });
+    new MemoryManagerInstaller(this.manager, runtime).setAsMemoryManager();
+    this.slot = runtime.slot;
+  }
+
+  /** Bytes that may be reserved, by what the option says. */
+  get boundBytes(): number {
+    return alignUp((1 + SLACK) * this.manager.stats(0).allocatedBytes.peak, PAGE);
+  }
+
+  /** Replays a trace, and frees what it left live. @returns how many native calls that took */
+  run({ slots, bytes, slotCount }: TraceEvents): number {
+    const { slot } = this;
+    const { callCount } = this.device;
+    const pointers = new Float64Array(slotCount);
+    for (let i = 0; i < slots.length; i++) {
+      const code = slots[i]!;
+      if (code === NO_SLOT) continue;
+      if (code >= 0) pointers[code] = slot.alloc(bytes[i]!, true);
+      else slot.unlock(pointers[~code] as DevicePtr, true);
+      if (code < 0) pointers[~code] = 0;
+    }
+    for (const ptr of pointers) if (ptr !== 0) slot.unlock(ptr as DevicePtr, true);
+    return this.device.callCount - callCount;
+  }
+}
+
+describe('PoolMemoryManager with a slack of 0.03 in pages of 2 MiB', () => {
+  test.each(RECORDINGS)('holds 1.03 times the peak of live bytes, rounded up to a page, in each replay of %s', async (path) => {
+    const events = await loadTrace(path);
+    for (const pieces of [false, true]) {
+      const replay = new TightReplay(pieces);
+      for (let i = 0; i < 3; i++) replay.run(events);
+      replay.manager.checkInvariants();
+      expect(replay.device.peakBytes).toBe(replay.manager.stats(0).reservedBytes.peak);
+      expect(replay.device.peakBytes).toBeLessThanOrEqual(replay.boundBytes);
+      replay.manager.signalMemoryCleanup();
+      expect(replay.device.liveBytes).toBe(0);
+    }
+  });
+
+  test.each([
+    ['resnet', 30],
+    ['gpt_infer', 0],
+    ['sqlite', 0],
+    ['dlrm', 0],
+  ])('makes as many native calls in each replay of %s after the second one: at most %i', async (name, mostCalls) => {
+    const events = await loadTrace(`test/traces/${name}.trace.gz`);
+    const replay = new TightReplay(true);
+    const [, second, third, fourth] = Array.from({ length: 4 }, () => replay.run(events));
+    expect([third, fourth]).toEqual([second, second]);
+    expect(second).toBeLessThanOrEqual(mostCalls);
+  });
+
+  test('places a block where it touches a page less, though there is room before', () => {
+    const { slot, manager } = new TightReplay(true);
+    const [first, last] = [slot.alloc(9.5 * PAGE, true), slot.alloc(PAGE / 4, true)];
+    expect(last).toBe(first + 9.5 * PAGE);
+    slot.unlock(first, true);
+    expect(slot.alloc(0.375 * PAGE, true)).toBe(first + 9 * PAGE);
+    manager.checkInvariants();
+  });
+
+  test('joins what lies before an aligned block with what is free before that', () => {
+    const { slot, manager } = new TightReplay(true);
+    const [first] = [slot.alloc(9.5 * PAGE, true), slot.alloc(PAGE / 4, true)];
+    slot.unlock(first, true);
+    // Room for the block and its alignment begins at the fifth page.
+    const aligned = slot.alloc(0.375 * PAGE, true, 4 * PAGE);
+    expect([aligned % (4 * PAGE), aligned - first]).toEqual([0, 8 * PAGE]);
+    manager.checkInvariants();
+    expect(slot.alloc(8 * PAGE, true)).toBe(first);
+  });
+
+  test('serves from what it has, wherever that is, when the device has no more', () => {
+    const { slot, manager, device } = new TightReplay(true, 8 * PAGE);
+    const blocks = Array.from({ length: 8 }, () => slot.alloc(PAGE, true));
+    slot.unlock(blocks[3]!, true);
+    slot.unlock(blocks[4]!, true);
+    // It would lie at the last page from which it fits; that has memory, as all others.
+    expect(slot.alloc(1.5 * PAGE, true)).toBe(blocks[3]);
+    expect(codeOf(() => slot.alloc(PAGE, true))).toBe('ERR_MEM_OUT_OF_MEMORY');
+    expect(device.liveBytes).toBe(8 * PAGE);
+    manager.checkInvariants();
+  });
+});
