@@ -65,6 +65,8 @@ export class PageBacking implements Backing {
   }
 
   grow(bytes: number, failure: { cause: unknown }): number {
+    const there = this.#tight?.findInMemory(bytes) ?? NONE;
+    if (there !== NONE) return there;
     const pieces = this.#pieces;
     return pieces === undefined ? this.#grow(bytes, failure) : pieces.reusing(() => this.#grow(bytes, failure), this.#pageBytes);
   }

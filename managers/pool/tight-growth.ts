@@ -33,7 +33,14 @@ export class TightGrowth {
     this.#tight = tight;
   }
 
-  /** As {@link Backing.grow}; the front is empty. */
+  /** Finds the place of a block where no memory has to come to it. @returns a free block that begins there, or NONE */
+  findInMemory(bytes: number): number {
+    const { holes } = this.#tight.pages;
+    const found = holes.findSpot(bytes);
+    return found === NONE || holes.gapBytes > 0 ? NONE : this.#cut(found, holes.spotAddress, bytes);
+  }
+
+  /** As {@link Backing.grow}, when {@link findInMemory} has found none. */
   grow(bytes: number, failure: { cause: unknown }): number {
     const { heap, idle, waitForFit } = this.#parts;
     const block = this.#place(bytes, failure);
@@ -50,9 +57,8 @@ export class TightGrowth {
     const { holes } = this.#tight.pages;
     let found = this.#findSpot(bytes, failure);
     if (found === NONE) return NONE;
-    if (holes.gapBytes === 0) return this.#cut(found, holes.spotAddress, bytes);
     const plan = new GrowthPlan(this.#parts, bytes);
-    if (this.#reclaim(bytes, plan)) {
+    if (holes.gapBytes > 0 && this.#reclaim(bytes, plan)) {
       // The native calls may have come back, and what was given back lies in holes now.
       found = this.#findSpot(bytes, failure);
       if (found === NONE) return NONE;
