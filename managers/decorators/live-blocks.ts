@@ -115,13 +115,15 @@ export class LiveBlocks {
 
   /** @throws ERR_MEM_INVARIANT */
   checkInvariants(): void {
-    const rows = [...this];
-    for (const row of rows) {
+    let rows = 0;
+    for (let row = 0; row < this.#end; row++) {
+      if (this.#addresses.get(row) === 0) continue;
+      rows++;
       ensure(this.find(this.addressOf(row)) === row, () => `row ${row} is found under its address`);
       ensure(this.requestedOf(row) <= this.bytesOf(row), () => `requested <= bytes in row ${row}`);
     }
-    ensure(rows.length === this.count, () => `${rows.length} live blocks are counted as ${this.count}`);
-    ensure(rows.length + this.#unused.length === this.#end, 'every row is live or unused');
+    ensure(rows === this.count, () => `${rows} live blocks are counted as ${this.count}`);
+    ensure(rows + this.#unused.length === this.#end, 'every row is live or unused');
   }
 }
 

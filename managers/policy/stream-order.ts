@@ -56,7 +56,9 @@ export class StreamOrder {
 
   /** All free blocks there are, of all streams. */
   get all(): readonly FreeBlocks[] {
-    return [this.idle, ...[...this.#bins.values()].flatMap(({ fresh, sealed }) => [fresh, sealed])].flatMap((bins) => bins.parts);
+    const all = [...this.idle.parts];
+    for (const { fresh, sealed } of this.#bins.values()) all.push(...fresh.parts, ...sealed.parts);
+    return all;
   }
 
   /** Tells whether blocks are free that no program may take yet. */

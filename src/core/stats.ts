@@ -72,23 +72,24 @@ export class MemoryStats extends DeviceStats {
   }
 
   protected override quantities() {
-    return {
-      requestedBytes: this.#stat('requested'),
-      allocatedBytes: this.#stat('allocated'),
-      blocks: this.#stat('blocks'),
-      reservedBytes: {
-        current: this.#value('reserved'),
-        peak: this.#value('reservedPeak'),
-        total: this.#value('reservedTotal'),
-      },
-      activePeakBytes: this.#value('activePeak'),
-      cachedPeakBytes: this.#value('cachedPeak'),
+    // Names that V8 sees, since one that is put together at each call is looked up among all strings.
+    const { values, columns } = this.#counters;
+    const stat = (peakAt: number, roomAt: number, totalAt: number): MemoryStat => {
+      const peak = values[peakAt]!;
+      return { current: peak - values[roomAt]!, peak, total: values[totalAt]! };
     };
-  }
-
-  #stat(of: 'requested' | 'allocated' | 'blocks'): MemoryStat {
-    const peak = this.#value(`${of}Peak`);
-    return { current: peak - this.#value(`${of}Room`), peak, total: this.#value(`${of}Total`) };
+    return {
+      requestedBytes: stat(columns.requestedPeak, columns.requestedRoom, columns.requestedTotal),
+      allocatedBytes: stat(columns.allocatedPeak, columns.allocatedRoom, columns.allocatedTotal),
+      blocks: stat(columns.blocksPeak, columns.blocksRoom, columns.blocksTotal),
+      reservedBytes: {
+        current: values[columns.reserved]!,
+        peak: values[columns.reservedPeak]!,
+        total: values[columns.reservedTotal]!,
+      },
+      activePeakBytes: values[columns.activePeak]!,
+      cachedPeakBytes: values[columns.cachedPeak]!,
+    };
   }
 
   #value(name: CounterName): number {
