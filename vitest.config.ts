@@ -34,6 +34,7 @@ export default defineConfig({
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
     env: TEST_ENVIRONMENT,
+    setupFiles: ['test/config/nothing-stays-open.ts'],
     testTimeout: LIMIT_MS,
     hookTimeout: LIMIT_MS,
     expect: { poll: { timeout: LIMIT_MS } },

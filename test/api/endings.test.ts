@@ -8,19 +8,13 @@ import { OnnxRuntimeHost } from '../../adapters/hosts/onnxruntime/index.js';
 import { SqliteHost } from '../../adapters/hosts/sqlite/index.js';
 import { ScratchMemoryManager } from '../../managers/index.js';
 import { RequestMemory } from '../../src/di/index.js';
-import {
-  FileLogSink,
-  MemoryBudget,
-  MemoryManagerDeviceInterface,
-  publishDiagnostics,
-  type Releasable,
-  releasable,
-} from '../../src/index.js';
+import { FileLogSink, MemoryManagerDeviceInterface, publishDiagnostics, type Releasable, releasable } from '../../src/index.js';
 import * as model from '../../src/model/index.js';
 import { publishBudgets, publishMemoryStats } from '../../src/otel/index.js';
 import { serveDashboard } from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
 import { FlightRecorder, recordTrace } from '../../src/trace/index.js';
+import { budgetOfTest } from '../budget/budgets.js';
 import { simulatedRuntime } from '../core/fakes.js';
 import { exportedClasses } from '../fixtures/exported-classes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
@@ -51,7 +45,7 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
   MemoryRuntime: () => simulatedRuntime().runtime,
   Scope: () => runtime.scope(),
   RequestMemory: () => new RequestMemory(runtime),
-  MemoryBudget: () => new MemoryBudget({ limit: 4096 }),
+  MemoryBudget: () => budgetOfTest({ limit: 4096 }),
   CAllocatorHost: () => new CAllocatorHost(),
   OnnxRuntimeHost: () => new OnnxRuntimeHost(),
   SqliteHost: () => new SqliteHost(),
@@ -83,11 +77,11 @@ const MADE: Readonly<Record<string, () => Releasable | Promise<Releasable>>> = {
 /** What functions and methods give that ends. */
 const GIVEN: Readonly<Record<string, () => Releasable>> = {
   releasable: () => releasable(() => undefined),
-  'MemoryBudget.add': () => new MemoryBudget({ limit: 4096, watchV8: false }).add(new CAllocatorHost()),
-  'MemoryBudget.watch': () => new MemoryBudget({ limit: 4096, watchV8: false }).watch('cache', () => 0),
-  'MemoryBudget.addSegment': () => new MemoryBudget({ limit: 4096 }).addSegment({ url: 'shm:none', bytes: 1 }),
-  'MemoryBudget.tenant': () => new MemoryBudget({ limit: 4096 }).tenant('alice'),
-  'MemoryBudget.reserve': () => new MemoryBudget({ limit: 4096 }).reserve(1),
+  'MemoryBudget.add': () => budgetOfTest({ limit: 4096, watchV8: false }).add(new CAllocatorHost()),
+  'MemoryBudget.watch': () => budgetOfTest({ limit: 4096, watchV8: false }).watch('cache', () => 0),
+  'MemoryBudget.addSegment': () => budgetOfTest({ limit: 4096 }).addSegment({ url: 'shm:none', bytes: 1 }),
+  'MemoryBudget.tenant': () => budgetOfTest({ limit: 4096 }).tenant('alice'),
+  'MemoryBudget.reserve': () => budgetOfTest({ limit: 4096 }).reserve(1),
   'MemoryRuntime.use': () => runtime.use((deviceCount, table) => new ScratchMemoryManager(deviceCount, table)),
   publishDiagnostics: () => publishDiagnostics(runtime),
   publishMemoryStats: () => publishMemoryStats(runtime),

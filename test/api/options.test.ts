@@ -21,7 +21,6 @@ import {
   devicePtr,
   FileLogSink,
   type ManagerFactory,
-  MemoryBudget,
   MemoryError,
   MemoryManagerDeviceInterface,
   MemoryRuntime,
@@ -33,6 +32,7 @@ import * as report from '../../src/report/index.js';
 import * as shared from '../../src/shared/index.js';
 import * as trace from '../../src/trace/index.js';
 import * as whatif from '../../src/whatif/index.js';
+import { budgetOfTest } from '../budget/budgets.js';
 import { simulatedRuntime } from '../core/fakes.js';
 import { exportedValues } from '../fixtures/exported-classes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
@@ -96,10 +96,10 @@ const TAKERS: Readonly<Record<string, (options: Wrong) => unknown>> = {
   'ArrayFireHost.open': (options) => ArrayFireHost.open(options),
   'GgmlHost.open': (options) => GgmlHost.open(options),
   MemoryRuntime: (options) => new MemoryRuntime(new SimulatedDevice(), options),
-  MemoryBudget: (options) => new MemoryBudget(options),
-  'MemoryBudget.add': (options) => new MemoryBudget({ limit: 4096 }).add(runtime, options),
-  'MemoryBudget.tenant': (options) => new MemoryBudget({ limit: 4096 }).tenant('alice', options),
-  'MemoryBudget.reserveAsync': (options) => new MemoryBudget({ limit: 4096 }).reserveAsync(1, options),
+  MemoryBudget: (options) => budgetOfTest(options),
+  'MemoryBudget.add': (options) => budgetOfTest({ limit: 4096 }).add(runtime, options),
+  'MemoryBudget.tenant': (options) => budgetOfTest({ limit: 4096 }).tenant('alice', options),
+  'MemoryBudget.reserveAsync': (options) => budgetOfTest({ limit: 4096 }).reserveAsync(1, options),
   'MemoryRuntime.scope': (options) => runtime.scope(options),
   'MemoryRuntime.scoped': (options) => runtime.scoped(() => undefined, options),
   'MemoryRuntime.allocate': (options) => runtime.allocate(1, options),

@@ -1,6 +1,7 @@
+import { onTestFinished } from 'vitest';
 import { SimulatedDevice, type SimulatedDeviceOptions } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
-import type { MemoryBudget } from '../../src/budget/index.js';
+import { MemoryBudget, type MemoryBudgetOptions } from '../../src/budget/index.js';
 import {
   type BudgetRefusal,
   MemoryError,
@@ -74,4 +75,11 @@ export function expectSum(budget: MemoryBudget): void {
 /** What a member holds; undefined when there is none of that name. */
 export function heldBy(budget: MemoryBudget, name: string): number | undefined {
   return budget.report().members.find((member) => member.name === name)?.heldBytes;
+}
+
+/** Makes a budget that ends with the test, at the latest. */
+export function budgetOfTest(options: MemoryBudgetOptions): MemoryBudget {
+  const budget = new MemoryBudget(options);
+  onTestFinished(() => budget.dispose());
+  return budget;
 }

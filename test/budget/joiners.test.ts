@@ -12,7 +12,7 @@ import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { PosixShmBackend, SharedLedger } from '../../src/shared/index.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
 import { freshName } from '../shared/names.js';
-import { refusalAsync, refusalOf } from './budgets.js';
+import { budgetOfTest, refusalAsync, refusalOf } from './budgets.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-joiners-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -20,7 +20,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** A runtime in a budget of so many bytes. */
 function limited(limit: number): { runtime: MemoryRuntime; budget: MemoryBudget } {
   const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
-  const budget = new MemoryBudget({ limit, watchV8: false, exitReport: false });
+  const budget = budgetOfTest({ limit, watchV8: false, exitReport: false });
   budget.add(runtime, { name: 'models' });
   return { runtime, budget };
 }

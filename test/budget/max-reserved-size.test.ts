@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type BudgetJoiner, MemoryBudget } from '../../src/budget/index.js';
 import { GiB, MiB } from '../../src/core/units.js';
-import { runtimeOn, simulated } from './budgets.js';
+import { budgetOfTest, runtimeOn, simulated } from './budgets.js';
 import { FakeShared } from './fake-ledger.js';
 
 const CARD = 139 * GiB;
@@ -15,7 +15,7 @@ function bench() {
   const { deviceInterface } = runtime.slot.active!;
   const most = (id = 0) => deviceInterface.getMaxReservedSize(id);
   const budgetOf = (limit: number, ...joiners: BudgetJoiner[]) => {
-    const budget = new MemoryBudget({ limit, memory: device, exitReport: false });
+    const budget = budgetOfTest({ limit, memory: device, exitReport: false });
     for (const joiner of joiners) budget.add(joiner);
     return budget;
   };
