@@ -2,6 +2,7 @@ import type { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks } from '../../src/blocks/free-blocks.js';
 import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
+import { alignUp } from '../../src/core/units.js';
 
 /** Where a pool's memory comes from. */
 export interface Backing {
@@ -28,6 +29,8 @@ export interface BackingParts {
   readonly deviceInterface: MemoryManagerDeviceInterface;
   /** How much more than the peak of live bytes the pool may hold before it gives memory back, as a share. */
   readonly slack: number;
+  /** Whether what the slack leaves is kept before all else, rounded up to a page, also by more native calls. */
+  readonly keepsSlack: boolean;
   /** How many bytes the pool may hold in any case before it gives memory back. */
   readonly releaseThresholdBytes: number;
   /** Gives an idle block that is a whole segment back to the device. */
@@ -51,15 +54,22 @@ export class GrowthPlan {
   readonly peakBytes: number;
   /** `min(capacity, max(peak live * (1 + slack), release threshold))` */
   readonly limitBytes: number;
+  /** What the pool should not pass while anything can be given back: the limit rounded up to a page where that is kept, else the capacity. */
+  readonly mostBytes: number;
   readonly #slack: number;
 
-  /** @param bytes - of the block */
-  constructor({ slack, releaseThresholdBytes, deviceInterface, heap }: BackingParts, bytes: number) {
+  /**
+   * @param bytes - of the block
+   * @param unitBytes - of what the pool gets, such as a page
+   */
+  constructor(parts: BackingParts, bytes: number, unitBytes: number) {
+    const { slack, keepsSlack, releaseThresholdBytes, deviceInterface, heap } = parts;
     const { stats } = heap;
     this.#slack = slack;
     this.capacityBytes = deviceInterface.getMaxReservedSize(heap.device);
     this.peakBytes = Math.max(stats.allocatedPeakBytes, stats.allocatedBytes + bytes);
     this.limitBytes = Math.min(Math.max(this.peakBytes * (1 + slack), releaseThresholdBytes), this.capacityBytes);
+    this.mostBytes = keepsSlack ? Math.min(alignUp(this.limitBytes, unitBytes), this.capacityBytes) : this.capacityBytes;
   }
 
   /** How many bytes to get at once when `bytes` are needed: what the limit leaves, or a small step beyond it. */

@@ -77,7 +77,7 @@ export class PageBacking implements Backing {
 
   #growLoosely(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
-    const plan = new GrowthPlan(this.#parts, bytes);
+    const plan = new GrowthPlan(this.#parts, bytes, this.#pageBytes);
     let hole = this.#findGap(bytes, failure);
     if (hole === NONE) return NONE;
     let excess = this.#holdsWithGap() - plan.limitBytes;
@@ -89,7 +89,7 @@ export class PageBacking implements Backing {
     }
     if (excess > 0) {
       this.#reclaim(excess, MIN_PIECE_SHARE * stats.reservedBytes);
-      this.#reclaim(this.#holdsWithGap() - plan.capacityBytes, 0);
+      this.#reclaim(this.#holdsWithGap() - plan.mostBytes, 0);
       hole = this.#findGap(bytes, failure);
       if (hole === NONE) return NONE;
       if (this.#holdsWithGap() > plan.limitBytes + this.#pageBytes) this.#sizes.halve();
@@ -161,7 +161,7 @@ export class PageBacking implements Backing {
     const { reservedBytes } = this.#parts.heap.stats;
     const least = Math.min(MIN_STEP_BYTES, plan.capacityBytes - reservedBytes);
     const step = Math.max(plan.stepFor(gapBytes, reservedBytes), least);
-    const pages = Math.floor(step / this.#pageBytes) * this.#pageBytes;
+    const pages = Math.floor(Math.min(step, plan.mostBytes - reservedBytes) / this.#pageBytes) * this.#pageBytes;
     return Math.max(gapBytes, Math.min(pages, gapRoom));
   }
 

@@ -5,7 +5,7 @@ import type { ReleaseBounds } from '../../src/blocks/release-bounds.js';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js';
-import { alignUp, KiB, MiB } from '../../src/core/units.js';
+import { alignUp, KiB } from '../../src/core/units.js';
 import { BinnedMemoryManager } from '../policy/binned-memory-manager.js';
 import type { Backing, BackingParts } from './backing.js';
 import { PageBacking } from './page-backing.js';
@@ -18,17 +18,18 @@ const DEFAULT_SLACK = 0.03;
 const DEFAULT_SLACK_WHERE_STOPPED = 0.1;
 /** Pages below it cost native calls and save little. */
 const DEFAULT_PAGE_BYTES = 16 * KiB;
-/** Where pages are so large, a slack below {@link MOST_TIGHT_SLACK} that was asked for is few of them, and holds before all else. */
-const COARSE_PAGE_BYTES = MiB;
-const MOST_TIGHT_SLACK = 0.1;
+/** A slack below it that was asked for is kept before all else. */
+const MOST_KEPT_SLACK = 0.1;
+/** Where pages are so large, or go by whole pieces, a small slack is few of them, so that blocks have to be placed with care. */
+const COARSE_PAGE_BYTES = 256 * KiB;
 /** Of such pages, smaller free parts than that share go to any block that they are large enough for. */
 const TIGHT_FIT_SHARE = 1 / 1024;
 
 export interface PoolMemoryManagerOptions extends ManagerOptions {
   /**
    * How much more than the peak of live bytes a pool may hold before whole free pages are given back, as a share. One below 0.1 that
-   * is given, with pages of 1 MiB or more, as on CUDA and HIP, holds before all else: blocks are placed so that they touch few
-   * pages, which takes some 100 ns more an allocation, and native calls in steady state, too, where the limit asks for them.
+   * is given, and not the default, is kept before all else, by more native calls; with pages of 256 KiB or more, and where the device
+   * takes back whole pieces alone, as on CUDA and HIP, blocks are placed so that they touch few pages, too: some 100 ns more each.
    *
    * @defaultValue 0.03; 0.1 where giving back stops the device (`decommitStops` of its virtual memory), as on CUDA and HIP
    */
@@ -130,9 +131,14 @@ export class PoolMemoryManager extends BinnedMemoryManager {
     this.#backings[device]?.close();
   }
 
-  /** Whether the limit holds before all else. */
+  get #keepsSlack(): boolean {
+    return this.#slack !== undefined && this.#slack < MOST_KEPT_SLACK;
+  }
+
+  /** Whether blocks are placed one by one, to keep the slack. */
   get #isTight(): boolean {
-    return this.#slack !== undefined && this.#slack < MOST_TIGHT_SLACK && this.#pageBytes() >= COARSE_PAGE_BYTES;
+    const { virtual } = this.deviceInterface;
+    return this.#keepsSlack && virtual !== undefined && (virtual.pieces !== undefined || this.#pageBytes() >= COARSE_PAGE_BYTES);
   }
 
   #pageBytes(): number {
@@ -151,6 +157,7 @@ export class PoolMemoryManager extends BinnedMemoryManager {
       idle,
       deviceInterface,
       slack: this.#slack ?? (virtual?.decommitStops === true ? DEFAULT_SLACK_WHERE_STOPPED : DEFAULT_SLACK),
+      keepsSlack: this.#keepsSlack,
       releaseThresholdBytes: this.#releaseThresholdBytes,
       release: (block) => this.releaseFrom(idle, block),
       releaseSegments: (bounds) => this.releaseSegments([idle], bounds),

@@ -34,7 +34,7 @@ export class SegmentBacking implements Backing {
 
   grow(bytes: number, failure: { cause: unknown }): number {
     const { stats } = this.#parts.heap;
-    const plan = new GrowthPlan(this.#parts, bytes);
+    const plan = new GrowthPlan(this.#parts, bytes, SEGMENT_STEP_BYTES);
     let size = segmentBytes(bytes, plan.peakBytes * SEGMENT_SHARE);
     if (stats.reservedBytes + size > plan.limitBytes) {
       this.#reclaim(stats.reservedBytes + size - plan.limitBytes, MIN_SEGMENT_SHARE * stats.reservedBytes);

@@ -57,7 +57,7 @@ export class TightGrowth {
     const { holes } = this.#tight.pages;
     let found = this.#findSpot(bytes, failure);
     if (found === NONE) return NONE;
-    const plan = new GrowthPlan(this.#parts, bytes);
+    const plan = new GrowthPlan(this.#parts, bytes, this.#tight.pageBytes);
     if (holes.gapBytes > 0 && this.#reclaim(bytes, plan)) {
       // The native calls may have come back, and what was given back lies in holes now.
       found = this.#findSpot(bytes, failure);
@@ -73,11 +73,6 @@ export class TightGrowth {
     return pages.holes.findSpot(bytes) || (addRange(bytes, failure) ? pages.holes.findSpot(bytes) : NONE);
   }
 
-  /** Bytes that the pool may hold. */
-  #mostBytes({ limitBytes, capacityBytes }: GrowthPlan): number {
-    return Math.min(alignUp(limitBytes, this.#tight.pageBytes), capacityBytes);
-  }
-
   /**
    * Gives memory back where the gap would carry the pool past its limit: whole pages or pieces in which nothing is live and that the
    * spot does not touch, from the highest address on. O(n log n) for n free blocks.
@@ -89,7 +84,7 @@ export class TightGrowth {
     const { pages, sizes, pageBytes } = this.#tight;
     const { holes } = pages;
     const { reservedBytes } = heap.stats;
-    let excess = reservedBytes + holes.gapBytes - this.#mostBytes(plan);
+    let excess = reservedBytes + holes.gapBytes - plan.mostBytes;
     if (excess <= 0) return false;
     const spotStart = Math.floor(holes.spotAddress / pageBytes) * pageBytes;
     const spotEnd = alignUp(holes.spotAddress + bytes, pageBytes);
@@ -114,7 +109,7 @@ export class TightGrowth {
     const { pages, sizes, pageBytes } = this.#tight;
     const { gapAddress, gapBytes, gapRoom } = pages.holes;
     const { reservedBytes } = heap.stats;
-    const step = Math.min(plan.stepFor(gapBytes, reservedBytes), this.#mostBytes(plan) - reservedBytes, gapRoom);
+    const step = Math.min(plan.stepFor(gapBytes, reservedBytes), plan.mostBytes - reservedBytes, gapRoom);
     const bytes = Math.max(gapBytes, Math.floor(step / pageBytes) * pageBytes);
     return pages.commit(hole, gapAddress, bytes, failure, sizes.of(gapBytes, 0, plan));
   }

@@ -1,11 +1,12 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { PoolMemoryManager } from '../../managers/pool/pool-memory-manager.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import type { ManagerSlot } from '../../src/core/manager-slot.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
-import { alignUp, type DevicePtr, GiB, MiB } from '../../src/core/units.js';
+import { alignUp, type DevicePtr, GiB, KiB, MiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { NO_SLOT, type TraceEvents } from '../../src/trace/trace-events.js';
 import { loadTrace } from '../../src/trace/trace-reader.js';
@@ -13,32 +14,45 @@ import { codeOf } from '../fixtures/code-of.js';
 
 const PAGE = 2 * MiB;
 const SLACK = 0.03;
-/** Real programs: those of this project, and those that lie beside it where the recordings are. */
-const RECORDINGS = [
-  ...['test/traces', 'test/trace/snapshots', 'test/whatif/snapshots'],
-  ...['../shared/traces', '../shared/snapshots', '../shared/snapshots/pools'],
-]
-  .filter((folder) => existsSync(folder))
-  .flatMap((folder) => readdirSync(folder).map((name) => `${folder}/${name}`))
-  .filter((path) => /\.(trace|pickle)\.gz$/.test(path));
+const TRACES = ['resnet', 'gpt_infer', 'sqlite', 'dlrm'];
+/** Real programs: those of this project, and those that lie beside it where the recordings are, each once. */
+const RECORDINGS = new Map(
+  [
+    ...['../shared/traces', '../shared/snapshots', '../shared/snapshots/pools'],
+    ...['test/traces', 'test/trace/snapshots', 'test/whatif/snapshots'],
+  ]
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((name) => `${folder}/${name}`))
+    .filter((path) => /\.(trace|pickle)\.gz$/.test(path))
+    .map((path) => [`${basename(path)} ${statSync(path).size}`, path]),
+);
 
-/** A pool on a device with large pages that stops for a decommit, and traces that are replayed in it. */
+/** A pool that was asked for a slack, on a device with pages that stops for a decommit, and traces that are replayed in it. */
 class TightReplay {
   readonly manager: PoolMemoryManager;
   readonly device: SimulatedDevice;
   readonly slot: ManagerSlot;
 
-  constructor(pieces: boolean, capacityBytes = 139 * GiB) {
-    this.device = new SimulatedDevice({ capacityBytes, virtual: { granularityBytes: PAGE, decommitStops: true, pieces } });
+  constructor(
+    pieces: boolean,
+    readonly pageBytes = PAGE,
+    capacityBytes = 139 * GiB,
+  ) {
+    const granularityBytes = Math.min(pageBytes, 4 * KiB);
+    const virtual = { granularityBytes: pieces ? pageBytes : granularityBytes, decommitStops: true, pieces };
+    this.device = new SimulatedDevice({ capacityBytes, virtual });
     const runtime = new MemoryRuntime(this.device, { exitReport: false });
-    this.manager = new PoolMemoryManager(1, new MemoryManagerDeviceInterface(), { slack: SLACK });
+    this.manager = new PoolMemoryManager(1, new MemoryManagerDeviceInterface(), {
+      slack: SLACK,
+      granularityBytes: pageBytes,
+    });
     new MemoryManagerInstaller(this.manager, runtime).setAsMemoryManager();
     this.slot = runtime.slot;
   }
 
   /** Bytes that may be reserved, by what the option says. */
   get boundBytes(): number {
-    return alignUp((1 + SLACK) * this.manager.stats(0).allocatedBytes.peak, PAGE);
+    return alignUp((1 + SLACK) * this.manager.stats(0).allocatedBytes.peak, this.pageBytes);
   }
 
   /** Replays a trace, and frees what it left live. @returns how many native calls that took */
@@ -58,19 +72,35 @@ class TightReplay {
   }
 }
 
-describe('PoolMemoryManager with a slack of 0.03 in pages of 2 MiB', () => {
-  test.each(RECORDINGS)('holds 1.03 times the peak of live bytes, rounded up to a page, in each replay of %s', async (path) => {
-    const events = await loadTrace(path);
-    for (const pieces of [false, true]) {
-      const replay = new TightReplay(pieces);
-      for (let i = 0; i < 3; i++) replay.run(events);
+describe('PoolMemoryManager with a slack of 0.03 in small pages', () => {
+  test.each([4, 16, 64].flatMap((kibibytes) => TRACES.map((name) => [kibibytes, name] as const)))(
+    'holds 1.03 times the peak of live bytes, rounded up to a page of %i KiB, in each replay of %s',
+    async (kibibytes, name) => {
+      const events = await loadTrace(`test/traces/${name}.trace.gz`);
+      const replay = new TightReplay(false, kibibytes * KiB);
+      for (let i = 0; i < 4; i++) replay.run(events);
       replay.manager.checkInvariants();
-      expect(replay.device.peakBytes).toBe(replay.manager.stats(0).reservedBytes.peak);
       expect(replay.device.peakBytes).toBeLessThanOrEqual(replay.boundBytes);
-      replay.manager.signalMemoryCleanup();
-      expect(replay.device.liveBytes).toBe(0);
-    }
-  });
+    },
+  );
+});
+
+describe('PoolMemoryManager with a slack of 0.03 in pages of 2 MiB', () => {
+  test.each([...RECORDINGS.values()])(
+    'holds 1.03 times the peak of live bytes, rounded up to a page, in each replay of %s',
+    async (path) => {
+      const events = await loadTrace(path);
+      for (const pieces of [false, true]) {
+        const replay = new TightReplay(pieces);
+        for (let i = 0; i < 3; i++) replay.run(events);
+        replay.manager.checkInvariants();
+        expect(replay.device.peakBytes).toBe(replay.manager.stats(0).reservedBytes.peak);
+        expect(replay.device.peakBytes).toBeLessThanOrEqual(replay.boundBytes);
+        replay.manager.signalMemoryCleanup();
+        expect(replay.device.liveBytes).toBe(0);
+      }
+    },
+  );
 
   test.each([
     ['resnet', 30],
@@ -106,7 +136,7 @@ describe('PoolMemoryManager with a slack of 0.03 in pages of 2 MiB', () => {
   });
 
   test('serves from what it has, wherever that is, when the device has no more', () => {
-    const { slot, manager, device } = new TightReplay(true, 8 * PAGE);
+    const { slot, manager, device } = new TightReplay(true, PAGE, 8 * PAGE);
     const blocks = Array.from({ length: 8 }, () => slot.alloc(PAGE, true));
     slot.unlock(blocks[3]!, true);
     slot.unlock(blocks[4]!, true);
