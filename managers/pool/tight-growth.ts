@@ -55,9 +55,10 @@ export class TightGrowth {
   /** @returns a free block that begins where one of `bytes` is to lie, or NONE when the device has no memory */
   #place(bytes: number, failure: { cause: unknown }): number {
     const { holes } = this.#tight.pages;
+    // First, since it asks the device, which may come back.
+    const plan = new GrowthPlan(this.#parts, bytes, this.#tight.pageBytes);
     let found = this.#findSpot(bytes, failure);
     if (found === NONE) return NONE;
-    const plan = new GrowthPlan(this.#parts, bytes, this.#tight.pageBytes);
     if (holes.gapBytes > 0 && this.#reclaim(bytes, plan)) {
       // The native calls may have come back, and what was given back lies in holes now.
       found = this.#findSpot(bytes, failure);
@@ -77,15 +78,15 @@ export class TightGrowth {
    * Gives memory back where the gap would carry the pool past its limit: whole pages or pieces in which nothing is live and that the
    * spot does not touch, from the highest address on. O(n log n) for n free blocks.
    *
-   * @returns whether any was
+   * @returns whether any was: what came back from a native call may have got as much
    */
   #reclaim(bytes: number, plan: GrowthPlan): boolean {
     const { heap, idle, settle } = this.#parts;
     const { pages, sizes, pageBytes } = this.#tight;
     const { holes } = pages;
-    const { reservedBytes } = heap.stats;
-    let excess = reservedBytes + holes.gapBytes - plan.mostBytes;
+    let excess = heap.stats.reservedBytes + holes.gapBytes - plan.mostBytes;
     if (excess <= 0) return false;
+    let isAny = false;
     const spotStart = Math.floor(holes.spotAddress / pageBytes) * pageBytes;
     const spotEnd = alignUp(holes.spotAddress + bytes, pageBytes);
     const blocks = idle.toArray().filter((block) => heap.bytesOf(block) >= pageBytes);
@@ -96,11 +97,13 @@ export class TightGrowth {
         const start = heap.addressOf(block);
         const end = start + heap.bytesOf(block);
         const [from, to] = isBehind ? [Math.max(start, spotEnd), end] : [start, Math.min(end, spotStart)];
-        if (to > from) excess -= pages.decommitPart(block, pages.lastBetween(from, to, excess), settle);
+        const given = to > from ? pages.decommitPart(block, pages.lastBetween(from, to, excess), settle) : 0;
+        excess -= given;
+        if (given > 0) isAny = true;
       }
     }
     if (excess > 0) sizes.halve();
-    return heap.stats.reservedBytes !== reservedBytes;
+    return isAny;
   }
 
   /** Commits the gap, and as much behind it as the limit leaves. @returns the free block that holds it, or NONE */
