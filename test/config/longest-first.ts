@@ -1,10 +1,12 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
+/** What needs a browser: one after the other, since those that a process tests share one. */
+const IN_BROWSER = ['accessible-pages', 'flame-page', 'page', 'whatif-page', 'live-budgets', 'live-page', 'keys-and-sight'];
 /** What takes ten seconds and more: typedoc, the compiler, a browser, many processes. */
 const LONGEST = [
   'docs/site',
   'docs/blocks',
-  'report/page/accessible-pages',
+  ...IN_BROWSER.map((name) => `report/page/${name}`),
   'conformance/decorators',
   'docs/examples',
   'gpu/gpu',
