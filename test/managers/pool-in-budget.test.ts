@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { PoolMemoryManager } from '../../managers/pool/pool-memory-manager.js';
 import { MemoryBudget } from '../../src/budget/index.js';
@@ -17,6 +17,12 @@ const PAGE = 2 * MiB;
 const CARD = 139 * GiB;
 const MANY = 2 ** 20;
 
+/** Those of the test that runs. */
+const budgets: MemoryBudget[] = [];
+afterEach(() => {
+  for (const budget of budgets.splice(0)) budget.dispose();
+});
+
 /** A pool in a slot on a card that takes back whole pieces alone, and how large each piece was that it asked for. */
 function pool(capacityBytes: number) {
   const device = new SimulatedDevice({ capacityBytes, virtual: { granularityBytes: PAGE, decommitStops: true, pieces: true } });
@@ -30,7 +36,11 @@ function pool(capacityBytes: number) {
   const runtime = new MemoryRuntime(device, { exitReport: false });
   const manager = new PoolMemoryManager(1, new MemoryManagerDeviceInterface());
   new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
-  const budgetOf = (limit: number) => new MemoryBudget({ limit, memory: device, exitReport: false });
+  const budgetOf = (limit: number) => {
+    const budget = new MemoryBudget({ limit, memory: device, exitReport: false });
+    budgets.push(budget);
+    return budget;
+  };
   return { device, manager, slot: runtime.slot, asked, budgetOf };
 }
 
