@@ -41,10 +41,14 @@ const VIRTUAL: readonly FunctionName[] = [
   'MemSetAccess',
 ];
 
+/** Answers with a status. @param found - receives whether the driver has the function */
+type EntryPointFinder = (symbol: string, target: BigUint64Array, found: Int32Array) => number;
+
 /** The driver's functions: virtual memory, and facts. Each is looked up when it is first needed. */
 export class GpuDriver {
   readonly #functions = new Map<FunctionName, StatusFunction | undefined>();
   readonly #out = new BigUint64Array(1);
+  #findEntryPoint: EntryPointFinder | undefined;
 
   constructor(
     readonly library: NativeLibrary,
@@ -134,25 +138,25 @@ export class GpuDriver {
   #entryPoint(symbol: string, parameters: readonly string[]): StatusFunction | undefined {
     const target = new BigUint64Array(1);
     const found = new Int32Array(1);
-    const byVersion = this.library.optional<StatusFunction>('cudaGetDriverEntryPointByVersion', 'int', [
+    this.#findEntryPoint ??= this.#entryPointFinder();
+    const status = this.#findEntryPoint(symbol, target, found);
+    const known = this.status.succeeded('cudaGetDriverEntryPointByVersion', status, SYMBOL_NOT_FOUND);
+    return known && target[0] !== 0n ? functionAt(Number(target[0]), 'int', parameters) : undefined;
+  }
+
+  /** The runtime's function that finds those of the driver. */
+  #entryPointFinder(): EntryPointFinder {
+    const parameters = ['str', 'uint64_t *', 'uint32_t', 'uint64_t', 'int32_t *'];
+    const byVersion = this.library.optional<StatusFunction>('cudaGetDriverEntryPointByVersion', 'int', parameters);
+    if (byVersion !== undefined) return (symbol, target, found) => byVersion(symbol, target, INTERFACE_VERSION, 0, found);
+    // Before 12.5 there is but this one.
+    const older = this.library.func<StatusFunction>('cudaGetDriverEntryPoint', 'int', [
       'str',
       'uint64_t *',
-      'uint32_t',
       'uint64_t',
       'int32_t *',
     ]);
-    const status =
-      byVersion !== undefined
-        ? byVersion(symbol, target, INTERFACE_VERSION, 0, found)
-        : // Before 12.5 there is but this one.
-          this.library.func<StatusFunction>('cudaGetDriverEntryPoint', 'int', ['str', 'uint64_t *', 'uint64_t', 'int32_t *'])(
-            symbol,
-            target,
-            0,
-            found,
-          );
-    const known = this.status.succeeded('cudaGetDriverEntryPointByVersion', status, SYMBOL_NOT_FOUND);
-    return known && target[0] !== 0n ? functionAt(Number(target[0]), 'int', parameters) : undefined;
+    return (symbol, target, found) => older(symbol, target, 0, found);
   }
 
   /** @throws ERR_MEM_UNSUPPORTED_PLATFORM where the driver lacks the function */
