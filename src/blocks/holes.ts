@@ -64,7 +64,7 @@ export class Holes {
   /**
    * Finds the place for a block of `bytes` that touches the fewest pages in which nothing is live, of these the lowest, whether
    * memory is there or not: the spot, until the next search. What memory has to come to it is the gap, of 0 bytes when it is all there.
-   * O(holes + free blocks of at least `bytes`).
+   * Of many free parts the smallest alone are looked at: O(1), O(holes) where those are too small.
    *
    * @returns the hole that the gap lies in, or the free block that has the spot; NONE when there is no place
    */

@@ -8,6 +8,7 @@ import { HeapBench } from './heap-bench.js';
 
 const RANGE_PAGES = 64;
 const HOLES = -1;
+const APART_BYTES = 1024;
 
 type Step = { readonly grow: number } | { readonly allocate: number } | { readonly free: number } | { readonly reclaim: number };
 
@@ -81,6 +82,16 @@ class Range {
     idle.takeOut(block);
     holes.punch(block);
     bench.stats.released(given);
+  }
+
+  /** Allocates blocks in memory for all of the range, and others between them that stay. @returns their addresses */
+  apart(sizes: readonly number[]): number[] {
+    this.grow(RANGE_PAGES * this.pageBytes);
+    return sizes.map((bytes) => {
+      const ptr = this.idle.allocate(bytes, USER_LOCK);
+      this.idle.allocate(APART_BYTES, USER_LOCK);
+      return ptr;
+    });
   }
 
   /** The parts in which nothing is live: holes with the free blocks beside them, and free blocks. */
@@ -222,6 +233,32 @@ describe('Holes', () => {
         }),
         { numRuns: 300 },
       );
+    });
+
+    test('finds the lowest of many places in free blocks of about the same size', () => {
+      const range = new Range(4096);
+      const [first = 0, , ...others] = range.apart([4000, 4176, ...new Array<number>(20).fill(4096), 4208]);
+      const second = first + 4000 + APART_BYTES;
+      // The first ones to be looked at are too small.
+      for (const ptr of [second, others.pop()!, ...others]) range.bench.heap.release(ptr, USER_LOCK);
+      for (let i = 0; i < 2; i++) {
+        expect(range.holes.findSpot(4160)).not.toBe(NONE);
+        expect(range.holes.spotAddress).toBe(second);
+      }
+    });
+
+    test('looks at the smallest alone of very many places', () => {
+      const range = new Range(4096);
+      const free = range.apart(Array.from({ length: 80 }, (_, i) => 2000 - 16 * i));
+      for (const ptr of free) range.bench.heap.release(ptr, USER_LOCK);
+      expect(range.holes.findSpot(96)).not.toBe(NONE);
+      expect(range.holes.spotAddress).toBeGreaterThan(free[15]!);
+    });
+
+    test('finds a hole behind very many that are too small', () => {
+      const range = new Range(4096);
+      for (let i = 0; i < 100; i++) range.holes.add(4096 * (2 ** 21 + 2 * i), 4096);
+      expect(range.bench.heap.bytesOf(range.holes.findSpot(2 * 4096))).toBe(RANGE_PAGES * 4096);
     });
 
     test('finds none for more than there is, and for what is no size', () => {

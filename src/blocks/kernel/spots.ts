@@ -6,11 +6,13 @@ import { Block, EDGE, FreeBlocks, Holes, isJoinable } from './layout';
 // block can be given back elsewhere, and no others. Of places that touch as few, the lowest: what lives long gathers there.
 
 const UNIT_BYTES: f64 = 16;
+/** Holes, and free blocks, that are looked at once there is a place: the smallest ones. */
+const MOST_TRIES: i32 = 64;
 
 /**
  * Finds the place for a block that touches the fewest pages in which nothing is live, of these the lowest: the spot, until the next
  * search. It begins where a free part begins, or at the last page from which the block fits. What memory has to come to it is the gap.
- * O(holes + free blocks of at least `bytes`).
+ * Of many free parts the smallest alone are looked at: O({@link MOST_TRIES}), O(holes) where those are too small.
  *
  * @returns the hole that the gap lies in, or the free block where no memory has to come; null when there is no place
  */
@@ -21,7 +23,9 @@ export function findSpot(source: FreeBlocks, bytes: f64): Block | null {
   holes.right = null;
   const size = ceil(bytes / UNIT_BYTES) * UNIT_BYTES;
   if (!(size <= MAX_BYTES)) return null;
+  let tries = 0;
   for (let hole = firstFree(source); hole !== null; hole = freeAfter(source, hole!)) {
+    if (++tries > MOST_TRIES && holes.hole !== null) break;
     const left = hole.previous!;
     const right = hole.next!;
     const end = hole.address + hole.bytes;
@@ -29,7 +33,11 @@ export function findSpot(source: FreeBlocks, bytes: f64): Block | null {
     const to = isJoinable(right, holes.idle.group) ? end + right.bytes : end;
     considerSpots(holes, hole, from, to, size, hole.address, end);
   }
-  for (let block = findFit(holes.idle, size); block !== null; block = freeAfter(holes.idle, block!)) {
+  // A long walk along a bin makes it a tree, in which others that fit may come before the one that was found.
+  findFit(holes.idle, size);
+  tries = 0;
+  for (let block = findFit(holes.idle, size); block !== null && tries < MOST_TRIES; block = freeAfter(holes.idle, block!)) {
+    tries++;
     considerSpots(holes, block, block.address, block.address + block.bytes, size, 0, 0);
   }
   return holes.hole;
