@@ -29,7 +29,8 @@ export interface PoolMemoryManagerOptions extends ManagerOptions {
   /**
    * How much more than the peak of live bytes a pool may hold before whole free pages are given back, as a share. One below 0.1 that
    * is given, and not the default, is kept before all else, by more native calls; with pages of 256 KiB or more, and where the device
-   * takes back whole pieces alone, as on CUDA and HIP, blocks are placed so that they touch few pages, too: some 100 ns more each.
+   * takes back whole pieces alone, as on CUDA and HIP, blocks are placed so that they touch few pages, too: some 100 ns more
+   * each, some µs where very many parts are free.
    *
    * @defaultValue 0.03; 0.1 where giving back stops the device (`decommitStops` of its virtual memory), as on CUDA and HIP
    */
@@ -58,9 +59,10 @@ const OPTIONS: OwnOptions<PoolMemoryManagerOptions> = {
  * more than the peak of its live bytes and a slack, or a release threshold. Small freed blocks wait in a bounded front for a
  * request of their size. Where the device has no virtual memory, native segments take the place of pages.
  *
- * Per device: `reserved == committed bytes`, `reserved <= max(peak live * (1 + slack), release threshold)` rounded up to a page, as
- * long as whole pages are free, and the invariants of {@link BlockMemoryManager}. Blocks are never moved, so that no placement
- * keeps pages free in every program; what was tried is in docs/choosing-a-manager.md.
+ * Per device: `reserved == committed bytes`, and the invariants of {@link BlockMemoryManager}. While whole pages are free that are worth a
+ * native call, `reserved <= max(peak live * (1 + slack), release threshold)` and a step of 1/128 of the peak; rounded up to a page
+ * instead where such a small slack was given. Blocks are never moved, so that no placement keeps pages free in every program; what was
+ * tried is in docs/choosing-a-manager.md.
  */
 export class PoolMemoryManager extends BinnedMemoryManager {
   readonly #backings: (Backing | undefined)[] = [];

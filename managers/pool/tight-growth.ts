@@ -49,7 +49,26 @@ export class TightGrowth {
     // Where no more memory comes, any place will do that has some.
     if (idle.fit(bytes) !== NONE || waitForFit(bytes)) return idle.fit(bytes);
     this.#tight.trim();
-    return this.#place(bytes, failure) || idle.fit(bytes);
+    return this.#place(bytes, failure) || idle.fit(bytes) || this.#fill(bytes, failure);
+  }
+
+  /**
+   * Commits the fewest pages that make a block, if those are fewer than its spot has just been refused: pieces that are live in part
+   * keep memory in pages in which nothing is live.
+   *
+   * @returns the free block that holds it, or NONE
+   */
+  #fill(bytes: number, failure: { cause: unknown }): number {
+    const { heap } = this.#parts;
+    const { pages, sizes, pageBytes } = this.#tight;
+    const { holes } = pages;
+    const refusedBytes = holes.gapBytes;
+    const plan = new GrowthPlan(this.#parts, bytes, pageBytes);
+    const hole = holes.findGap(bytes);
+    const { gapAddress, gapBytes } = holes;
+    if (hole === NONE || gapBytes >= refusedBytes) return NONE;
+    const block = pages.commit(hole, gapAddress, gapBytes, failure, sizes.of(gapBytes, 0, plan));
+    return block !== NONE && heap.bytesOf(block) >= bytes ? block : NONE;
   }
 
   /** @returns a free block that begins where one of `bytes` is to lie, or NONE when the device has no memory */

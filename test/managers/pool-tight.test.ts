@@ -146,4 +146,18 @@ describe('PoolMemoryManager with a slack of 0.03 in pages of 2 MiB', () => {
     expect(device.liveBytes).toBe(8 * PAGE);
     manager.checkInvariants();
   });
+
+  test('fills up a piece that is live in part, when the device has fewer pages than the best place takes', () => {
+    const { slot, manager, device } = new TightReplay(true, PAGE, 8 * GiB);
+    const large = slot.alloc(2 * GiB, true);
+    // In the first of the two pages of a piece.
+    const last = slot.alloc(PAGE, true);
+    slot.unlock(large, true);
+    slot.signalMemoryCleanup();
+    expect(device.liveBytes).toBe(2 * PAGE);
+    device.nativeAlloc(8 * GiB - 4 * PAGE);
+    expect(codeOf(() => slot.alloc(4 * PAGE, true))).toBe('ERR_MEM_OUT_OF_MEMORY');
+    expect(slot.alloc(3 * PAGE, true)).toBe(last + PAGE);
+    manager.checkInvariants();
+  });
 });
