@@ -22,7 +22,7 @@ import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js
 import { MemoryError } from '../../src/core/errors.js';
 import type { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
 import { MemoryManagerInstaller } from '../../src/core/memory-manager-installer.js';
-import { type DevicePtr, KiB, MiB } from '../../src/core/units.js';
+import { type DevicePtr, KiB } from '../../src/core/units.js';
 import { MemoryRuntime } from '../../src/runtime/memory-runtime.js';
 import { searchRuns } from '../config/search.js';
 import { same } from '../fixtures/same.js';
@@ -49,8 +49,8 @@ const POLICIES: Readonly<Record<string, () => Checked>> = {
   tlsf: () => new TlsfMemoryManager(1, table()),
   'pool of pages': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.01 }),
   'pool of pages in pieces': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.1 }),
-  'tight pool of pages': () => new PoolMemoryManager(1, table(), { granularityBytes: MiB, slack: 0.01 }),
-  'tight pool of pages in pieces': () => new PoolMemoryManager(1, table(), { granularityBytes: MiB, slack: 0.01 }),
+  'tight pool of pages': () => new PoolMemoryManager(1, table(), { granularityBytes: 256 * KiB, slack: 0.01 }),
+  'tight pool of pages in pieces': () => new PoolMemoryManager(1, table(), { granularityBytes: 12 * KiB, slack: 0.01 }),
   'pool of segments': () => new PoolMemoryManager(1, table()),
   pytorch: () => new PyTorchMemoryManager(1, table(), { conf: 'max_split_size_mb:20' }),
   'pytorch with expandable segments': () => new PyTorchMemoryManager(1, table(), { conf: 'expandable_segments:True' }),
