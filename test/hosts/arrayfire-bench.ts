@@ -35,7 +35,7 @@ export function statusBy(action: () => unknown): unknown {
 export class ArrayFireBench {
   af!: ArrayFire;
   host!: ArrayFireHost;
-  /** Native segments that a test has left to ArrayFire for good. */
+  /** Native segments that tests of this process have left to ArrayFire for good. */
   lostSegments = 0;
 }
 
@@ -45,6 +45,7 @@ export function arrayFireBench(): ArrayFireBench {
 
   beforeAll(() => {
     bench.af = new ArrayFire();
+    bench.lostSegments = bench.af.f.fixture_native_live();
   });
 
   beforeEach(() => {

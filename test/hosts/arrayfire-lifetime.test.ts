@@ -128,7 +128,7 @@ describe('ArrayFireHost', () => {
       bench.host = next;
       expect(bench.af.read(kept, 1000)[0]).toBe(1);
       bench.af.release(kept);
-      bench.lostSegments = 1;
+      bench.lostSegments++;
       expect(bench.af.f.fixture_native_live()).toBe(bench.lostSegments);
     });
   });
