@@ -1,5 +1,6 @@
 /** Events that are gathered before they go into the ring. */
 export const CHUNK_EVENTS = 512;
+const LAST = CHUNK_EVENTS - 1;
 /** Of an event: its pointer, as a Float64 that is negative for a free, and its bytes, as a Uint32. */
 const EVENT_BYTES = 12;
 /** A chunk has all its pointers first, then all its sizes. */
@@ -81,20 +82,23 @@ export class EventRing {
 
   /** Adds an allocation. */
   alloc(ptr: number, bytes: number): void {
-    this.add(ptr, bytes);
-    const left = this.#left - bytes;
-    this.#left = left;
-    if (left < 0) this.#reach(ptr, bytes);
-  }
-
-  /** Adds an event. @param ptr - negative for a free @param bytes - those of the allocation; negative when they are not known */
-  add(ptr: number, bytes: number): void {
     const at = this.#used;
     this.#chunk[at] = ptr;
     this.#chunkSizes[at] = bytes;
     this.#used = at + 1;
-    // One call for both: V8 inlines so much and no more.
-    if (bytes > MOST_SIZE || at === CHUNK_EVENTS - 1) this.#goOn(bytes);
+    const left = this.#left - bytes;
+    this.#left = left;
+    // One call for all of it: V8 inlines so many bytes of code, and no more.
+    if (left < 0 || bytes > MOST_SIZE || at === LAST) this.#afterAlloc(ptr, bytes);
+  }
+
+  /** Adds a free. @param ptr - not negated: V8 would make an object of that @param bytes - negative when they are not known */
+  free(ptr: number, bytes: number): void {
+    const at = this.#used;
+    this.#chunk[at] = -ptr;
+    this.#chunkSizes[at] = bytes;
+    this.#used = at + 1;
+    if (bytes > MOST_SIZE || at === LAST) this.#afterAny(bytes);
   }
 
   /** The pointer of an event that it still has, negative for a free. */
@@ -147,8 +151,13 @@ export class EventRing {
     this.#seen = this.#used;
   }
 
+  #afterAlloc(ptr: number, bytes: number): void {
+    this.#afterAny(bytes);
+    if (this.#left < 0) this.#reach(ptr, bytes);
+  }
+
   /** After an event that is large, or the last one of its chunk. */
-  #goOn(bytes: number): void {
+  #afterAny(bytes: number): void {
     if (bytes > MOST_SIZE) this.#largeSizes.set(this.next - 1, bytes);
     if (this.#used === CHUNK_EVENTS) this.#turn();
   }

@@ -118,7 +118,7 @@ export class ManagerSlot extends SlotUpkeep {
     }
     manager.unlock(ptr, userUnlock);
     const { ring } = this;
-    if (ring !== undefined) ring.add(-ptr, bytes);
+    if (ring !== undefined) ring.free(ptr, bytes);
   }
 
   /** @throws ERR_MEM_UNKNOWN_POINTER when no live block has that address */
@@ -323,7 +323,7 @@ export class ManagerSlot extends SlotUpkeep {
       const owner = this.ownerOf(ptr) ?? this.#refuse(ptr);
       const bytes = this.ring === undefined ? 0 : owner.manager.allocated(ptr);
       owner.unlock(ptr, call, userUnlock);
-      this.ring?.add(-ptr, bytes);
+      this.ring?.free(ptr, bytes);
       return;
     }
     const seat = this.activeSeat;
