@@ -61,7 +61,7 @@ export interface VirtualMemory {
    */
   commit(ptr: DevicePtr, bytes: number, pieceBytes?: number): boolean;
   /**
-   * Takes the memory of a committed part away: any pages, or whole pieces where there are {@link pieces}. The addresses stay
+   * Takes the memory of a committed part away: single pages, or whole pieces where there are {@link pieces}. The addresses stay
    * reserved, and the content is lost.
    *
    * @param isIdle - true when the caller has waited for the streams that used the part: the device need not wait for all of its

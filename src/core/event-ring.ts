@@ -88,7 +88,7 @@ export class EventRing {
     this.#used = at + 1;
     const left = this.#left - bytes;
     this.#left = left;
-    // One call for all of it: V8 inlines so many bytes of code, and no more.
+    // One call for all that is rare: V8 inlines so much bytecode, and no more.
     if (left < 0 || bytes > MOST_SIZE || at === LAST) this.#afterAlloc(ptr, bytes);
   }
 
@@ -151,6 +151,7 @@ export class EventRing {
     this.#seen = this.#used;
   }
 
+  /** After an allocation that {@link #afterAny} sees to, or that uses up the bytes to the next sample. */
   #afterAlloc(ptr: number, bytes: number): void {
     this.#afterAny(bytes);
     if (this.#left < 0) this.#reach(ptr, bytes);

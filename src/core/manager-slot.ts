@@ -57,7 +57,7 @@ export class ManagerSlot extends SlotUpkeep {
     } catch (error) {
       refusal = { error };
     }
-    // Two ways out alone: V8 inlines so many bytes of code into a program's function, and no more.
+    // One call for all that is rare: V8 inlines so much bytecode into a program's function, and no more.
     if (ptr === NULL_PTR || this.quiet !== manager) {
       return +this.#finishAlloc(manager, refusal, ptr, bytes, userLock, alignment, stream) as DevicePtr;
     }

@@ -14,6 +14,7 @@ import { viewOf } from './block-views.js';
 import { NEW, OLD, type WatchedHandle } from './handle-watch.js';
 import { keepAlive } from './keep-alive.js';
 import {
+  abandon,
   allocateLike,
   type BlockSource,
   type BlockTerms,
@@ -170,7 +171,7 @@ export class Allocation implements WatchedHandle {
     const next = allocateLike(source, terms?.ptr ?? ptr, bytes);
     orUndo(
       () => this.#moveTo(next, bytes),
-      () => new OwnedBlock(source, next, bytes, undefined).abandon(),
+      () => abandon(source, next, bytes),
     );
   }
 

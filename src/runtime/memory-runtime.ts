@@ -12,14 +12,12 @@ import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
 import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
-import type { ManagerSlot } from '../core/manager-slot.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import type { MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import { processState } from '../core/process-state.js';
-import { HOST_MEMORY } from '../core/slot-charges.js';
 import { checkStackRoom } from '../core/stack-room.js';
-import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
+import { checkAlignment, checkBytes, NULL_PTR } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type CapturedGraph, captureGraph } from './captured-graph.js';
 import { checkManager, isManagerClass } from './check-manager.js';
@@ -27,7 +25,7 @@ import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
-import { type BlockSource, type BlockTerms, newTerms, OwnedBlock, termsOf } from './owned-block.js';
+import { abandon, type BlockSource, type BlockTerms, newTerms, plainSource, termsOf } from './owned-block.js';
 import {
   type AllocateOptions,
   checkAllocateOptions,
@@ -71,26 +69,8 @@ export class MemoryRuntime extends MemoryHost {
     this.#exitSink = options.exitReport ?? process.stderr;
     const watch = HandleWatch.shared();
     this.#collects = collectDropped || globalThis.gc !== undefined;
-    const sourceOf = (slot: ManagerSlot): BlockSource => {
-      const kind = slot.charges.memory;
-      const undisposed = watch.pressure.handlesOf(kind, collectDropped);
-      const deviceOf = kind === HOST_MEMORY ? () => 0 : (ptr: DevicePtr) => device.deviceIdOf(ptr);
-      return {
-        host: this,
-        device,
-        slot,
-        watch,
-        undisposed,
-        alignment: 0,
-        stream: 0,
-        tag: undefined,
-        tenants: undefined,
-        charge: undefined,
-        deviceOf,
-      };
-    };
-    this.#ordinary = sourceOf(this.slot);
-    this.#pinned = sourceOf(this.pinnedSlot);
+    this.#ordinary = plainSource(this, device, this.slot, watch, collectDropped);
+    this.#pinned = plainSource(this, device, this.pinnedSlot, watch, collectDropped);
     this.#asked = this.#ordinary;
     device.events.on('pin-failed', this.#forwardPinFailure);
     atExit(this);
@@ -105,7 +85,7 @@ export class MemoryRuntime extends MemoryHost {
   allocate(bytes: number, options?: AllocateOptions): Allocation {
     const context = contextOf(this);
     if (options !== undefined || context !== undefined) return this.#allocateIn(bytes, options, context);
-    // As #take, but without what nobody asked for: V8 inlines so many bytes of code into a program's function, and no more.
+    // As #take, but without what nobody asked for: V8 inlines so much bytecode into a program's function, and no more.
     checkBytes(bytes);
     this.startUse();
     checkStackRoom();
@@ -400,9 +380,4 @@ export class MemoryRuntime extends MemoryHost {
   readonly #forwardPinFailure = (event: PinFailedEvent): void => {
     this.events.emit('pin-failed', event);
   };
-}
-
-/** Frees a block whose handle could not be made. */
-function abandon(source: BlockSource, ptr: DevicePtr, bytes: number): void {
-  new OwnedBlock(source, ptr, bytes, undefined).abandon();
 }

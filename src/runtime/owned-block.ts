@@ -5,6 +5,7 @@ import type { ManagerSlot } from '../core/manager-slot.js';
 import type { MemoryHost } from '../core/memory-host.js';
 import type { NativeCharge } from '../core/native-charge.js';
 import type { Reclaimable } from '../core/process-state.js';
+import { HOST_MEMORY } from '../core/slot-charges.js';
 import { type DevicePtr, NULL_PTR } from '../core/units.js';
 import type { UndisposedHandles } from './collector-pressure.js';
 import type { HandleWatch } from './handle-watch.js';
@@ -26,6 +27,32 @@ export interface BlockSource {
   readonly charge: NativeCharge | undefined;
   /** The device whose memory a live block takes; 0 for this machine's own. */
   readonly deviceOf: (ptr: DevicePtr) => number;
+}
+
+/** The source of blocks that are asked for by nothing but their bytes. @param presses - as {@link CollectorPressure.handlesOf} takes it */
+export function plainSource(
+  host: MemoryHost,
+  device: Device,
+  slot: ManagerSlot,
+  watch: HandleWatch,
+  presses: boolean,
+): BlockSource {
+  const kind = slot.charges.memory;
+  const undisposed = watch.pressure.handlesOf(kind, presses);
+  const deviceOf = kind === HOST_MEMORY ? () => 0 : (ptr: DevicePtr) => device.deviceIdOf(ptr);
+  return {
+    host,
+    device,
+    slot,
+    watch,
+    undisposed,
+    alignment: 0,
+    stream: 0,
+    tag: undefined,
+    tenants: undefined,
+    charge: undefined,
+    deviceOf,
+  };
 }
 
 /** What few blocks have: several owners, of parts even, a manager that may free them by itself, a listener. */
@@ -53,6 +80,7 @@ export function termsOf(
   return asked === undefined && !source.slot.givesTickets ? undefined : termsWith(source.slot.ticketOf(ptr), ptr, bytes, asked);
 }
 
+/** {@link termsOf} where the manager may give a ticket, or more was asked for. Apart, as {@link releaseShare} is. */
 function termsWith(ticket: number, ptr: DevicePtr, bytes: number, asked: BlockTerms | undefined): BlockTerms | undefined {
   if (asked === undefined && ticket === 0) return undefined;
   const terms = asked ?? newTerms(bytes);
@@ -85,7 +113,7 @@ export function allocateLike(source: BlockSource, like: DevicePtr, bytes: number
         ptr = tag === undefined ? allocate() : withAllocationTag(tag, allocate);
         return ptr;
       }),
-    () => new OwnedBlock(source, ptr, bytes, undefined).abandon(),
+    () => abandon(source, ptr, bytes),
   );
 }
 
@@ -110,7 +138,7 @@ export function release(source: BlockSource, ptr: DevicePtr, bytes: number, term
   return true;
 }
 
-/** {@link release} of a block with terms. Apart: most blocks have none, and V8 inlines so much and no more. */
+/** {@link release} of a block with terms. Apart: most blocks have none, and V8 inlines so much bytecode, and no more. */
 function releaseShare(source: BlockSource, terms: BlockTerms): boolean {
   const { slot, charge } = source;
   terms.owners--;
@@ -172,4 +200,9 @@ export class OwnedBlock implements Reclaimable {
       attempt(() => host.events.emit('leak', { slot: slot.kind, ptr, bytes, site }));
     });
   }
+}
+
+/** Frees a block whose handle could not be made. It is tried again at a cleanup when that fails. */
+export function abandon(source: BlockSource, ptr: DevicePtr, bytes: number): void {
+  new OwnedBlock(source, ptr, bytes, undefined).abandon();
 }

@@ -35,7 +35,10 @@ interface Segment {
   readonly bytes: number;
 }
 
-/** Every contract stated on Device, for one kind: `describeDevice('CudaDevice', { make: () => new CudaDevice(), … })`. */
+/**
+ * Every contract stated on Device, for one kind: `describeDevice('CudaDevice', { make: () => new CudaDevice(), … })`. Long, since
+ * it is one contract, read top to bottom.
+ */
 export function describeDevice(name: string, subject: DeviceUnderTest): void {
   const { make, hasBytes, leastAlignment, hasViews = hasBytes, has = [] } = subject;
 
@@ -319,6 +322,27 @@ export function describeDevice(name: string, subject: DeviceUnderTest): void {
           view.fill(3);
           expect(() => device.view(ptr, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
         });
+    });
+
+    describe('bufferAt', () => {
+      test('tells where bytes lie in a buffer, as a view of them does', () => {
+        const device = make();
+        const ptr = hasBytes && !hasViews ? device.pinnedAlloc(4096) : device.nativeAlloc(4096);
+        const part = (ptr + 16) as DevicePtr;
+        if (hasBytes) {
+          const view = device.view(part, 100);
+          const { buffer, byteOffset } = device.bufferAt(part, 100);
+          new Uint8Array(buffer, byteOffset, 100).fill(7);
+          expect(view.every((byte) => byte === 7)).toBe(true);
+          expect(() => device.bufferAt(ptr, 4097)).toThrow(memoryError('ERR_MEM_OUT_OF_RANGE'));
+          expect(device.bufferAt(ptr, 0).buffer.byteLength).toBe(0);
+        } else {
+          expect(() => device.bufferAt(part, 1)).toThrow(memoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { platform: device.name }));
+        }
+        if (hasBytes && !hasViews) device.pinnedFree(ptr);
+        else device.nativeFree(ptr);
+        if (hasBytes) expect(() => device.bufferAt(ptr, 1)).toThrow(memoryError('ERR_MEM_UNKNOWN_POINTER'));
+      });
     });
 
     const granule = make().virtual?.granularityBytes ?? 0;

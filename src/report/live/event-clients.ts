@@ -9,7 +9,8 @@ const RETRY_MS = 1000;
 
 /**
  * The listeners of a stream of server-sent events. One that is too slow misses messages until it has read the
- * last one: at most one message waits for each, however small. Missed messages are not sent again: they would keep a slow listener slow.
+ * last one: at most one message waits for each, however small. Missed messages are not sent again: they would keep a slow
+ * listener slow.
  */
 export class EventClients {
   /** Since when each was seen not to have read its last message; undefined while it keeps up. */
