@@ -55,8 +55,8 @@ const lifetimes = { bytes: [], from: [], until: [] };
 const segment = { id: 1, bytes: 4096 };
 const ptr = devicePtr(4096);
 
-// biome-ignore lint/suspicious/noExplicitAny: the options are wrong
-type Wrong = any;
+/** Options of every type, to a compiler: these are wrong. */
+type Wrong = never;
 const POLICIES = [
   managers.ArenaMemoryManager,
   managers.BuddyMemoryManager,
@@ -185,12 +185,12 @@ describe('options', async () => {
 
   describe.each(Object.entries(TAKERS))('of %s', (_, take) => {
     test('with a name that nobody reads are refused, with the nearest one', async () => {
-      const { name, value, expected } = await refusal(() => take({ zzz: 1 }));
+      const { name, value, expected } = await refusal(() => take({ zzz: 1 } as never));
       expect([name, value]).toEqual([expect.stringMatching(/^an option of /), '"zzz"']);
       const names = /^one of ([\w, ]+)$/.exec(expected)![1]!.split(', ');
       for (const known of names) {
         const misspelt = known.length > 2 ? known.slice(0, 2) + known.slice(3) : `${known}s`;
-        expect(await refusal(() => take({ [misspelt]: 1 }))).toEqual({
+        expect(await refusal(() => take({ [misspelt]: 1 } as never))).toEqual({
           name,
           value: `"${misspelt}"`,
           expected: `${expected}: did you mean "${known}"?`,
@@ -199,7 +199,7 @@ describe('options', async () => {
     });
 
     test.each([[null], [1000], ['maxBuffers'], [true], [[1000]]])('that are no object are refused: %j', async (options) => {
-      expect(await refusal(() => take(options))).toMatchObject({
+      expect(await refusal(() => take(options as never))).toMatchObject({
         name: expect.stringMatching(/^the options argument of /),
         value: String(options),
         expected: expect.stringMatching(/^an object with any of /),
@@ -238,13 +238,14 @@ describe('options', async () => {
     ['colour', undefined],
     ['toString', undefined],
   ])('guesses what %j was meant to be: %j', async (misspelt, meant) => {
-    const { expected } = await refusal(() => TAKERS['DefaultMemoryManager']!({ [misspelt]: 1 }));
+    const { expected } = await refusal(() => TAKERS['DefaultMemoryManager']!({ [misspelt]: 1 } as never));
     expect(/did you mean "(\w+)"/.exec(expected)?.[1]).toBe(meant);
   });
 });
 
-function withFacts(options: Wrong, facts: object): Wrong {
-  return typeof options === 'object' && options !== null && !Array.isArray(options) ? { ...facts, ...options } : options;
+function withFacts(options: unknown, facts: object): Wrong {
+  const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
+  return (isObject ? { ...facts, ...options } : options) as Wrong;
 }
 
 async function withLoader(work: (loader: model.ModelLoader) => Promise<unknown>): Promise<unknown> {

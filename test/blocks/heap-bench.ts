@@ -1,6 +1,7 @@
 import { DeviceHeap } from '../../src/blocks/device-heap.js';
 import type { FreeBlocks, FreeBlocksOptions } from '../../src/blocks/free-blocks.js';
 import { MemoryStats } from '../../src/core/stats.js';
+import { memoryError } from '../core/fakes.js';
 
 /** The heap of a device, and its statistics. */
 export class HeapBench {
@@ -45,4 +46,15 @@ export class HeapBench {
   sizes(blocks: readonly number[]): number[] {
     return blocks.map((block) => this.heap.bytesOf(block));
   }
+}
+
+/** A heap of device 0, and bins of it. */
+export function small() {
+  const bench = new HeapBench();
+  return { bench, heap: bench.heap, home: bench.free() };
+}
+
+/** The error of an invariant that does not hold. */
+export function broken(invariant: unknown): Error {
+  return memoryError('ERR_MEM_INVARIANT', { invariant });
 }
