@@ -29,7 +29,7 @@ export interface BlockSource {
   readonly deviceOf: (ptr: DevicePtr) => number;
 }
 
-/** The source of blocks that are asked for by nothing but their bytes. @param presses - as {@link CollectorPressure.handlesOf} takes it */
+/** The source of blocks that are asked for by nothing but their bytes. @param presses - whether dropped handles ask for collections */
 export function plainSource(
   host: MemoryHost,
   device: Device,
