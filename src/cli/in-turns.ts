@@ -19,6 +19,7 @@ export interface TimedReplay extends Pick<ReplayOptions, 'swaps'> {
 /**
  * Measures replays of a trace, unchecked and without a log, see {@link fastestInTurns}.
  *
+ * @param now - a clock, in ms: it tells how long is measured, not what is measured
  * @returns the time of an event of each, in ns
  * @throws as `replayTrace`
  */
@@ -26,13 +27,14 @@ export function timeReplays(
   events: TraceEvents,
   replays: readonly TimedReplay[],
   onProgress?: (rounds: number, total: number) => void,
+  now?: () => number,
 ): number[] {
   const runs = replays.map(({ device, createManager, swaps }) => () => {
     using runtime = new MemoryRuntime(device);
     installManager(runtime, createManager);
     return replayTrace(events, runtime, { swaps }).nsPerEvent;
   });
-  return fastestInTurns(runs, onProgress);
+  return fastestInTurns(runs, onProgress, now);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { vi } from 'vitest';
+import * as inTurns from '../../src/cli/in-turns.js';
 import { runCli } from '../../src/cli/program.js';
 import { compiled } from '../fixtures/compiled.js';
 
@@ -26,6 +27,13 @@ export function stowage(args: readonly string[], env: NodeJS.ProcessEnv = {}, cw
   return { code: status, stdout, stderr };
 }
 
+const { timeReplays } = inTurns;
+
+/** Has a command in a process of its own measure replays in the fewest rounds: at each look at the clock a minute has passed. */
+export const HURRIED: NodeJS.ProcessEnv = {
+  NODE_OPTIONS: '--import=data:text/javascript,performance.now=((ms)=>()=>(ms+=60000))(0)',
+};
+
 /**
  * Runs the command in this process: for what is about no signal, no pipe and no environment, where a process of its own takes
  * ten times as long, and fifty times for what is refused. What `main.ts` adds is tried by the tests that use {@link stowage}.
@@ -38,6 +46,11 @@ export async function stowageHere(args: readonly string[], cwd = process.cwd()):
       return true;
     }),
   );
+  // Replays are measured in the fewest rounds, as long ones are: half a second of rounds is a matter of `in-turns.test.ts`.
+  let minutes = 0;
+  const measured = vi
+    .spyOn(inTurns, 'timeReplays')
+    .mockImplementation((events, replays, onProgress) => timeReplays(events, replays, onProgress, () => 60_000 * minutes++));
   // Node writes warnings to stderr, those of other files of this process, too.
   const listeners = process.listeners('warning');
   process.removeAllListeners('warning');
@@ -47,7 +60,7 @@ export async function stowageHere(args: readonly string[], cwd = process.cwd()):
     return { code: await runCli(args), ...written };
   } finally {
     process.chdir(before);
-    for (const spy of spies) spy.mockRestore();
+    for (const spy of [...spies, measured]) spy.mockRestore();
     for (const listener of listeners) process.on('warning', listener);
   }
 }

@@ -8,12 +8,17 @@ import { formatBytes, MemoryBudget } from '../../src/index.js';
 import { compiled } from '../fixtures/compiled.js';
 import { requireLibrary } from '../fixtures/requires.js';
 import { needed as onnxRuntime } from '../hosts/onnxruntime.js';
-import { stowage } from './compiled-cli.js';
+import { stowage, stowageHere } from './compiled-cli.js';
 
 const sqlite = requireLibrary('SQLite', SQLITE_NAMES);
 const HOSTS = join(import.meta.dirname, '../hosts');
 
-beforeAll(() => void compiled(), 120_000);
+/** What `stowage doctor --json` says here. */
+let report: { readonly version: number; readonly findings: readonly Finding[] };
+beforeAll(() => {
+  compiled();
+  report = JSON.parse(stowage(['doctor', '--json']).stdout);
+}, 120_000);
 
 describe('stowage doctor', () => {
   test('prints a line for every check', () => {
@@ -24,13 +29,13 @@ describe('stowage doctor', () => {
   });
 
   test('finds the CPU and the simulated device at work', () => {
-    const { findings, version } = JSON.parse(stowage(['doctor', '--json']).stdout);
+    const { findings, version } = report;
     expect(version).toBe(1);
     for (const name of ['cpu', 'simulated']) expect(findings).toContainEqual(expect.objectContaining({ name, works: true }));
   });
 
   test.skipIf(sqlite.missing)(`finds ${sqlite.title} at work`, () => {
-    const { findings } = JSON.parse(stowage(['doctor', '--json']).stdout);
+    const { findings } = report;
     expect(findings).toContainEqual(expect.objectContaining({ kind: 'host', name: 'sqlite', works: true }));
   });
 
@@ -53,17 +58,16 @@ describe('stowage doctor', () => {
   });
 
   test('names the limit of memory, and what a budget takes of it when it is told nothing', () => {
-    const { findings } = JSON.parse(stowage(['doctor', '--json']).stdout);
     using budget = new MemoryBudget();
-    const found = findings.filter(({ kind }: Finding) => kind === 'budget');
-    expect(found.map(({ name, works }: Finding) => [name, works])).toEqual([
+    const found = report.findings.filter(({ kind }) => kind === 'budget');
+    expect(found.map(({ name, works }) => [name, works])).toEqual([
       ['memory limit', true],
       ['default budget', true],
     ]);
-    expect(found[0].detail).toMatch(
+    expect(found[0]!.detail).toMatch(
       new RegExp(`^${formatBytes(maxMemoryBytes())}: (no limit of a container|the container's limit)`),
     );
-    expect(found[1].detail).toBe(`${formatBytes(budget.limitBytes)}: new MemoryBudget() takes 80% of the memory limit`);
+    expect(found[1]!.detail).toBe(`${formatBytes(budget.limitBytes)}: new MemoryBudget() takes 80% of the memory limit`);
   });
 
   test.each([
@@ -73,8 +77,8 @@ describe('stowage doctor', () => {
     expect(limitText({ bytes: 2 ** 29, file })).toBe(text);
   });
 
-  test('refuses unknown options in one line', () => {
-    const { code, stderr } = stowage(['doctor', '--jsn']);
+  test('refuses unknown options in one line', async () => {
+    const { code, stderr } = await stowageHere(['doctor', '--jsn']);
     expect(stderr).toBe("stowage: unknown option '--jsn' (did you mean --json?)\n");
     expect(code).toBe(2);
   });

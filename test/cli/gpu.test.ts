@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
 import { compiledLibrary } from '../fixtures/compiled-c.js';
-import { stowage } from './compiled-cli.js';
+import { HURRIED, stowage } from './compiled-cli.js';
 
 // The fixture in the place of the runtime that the loader finds.
 const libraries = mkdtempSync(join(tmpdir(), 'stowage-gpu-'));
 /** A few hundred blocks, of which some 440 MiB live at once: the fixture takes long for a call. */
 const TRACE = join(libraries, 'small.trace');
-const CARD = { LD_LIBRARY_PATH: libraries, GPU_FIXTURE_DEVICES: '2' };
+const CARD = { ...HURRIED, LD_LIBRARY_PATH: libraries, GPU_FIXTURE_DEVICES: '2' };
 const NO_DRIVER = { LD_LIBRARY_PATH: libraries, GPU_FIXTURE_STATUS: '35' };
 
 beforeAll(() => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageFile from '../../package.json' with { type: 'json' };
 import { loadTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
-import { mainFile, type Outcome, stowage, stowageHere } from './compiled-cli.js';
+import { HURRIED, mainFile, type Outcome, stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-cli-'));
@@ -33,13 +33,22 @@ function refusal({ code, stdout, stderr }: Outcome): string {
 }
 
 describe('stowage', () => {
-  test.each([[['--version']], [['-V']], [['replay', '--version']]])('prints the version for %j', (args) => {
+  test.each([
+    [['--version'], stowage],
+    [['-V'], stowage],
+    [['replay', '--version'], stowageHere],
+  ])('prints the version for %j', async (args, run) => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-    expect(stowage(args)).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+    expect(await run(args)).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  test.each([[['--help']], [['help']], [['replay', '--help']], [['help', 'replay']]])('prints help for %j', (args) => {
-    const { code, stdout, stderr } = stowage(args);
+  test.each([
+    [['--help'], stowage],
+    [['help'], stowageHere],
+    [['replay', '--help'], stowageHere],
+    [['help', 'replay'], stowageHere],
+  ])('prints help for %j', async (args, run) => {
+    const { code, stdout, stderr } = await run(args);
     expect(stdout).toMatch(/^Usage: stowage /);
     expect([code, stderr]).toEqual([0, '']);
   });
@@ -80,15 +89,15 @@ describe('stowage', () => {
     );
   });
 
-  test('promises nothing in its help that is no command', () => {
-    const [, description] = stowage(['--help']).stdout.split('\n\n');
+  test('promises nothing in its help that is no command', async () => {
+    const [, description] = (await stowageHere(['--help'])).stdout.split('\n\n');
     expect(description?.replace(/\s+/g, ' ')).toBe(
       'Memory managers for native memory: what a program allocates, and what each manager makes of it.',
     );
   });
 
-  test('tells its exit codes', () => {
-    expect(stowage(['--help']).stdout).toContain('Exit codes: 0 done, 1 the run failed');
+  test('tells its exit codes', async () => {
+    expect((await stowageHere(['--help'])).stdout).toContain('Exit codes: 0 done, 1 the run failed');
   });
 
   test.each([
@@ -180,7 +189,7 @@ describe('stowage replay', () => {
     const log = join(folder, 'resnet.log');
     const [, start = ''] = /main\.js (.*) --log /.exec(packageFile.scripts.start) ?? [];
     expect(start).toBe(`replay ${RESNET} --device cpu --verify --swap-to pool`);
-    const { code, stdout, stderr } = stowage([...start.split(' '), '--log', log]);
+    const { code, stdout, stderr } = await stowageHere([...start.split(' '), '--log', log]);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toContain('verified  the first and last byte of 13,327 blocks');
     expect(stdout).toMatch(/^caching -> pool /m);
@@ -230,6 +239,7 @@ describe('stowage replay', () => {
   test.skipIf(process.platform === 'win32')('is content when its reader stops early', () => {
     const { stderr } = spawnSync('sh', ['-c', `"${process.execPath}" "${mainFile()}" replay ${RESNET} | true`], {
       encoding: 'utf8',
+      env: { ...process.env, ...HURRIED },
     });
     expect(stderr).toBe('');
   });
@@ -249,8 +259,8 @@ describe('stowage replay', () => {
       expect([code, stdout, stderr.split('\n').length]).toEqual([1, '', 2]);
     });
 
-    test.skipIf(!existsSync('/dev/full'))('when the log cannot be written to its end', () => {
-      const { code, stderr } = stowage(['replay', RESNET, '--log', '/dev/full']);
+    test.skipIf(!existsSync('/dev/full'))('when the log cannot be written to its end', async () => {
+      const { code, stderr } = await stowageHere(['replay', RESNET, '--log', '/dev/full']);
       expect([code, stderr]).toEqual([
         1,
         'stowage: /dev/full: the call log is not complete: ENOSPC: no space left on device, write\n',

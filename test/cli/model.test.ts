@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
-import { stowage } from './compiled-cli.js';
+import { stowage, stowageHere } from './compiled-cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-model-cli-'));
 const gguf = join(folder, 'tiny.gguf');
@@ -36,7 +36,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('stowage model', () => {
-  test('says that a file is a part whose others are missing, and gives no fit', () => {
+  test('says that a file is a part whose others are missing, and gives no fit', async () => {
     const part = join(folder, 'big-00001-of-00003.gguf');
     writeFileSync(
       part,
@@ -52,14 +52,14 @@ describe('stowage model', () => {
         ],
       }),
     );
-    const { code, stdout } = stowage(['model', part]);
+    const { code, stdout } = await stowageHere(['model', part]);
     expect(code).toBe(0);
     expect(stdout).toContain(
       'this is part 1 of 3 of a model, and nothing can be said of a fit: ' +
         'big-00002-of-00003.gguf, big-00003-of-00003.gguf not found',
     );
     expect(stdout).not.toContain('it fits');
-    expect(JSON.parse(stowage(['model', part, '--json']).stdout)).toMatchObject({
+    expect(JSON.parse((await stowageHere(['model', part, '--json'])).stdout)).toMatchObject({
       part: { number: 1, count: 3 },
       estimate: null,
       fit: null,
@@ -79,15 +79,15 @@ describe('stowage model', () => {
     expect(stdout).toMatch(/\nloaded in \d+ ms\n$/);
   });
 
-  test('says what has to be smaller, and why', () => {
-    const { code, stdout } = stowage(['model', gguf, '-m', '9 MiB']);
+  test('says what has to be smaller, and why', async () => {
+    const { code, stdout } = await stowageHere(['model', gguf, '-m', '9 MiB']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/9\.00 MiB available: it fits with a context of \d+/);
     expect(stdout).toMatch(/\n {2}contextLength 8192 -> \d+: [\d.]+ MiB were lacking; a cache .* saves [\d.]+ MiB\n/);
   });
 
-  test('prints JSON', () => {
-    const report = JSON.parse(stowage(['model', gguf, '--json', '--memory', '1GiB']).stdout);
+  test('prints JSON', async () => {
+    const report = JSON.parse((await stowageHere(['model', gguf, '--json', '--memory', '1GiB'])).stdout);
     expect(report).toMatchObject({
       version: 1,
       path: gguf,
@@ -98,20 +98,20 @@ describe('stowage model', () => {
       loadMs: null,
     });
     expect(report.estimate.weightBytes).toBe(29_952);
-    expect(JSON.parse(stowage(['model', safetensors, '--json']).stdout)).toMatchObject({
+    expect(JSON.parse((await stowageHere(['model', safetensors, '--json'])).stdout)).toMatchObject({
       format: 'safetensors',
       estimate: null,
       fit: null,
     });
-    expect(stowage(['model', safetensors]).stdout).toContain('the file names no hyper-parameters to fit it by');
+    expect((await stowageHere(['model', safetensors])).stdout).toContain('the file names no hyper-parameters to fit it by');
   });
 
   test.each([
     [['package.json'], /^stowage: package\.json: it is a JSON text, not a model: /],
     [['nowhere.gguf'], /^stowage: nowhere\.gguf: it cannot be opened: ENOENT/],
     [[gguf, '-m', 'much'], /^stowage: --memory is "much"/],
-  ])('is one clear line for %o', (args, message) => {
-    const { code, stdout, stderr } = stowage(['model', ...args]);
+  ])('is one clear line for %o', async (args, message) => {
+    const { code, stdout, stderr } = await stowageHere(['model', ...args]);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(message);
     expect(stderr.split('\n')).toHaveLength(2);

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
 import { openCl } from '../fixtures/opencl.js';
-import { stowage } from './compiled-cli.js';
+import { HURRIED, stowage } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const WITHOUT = { OCL_ICD_VENDORS: '/nowhere' };
@@ -10,7 +10,7 @@ beforeAll(() => void compiled(), 120_000);
 
 describe.skipIf(openCl.missing)(openCl.title('stowage on OpenCL'), () => {
   test('replays on its memory as on any', () => {
-    const { code, stdout, stderr } = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '1GiB', '--json']);
+    const { code, stdout, stderr } = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '1GiB', '--json'], HURRIED);
     expect([code, stderr]).toEqual([0, '']);
     const [result] = JSON.parse(stdout).results;
     expect(result).toMatchObject({ manager: 'caching', device: 'opencl', events: 26_012, allocations: 13_327, nativeFrees: 0 });
@@ -22,7 +22,7 @@ describe.skipIf(openCl.missing)(openCl.title('stowage on OpenCL'), () => {
       1,
       expect.stringMatching(/: out of memory: .*capacity 104857600 bytes \(100\.00 MiB\)\n$/),
     ]);
-    const verified = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '1GiB', '--verify']);
+    const verified = stowage(['replay', RESNET, '--device', 'opencl', '--capacity', '1GiB', '--verify'], HURRIED);
     expect([verified.code, verified.stderr]).toEqual([0, '']);
     expect(verified.stdout).toMatch(/verified .*the first and last byte of 13,327 blocks/);
   });

@@ -37,46 +37,47 @@ beforeEach(() => {
 afterAll(() => rmSync(root, { recursive: true }));
 
 const file = (name: string): string => join(folder, name);
-const convert = (input: string, output: string): Outcome => stowage(['convert', input, output, '--to', 'rmm'], {}, folder);
+const convert = (input: string, output: string): Promise<Outcome> =>
+  stowageHere(['convert', input, output, '--to', 'rmm'], folder);
 const shell = (script: string): string =>
   spawnSync('sh', ['-c', script, 'sh', process.execPath, mainFile(), GOLDEN], { encoding: 'utf8', cwd: folder }).stdout;
 const isConverted = (name: string): boolean => readFileSync(file(name), 'utf8').startsWith(FIRST_LINE);
 
 describe.skipIf(process.platform === 'win32')('the outputs of the command', () => {
-  test('go through links, and the links stay', () => {
+  test('go through links, and the links stay', async () => {
     writeFileSync(file('target'), 'before');
     symlinkSync('target', file('link'));
     symlinkSync('link', file('second'));
     symlinkSync('fresh', file('to-nothing'));
-    for (const name of ['second', 'to-nothing']) expect(convert(GOLDEN, name).code).toBe(0);
+    for (const name of ['second', 'to-nothing']) expect((await convert(GOLDEN, name)).code).toBe(0);
     expect([isConverted('target'), isConverted('fresh')]).toEqual([true, true]);
     for (const name of ['link', 'second', 'to-nothing']) expect(lstatSync(file(name)).isSymbolicLink()).toBe(true);
-    expect(stowage(['replay', GOLDEN, '--report', 'link', '--log', 'to-nothing'], {}, folder).code).toBe(0);
+    expect((await stowageHere(['replay', GOLDEN, '--report', 'link', '--log', 'to-nothing'], folder)).code).toBe(0);
     expect(readFileSync(file('target'), 'utf8')).toMatch(/^<!doctype html>/);
     expect(readFileSync(file('fresh'), 'utf8')).toMatch(/^initialize/);
     for (const name of ['link', 'to-nothing']) expect(lstatSync(file(name)).isSymbolicLink()).toBe(true);
   });
 
-  test('keep the permissions and the other names of a file', () => {
+  test('keep the permissions and the other names of a file', async () => {
     writeFileSync(file('old'), 'before');
     chmodSync(file('old'), 0o640);
     writeFileSync(file('one'), 'before');
     linkSync(file('one'), file('other'));
-    for (const name of ['old', 'one', 'new']) expect(convert(GOLDEN, name).code).toBe(0);
+    for (const name of ['old', 'one', 'new']) expect((await convert(GOLDEN, name)).code).toBe(0);
     expect([statSync(file('old')).mode & 0o777, statSync(file('new')).mode & 0o777]).toEqual([0o640, 0o600]);
     expect(isConverted('other')).toBe(true);
   });
 
-  test('are for their owner alone where they hold what a program does, and pages are as other files of the user', () => {
+  test('are for their owner alone where they hold what a program does, and pages are as other files of the user', async () => {
     const args = ['--log', 'secret.log', '--report', 'shown.html'];
-    expect(stowage(['replay', GOLDEN, ...args], {}, folder).code).toBe(0);
+    expect((await stowageHere(['replay', GOLDEN, ...args], folder)).code).toBe(0);
     const modes = ['secret.log', 'shown.html'].map((name) => statSync(file(name)).mode & 0o777);
     expect(modes).toEqual([0o600, 0o666 & ~process.umask()]);
   });
 
   test('are standard output for -, and by its own name, where the message makes way', () => {
     for (const name of ['-', '/dev/stdout']) {
-      const { stdout, stderr } = convert(GOLDEN, name);
+      const { stdout, stderr } = stowage(['convert', GOLDEN, name, '--to', 'rmm'], {}, folder);
       expect(stdout.split('\n').slice(0, 2).join('\n')).toMatch(/^Thread,Time,.*\n1,00:00:00\.000000,allocate,/);
       expect(stderr).toContain(`${name}: 10 events of app.log`);
     }
@@ -116,7 +117,7 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
       ['link', 'in'],
     ] as const) {
       const message = `stowage: ${output}: it is the input, too: name another file\n`;
-      expect(convert(input, output)).toEqual({ code: 2, stdout: '', stderr: message });
+      expect(await convert(input, output)).toEqual({ code: 2, stdout: '', stderr: message });
       for (const option of ['--report', '--log']) {
         expect(await stowageHere(['replay', input, option, output], folder)).toEqual({ code: 2, stdout: '', stderr: message });
       }
@@ -140,7 +141,7 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     writeFileSync(file('file'), '');
     symlinkSync('loop', file('loop'));
     const refused = { code: 2, stdout: '', stderr: `stowage: ${name}: ${reason}\n` };
-    expect(convert('no-such-input', name)).toEqual(refused);
+    expect(await convert('no-such-input', name)).toEqual(refused);
     for (const option of ['--report', '--log']) {
       expect(await stowageHere(['replay', 'no-such-input', option, name], folder)).toEqual(refused);
     }
@@ -162,13 +163,13 @@ describe.skipIf(process.platform === 'win32')('the outputs of the command', () =
     }
   });
 
-  test('are not touched by a program that does not record, and a link to an old recording stays', () => {
+  test('are not touched by a program that does not record, and a link to an old recording stays', async () => {
     writeFileSync(file('old'), 'before');
     symlinkSync('old', file('link'));
     expect(stowage(['record', '-o', 'link', '--', 'true'], {}, folder).stderr).toContain('link: nothing was recorded');
     expect(lstatSync(file('link')).isSymbolicLink()).toBe(true);
     expect(existsSync(file('old'))).toBe(true);
-    expect(stowage(['record', '-o', '-', '--', 'touch', 'started'], {}, folder)).toMatchObject({ code: 2, stdout: '' });
+    expect(await stowageHere(['record', '-o', '-', '--', 'touch', 'started'], folder)).toMatchObject({ code: 2, stdout: '' });
     expect(existsSync(file('started'))).toBe(false);
   });
 

@@ -74,8 +74,8 @@ describe.skipIf(process.platform === 'win32')('a link in a sticky folder that ev
     ] as const) {
       const reason = "it is another user's link in a folder that everyone may write to, and is not followed";
       const refused = { code: 2, stdout: '', stderr: `stowage: ${link}: ${reason}\n` };
-      expect(run('convert', GOLDEN, path, '-t', 'umpire')).toEqual(refused);
       for (const args of [
+        ['convert', GOLDEN, path, '-t', 'umpire'],
         ['replay', GOLDEN, '--report', path],
         ['replay', GOLDEN, '--log', path],
         ['tune', GOLDEN, '--report', path],
@@ -88,7 +88,7 @@ describe.skipIf(process.platform === 'win32')('a link in a sticky folder that ev
     expect(readFileSync(join(own, 'secret'), 'utf8')).toBe('kept');
   }, 120_000);
 
-  test("is followed when it is the user's own, the folder's owner's, or the folder is no such one", () => {
+  test("is followed when it is the user's own, the folder's owner's, or the folder is no such one", async () => {
     const folder = join(own, 'folder');
     const links: string[] = [];
     const link = (mode: number, owners?: { folder: number; link: number }): void => {
@@ -110,7 +110,7 @@ describe.skipIf(process.platform === 'win32')('a link in a sticky folder that ev
       link(0o777, { folder: 0, link: OTHER });
     }
     for (const [i, path] of links.entries()) {
-      expect(stowage(['convert', GOLDEN, join(path, String(i)), '-t', 'rmm'], {}, own)).toMatchObject({ code: 0 });
+      expect(await stowageHere(['convert', GOLDEN, join(path, String(i)), '-t', 'rmm'], own)).toMatchObject({ code: 0 });
       expect(statSync(join(folder, String(i))).size).toBeGreaterThan(0);
     }
   });

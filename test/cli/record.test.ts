@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadTrace } from '../../src/trace/index.js';
 import { compiled, moduleUrl } from '../fixtures/compiled.js';
-import { mainFile, stowage } from './compiled-cli.js';
+import { mainFile, stowage, stowageHere } from './compiled-cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-record-'));
 const out = join(folder, 'app.stowtrace');
@@ -69,14 +69,14 @@ describe('stowage record', () => {
     expect(stderr).not.toContain('leaks  ');
   });
 
-  test('says when nothing was recorded', () => {
-    const { code, stderr } = stowage(['record', '-o', out, '--', process.execPath, '-e', 'process.exitCode = 3']);
+  test('says when nothing was recorded', async () => {
+    const { code, stderr } = await stowageHere(['record', '-o', out, '--', process.execPath, '-e', 'process.exitCode = 3']);
     expect([code, stderr]).toEqual([3, `stowage: ${out}: nothing was recorded: the program used no memory of stowage\n`]);
     expect(existsSync(out)).toBe(false);
   });
 
-  test('says when the program cannot be run, and nothing else', () => {
-    const { code, stderr } = stowage(['record', '-o', out, '--', 'no-such-program']);
+  test('says when the program cannot be run, and nothing else', async () => {
+    const { code, stderr } = await stowageHere(['record', '-o', out, '--', 'no-such-program']);
     expect([code, stderr]).toEqual([127, 'stowage: no-such-program: the program cannot be run: it is not found\n']);
     expect(existsSync(out)).toBe(false);
   });
@@ -84,49 +84,49 @@ describe('stowage record', () => {
   test.each([
     [['record'], "missing required argument 'command'"],
     [['record', '--sites', 'all', '--', 'node'], '--sites is "all", but must be a number of frames from 1 to 999'],
-  ])('refuses %j', (args, message) => {
-    expect(stowage(args)).toEqual({ code: 2, stdout: '', stderr: `stowage: ${message}\n` });
+  ])('refuses %j', async (args, message) => {
+    expect(await stowageHere(args)).toEqual({ code: 2, stdout: '', stderr: `stowage: ${message}\n` });
   });
 });
 
 describe('stowage convert', () => {
   const golden = (file: string): string => join('test/trace/golden', file);
 
-  test.each(['stowage', 'pytorch'])('writes %s, and replay and convert read it', (format) => {
+  test.each(['stowage', 'pytorch'])('writes %s, and replay and convert read it', async (format) => {
     const converted = join(folder, `app.${format}`);
-    const first = stowage(['convert', golden('app.log'), converted, '--to', format]);
+    const first = await stowageHere(['convert', golden('app.log'), converted, '--to', format]);
     expect(first.code).toBe(0);
     expect(first.stdout).toMatch(new RegExp(`^.*app\\.${format}: 10 events of app\\.log \\(call log\\) as ${format}, `));
-    expect(stowage(['replay', converted, '--json']).code).toBe(0);
-    const again = stowage(['convert', converted, join(folder, 'again'), '-t', 'alloctrace']);
+    expect((await stowageHere(['replay', converted, '--json'])).code).toBe(0);
+    const again = await stowageHere(['convert', converted, join(folder, 'again'), '-t', 'alloctrace']);
     expect(again.code).toBe(0);
     const lines = readFileSync(join(folder, 'again'), 'utf8').split('\n').slice(1);
     const empty = format === 'pytorch' ? [] : ['a 2 0'];
     expect(lines.filter((line) => line.startsWith('a'))).toEqual(['a 0 1000', 'a 1 512', ...empty]);
   });
 
-  test('names in one line what the new format cannot hold', () => {
-    const { code, stderr } = stowage(['convert', golden('app.log'), join(folder, 'x'), '-t', 'rmm']);
+  test('names in one line what the new format cannot hold', async () => {
+    const { code, stderr } = await stowageHere(['convert', golden('app.log'), join(folder, 'x'), '-t', 'rmm']);
     expect([code, stderr]).toEqual([
       0,
       `stowage: ${join(folder, 'x')}: rmm cannot hold 1 native allocation, 1 native free, 1 cleanup\n`,
     ]);
   });
 
-  test('says that a recording was cut off', () => {
+  test('says that a recording was cut off', async () => {
     const cut = join(folder, 'cut.stowtrace');
-    stowage(['convert', golden('app.perfetto.json'), cut, '-t', 'stowage']);
+    await stowageHere(['convert', golden('app.perfetto.json'), cut, '-t', 'stowage']);
     writeFileSync(cut, readFileSync(cut).subarray(0, -1));
-    const { code, stderr } = stowage(['convert', cut, join(folder, 'x'), '-t', 'perfetto']);
+    const { code, stderr } = await stowageHere(['convert', cut, join(folder, 'x'), '-t', 'perfetto']);
     expect([code, stderr]).toEqual([0, `stowage: ${cut}: the recording was cut off after 0 events\n`]);
   });
 
-  test('leaves what was there when the input is bad', () => {
+  test('leaves what was there when the input is bad', async () => {
     const file = join(folder, 'kept');
     const bad = join(folder, 'bad.trace');
     writeFileSync(file, 'kept');
     writeFileSync(bad, '#alloctrace v1 bad\na 0 10\nf 7\n');
-    const { code, stderr } = stowage(['convert', bad, file, '-t', 'perfetto']);
+    const { code, stderr } = await stowageHere(['convert', bad, file, '-t', 'perfetto']);
     expect([code, stderr]).toEqual([2, `stowage: ${bad}:3: id 7 was never allocated\n`]);
     expect(readFileSync(file, 'utf8')).toBe('kept');
     expect(readdirSync(folder).filter((name) => name.endsWith('.part'))).toEqual([]);
@@ -156,8 +156,8 @@ describe('stowage convert', () => {
     [['app.log', 'x'], "required option '-t, --to <format>' not specified", ''],
     [['nowhere', 'x', '--to', 'rmm'], 'there is no such file', ''],
     [['app.log', 'none/x', '--to', 'rmm'], 'none/x: its folder does not exist', ''],
-  ])('refuses %j', (args, message, more) => {
-    const { code, stderr } = stowage(['convert', golden(args[0]!), ...args.slice(1)]);
+  ])('refuses %j', async (args, message, more) => {
+    const { code, stderr } = await stowageHere(['convert', golden(args[0]!), ...args.slice(1)]);
     expect(code).toBe(2);
     expect(stderr).toContain(message);
     expect(stderr).toContain(more);

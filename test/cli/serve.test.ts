@@ -247,9 +247,18 @@ describe('stowage serve', () => {
 });
 
 describe('stowage replay --report', () => {
-  test('writes one page, of managers that fail as well', () => {
+  test('writes one page, of managers that fail as well', async () => {
     const file = join(folder, 'report.html');
-    const { code, stdout } = stowage(['replay', RESNET, '-m', 'caching,pool', '--capacity', '500MiB', '--report', file]);
+    const { code, stdout } = await stowageHere([
+      'replay',
+      RESNET,
+      '-m',
+      'caching,pool',
+      '--capacity',
+      '500MiB',
+      '--report',
+      file,
+    ]);
     expect(code).toBe(1);
     expect(stdout).toContain(`report    ${file}`);
     const page = readFileSync(file, 'utf8');
@@ -257,10 +266,12 @@ describe('stowage replay --report', () => {
     expect(page).toContain('out of memory');
   });
 
-  test('leaves no page behind when it cannot begin', () => {
+  test('leaves no page behind when it cannot begin', async () => {
     const file = join(folder, 'none.html');
-    expect(stowage(['replay', '/nonexistent', '--report', file]).code).toBe(2);
+    expect((await stowageHere(['replay', '/nonexistent', '--report', file])).code).toBe(2);
     expect(existsSync(file)).toBe(false);
-    expect(stowage(['replay', RESNET, '--report', RESNET]).stderr).toContain('it is the input, too: name another file');
+    expect((await stowageHere(['replay', RESNET, '--report', RESNET])).stderr).toContain(
+      'it is the input, too: name another file',
+    );
   });
 });

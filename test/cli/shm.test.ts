@@ -20,29 +20,29 @@ function leaveStale(name: string): void {
 }
 
 /** The line of a segment. */
-function lineOf(name: string): string | undefined {
-  const { code, stdout, stderr } = stowage(['shm', 'ls']);
+async function lineOf(name: string): Promise<string | undefined> {
+  const { code, stdout, stderr } = await stowageHere(['shm', 'ls']);
   expect([code, stderr]).toEqual([0, '']);
   return stdout.split('\n').find((line) => line.startsWith(`${name} `));
 }
 
 describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
   describe('ls', () => {
-    test('shows a live segment, and who uses it', () => {
+    test('shows a live segment, and who uses it', async () => {
       const name = freshName();
       using _backend = PosixShmBackend.create(name, { id: 1, bytes: MiB - 4 * KiB });
-      expect(lineOf(name)).toMatch(new RegExp(`^${name} +live +1\\.00 MiB +4\\.00 KiB +${process.pid} alive +1 +-`));
+      expect(await lineOf(name)).toMatch(new RegExp(`^${name} +live +1\\.00 MiB +4\\.00 KiB +${process.pid} alive +1 +-`));
     });
 
-    test('shows how full the region is', () => {
+    test('shows how full the region is', async () => {
       const name = freshName();
       const registry = new MemoryRegistry();
       registry.createBackend('posix-shm', 1, 16 * MiB, name);
       const allocator = registry.createAllocator('scalable-page', 1, { major: 1, minor: 0 });
       allocator.allocateOffset(DEFAULT_MEM_CONTEXT, 4 * MiB);
-      expect(lineOf(name)).toMatch(/ scalable-page +4\.00 MiB +1\d\.\d\d MiB$/);
+      expect(await lineOf(name)).toMatch(/ scalable-page +4\.00 MiB +1\d\.\d\d MiB$/);
       registry.getBackend(1).region.uint8.fill(0xa5, 0, 4096);
-      expect(lineOf(name)).toMatch(/ damaged .* scalable-page +- +-$/);
+      expect(await lineOf(name)).toMatch(/ damaged .* scalable-page +- +-$/);
       registry.getBackend(1).destroy();
     });
 
@@ -63,15 +63,15 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
       );
     });
 
-    test('tells stale, orphaned and damaged ones apart', () => {
+    test('tells stale, orphaned and damaged ones apart', async () => {
       const [stale, orphaned, damaged] = [freshName(), freshName(), freshName()] as const;
       leaveStale(stale);
       leaveStale(orphaned);
       writeFileSync(pathOfName(damaged), Buffer.alloc(10_000, 7));
       using _attached = PosixShmBackend.attach(orphaned);
-      expect(lineOf(stale)).toMatch(/ stale .* dead +0 /);
-      expect(lineOf(orphaned)).toMatch(/ orphaned .* dead +1 /);
-      expect(lineOf(damaged)).toMatch(/ damaged /);
+      expect(await lineOf(stale)).toMatch(/ stale .* dead +0 /);
+      expect(await lineOf(orphaned)).toMatch(/ orphaned .* dead +1 /);
+      expect(await lineOf(damaged)).toMatch(/ damaged /);
       const { code, stdout, stderr } = stowage(['shm', 'rm', stale, orphaned, damaged, '--force']);
       expect([code, stderr]).toEqual([0, '']);
       for (const name of [stale, orphaned])
@@ -81,19 +81,19 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
   });
 
   describe('rm', () => {
-    test('removes stale ones by name, and with --stale all whose names begin so', () => {
+    test('removes stale ones by name, and with --stale all whose names begin so', async () => {
       const [first, second, third] = [freshName(), `${freshName()}-a`, `${freshName()}-a`] as const;
       for (const name of [first, second, third]) leaveStale(name);
       const { code, stdout, stderr } = stowage(['shm', 'rm', first]);
       expect([code, stderr]).toEqual([0, '']);
       expect(stdout).toMatch(new RegExp(`^removed ${first}, \\d+ bytes \\(.*iB\\)\n$`));
-      expect(stowage(['shm', 'rm', '--stale', second]).stdout).toMatch(new RegExp(`^removed ${second}, .*\n$`));
-      expect(lineOf(second)).toBeUndefined();
-      expect(lineOf(third)).toMatch(/ stale /);
-      expect(stowage(['shm', 'rm', third]).code).toBe(0);
+      expect((await stowageHere(['shm', 'rm', '--stale', second])).stdout).toMatch(new RegExp(`^removed ${second}, .*\n$`));
+      expect(await lineOf(second)).toBeUndefined();
+      expect(await lineOf(third)).toMatch(/ stale /);
+      expect((await stowageHere(['shm', 'rm', third])).code).toBe(0);
     });
 
-    test('refuses a live one without --force', () => {
+    test('refuses a live one without --force', async () => {
       const name = freshName();
       using _backend = PosixShmBackend.create(name, { id: 1, bytes: MiB });
       expect(stowage(['shm', 'rm', name])).toEqual({
@@ -101,12 +101,12 @@ describe.skipIf(process.platform !== 'linux')('stowage shm', () => {
         stdout: '',
         stderr: `stowage: ${name} was not removed: it is in use by process ${process.pid}\n`,
       });
-      expect(stowage(['shm', 'rm', '--stale', name])).toEqual({
+      expect(await stowageHere(['shm', 'rm', '--stale', name])).toEqual({
         code: 0,
         stdout: `no stale segment whose name begins with "${name}"\n`,
         stderr: '',
       });
-      expect(stowage(['shm', 'rm', name, '--force']).code).toBe(0);
+      expect((await stowageHere(['shm', 'rm', name, '--force'])).code).toBe(0);
     });
 
     test.each([

@@ -12,7 +12,7 @@ import { tuneResult } from '../../src/cli/tune.js';
 import * as core from '../../src/index.js';
 import { loadTrace, replayTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
-import { stowage, stowageHere } from './compiled-cli.js';
+import { HURRIED, stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
 const folder = mkdtempSync(join(tmpdir(), 'stowage-tune-'));
@@ -244,7 +244,7 @@ describe('stowage tune', () => {
   });
 
   test('does not crown a cache that keeps nothing: it names the knee, and what each has that the other lacks', async () => {
-    const { code, stdout } = stowage(['tune', RESNET, '--manager', 'lru,tlsf']);
+    const { code, stdout } = await stowageHere(['tune', RESNET, '--manager', 'lru,tlsf']);
     expect(code).toBe(0);
     const lines = stdout.trimEnd().split('\n');
     expect(lines.at(-1)).toContain('new LruMemoryManager(');
@@ -266,7 +266,7 @@ describe('stowage tune', () => {
 
   test('writes a page with the frontier', () => {
     const file = join(folder, 'tune.html');
-    expect(stowage(['tune', RESNET, '--manager', 'pool,tlsf', '--budget', '6', '--report', file]).code).toBe(0);
+    expect(stowage(['tune', RESNET, '--manager', 'pool,tlsf', '--budget', '6', '--report', file], HURRIED).code).toBe(0);
     const page = readFileSync(file, 'utf8');
     expect(page).toContain('"tune":{"goal":"reserved"');
     expect(page).toMatch(/"best":\d+,"knee":\d+/);

@@ -176,8 +176,8 @@ describe('stowage whatif', () => {
     expect(stderr).toMatch(/^stowage: .*state\.pickle: there is no history in it.*_record_memory_history\(.*\n$/);
   });
 
-  test('has a help without empty defaults and wide lines', () => {
-    const { stdout } = stowage(['whatif', '--help']);
+  test('has a help without empty defaults and wide lines', async () => {
+    const { stdout } = await stowageHere(['whatif', '--help']);
     expect(stdout).not.toContain('default: []');
     expect(stdout).toContain('Exit code: 0 whether it fits or not');
     expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(100);
@@ -198,9 +198,10 @@ describe('stowage whatif', () => {
     expect(stdout).toContain(', 0 of them fit in 1.00 GiB.\nThe one that came furthest:\n');
   });
 
-  test('writes a page with the curves', () => {
+  test('writes a page with the curves', async () => {
     const file = join(folder, 'whatif.html');
-    const { code, stdout } = stowage(['whatif', SNAPSHOT, '--conf', 'expandable_segments:True', '--conf', '', '--report', file]);
+    const confs = ['--conf', 'expandable_segments:True', '--conf', ''];
+    const { code, stdout } = await stowageHere(['whatif', SNAPSHOT, ...confs, '--report', file]);
     expect(code).toBe(0);
     expect(stdout).toContain(`report    ${file}\n`);
     expect(readFileSync(file, 'utf8')).toContain('expandable_segments:True');

@@ -1,7 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { CHECKS, examine } from '../../src/cli/doctor.js';
 import { MANAGER_KINDS } from '../../src/conf/manager-kinds.js';
 import { summariseTrace } from '../../src/trace/index.js';
 import { stowage } from '../cli/compiled-cli.js';
@@ -181,23 +182,31 @@ describe('the exit report with STOWAGE_CONF', () => {
 });
 
 describe('stowage doctor', () => {
-  const finding = (conf: string) =>
-    JSON.parse(stowage(['doctor', '--json'], { STOWAGE_CONF: conf }).stdout).findings.find(
-      ({ kind }: { kind: string }) => kind === 'setting',
-    );
+  const isSetting = ({ kind }: { kind: string }) => kind === 'setting';
+  afterEach(() => void vi.unstubAllEnvs());
 
   test('shows what STOWAGE_CONF has in force', () => {
+    // The managers that it names are loaded at the start of a process.
+    const finding = (conf: string) =>
+      JSON.parse(stowage(['doctor', '--json'], { STOWAGE_CONF: conf }).stdout).findings.find(isSetting);
     expect(finding('manager:pool,slack:0.02,limit:1GiB')).toEqual({
       kind: 'setting',
       name: 'STOWAGE_CONF',
       works: true,
       detail: 'manager pool (slack 0.02); limit 1.00 GiB',
     });
-    expect(finding('')).toMatchObject({ works: true, detail: expect.stringMatching(/^not set: /) });
-    expect(finding('manager:pol')).toMatchObject({ works: false, detail: expect.stringContaining('did you mean "pool"?') });
     expect(finding('manager:arena,alignment:48')).toMatchObject({
       works: false,
       detail: expect.stringContaining('character 25 is "48"'),
     });
+  });
+
+  test('says that STOWAGE_CONF is not set, or why it cannot be in force', () => {
+    const finding = (conf: string) => {
+      vi.stubEnv('STOWAGE_CONF', conf);
+      return examine(CHECKS.filter(isSetting))[0];
+    };
+    expect(finding('')).toMatchObject({ works: true, detail: expect.stringMatching(/^not set: /) });
+    expect(finding('manager:pol')).toMatchObject({ works: false, detail: expect.stringContaining('did you mean "pool"?') });
   });
 });
