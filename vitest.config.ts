@@ -35,6 +35,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     env: TEST_ENVIRONMENT,
     setupFiles: ['test/config/nothing-stays-open.ts'],
+    // What a source becomes is kept in node_modules, by its content and by this file: for the three projects, and for the next run.
+    experimental: { fsModuleCache: true },
     testTimeout: LIMIT_MS,
     hookTimeout: LIMIT_MS,
     expect: { poll: { timeout: LIMIT_MS } },
