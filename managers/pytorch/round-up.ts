@@ -1,5 +1,8 @@
-import { alignUp, MiB } from '../../src/core/units.js';
+import { alignUp } from '../../src/core/units.js';
 import { MIN_BLOCK_BYTES } from '../policy/segment-sizes.js';
+
+/** The power of two of a MiB: up to there requests share a number of divisions. */
+const MIB_POWER = 20;
 
 /**
  * The size of the block for a request: a multiple of 512 bytes, or one of so many sizes between two powers of two.
@@ -7,9 +10,15 @@ import { MIN_BLOCK_BYTES } from '../policy/segment-sizes.js';
  * @param divisions - for requests below 2 MiB, below 4 MiB and so on; the last for all above
  */
 export function roundUpRequest(bytes: number, divisions: readonly number[]): number {
-  const interval = Math.floor(Math.log2(bytes / MiB));
-  const count = divisions[Math.min(Math.max(interval, 0), divisions.length - 1)] ?? 0;
+  if (divisions.length === 0) return alignUp(bytes, MIN_BLOCK_BYTES);
+  const power = powerIn(bytes);
+  const count = divisions[Math.min(Math.max(power - MIB_POWER, 0), divisions.length - 1)]!;
   if (count <= 1 || bytes <= count * MIN_BLOCK_BYTES) return alignUp(bytes, MIN_BLOCK_BYTES);
-  const power = 2 ** Math.floor(Math.log2(bytes));
-  return alignUp(bytes, power / count);
+  return alignUp(bytes, (power < 31 ? 1 << power : 2 ** power) / count);
+}
+
+/** The highest power of two in an integer. `Math.log2` takes longer than an allocation, and rounds up below large powers. */
+function powerIn(bytes: number): number {
+  const high = Math.floor(bytes / 2 ** 32);
+  return high > 0 ? 63 - Math.clz32(high) : 31 - Math.clz32(bytes);
 }

@@ -58,9 +58,11 @@ export class PickleWriter {
     else if (value === (value | 0)) this.#numbered(OPCODE.binInt, value);
     else {
       // Two's complement of eight bytes: every integer below 2^53 fits.
+      const high = Math.floor(value / 2 ** 32);
       this.put(OPCODE.long1, 8);
       this.#room(8);
-      this.#at = this.#buffer.writeBigInt64LE(BigInt(value), this.#at);
+      this.#at = this.#buffer.writeUInt32LE(value - high * 2 ** 32, this.#at);
+      this.#at = this.#buffer.writeInt32LE(high, this.#at);
     }
   }
 
