@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { SourceMap } from 'node:module';
+import { createRequire, SourceMap } from 'node:module';
 import { join, resolve } from 'node:path';
-import ts from 'typescript';
+import type Compiler from 'typescript';
 import packageFile from '../../package.json' with { type: 'json' };
+import { sourceDeclarations } from './source-declarations.js';
 
+// By an import Node looks through its nine million characters for names of exports, which takes as long as loading it twice.
+const ts: typeof Compiler = createRequire(import.meta.url)('typescript');
 const ROOT = resolve(import.meta.dirname, '../..');
 const OUT = '/out';
 
@@ -35,15 +38,15 @@ const PATHS = Object.fromEntries(
 /** The types of packages that are installed for the tests of hosts alone. */
 const OF_HOSTS = { 'onnxruntime-node': 'dist/index.d.ts' };
 /** What is the same in every program: read once. */
-const files = new Map<string, ts.SourceFile | undefined>();
+const files = new Map<string, Compiler.SourceFile | undefined>();
 /** What is wrong in JavaScript, too: syntax, and a name or a module that is not there. */
 const OF_JAVASCRIPT = (code: number) => code < 2000 || [2304, 2305, 2307, 2551, 2552, 2614, 2724].includes(code);
 const NOT_ERASABLE = 1294;
 /** What an example has to do without, and a block may. */
-const FOR_STRIPPING: ts.CompilerOptions = { erasableSyntaxOnly: true, verbatimModuleSyntax: true };
+const FOR_STRIPPING: Compiler.CompilerOptions = { erasableSyntaxOnly: true, verbatimModuleSyntax: true };
 
 /** The tsconfig.json that README shows. */
-function settingsOfReadme(): ts.CompilerOptions {
+function settingsOfReadme(): Compiler.CompilerOptions {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
   const [, json = ''] = /^```json\n(\{\n {2}"compilerOptions".*?)^```$/ms.exec(readme) ?? [];
   const { options, errors } = ts.convertCompilerOptionsFromJson(JSON.parse(json).compilerOptions, ROOT);
@@ -52,14 +55,15 @@ function settingsOfReadme(): ts.CompilerOptions {
 }
 
 /**
- * Compiles programs as one program, with the tsconfig.json that README shows, against the sources of this package.
+ * Compiles programs as one program, with the tsconfig.json that README shows, against what the sources of this package
+ * declare.
  *
  * @param settings - what a page adds to README's
  * @returns one result for each source
  */
-export function compileStrictly(sources: readonly Source[], settings: ts.CompilerOptions = {}): Compiled[] {
+export function compileStrictly(sources: readonly Source[], settings: Compiler.CompilerOptions = {}): Compiled[] {
   const hosts = Object.entries(OF_HOSTS).map(([name, types]) => [name, [join(ROOT, 'test/hosts/node_modules', name, types)]]);
-  const options: ts.CompilerOptions = {
+  const options: Compiler.CompilerOptions = {
     ...settingsOfReadme(),
     ...{ allowJs: true, checkJs: true, resolveJsonModule: true, sourceMap: true },
     ...{ rootDir: ROOT, outDir: OUT, paths: { ...PATHS, ...Object.fromEntries(hosts) } },
@@ -68,20 +72,26 @@ export function compileStrictly(sources: readonly Source[], settings: ts.Compile
   };
   const codes = new Map(sources.map(({ path, code }) => [path, code]));
   const host = ts.createCompilerHost(options);
+  // Comments change no type.
+  host.jsDocParsingMode = ts.JSDocParsingMode.ParseForTypeErrors;
   const { fileExists, readFile, getSourceFile } = host;
   host.fileExists = (path) => codes.has(path) || fileExists(path);
   host.readFile = (path) => codes.get(path) ?? readFile(path);
   host.getSourceFile = (path, target, ...rest) => {
     const code = codes.get(path);
     if (code !== undefined) return ts.createSourceFile(path, code, target);
-    if (!files.has(path)) files.set(path, getSourceFile(path, target, ...rest));
+    if (!files.has(path)) {
+      const declared = sourceDeclarations(path);
+      const file = declared === undefined ? getSourceFile(path, target, ...rest) : ts.createSourceFile(path, declared, target);
+      files.set(path, file);
+    }
     return files.get(path);
   };
   const compiler = ts.createProgram({ rootNames: [...codes.keys()], options, host });
   return sources.map((source) => compileOne(compiler, source));
 }
 
-function compileOne(compiler: ts.Program, { path, isStripped = false }: Source): Compiled {
+function compileOne(compiler: Compiler.Program, { path, isStripped = false }: Source): Compiled {
   const file = compiler.getSourceFile(path);
   if (file === undefined) throw new Error(`${path} is not compiled`);
   const found = [...compiler.getSyntacticDiagnostics(file), ...compiler.getSemanticDiagnostics(file)];
