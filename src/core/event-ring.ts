@@ -1,13 +1,11 @@
 /** Events that are gathered before they go into the ring. */
 export const CHUNK_EVENTS = 512;
-const LAST = CHUNK_EVENTS - 1;
-/** Of an event: its pointer, as a Float64 that is negative for a free, and its bytes, as a Uint32. */
-const EVENT_BYTES = 12;
-/** A chunk has all its pointers first, then all its sizes. */
-const CHUNK_WORDS = (CHUNK_EVENTS * EVENT_BYTES) / Float64Array.BYTES_PER_ELEMENT;
-/** What stands for a size that is not known: -1 as a Uint32. */
-const UNKNOWN_SIZE = 2 ** 32 - 1;
-const MOST_SIZE = UNKNOWN_SIZE - 1;
+/** Of an event: its pointer, negative for a free, and its bytes, negative when they are not known. */
+const EVENT_WORDS = 2;
+const CHUNK_WORDS = CHUNK_EVENTS * EVENT_WORDS;
+const CHUNK_BYTES = CHUNK_WORDS * Float64Array.BYTES_PER_ELEMENT;
+/** Where the last event of a chunk is. */
+const LAST = CHUNK_WORDS - EVENT_WORDS;
 const MOST_LEFT = 2 ** 30;
 const FILTER_BITS = 12;
 /** The golden ratio as a fraction of 2^32: it scatters what differs in few bits. @see Source: Knuth, TAOCP 6.4 */
@@ -26,26 +24,23 @@ export interface RingListener {
 /**
  * The last allocations and frees of a slot, as plain numbers. An event makes no object and takes some nanoseconds: it is written into
  * a chunk that stays in the processor's first cache, and chunks are copied into the ring as a whole. Written into the ring at
- * once, an event waited for its cache line, which took three times as long. For the same reason it is short.
+ * once, an event waited for its cache line, which took three times as long.
  */
 export class EventRing {
   /** How many events it holds at least. */
   readonly capacity: number;
   readonly #ring: Float64Array;
-  readonly #ringSizes: Uint32Array;
   /** When each chunk was full. */
   readonly #times: Float64Array;
   readonly #chunk = new Float64Array(CHUNK_WORDS);
-  readonly #chunkSizes = new Uint32Array(this.#chunk.buffer, CHUNK_EVENTS * Float64Array.BYTES_PER_ELEMENT);
   /** The same memory as halves of numbers, the low one first: to look at them takes a third of the time. */
   readonly #halves = new Int32Array(this.#chunk.buffer);
-  /** The sizes that are no Uint32, by event, oldest first. */
-  readonly #largeSizes = new Map<number, number>();
   readonly #listener: RingListener;
   /** How many pointers are looked for of each hash. */
   readonly #filter = new Int32Array(2 ** FILTER_BITS);
   #lookedFor = 0;
   readonly #startMs: number;
+  /** Words of the chunk that have events. */
   #used = 0;
   /** Up to where the frees of the chunk were looked through. */
   #seen = 0;
@@ -59,10 +54,9 @@ export class EventRing {
    * @param left - bytes to the first sample
    */
   constructor(bytes: number, left: number, listener: RingListener) {
-    const chunks = Math.max(2, Math.floor(bytes / (CHUNK_EVENTS * EVENT_BYTES)));
+    const chunks = Math.max(2, Math.floor(bytes / CHUNK_BYTES));
     this.capacity = chunks * CHUNK_EVENTS;
     this.#ring = new Float64Array(chunks * CHUNK_WORDS);
-    this.#ringSizes = new Uint32Array(this.#ring.buffer);
     this.#times = new Float64Array(chunks);
     this.#startMs = performance.now();
     this.#listener = listener;
@@ -72,7 +66,7 @@ export class EventRing {
 
   /** The number of the next event, from 0. */
   get next(): number {
-    return this.#chunks * CHUNK_EVENTS + this.#used;
+    return this.#chunks * CHUNK_EVENTS + this.#used / EVENT_WORDS;
   }
 
   /** The number of the oldest event that it still has. */
@@ -83,38 +77,34 @@ export class EventRing {
   /** Adds an allocation. */
   alloc(ptr: number, bytes: number): void {
     const at = this.#used;
-    this.#chunk[at] = ptr;
-    this.#chunkSizes[at] = bytes;
-    this.#used = at + 1;
+    const chunk = this.#chunk;
+    chunk[at] = ptr;
+    chunk[at + 1] = bytes;
+    this.#used = at + EVENT_WORDS;
     const left = this.#left - bytes;
     this.#left = left;
     // One call for all that is rare: V8 inlines so much bytecode, and no more.
-    if (left < 0 || bytes > MOST_SIZE || at === LAST) this.#afterAlloc(ptr, bytes);
+    if (left < 0 || at === LAST) this.#afterAlloc(ptr, bytes);
   }
 
   /** Adds a free. @param ptr - not negated: V8 would make an object of that @param bytes - negative when they are not known */
   free(ptr: number, bytes: number): void {
     const at = this.#used;
-    this.#chunk[at] = -ptr;
-    this.#chunkSizes[at] = bytes;
-    this.#used = at + 1;
-    if (bytes > MOST_SIZE || at === LAST) this.#afterAny(bytes);
+    const chunk = this.#chunk;
+    chunk[at] = -ptr;
+    chunk[at + 1] = bytes;
+    this.#used = at + EVENT_WORDS;
+    if (at === LAST) this.#turn();
   }
 
   /** The pointer of an event that it still has, negative for a free. */
   pointerOf(event: number): number {
-    const at = event % CHUNK_EVENTS;
-    const chunk = Math.floor(event / CHUNK_EVENTS);
-    return chunk === this.#chunks ? this.#chunk[at]! : this.#ring[this.#placeOf(chunk) + at]!;
+    return this.#wordOf(event, 0);
   }
 
   /** The bytes of an event that it still has, negative when they are not known. */
   bytesOf(event: number): number {
-    const at = event % CHUNK_EVENTS;
-    const chunk = Math.floor(event / CHUNK_EVENTS);
-    const isHere = chunk === this.#chunks;
-    const size = isHere ? this.#chunkSizes[at]! : this.#ringSizes[2 * (this.#placeOf(chunk) + CHUNK_EVENTS) + at]!;
-    return this.#largeSizes.get(event) ?? (size === UNKNOWN_SIZE ? -1 : size);
+    return this.#wordOf(event, 1);
   }
 
   /** A time before an event that it still has, about when its chunk began, as `performance.now` counts. */
@@ -142,25 +132,25 @@ export class EventRing {
   lookThrough(): void {
     const halves = this.#halves;
     const filter = this.#filter;
-    for (let at = this.#lookedFor === 0 ? this.#used : this.#seen; at < this.#used; at++) {
+    for (let at = this.#lookedFor === 0 ? this.#used : this.#seen; at < this.#used; at += EVENT_WORDS) {
       const isFree = halves[2 * at + 1]! < 0;
       if (isFree && filter[scattered(halves[2 * at]!)] !== 0) {
-        this.#listener.freed(-this.#chunk[at]!, this.#chunks * CHUNK_EVENTS + at);
+        this.#listener.freed(-this.#chunk[at]!, this.#chunks * CHUNK_EVENTS + at / EVENT_WORDS);
       }
     }
     this.#seen = this.#used;
   }
 
-  /** After an allocation that {@link #afterAny} sees to, or that uses up the bytes to the next sample. */
-  #afterAlloc(ptr: number, bytes: number): void {
-    this.#afterAny(bytes);
-    if (this.#left < 0) this.#reach(ptr, bytes);
+  #wordOf(event: number, word: number): number {
+    const at = (event % CHUNK_EVENTS) * EVENT_WORDS + word;
+    const chunk = Math.floor(event / CHUNK_EVENTS);
+    return chunk === this.#chunks ? this.#chunk[at]! : this.#ring[this.#placeOf(chunk) + at]!;
   }
 
-  /** After an event that is large, or the last one of its chunk. */
-  #afterAny(bytes: number): void {
-    if (bytes > MOST_SIZE) this.#largeSizes.set(this.next - 1, bytes);
-    if (this.#used === CHUNK_EVENTS) this.#turn();
+  /** After an allocation that is the last event of its chunk, or that uses up the bytes to the next sample. */
+  #afterAlloc(ptr: number, bytes: number): void {
+    if (this.#used === CHUNK_WORDS) this.#turn();
+    if (this.#left < 0) this.#reach(ptr, bytes);
   }
 
   /** The bytes to the next sample are used up, or a part of them that is a small integer. */
@@ -185,17 +175,8 @@ export class EventRing {
     this.#chunks++;
     this.#used = 0;
     this.#seen = 0;
-    this.#forgetLargeSizes();
     this.#later = this.#listener.turned(now, this.#later + this.#left);
     this.#divide();
-  }
-
-  /** Leaves out those of events that it has no more. */
-  #forgetLargeSizes(): void {
-    for (const event of this.#largeSizes.keys()) {
-      if (event >= this.first) break;
-      this.#largeSizes.delete(event);
-    }
   }
 
   /** Where the ring has a chunk. */

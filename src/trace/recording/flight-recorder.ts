@@ -14,7 +14,7 @@ import { writeFlight } from './flight-writer.js';
 import { programName } from './program-name.js';
 import { SlotFlight } from './slot-flight.js';
 
-const DEFAULT_RING_BYTES = 3 * MiB;
+const DEFAULT_RING_BYTES = 4 * MiB;
 const LEAST_RING_BYTES = 16 * KiB;
 const MOST_RING_BYTES = 1024 * MiB;
 const DEFAULT_SAMPLE_BYTES = 512 * KiB;
@@ -24,7 +24,7 @@ const OWNER_ONLY = 0o600;
 
 /** How a flight recorder works. */
 export interface FlightOptions {
-  /** Bytes of the ring of each slot: 12 an event. @defaultValue 3 MiB, which hold 262,144 events */
+  /** Bytes of the ring of each slot: 16 an event. @defaultValue 4 MiB, which hold 262,144 events */
   readonly ringBytes?: number | undefined;
   /** Bytes between two allocations whose site and tag are taken, on average. @defaultValue 512 KiB */
   readonly sampleBytes?: number | undefined;
