@@ -48,16 +48,17 @@ export class ManagerSlot extends SlotUpkeep {
    */
   alloc(bytes: number, userLock: boolean, alignment = 0, stream = 0): DevicePtr {
     const manager = this.quiet;
-    // The plus tells V8 that this is a number, too, so that it need not box the one below.
-    if (manager === undefined) return +this.#allocWatched(bytes, userLock, alignment, stream) as DevicePtr;
     let ptr = NULL_PTR;
     let refusal: Refusal | undefined;
-    try {
-      ptr = manager.allocBytes(bytes, userLock, alignment, stream);
-    } catch (error) {
-      refusal = { error };
+    if (manager !== undefined) {
+      try {
+        ptr = manager.allocBytes(bytes, userLock, alignment, stream);
+      } catch (error) {
+        refusal = { error };
+      }
     }
-    // One call for all that is rare: V8 inlines so much bytecode into a program's function, and no more.
+    // One call for all that is rare: V8 inlines so much bytecode into a program's function, and no more. The plus tells V8 that
+    // this is a number, too, so that it need not box the one below.
     if (ptr === NULL_PTR || this.quiet !== manager) {
       return +this.#finishAlloc(manager, refusal, ptr, bytes, userLock, alignment, stream) as DevicePtr;
     }
@@ -234,9 +235,9 @@ export class ManagerSlot extends SlotUpkeep {
     return ptr;
   }
 
-  /** What {@link alloc} has to do after the call of a manager that threw, that is quiet no more, or that answered null. */
+  /** What {@link alloc} has to do when no manager is quiet, and after the call of one that threw, is quiet no more, or answered null. */
   #finishAlloc(
-    manager: MemoryManagerAdapter,
+    manager: MemoryManagerAdapter | undefined,
     refusal: Refusal | undefined,
     ptr: DevicePtr,
     bytes: number,
@@ -244,6 +245,7 @@ export class ManagerSlot extends SlotUpkeep {
     alignment: number,
     stream: number,
   ): DevicePtr {
+    if (manager === undefined) return this.#allocWatched(bytes, userLock, alignment, stream);
     if (refusal === undefined && (ptr !== NULL_PTR || bytes === 0)) {
       const seat = this.seatOf(manager);
       if (seat?.log.watched === true) seat.noteAlloc(ptr, bytes, userLock, stream);

@@ -100,16 +100,18 @@ export class Allocation implements WatchedHandle {
 
   /** Passes the block on to a new handle, which belongs to no scope. */
   move(): Allocation {
+    this.#check();
     checkStackRoom();
-    const { source, ptr, bytes, terms } = this.owned;
-    return this.#passOn(new Allocation(source, ptr, bytes, terms));
+    return this.#passOn(new Allocation(this.#source, this.#ptr, this.#bytes, this.#terms));
   }
 
   /** Passes the block on to a counted handle, which belongs to no scope. */
   share(): SharedHandle {
+    this.#check();
     checkStackRoom();
-    const { source, ptr, bytes, terms } = this.owned;
-    return this.#passOn(new SharedHandle(source, ptr, bytes, terms ?? sharable(ptr, bytes)));
+    const ptr = this.#ptr;
+    const bytes = this.#bytes;
+    return this.#passOn(new SharedHandle(this.#source, ptr, bytes, this.#terms ?? sharable(ptr, bytes)));
   }
 
   /**
@@ -397,12 +399,13 @@ export class Allocation implements WatchedHandle {
   }
 
   #unwatch(place: number): void {
-    const { watch } = this.#source;
-    if (place < OLD) {
-      watch.leave(this, place);
-      return;
-    }
-    watch.registry.unregister(this);
+    if (place < OLD) this.#source.watch.leave(this, place);
+    else this.#unregister(place);
+  }
+
+  /** Apart: few handles grow old, and V8 inlines so much bytecode, and no more. */
+  #unregister(place: number): void {
+    this.#source.watch.registry.unregister(this);
     uncountOld(this.#source, this.#bytes, this.#terms, place - OLD);
   }
 

@@ -202,7 +202,8 @@ export class OwnedBlock implements Reclaimable {
   }
 }
 
-/** Frees a block whose handle could not be made. It is tried again at a cleanup when that fails. */
+/** Frees a block whose handle could not be made, if there is one. It is tried again at a cleanup when that fails. */
 export function abandon(source: BlockSource, ptr: DevicePtr, bytes: number): void {
-  new OwnedBlock(source, ptr, bytes, undefined).abandon();
+  if (ptr === NULL_PTR) source.charge?.give(bytes);
+  else new OwnedBlock(source, ptr, bytes, undefined).abandon();
 }

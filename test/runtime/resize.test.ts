@@ -26,7 +26,7 @@ import {
   MemoryRuntime,
   MiB,
 } from '../../src/index.js';
-import { memoryError, PlainManager } from '../core/fakes.js';
+import { memoryError, PlainManager, TextSink } from '../core/fakes.js';
 import { HiddenDevice } from './hidden-device.js';
 
 const open: MemoryRuntime[] = [];
@@ -231,6 +231,19 @@ describe('Allocation', () => {
       plain.resize(2 * MiB);
       expect([runtime.slot.active!.allocated(plain.ptr), manager!.lifecycle.state]).toEqual([2 * MiB, 'stopped']);
       expect(device.deviceIdOf(plain.ptr)).toBe(1);
+    });
+
+    test('that finds no memory logs no unlock of a block that never was', () => {
+      const { runtime } = simulated();
+      const manager = new CachingMemoryManager(1, table());
+      runtime.slot.install(manager);
+      const block = runtime.allocate(100);
+      const sink = new TextSink();
+      manager.setLogStream(sink);
+      manager.setLoggingEnabled(true);
+      expect(() => block.resize(200 * MiB)).toThrow(memoryError('ERR_MEM_OUT_OF_MEMORY'));
+      manager.callLog.flush();
+      expect(sink.lines).toEqual([`allocated ${block.ptr} `, `alloc ${200 * MiB} 1 0 `]);
     });
 
     test.each<[string, (block: Allocation) => Allocation]>([
