@@ -4,8 +4,8 @@ import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import packageFile from '../../package.json' with { type: 'json' };
-import { CHROMIUM, type OpenOptions, TestBrowser } from '../report/page/browser.js';
-import { BuiltSite, type NavigationEntry } from './built-site.js';
+import { CHROMIUM, TestBrowser } from '../report/page/browser.js';
+import { BuiltSite, linksOf, type NavigationEntry } from './built-site.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const DOCS = join(ROOT, 'docs');
@@ -35,19 +35,23 @@ function pathsOf(entries: readonly NavigationEntry[]): string[] {
 describe('npm run docs', () => {
   let site: BuiltSite;
   let browser: TestBrowser | undefined;
+  /** Shows one file of the site after the other. What it wants to load from other files a browser refuses. */
+  let page: Page;
+  const urlOf = (file: string) => pathToFileURL(join(site.folder, file)).href;
   beforeAll(async () => {
     site = await BuiltSite.build();
-    if (!CHROMIUM.missing) browser = await TestBrowser.start();
+    if (CHROMIUM.missing) return;
+    browser = await TestBrowser.start();
+    ({ page } = await browser.open(urlOf('index.html'), { width: 1400, isStatic: true }));
   });
   afterAll(async () => {
+    if (browser !== undefined) await page.close();
     await browser?.stop();
     site.dispose();
   });
 
   /** The pages that the main part of a page leads to. */
-  const linked = (page: string) => [
-    ...new Set(site.links(site.main(page)).flatMap((link) => site.target(page, link)?.file ?? [])),
-  ];
+  const linked = (page: string) => [...new Set(linksOf(site.main(page)).flatMap((link) => site.target(page, link)?.file ?? []))];
   const isBroken = (page: string, link: string) => {
     const { file, anchor } = site.target(page, link) ?? {};
     if (file === undefined) return false;
@@ -70,6 +74,10 @@ describe('npm run docs', () => {
     expect(text).toContain('const runtime = defaultRuntime();\n');
   });
 
+  test('gives code its colours', () => {
+    expect(site.main('examples/pod.yaml.html')).toContain('<code class="yaml"><span class="hl-');
+  });
+
   test('names each entry point as it is imported', () => {
     const api = site.navigation().find(({ text }) => text === 'API');
     expect(api?.children?.map(({ text }) => text)).toEqual([...importPaths].sort());
@@ -85,7 +93,7 @@ describe('npm run docs', () => {
     test('lead to files and anchors that the site has', () => {
       for (const page of site.pages) {
         expect(
-          site.links(site.text(page)).filter((link) => isBroken(page, link)),
+          site.links(page).filter((link) => isBroken(page, link)),
           page,
         ).toEqual([]);
       }
@@ -98,7 +106,7 @@ describe('npm run docs', () => {
     });
 
     test('out of the site are HTTPS, and name a host', () => {
-      const outside = site.pages.flatMap((page) => site.links(site.text(page)).filter((link) => /^([a-z]+:|\/\/)/.test(link)));
+      const outside = site.pages.flatMap((page) => site.links(page).filter((link) => /^([a-z]+:|\/\/)/.test(link)));
       expect([...new Set(outside)].filter((link) => !/^https:\/\/([a-z0-9-]+\.)+[a-z]{2,}(\/\S*)?$/.test(link))).toEqual([]);
     });
   });
@@ -121,15 +129,23 @@ describe('npm run docs', () => {
   });
 
   describe.skipIf(CHROMIUM.missing)(`in ${CHROMIUM.title}`, () => {
-    /** Opens a page of the site, looks at it, and closes it. What it wants to load from other files a browser refuses. */
-    async function on<T>(file: string, options: OpenOptions, look: (page: Page) => Promise<T>): Promise<T> {
-      const url = pathToFileURL(join(site.folder, file)).href;
-      const { page } = await browser!.open(url, { ...options, isStatic: true });
-      try {
-        return await look(page);
-      } finally {
-        await page.close();
-      }
+    test("has the reader's colour scheme", async () => {
+      const colourIn = async (colorScheme: 'light' | 'dark') => {
+        await page.emulateMedia({ colorScheme });
+        return page.evaluate('getComputedStyle(document.body).color');
+      };
+      expect(await colourIn('light')).not.toBe(await colourIn('dark'));
+    });
+
+    /** Looks for a word in the search, which stays open. */
+    async function find(word: string): Promise<string[]> {
+      const results = page.locator('#tsd-search-results li');
+      if (!(await page.isVisible('#tsd-search-input'))) await page.click('#tsd-search-trigger');
+      await page.fill('#tsd-search-input', '');
+      await expect.poll(() => results.count()).toBe(0);
+      await page.fill('#tsd-search-input', word);
+      await results.first().waitFor();
+      return results.allTextContents();
     }
 
     test.each([
@@ -138,13 +154,8 @@ describe('npm run docs', () => {
       ['limit', 'Limit the memory of a program, an engine or a tenant'],
       ['swap', 'Swapping managers while the program runs'],
     ])('finds %s', async (word, expected) => {
-      await on('index.html', { width: 1400 }, async (page) => {
-        await page.click('#tsd-search-trigger');
-        await page.fill('#tsd-search-input', word);
-        await page.waitForSelector('#tsd-search-results li');
-        const found = await page.locator('#tsd-search-results li').allTextContents();
-        expect(found.map((text) => text.replaceAll(/\s/g, ''))).toContain(expected.replaceAll(' ', ''));
-      });
+      const found = await find(word);
+      expect(found.map((text) => text.replaceAll(/\s/g, ''))).toContain(expected.replaceAll(' ', ''));
     });
 
     test.each([
@@ -153,13 +164,9 @@ describe('npm run docs', () => {
       'guides/command-line.html',
       'classes/stowage_managers.PoolMemoryManager.html',
     ])('%s is not wider than a phone', async (file) => {
-      expect(await on(file, { width: 390 }, (page) => page.evaluate('document.documentElement.scrollWidth'))).toBe(390);
-    });
-
-    test("has the reader's colour scheme", async () => {
-      const colourIn = (colours: 'light' | 'dark') =>
-        on('index.html', { width: 1400, colours }, (page) => page.evaluate('getComputedStyle(document.body).color'));
-      expect(await colourIn('light')).not.toBe(await colourIn('dark'));
+      await page.setViewportSize({ width: 390, height: 900 });
+      await page.goto(urlOf(file));
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
     });
   });
 });
