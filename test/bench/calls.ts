@@ -58,6 +58,7 @@ export type CallTimes = readonly (readonly number[][])[];
 
 const ROUND_MS = 8;
 const WARM_MS = 300;
+const TRIES = 5;
 
 const malloc = () => libc().func<(bytes: number) => number>('malloc', 'uintptr_t', ['size_t']);
 const free = () => libc().func<(ptr: number) => void>('free', 'void', ['uintptr_t']);
@@ -256,14 +257,14 @@ export function callRows(times: CallTimes): CallRow[] {
   });
 }
 
-/** How many times take about so long. */
+/**
+ * How many times take about so long, by the quickest of some tries: a collection that falls into one of few times is not what they
+ * take, and rounds of so few would mostly miss it.
+ */
 function timesIn(timed: (times: number) => number, ms: number): number {
-  let times = 16;
-  let took = 0;
-  for (let tries = 0; tries < 24 && took < ms * 1e6; tries++) {
-    took = timed(times);
-    if (took < ms * 1e6) times *= 2;
-  }
+  let times = 1;
+  const leastNs = () => Math.min(...Array.from({ length: TRIES }, () => timed(times)));
+  while (leastNs() < ms * 1e6) times *= 2;
   return times;
 }
 
