@@ -149,7 +149,11 @@ export class MemoryRuntime extends MemoryHost {
     // Listeners of a budget may need their own time.
     const slot = options?.pinned === true ? this.pinnedSlot : this.slot;
     await slot.charges.settled(options?.tag ?? context?.tag);
-    return runWith(this, { device }, () => this.allocate(bytes, options));
+    let handle: Allocation | undefined;
+    return orUndo(
+      () => onDevice(this.device, device, () => (handle = this.allocate(bytes, options))),
+      () => handle?.abandon(),
+    );
   }
 
   /**
