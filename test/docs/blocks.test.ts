@@ -125,12 +125,12 @@ describe('docs/dependency-injection.md without a setting for decorators', () => 
 
   test('has one program with decorators', () => expect(legacy.length).toBe(1));
 
-  test('compiles and runs, but for that one', async () => {
+  test('compiles to the programs that run above, but for that one', () => {
     for (const program of ofPage.filter((one) => !legacy.includes(one))) {
       const { errors, made } = withoutSetting.get(program)!;
       expect(errors).toEqual([]);
-      const { status, stderr } = await runProgram(join(compiled(), 'guide', nameOf(program), 'program.mjs'), made);
-      expect([status, stderr]).toEqual([0, '']);
+      const same = programs.find(({ page, line }) => page === program.page && line === program.line);
+      expect(made).toBe(results.get(same!)?.made);
     }
   });
 

@@ -11,7 +11,8 @@ import { prometheusMetrics } from '../../src/report/live/prometheus.js';
 import { stowage } from '../cli/compiled-cli.js';
 import { compiledExamples, EXAMPLES } from '../fixtures/compiled-examples.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
-import { programsOf } from './page-blocks.js';
+import { type PageProgram, programsOf } from './page-blocks.js';
+import { SHOWN_EXAMPLES } from './shown-examples.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const example = (name: string) => readFileSync(join(EXAMPLES, name), 'utf8');
@@ -24,9 +25,9 @@ function blocksOf(page: string, language: string): string[] {
   );
 }
 
-/** The programs of a page, without the comments that say which blocks continue one. */
-const textsOf = (page: string) =>
-  programsOf(page).map(({ pieces }) => pieces.map(({ code }) => code.replace('// Continues the block above.\n', '')).join('\n'));
+/** A program of a page, without the comments that say which blocks continue one. */
+const textOf = ({ pieces }: PageProgram) =>
+  pieces.map(({ code }) => code.replace('// Continues the block above.\n', '')).join('\n');
 
 let folder = '';
 beforeAll(() => {
@@ -40,13 +41,9 @@ function run(name: string, ...args: readonly string[]): string {
   return stdout;
 }
 
-// What their programs print, test/docs/blocks.test.ts compares.
-test.each([
-  ['docs/budget.md', ['budget.mts', 'budget-workers.mjs']],
-  ['docs/hosts.md', ['c-library.mts']],
-  ['docs/writing-a-manager.md', ['custom-manager.mts', 'trim-in-parts.mts']],
-])('%s shows %j, piece by piece', (page, names) => {
-  expect(textsOf(page)).toEqual(expect.arrayContaining(names.map(example)));
+test.each(Object.entries(SHOWN_EXAMPLES))('%s shows %j, piece by piece, with what they print', (page, names) => {
+  const printing = programsOf(page).filter(({ pieces }) => pieces.some(({ printed }) => printed !== undefined));
+  expect(printing.map(textOf)).toEqual(expect.arrayContaining(names.map(example)));
 });
 
 const HIDDEN = 2048;

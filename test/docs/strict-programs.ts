@@ -22,6 +22,7 @@ export interface Source {
 /** What the compiler says about a program. */
 export interface Compiled {
   readonly errors: readonly { readonly line: number; readonly text: string }[];
+  /** What Node runs. */
   readonly made: string;
   /** The line of the program that a place in what was made is from; lines from 1. */
   lineOf(line: number, column: number): number;
@@ -91,17 +92,18 @@ export function compileStrictly(sources: readonly Source[], settings: Compiler.C
   return sources.map((source) => compileOne(compiler, source));
 }
 
-function compileOne(compiler: Compiler.Program, { path, isStripped = false }: Source): Compiled {
+function compileOne(compiler: Compiler.Program, { path, code, isStripped = false }: Source): Compiled {
   const file = compiler.getSourceFile(path);
   if (file === undefined) throw new Error(`${path} is not compiled`);
   const found = [...compiler.getSyntacticDiagnostics(file), ...compiler.getSemanticDiagnostics(file)];
   const errors = found
-    .filter(({ code }) => !path.endsWith('.mjs') || OF_JAVASCRIPT(code))
-    .filter(({ code }) => isStripped || code !== NOT_ERASABLE)
+    .filter((error) => !path.endsWith('.mjs') || OF_JAVASCRIPT(error.code))
+    .filter((error) => isStripped || error.code !== NOT_ERASABLE)
     .map(({ start = 0, messageText }) => ({
       line: ts.getLineAndCharacterOfPosition(file, start).line + 1,
       text: ts.flattenDiagnosticMessageText(messageText, ' '),
     }));
+  if (isStripped) return { errors, made: code, lineOf: (line) => line };
   const texts = { made: '', map: '{}' };
   compiler.emit(file, (name, text) => (texts[name.endsWith('.map') ? 'map' : 'made'] = text));
   const lineOf = (line: number, column: number) => {
