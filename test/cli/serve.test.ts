@@ -11,6 +11,7 @@ import { parsePrometheus } from '../report/prometheus-parser.js';
 import { mainFile, stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
+const POLL = { interval: 100, timeout: 20_000 };
 const folder = mkdtempSync(join(tmpdir(), 'stowage-serve-'));
 const app = join(folder, 'app.mjs');
 const growing = join(folder, 'growing.mjs');
@@ -102,10 +103,9 @@ describe('stowage serve', () => {
     [[], undefined, 0],
   ] as const)('shows where memory is allocated with %j', async (flags, file, mostFrames) => {
     const { child, url } = await serving([...flags, '--', process.execPath, later, 'stay']);
-    let map = (await helloOf(url)).map;
     // What was allocated before the dashboard was there is not seen.
-    while (map.blockCount === 0) map = (await helloOf(url)).map;
-    const { stacks } = map;
+    await expect.poll(async () => (await helloOf(url)).map.blockCount, POLL).toBeGreaterThan(0);
+    const { stacks } = (await helloOf(url)).map;
     expect(stacks?.frames[0]?.[1].split('/').at(-1)).toBe(file);
     expect(stacks?.sites[0]?.bytes[0]).toBe(file && 5000);
     expect(stacks?.sites[0]?.stack.length ?? 0).toBeLessThanOrEqual(mostFrames);
@@ -128,14 +128,14 @@ describe('stowage serve', () => {
     );
     expect(stowage(['record', '--sites', '-o', trace, '--', process.execPath, recorded]).code).toBe(0);
     const { child, url } = await serving(['--trace', trace, '--rate', '200']);
-    let allocated: number | undefined = 0;
-    while (!(Number(allocated) > 0)) {
+    const allocated = async () => {
       const { stacks } = (await helloOf(url)).map;
       const isOfWeights = ({ stack }: { stack: readonly number[] }) => stacks?.frames[stack[0]!]?.[0] === 'weights';
       const bytes = stacks?.sites.filter(isOfWeights).map((site) => site.bytes[1]! % 7000);
       expect(bytes?.every((rest) => rest === 0) ?? true).toBe(true);
-      allocated = stacks?.sites.find(isOfWeights)?.bytes[1];
-    }
+      return stacks?.sites.find(isOfWeights)?.bytes[1] ?? 0;
+    };
+    await expect.poll(allocated, POLL).toBeGreaterThan(0);
     child.kill('SIGINT');
     await once(child, 'exit');
   });
@@ -149,7 +149,7 @@ describe('stowage serve', () => {
   test('shows what grows, with sites when it is asked for', async () => {
     const { child, url } = await serving(['--sites', '1', '--', process.execPath, growing]);
     const tags = async () => (await helloOf(url)).map.growth.groups.map(({ tag }) => tag);
-    await expect.poll(tags, { interval: 100, timeout: 20_000 }).toEqual(['grows']);
+    await expect.poll(tags, POLL).toEqual(['grows']);
     const [group] = (await helloOf(url)).map.growth.groups;
     expect(group!.site).toMatch(/^at grow \(.*growing\.mjs:4:\d+\)$/m);
     expect(group!.grownBytes).toBe(group!.bytes);
@@ -159,10 +159,10 @@ describe('stowage serve', () => {
 
   test.each(['end', 'kill'])('keeps the page until it is interrupted (%s)', async (way) => {
     const { child, url } = await serving(['--stay', '--', process.execPath, growing, way]);
-    await expect.poll(async () => (await helloOf(url)).map.blockCount, { interval: 100, timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(async () => (await helloOf(url)).map.blockCount, POLL).toBeGreaterThan(0);
     // The command asks once a second what a killed program will not tell.
     await expect
-      .poll(async () => (await helloOf(url).catch(() => undefined))?.ended, { interval: 100, timeout: 20_000 })
+      .poll(async () => (await helloOf(url).catch(() => undefined))?.ended, POLL)
       .toBe(way === 'end' ? 'the program has ended with exit code 4' : 'the program has ended by SIGKILL');
     expect((await helloOf(url)).map.blockCount).toBeGreaterThan(0);
     expect(await (await fetch(url)).text()).toContain('growing.mjs');
@@ -186,7 +186,7 @@ describe('stowage serve', () => {
     const line = `stowage: port is ${port}, but must be one that nobody listens on: 0 takes any\n`;
     for (const what of [
       ['--', process.execPath, app, 'go'],
-      ['--trace', RESNET],
+      ['--trace', 'test/trace/golden/app.log'],
     ]) {
       expect(await stowageHere(['serve', '--port', `${port}`, ...what])).toEqual({ code: 2, stdout: '', stderr: line });
     }
@@ -204,7 +204,7 @@ describe('stowage serve', () => {
   test('replays a trace over and over until it is interrupted', async () => {
     const { child, url } = await serving(['--trace', RESNET, '--rate', '200000', '--manager', 'pool']);
     const seen = new Set<number | undefined>();
-    while (seen.size < 3) seen.add(await requestedBytes(url));
+    await expect.poll(async () => seen.add(await requestedBytes(url)).size, POLL).toBeGreaterThanOrEqual(3);
     child.kill('SIGINT');
     const [code] = (await once(child, 'exit')) as [number];
     expect(code).toBe(0);
