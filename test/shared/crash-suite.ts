@@ -4,6 +4,7 @@ import type { PageAllocator } from '../../src/shared/allocators/page-allocator.j
 import { DEFAULT_MEM_CONTEXT as CTX, NULL_TID, type OffsetPointer } from '../../src/shared/allocators/shared-allocator.js';
 import type { SharedRegion } from '../../src/shared/shared-region.js';
 import { codeOf } from '../fixtures/code-of.js';
+import { is, same } from '../fixtures/same.js';
 import { MortalRegion, ThreadDied, withMortalAtomics } from './crashes.js';
 import { bufferRegion, FakeThreads, ID, type PAGE_ALLOCATORS } from './regions.js';
 
@@ -104,14 +105,14 @@ export function describeCrashes(Type: (typeof PAGE_ALLOCATORS)[number], step: (s
     survivor.reclaim(MORTAL);
     survivor.reclaim(HELPER);
     survivor.checkInvariants();
-    expect(survivor.pids()).toEqual([1]);
+    same(survivor.pids(), [1]);
     for (const offset of [...before, kept]) if (survivor.sizeOf(offset) > 0) survivor.freeOffset(CTX, offset);
     // No page is left anywhere: all of the region, but for a header, is one block.
     survivor.freeOffset(CTX, survivor.allocateOffset(CTX, survivor.capacityBytes - 32));
     survivor.detach();
     const last = Type.shmDeserialize(region, { watch: threads.watch(3) });
     last.checkInvariants();
-    expect(last.allocatedBytes, `after dying at store ${lastStore}`).toBe(0);
+    is(last.allocatedBytes, 0, `after dying at store ${lastStore}`);
     return true;
   }
 

@@ -3,6 +3,9 @@ import { SharedRegion } from '../../src/shared/shared-region.js';
 /** What a thread that is dead throws at every further step. */
 export class ThreadDied extends Error {}
 
+/** One for all: thousands of threads die, and the stack is the most of an error's cost. */
+const DEATH = new ThreadDied();
+
 const ATOMIC_STORES = ['store', 'exchange', 'compareExchange', 'add'] as const;
 const targets = new WeakMap<object, Int32Array | BigInt64Array>();
 
@@ -28,14 +31,14 @@ export class MortalRegion extends SharedRegion {
   /** Counts a store, or dies. */
   step(): void {
     this.stores++;
-    if (this.isDead) throw new ThreadDied();
+    if (this.isDead) throw DEATH;
   }
 
   /** The same words, which count. */
   mortal<T extends Int32Array | BigInt64Array>(words: T): T {
     const proxy = new Proxy(words, {
       get: (target, key) => {
-        if (this.isDead) throw new ThreadDied();
+        if (this.isDead) throw DEATH;
         if (key === 'fill') {
           return (value: number, start: number, end: number) => {
             for (let i = start; i < end; i++) (proxy as Int32Array)[i] = value;
@@ -65,7 +68,7 @@ export function withMortalAtomics<T>(work: () => T): T {
       const region = regions.get(words);
       if (region !== undefined) {
         if (name !== 'load') region.step();
-        else if (region.isDead) throw new ThreadDied();
+        else if (region.isDead) throw DEATH;
       }
       return (original as (...values: unknown[]) => unknown)(targets.get(words) ?? words, ...rest);
     };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CELL_WORDS, Cell, Control } from '../../../src/shared/budget/ledger-layout.js';
 import type { SharedLedger } from '../../../src/shared/budget/shared-ledger.js';
+import { atLeast, is } from '../../fixtures/same.js';
 import { ThreadDied, withMortalAtomics } from '../crashes.js';
 import { LedgerScene, PAGE } from './ledgers.js';
 
@@ -81,7 +82,7 @@ function dieAt(operate: Operation | 'entering', lastStore: number, helpUntil = N
   });
   if (!died) return false;
   // Until it is returned, nothing that the living hold is missing.
-  expect(survivor.usedBytes).toBeGreaterThanOrEqual(SURVIVORS * PAGE);
+  atLeast(survivor.usedBytes, SURVIVORS * PAGE);
   scene.threads.kill(MORTAL);
   claim(scene, 0, 0);
   if (helpUntil < Number.POSITIVE_INFINITY) {
@@ -97,21 +98,30 @@ function dieAt(operate: Operation | 'entering', lastStore: number, helpUntil = N
   survivor.returnDead();
   // What one has said to be larger stays so for the others that have it.
   survivor.detachSegment(COMMON);
-  expect(survivor.attachSegment(COMMON, 6 * PAGE)).toBe(true);
-  expect(survivor.usedBytes, `after dying at store ${lastStore}, helped until ${helpUntil}`).toBe(SURVIVORS * PAGE);
-  expect(survivor.members().map(({ name }) => name)).toEqual(['survivor']);
+  is(survivor.attachSegment(COMMON, 6 * PAGE), true);
+  is(survivor.usedBytes, SURVIVORS * PAGE, `after dying at store ${lastStore}, helped until ${helpUntil}`);
+  is(
+    survivor
+      .members()
+      .map(({ name }) => name)
+      .join(),
+    'survivor',
+  );
   // The others go on: all cells are free, all that is left can be taken, and all segments can be counted.
   const next = [0, 1, 2, 3, 4].map((i) => scene.join(NEXT + 10 + i));
-  expect(next[0]!.take((LIMIT - SURVIVORS) * PAGE)).toBe(true);
-  expect(next[1]!.take(1)).toBe(false);
+  is(next[0]!.take((LIMIT - SURVIVORS) * PAGE), true);
+  is(next[1]!.take(1), false);
   next[0]!.give((LIMIT - SURVIVORS) * PAGE);
-  expect(next[1]!.attachSegment(OWN, (LIMIT - SURVIVORS) * PAGE)).toBe(true);
+  is(next[1]!.attachSegment(OWN, (LIMIT - SURVIVORS) * PAGE), true);
   for (const ledger of next) ledger.dispose();
   survivor.detachSegment(COMMON);
   survivor.dispose();
   const { words } = scene;
-  expect(words.countedPages()).toBe(0);
-  expect([...words.int32.subarray(Control.cells, words.parts.entries)].every((word) => word === 0)).toBe(true);
+  is(words.countedPages(), 0);
+  is(
+    words.int32.subarray(Control.cells, words.parts.entries).every((word) => word === 0),
+    true,
+  );
   return true;
 }
 
