@@ -12,9 +12,10 @@ import { tuneResult } from '../../src/cli/tune.js';
 import * as core from '../../src/index.js';
 import { loadTrace, replayTrace } from '../../src/trace/index.js';
 import { compiled } from '../fixtures/compiled.js';
-import { HURRIED, stowage, stowageHere } from './compiled-cli.js';
+import { stowage, stowageHere } from './compiled-cli.js';
 
 const RESNET = 'test/traces/resnet.trace.gz';
+const resnet = loadTrace(RESNET);
 const folder = mkdtempSync(join(tmpdir(), 'stowage-tune-'));
 beforeAll(() => void compiled(), 120_000);
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -28,7 +29,7 @@ function evaluate(code: string): core.MemoryManagerAdapter {
 async function peakUnder(create: (table: core.MemoryManagerDeviceInterface) => core.MemoryManagerAdapter): Promise<number> {
   using runtime = new core.MemoryRuntime(new SimulatedDevice({ virtual: true }));
   new core.MemoryManagerInstaller(create(new core.MemoryManagerDeviceInterface()), runtime).setAsMemoryManager();
-  return replayTrace(await loadTrace(RESNET), runtime).peakReservedBytes;
+  return replayTrace(await resnet, runtime).peakReservedBytes;
 }
 
 describe('FAMILIES', () => {
@@ -171,7 +172,7 @@ describe('tuneResult', () => {
 
 describe('timeTrials', () => {
   test('gives equal settings their times in turns, and adds what native calls are taken to cost', async () => {
-    const trace = await loadTrace(RESNET);
+    const trace = await resnet;
     const pool = FAMILIES.find(({ manager }) => manager === 'pool') as Family;
     const options = { goal: 'time', capacityBytes: undefined, nativeCallNs: 1e9 } as const;
     const first = tryOut(trace, pool, {}, options);
@@ -264,17 +265,17 @@ describe('stowage tune', () => {
     expect(await replay(point!.leastCapacityBytes - 64 * core.KiB)).toBe(1);
   });
 
-  test('writes a page with the frontier', () => {
+  test('writes a page with the frontier', async () => {
     const file = join(folder, 'tune.html');
-    expect(stowage(['tune', RESNET, '--manager', 'pool,tlsf', '--budget', '6', '--report', file], HURRIED).code).toBe(0);
+    expect((await stowageHere(['tune', RESNET, '--manager', 'pool,tlsf', '--budget', '6', '--report', file])).code).toBe(0);
     const page = readFileSync(file, 'utf8');
     expect(page).toContain('"tune":{"goal":"reserved"');
     expect(page).toMatch(/"best":\d+,"knee":\d+/);
     expect(readdirSync(folder)).toEqual(['tune.html']);
   });
 
-  test('fails when the capacity is too little for any setting', async () => {
-    const { code, stdout, stderr } = await stowageHere(['tune', RESNET, '--manager', 'tlsf', '--capacity', '1MiB']);
+  test('fails when the capacity is too little for any setting', () => {
+    const { code, stdout, stderr } = stowage(['tune', RESNET, '--manager', 'tlsf', '--capacity', '1MiB']);
     expect([code, stdout]).toEqual([1, '']);
     expect(stderr).toContain('under none of the settings (1 tried)');
   });

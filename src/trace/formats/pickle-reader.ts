@@ -9,6 +9,7 @@ export interface PickleDictionary {
   [key: string]: PickleValue;
 }
 
+const { stop: STOP } = OPCODE;
 const MAX_TEXT_BYTES = 2 ** 24;
 /** Lists and dictionaries take some 60 bytes each, and one byte makes one: snapshots have 25 bytes and more for each. */
 const MAX_CONTAINERS = 2 ** 23;
@@ -83,7 +84,7 @@ export class PickleReader {
     for (;;) {
       const start = this.#at;
       const opcode = this.#uint(1);
-      if (opcode === OPCODE.stop) return this.#pop();
+      if (opcode === STOP) return this.#pop();
       if (++this.#values > MAX_VALUES) throw this.#fault(start, `there are more than ${MAX_VALUES} values`);
       const execute = PickleReader.#EXECUTE[opcode];
       if (execute === undefined) {
