@@ -15,7 +15,8 @@ describe('CpuDevice in a process of its own', () => {
         import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
         const device = new CpuDevice();
         const views = [];
-        for (const bytes of [1, 100, 4096, 65536, 3 << 20, 200 << 20]) {
+        // The C library maps the largest anew, whatever was freed before.
+        for (const bytes of [1, 100, 4096, 65536, 3 << 20, 64 << 20]) {
           for (const [alloc, free] of [['nativeAlloc', 'nativeFree'], ['pinnedAlloc', 'pinnedFree']]) {
             const ptr = device[alloc](bytes);
             views.push(device.view(ptr, bytes).fill(1));
@@ -34,7 +35,7 @@ describe('CpuDevice in a process of its own', () => {
         let sum = 0;
         for (const view of views) { view[view.length - 1] = 3; sum += view[0] + view[view.length - 1]; view.fill(4); }
         for (let i = 0; i < 1000; i++) device.nativeFree(device.nativeAlloc(1 + i * 977));
-        console.log('alive', device.retiredBytes > 400 << 20, process.memoryUsage.rss() < 2 ** 31);
+        console.log('alive', device.retiredBytes > 128 << 20, process.memoryUsage.rss() < 2 ** 30);
       `);
       expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: 'alive true true\n' });
     },
@@ -90,17 +91,17 @@ describe('CpuDevice in a process of its own', () => {
         import { CpuDevice } from '${moduleUrl('adapters/devices/cpu.js')}';
         const device = new CpuDevice({ granularityBytes: 2 ** 30 });
         let most = 0;
-        // 150 TiB in all; a process has 128.
-        for (let i = 0; i < 150; i++) {
-          const ptr = device.virtual.reserve(2 ** 40);
+        // 152 TiB in all; a process has 128. V8 collects for each.
+        for (let i = 0; i < 38; i++) {
+          const ptr = device.virtual.reserve(2 ** 42);
           device.virtual.commit(ptr, 2 ** 30);
           const view = device.view(ptr, 100);
           if (view[7] !== 0) throw new Error('old data');
           view[7] = 1;
-          device.virtual.release(ptr, 2 ** 40);
+          device.virtual.release(ptr, 2 ** 42);
           most = Math.max(most, device.retiredBytes);
         }
-        console.log(most <= 2 ** 41);
+        console.log(most <= 2 ** 43);
       `);
       expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: 'true\n' });
     },
