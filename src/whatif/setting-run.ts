@@ -1,11 +1,15 @@
 import type { ManagerFactory } from '../core/memory-host.js';
-import { type DevicePtr, NULL_PTR } from '../core/units.js';
+import type { DevicePtr } from '../core/units.js';
+import * as units from '../core/units.js';
 import { TraceKind } from '../trace/trace-events.js';
 import type { EarlierMemory } from './earlier-state.js';
 import { type NativeCall, NumberCard } from './number-card.js';
 import type { RecordedProgram } from './recorded-program.js';
 import { ServedPools } from './served-pools.js';
 
+// Bindings of their own: V8 looks imported ones up, and checks them, each time.
+const { NULL_PTR } = units;
+const { alloc: ALLOC, free: FREE, nativeAlloc: NATIVE_ALLOC } = TraceKind;
 const EVENTS_BETWEEN_REPORTS = 16_384;
 
 /** How a program is run. */
@@ -135,10 +139,10 @@ class SettingRun {
       const i = this.#event;
       if (this.#program.isForeign(i)) continue;
       const kind = kinds[i];
-      if (kind === TraceKind.alloc) {
+      if (kind === ALLOC) {
         if (!this.#alloc(i, slots[i]!, bytes[i]!)) return false;
-      } else if (kind === TraceKind.free) this.#free(i, ~slots[i]!);
-      else if (kind !== TraceKind.nativeAlloc && !this.#other(i, kind as TraceKind)) return false;
+      } else if (kind === FREE) this.#free(i, ~slots[i]!);
+      else if (kind !== NATIVE_ALLOC && !this.#other(i, kind as TraceKind)) return false;
     }
     return true;
   }
