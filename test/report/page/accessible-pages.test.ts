@@ -4,14 +4,12 @@ import { SimulatedDevice } from '../../../adapters/devices/simulated.js';
 import { type MemoryExplanation, renderExplanation } from '../../../src/explain/index.js';
 import { MemoryBudget, MemoryRuntime, MiB } from '../../../src/index.js';
 import { buildReport, buildWhatIf, renderPage, serveDashboard } from '../../../src/report/index.js';
-import { useOwnBudgets } from '../../fixtures/own-budgets.js';
 import { type Call, observe, traceOf } from '../reports.js';
 import { whatIfRun } from '../whatif-runs.js';
-import { violationsOf } from './axe.js';
-import { CHROMIUM, type OpenPage, TestBrowser, tryPage } from './browser.js';
+import { COLOUR_RULES, violationsOf } from './axe.js';
+import { CHROMIUM, type OpenPage, TestBrowser } from './browser.js';
 
 const WIDTHS = [1400, 390];
-const SCHEMES = ['light', 'dark'] as const;
 const SITE =
   'at decode (/app/node_modules/codec/decode.js:88:12)\nat Array.map (<anonymous>)\nat load (/app/load.js:20:5)\nat node:fs:1:2';
 const CALLS: readonly Call[] = [
@@ -87,14 +85,10 @@ function explanationPage(): string {
 
 describe.skipIf(CHROMIUM.missing)(`pages in ${CHROMIUM.title}`, () => {
   let browser: TestBrowser;
-  /** What a test leaves to be ended. */
+  /** What a page leaves to be ended. */
   const ends: (() => unknown)[] = [];
-  useOwnBudgets();
   beforeAll(async () => {
     browser = await TestBrowser.start();
-  });
-  afterEach(async () => {
-    for (const end of ends.splice(0).reverse()) await end();
   });
   afterAll(() => browser?.stop());
 
@@ -102,7 +96,7 @@ describe.skipIf(CHROMIUM.missing)(`pages in ${CHROMIUM.title}`, () => {
   async function openLive(): Promise<OpenPage> {
     const device = new SimulatedDevice({ capacityBytes: 1024 * MiB });
     const runtime = new MemoryRuntime(device);
-    const dashboard = await serveDashboard(runtime, { intervalMs: 50, sites: true, title: 'app' });
+    const dashboard = await serveDashboard(runtime, { intervalMs: 500, sites: true, title: 'app' });
     const budget = new MemoryBudget({ limit: 64 * MiB, name: 'process', memory: device, exitReport: false });
     budget.add(runtime, { name: 'buffers', priority: 3, minimumBytes: MiB });
     budget.tenant('alice', { limit: 32 * MiB });
@@ -134,53 +128,75 @@ describe.skipIf(CHROMIUM.missing)(`pages in ${CHROMIUM.title}`, () => {
     });
 
   describe.each(kinds)('%s', (_, open) => {
-    test('breaks no rule of axe, and fits, on a screen and on a phone, in light and dark colours', async () => {
-      await tryPage(await open(), async (page) => {
-        for (const width of WIDTHS) {
-          await page.setViewportSize({ width, height: 900 });
-          await unfold(page);
-          for (const colorScheme of SCHEMES) {
-            await page.emulateMedia({ colorScheme });
-            expect([width, colorScheme, await violationsOf(page)]).toEqual([width, colorScheme, []]);
-          }
-          expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
-        }
-      });
+    let page: Page;
+    let faults: readonly string[];
+    beforeAll(async () => {
+      ({ page, faults } = await open());
+    });
+    afterEach(() => expect(faults).toEqual([]));
+    afterAll(async () => {
+      await page.close();
+      for (const end of ends.splice(0).reverse()) await end();
     });
 
     test('lets the Tab key go to every control, each of which shows that it has the focus', async () => {
-      await tryPage(await open(), async (page) => {
-        await page.evaluate(() => {
-          // Where an element is: a live page may put others into the places of its cells.
-          const placeOf = (one: Element | null): string =>
-            one === null || one.parentElement === null
-              ? ''
-              : `${placeOf(one.parentElement)} ${[...one.parentElement.children].indexOf(one)}`;
-          Reflect.set(globalThis, 'placeOf', placeOf);
-        });
-        const controls = await page.evaluate(() => {
-          const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element) => string;
-          const all = [...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"]')];
-          return all.filter((one) => one.checkVisibility({ visibilityProperty: true })).map(placeOf);
-        });
-        const reached = new Map<string, boolean>();
-        for (let presses = 0; presses < controls.length + 5; presses++) {
-          await page.keyboard.press('Tab');
-          const [place, isSeen] = await page.evaluate(() => {
-            const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element | null) => string;
-            const one = document.activeElement;
-            const { outlineStyle, outlineWidth } = getComputedStyle(one ?? document.body);
-            return [placeOf(one), outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 1] as const;
-          });
-          reached.set(place, isSeen);
-        }
-        const at = (place: string) => page.evaluate(nameOf, place);
-        for (const place of controls)
-          if (reached.get(place) !== true) expect.soft(await at(place)).toBe('reached, and seen to be');
+      await page.evaluate(() => {
+        // Where an element is: a live page may put others into the places of its cells.
+        const placeOf = (one: Element | null): string =>
+          one === null || one.parentElement === null
+            ? ''
+            : `${placeOf(one.parentElement)} ${[...one.parentElement.children].indexOf(one)}`;
+        Reflect.set(globalThis, 'placeOf', placeOf);
       });
+      const controls = await page.evaluate(() => {
+        const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element) => string;
+        const all = [...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"]')];
+        return all.filter((one) => one.checkVisibility({ visibilityProperty: true })).map(placeOf);
+      });
+      const reached = new Map<string, boolean>();
+      for (let presses = 0; presses < controls.length + 5; presses++) {
+        await page.keyboard.press('Tab');
+        const [place, isSeen] = await page.evaluate(() => {
+          const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element | null) => string;
+          const one = document.activeElement;
+          const { outlineStyle, outlineWidth } = getComputedStyle(one ?? document.body);
+          return [placeOf(one), outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 1] as const;
+        });
+        reached.set(place, isSeen);
+      }
+      const at = (place: string) => page.evaluate(nameOf, place);
+      for (const place of controls) if (reached.get(place) !== true) expect.soft(await at(place)).toBe('reached, and seen to be');
+    });
+
+    test('differs in colours alone between the schemes, so that no other rule has to be asked for in both', async () => {
+      expect(await page.evaluate(beyondColours)).toEqual([]);
+    });
+
+    test('breaks no rule of axe, and fits, on a screen and on a phone, in light and dark colours', async () => {
+      await page.evaluate(() => (document.activeElement as HTMLElement).blur());
+      for (const width of WIDTHS) {
+        await page.setViewportSize({ width, height: 900 });
+        await unfold(page);
+        await page.emulateMedia({ colorScheme: 'light' });
+        expect([width, 'light', await violationsOf(page)]).toEqual([width, 'light', []]);
+        await page.emulateMedia({ colorScheme: 'dark' });
+        expect([width, 'dark', await violationsOf(page, COLOUR_RULES)]).toEqual([width, 'dark', []]);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+      }
     });
   });
 });
+
+/** What style sheets set by the scheme of colours, other than colours. Runs on the page. */
+function beyondColours(): string[] {
+  const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
+  const schemes = rules.filter((rule) => /data-theme|prefers-color-scheme/.test(rule.cssText));
+  return schemes.flatMap((rule) => {
+    if (!(rule instanceof CSSStyleRule)) return [rule.cssText];
+    const names = [...rule.style].filter((name) => name !== 'color-scheme');
+    return names.filter((name) => !name.startsWith('--') || !CSS.supports('color', rule.style.getPropertyValue(name)));
+  });
+}
 
 /** The element at a place, in letters. Runs on the page. */
 function nameOf(place: string): string {

@@ -39,6 +39,8 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
   async function onPage(use: (page: Page) => Promise<void>, options: OpenOptions = {}): Promise<void> {
     await tryPage(await browser.openFile(html, options), use);
   }
+  /** The same on a page that others have tried, and left as it was. */
+  const onSharedPage = (use: (page: Page) => Promise<void>) => browser.tryShared(html, use);
   const detail = (page: Page) => page.locator('#map-detail').innerText();
   /** How many pixels of a canvas have the colour of a custom property. */
   const pixelsOf = (page: Page, canvas: string, colour: string) =>
@@ -82,7 +84,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     );
 
     test("keeps a block that was clicked, with its stack, in which Node's own frames are counted", () =>
-      onPage(async (page) => {
+      onSharedPage(async (page) => {
         const map = page.locator(MAP);
         await map.scrollIntoViewIfNeeded();
         const { width = 0 } = (await map.boundingBox()) ?? {};
@@ -97,6 +99,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
         expect(await stack.innerText()).toMatch(
           /^at decode \(\/app\/decode\.js:88:12\)\s+at load \(\/app\/load\.js:20:5\)\s+2 frames of Node’s own left out$/,
         );
+        await map.press('Escape');
       }));
   });
 
@@ -104,7 +107,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     const CHART = '#memory-chart canvas';
 
     test('are both seen, and said to be the same', () =>
-      onPage(async (page) => {
+      onSharedPage(async (page) => {
         const [first, second] = [await pixelsOf(page, CHART, '--manager-0'), await pixelsOf(page, CHART, '--manager-1')];
         expect(Math.min(first, second)).toBeGreaterThan(200);
         expect(Math.max(first, second)).toBeLessThan(2 * Math.min(first, second));
@@ -114,11 +117,13 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
         await page.getByRole('button', { name: 'caching, defaults', exact: true }).press('Space');
         await expect.poll(() => values.nth(1).innerText()).not.toContain('same');
         await expect.poll(() => pixelsOf(page, CHART, '--manager-1')).toBeGreaterThan(1.5 * second);
+        await page.getByRole('button', { name: 'caching, defaults', exact: true }).press('Space');
+        await expect.poll(() => pixelsOf(page, CHART, '--manager-1')).toBe(second);
       }));
   });
 
   test('gives a setting one colour in both tables of a tune page, and those without curves none', () =>
-    onPage(async (page) => {
+    onSharedPage(async (page) => {
       const colours = (table: string) =>
         page
           .locator(`${table} tbody .name`)
@@ -135,6 +140,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       const { width = 0 } = (await page.locator('svg.frontier').boundingBox()) ?? {};
       await page.setViewportSize({ width: 390, height: 900 });
       await expect.poll(async () => (await page.locator('svg.frontier').boundingBox())?.width).toBeLessThan(width / 2);
+      await page.setViewportSize({ width: 1280, height: 900 });
     }));
 
   test('shows rows as cards with all their values on a phone, and scrolls what has many columns, with a hint', () =>

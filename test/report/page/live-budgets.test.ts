@@ -26,7 +26,7 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
     device = new SimulatedDevice({ capacityBytes: 1024 * MiB });
     runtime = new MemoryRuntime(device);
     other = new MemoryRuntime(device);
-    dashboard = await serveDashboard(runtime, { intervalMs: 20 });
+    dashboard = await serveDashboard(runtime, { intervalMs: 100 });
   });
   afterEach(async () => {
     for (const handle of kept.splice(0)) handle[Symbol.dispose]();

@@ -24,7 +24,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
   afterAll(() => browser?.stop());
   beforeEach(async () => {
     runtime = new MemoryRuntime(new SimulatedDevice({ virtual: true }));
-    dashboard = await serveDashboard(runtime, { intervalMs: 50, title: HOSTILE });
+    dashboard = await serveDashboard(runtime, { intervalMs: 100, title: HOSTILE });
   });
   afterEach(async () => {
     await dashboard.dispose();
@@ -66,7 +66,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
   });
 
   test('reads the values of a time by the arrow keys, and keeps the focus and an open fold while the program goes on', async () => {
-    await using sited = await serveDashboard(runtime, { intervalMs: 20, sites: true });
+    await using sited = await serveDashboard(runtime, { intervalMs: 100, sites: true });
     using kept = runtime.allocate(3 * MiB);
     const { page, faults } = await browser.open(sited.url);
     await cell(page, 1, '3.00 MiB').waitFor();
@@ -98,7 +98,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
   });
 
   test('draws flame graphs of what is allocated, and stays where it was while the program goes on', async () => {
-    await using sited = await serveDashboard(runtime, { intervalMs: 20, sites: true });
+    await using sited = await serveDashboard(runtime, { intervalMs: 100, sites: true });
     const first = () => runtime.allocate(3 * MiB);
     const second = () => runtime.allocate(5 * MiB);
     using kept = first();
@@ -136,7 +136,7 @@ describe.skipIf(CHROMIUM.missing)(`the live page in ${CHROMIUM.title}`, () => {
       .waitFor();
     await dashboard.dispose();
     await page.locator('#connection').filter({ hasText: 'not connected' }).waitFor();
-    dashboard = await serveDashboard(runtime, { intervalMs: 50, port: dashboard.port });
+    dashboard = await serveDashboard(runtime, { intervalMs: 100, port: dashboard.port });
     kept.push(runtime.allocate(6 * MiB));
     await page
       .locator('#connection')

@@ -27,13 +27,16 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     await tryPage(await browser.openFile(resnetPage, options), use);
   }
 
+  /** The same on a page that others have tried, and left as it was. */
+  const onSharedResnet = (use: (page: Page) => Promise<void>) => browser.tryShared(resnetPage, use);
+
   const text = (page: Page, selector: string) => page.locator(selector).innerText();
   /** The axis of the main chart, as its ticks are drawn on a canvas: the stretch that it shows. */
   const pixels = (page: Page, selector: string) =>
     page.locator(selector).evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL());
 
   test('shows the numbers of the run, and marks the winner', () =>
-    onResnet(async (page) => {
+    onSharedResnet(async (page) => {
       expect(await text(page, 'h1')).toBe('resnet');
       expect(await text(page, '#facts')).toContain('26,012');
       const winner = await text(page, '#manager-table tr.winner');
@@ -52,7 +55,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     }));
 
   test('changes the moment by the slider, by a named moment and by a click in the chart', () =>
-    onResnet(async (page) => {
+    onSharedResnet(async (page) => {
       const map = await pixels(page, '#map-canvas canvas');
       await page.getByRole('button', { name: 'end', exact: true }).click();
       await page.waitForFunction(() => document.querySelector('#moment-text')?.textContent?.startsWith('at the end'));
@@ -65,10 +68,12 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
       await page.waitForFunction(() => !document.querySelector('#moment-text')?.textContent?.startsWith('after event 0 of'));
       // All runs but the one that failed go on: its column says so.
       expect(await text(page, '#memory-readout')).toContain('stopped');
+      await page.getByRole('button', { name: 'peak live' }).click();
+      await page.waitForFunction(() => document.querySelector('#moment-text')?.textContent?.startsWith('after event 7,130 of'));
     }));
 
   test('zooms by dragging in the chart, and shows everything again by a double click', () =>
-    onResnet(async (page) => {
+    onSharedResnet(async (page) => {
       const chart = '#memory-chart canvas';
       const before = await pixels(page, chart);
       const box = (await page.locator('#memory-chart .u-over').boundingBox())!;
@@ -109,7 +114,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     }));
 
   test('names every control and every table for screen readers', () =>
-    onResnet(async (page) => {
+    onSharedResnet(async (page) => {
       const nameless = await page.evaluate(() =>
         [...document.querySelectorAll('button, select, input, canvas[tabindex], .plot, section')]
           .filter((one) => {
