@@ -97,7 +97,7 @@ export class TestBrowser {
     this.#sharedPages.set(html, opening);
     const { page, faults } = await opening;
     await page.bringToFront();
-    await page.evaluate(() => scrollTo(0, 0));
+    await page.evaluate(() => scrollTo({ top: 0, behavior: 'instant' }));
     await page.mouse.move(0, 0);
     await use(page);
     expect(faults).toEqual([]);

@@ -73,7 +73,7 @@ describe.skipIf(CHROMIUM.missing)(`the report page in ${CHROMIUM.title}`, () => 
     }));
 
   test('zooms by dragging in the chart, and shows everything again by a double click', () =>
-    onSharedResnet(async (page) => {
+    onResnet(async (page) => {
       const chart = '#memory-chart canvas';
       const before = await pixels(page, chart);
       const box = (await page.locator('#memory-chart .u-over').boundingBox())!;
