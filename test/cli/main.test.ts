@@ -153,7 +153,7 @@ describe('stowage replay', () => {
   });
 
   test('prints one aligned row for each manager', () => {
-    const { code, stdout, stderr } = stowage(['replay', RESNET, '--manager', 'caching,default']);
+    const { code, stdout, stderr } = stowage(['replay', RESNET, '--manager', 'caching,default'], HURRIED);
     const lines = stdout.split('\n');
     expect([code, stderr]).toEqual([0, '']);
     expect(lines[0]).toBe('resnet (alloctrace): 26,012 events, 13,327 allocations, 642 blocks live at the end');
