@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MemoryError, type MemoryErrorCode } from '../../src/index.js';
-import { stowage } from '../cli/compiled-cli.js';
+import { stowage, stowageHere } from '../cli/compiled-cli.js';
 import { compiled } from '../fixtures/compiled.js';
 import { provokedErrors } from './provoked-errors.js';
 
@@ -77,12 +77,12 @@ describe('stowage error', () => {
     expect(stdout).not.toContain('](');
   });
 
-  test('lists all codes without one', () => {
-    expect(stowage(['error']).stdout).toBe(`${codes.join('\n')}\n`);
+  test('lists all codes without one', async () => {
+    expect((await stowageHere(['error'])).stdout).toBe(`${codes.join('\n')}\n`);
   });
 
-  test('proposes the nearest code', () => {
-    const { stderr, code } = stowage(['error', 'dispoed']);
+  test('proposes the nearest code', async () => {
+    const { stderr, code } = await stowageHere(['error', 'dispoed']);
     expect([code, stderr]).toEqual([
       2,
       'stowage: the error code is dispoed, but must be one of ours: did you mean ERR_MEM_DISPOSED?\n',

@@ -8,7 +8,7 @@ import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { MemoryBudget } from '../../src/budget/memory-budget.js';
 import { MemoryRuntime, MiB } from '../../src/index.js';
 import { prometheusMetrics } from '../../src/report/live/prometheus.js';
-import { stowage } from '../cli/compiled-cli.js';
+import { stowageHere } from '../cli/compiled-cli.js';
 import { compiledExamples, EXAMPLES } from '../fixtures/compiled-examples.js';
 import { ggufBytes } from '../fixtures/gguf-bytes.js';
 import { type PageProgram, programsOf } from './page-blocks.js';
@@ -109,7 +109,7 @@ describe('docs/beyond-one-machine.md', () => {
     for (const block of blocksOf('beyond-one-machine.md', 'yaml')) expect(example('pod.yaml')).toContain(block);
   });
 
-  test('shows what its commands make of a recording and a model', () => {
+  test('shows what its commands make of a recording and a model', async () => {
     const [record = '', ...commands] = (printed[0] as string).split('\n').filter((line) => line !== '');
     expect(record).toMatch(/^\$ stowage record --out app\.stowtrace -- /);
     cpSync(join(ROOT, 'test/traces/sqlite.trace.gz'), join(work, 'app.stowtrace'));
@@ -117,7 +117,7 @@ describe('docs/beyond-one-machine.md', () => {
     const last = commands.pop() as string;
     for (const command of commands) {
       const [, args = '', file = ''] = /^\$ stowage (.*) > (\S+)$/.exec(command) ?? [];
-      const { code, stdout, stderr } = stowage(args.split(' '), {}, work);
+      const { code, stdout, stderr } = await stowageHere(args.split(' '), work);
       expect([code, stderr]).toEqual([0, '']);
       writeFileSync(join(work, file), stdout);
     }

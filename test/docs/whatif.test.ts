@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { stowage } from '../cli/compiled-cli.js';
-import { compiled } from '../fixtures/compiled.js';
+import { stowageHere } from '../cli/compiled-cli.js';
 
 const SNAPSHOTS = {
   'snapshot.pickle': 'test/whatif/snapshots/default.pickle.gz',
@@ -21,15 +20,14 @@ const shown = Array.from(
 describe('docs/whatif.md', () => {
   const folder = mkdtempSync(join(tmpdir(), 'stowage-whatif-docs-'));
   beforeAll(() => {
-    compiled();
     for (const [name, path] of Object.entries(SNAPSHOTS)) writeFileSync(join(folder, name), gunzipSync(readFileSync(path)));
-  }, 120_000);
+  });
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('shows commands', () => expect(shown.length).toBeGreaterThanOrEqual(4));
 
-  test.each(shown)('shows what stowage %s prints', (command, output) => {
+  test.each(shown)('shows what stowage %s prints', async (command, output) => {
     const args = command.split(' ').map((word) => (word === '""' ? '' : word));
-    expect(stowage(args, {}, folder)).toEqual({ code: 0, stdout: output, stderr: '' });
+    expect(await stowageHere(args, folder)).toEqual({ code: 0, stdout: output, stderr: '' });
   });
 });
