@@ -17,9 +17,11 @@ export function checkOptionNames<O extends object>(what: string, options: O, nam
       `an object with any of ${Object.keys(names).join(', ')}`,
     );
   }
-  // Makes no garbage: blocks are allocated with options, too.
+  // Makes no garbage, and asks for a property instead of whether there is one, which takes V8 longer: blocks are allocated with
+  // options, too.
   for (const name in options) {
-    if (!Object.hasOwn(names, name) && Object.hasOwn(options, name)) throw unknownOption(what, name, Object.keys(names));
+    if ((names as Readonly<Record<string, unknown>>)[name] !== true && Object.hasOwn(options, name))
+      throw unknownOption(what, name, Object.keys(names));
   }
 }
 
