@@ -29,23 +29,17 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
   });
   afterAll(() => browser?.stop());
 
-  function pageOf(runs: readonly WhatIfRun[], name: string): string {
+  /** Opens the page of some runs, tries it, and expects that nothing went wrong meanwhile. */
+  async function on(runs: readonly WhatIfRun[], use: (page: Page) => Promise<void>, options: OpenOptions = {}, name = 'app') {
     const trace = traceOf(
       Array.from({ length: 40 }, () => ({ alloc: 1000 })),
       name,
       true,
     );
     const settings = [{ label: 'card', value: name }];
-    return renderPage(buildWhatIf(trace, runs, { settings, notes: [`2 MiB of ${name} are not known.`] }));
+    const html = renderPage(buildWhatIf(trace, runs, { settings, notes: [`2 MiB of ${name} are not known.`] }));
+    await tryPage(await browser.openFile(html, options), use);
   }
-
-  /** Opens the page of some runs, tries it, and expects that nothing went wrong meanwhile. */
-  async function on(runs: readonly WhatIfRun[], use: (page: Page) => Promise<void>, options: OpenOptions = {}, name = 'app') {
-    await tryPage(await browser.openFile(pageOf(runs, name), options), use);
-  }
-  /** The same on a page that others have tried, and left as it was. */
-  const onShared = (runs: readonly WhatIfRun[], use: (page: Page) => Promise<void>) =>
-    browser.tryShared(pageOf(runs, 'app'), use);
 
   const text = (page: Page, selector: string) => page.locator(selector).innerText();
   const pixels = (page: Page) =>
@@ -63,7 +57,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     }, colour);
 
   test('shows what becomes of each setting, and which of those that fit reserves the least', () =>
-    onShared(FEW, async (page) => {
+    on(FEW, async (page) => {
       expect(await text(page, 'h1')).toBe('app');
       expect(await text(page, '#winner')).toBe('1 of 2 fit: expandable_segments:True.');
       expect(await text(page, '#notes')).toBe('2 MiB of app are not known.');
@@ -76,7 +70,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     }));
 
   test('shows no part of the other pages', () =>
-    onShared(FEW, async (page) => {
+    on(FEW, async (page) => {
       const shown = await page.locator('h2:visible').allInnerTexts();
       expect(shown).toEqual(['Results', 'Memory over time', 'Failures', 'Settings']);
       expect(await page.locator('nav a:not([hidden])').allTextContents()).toEqual([
@@ -87,7 +81,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     }));
 
   test('tells of a failure what was asked for, when, in which step and by whom', () =>
-    onShared(FEW, async (page) => {
+    on(FEW, async (page) => {
       expect(await text(page, '#failure-list article')).toMatch(
         /^the default of PyTorch\s+424 MiB could not be served under a limit of 900\.00 MiB: event 33 of 40, 1\.03 s, in ProfilerStep#7\. In the chart\s/,
       );
@@ -106,14 +100,14 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
     }));
 
   test('hides the failures when there are none', () =>
-    onShared([whatIfRun()], async (page) => {
+    on([whatIfRun()], async (page) => {
       expect(await page.locator('#failures').isVisible()).toBe(false);
       expect(await text(page, '#winner')).toBe('It fits.');
     }));
 
   test('draws the limit, the curves and the failure in their colours', async () => {
     const drawn = (runs: readonly WhatIfRun[], colour: string) =>
-      new Promise<number>((done, fail) => void onShared(runs, async (page) => done(await pixelsOf(page, colour))).catch(fail));
+      new Promise<number>((done, fail) => void on(runs, async (page) => done(await pixelsOf(page, colour))).catch(fail));
     expect(await drawn([whatIfRun()], '--bad')).toBe(0);
     // A dotted line over the whole width, and its name.
     expect(await drawn([whatIfRun({ limitBytes: GiB })], '--bad')).toBeGreaterThan(500);
@@ -127,7 +121,7 @@ describe.skipIf(CHROMIUM.missing)(`the page of settings in ${CHROMIUM.title}`, (
   });
 
   test('shows and hides settings and quantities, and goes by time', () =>
-    onShared(FEW, async (page) => {
+    on(FEW, async (page) => {
       const before = await pixels(page);
       await page.getByRole('button', { name: 'expandable_segments:True', exact: true }).click();
       await expect.poll(() => pixelsOf(page, '--manager-1')).toBe(0);
