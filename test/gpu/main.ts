@@ -52,7 +52,7 @@ async function runOn(device: GpuDevice, settings: GpuSettings): Promise<number> 
   const examples: ExampleResult[] = settings.dialect === CUDA ? runExamples(settings.library) : [];
   for (const { name, text } of examples) say(`${name}: ${text}`);
   const { events, rounds, out } = settings;
-  const torch = settings.dialect === CUDA ? new TorchPeer() : undefined;
+  using torch = settings.dialect === CUDA ? new TorchPeer() : undefined;
   if (torch !== undefined) say(torch.text);
   const tables = await measureTables(device, settings, torch);
   const report = { facts, conformance: `${conformance} ${beside}`, examples, peer: torch?.text, events, rounds, ...tables };

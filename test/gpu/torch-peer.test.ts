@@ -1,7 +1,7 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { BenchEvents } from '../bench/event-file.js';
 import { compiledLibrary } from '../fixtures/compiled-c.js';
 import { TorchPeer } from './torch-peer.js';
@@ -10,6 +10,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'stowage-torch-test-'));
 const torch = join(scratch, 'site/torch');
 const cuda = join(scratch, 'site/nvidia/cuda_runtime');
 const commands = join(scratch, 'bin');
+const temporary = join(scratch, 'tmp');
 
 // As much of the headers as the peer needs; it fails where something is freed that was not allocated.
 const ALLOCATOR = `#pragma once
@@ -60,8 +61,14 @@ function installTorch(): void {
   command('python3', `echo noise; echo '${JSON.stringify({ version: '2.99', folder: torch })}'`);
 }
 
+beforeEach(() => {
+  mkdirSync(temporary, { recursive: true });
+  vi.stubEnv('TMPDIR', temporary);
+});
 afterEach(() => {
   vi.unstubAllEnvs();
+  // Peers leave nothing there.
+  expect(readdirSync(temporary)).toEqual([]);
   rmSync(join(scratch, 'site'), { recursive: true, force: true });
   rmSync(commands, { recursive: true, force: true });
 });
@@ -70,7 +77,7 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 describe('TorchPeer', () => {
   test('compiles the peer and measures PyTorch with and without expandable segments', () => {
     installTorch();
-    const peer = new TorchPeer();
+    using peer = new TorchPeer();
     expect(peer.text).toBe('PyTorch 2.99 is beside the card.');
     const rows = peer.measure(EVENTS, 3);
     expect(rows.map(({ allocator, trace }) => [allocator, trace])).toEqual([
@@ -82,7 +89,7 @@ describe('TorchPeer', () => {
 
   test('gives no rows where the peer fails', () => {
     installTorch();
-    const peer = new TorchPeer();
+    using peer = new TorchPeer();
     vi.stubEnv('TORCH_FAILS', '1');
     expect(peer.measure(EVENTS, 1)).toEqual([]);
   });
@@ -92,13 +99,14 @@ describe('TorchPeer', () => {
     ['echo nothing', 'PyTorch is not measured: python3 said nothing'],
   ])('says why there is nothing to measure: %s', (script, text) => {
     command('python3', script);
-    const peer = new TorchPeer();
+    using peer = new TorchPeer();
     expect([peer.text, peer.measure(EVENTS, 1)]).toEqual([text, []]);
   });
 
   test('says what the compiler says', () => {
     installTorch();
     command('g++', 'echo "it is broken" >&2; exit 1');
-    expect(new TorchPeer().text).toBe('PyTorch is not measured: g++ failed: it is broken');
+    using peer = new TorchPeer();
+    expect(peer.text).toBe('PyTorch is not measured: g++ failed: it is broken');
   });
 });

@@ -33,7 +33,6 @@ export class TorchPeer {
 
   /** Looks for PyTorch and compiles the peer. */
   constructor() {
-    process.once('exit', () => rmSync(this.#scratch, { recursive: true, force: true }));
     const found = findTorch();
     if (typeof found === 'string') {
       this.text = `PyTorch is not measured: ${found}`;
@@ -43,6 +42,11 @@ export class TorchPeer {
     const failure = compile(found, program);
     if (failure === undefined) this.#program = program;
     this.text = failure === undefined ? `PyTorch ${found.version} is beside the card.` : `PyTorch is not measured: ${failure}`;
+  }
+
+  /** Removes the program. */
+  [Symbol.dispose](): void {
+    rmSync(this.#scratch, { recursive: true, force: true });
   }
 
   /** Measures the first events of a trace as managers are measured. @returns no rows where there is nothing to measure */
