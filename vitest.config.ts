@@ -32,8 +32,6 @@ export default defineConfig({
     ],
     // One more than there are processors: many tests wait for processes of their own, for a browser, or for time to pass.
     maxWorkers: availableParallelism() + 1,
-    // Of the tests of traces, snapshots and models a sixth of the time went to V8's copying of young objects, in 16 MiB for them.
-    execArgv: ['--max-semi-space-size=32'],
     sequence: { sequencer: LongestFirst },
     env: TEST_ENVIRONMENT,
     setupFiles: ['test/config/nothing-stays-open.ts'],

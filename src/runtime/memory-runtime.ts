@@ -146,6 +146,7 @@ export class MemoryRuntime extends MemoryHost {
     if (this.#collects) this.#ordinary.watch.pressure.collect();
     // Finalisers run in a task of their own after the collection.
     await nextTurn();
+    await nextTurn();
     // Listeners of a budget may need their own time.
     const slot = options?.pinned === true ? this.pinnedSlot : this.slot;
     await slot.charges.settled(options?.tag ?? context?.tag);
