@@ -222,9 +222,7 @@ export class CollectorPressure {
     const began = performance.now();
     attempt(() => this.collect());
     const ms = performance.now() - began;
-    // Finalisers run in a task of their own.
-    await nextTurn(undefined, { ref: false });
-    await nextTurn(undefined, { ref: false });
+    await finalisersRan({ ref: false });
     const freed = this.#droppedBytes - droppedBefore;
     this.#collections++;
     this.#freedBytes += freed;
@@ -232,6 +230,15 @@ export class CollectorPressure {
     if (freed < growth / 2) this.#notBefore = performance.now() + PAUSE * ms;
     this.#isUnderway = false;
   }
+}
+
+/**
+ * Fulfilled when the finalisers of a collection have run: they do so in a task of their own, which may come a turn later.
+ *
+ * @param options - `ref: false` does not keep the process alive meanwhile
+ */
+export async function finalisersRan(options: { readonly ref?: boolean } = {}): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await nextTurn(undefined, options);
 }
 
 /** The collector of V8. The flag that shows it is set for a moment: contexts and workers that are made later have no `gc`. */

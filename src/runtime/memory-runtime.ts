@@ -21,7 +21,7 @@ import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/un
 import { Allocation } from './allocation.js';
 import { type CapturedGraph, captureGraph } from './captured-graph.js';
 import { checkManager, isManagerClass } from './check-manager.js';
-import type { CollectorStats } from './collector-pressure.js';
+import { type CollectorStats, finalisersRan } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
@@ -144,9 +144,7 @@ export class MemoryRuntime extends MemoryHost {
     }
     await nextTurn();
     if (this.#collects) this.#ordinary.watch.pressure.collect();
-    // Finalisers run in a task of their own after the collection.
-    await nextTurn();
-    await nextTurn();
+    await finalisersRan();
     // Listeners of a budget may need their own time.
     const slot = options?.pinned === true ? this.pinnedSlot : this.slot;
     await slot.charges.settled(options?.tag ?? context?.tag);

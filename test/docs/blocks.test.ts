@@ -5,7 +5,6 @@ import { compiled } from '../fixtures/compiled.js';
 import { EXAMPLES } from '../fixtures/compiled-examples.js';
 import { faultOf } from './fault-of.js';
 import { NOT_RUN } from './not-run.js';
-import { optimisedLess } from './optimised-less.js';
 import { type PageProgram, pages, programsOf } from './page-blocks.js';
 import { prepareFor } from './page-files.js';
 import { missingFor, standInsFor } from './page-needs.js';
@@ -50,8 +49,7 @@ const trimmed = (lines: string) => lines.replaceAll(/ +$/gm, '');
 const results = new Map<PageProgram, Compiled>();
 const ofExamples = new Map<string, Compiled>();
 beforeAll(() => {
-  const sources = [...programs.map(source), ...examples.map(exampleSource)];
-  const all = optimisedLess(() => compileStrictly(sources, DECORATORS));
+  const all = compileStrictly([...programs.map(source), ...examples.map(exampleSource)], DECORATORS);
   for (const [n, program] of programs.entries()) results.set(program, all[n]!);
   for (const [n, name] of examples.entries()) ofExamples.set(name, all[programs.length + n]!);
 });
