@@ -10,7 +10,7 @@ export type OptionNames<O> = { readonly [K in keyof O]-?: true };
  * @throws ERR_MEM_INVALID_ARGUMENT, with the nearest name where one is near
  */
 export function checkOptionNames<O extends object>(what: string, options: O, names: OptionNames<NoInfer<O>>): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!areOptions(options)) {
     throw badArgument(
       `the options argument of ${what}`,
       String(options),
@@ -23,6 +23,11 @@ export function checkOptionNames<O extends object>(what: string, options: O, nam
     if ((names as Readonly<Record<string, unknown>>)[name] !== true && Object.hasOwn(options, name))
       throw unknownOption(what, name, Object.keys(names));
   }
+}
+
+/** Whether it is an object that can hold options. */
+export function areOptions(options: unknown): options is object {
+  return typeof options === 'object' && options !== null && !Array.isArray(options);
 }
 
 /** The options of a class. Beside the class, which does not name itself inside: bundlers would give it another name. */

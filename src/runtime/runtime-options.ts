@@ -4,7 +4,7 @@ import '../core/disposable.js';
 import { checkArgument } from '../core/errors.js';
 import type { MemoryHostOptions } from '../core/memory-host.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
-import { checkOptionNames, type OptionNames } from '../core/option-names.js';
+import { areOptions, checkOptionNames, type OptionNames } from '../core/option-names.js';
 import { SCOPE_OPTIONS, type ScopeOptions } from './scope.js';
 
 /** How a runtime is made. */
@@ -50,6 +50,29 @@ export const ALLOCATE_OPTIONS: OptionNames<AllocateOptions> = {
   onFreed: true,
 };
 
+/**
+ * Whether {@link checkOptionNames} would refuse no name: blocks are allocated with options, too. V8 compares a name of a `for in`
+ * with constants by its address, and to look it up in an object takes twice as long.
+ */
+function hasOnlyKnownNames(options: AllocateOptions): boolean {
+  for (const key in options) {
+    const name = key as keyof AllocateOptions;
+    switch (name) {
+      case 'tag':
+      case 'alignment':
+      case 'zero':
+      case 'stream':
+      case 'pinned':
+      case 'onFreed':
+        continue;
+      default:
+        name satisfies never;
+        return false;
+    }
+  }
+  return true;
+}
+
 /** A manager that is the active one until this is disposed. */
 export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapter> {
   readonly manager: M;
@@ -60,7 +83,7 @@ export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapte
 
 /** Refuses options that would be ignored, or fail when the block is freed. @throws ERR_MEM_INVALID_ARGUMENT */
 export function checkAllocateOptions(options: AllocateOptions): void {
-  checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
+  if (!areOptions(options) || !hasOnlyKnownNames(options)) checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
   const { tag, onFreed } = options;
   if (tag !== undefined) checkTag('tag', tag);
   if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');

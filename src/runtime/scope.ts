@@ -129,6 +129,12 @@ export class Scope {
 
   /** Makes a handle this scope's. */
   adopt(handle: Releasable & { readonly disposed: boolean }): void {
+    const newest = this.#handles.length - 1;
+    // Most blocks are disposed of before the next one is allocated.
+    if (newest >= 0 && this.#handles[newest]!.disposed) {
+      this.#handles[newest] = handle;
+      return;
+    }
     if (this.#handles.length >= this.#compactAt) {
       this.#handles = this.#handles.filter((one) => !one.disposed);
       this.#compactAt = Math.max(FEW, 2 * this.#handles.length);

@@ -198,7 +198,7 @@ describe('options', async () => {
       }
     });
 
-    test.each([[null], [1000], ['maxBuffers'], [true], [[1000]]])('that are no object are refused: %j', async (options) => {
+    test.each([[null], [[]], [1000], ['maxBuffers'], [true], [[1000]]])('that are no object are refused: %j', async (options) => {
       expect(await refusal(() => take(options as never))).toMatchObject({
         name: expect.stringMatching(/^the options argument of /),
         value: String(options),
