@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as setTurn } from 'node:timers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { attempt } from '../core/attempt.js';
-import type { LetsGo } from '../core/process-state.js';
+import type { LetsGo, Reclaimable } from '../core/process-state.js';
 import { MiB } from '../core/units.js';
 
 /** Growth that asks for a collection: at least so many bytes, and so much of what was there before. */
@@ -15,6 +15,8 @@ const RETRY = 0.1;
 const COLLECTIONS_A_MINUTE = 600;
 /** A collection that found little is followed by a pause of so many times its length: such ones take 2 % of the time. */
 const PAUSE = 49;
+/** How many turns of the event loop finalisers may take: V8 calls those of one registry a turn, and a program has others. */
+const MOST_TURNS = 100;
 
 /** Collects garbage: that of the young objects alone if asked. */
 type Collector = (options?: { readonly type: 'minor' }) => void;
@@ -29,10 +31,11 @@ export interface CollectorStats {
   readonly undisposedBytes: number;
 }
 
-/** Handles that are held because they are new. */
-interface YoungHandles extends LetsGo {
-  /** The bytes of those that are not disposed. */
+/** The handles of the process: what holds the new ones, and where the others are registered. */
+interface WatchedHandles extends LetsGo {
+  /** The bytes of new ones that are not disposed. */
   readonly youngBytes: number;
+  readonly registry: FinalizationRegistry<Reclaimable>;
 }
 
 /** Handles of one runtime's slot that are not disposed, as far as they press on the collector. */
@@ -118,7 +121,7 @@ const outsideOfContexts: <T>(fn: () => T) => T = AsyncLocalStorage.snapshot();
  */
 export class CollectorPressure {
   readonly #memories = new Map<string, PressingMemory>();
-  readonly #young: YoungHandles;
+  readonly #handles: WatchedHandles;
   readonly #findCollector: () => Collector;
   #collect: Collector | undefined;
   #isUnderway = false;
@@ -130,12 +133,11 @@ export class CollectorPressure {
   #droppedBytes = 0;
 
   /**
-   * @param young - handles that are held because they are new
    * @param find - gives what collects garbage
    * @defaultValue find gives V8's collector
    */
-  constructor(young: YoungHandles, find = findCollector) {
-    this.#young = young;
+  constructor(handles: WatchedHandles, find = findCollector) {
+    this.#handles = handles;
     this.#findCollector = find;
   }
 
@@ -168,16 +170,23 @@ export class CollectorPressure {
     this.#droppedBytes += bytes;
   }
 
-  /** Collects garbage at once. Handles that it finds are released after a turn or two of the event loop. */
-  collect(): void {
-    this.#young.letGo();
+  /**
+   * Collects garbage at once.
+   *
+   * @param options - `ref: false` does not keep the process alive while what is returned waits
+   * @returns fulfilled when the handles that were found to be dropped are released
+   */
+  collect(options?: { readonly ref?: boolean }): Promise<void> {
+    this.#handles.letGo();
+    const wasReleased = dropOne(this.#handles.registry);
     this.#collect ??= this.#findCollector();
     this.#collect();
+    return turnsUntil(wasReleased, options);
   }
 
   /** Bytes of handles that are held because they are new, of whichever memory. @internal */
   get youngBytes(): number {
-    return this.#young.youngBytes;
+    return this.#handles.youngBytes;
   }
 
   /** Asks for a collection. @returns whether there will be one @internal */
@@ -194,7 +203,7 @@ export class CollectorPressure {
     if (!this.#mayCollect()) return false;
     const began = performance.now();
     attempt(() => {
-      this.collect();
+      void this.collect({ ref: false });
       // V8 frees the bytes of ArrayBuffers beside the program; it waits for that before it collects again.
       this.#collect?.({ type: 'minor' });
     });
@@ -220,9 +229,12 @@ export class CollectorPressure {
     const growth = memories.reduce((sum, memory) => sum + Math.max(0, memory.growth), 0);
     const droppedBefore = this.#droppedBytes;
     const began = performance.now();
-    attempt(() => this.collect());
+    let released: Promise<void> | undefined;
+    attempt(() => {
+      released = this.collect({ ref: false });
+    });
     const ms = performance.now() - began;
-    await finalisersRan({ ref: false });
+    await released;
     const freed = this.#droppedBytes - droppedBefore;
     this.#collections++;
     this.#freedBytes += freed;
@@ -233,12 +245,22 @@ export class CollectorPressure {
 }
 
 /**
- * Fulfilled when the finalisers of a collection have run: they do so in a task of their own, which may come a turn later.
+ * Registers an object that nothing holds. The collection that finds it finds all handles that were dropped before, and V8
+ * calls the finalisers of one registry together.
  *
- * @param options - `ref: false` does not keep the process alive meanwhile
+ * @returns whether that was done
  */
-export async function finalisersRan(options: { readonly ref?: boolean } = {}): Promise<void> {
-  for (let turn = 0; turn < 2; turn++) await nextTurn(undefined, options);
+function dropOne(registry: FinalizationRegistry<Reclaimable>): () => boolean {
+  let wasReleased = false;
+  const reclaim = () => {
+    wasReleased = true;
+  };
+  registry.register({}, { reclaim });
+  return () => wasReleased;
+}
+
+async function turnsUntil(isDone: () => boolean, options?: { readonly ref?: boolean }): Promise<void> {
+  for (let turn = 0; turn < MOST_TURNS && !isDone(); turn++) await nextTurn(undefined, options);
 }
 
 /** The collector of V8. The flag that shows it is set for a moment: contexts and workers that are made later have no `gc`. */

@@ -21,7 +21,7 @@ import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/un
 import { Allocation } from './allocation.js';
 import { type CapturedGraph, captureGraph } from './captured-graph.js';
 import { checkManager, isManagerClass } from './check-manager.js';
-import { type CollectorStats, finalisersRan } from './collector-pressure.js';
+import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
 import { onDevice } from './on-device.js';
@@ -143,8 +143,7 @@ export class MemoryRuntime extends MemoryHost {
       if (!MemoryError.is(error, 'ERR_MEM_OUT_OF_MEMORY')) throw error;
     }
     await nextTurn();
-    if (this.#collects) this.#ordinary.watch.pressure.collect();
-    await finalisersRan();
+    if (this.#collects) await this.#ordinary.watch.pressure.collect();
     // Listeners of a budget may need their own time.
     const slot = options?.pinned === true ? this.pinnedSlot : this.slot;
     await slot.charges.settled(options?.tag ?? context?.tag);

@@ -3,6 +3,7 @@ import { CpuDevice } from '../../adapters/devices/cpu.js';
 import '../../src/defaults.js';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Device } from '../../src/core/device.js';
+import type { Reclaimable } from '../../src/core/process-state.js';
 import { type DevicePtr, MiB } from '../../src/core/units.js';
 import type { Allocation } from '../../src/runtime/allocation.js';
 import { CollectorPressure } from '../../src/runtime/collector-pressure.js';
@@ -12,6 +13,23 @@ import { PlainManager, simulatedRuntime } from '../core/fakes.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
 beforeAll(() => void compiled(), 120_000);
+
+/** Finalises all that was registered when it is told to. */
+class FakeRegistry extends FinalizationRegistry<Reclaimable> {
+  #registered: Reclaimable[] = [];
+
+  constructor() {
+    super(() => {});
+  }
+
+  override register(_: WeakKey, memory: Reclaimable): void {
+    this.#registered.push(memory);
+  }
+
+  finalise(): void {
+    for (const memory of this.#registered.splice(0)) memory.reclaim();
+  }
+}
 
 describe('CollectorPressure', () => {
   let clock = 1000;
@@ -30,8 +48,10 @@ describe('CollectorPressure', () => {
 
   /** @param find - what a collection finds, in bytes */
   function pressureThat(find: () => number, youngBytes = 0) {
-    const pressure = new CollectorPressure({ letGo: () => {}, youngBytes }, () => () => {
+    const registry = new FakeRegistry();
+    const pressure = new CollectorPressure({ letGo: () => {}, youngBytes, registry }, () => () => {
       const found = find();
+      registry.finalise();
       handles.remove(found);
       pressure.noteDropped(found);
       clock += 10;
@@ -198,7 +218,7 @@ describe('MemoryRuntime', () => {
       const [full, other] = [62, 63];
       watch.letGo();
       const { pressure } = watch;
-      const collect = vi.spyOn(pressure, 'collect').mockImplementation(() => void (clock += 1));
+      const collect = vi.spyOn(pressure, 'collect').mockImplementation(async () => void (clock += 1));
       const { runtime, device } = simulatedRuntime({ deviceCount: 64, capacityBytes: 2000 * MiB });
       const undisposedBefore = runtime.collectorStats().undisposedBytes;
       const held: Allocation[] = [];
@@ -382,11 +402,17 @@ describe('a program that drops its handles', () => {
     );
   });
 
-  test('tries an allocation again that had no room, once dropped handles are found', () => {
+  test('tries an allocation again that had no room, once dropped handles are found, however many other things are finalised', () => {
     const source = `
+      const registries = () => Array.from({ length: 20 }, () => new FinalizationRegistry(() => {}));
+      const before = registries();
       import { SimulatedDevice } from '${moduleUrl('adapters/devices/simulated.js')}';
       const small = new stowage.MemoryRuntime(new SimulatedDevice({ capacityBytes: 100 << 20 }), { exitReport: false });
-      (() => { for (let i = 0; i < 3; i++) small.allocate(10 << 20); })();
+      const others = [...before, ...registries()];
+      (() => {
+        for (const registry of others) registry.register({}, 0);
+        for (let i = 0; i < 3; i++) small.allocate(10 << 20);
+      })();
       const large = await small.allocateAsync(90 << 20);
       console.log(large.bytes, small.slot.liveBlocks);
     `;

@@ -3,7 +3,7 @@ import { ArenaMemoryManager } from '../../managers/index.js';
 import { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
 import { processState } from '../../src/core/process-state.js';
 import { MiB } from '../../src/core/units.js';
-import type { Allocation } from '../../src/runtime/allocation.js';
+import { Allocation } from '../../src/runtime/allocation.js';
 import { installed, memoryError, PlainManager, simulatedRuntime } from '../core/fakes.js';
 import { compiled, moduleUrl, runChild } from '../fixtures/compiled.js';
 
@@ -11,7 +11,8 @@ beforeAll(() => void compiled(), 120_000);
 
 let register: MockInstance;
 let unregister: MockInstance;
-const registered = () => register.mock.calls.map(([handle]) => handle as Allocation);
+// A collection registers one thing of its own.
+const registered = () => register.mock.calls.map(([held]) => held).filter((held) => held instanceof Allocation);
 const letGo = () => processState().handleWatch?.letGo();
 
 beforeEach(() => {
