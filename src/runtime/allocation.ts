@@ -153,18 +153,20 @@ export class Allocation implements WatchedHandle {
     const room = terms === undefined || terms.ptr === ptr ? source.slot.allocated(ptr) : 0;
     const unused = room - bytes;
     if (unused >= 0 && (bytes >= this.#bytes || (bytes > 0 && unused <= Math.max(bytes, FEW_BYTES)))) {
-      if (source.charge !== undefined && bytes > this.#bytes && this.#chargeMore(source.charge, bytes)) {
+      const { charge } = source;
+      // The block is charged as a whole: the last slice of it may be a part.
+      const charged = terms?.bytes ?? this.#bytes;
+      if (charge !== undefined && bytes > charged && this.#chargeMore(charge, bytes - charged)) {
         this.resize(bytes);
         return;
       }
-      const former = this.#bytes;
       try {
         if (room > 0) source.slot.resized(ptr, bytes);
       } catch (error) {
-        if (bytes > former) source.charge?.give(bytes - former);
+        if (bytes > charged) charge?.give(bytes - charged);
         throw error;
       }
-      if (bytes < former) source.charge?.give(former - bytes);
+      if (bytes < charged) charge?.give(charged - bytes);
       this.#unwatch(this.#place);
       if (terms !== undefined) terms.bytes = bytes;
       this.#become(ptr, bytes, terms);
@@ -331,9 +333,9 @@ export class Allocation implements WatchedHandle {
   #chargeMore(charge: NativeCharge, bytes: number): boolean {
     const ptr = this.#ptr;
     const former = this.#bytes;
-    charge.take(bytes - former);
+    charge.take(bytes);
     if (!this.disposed && this.#ptr === ptr && this.#bytes === former) return false;
-    charge.give(bytes - former);
+    charge.give(bytes);
     this.#check();
     return true;
   }

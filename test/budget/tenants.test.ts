@@ -112,6 +112,17 @@ describe('BudgetTenant', () => {
     expect(tenant.liveBytes).toBe(0);
   });
 
+  test.each([50, 100, 400, 1000, 1010, 5000])('follows the last slice of a block that is resized to %d bytes', (bytes) => {
+    const tenant = budget.tenant('a');
+    const block = allocate(1000);
+    const last = block.slice(0, 100);
+    block.dispose();
+    last.resize(bytes);
+    expect([tenant.liveBytes, last.bytes]).toEqual([bytes, bytes]);
+    last.dispose();
+    expect(tenant.liveBytes).toBe(0);
+  });
+
   test('is charged no more when an arena that has its blocks is reset and their handles are disposed of', () => {
     const tenant = budget.tenant('a');
     const arena = new ArenaMemoryManager(1, table());
