@@ -327,14 +327,16 @@ export class Allocation implements WatchedHandle {
   /**
    * Charges a tenant with the bytes by which the block grows.
    *
-   * @returns whether somebody who made room for them has changed this handle: nothing is charged then
+   * @returns whether somebody who made room for them has changed this handle, or made another owner: nothing is charged then
    * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED; nothing is charged then
    */
   #chargeMore(charge: NativeCharge, bytes: number): boolean {
     const ptr = this.#ptr;
     const former = this.#bytes;
+    const terms = this.#terms;
     charge.take(bytes);
-    if (!this.disposed && this.#ptr === ptr && this.#bytes === former) return false;
+    const isSame = this.#ptr === ptr && this.#bytes === former && this.#terms === terms;
+    if (isSame && !this.disposed && (terms?.owners ?? 1) === 1) return false;
     charge.give(bytes);
     this.#check();
     return true;

@@ -123,6 +123,26 @@ describe('BudgetTenant', () => {
     expect(tenant.liveBytes).toBe(0);
   });
 
+  test.each([
+    ['one owner', {}],
+    ['an `onFreed`', { onFreed: () => undefined }],
+  ])('may have a handle of a block with %s sliced by a listener that makes room for its growth: it is not resized', (_, options) => {
+    const tenant = budget.tenant('a', { limit: 1000 });
+    const other = allocate(495);
+    const block = runtime.allocate(500, { tag: 'a', ...options });
+    let slice: Allocation | undefined;
+    budget.events.once('pressure', () => {
+      other.dispose();
+      slice = block.slice(10);
+    });
+    expect(codeOf(() => block.resize(510))).toBe('ERR_MEM_INVALID_ARGUMENT');
+    expect([tenant.liveBytes, block.bytes]).toEqual([500, 500]);
+    block.dispose();
+    expect([tenant.liveBytes, runtime.slot.liveBlocks]).toEqual([500, 1]);
+    slice?.dispose();
+    expect([tenant.liveBytes, runtime.slot.liveBlocks]).toEqual([0, 0]);
+  });
+
   test('is charged no more when an arena that has its blocks is reset and their handles are disposed of', () => {
     const tenant = budget.tenant('a');
     const arena = new ArenaMemoryManager(1, table());
