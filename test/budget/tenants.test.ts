@@ -126,7 +126,7 @@ describe('BudgetTenant', () => {
   test.each([
     ['one owner', {}],
     ['an `onFreed`', { onFreed: () => undefined }],
-  ])('may have a handle of a block with %s sliced by a listener that makes room for its growth: it is not resized', (_, options) => {
+  ])('refuses to resize a block with %s that the listener that makes room has sliced', (_, options) => {
     const tenant = budget.tenant('a', { limit: 1000 });
     const other = allocate(495);
     const block = runtime.allocate(500, { tag: 'a', ...options });
