@@ -1,7 +1,7 @@
 import type { StreamOperations } from './device-interface.js';
 import './disposable.js';
 import type { Releasable } from './disposable.js';
-import { checkUsable, MemoryError } from './errors.js';
+import { checkArgument, checkUsable, MemoryError } from './errors.js';
 
 /**
  * An order of work on a device: what is enqueued on one stream is done in turn, several streams work side by side.
@@ -64,9 +64,15 @@ export class DeviceStream implements Releasable {
   }
 }
 
-/** The id of a stream that was given as an object or as its id. @throws ERR_MEM_DISPOSED */
+/**
+ * The id of a stream that was given as an object or as its id.
+ *
+ * @throws ERR_MEM_DISPOSED, ERR_MEM_INVALID_ARGUMENT for what is neither: it would stand for the default stream
+ */
 export function streamIdOf(stream: DeviceStream | number): number {
   if (typeof stream === 'number') return stream;
+  // Not by its class: another copy of this package may have made it.
+  checkArgument(typeof (stream as DeviceStream | null)?.id === 'number', 'stream', stream, 'a DeviceStream or its id');
   checkUsable(!stream.disposed, 'stream');
   return stream.id;
 }

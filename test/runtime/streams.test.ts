@@ -48,6 +48,24 @@ describe('MemoryRuntime', () => {
       expect(allocate(runtime, stream).ptr).toBe(ptr);
     });
 
+    test.each([
+      ['a pointer', 5n],
+      ['a name', '1'],
+      ['an object without an id', {}],
+      ['nothing', null],
+    ])('refuses %s for a stream, as allocate and recordStream do, and does not take the default one', (_, given) => {
+      const { runtime } = setUp();
+      const stream = given as unknown as DeviceStream;
+      const block = runtime.allocate(100);
+      const calls = [
+        () => runtime.withStream(stream, () => 1),
+        () => runtime.allocate(100, { stream }),
+        () => block.recordStream(stream),
+      ];
+      for (const call of calls) expect(call).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream' }));
+      expect(runtime.slot.liveBlocks).toBe(1);
+    });
+
     test('refuses a stream that was closed, as allocate and recordStream do', () => {
       const { runtime, stream } = setUp();
       const block = runtime.allocate(100);
