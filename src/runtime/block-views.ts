@@ -1,6 +1,6 @@
 import * as nodeBuffer from 'node:buffer';
 import type { Device } from '../core/device.js';
-import { badArgument, checkRange } from '../core/errors.js';
+import { badArgument, checkArgument, checkRange } from '../core/errors.js';
 import type { TypedArrayClass } from '../core/typed-array.js';
 import type { DevicePtr } from '../core/units.js';
 
@@ -18,7 +18,7 @@ interface Bytes {
  * Shows a part of a block as an array of a class, which may be `DataView` or `Buffer`, too.
  *
  * @param length - elements; as many as fit when undefined
- * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT where the elements are not aligned, and what `Device.view` throws
+ * @throws ERR_MEM_OUT_OF_RANGE, ERR_MEM_INVALID_ARGUMENT where the elements are not aligned or not whole, and what `Device.view` throws
  */
 export function viewOf<T>(
   type: TypedArrayClass<T>,
@@ -29,6 +29,8 @@ export function viewOf<T>(
   const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
   const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
   checkRange(offsetBytes, count * elementBytes, bytes);
+  // A part of an element may be whole bytes.
+  checkArgument(Number.isInteger(count), 'length', length, 'an integer');
   if (count === 0) return arrayOver(type, new ArrayBuffer(0), 0, 0);
   const { buffer, byteOffset } = device.bufferAt((ptr + offsetBytes) as DevicePtr, count * elementBytes);
   if (byteOffset % elementBytes !== 0) {

@@ -35,6 +35,11 @@ describe('Allocation', () => {
       expect(block.view(Uint8Array)[999]).toBe(42);
     });
 
+    test.each([0.5, 1.5])('refuses a length of %d elements, which may be whole bytes', (length) => {
+      const block = cpu().allocate(1000);
+      expect(() => block.view(Float64Array, 0, length)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'length' }));
+    });
+
     test.each([
       [-8, undefined],
       [1008, undefined],
