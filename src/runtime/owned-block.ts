@@ -25,7 +25,7 @@ export interface BlockSource {
   readonly tenants: ReadonlyMap<string, NativeCharge> | undefined;
   /** Who is charged with the live blocks, where the tag has one. */
   readonly charge: NativeCharge | undefined;
-  /** The device whose memory a live block takes; 0 for this machine's own. */
+  /** The device whose memory a live block takes; 0 for this machine's own, and for no bytes. */
   readonly deviceOf: (ptr: DevicePtr) => number;
 }
 
@@ -39,7 +39,8 @@ export function plainSource(
 ): BlockSource {
   const kind = slot.charges.memory;
   const undisposed = watch.pressure.handlesOf(kind, presses);
-  const deviceOf = kind === HOST_MEMORY ? () => 0 : (ptr: DevicePtr) => device.deviceIdOf(ptr);
+  // A block of no bytes lies nowhere: a device would say that its active one has it, whichever that is by then.
+  const deviceOf = (ptr: DevicePtr) => (kind === HOST_MEMORY || ptr === NULL_PTR ? 0 : device.deviceIdOf(ptr));
   return {
     host,
     device,

@@ -210,6 +210,20 @@ describe('MemoryRuntime', () => {
       expect(undisposed()).toBe(0);
     });
 
+    test('counts a handle of no bytes as of no card, whichever is active when its owners grow old', () => {
+      const watch = HandleWatch.shared();
+      const { runtime, device } = simulatedRuntime({ deviceCount: 64 });
+      const first = runtime.allocate(0).share();
+      watch.letGo();
+      device.activate(61);
+      const second = first.share();
+      watch.letGo();
+      first.dispose();
+      second.dispose();
+      expect([first.disposed, second.disposed]).toEqual([true, true]);
+      runtime.close();
+    });
+
     test('asks for a collection when the handles of one card have grown, whatever the others hold', async () => {
       let clock = performance.now();
       const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
