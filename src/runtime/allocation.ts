@@ -345,11 +345,16 @@ export class Allocation implements WatchedHandle {
   /** Takes the content to a new block, and frees the old one. */
   #moveTo(next: DevicePtr, bytes: number): void {
     const source = this.#source;
-    // Whoever was asked for memory may have used this handle.
-    const terms = this.#soleTerms();
+    let terms: BlockTerms | undefined;
+    let ptr: DevicePtr;
+    do {
+      // Whoever was asked for memory may have used this handle, and so may who copies.
+      terms = this.#soleTerms();
+      ptr = this.#ptr;
+      const keptBytes = Math.min(bytes, this.#bytes);
+      if (keptBytes > 0) source.device.copy(next, ptr, keptBytes);
+    } while (this.#soleTerms() !== terms || this.#ptr !== ptr);
     const nextTerms = termsOf(source, next, bytes, terms && newTerms(bytes, terms.onFreed));
-    const keptBytes = Math.min(bytes, this.#bytes);
-    if (keptBytes > 0) source.device.copy(next, this.#ptr, keptBytes);
     this.#release();
     this.#become(next, bytes, nextTerms);
   }

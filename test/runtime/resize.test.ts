@@ -322,6 +322,40 @@ describe('Allocation', () => {
       expect([device.liveBytes, runtime.slot.liveBlocks, sliced.bytes]).toEqual([1000, 1, 1000]);
     });
 
+    test.each<[string, string, (block: Allocation) => unknown, number]>([
+      ['disposed of', 'ERR_MEM_DISPOSED', (block) => block.dispose(), 0],
+      ['moved', 'ERR_MEM_DISPOSED', (block) => block.move(), 1000],
+      ['shared', 'ERR_MEM_DISPOSED', (block) => block.share(), 1000],
+      ['sliced', 'ERR_MEM_INVALID_ARGUMENT', (block) => block.slice(1), 1000],
+    ])('leaves a block to who has it when the handle is %s while it is copied', (_, code, use, liveBytes) => {
+      const { device, runtime } = simulated();
+      runtime.slot.install(new PlainManager());
+      const block = runtime.allocate(1000);
+      let used: unknown;
+      device.failWhen(({ name }) => {
+        if (name === 'copy') used = use(block);
+        return false;
+      });
+      expect(() => block.resize(2000)).toThrow(expect.objectContaining({ code }));
+      device.failWhen(undefined);
+      expect([device.liveBytes, runtime.slot.liveBlocks]).toEqual([liveBytes, liveBytes / 1000]);
+      for (const handle of [used, block]) (handle as Allocation | undefined)?.dispose();
+      expect([device.liveBytes, runtime.slot.liveBlocks]).toEqual([0, 0]);
+    });
+
+    test('copies from where the handle has moved to when it is resized while it is copied', () => {
+      const { device, runtime } = simulated();
+      runtime.slot.install(new PlainManager());
+      const block = runtime.allocate(1000);
+      const copy = vi.spyOn(device, 'copy');
+      copy.mockImplementationOnce(() => block.resize(1500));
+      block.resize(2000);
+      expect([block.bytes, device.liveBytes, runtime.slot.liveBlocks]).toEqual([2000, 2000, 1]);
+      expect(copy.mock.lastCall).toEqual([block.ptr, expect.any(Number), 1500]);
+      block.dispose();
+      expect(device.liveBytes).toBe(0);
+    });
+
     test('frees the old block once when its native free calls back', () => {
       const { device, runtime } = simulated();
       runtime.slot.install(new PlainManager());
