@@ -4,7 +4,6 @@ import { INSPECT, inspected } from '../core/inspect.js';
 import '../core/disposable.js';
 import { orUndo } from '../core/attempt.js';
 import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
-import type { NativeCharge } from '../core/native-charge.js';
 import type { Reclaimable } from '../core/process-state.js';
 import * as stackRoom from '../core/stack-room.js';
 import type { BufferClass, TypedArrayClass } from '../core/typed-array.js';
@@ -154,17 +153,24 @@ export class Allocation implements WatchedHandle {
     const unused = room - bytes;
     if (unused >= 0 && (bytes >= this.#bytes || (bytes > 0 && unused <= Math.max(bytes, FEW_BYTES)))) {
       const { charge } = source;
+      const former = this.#bytes;
       // The block is charged as a whole: the last slice of it may be a part.
-      const charged = terms?.bytes ?? this.#bytes;
-      if (charge !== undefined && bytes > charged && this.#chargeMore(charge, bytes - charged)) {
+      const charged = terms?.bytes ?? former;
+      const more = bytes > charged ? bytes - charged : 0;
+      if (more > 0) charge?.take(more);
+      // Listeners that make room for a tenant may use this handle, and so may a manager.
+      const isStill = () => this.#isStill(ptr, former, terms);
+      try {
+        if (room > 0 && isStill()) source.slot.resized(ptr, bytes);
+      } catch (error) {
+        charge?.give(more);
+        throw error;
+      }
+      if (!isStill()) {
+        charge?.give(more);
+        this.#check();
         this.resize(bytes);
         return;
-      }
-      try {
-        if (room > 0) source.slot.resized(ptr, bytes);
-      } catch (error) {
-        if (bytes > charged) charge?.give(bytes - charged);
-        throw error;
       }
       if (bytes < charged) charge?.give(charged - bytes);
       this.#unwatch(this.#place);
@@ -324,22 +330,10 @@ export class Allocation implements WatchedHandle {
     return terms;
   }
 
-  /**
-   * Charges a tenant with the bytes by which the block grows.
-   *
-   * @returns whether somebody who made room for them has changed this handle, or made another owner: nothing is charged then
-   * @throws ERR_MEM_OUT_OF_MEMORY, ERR_MEM_DISPOSED; nothing is charged then
-   */
-  #chargeMore(charge: NativeCharge, bytes: number): boolean {
-    const ptr = this.#ptr;
-    const former = this.#bytes;
-    const terms = this.#terms;
-    charge.take(bytes);
-    const isSame = this.#ptr === ptr && this.#bytes === former && this.#terms === terms;
-    if (isSame && !this.disposed && (terms?.owners ?? 1) === 1) return false;
-    charge.give(bytes);
-    this.#check();
-    return true;
+  /** Whether this handle still has the same bytes of a block, alone. */
+  #isStill(ptr: DevicePtr, bytes: number, terms: BlockTerms | undefined): boolean {
+    const isSame = this.#ptr === ptr && this.#bytes === bytes && this.#terms === terms;
+    return isSame && !this.disposed && (terms?.owners ?? 1) === 1;
   }
 
   /** Takes the content to a new block, and frees the old one. */
@@ -347,13 +341,15 @@ export class Allocation implements WatchedHandle {
     const source = this.#source;
     let terms: BlockTerms | undefined;
     let ptr: DevicePtr;
+    let former: number;
     do {
       // Whoever was asked for memory may have used this handle, and so may who copies.
       terms = this.#soleTerms();
       ptr = this.#ptr;
-      const keptBytes = Math.min(bytes, this.#bytes);
+      former = this.#bytes;
+      const keptBytes = Math.min(bytes, former);
       if (keptBytes > 0) source.device.copy(next, ptr, keptBytes);
-    } while (this.#soleTerms() !== terms || this.#ptr !== ptr);
+    } while (!this.#isStill(ptr, former, terms));
     const nextTerms = termsOf(source, next, bytes, terms && newTerms(bytes, terms.onFreed));
     this.#release();
     this.#become(next, bytes, nextTerms);

@@ -343,6 +343,35 @@ describe('Allocation', () => {
       expect([device.liveBytes, runtime.slot.liveBlocks]).toEqual([0, 0]);
     });
 
+    test.each<[string, string, (block: Allocation) => unknown]>([
+      ['disposed of', 'ERR_MEM_DISPOSED', (block) => block.dispose()],
+      ['moved', 'ERR_MEM_DISPOSED', (block) => block.move()],
+      ['sliced', 'ERR_MEM_INVALID_ARGUMENT', (block) => block.slice(1)],
+      ['resized', '', (block) => block.resize(100 * KiB)],
+    ])('finds what a manager did to the handle that it is told of: it is %s', (_, code, use) => {
+      const { device, runtime } = simulated();
+      const manager = new CachingMemoryManager(1, new MemoryManagerDeviceInterface());
+      runtime.slot.install(manager);
+      const block = runtime.allocate(1000);
+      let used: unknown;
+      vi.spyOn(manager, 'resized').mockImplementationOnce(() => {
+        used = use(block);
+      });
+      let thrown: unknown;
+      try {
+        block.resize(1010);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toEqual(code === '' ? undefined : expect.objectContaining({ code }));
+      if (code === '') expect(block.bytes).toBe(1010);
+      for (const handle of [used, block]) (handle as Allocation | undefined)?.dispose();
+      expect(runtime.slot.liveBlocks).toBe(0);
+      expect(manager.stats(0)!.allocatedBytes.current).toBe(0);
+      runtime.close();
+      expect(device.liveBytes).toBe(0);
+    });
+
     test('copies from where the handle has moved to when it is resized while it is copied', () => {
       const { device, runtime } = simulated();
       runtime.slot.install(new PlainManager());
