@@ -28,6 +28,27 @@ export function arenaHeapAt({ start, end }: ProcessMapping, pages: OwnPages): { 
   return isHead && arena > 0 && arena % HEAP_BYTES < pages.pageBytes ? { arena, bytes } : undefined;
 }
 
+/** Blocks of a heap begin at multiples of it, with heads of two words. @see Source: glibc's malloc.c, MALLOC_ALIGNMENT */
+const BLOCK_STEP = 16;
+/** The bit of the second that says that the block before is used, as nothing is before the first one. */
+const BEFORE_IS_USED = 1;
+/** So many blocks behind each other are no coincidence. */
+const SURE_BLOCKS = 4;
+
+/** Whether a part of the main arena begins at an address: blocks behind each other, as their heads say. */
+export function isOfMainArena(address: number, end: number, pages: OwnPages): boolean {
+  let at = address;
+  for (let n = 0; n < SURE_BLOCKS && at < end; n++) {
+    const [before = 0, sizeAndFlags = 0] = pages.wordsAt(at, 2);
+    const flags = sizeAndFlags % BLOCK_STEP;
+    const bytes = sizeAndFlags - flags;
+    if (bytes === 0 || at + bytes > end || flags > BEFORE_IS_USED) return false;
+    if (at === address && (before !== 0 || flags !== BEFORE_IS_USED)) return false;
+    at += bytes;
+  }
+  return at > address;
+}
+
 /** The arenas of glibc's heap, by what is resident of each, against what the C library says. */
 export class ArenaHeaps {
   readonly #main: Arena = { systemBytes: 0, residentBytes: 0, managedBytes: 0 };

@@ -4,7 +4,7 @@ import { OwnPages } from '../../adapters/os/own-pages.js';
 import { type ProcessMapping, processMappings } from '../../adapters/os/process-mappings.js';
 import { MemoryError } from '../core/errors.js';
 import { GiB, KiB } from '../core/units.js';
-import { ArenaHeaps, arenaHeapAt } from './arena-heaps.js';
+import { ArenaHeaps, arenaHeapAt, isOfMainArena } from './arena-heaps.js';
 import { arrayBufferBlocks } from './array-buffer-blocks.js';
 import { type CHeapInfo, parseCHeapInfo } from './c-heap-info.js';
 import { libraryOwners, type OwnedRange } from './library-owners.js';
@@ -51,7 +51,7 @@ class InsideView {
   readonly #blocks: MappedBlock[] = [];
   readonly #threads = ownThreads();
   /** Mappings that nobody has been found for yet, by index. */
-  readonly #ownerless: number[] = [];
+  #ownerless: number[] = [];
 
   /** @param arrayBufferBytes - of this isolate, before those that are made to look */
   constructor(
@@ -71,7 +71,9 @@ class InsideView {
       if (this.#ranges.leftOf(index) > 0 && !this.#addNamed(index)) this.#addAnonymous(index, managers);
     });
     const preloaded = preloadedAllocator(this.#kinds.binaries);
-    const trimmable = this.#arenas.enter(cHeapInfo(), found);
+    const info = cHeapInfo();
+    this.#addRestOfMainArena(info, managers);
+    const trimmable = this.#arenas.enter(info, found);
     const lessBytes = this.#addArrayBuffers();
     const unusedV8 = this.#addV8();
     const allocatorFree = this.#addOwnerless(preloaded);
@@ -98,12 +100,8 @@ class InsideView {
     const mapping = this.#kinds.mappings[index] as ProcessMapping;
     const { start, end, name, rights } = mapping;
     const ranges = this.#ranges;
-    const managedBytes = () => {
-      const inside = managers.taken.filter(([at]) => at >= start && at < end);
-      return inside.reduce((sum, [, bytes]) => sum + bytes, 0);
-    };
     if (name === '[heap]') {
-      this.#arenas.add(undefined, ranges.takeRest(index), managedBytes());
+      this.#arenas.add(undefined, ranges.takeRest(index), managedIn(mapping, managers));
       return;
     }
     const v8 = rights[0] === 'r' ? v8MappingAt(mapping, this.#pages) : undefined;
@@ -112,7 +110,7 @@ class InsideView {
     else if (v8 !== undefined) {
       this.#v8.set(v8.heap, (this.#v8.get(v8.heap) ?? 0) + ranges.takeRest(index));
       this.#v8Ranges.push([start, end]);
-    } else if (heap !== undefined) this.#arenas.add(heap, ranges.takeRest(index), managedBytes());
+    } else if (heap !== undefined) this.#arenas.add(heap, ranges.takeRest(index), managedIn(mapping, managers));
     else {
       this.#blocks.push(...mappedBlocks(mapping, this.#pages));
       const thread = this.#threads.find(({ stackPointer }) => stackPointer >= start && stackPointer < end);
@@ -124,13 +122,37 @@ class InsideView {
     }
   }
 
+  /** Where something lies right behind [heap], V8's code now and then, the main arena goes on in mappings as any others. */
+  #addRestOfMainArena(info: CHeapInfo | undefined, managers: ManagerMemory): void {
+    const heap = this.#kinds.mappings
+      .filter(({ name }) => name === '[heap]')
+      .reduce((sum, { start, end }) => sum + end - start, 0);
+    let missing = (info?.arenas.find(({ number }) => number === 0)?.systemBytes ?? 0) - heap;
+    this.#ownerless = this.#ownerless.filter((index) => {
+      const mapping = this.#kinds.mappings[index] as ProcessMapping;
+      const blocks = this.#blocksIn(index);
+      const starts = [mapping.start, ...blocks.map(({ end }) => end)];
+      const ends = [...blocks.map(({ start }) => start), mapping.end];
+      if (missing <= 0 || !starts.some((start, n) => isOfMainArena(start, ends[n] as number, this.#pages))) return true;
+      const bytes = this.#restBesideBlocks(index);
+      this.#arenas.add(undefined, bytes, managedIn(mapping, managers));
+      missing -= bytes;
+      return false;
+    });
+  }
+
   /** What is left of a mapping when the blocks that were found in it have theirs. */
   #restBesideBlocks(index: number): number {
-    const { start, end } = this.#kinds.mappings[index] as ProcessMapping;
-    const blocks = this.#blocks.filter((block) => block.start >= start && block.end <= end);
+    const blocks = this.#blocksIn(index);
     let blockBytes = 0;
     for (const block of blocks) blockBytes += this.#pages.residentBytes(block.start, block.end);
     return blocks.length === 0 ? this.#ranges.takeRest(index) : Math.max(0, this.#ranges.leftOf(index) - blockBytes);
+  }
+
+  /** The blocks with mappings of their own that the kernel counts as a part of a mapping, in the order of addresses. */
+  #blocksIn(index: number): readonly MappedBlock[] {
+    const { start, end } = this.#kinds.mappings[index] as ProcessMapping;
+    return this.#blocks.filter((block) => block.start >= start && block.end <= end);
   }
 
   /** Whether a mapping lies between two wide ranges that nobody may touch, as the memory of a WebAssembly instance does. */
@@ -211,6 +233,11 @@ class InsideView {
     this.#found.add('allocator-live', name, allocatorBytes - free, liveBytes === undefined ? null : 0);
     return free;
   }
+}
+
+/** Bytes in a mapping that managers have. */
+function managedIn({ start, end }: ProcessMapping, { taken }: ManagerMemory): number {
+  return taken.filter(([at]) => at >= start && at < end).reduce((sum, [, bytes]) => sum + bytes, 0);
 }
 
 function cHeapInfo(): CHeapInfo | undefined {

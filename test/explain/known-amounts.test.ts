@@ -92,6 +92,16 @@ describe.skipIf(process.platform !== 'linux')('explainMemory', { timeout: LIMIT_
     expectAbout(explanation.giveBack.find(({ step }) => step === 'C library')?.bytes ?? 0, (200 * MiB * 63) / 64);
   });
 
+  test('finds the main arena where it cannot grow, as when V8 has put its code right behind it', () => {
+    const explanation = explained(`
+      const [, end] = /-([0-9a-f]+) .*\\[heap\\]$/m.exec(readFileSync('/proc/self/maps', 'utf8'));
+      mapPages(4096, { address: Number.parseInt(end, 16), protection: 0 });
+      const blocks = Array.from({ length: 100 * 64 }, () => { const ptr = malloc(16368); fillBytes(ptr, 1, 16368); return ptr; });
+      for (let i = 0; i < 50 * 64; i++) if (i % 64 !== 63) free(blocks[i]);`);
+    expectAbout(sumOf(explanation, 'c-heap-free', 'arena 0'), (50 * MiB * 63) / 64);
+    expectAbout(sumOf(explanation, 'c-heap-live', 'arena 0'), (50 + 50 / 64) * MiB);
+  });
+
   test('says of free blocks between live ones that they cannot be given back', () => {
     const explanation = explained(`
       const blocks = Array.from({ length: 64 * 512 }, () => { const ptr = malloc(2032); fillBytes(ptr, 1, 2032); return ptr; });
