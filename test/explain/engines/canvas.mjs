@@ -1,6 +1,6 @@
 import { createCanvas } from '@napi-rs/canvas';
 
-// Draws and encodes pictures, and keeps the canvases.
+// Draws pictures and encodes them, one as WebP as well, and keeps the canvases.
 globalThis.canvases = [];
 for (let n = 0; n < 6; n++) {
   const canvas = createCanvas(1024, 768);
@@ -11,6 +11,6 @@ for (let n = 0; n < 6; n++) {
     context.arc((i * 131) % 1024, (i * 71) % 768, 10 + (i % 50), 0, 7);
     context.fill();
   }
-  canvas.toBuffer('image/png');
-  globalThis.canvases.push(canvas, await canvas.encode('webp'));
+  globalThis.canvases.push(canvas, canvas.toBuffer('image/png'));
 }
+globalThis.encoded = await globalThis.canvases[0].encode('webp');
