@@ -34,11 +34,14 @@ export function budgetHappenings(samples, budget) {
  * @param {readonly LiveSample[]} samples
  * @param {LiveBudget} budget
  * @param {number} at - the sample
- * @param {number} nearMs - how far around it
+ * @param {number} nearMs - how far around it, where samples are nearer to each other
  */
 export function happenedAt(samples, budget, at, nearMs) {
   const ms = samples[at]?.ms ?? 0;
-  const isNear = (/** @type {{ ms: number | null }} */ thing) => thing.ms !== null && Math.abs(thing.ms - ms) <= nearMs;
+  const halfway = (/** @type {number} */ to) => Math.abs((samples[to]?.ms ?? ms) - ms) / 2;
+  // Few samples lie far apart: what happened between two is told at the nearer one all the same.
+  const isNear = (/** @type {{ ms: number | null }} */ thing) =>
+    thing.ms !== null && Math.abs(thing.ms - ms) <= Math.max(nearMs, halfway(thing.ms < ms ? at - 1 : at + 1));
   const faults = samples.flatMap((sample, i) => (isNear(sample) ? [newFaults(samples, budget, i)] : []));
   const refusals = faults.reduce((sum, fault) => sum + fault.refusals, 0);
   const overshoots = faults.reduce((sum, fault) => sum + fault.overshoots, 0);

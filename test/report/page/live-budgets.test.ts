@@ -49,6 +49,12 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
       .locator(`.budget [data-name="${label}"] tbody tr`)
       .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
 
+  /** The first time in a text. */
+  const secondsIn = (text: string) => {
+    const [, amount, unit] = /([\d.]+) (m?s)\b/.exec(text) ?? [];
+    return Number(amount) / (unit === 'ms' ? 1000 : 1);
+  };
+
   test('shows nothing of budgets while there is none, and the section when there is one', async () =>
     tryPage(await browser.open(dashboard.url), async (page) => {
       kept.push(runtime.allocate(MiB));
@@ -96,17 +102,19 @@ describe.skipIf(CHROMIUM.missing)(`budgets on the live page in ${CHROMIUM.title}
       await has(page, '.budget .legend', 'reclaim');
       await page.locator('.budget .chart').scrollIntoViewIfNeeded();
       const box = (await page.locator('.budget .u-over').boundingBox())!;
+      const pointAt = async (share: number) => {
+        await page.mouse.move(box.x + box.width * share, box.y + 40);
+        return secondsIn(await page.locator('.budget .where').innerText());
+      };
       // What happened lies further left with each sample.
       await expect
         .poll(async () => {
-          for (let share = 1; share > 0; share -= 0.015) {
-            await page.mouse.move(box.x + box.width * share, box.y + 40);
-            const text = await page.locator('.budget .detail').innerText();
-            if (text.includes(`${HOSTILE} gave 30.0 MiB (caches of others)`)) return text;
-          }
-          return '';
+          const [first, last] = [await pointAt(0.01), await pointAt(0.99)];
+          const [[reclaimed = '']] = (await rows(page, 'Reclaims')) as [string[]];
+          await pointAt((secondsIn(reclaimed) - first) / (last - first));
+          return page.locator('.budget .detail').innerText();
         })
-        .toContain('buffers wanted');
+        .toMatch(new RegExp(`buffers wanted .*${HOSTILE} gave 30\\.0 MiB \\(caches of others\\)`));
       expect(await page.locator('.budget .where').innerText()).toMatch(/^At \S+ m?s: /);
     }));
 
