@@ -140,30 +140,23 @@ describe.skipIf(CHROMIUM.missing)(`pages in ${CHROMIUM.title}`, () => {
     });
 
     test('lets the Tab key go to every control, each of which shows that it has the focus', async () => {
-      await page.evaluate(() => {
+      const controls = await page.evaluate(() => {
         // Where an element is: a live page may put others into the places of its cells.
         const placeOf = (one: Element | null): string =>
           one === null || one.parentElement === null
             ? ''
             : `${placeOf(one.parentElement)} ${[...one.parentElement.children].indexOf(one)}`;
-        Reflect.set(globalThis, 'placeOf', placeOf);
-      });
-      const controls = await page.evaluate(() => {
-        const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element) => string;
+        const reached: [place: string, isSeen: boolean][] = [];
+        Reflect.set(globalThis, 'reached', reached);
+        addEventListener('focusin', ({ target }) => {
+          const { outlineStyle, outlineWidth } = getComputedStyle(target as Element);
+          reached.push([placeOf(target as Element), outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 1]);
+        });
         const all = [...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"]')];
         return all.filter((one) => one.checkVisibility({ visibilityProperty: true })).map(placeOf);
       });
-      const reached = new Map<string, boolean>();
-      for (let presses = 0; presses < controls.length + 5; presses++) {
-        await page.keyboard.press('Tab');
-        const [place, isSeen] = await page.evaluate(() => {
-          const placeOf = Reflect.get(globalThis, 'placeOf') as (one: Element | null) => string;
-          const one = document.activeElement;
-          const { outlineStyle, outlineWidth } = getComputedStyle(one ?? document.body);
-          return [placeOf(one), outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 1] as const;
-        });
-        reached.set(place, isSeen);
-      }
+      for (let presses = 0; presses < controls.length + 5; presses++) await page.keyboard.press('Tab');
+      const reached = new Map(await page.evaluate(() => Reflect.get(globalThis, 'reached') as [string, boolean][]));
       const at = (place: string) => page.evaluate(nameOf, place);
       for (const place of controls) if (reached.get(place) !== true) expect.soft(await at(place)).toBe('reached, and seen to be');
     });

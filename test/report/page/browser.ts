@@ -1,11 +1,15 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, BrowserType, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { LIMIT_MS } from '../../config/limits.js';
 import { requireProgram } from '../../fixtures/requires.js';
+
+// By an import Node looks through its seven million characters for names of exports, which takes nearly as long as loading it.
+const { chromium }: { readonly chromium: BrowserType } = createRequire(import.meta.url)('playwright-core');
 
 /** The browser that the page is tested in. Without the parts that make windows it opens a page in a third of the processor time. */
 export const CHROMIUM = requireProgram(
