@@ -1,3 +1,4 @@
+import { attempt } from '../core/attempt.js';
 import { counted } from '../core/counted.js';
 import type { SlotKind } from '../core/events.js';
 import { statsOf } from '../core/manager-readings.js';
@@ -61,9 +62,14 @@ export function formatExitReport(report: ExitReport): string {
   return lines.join('');
 }
 
+/** A manager that cannot tell must not keep its runtime from closing: that becomes a process warning. */
 function liveBytes(manager: MemoryManagerAdapter, deviceCount: number): number | undefined {
-  const known = Array.from({ length: deviceCount }, (_, device) => statsOf(manager, device)).filter(
-    (stats) => stats !== undefined,
-  );
-  return known.length === 0 ? undefined : known.reduce((sum, { allocatedBytes }) => sum + allocatedBytes.current, 0);
+  let bytes: number | undefined;
+  attempt(() => {
+    const known = Array.from({ length: deviceCount }, (_, device) => statsOf(manager, device)).filter(
+      (stats) => stats !== undefined,
+    );
+    if (known.length > 0) bytes = known.reduce((sum, { allocatedBytes }) => sum + allocatedBytes.current, 0);
+  });
+  return bytes;
 }

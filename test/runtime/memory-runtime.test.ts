@@ -177,6 +177,22 @@ describe('MemoryRuntime', () => {
   });
 
   describe('close', () => {
+    test('frees all also when a manager cannot tell how much is live, and says so', () => {
+      const { device, runtime } = simulated();
+      const { manager } = runtime.use((count, table) => new CachingMemoryManager(count, table));
+      const block = runtime.allocate(1000);
+      const error = new Error('no statistics');
+      vi.spyOn(manager, 'stats').mockImplementation(() => {
+        throw error;
+      });
+      const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      const report = runtime.close();
+      expect(warnings.mock.calls).toEqual([[error]]);
+      warnings.mockRestore();
+      expect([report.liveBlocks, device.liveBytes, block.disposed]).toEqual([1, 0, true]);
+      expect(formatExitReport(report)).toMatch(/^stowage: 1 block, unknown bytes, of CachingMemoryManager/);
+    });
+
     test('frees all, reports what was live, and disposes the handles', () => {
       const { device, runtime } = simulated();
       const [block, pinned] = [runtime.allocate(1000), runtime.allocate(10, { pinned: true })];
