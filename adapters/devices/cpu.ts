@@ -30,6 +30,9 @@ export interface CpuDeviceOptions {
   readonly granularityBytes?: number;
 }
 
+/** The physical memory, or the lower limit of a control group: some files, read once. */
+const maxBytes = lazy(maxMemoryBytes);
+
 const OPTIONS: OwnOptions<CpuDeviceOptions> = { of: () => CpuDevice, names: { granularityBytes: true } };
 
 /**
@@ -47,7 +50,6 @@ export class CpuDevice extends HostDevice {
   override readonly virtual: VirtualMemory | undefined;
   readonly #segments = new HostSegments({ lock: lockPages, unlock: unlockPages }, THREAD_HEAP, this.events);
   readonly #pages: CpuVirtualMemory;
-  readonly #maxBytes = lazy(maxMemoryBytes);
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(options: CpuDeviceOptions = {}) {
@@ -78,9 +80,8 @@ export class CpuDevice extends HostDevice {
     return this.#segments.kept.bytes;
   }
 
-  /** The physical memory, or the lower limit of a control group; read once. */
   protected override get capacityBytes(): number {
-    return this.#maxBytes();
+    return maxBytes();
   }
 
   /** What the system could still give this process, and {@link getMaxMemorySize}. @throws ERR_MEM_INVALID_DEVICE */
@@ -206,6 +207,6 @@ export class CpuDevice extends HostDevice {
 
   /** Tells whether so much is left of the capacity: the system may promise more than it has. */
   #admits(bytes: number): boolean {
-    return bytes <= this.#maxBytes() - this.liveBytes;
+    return bytes <= maxBytes() - this.liveBytes;
   }
 }
