@@ -16,7 +16,7 @@ const alias = Object.entries(packageFile.exports).flatMap(([name, targets]) => {
 const ALL = ['test/**/*.test.ts'];
 const NEVER = ['test/soak/**', '**/node_modules/**'];
 const HOSTS = ['test/hosts/**/*.test.ts'];
-const OWN = ['hosts/sqlite-forbidden-code', 'hosts/types-made', 'conformance/shared'].map((name) => `test/${name}.test.ts`);
+const OWN = ['hosts/sqlite-forbidden-code', 'hosts/types-made'].map((name) => `test/${name}.test.ts`);
 
 export default defineConfig({
   resolve: { alias },
@@ -26,8 +26,7 @@ export default defineConfig({
       { extends: true, test: { name: 'shared process', include: ALL, exclude: [...NEVER, ...HOSTS, ...OWN], isolate: false } },
       // What foreign libraries keep and start stays with their tests.
       { extends: true, test: { name: 'hosts', include: HOSTS, exclude: [...NEVER, ...OWN], isolate: false } },
-      // One replaces a module, one counts what is done once a process. The regions of the conformance suite for shared memory
-      // become one mapping that is larger than the memory: behind it a process starts no other.
+      // One replaces a module, one counts what is done once a process.
       { extends: true, test: { name: 'own process', include: OWN, exclude: NEVER, isolate: true } },
     ],
     // One more than there are processors: many tests wait for processes of their own, for a browser, or for time to pass.

@@ -1,6 +1,6 @@
-import { afterAll } from 'vitest';
+import { afterEach } from 'vitest';
 import type { MemoryManagerDeviceInterface } from '../../src/core/device-interface.js';
-import { type DevicePtr, GiB } from '../../src/core/units.js';
+import { type DevicePtr, MiB } from '../../src/core/units.js';
 import { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
 import { ScalablePageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { PosixMmapBackend } from '../../src/shared/backends/nameless-backends.js';
@@ -12,8 +12,8 @@ import { describeManager } from './manager-suite.js';
 const ID = { major: 0, minor: 0 };
 
 const backends: PosixMmapBackend[] = [];
-afterAll(() => {
-  for (const backend of backends) backend.destroy();
+afterEach(() => {
+  for (const backend of backends.splice(0)) backend.destroy();
 });
 
 /** Real pages of a region. */
@@ -23,7 +23,7 @@ const REGION: DeviceCase = {
   hasBytes: true,
   hasCapacity: false,
   countsWithoutRounding: true,
-  make: (capacityBytes = GiB) => {
+  make: (capacityBytes = 256 * MiB) => {
     const backend = PosixMmapBackend.create(0, capacityBytes);
     backends.push(backend);
     return new SharedMemoryDevice(ScalablePageAllocator.shmInit(backend.region, { id: ID }));
