@@ -32,7 +32,7 @@ export class PickleReader {
     [OPCODE.frame]: (pickle) => void pickle.#skip(8),
     [OPCODE.mark]: (pickle, start) => pickle.#mark(start),
     [OPCODE.pop]: (pickle) => void pickle.#pop(),
-    [OPCODE.popMark]: (pickle) => void pickle.#popToMark(),
+    [OPCODE.popMark]: (pickle) => pickle.#drop(pickle.#popMark()),
     [OPCODE.none]: () => null,
     [OPCODE.newTrue]: () => true,
     [OPCODE.newFalse]: () => false,
@@ -50,24 +50,26 @@ export class PickleReader {
     [OPCODE.binBytes]: (pickle) => pickle.#take(pickle.#uint(4)),
     [OPCODE.emptyList]: (pickle, start) => pickle.#container([], start),
     [OPCODE.emptyTuple]: (pickle, start) => pickle.#container([], start),
-    [OPCODE.list]: (pickle, start) => pickle.#container(pickle.#popToMark(), start),
-    [OPCODE.tuple]: (pickle, start) => pickle.#container(pickle.#popToMark(), start),
-    [OPCODE.tuple1]: (pickle, start) => pickle.#container(pickle.#popMany(1), start),
-    [OPCODE.tuple2]: (pickle, start) => pickle.#container(pickle.#popMany(2), start),
-    [OPCODE.tuple3]: (pickle, start) => pickle.#container(pickle.#popMany(3), start),
-    [OPCODE.append]: (pickle, start) => pickle.#append([pickle.#pop()], start),
-    [OPCODE.appends]: (pickle, start) => pickle.#append(pickle.#popToMark(), start),
+    [OPCODE.list]: (pickle, start) => pickle.#container(pickle.#popFrom(pickle.#popMark()), start),
+    [OPCODE.tuple]: (pickle, start) => pickle.#container(pickle.#popFrom(pickle.#popMark()), start),
+    [OPCODE.tuple1]: (pickle, start) => pickle.#container(pickle.#popFrom(pickle.#last(1)), start),
+    [OPCODE.tuple2]: (pickle, start) => pickle.#container(pickle.#popFrom(pickle.#last(2)), start),
+    [OPCODE.tuple3]: (pickle, start) => pickle.#container(pickle.#popFrom(pickle.#last(3)), start),
+    [OPCODE.append]: (pickle, start) => pickle.#append(pickle.#last(1), start),
+    [OPCODE.appends]: (pickle, start) => pickle.#append(pickle.#popMark(), start),
     [OPCODE.emptyDict]: (pickle, start) => pickle.#container({}, start),
-    [OPCODE.dict]: (pickle, start) => pickle.#setItems(pickle.#popToMark(), start, pickle.#container({}, start)),
-    [OPCODE.setItem]: (pickle, start) => void pickle.#setItems(pickle.#popMany(2), start),
-    [OPCODE.setItems]: (pickle, start) => void pickle.#setItems(pickle.#popToMark(), start),
+    [OPCODE.dict]: (pickle, start) => pickle.#setItems(pickle.#popMark(), start, pickle.#container({}, start)),
+    [OPCODE.setItem]: (pickle, start) => void pickle.#setItems(pickle.#last(2), start),
+    [OPCODE.setItems]: (pickle, start) => void pickle.#setItems(pickle.#popMark(), start),
     [OPCODE.binPut]: (pickle, start) => pickle.#remember(pickle.#uint(1), start),
     [OPCODE.longBinPut]: (pickle, start) => pickle.#remember(pickle.#uint(4), start),
     [OPCODE.memoize]: (pickle, start) => pickle.#remember(pickle.#memo.length, start),
     [OPCODE.binGet]: (pickle, start) => pickle.#recall(pickle.#uint(1), start),
     [OPCODE.longBinGet]: (pickle, start) => pickle.#recall(pickle.#uint(4), start),
   };
+  /** Values that wait, up to {@link #depth}; above it lies what has been taken. */
   readonly #stack: PickleValue[] = [];
+  #depth = 0;
   readonly #marks: number[] = [];
   readonly #memo: PickleValue[] = [];
   readonly #mostContainers: number;
@@ -91,7 +93,7 @@ export class PickleReader {
         throw this.#fault(start, `the instruction 0x${opcode.toString(16)} builds no plain data, and is not executed`);
       }
       const value = execute(this, start);
-      if (value !== undefined) this.#stack.push(value);
+      if (value !== undefined) this.#stack[this.#depth++] = value;
     }
   }
 
@@ -141,56 +143,75 @@ export class PickleReader {
     return negative ? -value - 1 : value;
   }
 
-  #top(): PickleValue {
-    this.#check(this.#stack.length > 0, this.#at, 'there is no value here');
-    return this.#stack[this.#stack.length - 1]!;
+  /** The value below a place in the stack. */
+  #below(depth: number): PickleValue {
+    this.#check(depth > 0, this.#at, 'there is no value here');
+    return this.#stack[depth - 1]!;
   }
 
   #pop(): PickleValue {
-    this.#check(this.#stack.length > (this.#marks.at(-1) ?? 0), this.#at, 'there is no value here');
-    return this.#stack.pop()!;
+    this.#depth = this.#last(1);
+    return this.#stack[this.#depth]!;
   }
 
-  #popMany(count: number): PickleValue[] {
-    return Array.from({ length: count }, () => this.#pop()).reverse();
+  #popFrom(from: number): PickleValue[] {
+    const values = this.#stack.slice(from, this.#depth);
+    this.#depth = from;
+    return values;
+  }
+
+  #drop(from: number): undefined {
+    this.#depth = from;
+  }
+
+  /** Where the last values of the stack begin; none of them lies before the last mark. */
+  #last(count: number): number {
+    const from = this.#depth - count;
+    this.#check(from >= (this.#marks.at(-1) ?? 0), this.#at, 'there is no value here');
+    return from;
   }
 
   #mark(start: number): undefined {
-    if (this.#marks.push(this.#stack.length) > MAX_DEPTH) throw this.#fault(start, `values lie more than ${MAX_DEPTH} deep`);
+    if (this.#marks.push(this.#depth) > MAX_DEPTH) throw this.#fault(start, `values lie more than ${MAX_DEPTH} deep`);
   }
 
-  #popToMark(): PickleValue[] {
+  /** Where the values behind the last mark begin. */
+  #popMark(): number {
     const mark = this.#marks.pop();
     if (mark === undefined) throw this.#fault(this.#at, 'there is no mark here');
-    return this.#stack.splice(mark);
+    return mark;
   }
 
-  #append(values: readonly PickleValue[], start: number): undefined {
-    const list = this.#top();
+  /** Takes what lies in the stack from a place on into the list below. */
+  #append(from: number, start: number): undefined {
+    const list = this.#below(from);
     if (!Array.isArray(list)) throw this.#fault(start, 'something is appended to what is no list');
     // Grown at once: pushes would leave room for more in each of millions of lists.
-    const { length } = list;
-    list.length += values.length;
-    for (let i = 0; i < values.length; i++) list[length + i] = values[i]!;
+    let at = list.length;
+    list.length += this.#depth - from;
+    for (let i = from; i < this.#depth; i++) list[at++] = this.#stack[i]!;
+    this.#depth = from;
   }
 
-  #setItems(pairs: readonly PickleValue[], start: number, target: PickleValue = this.#top()): PickleDictionary {
+  /** Takes keys and values, which lie in turns in the stack from a place on, into a dictionary. */
+  #setItems(from: number, start: number, target: PickleValue = this.#below(from)): PickleDictionary {
     if (!isDictionary(target)) throw this.#fault(start, 'something is set in what is no dictionary');
-    this.#check(pairs.length % 2 === 0, start, 'a key has no value');
-    for (let i = 0; i < pairs.length; i += 2) {
-      const key = pairs[i]!;
+    this.#check((this.#depth - from) % 2 === 0, start, 'a key has no value');
+    for (let i = from; i < this.#depth; i += 2) {
+      const key = this.#stack[i]!;
       if (typeof key !== 'string' && typeof key !== 'number') throw this.#fault(start, 'a key is neither a text nor a number');
       // An assignment to this name would set the object's prototype.
       this.#check(key !== '__proto__', start, 'a key is "__proto__"');
-      target[key] = pairs[i + 1]!;
+      target[key] = this.#stack[i + 1]!;
     }
+    this.#depth = from;
     return target;
   }
 
   /** Writers number values in order; a few old ones leave numbers out. */
   #remember(index: number, start: number): undefined {
     if (index > this.#values) throw this.#fault(start, `${index} is no number of a value: ${this.#values} came before it`);
-    this.#memo[index] = this.#top();
+    this.#memo[index] = this.#below(this.#depth);
   }
 
   #recall(index: number, start: number): PickleValue {
