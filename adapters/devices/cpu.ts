@@ -10,9 +10,8 @@ import { checkOwnOptions, type OwnOptions } from '../../src/core/option-names.js
 import type { BufferPart } from '../../src/core/typed-array.js';
 import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../../src/core/units.js';
 import { copyIn, copyOut, fillBytes, moveBytes } from '../os/bytes.js';
-import { lazy } from '../os/libc.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
-import { maxMemoryBytes } from '../os/memory-limits.js';
+import { keptMaxMemoryBytes } from '../os/memory-limits.js';
 import { viewsAreForbidden } from '../os/native-view.js';
 import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
@@ -29,9 +28,6 @@ export interface CpuDeviceOptions {
    */
   readonly granularityBytes?: number;
 }
-
-/** The physical memory, or the lower limit of a control group: some files, read once. */
-const maxBytes = lazy(maxMemoryBytes);
 
 const OPTIONS: OwnOptions<CpuDeviceOptions> = { of: () => CpuDevice, names: { granularityBytes: true } };
 
@@ -80,8 +76,9 @@ export class CpuDevice extends HostDevice {
     return this.#segments.kept.bytes;
   }
 
+  /** The physical memory, or the lower limit of a control group; read once. */
   protected override get capacityBytes(): number {
-    return maxBytes();
+    return keptMaxMemoryBytes();
   }
 
   /** What the system could still give this process, and {@link getMaxMemorySize}. @throws ERR_MEM_INVALID_DEVICE */
@@ -207,6 +204,6 @@ export class CpuDevice extends HostDevice {
 
   /** Tells whether so much is left of the capacity: the system may promise more than it has. */
   #admits(bytes: number): boolean {
-    return bytes <= maxBytes() - this.liveBytes;
+    return bytes <= keptMaxMemoryBytes() - this.liveBytes;
   }
 }

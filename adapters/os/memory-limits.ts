@@ -32,6 +32,13 @@ export function maxMemoryBytes(options: MemoryLimitOptions = {}): number {
   return memoryLimit(options).bytes;
 }
 
+let keptBytes: number | undefined;
+
+/** As {@link maxMemoryBytes}, read once: for devices, which keep it. */
+export function keptMaxMemoryBytes(): number {
+  return (keptBytes ??= maxMemoryBytes());
+}
+
 /** As {@link maxMemoryBytes}, with the file that holds the limit. */
 export function memoryLimit(options: MemoryLimitOptions = {}): MemoryLimit {
   const { physicalBytes = totalmem(), root = '/' } = options;

@@ -1,5 +1,5 @@
 import { MemoryError } from '../../../src/core/errors.js';
-import { maxMemoryBytes } from '../../os/memory-limits.js';
+import { keptMaxMemoryBytes } from '../../os/memory-limits.js';
 import { CL_DEVICE_NOT_FOUND, call, checkStatus, type OpenClFunctions, statusNameOf } from './opencl-functions.js';
 
 // What can be asked. @see Source: CL/cl.h
@@ -101,7 +101,7 @@ function factsOf(cl: OpenClFunctions, device: number): Omit<OpenClFacts, 'platfo
     name: text(CL_DEVICE_NAME),
     type: TYPE_NAMES.find(([bit]) => (type & bit) !== 0)?.[1] ?? 'custom',
     version: text(CL_DEVICE_VERSION),
-    capacityBytes: number(CL_DEVICE_HOST_UNIFIED_MEMORY) === 0 ? memoryBytes : Math.min(memoryBytes, maxMemoryBytes()),
+    capacityBytes: number(CL_DEVICE_HOST_UNIFIED_MEMORY) === 0 ? memoryBytes : Math.min(memoryBytes, keptMaxMemoryBytes()),
     maxAllocBytes: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE),
     subBufferAlignment: number(CL_DEVICE_MEM_BASE_ADDR_ALIGN) / BITS_PER_BYTE,
     fineGrain: (svm & CL_DEVICE_SVM_FINE_GRAIN_BUFFER) !== 0,
