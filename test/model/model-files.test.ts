@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gguf } from '@huggingface/gguf';
@@ -11,6 +11,7 @@ import { MappedFile } from '../../src/model/mapped-file.js';
 import { searchRuns } from '../config/search.js';
 import { type GgufParts, type GgufValue, ggufBytes } from '../fixtures/gguf-bytes.js';
 import { safetensorsBytes } from '../fixtures/safetensors-bytes.js';
+import { writeAnew } from '../fixtures/write-anew.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-models-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -18,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const path = join(folder, 'model');
 
 async function read(bytes: Uint8Array): Promise<ModelDescription> {
-  writeFileSync(path, bytes);
+  writeAnew(path, bytes);
   using file = MappedFile.open(path);
   return await readModel(file);
 }

@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
 import { StowageEncoder } from '../../src/trace/formats/stowage-encoder.js';
 import { RECORD } from '../../src/trace/formats/stowage-format.js';
 import { TraceKind } from '../../src/trace/trace-events.js';
+import { writeAnew } from '../fixtures/write-anew.js';
 
 /** How a program leaks. */
 export interface Leak {
@@ -83,7 +83,7 @@ export class LeakingProgram {
       if (i >= 0) run.work(this.sites[i]!);
     }
     encoder.end();
-    writeFileSync(file, Buffer.concat(chunks));
+    writeAnew(file, Buffer.concat(chunks));
   }
 
   #leakTimes(random: () => number, events: number): number[] {

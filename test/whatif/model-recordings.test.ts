@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -7,6 +7,7 @@ import { GiB, KiB, MiB } from '../../src/core/units.js';
 import { loadTrace } from '../../src/trace/trace-reader.js';
 import { whatIf } from '../../src/whatif/what-if.js';
 import { searchRuns } from '../config/search.js';
+import { writeAnew } from '../fixtures/write-anew.js';
 import { ModelRecording, type Request } from './model-recording.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'stowage-whatif-'));
@@ -53,7 +54,7 @@ async function answerTo(conf: string, limitBytes: number | undefined, program: r
   const from = Math.floor(recording.length * share);
   if (recording.count(['alloc'], 0) === 0) return undefined;
   const path = join(folder, 'snapshot.pickle');
-  writeFileSync(path, recording.pickle(from));
+  writeAnew(path, recording.pickle(from));
   const events = await loadTrace(path);
   const limits = limitBytes === undefined ? [] : [{ bytes: limitBytes }];
   const { results } = whatIf(events, [{ conf }], { limits, leastLimit: false });
