@@ -12,7 +12,6 @@ import { checkAlignment, checkBytes, type DevicePtr, KiB, NULL_PTR } from '../..
 import { copyIn, copyOut, fillBytes, moveBytes } from '../os/bytes.js';
 import { lockPages, unlockPages } from '../os/mapping.js';
 import { keptMaxMemoryBytes } from '../os/memory-limits.js';
-import { viewsAreForbidden } from '../os/native-view.js';
 import { THREAD_HEAP } from '../os/thread-memory.js';
 import { CpuVirtualMemory } from './cpu-virtual.js';
 import { HostSegments } from './host-segments.js';
@@ -170,30 +169,18 @@ export class CpuDevice extends HostDevice {
     return range.bufferAt(ptr - range.base, bytes);
   }
 
-  /** Copies bytes of JavaScript to this memory, natively where there can be no views of it. @throws as {@link copy} */
+  /** Copies bytes of JavaScript to this memory; natively into a segment without views, since the first one takes long. @throws as {@link copy} */
   override write(ptr: DevicePtr, source: Uint8Array): void {
-    if (this.#byViews(() => super.write(ptr, source)) || source.length === 0) return;
-    this.#segments.ranges.locate(ptr, source.length);
-    copyIn(ptr, source, source.length);
+    if (source.length === 0) return;
+    if (this.#segments.ranges.locate(ptr, source.length).viewed) super.write(ptr, source);
+    else copyIn(ptr, source, source.length);
   }
 
   /** Copies bytes of this memory to JavaScript. As {@link write}. */
   override read(ptr: DevicePtr, target: Uint8Array): void {
-    if (this.#byViews(() => super.read(ptr, target)) || target.length === 0) return;
-    this.#segments.ranges.locate(ptr, target.length);
-    copyOut(target, ptr, target.length);
-  }
-
-  /** Copies, unless there can be no views: the first one finds that out. @returns whether it was done */
-  #byViews(copy: () => void): boolean {
-    if (viewsAreForbidden()) return false;
-    try {
-      copy();
-      return true;
-    } catch (error) {
-      if (viewsAreForbidden()) return false;
-      throw error;
-    }
+    if (target.length === 0) return;
+    if (this.#segments.ranges.locate(ptr, target.length).viewed) super.read(ptr, target);
+    else copyOut(target, ptr, target.length);
   }
 
   #allocate(bytes: number, alignment: number, pinned: boolean): DevicePtr {

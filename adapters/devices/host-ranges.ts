@@ -83,12 +83,10 @@ export class HostRange extends LiveRange {
 
   /** Tells where bytes of the range lie in a buffer. @throws as {@link view} */
   bufferAt(offset: number, bytes: number): BufferPart {
-    if (!this.viewed) {
-      this.prepareView();
-      this.viewed = true;
-    }
+    if (!this.viewed) this.prepareView();
     this.#windows ??= new ViewWindows(this.bytes, (start, length) => {
       const buffer = nativeView(this.base + start, length);
+      this.viewed = true;
       this.held.add(buffer);
       return buffer;
     });

@@ -21,17 +21,9 @@ export function nativeView(address: number, bytes: number): ArrayBuffer {
     return koffi().view(address, bytes);
   } catch (error) {
     if (!(error instanceof Error) || !/external buffers/i.test(error.message)) throw error;
-    forbidden = true;
     const facts = { what: 'a view of native memory', platform: 'a runtime that forbids external buffers' };
     throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', facts, error);
   }
-}
-
-let forbidden = false;
-
-/** Tells whether a view was asked for, and there can be none in this process. */
-export function viewsAreForbidden(): boolean {
-  return forbidden;
 }
 
 // Windows overlap by half: a range of up to 2 GiB lies in one of them wherever it starts.

@@ -3,7 +3,7 @@ import { checkArgument } from '../../src/core/errors.js';
 import { type DevicePtr, isPowerOfTwo } from '../../src/core/units.js';
 
 /** What a device must do so that guards can be written and read. */
-export type GuardMemory = Pick<Device, 'view' | 'fill'>;
+export type GuardMemory = Pick<Device, 'read' | 'fill'>;
 
 /** What guards consist of. @see Source: Microsoft C runtime, the debug heap's no man's land */
 export const CANARY_BYTE = 0xfd;
@@ -28,6 +28,8 @@ export class Guards {
   readonly #memory: GuardMemory;
   /** What a guard holds that nobody wrote over. */
   readonly #whole: Uint8Array;
+  /** What one holds that is looked at. */
+  readonly #found: Uint8Array;
 
   /** @throws ERR_MEM_INVALID_ARGUMENT */
   constructor(
@@ -36,10 +38,11 @@ export class Guards {
   ) {
     const isSize = isPowerOfTwo(bytes) && bytes >= MIN_GUARD_BYTES;
     checkArgument(isSize, 'guardBytes', bytes, `a power of two from ${MIN_GUARD_BYTES} on`);
-    const isMemory = typeof memory?.view === 'function' && typeof memory.fill === 'function';
-    checkArgument(isMemory, 'memory', memory, 'the device, or an object with view and fill');
+    const isMemory = typeof memory?.read === 'function' && typeof memory.fill === 'function';
+    checkArgument(isMemory, 'memory', memory, 'the device, or an object with read and fill');
     this.#memory = memory;
     this.#whole = new Uint8Array(bytes).fill(CANARY_BYTE);
+    this.#found = new Uint8Array(bytes);
   }
 
   /** Writes both guards. Cost: O(guard). */
@@ -59,7 +62,8 @@ export class Guards {
   }
 
   #damage(ptr: number, offset: number, side: 'before' | 'after'): Damage | undefined {
-    const guard = this.#memory.view((ptr + offset) as DevicePtr, this.bytes);
+    const guard = this.#found;
+    this.#memory.read((ptr + offset) as DevicePtr, guard);
     if (Buffer.compare(guard, this.#whole) === 0) return undefined;
     const isDamaged = (byte: number) => byte !== CANARY_BYTE;
     return { side, offsetBytes: offset + guard.findIndex(isDamaged), damagedBytes: guard.filter(isDamaged).length };

@@ -43,8 +43,7 @@ export type CorruptionError = MemoryError<'ERR_MEM_CORRUPTED'>;
  * `front = max(guardBytes, alignment)`, so a block is aligned as the inner one is. A block has exactly the bytes that were asked for. Freeing poisons its content before the inner manager gets it: should that
  * fail, the block is still held but its content is lost.
  *
- * The host must see the memory. Cost beside the inner manager's: two fills an allocation; two views, a scan of both
- * guards and a fill of the whole block a free.
+ * Cost beside the inner manager's: two fills an allocation; two reads, a scan of both guards and a fill of the whole block a free.
  */
 export class GuardedMemoryManager extends DecoratingMemoryManager {
   readonly #guards: Guards;

@@ -48,6 +48,22 @@ describe('CpuDevice where V8 forbids buffers over native memory', () => {
     ).toEqual(['ERR_MEM_UNSUPPORTED_PLATFORM', null]);
   });
 
+  test('finds what was written beyond a guarded block', () => {
+    expect(
+      withoutViews(`
+        const { MemoryManagerDeviceInterface, MemoryManagerInstaller } = await import(${JSON.stringify(moduleUrl('src/index.js'))});
+        const { CachingMemoryManager, GuardedMemoryManager } = await import(${JSON.stringify(moduleUrl('managers/index.js'))});
+        const { device } = runtime;
+        const manager = new GuardedMemoryManager(new CachingMemoryManager(1, new MemoryManagerDeviceInterface()), { memory: device });
+        new MemoryManagerInstaller(manager, runtime).setAsMemoryManager();
+        const block = runtime.allocate(8);
+        device.fill(block.ptr + 8, 1, 3);
+        console.log(JSON.stringify(manager.damages().map(({ facts }) => [facts.offsetBytes, facts.damagedBytes])));
+        manager.repair(block.ptr);
+        block.dispose();`),
+    ).toEqual([[8, 3]]);
+  });
+
   test('copies nothing from memory that is not its own', () => {
     expect(
       withoutViews(`

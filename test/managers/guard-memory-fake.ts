@@ -12,9 +12,9 @@ export class FakeGuardMemory implements GuardMemory {
     else this.#guards.set(ptr, new Uint8Array(bytes).fill(value));
   }
 
-  view(ptr: DevicePtr, bytes: number): Uint8Array {
+  read(ptr: DevicePtr, target: Uint8Array): void {
     const guard = this.#guards.get(ptr);
-    if (guard?.length !== bytes) throw new Error(`no guard of ${bytes} bytes lies at ${ptr}`);
-    return guard;
+    if (guard?.length !== target.length) throw new Error(`no guard of ${target.length} bytes lies at ${ptr}`);
+    target.set(guard);
   }
 }
