@@ -6,7 +6,7 @@ import { extrasText } from './text-report.js';
 
 describe('prepareCall', () => {
   test.each(CALLS.map(({ name }) => name))('measures rounds of %s', (name) => {
-    using call = prepareCall(name, KiB, 1);
+    using call = prepareCall(name, KiB, 1, 1);
     expect([call.round(), call.round()].every((ns) => ns > 0)).toBe(true);
   });
 });

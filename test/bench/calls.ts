@@ -219,8 +219,9 @@ export const CALLS: readonly Call[] = [
  *
  * @param bytes - of each block
  * @param warmMs - what it runs at least: by default until V8 has optimised it
+ * @param roundMs - about how long a round takes
  */
-export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): PreparedCall {
+export function prepareCall(name: string, bytes: number, warmMs = WARM_MS, roundMs = ROUND_MS): PreparedCall {
   const runtime = new MemoryRuntime(new CpuDevice(), { exitReport: false });
   // Not that of a slot that is used before its runtime.
   runtime.slot.install(runtime.createDefaultManager());
@@ -239,7 +240,7 @@ export function prepareCall(name: string, bytes: number, warmMs = WARM_MS): Prep
     return ns;
   };
   for (let warmNs = 0; warmNs < warmMs * 1e6; ) warmNs += timed(100);
-  const times = timesIn(timed, ROUND_MS);
+  const times = timesIn(timed, roundMs);
   const dispose = () => {
     while (kept.length > 0) kept.pop()!.dispose();
     runtime.close();

@@ -65,7 +65,7 @@ let offset = 0;
 for (const [name, shape] of tensors) {
   head.push(text(name), u32(shape.length), ...shape.map(u64), u32(0), u64(offset));
   const count = shape.reduce((product, n) => product * n, 1);
-  data.push(Buffer.from(Float32Array.from({ length: count }, (_, i) => ((i * 7919) % 2000) / 1e4 - 0.1).buffer));
+  data.push(Buffer.from(new Float32Array(count).map((_, i) => ((i * 7919) % 2000) / 1e4 - 0.1).buffer));
   offset += 4 * count;
 }
 const header = Buffer.concat(head);

@@ -15,7 +15,7 @@ const value = (field, name) => {
 const node = (type, inputs, output) => message(1, ...inputs.map((name) => bytes(1, name)), bytes(2, output), bytes(4, type));
 const parts = [];
 for (let layer = 0; layer < LAYERS; layer++) {
-  const weights = Float32Array.from({ length: WIDTH * WIDTH }, (_, i) => ((i * 7919) % 1000) / 1e5 - 0.005);
+  const weights = new Float32Array(WIDTH * WIDTH).map((_, i) => ((i * 7919) % 1000) / 1e5 - 0.005);
   parts.push(node('MatMul', [layer === 0 ? 'x' : `t${layer - 1}`, `w${layer}`], `p${layer}`));
   parts.push(node('Tanh', [`p${layer}`], layer === LAYERS - 1 ? 'y' : `t${layer}`));
   parts.push(
