@@ -300,6 +300,17 @@ export class Allocation implements WatchedHandle {
     return this.#place;
   }
 
+  /** @internal */
+  endGone(): (() => void) | undefined {
+    const source = this.#source;
+    const terms = this.#terms;
+    if (this.#place <= EMPTY || source.slot.closed) return undefined;
+    if (terms === undefined || (source.charge === undefined && terms.onFreed === undefined)) return undefined;
+    const isFreed = release(source, this.#ptr, this.#bytes, terms);
+    this.#place = EMPTY;
+    return isFreed ? terms.onFreed : undefined;
+  }
+
   /** Gives the block back for a program that never got this handle: at a cleanup at the latest. @internal */
   abandon(): void {
     const owned = this.#owned;

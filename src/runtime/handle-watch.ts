@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as setTimer } from 'node:timers';
-import { warn } from '../core/attempt.js';
+import { attempt, warn } from '../core/attempt.js';
 import { type LetsGo, processState, type Reclaimable } from '../core/process-state.js';
 import { formatBytes, MiB } from '../core/units.js';
 import { CollectorPressure } from './collector-pressure.js';
@@ -10,6 +10,8 @@ export interface WatchedHandle {
   readonly disposed: boolean;
   /** Registers the handle with what gives its block back. It is no young one any more. @returns its place */
   register(registry: FinalizationRegistry<Reclaimable>): number;
+  /** Ends a handle whose block was freed without it, by an arena's reset. @returns who is to be told */
+  endGone(): (() => void) | undefined;
 }
 
 /** The place of a handle that is not watched yet. */
@@ -120,6 +122,7 @@ export class HandleWatch implements LetsGo {
     this.#remove(place);
     try {
       if (!handle.disposed) this.register(handle);
+      else endGone(handle);
     } catch (error) {
       this.#young[place] = handle;
       this.#youngBytes += this.#bytes[place]!;
@@ -149,4 +152,10 @@ export class HandleWatch implements LetsGo {
     this.#mostBytes = NO_TIMER;
     this.letGo();
   }
+}
+
+/** Nobody may dispose of such a handle any more, but its tenant is charged until then. Listeners are not called in the middle of something else. */
+function endGone(handle: WatchedHandle): void {
+  const onFreed = handle.endGone();
+  if (onFreed !== undefined) outsideOfContexts(() => queueMicrotask(() => attempt(onFreed)));
 }

@@ -4,6 +4,7 @@ import type { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { ArenaMemoryManager, CachingMemoryManager } from '../../managers/index.js';
 import { MemoryBudget, type Pressure } from '../../src/budget/index.js';
 import { MemoryError, type MemoryManagerAdapter, MiB } from '../../src/core/index.js';
+import { processState } from '../../src/core/process-state.js';
 import type { Allocation, MemoryRuntime } from '../../src/runtime/index.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { errorOf, refusalAsync, refusalOf, runtimeOn, simulated, table } from './budgets.js';
@@ -151,6 +152,22 @@ describe('BudgetTenant', () => {
     arena.reset();
     block.dispose();
     expect(tenant.liveBytes).toBe(0);
+  });
+
+  test('is charged with few blocks of an arena whose handles are dropped and not disposed of when it is reset', async () => {
+    const tenant = budget.tenant('a', { limit: 100_000 });
+    const arena = new ArenaMemoryManager(1, table());
+    runtime.slot.install(arena as MemoryManagerAdapter);
+    let freed = 0;
+    for (let i = 0; i < 1000; i++) {
+      const block = runtime.allocate(1000, { tag: 'a', onFreed: () => freed++ });
+      if (i % 3 === 0) block.slice(1);
+      arena.reset();
+    }
+    processState().handleWatch?.letGo();
+    expect([tenant.liveBytes, freed]).toEqual([0, 0]);
+    await Promise.resolve();
+    expect(freed).toBe(1000);
   });
 
   test('keeps its limit, in bytes or as a share of the budget', () => {
