@@ -164,20 +164,21 @@ describe.skipIf(CHROMIUM.missing)(`flame graphs on the report page in ${CHROMIUM
       [{ alloc: 100, site: `at ${HOSTILE} (${HOSTILE}:3:7)` }],
     ));
 
-  test('opens with 100,000 sites, the smaller ones as one frame', async () => {
-    const calls = Array.from({ length: 100_000 }, (_, i) => ({
-      alloc: i < 500 ? 100_000 + i : 500,
+  // That a report stays small with 100,000 sites test/report/build-report.test.ts shows: a page has the heaviest 500 of any number.
+  test('opens with 20,000 sites, the smaller ones as one frame', async () => {
+    const calls = Array.from({ length: 20_000 }, (_, i) => ({
+      alloc: i < 500 ? 100_000 + i : 2500,
       site: `at f${i} (/app/f.js:${i + 1}:1)\n${MAIN}`,
     }));
     const trace = traceOf(calls);
     await tryPage(await browser.openFile(renderPage(buildReport(trace, []))), async (page) => {
       expect(await page.locator('#flame-lead').innerText()).toContain(
-        'Of 100,000 sites the heaviest 500 are shown one by one, the rest as “other sites”.',
+        'Of 20,000 sites the heaviest 500 are shown one by one, the rest as “other sites”.',
       );
       await keys(page, 'ArrowDown', 'ArrowDown');
       await detail(page, /^main · \S+ · 47\.8 MiB/);
       await keys(page, 'ArrowRight');
-      await detail(page, /^other sites · 47\.4 MiB, 49\.8 %, in 99,500 blocks$/);
+      await detail(page, /^other sites · 46\.5 MiB, 49\.3 %, in 19,500 blocks$/);
     });
   });
 
