@@ -562,13 +562,12 @@ function skewedSize(random: SeededRandom, mostBytes: number): number {
 }
 
 function expectDisjoint(bench: ManagerBench, live: readonly Held[]): void {
-  const sorted = live.toSorted((a, b) => a.ptr - b.ptr);
-  for (const [i, { ptr, bytes }] of sorted.entries()) {
-    const end = ptr + bench.manager.allocated(ptr);
-    if (end < ptr + bytes || end > (sorted[i + 1]?.ptr ?? Number.POSITIVE_INFINITY)) {
-      expect.fail(`block ${ptr} of ${bytes} bytes ends at ${end}, the next begins at ${sorted[i + 1]?.ptr}`);
-    }
-    if (!bench.holds(ptr, end - ptr)) expect.fail(`block ${ptr} does not lie in native memory`);
+  let last = 0;
+  for (const { ptr, bytes } of live.toSorted((a, b) => a.ptr - b.ptr)) {
+    if (ptr < last) expect.fail(`block ${ptr} begins before the end of another, ${last}`);
+    last = ptr + bench.manager.allocated(ptr);
+    if (last < ptr + bytes) expect.fail(`block ${ptr} of ${bytes} bytes ends at ${last}`);
+    if (!bench.holds(ptr, last - ptr)) expect.fail(`block ${ptr} does not lie in native memory`);
   }
 }
 
