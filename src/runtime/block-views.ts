@@ -26,7 +26,10 @@ export function viewOf<T>(
   offsetBytes: number,
   length: number | undefined,
 ): T {
-  const elementBytes = type.BYTES_PER_ELEMENT ?? 1;
+  const elementBytes = (type as object | null) === DataView ? 1 : type?.BYTES_PER_ELEMENT;
+  if (typeof type !== 'function' || typeof elementBytes !== 'number') {
+    throw badArgument('type', type, 'a typed array class, DataView or Buffer');
+  }
   const count = length ?? Math.floor((bytes - offsetBytes) / elementBytes);
   checkRange(offsetBytes, count * elementBytes, bytes);
   // A part of an element may be whole bytes.

@@ -9,7 +9,7 @@ import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
-import { MemoryError } from '../core/errors.js';
+import { checkArgument, MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
@@ -116,13 +116,13 @@ export class MemoryRuntime extends MemoryHost {
     try {
       handle = this.#take(source, bytes, terms, context);
       if (zero) handle.fill(0);
+      context?.scope?.innermostOpen?.adopt(handle);
     } catch (error) {
       handle?.abandon();
       throw error;
     } finally {
       if (tag !== undefined) setAllocationTag(tagBefore);
     }
-    context?.scope?.innermostOpen?.adopt(handle);
     return handle;
   }
 
@@ -224,6 +224,7 @@ export class MemoryRuntime extends MemoryHost {
    */
   withManager<T>(manager: MemoryManagerAdapter, fn: () => T): T {
     checkManager(manager, 'a manager');
+    checkArgument(typeof fn === 'function', 'fn', typeof fn, 'a function');
     this.startUse();
     this.slot.keep(manager);
     return runWith(this, { manager }, fn);

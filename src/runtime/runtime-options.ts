@@ -84,8 +84,10 @@ export interface ManagerUse<M extends MemoryManagerAdapter = MemoryManagerAdapte
 /** Refuses options that would be ignored, or fail when the block is freed. @throws ERR_MEM_INVALID_ARGUMENT */
 export function checkAllocateOptions(options: AllocateOptions): void {
   if (!areOptions(options) || !hasOnlyKnownNames(options)) checkOptionNames('allocate', options, ALLOCATE_OPTIONS);
-  const { tag, onFreed } = options;
+  const { tag, zero, pinned, onFreed } = options;
   if (tag !== undefined) checkTag('tag', tag);
+  if (zero !== undefined) checkArgument(typeof zero === 'boolean', 'zero', zero, 'true or false');
+  if (pinned !== undefined) checkArgument(typeof pinned === 'boolean', 'pinned', pinned, 'true or false');
   if (onFreed !== undefined) checkArgument(typeof onFreed === 'function', 'onFreed', typeof onFreed, 'a function');
 }
 

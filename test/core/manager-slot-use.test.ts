@@ -105,6 +105,13 @@ describe('MemoryRuntime', () => {
       }
     });
 
+    test('keeps no manager when there is nothing to run', () => {
+      const { runtime } = simulatedRuntime();
+      const manager = tlsf();
+      expect(() => runtime.withManager(manager, 5 as never)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'fn' }));
+      expect(manager.lifecycle.state).toBe('created');
+    });
+
     test('gives the manager with its type', () => {
       const { runtime } = simulatedRuntime();
       const used = runtime.use((deviceCount, table) => new TrackingMemoryManager(new TlsfMemoryManager(deviceCount, table)));

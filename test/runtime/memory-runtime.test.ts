@@ -50,6 +50,8 @@ describe('MemoryRuntime', () => {
       ['tag', 5],
       ['tag', null],
       ['tag', {}],
+      ['zero', 'no'],
+      ['pinned', 1],
       ['onFreed', 5],
       ['onFreed', null],
     ])('refuses options that would be ignored or fail later: %s %s', (name, value) => {

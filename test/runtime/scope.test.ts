@@ -89,6 +89,23 @@ describe('MemoryRuntime', () => {
       expect(live()).toBe(0);
     });
 
+    test('leaves no block behind that it could not take, since the manager cannot say whether another is gone', () => {
+      let left = Number.POSITIVE_INFINITY;
+      class Ticketing extends CachingMemoryManager {
+        override ticketOf(): number {
+          if (left-- === 0) throw new Error('no ticket');
+          return 1;
+        }
+      }
+      using _ = runtime.use((count, table) => new Ticketing(count, table));
+      using _scope = runtime.scope();
+      runtime.allocate(512);
+      left = 1;
+      expect(() => runtime.allocate(512)).toThrow('no ticket');
+      left = Number.POSITIVE_INFINITY;
+      expect(live()).toBe(1);
+    });
+
     test('frees the other blocks when a free fails, and throws', () => {
       const refused = (ptr: DevicePtr) => new Error(`refused ${ptr}`);
       const scope = runtime.scope();

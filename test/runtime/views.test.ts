@@ -40,6 +40,14 @@ describe('Allocation', () => {
       expect(() => block.view(Float64Array, 0, length)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'length' }));
     });
 
+    test.each([[null], ['f32'], [Array], [Map], [{}], [new Uint8Array(1)]])(
+      'refuses %o, which is no class of arrays over memory',
+      (type) => {
+        const block = cpu().allocate(1000);
+        expect(() => block.view(type as never)).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'type' }));
+      },
+    );
+
     test.each([
       [-8, undefined],
       [1008, undefined],

@@ -147,6 +147,7 @@ describe('recordFlight', () => {
     using flight = recordFlight(runtime, join(folder, 'none', 'x'));
     expect(() => flight.write()).toThrow('its folder does not exist');
     expect(() => recordFlight(runtime, newFile())).toThrow('a host without a flight recorder');
+    expect(() => recordFlight(runtime, newFile(), { name: 5 as never })).toThrow('name is 5, but must be text');
     expect(() => recordFlight(newRuntime(), newFile(), { signal: 'SIGNONE' as NodeJS.Signals })).toThrow(
       'a signal that can be listened to',
     );

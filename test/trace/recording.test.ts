@@ -167,6 +167,7 @@ describe('recordTrace', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(() => recordTrace(runtime, join(folder, 'none', 'x'))).toThrow('its folder does not exist');
     expect(() => recordTrace(runtime, file, { sites: -1 })).toThrow(MemoryError);
+    expect(() => recordTrace(runtime, file, { name: 5 as never })).toThrow('name is 5, but must be text');
     runtime.close();
   });
 

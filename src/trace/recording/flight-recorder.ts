@@ -71,7 +71,7 @@ export class FlightRecorder {
     checkArgument(typeof path === 'string' && path !== '', 'path', JSON.stringify(path), 'the name of a file');
     // The program may change its folder before something happens.
     this.path = resolve(path);
-    this.#name = options.name ?? programName();
+    this.#name = programName(options.name);
     this.#terms = { ringBytes, sampleBytes, frames: siteFrames(sites) };
     this.#signal = signal;
     if (signal !== undefined) listenTo(signal, this.#onSignal);

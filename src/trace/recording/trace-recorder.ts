@@ -56,9 +56,10 @@ export class TraceRecorder {
   ) {
     checkOptionNames('recordTrace', options, OPTIONS);
     const frames = siteFrames(options.sites);
+    const name = programName(options.name);
     this.#file = new FileLogSink(path, { exclusive: options.exclusive ?? false });
     const header = {
-      name: options.name ?? programName(),
+      name,
       startedAt: new Date().toISOString(),
       pid: process.pid,
       clockEvents: CLOCK_EVENTS,
