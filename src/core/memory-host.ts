@@ -103,6 +103,8 @@ export abstract class MemoryHost {
       natives,
       memory,
       events: this.events,
+      // A program may use the slot before its host does.
+      createFirst: kind === 'ordinary' ? () => this.createDefaultManager() : undefined,
       createFallback: () =>
         this.#make(this.#options.createFallbackManager ?? processState().createFallbackManager, 'createFallbackManager'),
     });

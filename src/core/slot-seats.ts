@@ -21,6 +21,8 @@ export interface ManagerSlotOptions {
   /** The kind of the memory: `host` for that of this machine, else the device's name. */
   readonly memory: string;
   readonly events: EventEmitter<MemoryEvents>;
+  /** Makes the manager that is installed by a first use before any other. @defaultValue the fallback serves, and none is installed */
+  readonly createFirst?: (() => MemoryManagerAdapter) | undefined;
   /** Makes the manager that serves while none is installed. */
   readonly createFallback: () => MemoryManagerAdapter;
 }
@@ -255,10 +257,11 @@ export abstract class SlotSeats extends NativeCounters {
     this.quiet = seat?.isQuiet === true && this.#others.length === 0 ? seat.manager : undefined;
   }
 
-  /** The slot's own default manager, made when it is first needed. @internal */
+  /** Makes the manager that serves from the first use on. @internal */
   protected start(): Seat {
     this.#checkChange('alloc');
-    this.#makeActive(this.#admit(this.options.createFallback()), false);
+    const { createFirst, createFallback } = this.options;
+    this.#makeActive(this.#admit((createFirst ?? createFallback)()), createFirst !== undefined);
     // A listener may have installed another one meanwhile, or closed the slot.
     if (this.activeSeat === undefined) throw new MemoryError('ERR_MEM_DISPOSED', { what: this.options.owner });
     return this.activeSeat;

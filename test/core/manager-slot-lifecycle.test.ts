@@ -266,6 +266,7 @@ describe('ManagerSlot', () => {
     test('lets the default be installed by hand', () => {
       const { runtime } = simulatedRuntime();
       runtime.slot.alloc(1, true);
+      runtime.slot.unset();
       const fallback = runtime.slot.active;
       expect(runtime.slot.installed).toBeNull();
       runtime.slot.install(fallback as PlainManager);

@@ -43,7 +43,7 @@ describe('ManagerSlot', () => {
       const { slot } = runtime;
       const manager = new PlainManager();
       runtime.events.on('swap', () => {
-        if (slot.installed === null) slot.install(manager);
+        if (slot.installed !== manager) slot.install(manager);
       });
       const ptr = slot.alloc(100, true);
       expect([slot.active, slot.liveBlocks, slot.allocated(ptr)]).toEqual([manager, 1, 100]);

@@ -122,6 +122,7 @@ describe('MemoryRuntime', () => {
     test('lets the default of the slot go on, which is not installed', () => {
       const { runtime } = simulatedRuntime();
       runtime.slot.alloc(8, true);
+      runtime.slot.unset();
       const fallback = runtime.slot.active;
       const used = runtime.use(tlsf());
       used[Symbol.dispose]();

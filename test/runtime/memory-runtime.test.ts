@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { SimulatedDevice } from '../../adapters/devices/simulated.js';
 import { CachingMemoryManager, DefaultMemoryManager } from '../../managers/index.js';
+import type { ManagerSlot } from '../../src/core/manager-slot.js';
 import {
   defaultRuntime,
   formatExitReport,
@@ -23,6 +24,19 @@ describe('MemoryRuntime', () => {
       expect(MemoryManagerInstaller.currentlyInstalledMemoryManager(runtime)).toBeNull();
       runtime.allocate(1);
       expect(MemoryManagerInstaller.currentlyInstalledMemoryManager(runtime)).toBeInstanceOf(CachingMemoryManager);
+    });
+
+    test.each<[string, (slot: ManagerSlot) => unknown]>([
+      ['alloc', (slot) => slot.alloc(1000, true)],
+      ['allocArray', (slot) => slot.allocArray(true, [10], 4)],
+      ['use', (slot) => slot.use(new PlainManager())()],
+      ['getMemStepSize', (slot) => slot.getMemStepSize()],
+    ])('installs the default manager when the program calls %s of the slot first', (_, call) => {
+      const { runtime } = simulated();
+      call(runtime.slot);
+      runtime.allocate(1);
+      expect(runtime.slot.active).toBeInstanceOf(CachingMemoryManager);
+      expect(runtime.slot.installed).toBe(runtime.slot.active);
     });
 
     test('uses the manager that was installed before', () => {
