@@ -136,8 +136,9 @@ export class Allocation implements WatchedHandle {
    * Changes the bytes of the block, and keeps what was in them as far as they go on; further ones hold anything.
    *
    * It stays where it is when the manager's block has the room, unless more than half of that, and more than 4 KiB, would
-   * be unused after shrinking, or all of it. Else it moves to a new block, with the same alignment, stream and tag, on its device. Arrays over the block that
-   * were made before have the former length, and may show another block's bytes from then on: make new ones.
+   * be unused after shrinking, or all of it. Else it moves to a new block, with the same alignment, stream and tag, on its
+   * device (on the active one when it had no bytes). Arrays over the block that were made before have the former length, and
+   * may show another block's bytes from then on: make new ones.
    *
    * @throws ERR_MEM_INVALID_ARGUMENT when the block has further owners, slices included
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_OUT_OF_MEMORY; nothing has changed then, nor when a copy or a free fails
