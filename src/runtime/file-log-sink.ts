@@ -1,7 +1,9 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { LogSink } from '../core/call-log.js';
+import type { Releasable } from '../core/disposable.js';
 import { checkUsable, MemoryError } from '../core/errors.js';
 import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
+import { checkUnwritten, noteOpenFile } from './written-files.js';
 
 const NO_PERMISSION = 'there is no permission to write it';
 /** Why a file cannot be written, by the system's code. */
@@ -31,11 +33,12 @@ const OPTIONS: OwnOptions<FileLogSinkOptions> = { of: () => FileLogSink, names: 
  */
 export class FileLogSink implements LogSink {
   #file: number | undefined;
+  readonly #noted: Releasable;
 
   /**
    * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
    *
-   * @throws ERR_MEM_BAD_INPUT when the path cannot be written
+   * @throws ERR_MEM_BAD_INPUT when the path cannot be written, or another log or recording here writes it
    */
   constructor(
     readonly path: string,
@@ -43,11 +46,13 @@ export class FileLogSink implements LogSink {
   ) {
     checkOwnOptions(OPTIONS, new.target, options);
     const { exclusive = false } = options;
+    checkUnwritten(path);
     try {
       this.#file = openSync(path, exclusive ? 'wx' : 'w', 0o600);
     } catch (error) {
       throw cannotWrite(path, error);
     }
+    this.#noted = noteOpenFile(this.#file);
   }
 
   /**
@@ -71,6 +76,7 @@ export class FileLogSink implements LogSink {
     if (this.#file === undefined) return;
     const file = this.#file;
     this.#file = undefined;
+    this.#noted.dispose();
     closeSync(file);
   }
 

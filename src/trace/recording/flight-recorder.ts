@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
 import '../../core/disposable.js';
 import { attempt } from '../../core/attempt.js';
+import type { Releasable } from '../../core/disposable.js';
 import { badArgument, checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
 import { CHUNK_EVENTS } from '../../core/event-ring.js';
 import type { MemoryHost } from '../../core/memory-host.js';
@@ -10,6 +11,7 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import { processState } from '../../core/process-state.js';
 import { KiB, MiB } from '../../core/units.js';
 import { cannotWrite } from '../../runtime/file-log-sink.js';
+import { checkUnwritten, noteReplacedFile } from '../../runtime/written-files.js';
 import { writeFlight } from './flight-writer.js';
 import { programName } from './program-name.js';
 import { SlotFlight } from './slot-flight.js';
@@ -60,8 +62,9 @@ export class FlightRecorder {
   #disposed = false;
   #writtenMs = Number.NEGATIVE_INFINITY;
   #written = 0;
+  readonly #noted: Releasable;
 
-  /** @throws ERR_MEM_INVALID_ARGUMENT for bad options */
+  /** @throws ERR_MEM_BAD_INPUT when a log or a recording here writes the file, ERR_MEM_INVALID_ARGUMENT for bad options */
   constructor(path: string, options: FlightOptions = {}) {
     checkOptionNames('recordFlight', options, OPTIONS);
     const { ringBytes = DEFAULT_RING_BYTES, sampleBytes = DEFAULT_SAMPLE_BYTES, sites = true, signal } = options;
@@ -74,7 +77,9 @@ export class FlightRecorder {
     this.#name = programName(options.name);
     this.#terms = { ringBytes, sampleBytes, frames: siteFrames(sites) };
     this.#signal = signal;
+    checkUnwritten(this.path);
     if (signal !== undefined) listenTo(signal, this.#onSignal);
+    this.#noted = noteReplacedFile(this.path);
     process.on('uncaughtExceptionMonitor', this.#onFatal);
     processState().refusalListeners.add(this.#onRefusal);
     recorders().add(this);
@@ -117,9 +122,11 @@ export class FlightRecorder {
    * moved there as a whole; what is there, be it a link, is replaced.
    *
    * @param reason - stands in the file
-   * @throws ERR_MEM_BAD_INPUT when the file cannot be made, ERR_MEM_TRACE_WRITE when it cannot be written to its end
+   * @throws ERR_MEM_BAD_INPUT when the file cannot be made, or another recording or a log here writes it; ERR_MEM_TRACE_WRITE when it cannot
+   *   be written to its end
    */
   write(path: string = this.path, reason = 'asked for'): void {
+    if (resolve(path) !== this.path) checkUnwritten(path);
     // A program whose recorder writes nothing does not load node:crypto.
     const part = join(dirname(path), `.stowage-${process.getBuiltinModule('node:crypto').randomBytes(8).toString('hex')}.part`);
     let file: number;
@@ -157,6 +164,7 @@ export class FlightRecorder {
     if (this.#disposed) return;
     this.#disposed = true;
     recorders().delete(this);
+    this.#noted.dispose();
     process.off('uncaughtExceptionMonitor', this.#onFatal);
     processState().refusalListeners.delete(this.#onRefusal);
     if (this.#signal !== undefined) process.off(this.#signal, this.#onSignal);

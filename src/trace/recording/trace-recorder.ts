@@ -48,7 +48,7 @@ export class TraceRecorder {
   /**
    * Creates the file, for its owner alone (mode 0600), or empties the one that is there.
    *
-   * @throws ERR_MEM_BAD_INPUT when the path cannot be written, ERR_MEM_INVALID_ARGUMENT for bad options
+   * @throws ERR_MEM_BAD_INPUT when the path cannot be written, or is written here already, ERR_MEM_INVALID_ARGUMENT for bad options
    */
   constructor(
     readonly path: string,
@@ -147,7 +147,7 @@ export class TraceRecorder {
  * The recording ends with the recorder, or with the process.
  *
  * @param file - created, or emptied; `stowage replay`, `convert` and `report` read it
- * @throws ERR_MEM_BAD_INPUT when the file cannot be written, ERR_MEM_INVALID_ARGUMENT for bad options
+ * @throws ERR_MEM_BAD_INPUT when the file cannot be written, or is written here already, ERR_MEM_INVALID_ARGUMENT for bad options
  */
 export function recordTrace(host: MemoryHost, file: string, options: RecordOptions = {}): TraceRecorder {
   const recorder = new TraceRecorder(file, options);
