@@ -142,10 +142,25 @@ describe('recordFlight', () => {
     expect(opened(readFileSync(file)).format).toBe('stowage');
   });
 
-  test('refuses a folder that is not there when it is asked to write, and a second recorder of a host', () => {
+  test('refuses a place that cannot be written before it is needed, and once it went', () => {
     using runtime = newRuntime();
-    using flight = recordFlight(runtime, join(folder, 'none', 'x'));
+    const signals = process.listenerCount('SIGUSR2');
+    const place = mkdtempSync(join(folder, 'place-'));
+    writeFileSync(join(place, 'file'), '');
+    const refusal = (path: string) => expect(() => recordFlight(runtime, path, { signal: 'SIGUSR2' }));
+    refusal(join(place, 'none', 'x')).toThrow('its folder does not exist');
+    refusal(join(place, 'file', 'x')).toThrow('its folder is not a folder');
+    refusal(place).toThrow('it is a folder, not a file');
+    refusal(join(place, 'x'.repeat(300))).toThrow('its name is too long');
+    expect(process.listenerCount('SIGUSR2')).toBe(signals);
+    using flight = recordFlight(runtime, join(place, 'x'));
+    rmSync(place, { recursive: true });
     expect(() => flight.write()).toThrow('its folder does not exist');
+  });
+
+  test('refuses a second recorder of a host, and bad options', () => {
+    using runtime = newRuntime();
+    using _flight = recordFlight(runtime, newFile());
     expect(() => recordFlight(runtime, newFile())).toThrow('a host without a flight recorder');
     expect(() => recordFlight(runtime, newFile(), { name: 5 as never })).toThrow('name is 5, but must be text');
     expect(() => recordFlight(newRuntime(), newFile(), { signal: 'SIGNONE' as NodeJS.Signals })).toThrow(
@@ -189,6 +204,11 @@ describe('recordFlight', () => {
       expect(stderr).toContain('the end');
       expect(opened(readFileSync(file)).liveBytes).toBe(12345);
       expect(readFileSync(file, 'latin1')).toContain('"reason":"fatal error: the end"');
+    });
+
+    test('is refused with the first host when the file cannot be written', () => {
+      const { status, stderr } = runChild(program(''), { env: { STOWAGE_FLIGHT: join(folder, 'none', 'x') } });
+      expect([status, stderr]).toEqual([1, expect.stringMatching(/none\/x: its folder does not exist\n/)]);
     });
 
     test('is written on a signal, and the program goes on', () => {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { accessSync, closeSync, constants, lstatSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
 import '../../core/disposable.js';
@@ -64,7 +64,10 @@ export class FlightRecorder {
   #written = 0;
   readonly #noted: Releasable;
 
-  /** @throws ERR_MEM_BAD_INPUT when a log or a recording here writes the file, ERR_MEM_INVALID_ARGUMENT for bad options */
+  /**
+   * @throws ERR_MEM_BAD_INPUT when the file cannot be made, or a log or another recording here writes it; ERR_MEM_INVALID_ARGUMENT for
+   *   bad options
+   */
   constructor(path: string, options: FlightOptions = {}) {
     checkOptionNames('recordFlight', options, OPTIONS);
     const { ringBytes = DEFAULT_RING_BYTES, sampleBytes = DEFAULT_SAMPLE_BYTES, sites = true, signal } = options;
@@ -77,6 +80,7 @@ export class FlightRecorder {
     this.#name = programName(options.name);
     this.#terms = { ringBytes, sampleBytes, frames: siteFrames(sites) };
     this.#signal = signal;
+    checkReplaceable(this.path);
     checkUnwritten(this.path);
     if (signal !== undefined) listenTo(signal, this.#onSignal);
     this.#noted = noteReplacedFile(this.path);
@@ -206,7 +210,7 @@ export class FlightRecorder {
  * `using flight = recordFlight(runtime, 'app.flight.stowtrace')`. See docs/recording.md.
  *
  * @param file - what is written opens like any recording
- * @throws ERR_MEM_INVALID_ARGUMENT for bad options
+ * @throws as {@link FlightRecorder}'s constructor and {@link FlightRecorder.add}
  */
 export function recordFlight(host: MemoryHost, file: string, options: FlightOptions = {}): FlightRecorder {
   const recorder = new FlightRecorder(file, options);
@@ -217,6 +221,18 @@ export function recordFlight(host: MemoryHost, file: string, options: FlightOpti
     throw error;
   }
   return recorder;
+}
+
+/** Refuses at once what could not be written when it is needed. @throws ERR_MEM_BAD_INPUT */
+function checkReplaceable(path: string): void {
+  try {
+    const { W_OK, X_OK } = constants;
+    accessSync(`${dirname(path)}/.`, W_OK | X_OK);
+    if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+      throw Object.assign(new Error('a folder'), { code: 'EISDIR' });
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
 }
 
 /** The flight recorder of a host. */
