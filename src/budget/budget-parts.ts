@@ -79,7 +79,7 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
       (bytes) => this.outwards().every(({ account }) => account.missingBytes(bytes) <= 0),
     );
     this.tenants = new Tenants(this);
-    this.watched = new WatchedMemory(this.account, () => this.#tick());
+    this.watched = new WatchedMemory(this.account, () => this.#tick(), name);
     this.segments = new CountedSegments(this.account);
   }
 

@@ -173,7 +173,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
    * Counts memory that nobody here hands out, by asking for it now and then: about every 100 ms, whenever 16 MiB were granted, and before
    * a request is refused. It can be refused nothing: the others give way as it grows.
    *
-   * @param read - gives bytes
+   * @param read - gives bytes. While it throws, or gives something else, what it gave last counts; a process warning says so once
    */
   watch(name: string, read: () => number): Releasable {
     this.#checkOpen();

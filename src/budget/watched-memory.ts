@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { attempt } from '../core/attempt.js';
+import { attempt, shown, warn } from '../core/attempt.js';
 import { type Releasable, releasable } from '../core/disposable.js';
-import { checkArgument } from '../core/errors.js';
+import { badArgument } from '../core/errors.js';
 import { MiB } from '../core/units.js';
 import type { BudgetAccount } from './budget-account.js';
 import { BudgetMember, NO_CACHE } from './budget-member.js';
@@ -19,13 +19,17 @@ export class WatchedMemory {
   readonly #account: BudgetAccount;
   readonly #read = new Map<BudgetMember, () => number>();
   readonly #tick: () => void;
+  readonly #budgetName: string;
+  /** Those that gave no bytes when they were last asked. */
+  readonly #failing = new WeakSet<BudgetMember>();
   #v8: BudgetMember | undefined;
   #timer: NodeJS.Timeout | undefined;
   #grantedBytes = 0;
 
   /** @param tick - called every 100 ms while {@link run} says so */
-  constructor(account: BudgetAccount, tick: () => void) {
+  constructor(account: BudgetAccount, tick: () => void, budgetName: string) {
     this.#account = account;
+    this.#budgetName = budgetName;
     this.#tick = tick;
   }
 
@@ -94,15 +98,34 @@ export class WatchedMemory {
   }
 
   #lookAt(member: BudgetMember, read: () => number): void {
+    const bytes = this.#bytesOf(member, read);
+    // It may have ended that.
+    if (bytes === undefined || !this.#read.has(member)) return;
     attempt(() => {
-      const bytes = read();
-      const isSize = Number.isFinite(bytes) && bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER;
-      checkArgument(isSize, `the bytes of ${member.name}`, bytes, 'bytes');
-      // It may have ended that.
-      if (!this.#read.has(member)) return;
       const grown = Math.ceil(bytes) - member.heldBytes;
       if (grown > 0) this.#account.force(member, grown);
       else if (grown < 0) this.#account.give(member, -grown);
     });
+  }
+
+  /** What `read` gives; undefined when that is no number of bytes, which is told once, until there is one again. */
+  #bytesOf(member: BudgetMember, read: () => number): number | undefined {
+    let found: unknown;
+    try {
+      found = read();
+    } catch (error) {
+      found = shown(error);
+    }
+    const isSize = typeof found === 'number' && found >= 0 && found <= Number.MAX_SAFE_INTEGER;
+    if (isSize) {
+      this.#failing.delete(member);
+      return found as number;
+    }
+    if (this.#failing.has(member)) return undefined;
+    this.#failing.add(member);
+    const told = shown(found);
+    const what = `what "${member.name}" of budget "${this.#budgetName}" reads`;
+    warn(badArgument(what, told instanceof Error ? `an error (${told.message})` : told, 'a number of bytes', found));
+    return undefined;
   }
 }

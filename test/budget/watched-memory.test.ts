@@ -69,13 +69,35 @@ describe('WatchedMemory', () => {
       next = bytes;
       budget.refresh();
       expect([heldBy(budget, 'engine'), budget.usedBytes]).toEqual([10, 10]);
-      expect(warn).toHaveBeenCalled();
+      expect(warn.mock.calls).toMatchObject([
+        [{ message: `what "engine" of budget "budget" reads is ${bytes}, but must be a number of bytes` }],
+      ]);
       next = 4;
       budget.refresh();
       expect(budget.usedBytes).toBe(4);
       budget.dispose();
     },
   );
+
+  test('tells once that one throws, and again when it has read meanwhile', () => {
+    using budget = new MemoryBudget({ limit: 100 * MiB, memory: simulated(), name: 'card' });
+    const boom = new Error('boom');
+    let isBroken = true;
+    budget.watch('engine', () => {
+      if (isBroken) throw boom;
+      return 1;
+    });
+    for (let i = 0; i < 10; i++) budget.refresh();
+    expect(warn.mock.calls).toMatchObject([
+      [{ message: 'what "engine" of budget "card" reads is an error (boom), but must be a number of bytes', cause: boom }],
+    ]);
+    isBroken = false;
+    budget.refresh();
+    expect([warn.mock.calls.length, budget.usedBytes]).toEqual([1, 1]);
+    isBroken = true;
+    for (let i = 0; i < 10; i++) budget.refresh();
+    expect([warn.mock.calls.length, budget.usedBytes]).toEqual([2, 1]);
+  });
 
   test('goes on with the others when one throws, or ends itself', () => {
     const budget = cardBudget();
