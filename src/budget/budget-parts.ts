@@ -126,8 +126,10 @@ export class BudgetParts implements AccountOwner, RoomFacts, TenantOwner {
   startOrStop(): void {
     const hasMembers = !this.isClosed && (this.joined.size > 0 || !this.watched.isEmpty);
     const isAwaited = !this.isClosed && !this.line.isEmpty;
-    // Without a ledger, nobody could free anything once this process has nothing left to do.
-    const keepsAlive = isAwaited && this.outwards().some(({ account }) => account.ledger !== undefined);
+    // Once this process has nothing left to do, nobody but others who share a ledger could free anything. A signal has a timer that keeps
+    // no process alive.
+    const isSettled = this.line.mayBeLeft || this.outwards().some(({ account }) => account.ledger !== undefined);
+    const keepsAlive = isAwaited && isSettled;
     this.watched.run(hasMembers || isAwaited, hasMembers && this.#watchesV8 && this.parent === undefined, keepsAlive);
   }
 

@@ -224,7 +224,8 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
 
   /**
    * Takes memory ahead of a job, and waits for it in line: of those who wait, who came first is served first. Requests that do not wait
-   * get what is free meanwhile.
+   * get what is free meanwhile. Waiting keeps the process alive with a signal, and with a ledger, by which others may free memory. Without
+   * both, a program that has nothing else to do ends while it waits: it could free nothing any more.
    *
    * @throws ERR_MEM_INVALID_SIZE, ERR_MEM_DISPOSED when the budget ends meanwhile, ERR_MEM_OUT_OF_MEMORY for more than the limit
    */

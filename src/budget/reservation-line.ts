@@ -6,7 +6,7 @@ import type { BudgetReservation } from './reservation.js';
 
 /** How long to wait for memory. */
 export interface ReserveOptions {
-  /** Gives up: the promise rejects with its reason. @defaultValue never */
+  /** Gives up: the promise rejects with its reason. The process does not end before. @defaultValue never */
   readonly signal?: AbortSignalLike;
 }
 
@@ -16,6 +16,8 @@ export const RESERVE_OPTIONS: OptionNames<ReserveOptions> = { signal: true };
 /** Somebody who waits for memory. */
 interface Waiting {
   readonly bytes: number;
+  /** Whether it may give up. */
+  readonly hasSignal: boolean;
   readonly resolve: (reservation: BudgetReservation) => void;
   readonly reject: (error: unknown) => void;
   /** Does work as part of the job that waits: whoever gives bytes back is at another one, whose reservation is not to be drawn from. */
@@ -45,6 +47,11 @@ export class ReservationLine {
     return this.#waiting.length === 0;
   }
 
+  /** Whether anybody waits who may give up. */
+  get mayBeLeft(): boolean {
+    return this.#waiting.some(({ hasSignal }) => hasSignal);
+  }
+
   /** Waits for bytes. @throws the signal's reason when it gives up, as a rejection */
   wait(bytes: number, signal: AbortSignalLike | undefined): Promise<BudgetReservation> {
     return new Promise((resolve, reject) => {
@@ -61,6 +68,7 @@ export class ReservationLine {
       const done = () => signal?.removeEventListener('abort', giveUp);
       const waiting: Waiting = {
         bytes,
+        hasSignal: signal !== undefined,
         inJob: AsyncLocalStorage.snapshot(),
         wasTried: false,
         resolve: (reservation) => {

@@ -4,6 +4,7 @@ import { type BudgetReservation, MemoryBudget } from '../../src/budget/index.js'
 import { MemoryError, MiB } from '../../src/core/index.js';
 import { PlainManager } from '../core/fakes.js';
 import { codeOf } from '../fixtures/code-of.js';
+import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { errorOf, expectSum, heldBy, refusalAsync, refusalOf, runtimeOn, simulated } from './budgets.js';
 
 let device: SimulatedDevice;
@@ -257,6 +258,23 @@ describe('MemoryBudget', () => {
       await expect(budget.reserveAsync(80, { signal: controller.signal })).rejects.toThrow('given up');
       await turn();
       expect(budget.usedBytes).toBe(0);
+    });
+
+    test.each([
+      [
+        'rejects in a program that has nothing else to do, with a signal',
+        '{ signal: AbortSignal.timeout(50) }',
+        0,
+        'TimeoutError\n',
+      ],
+      ['ends with such a program, without one', '{}', 13, ''],
+    ])('%s', (_, options, status, stdout) => {
+      const child = runChild(`
+        const { MemoryBudget } = await import(${JSON.stringify(moduleUrl('src/budget/index.js'))});
+        const budget = new MemoryBudget({ limit: 100, exitReport: false, watchV8: false });
+        budget.reserve(60);
+        await budget.reserveAsync(80, ${options}).catch(({ name }) => console.log(name));`);
+      expect(child).toMatchObject({ status, stdout });
     });
 
     test('takes its listener off a signal once it was served', async () => {
