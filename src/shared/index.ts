@@ -49,7 +49,15 @@ export { type AttachOptions, type NewSegment, SegmentBackend, type SegmentOption
 export type { SegmentInspection } from './backends/segment-store.js';
 export type { LedgerToken, NewLedger } from './budget/ledger-memory.js';
 export { SharedLedger } from './budget/shared-ledger.js';
-export { ALLOCATOR_TYPES, MemoryRegistry, memoryRegistry, type SharedAllocatorType } from './memory-registry.js';
+export {
+  ALLOCATOR_TYPES,
+  type AllocatorsByType,
+  type AllocatorTypeName,
+  MemoryRegistry,
+  memoryRegistry,
+  type RegisteredAllocator,
+  type SharedAllocatorType,
+} from './memory-registry.js';
 export type { PageAllocatorInit, PageAllocatorOptions } from './pages/format.js';
 export type { ThreadWatch } from './pages/participants.js';
 export { type CountedReference, RegionReferences } from './pages/region-references.js';

@@ -2,8 +2,8 @@ import { orUndo } from '../core/attempt.js';
 import { checkArgument } from '../core/errors.js';
 import { checkOptionNames } from '../core/option-names.js';
 import { MallocAllocator } from './allocators/malloc-allocator.js';
-import { ScalablePageAllocator } from './allocators/page-allocator.js';
-import type { AllocatorId, SharedAllocator, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import { type PageAllocator, ScalablePageAllocator } from './allocators/page-allocator.js';
+import type { AllocatorId, SharedAllocatorOptions } from './allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 import { checkSegment } from './backends/backend-errors.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
@@ -16,12 +16,26 @@ import type { SharedRegion } from './shared-region.js';
 export interface SharedAllocatorType {
   /** Its name in headers and tables. */
   readonly type: string;
-  shmInit(region: SharedRegion, init: PageAllocatorInit): SharedAllocator;
-  shmDeserialize(region: SharedRegion, options?: SharedAllocatorOptions): SharedAllocator;
+  shmInit(region: SharedRegion, init: PageAllocatorInit): RegisteredAllocator;
+  /** What another thread can open keeps its state in the region. */
+  shmDeserialize(region: SharedRegion, options?: SharedAllocatorOptions): PageAllocator;
 }
 
+/** The allocators that come with the library, by the names of their types. */
+export interface AllocatorsByType {
+  readonly malloc: MallocAllocator;
+  readonly 'scalable-page': ScalablePageAllocator;
+  readonly 'thread-local': ThreadLocalAllocator;
+}
+
+/** The name of a type of allocator that comes with the library. */
+export type AllocatorTypeName = keyof AllocatorsByType;
+
+/** An allocator of any type that comes with the library. `instanceof PageAllocator` tells whether it can share its blocks. */
+export type RegisteredAllocator = MallocAllocator | PageAllocator;
+
 /** The types of allocators that come with the library, by name. */
-export const ALLOCATOR_TYPES: Readonly<Record<string, SharedAllocatorType>> = Object.freeze({
+export const ALLOCATOR_TYPES: Readonly<Record<AllocatorTypeName, SharedAllocatorType>> = Object.freeze({
   [MallocAllocator.type]: MallocAllocator,
   [ScalablePageAllocator.type]: ScalablePageAllocator,
   [ThreadLocalAllocator.type]: ThreadLocalAllocator,
@@ -33,7 +47,7 @@ export const ALLOCATOR_TYPES: Readonly<Record<string, SharedAllocatorType>> = Ob
  */
 export class MemoryRegistry {
   readonly #backends = new Map<number, MemoryBackend>();
-  readonly #allocators = new Map<string, readonly [allocator: SharedAllocator, backendId: number]>();
+  readonly #allocators = new Map<string, readonly [allocator: RegisteredAllocator, backendId: number]>();
 
   /**
    * Creates a backend.
@@ -83,17 +97,16 @@ export class MemoryRegistry {
    * @throws ERR_MEM_INVALID_ARGUMENT for an unknown type or backend, and an id that is taken here
    * @throws ERR_MEM_BAD_SEGMENT when the backend has an allocator, and what the allocator throws
    */
-  createAllocator(
-    type: string,
+  createAllocator<T extends AllocatorTypeName>(
+    type: T,
     backendId: number,
     allocatorId: AllocatorId,
     options: SharedAllocatorOptions & { readonly cacheBytes?: number } = {},
-  ): SharedAllocator {
+  ): AllocatorsByType[T] {
     checkOptionNames('createAllocator', options, { lockTimeoutMs: true, cacheBytes: true });
     const backend = this.getBackend(backendId);
-    const factory = allocatorTypeNamed(type);
     checkArgument(
-      factory !== undefined,
+      isAllocatorType(type),
       'the allocator type',
       JSON.stringify(type),
       `one of ${Object.keys(ALLOCATOR_TYPES).join(', ')}`,
@@ -102,12 +115,13 @@ export class MemoryRegistry {
     const { major, minor } = allocatorId;
     backend.allocator.claim({ type, major, minor });
     const allocator = orUndo(
-      () => factory.shmInit(backend.region, { ...options, id: { major, minor } }),
+      () => ALLOCATOR_TYPES[type].shmInit(backend.region, { ...options, id: { major, minor } }),
       () => backend.allocator.clear(),
     );
     backend.allocator.complete();
     this.#allocators.set(keyOf(allocatorId), [allocator, backendId]);
-    return allocator;
+    // It is of the type that was named: the table says so to people, not to the compiler.
+    return allocator as AllocatorsByType[T];
   }
 
   /**
@@ -116,20 +130,20 @@ export class MemoryRegistry {
    * @throws ERR_MEM_BAD_SEGMENT when there is none, or none that this version knows
    * @throws ERR_MEM_INVALID_ARGUMENT for an unknown backend, and when the allocator's id is taken here
    */
-  attachAllocator(backendId: number): SharedAllocator {
+  attachAllocator(backendId: number): PageAllocator {
     const backend = this.getBackend(backendId);
     const facts = backend.allocator.read();
     checkSegment(facts !== undefined, backend.url, 'it has no allocator yet');
-    const factory = allocatorTypeNamed(facts.type);
-    checkSegment(factory !== undefined, backend.url, `its allocator is of a type that is unknown here: ${facts.type}`);
+    const { type } = facts;
+    checkSegment(isAllocatorType(type), backend.url, `its allocator is of a type that is unknown here: ${type}`);
     this.#checkAllocatorIdIsFree(facts);
-    const allocator = factory.shmDeserialize(backend.region);
+    const allocator = ALLOCATOR_TYPES[type].shmDeserialize(backend.region);
     this.#allocators.set(keyOf(facts), [allocator, backendId]);
     return allocator;
   }
 
   /** The allocator of that id, which a pointer carries. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
-  getAllocator(id: AllocatorId): SharedAllocator {
+  getAllocator(id: AllocatorId): RegisteredAllocator {
     const registered = this.#allocators.get(keyOf(id));
     checkArgument(registered !== undefined, 'the allocator id', keyOf(id), 'the id of an allocator that is known here');
     return registered[0];
@@ -181,9 +195,9 @@ export function memoryRegistry(): MemoryRegistry {
   return registry;
 }
 
-/** The type of allocator of that name; undefined for one that is unknown here. */
-export function allocatorTypeNamed(type: string): SharedAllocatorType | undefined {
-  return Object.hasOwn(ALLOCATOR_TYPES, type) ? ALLOCATOR_TYPES[type] : undefined;
+/** Tells whether a type of allocator of that name comes with the library. */
+export function isAllocatorType(type: string): type is AllocatorTypeName {
+  return Object.hasOwn(ALLOCATOR_TYPES, type);
 }
 
 function keyOf({ major, minor }: AllocatorId): string {

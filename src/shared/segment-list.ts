@@ -15,7 +15,7 @@ import {
 } from './backends/segment-store.js';
 import { Control, LEDGER_PAGE_BYTES, LEDGER_TYPE } from './budget/ledger-layout.js';
 import { checkLedger, LedgerWords } from './budget/ledger-words.js';
-import { allocatorTypeNamed } from './memory-registry.js';
+import { ALLOCATOR_TYPES, isAllocatorType } from './memory-registry.js';
 
 /** How full the region of a segment is. */
 export interface SegmentUsage {
@@ -119,14 +119,13 @@ function shmFolder(): string {
  */
 function usageOf(url: string, { state, allocator }: SegmentInspection): SegmentUsage | string | undefined {
   if (state !== 'ready' || allocator === undefined) return undefined;
-  const type = allocatorTypeNamed(allocator.type);
-  if (type === undefined && allocator.type !== LEDGER_TYPE)
-    return `its allocator is of a type that is unknown here: ${allocator.type}`;
+  const { type } = allocator;
+  if (!isAllocatorType(type) && type !== LEDGER_TYPE) return `its allocator is of a type that is unknown here: ${type}`;
   try {
     using backend = PosixShmBackend.attach(url);
-    if (type === undefined) return ledgerUsage(backend);
-    const { capacityBytes, allocatedBytes } = type.shmDeserialize(backend.region);
-    return capacityBytes === undefined ? undefined : { usedBytes: allocatedBytes, freeBytes: capacityBytes - allocatedBytes };
+    if (!isAllocatorType(type)) return ledgerUsage(backend);
+    const { capacityBytes, allocatedBytes } = ALLOCATOR_TYPES[type].shmDeserialize(backend.region);
+    return { usedBytes: allocatedBytes, freeBytes: capacityBytes - allocatedBytes };
   } catch (error) {
     // One that keeps nothing in the region cannot be asked by others.
     if (MemoryError.is(error, 'ERR_MEM_UNSUPPORTED_PLATFORM')) return undefined;

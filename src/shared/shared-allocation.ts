@@ -1,21 +1,23 @@
 import { attempt, orUndo } from '../core/attempt.js';
 import type { Releasable } from '../core/disposable.js';
-import { checkArgument, checkRange, checkUsable, MemoryError } from '../core/errors.js';
+import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import type { TypedArrayClass } from '../core/typed-array.js';
 import { checkBytes, type DevicePtr } from '../core/units.js';
-import { PageAllocator } from './allocators/page-allocator.js';
+import { checkSharing, type PageAllocator } from './allocators/page-allocator.js';
 import {
   type AllocatorId,
   DEFAULT_MEM_CONTEXT,
   type OffsetPointer,
   type SharedAllocator,
 } from './allocators/shared-allocator.js';
-import { type MemoryRegistry, memoryRegistry } from './memory-registry.js';
+import { memoryRegistry } from './memory-registry.js';
 import type { CountedReference } from './pages/region-references.js';
 
 /** Finds allocators by id: a registry. */
-export type AllocatorLookup = Pick<MemoryRegistry, 'getAllocator'>;
+export interface AllocatorLookup {
+  getAllocator(id: AllocatorId): SharedAllocator;
+}
 
 /**
  * Names a shared block in a message to a worker or another process: a plain object that `postMessage` and
@@ -201,11 +203,6 @@ class HeldReference implements Reclaimable {
   reclaim(): void {
     attempt(() => this.release());
   }
-}
-
-function checkSharing(allocator: SharedAllocator): PageAllocator {
-  if (allocator instanceof PageAllocator) return allocator;
-  throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'sharing blocks', platform: `a ${allocator.type} allocator` });
 }
 
 function checkToken(token: SharedAllocationToken): void {

@@ -4,8 +4,8 @@ import { orUndo } from '../core/attempt.js';
 import { HostDevice } from '../core/device.js';
 import { checkArgument, checkRange, MemoryError } from '../core/errors.js';
 import { alignUp, checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
-import type { PageAllocator } from './allocators/page-allocator.js';
-import { DEFAULT_MEM_CONTEXT, NULL_OFFSET } from './allocators/shared-allocator.js';
+import { checkSharing, type PageAllocator } from './allocators/page-allocator.js';
+import { DEFAULT_MEM_CONTEXT, NULL_OFFSET, type SharedAllocator } from './allocators/shared-allocator.js';
 
 const ALIGNMENT_BYTES = 64;
 
@@ -16,10 +16,16 @@ const ALIGNMENT_BYTES = 64;
 export class SharedMemoryDevice extends HostDevice {
   readonly name = 'shared';
   override readonly virtual = undefined;
+  readonly allocator: PageAllocator;
   #liveBytes = 0;
 
-  constructor(readonly allocator: PageAllocator) {
+  /**
+   * @param allocator - one that can share its blocks
+   * @throws ERR_MEM_UNSUPPORTED_PLATFORM for one that cannot: `malloc`
+   */
+  constructor(allocator: SharedAllocator) {
     super();
+    this.allocator = checkSharing(allocator);
   }
 
   protected override get capacityBytes(): number {

@@ -14,7 +14,7 @@ import {
   MemoryRuntime,
   MiB,
 } from '../../src/index.js';
-import { memoryRegistry, SharedAllocation } from '../../src/shared/index.js';
+import { memoryRegistry, type ScalablePageAllocator, SharedAllocation } from '../../src/shared/index.js';
 import { loadTrace, replayTrace } from '../../src/trace/index.js';
 
 const table = () => new MemoryManagerDeviceInterface();
@@ -26,7 +26,7 @@ function simulated(fn: (runtime: MemoryRuntime) => unknown): unknown {
 }
 
 /** Runs with an allocator over a region that this process alone has. */
-function shared(fn: (allocator: ReturnType<ReturnType<typeof memoryRegistry>['createAllocator']>) => unknown): unknown {
+function shared(fn: (allocator: ScalablePageAllocator) => unknown): unknown {
   const registry = memoryRegistry();
   registry.createBackend('malloc', 77, MiB);
   try {

@@ -23,10 +23,10 @@ export class ChurnRegion {
   readonly #mailbox: OffsetPointer;
   #started = 0;
 
-  constructor(type: string, bytes: number, options: { lockTimeoutMs?: number } = {}) {
+  constructor(type: 'scalable-page' | 'thread-local', bytes: number, options: { lockTimeoutMs?: number } = {}) {
     const backend = this.#registry.createBackend('posix-shm', 1, bytes, freshName());
     this.url = backend.url;
-    this.allocator = this.#registry.createAllocator(type, 1, { major: 1, minor: 1 }, options) as PageAllocator;
+    this.allocator = this.#registry.createAllocator(type, 1, { major: 1, minor: 1 }, options);
     this.#mailbox = this.allocator.allocateOffset(CTX, BLOCK_WORDS * 4);
     this.#mailboxWords().fill(0);
   }

@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, expectTypeOf, test } from 'vitest';
 import { KiB, MiB } from '../../src/core/units.js';
+import type { MallocAllocator } from '../../src/shared/allocators/malloc-allocator.js';
+import { PageAllocator } from '../../src/shared/allocators/page-allocator.js';
 import { DEFAULT_MEM_CONTEXT } from '../../src/shared/allocators/shared-allocator.js';
+import type { ThreadLocalAllocator } from '../../src/shared/allocators/thread-local-allocator.js';
 import type { BackendType } from '../../src/shared/backends/backend-header.js';
 import { ArrayBackend } from '../../src/shared/backends/nameless-backends.js';
 import { MemoryRegistry, memoryRegistry } from '../../src/shared/memory-registry.js';
+import { SharedMemoryDevice } from '../../src/shared/shared-memory-device.js';
 import { codeOf } from '../fixtures/code-of.js';
 import { moduleUrl, runChild } from '../fixtures/compiled.js';
 import { expectNothingLeft, freshName } from './names.js';
@@ -13,7 +17,7 @@ import { expectNothingLeft, freshName } from './names.js';
 expectNothingLeft();
 
 const ID = { major: 7, minor: 3 };
-const TYPES = ['malloc', 'scalable-page', 'thread-local'];
+const TYPES = ['malloc', 'scalable-page', 'thread-local'] as const;
 
 describe('MemoryRegistry', () => {
   describe.each(TYPES)('with a %s allocator', (type) => {
@@ -35,6 +39,20 @@ describe('MemoryRegistry', () => {
       expect(backend.detached).toBe(true);
       expect(codeOf(() => registry.destroyBackend(0))).toBe('ERR_MEM_INVALID_ARGUMENT');
     });
+  });
+
+  test('gives allocators of their types, without a cast', () => {
+    const registry = new MemoryRegistry();
+    registry.createBackend('malloc', 0, MiB);
+    registry.createBackend('malloc', 1, MiB);
+    expectTypeOf(registry.createAllocator('malloc', 0, { major: 8, minor: 0 })).toEqualTypeOf<MallocAllocator>();
+    expectTypeOf(registry.createAllocator('thread-local', 1, ID)).toEqualTypeOf<ThreadLocalAllocator>();
+    expectTypeOf(registry.attachAllocator).returns.toEqualTypeOf<PageAllocator>();
+    const found = registry.getAllocator(ID);
+    expect(found instanceof PageAllocator && found.reclaim(2 ** 30)).toBe(0);
+    expect(new SharedMemoryDevice(found).allocator).toBe(found);
+    expect(() => new SharedMemoryDevice(registry.getAllocator({ major: 8, minor: 0 }))).toThrow(/a malloc allocator/);
+    for (const id of [0, 1]) registry.destroyBackend(id);
   });
 
   test('creates a backend of every type that needs no device', () => {
@@ -59,7 +77,7 @@ describe('MemoryRegistry', () => {
     expect(code('array', { memory: new ArrayBuffer(64 * KiB) })).toBe('ERR_MEM_INVALID_ARGUMENT');
     registry.createBackend('malloc', 0, 64 * KiB);
     expect(code('malloc')).toBe('ERR_MEM_INVALID_ARGUMENT');
-    expect(() => registry.createAllocator('scalable', 0, ID)).toThrow(/one of malloc, scalable-page, thread-local/);
+    expect(() => registry.createAllocator('scalable' as 'malloc', 0, ID)).toThrow(/one of malloc, scalable-page, thread-local/);
     expect(codeOf(() => registry.createAllocator('scalable-page', 1, ID))).toBe('ERR_MEM_INVALID_ARGUMENT');
     registry.destroyBackend(0);
   });

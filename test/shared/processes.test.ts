@@ -11,7 +11,7 @@ beforeAll(() => {
   compiled();
 }, 120_000);
 
-describe.each(['scalable-page', 'thread-local'])('a %s allocator', (type) => {
+describe.each(['scalable-page', 'thread-local'] as const)('a %s allocator', (type) => {
   test.each([
     [2, 1],
     [2, 2],

@@ -271,3 +271,9 @@ export class ScalablePageAllocator extends PageAllocator {
   static override readonly typeCode = 1;
   readonly type = ScalablePageAllocator.type;
 }
+
+/** Gives an allocator as one whose blocks other processes can use. @throws ERR_MEM_UNSUPPORTED_PLATFORM for one that cannot share */
+export function checkSharing(allocator: SharedAllocator): PageAllocator {
+  if (allocator instanceof PageAllocator) return allocator;
+  throw new MemoryError('ERR_MEM_UNSUPPORTED_PLATFORM', { what: 'sharing blocks', platform: `a ${allocator.type} allocator` });
+}
