@@ -1,9 +1,11 @@
 import { orUndo } from '../core/attempt.js';
+import { counted } from '../core/counted.js';
 import { checkArgument } from '../core/errors.js';
+import { INSPECT, inspected } from '../core/inspect.js';
 import { checkOptionNames } from '../core/option-names.js';
 import { MallocAllocator } from './allocators/malloc-allocator.js';
 import { type PageAllocator, ScalablePageAllocator } from './allocators/page-allocator.js';
-import type { AllocatorId, SharedAllocatorOptions } from './allocators/shared-allocator.js';
+import { type AllocatorId, allocatorKey, type SharedAllocatorOptions } from './allocators/shared-allocator.js';
 import { ThreadLocalAllocator } from './allocators/thread-local-allocator.js';
 import { checkSegment } from './backends/backend-errors.js';
 import { attachBackendAt, type BackendAttachOptions, type BackendOptions, createBackendOf } from './backends/backend-factory.js';
@@ -119,7 +121,7 @@ export class MemoryRegistry {
       () => backend.allocator.clear(),
     );
     backend.allocator.complete();
-    this.#allocators.set(keyOf(allocatorId), [allocator, backendId]);
+    this.#allocators.set(allocatorKey(allocatorId), [allocator, backendId]);
     // It is of the type that was named: the table says so to people, not to the compiler.
     return allocator as AllocatorsByType[T];
   }
@@ -138,14 +140,14 @@ export class MemoryRegistry {
     checkSegment(isAllocatorType(type), backend.url, `its allocator is of a type that is unknown here: ${type}`);
     this.#checkAllocatorIdIsFree(facts);
     const allocator = ALLOCATOR_TYPES[type].shmDeserialize(backend.region);
-    this.#allocators.set(keyOf(facts), [allocator, backendId]);
+    this.#allocators.set(allocatorKey(facts), [allocator, backendId]);
     return allocator;
   }
 
   /** The allocator of that id, which a pointer carries. @throws ERR_MEM_INVALID_ARGUMENT when this registry has none */
   getAllocator(id: AllocatorId): RegisteredAllocator {
-    const registered = this.#allocators.get(keyOf(id));
-    checkArgument(registered !== undefined, 'the allocator id', keyOf(id), 'the id of an allocator that is known here');
+    const registered = this.#allocators.get(allocatorKey(id));
+    checkArgument(registered !== undefined, 'the allocator id', allocatorKey(id), 'the id of an allocator that is known here');
     return registered[0];
   }
 
@@ -156,7 +158,7 @@ export class MemoryRegistry {
    */
   unregisterAllocator(id: AllocatorId): void {
     this.getAllocator(id).detach();
-    this.#allocators.delete(keyOf(id));
+    this.#allocators.delete(allocatorKey(id));
   }
 
   /**
@@ -178,12 +180,22 @@ export class MemoryRegistry {
     }
   }
 
+  /** `MemoryRegistry { 1 backend, 1 allocator }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => [counted(this.#backends.size, 'backend'), counted(this.#allocators.size, 'allocator')]);
+  }
+
   #checkBackendIdIsFree(id: number): void {
     checkArgument(!this.#backends.has(id), 'the backend id', id, 'an id that no backend has here');
   }
 
   #checkAllocatorIdIsFree(id: AllocatorId): void {
-    checkArgument(!this.#allocators.has(keyOf(id)), 'the allocator id', keyOf(id), 'an id that no allocator has here');
+    checkArgument(
+      !this.#allocators.has(allocatorKey(id)),
+      'the allocator id',
+      allocatorKey(id),
+      'an id that no allocator has here',
+    );
   }
 }
 
@@ -198,8 +210,4 @@ export function memoryRegistry(): MemoryRegistry {
 /** Tells whether a type of allocator of that name comes with the library. */
 export function isAllocatorType(type: string): type is AllocatorTypeName {
   return Object.hasOwn(ALLOCATOR_TYPES, type);
-}
-
-function keyOf({ major, minor }: AllocatorId): string {
-  return `${major}.${minor}`;
 }

@@ -1,12 +1,15 @@
 import { attempt, orUndo } from '../core/attempt.js';
+import { counted } from '../core/counted.js';
 import type { Releasable } from '../core/disposable.js';
 import { checkArgument, checkRange, checkUsable } from '../core/errors.js';
+import { INSPECT, inspected } from '../core/inspect.js';
 import { processState, type Reclaimable } from '../core/process-state.js';
 import type { TypedArrayClass } from '../core/typed-array.js';
-import { checkBytes, type DevicePtr } from '../core/units.js';
+import { checkBytes, type DevicePtr, formatBytes } from '../core/units.js';
 import { checkSharing, type PageAllocator } from './allocators/page-allocator.js';
 import {
   type AllocatorId,
+  allocatorKey,
   DEFAULT_MEM_CONTEXT,
   type OffsetPointer,
   type SharedAllocator,
@@ -173,6 +176,15 @@ export class SharedAllocation implements Releasable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `SharedAllocation { allocator 1.0 at 0x1000, 1.00 MiB, 2 references }`, `SharedAllocation { disposed }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      if (this.disposed) return ['disposed'];
+      const place = `allocator ${allocatorKey(this.allocator.id)} at 0x${this.offset.toString(16)}`;
+      return [place, formatBytes(this.bytes), counted(this.references, 'reference')];
+    });
   }
 }
 

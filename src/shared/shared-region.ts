@@ -1,5 +1,6 @@
 import { checkRange, checkUsable } from '../core/errors.js';
-import { type DevicePtr, GiB } from '../core/units.js';
+import { INSPECT, inspected } from '../core/inspect.js';
+import { type DevicePtr, formatBytes, GiB } from '../core/units.js';
 
 /** What one window of a region spans: a typed array over native memory cannot span more. */
 export const WINDOW_BYTES = 4 * GiB;
@@ -74,6 +75,11 @@ export class SharedRegion {
   /** Throws once the backend was detached. @throws ERR_MEM_DISPOSED */
   checkOpen(): void {
     checkUsable(!this.#closed, 'shared region');
+  }
+
+  /** `SharedRegion { 0x7f12c0000000, 64.00 MiB }`, `SharedRegion { closed }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => (this.#closed ? ['closed'] : [`0x${this.base.toString(16)}`, formatBytes(this.bytes)]));
   }
 
   /** Marks it closed: for its backend. @internal */

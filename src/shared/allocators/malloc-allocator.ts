@@ -2,11 +2,13 @@ import { moveBytes } from '../../../adapters/os/bytes.js';
 import { THREAD_HEAP } from '../../../adapters/os/thread-memory.js';
 import { ensure } from '../../blocks/ensure.js';
 import { checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { outOfRoom } from '../backends/backend-errors.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
   type AllocatorId,
+  allocatorFacts,
   checkNewContext,
   type FullPointer,
   fullPointerOf,
@@ -146,6 +148,11 @@ export class MallocAllocator implements SharedAllocator {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `MallocAllocator { 1.0, 1.00 MiB allocated }`, `MallocAllocator { 1.0, detached }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => allocatorFacts(this, this.#detached));
   }
 
   checkInvariants(): void {

@@ -1,6 +1,7 @@
 import { moveBytes } from '../../../adapters/os/bytes.js';
 import { orUndo } from '../../core/attempt.js';
 import { checkUsable, MemoryError } from '../../core/errors.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
 import { checkAlignment, checkBytes, type DevicePtr } from '../../core/units.js';
 import { checkCache, checkPages } from '../pages/check-pages.js';
 import { formatRegion, type PageAllocatorInit, type PageAllocatorOptions } from '../pages/format.js';
@@ -10,6 +11,7 @@ import { RegionReferences } from '../pages/region-references.js';
 import type { SharedRegion } from '../shared-region.js';
 import {
   type AllocatorId,
+  allocatorFacts,
   checkNewContext,
   DEFAULT_MEM_CONTEXT,
   type FullPointer,
@@ -203,6 +205,11 @@ export abstract class PageAllocator implements SharedAllocator {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `ThreadLocalAllocator { 1.0, 1.00 MiB allocated of 63.00 MiB }`, `ThreadLocalAllocator { 1.0, detached }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => allocatorFacts(this, this.#detached || this.region.closed));
   }
 
   checkInvariants(): void {

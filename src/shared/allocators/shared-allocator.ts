@@ -1,6 +1,6 @@
 import type { Releasable } from '../../core/disposable.js';
 import { checkArgument } from '../../core/errors.js';
-import { type DevicePtr, NULL_PTR } from '../../core/units.js';
+import { type DevicePtr, formatBytes, NULL_PTR } from '../../core/units.js';
 
 declare const brand: unique symbol;
 
@@ -144,6 +144,17 @@ export function checkNewContext(ctx: MemContext): void {
 export function fullPointerOf(allocator: SharedAllocator, offset: OffsetPointer): FullPointer {
   if (offset === NULL_OFFSET) return NULL_FULL_POINTER;
   return { ptr: allocator.addressOf(offset), shared: { allocator: allocator.id, offset } };
+}
+
+/** What an allocator says of itself in one line. */
+export function allocatorFacts({ id, allocatedBytes, capacityBytes }: SharedAllocator, isDetached: boolean): string[] {
+  const bound = capacityBytes === undefined ? '' : ` of ${formatBytes(capacityBytes)}`;
+  return [allocatorKey(id), isDetached ? 'detached' : `${formatBytes(allocatedBytes)} allocated${bound}`];
+}
+
+/** An allocator's id as text: `1.0`. */
+export function allocatorKey({ major, minor }: AllocatorId): string {
+  return `${major}.${minor}`;
 }
 
 /** How every allocator is opened. */

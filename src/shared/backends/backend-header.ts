@@ -5,7 +5,8 @@ import {
   threadIdentity,
 } from '../../../adapters/os/process-identity.js';
 import { checkArgument } from '../../core/errors.js';
-import type { AllocatorId } from '../allocators/shared-allocator.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
+import { type AllocatorId, allocatorKey } from '../allocators/shared-allocator.js';
 import { loadWide, storeWide } from '../shared-region.js';
 import { checkSegment } from './backend-errors.js';
 
@@ -198,5 +199,13 @@ export class AllocatorRecord {
     const type = valid ? Buffer.from(words.buffer, words.byteOffset + RecordWord.name * 4, length).toString('latin1') : '';
     checkSegment(NAME_PATTERN.test(type), this.url, 'its header names no type of allocator');
     return { type, major: words[RecordWord.major] as number, minor: words[RecordWord.minor] as number };
+  }
+
+  /** `AllocatorRecord { thread-local 1.0 }`, `AllocatorRecord { none yet }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      const facts = this.read();
+      return [facts === undefined ? 'none yet' : `${facts.type} ${allocatorKey(facts)}`];
+    });
   }
 }

@@ -4,7 +4,8 @@ import { processIdentity, processSpace } from '../../../adapters/os/process-iden
 import type { Releasable } from '../../core/disposable.js';
 import { checkArgument } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
-import { alignUp, checkBytes, type DevicePtr } from '../../core/units.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
+import { alignUp, checkBytes, type DevicePtr, formatBytes } from '../../core/units.js';
 import { type RegionMemory, SharedRegion } from '../shared-region.js';
 import { AllocatorRecord, type BackendFacts, type BackendType, HEADER_BYTES, markReady, writeHeader } from './backend-header.js';
 
@@ -94,6 +95,11 @@ export abstract class MemoryBackend implements Releasable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `PosixShmBackend { shm:my-app, 64.00 MiB }`, `PosixShmBackend { shm:my-app, detached }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => [this.url, this.detached ? 'detached' : formatBytes(this.bytes)]);
   }
 }
 

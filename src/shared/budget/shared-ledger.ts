@@ -1,8 +1,10 @@
 import type { BudgetLedger, LedgerMember, LedgerMemberReading } from '../../budget/budget-ledger.js';
 import { orUndo } from '../../core/attempt.js';
+import { counted } from '../../core/counted.js';
 import { checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
 import { atExit, type EndsWithProcess, forgetAtExit } from '../../core/exit-hook.js';
-import { checkBytes } from '../../core/units.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
+import { checkBytes, formatBytes } from '../../core/units.js';
 import type { MemoryBackend } from '../backends/memory-backend.js';
 import { systemWatch, type ThreadWatch } from '../pages/participants.js';
 import { LedgerAttachments } from './ledger-attachments.js';
@@ -266,6 +268,17 @@ export class SharedLedger implements BudgetLedger {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** `SharedLedger { main, 16.00 MiB held, 48.00 MiB of 2.00 GiB used by 2 members }`: whoever has its token can change it. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => {
+      if (this.#isDisposed) return ['disposed'];
+      const members = this.members();
+      const own = members.find(({ isSelf }) => isSelf);
+      const used = `${formatBytes(this.usedBytes)} of ${formatBytes(this.limitBytes)} used`;
+      return [`${own?.name}`, `${formatBytes(this.#heldBytes)} held`, `${used} by ${counted(members.length, 'member')}`];
+    });
   }
 
   /** Gives the cell back. @internal */

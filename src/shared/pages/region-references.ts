@@ -1,4 +1,5 @@
 import { checkUsable, MemoryError } from '../../core/errors.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
 import type { OffsetPointer } from '../allocators/shared-allocator.js';
 import { Control, GRANULE_BYTES, Header, KIND_SHIFT, Kind } from './layout.js';
 import type { PageRegion } from './page-region.js';
@@ -26,6 +27,11 @@ export class RegionReferences {
     protected readonly pages: PageRegion,
     protected readonly enter: () => number,
   ) {}
+
+  /** Its parts are the allocator's. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => []);
+  }
 
   /** The number by which this thread holds its references. */
   get holder(): number {

@@ -4,6 +4,7 @@ import { yieldThread } from '../../../adapters/os/scheduling.js';
 import type { Device } from '../../core/device.js';
 import type { StreamOperations } from '../../core/device-interface.js';
 import { checkArgument, MemoryError } from '../../core/errors.js';
+import { INSPECT, inspected } from '../../core/inspect.js';
 
 // No timer of Node is longer.
 const MAX_SLEEP_US = (2 ** 31 - 1) * 1000;
@@ -54,6 +55,11 @@ export abstract class ThreadModel {
   /** Names a value among all that this object keeps. One object serves one thread, unless a subclass tells threads apart here. */
   protected placeOf(key: ThreadLocalKey<unknown>): string {
     return key.id;
+  }
+
+  /** `MainThreadModel { main }`. @internal */
+  [INSPECT](): string {
+    return inspected(this, () => [this.name]);
   }
 }
 
