@@ -42,10 +42,15 @@ function faultOf(page: string, link: string): string | undefined {
   return anchorsOf(target).has(anchor) ? undefined : 'leads to no heading';
 }
 
-describe('the links of README, docs and their folders', () => {
+describe('the links and headings of README, docs and their folders', () => {
   test.each(ALL)('%s leads to files and headings that there are, or to addresses of HTTPS', (page) => {
     const faults = linksOf(page).map((link) => [link, faultOf(page, link)]);
     expect(faults.filter(([, fault]) => fault !== undefined)).toEqual([]);
+  });
+
+  test.each(ALL)('%s has no two headings of one text', (page) => {
+    const headings = Array.from(textOf(page).matchAll(/^#+ .*$/gm), ([heading]) => heading);
+    expect(headings.filter((heading, n) => headings.indexOf(heading) < n)).toEqual([]);
   });
 
   test('every page is one that docs/README.md leads to, by its own or its folder', () => {
