@@ -1,5 +1,6 @@
 import type { ManagerOptions } from '../../src/blocks/device-memory-manager.js';
 import type { LogSink } from '../../src/core/call-log.js';
+import { checkManager } from '../../src/core/check-given.js';
 import { MemoryError } from '../../src/core/errors.js';
 import { INSPECT, inspected } from '../../src/core/inspect.js';
 import { MemoryManagerAdapter } from '../../src/core/memory-manager-adapter.js';
@@ -27,6 +28,7 @@ export abstract class DecoratingMemoryManager extends MemoryManagerAdapter {
     readonly inner: MemoryManagerAdapter,
     options: ManagerOptions = {},
   ) {
+    checkManager(inner, 'the manager that does the work');
     super(inner.deviceInterface, options.logStream);
   }
 

@@ -1,4 +1,5 @@
 import { checkArgument } from '../core/errors.js';
+import { given } from '../core/given.js';
 import { ManagerSlot } from '../core/manager-slot.js';
 import { MemoryHost } from '../core/memory-host.js';
 import { BudgetMember, type BudgetMemberOptions, type MemberCache } from './budget-member.js';
@@ -50,7 +51,7 @@ export function joinSlots(
   leave: () => void,
 ): () => void {
   const isHost = joiner instanceof MemoryHost;
-  checkArgument(isHost || joiner instanceof ManagerSlot, 'member', joiner, 'a host, a slot or a budget');
+  checkArgument(isHost || joiner instanceof ManagerSlot, 'member', given(joiner), 'a host, a slot or a budget');
   const [first, ...others] = isHost ? [joiner.slot, joiner.pinnedSlot] : [joiner];
   const { memory, account, deviceId } = budget;
   const hint = isHost ? '; its pinned memory joins by host.pinnedSlot' : '';

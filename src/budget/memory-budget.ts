@@ -2,6 +2,7 @@ import type { EventEmitter } from 'eventemitter3';
 import type { BudgetReport } from '../core/budget-report.js';
 import { budgets, type ReportsBudget } from '../core/budgets.js';
 import type { LogSink } from '../core/call-log.js';
+import { checkExitReport, checkFunction } from '../core/check-given.js';
 import { type Device, HostDevice } from '../core/device.js';
 import { type Releasable, releasable } from '../core/disposable.js';
 import { checkArgument, checkUsable, MemoryError } from '../core/errors.js';
@@ -104,6 +105,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
     // A device that is not there has no size to take a share of.
     device?.getMaxMemorySize(deviceId);
     checkLedger(ledger);
+    checkExitReport(options.exitReport);
     checkArgument(typeof watchV8 === 'boolean', 'watchV8', watchV8, 'true or false');
     const { limit = ledger === undefined ? DEFAULT_BUDGET_LIMIT : Number.POSITIVE_INFINITY } = options;
     this.#parts = new BudgetParts({ name, limit, device, deviceId, watchesV8: watchV8, ledger });
@@ -177,6 +179,7 @@ export class MemoryBudget implements ReportsBudget, EndsWithProcess {
    */
   watch(name: string, read: () => number): Releasable {
     this.#checkOpen();
+    checkFunction('read', read);
     const watching = this.#parts.watched.add(name, read);
     this.#parts.startOrStop();
     return releasable(() => {

@@ -1,5 +1,6 @@
 import { warn } from './attempt.js';
 import { lineBytes, SHORT_LINE_BYTES, writeAlloc, writeInteger, writeLineEnd, writeName, writeUnlock } from './call-lines.js';
+import { checkSink } from './check-given.js';
 import { MemoryError } from './errors.js';
 
 /** Where log text goes. A Node stream fits, and so does an object with one function. */
@@ -69,11 +70,12 @@ export class CallLog {
 
   /** Changes the sink; the old one gets its lines first. Without a sink logging is off. */
   setSink(sink: LogSink | undefined): void {
+    const turn = turnAt(sink);
     this.flush();
     if (this.#turn?.log === this) this.#turn.log = undefined;
     this.#end = 0;
     this.#sink = sink;
-    this.#turn = turnAt(sink);
+    this.#turn = turn;
     if (sink === undefined) this.#enable(false);
   }
 
@@ -221,6 +223,7 @@ function viewOf(buffer: Buffer<ArrayBuffer>): DataView {
 
 function turnAt(sink: LogSink | undefined): Turn | undefined {
   if (sink === undefined) return undefined;
+  checkSink('logStream', sink);
   let turn = turns.get(sink);
   if (turn === undefined) {
     turn = { log: undefined };

@@ -1,3 +1,4 @@
+import { checkDevice } from './check-given.js';
 import { type Device, HostDevice } from './device.js';
 import type { NativeFunctions, StreamOperations, VirtualMemory } from './device-interface.js';
 import { MemoryError } from './errors.js';
@@ -10,6 +11,7 @@ export function deviceHost(
   device: Device,
   factories: Pick<MemoryHostOptions, 'createDefaultManager' | 'createFallbackManager'>,
 ): MemoryHostOptions {
+  checkDevice(device);
   return {
     deviceCount: device.deviceCount,
     deviceName: device.name,

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'eventemitter3';
 import { INSPECT, inspected } from './inspect.js';
 import './disposable.js';
+import { checkFunction } from './check-given.js';
 import { MemoryManagerDeviceInterface, type NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
@@ -62,6 +63,9 @@ export abstract class MemoryHost {
   #used = false;
 
   constructor(options: MemoryHostOptions) {
+    for (const name of ['createDefaultManager', 'createFallbackManager'] as const) {
+      if (options[name] !== undefined) checkFunction(name, options[name]);
+    }
     this.#options = options;
     this.deviceCount = options.deviceCount;
     this.slot = this.#slot('ordinary', options.natives, options.memory ?? HOST_MEMORY);

@@ -1,4 +1,5 @@
 import { CallLog, type LogSink } from './call-log.js';
+import { checkTable } from './check-given.js';
 import { counted } from './counted.js';
 import type { MemoryManagerDeviceInterface } from './device-interface.js';
 import { MemoryError } from './errors.js';
@@ -51,6 +52,7 @@ export abstract class MemoryManagerAdapter {
    * @param logStream - where logged calls go; giving one turns logging on
    */
   constructor(deviceInterface: MemoryManagerDeviceInterface, logStream?: LogSink) {
+    checkTable(deviceInterface);
     this.deviceInterface = deviceInterface;
     this.callLog = new CallLog(this.name, logStream);
   }

@@ -1,3 +1,4 @@
+import { checkHost, checkManager } from './check-given.js';
 import { MemoryError } from './errors.js';
 import { defaultHost, type MemoryHost } from './memory-host.js';
 import type { MemoryManagerAdapter } from './memory-manager-adapter.js';
@@ -21,6 +22,8 @@ export class MemoryManagerInstaller<M extends MemoryManagerAdapter = MemoryManag
    * @throws ERR_MEM_TABLE_IN_USE when the manager's table serves another manager or host
    */
   constructor(manager: M, host: MemoryHost = defaultHost()) {
+    checkManager(manager);
+    checkHost(host);
     this.#manager = manager;
     this.#host = host;
     if (manager.lifecycle.state === 'created') host.slot.fill(manager);

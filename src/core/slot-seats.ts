@@ -1,5 +1,6 @@
 import type { EventEmitter } from 'eventemitter3';
 import { attempt } from './attempt.js';
+import { checkManager } from './check-given.js';
 import type { NativeFunctions } from './device-interface.js';
 import { MemoryError } from './errors.js';
 import type { MemoryEvents, SlotKind } from './events.js';
@@ -130,6 +131,7 @@ export abstract class SlotSeats extends NativeCounters {
    */
   install(manager: MemoryManagerAdapter): void {
     this.#checkChange('install');
+    checkManager(manager);
     if (this.activeSeat?.manager === manager) this.#installed = true;
     else this.#makeActive(this.seatOf(manager) ?? this.#admit(manager), true);
   }
@@ -268,6 +270,7 @@ export abstract class SlotSeats extends NativeCounters {
   }
 
   #fill(manager: MemoryManagerAdapter): Seat {
+    checkManager(manager);
     manager.checkMethods();
     if (manager.lifecycle.state === 'stopped') manager.lifecycle.check('active', manager.name);
     manager.deviceInterface.checkClaim(manager, this);

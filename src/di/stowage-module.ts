@@ -4,6 +4,7 @@ import { ContainerModule, type ContainerModuleLoadOptions, type ResolutionContex
 import { CpuDevice } from '../../adapters/devices/cpu.js';
 import { CachingMemoryManager } from '../../managers/caching/caching-memory-manager.js';
 import type { LogSink } from '../core/call-log.js';
+import { checkDevice, checkFunction, checkManager, checkSink } from '../core/check-given.js';
 import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { badArgument } from '../core/errors.js';
@@ -32,6 +33,9 @@ const OPTIONS: OptionNames<StowageModuleOptions> = { device: true, createManager
  */
 export function stowageModule(options: StowageModuleOptions = {}): ContainerModule {
   checkOptionNames('stowageModule', options, OPTIONS);
+  if (options.device !== undefined) checkDevice(options.device);
+  if (options.createManager !== undefined) checkFunction('createManager', options.createManager);
+  if (options.logSink !== undefined) checkSink('logSink', options.logSink);
   return new ContainerModule((load) => {
     const seat = new HostSeat(load);
     bindParts(load, options, seat);
@@ -117,6 +121,7 @@ class HostSeat {
     this.host = host;
     const { manager } = StowageTokens;
     const installed = context.get(manager);
+    checkManager(installed, 'what StowageTokens.manager is bound to, or createManager makes: a manager');
     configureLog(context, installed);
     new MemoryManagerInstaller(installed, host).setAsMemoryManager();
     this.#installed = installed;

@@ -1,4 +1,5 @@
 import { attempt, orUndo } from '../core/attempt.js';
+import { checkFunction } from '../core/check-given.js';
 import '../core/disposable.js';
 import type { Device } from '../core/device.js';
 import type { DeviceGraph } from '../core/device-graph.js';
@@ -79,6 +80,8 @@ export function captureGraph(
   fn: () => void,
   create: ManagerFactory | undefined,
 ): CapturedGraph {
+  checkFunction('fn', fn);
+  if (create !== undefined) checkFunction('create', create);
   const manager = create?.(runtime.deviceCount, new MemoryManagerDeviceInterface()) ?? runtime.createDefaultManager();
   let memory: HeldMemory | undefined;
   const work = () => {

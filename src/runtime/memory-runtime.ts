@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setAllocationTag } from '../core/allocation-tag.js';
 import { orUndo, unlessRefused } from '../core/attempt.js';
 import type { LogSink } from '../core/call-log.js';
+import { checkExitReport, checkFunction, checkManager, isManagerClass } from '../core/check-given.js';
 import type { Device } from '../core/device.js';
 import { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { deviceHost } from '../core/device-natives.js';
@@ -9,7 +10,7 @@ import { type DeviceStream, streamIdOf } from '../core/device-stream.js';
 import { checkOwnOptions, type OwnOptions } from '../core/option-names.js';
 import '../core/disposable.js';
 import { COLLECT_VARIABLE, flagFromEnvironment } from '../core/environment.js';
-import { checkArgument, MemoryError } from '../core/errors.js';
+import { MemoryError } from '../core/errors.js';
 import type { PinFailedEvent } from '../core/events.js';
 import { atExit, endingSignal, forgetAtExit } from '../core/exit-hook.js';
 import { type ManagerFactory, MemoryHost } from '../core/memory-host.js';
@@ -20,7 +21,6 @@ import { checkStackRoom } from '../core/stack-room.js';
 import { checkAlignment, checkBytes, type DevicePtr, NULL_PTR } from '../core/units.js';
 import { Allocation } from './allocation.js';
 import { type CapturedGraph, captureGraph } from './captured-graph.js';
-import { checkManager, isManagerClass } from './check-manager.js';
 import type { CollectorStats } from './collector-pressure.js';
 import { type ExitReport, exitReport, formatExitReport } from './exit-report.js';
 import { HandleWatch } from './handle-watch.js';
@@ -64,6 +64,7 @@ export class MemoryRuntime extends MemoryHost {
     options: MemoryRuntimeOptions = {},
   ) {
     checkOwnOptions(OPTIONS, new.target, options);
+    checkExitReport(options.exitReport);
     const collectDropped = options.collectDropped ?? flagFromEnvironment(COLLECT_VARIABLE, true);
     super(deviceHost(device, options));
     this.#exitSink = options.exitReport ?? process.stderr;
@@ -223,8 +224,8 @@ export class MemoryRuntime extends MemoryHost {
    * @throws as {@link ManagerSlot.install}
    */
   withManager<T>(manager: MemoryManagerAdapter, fn: () => T): T {
-    checkManager(manager, 'a manager');
-    checkArgument(typeof fn === 'function', 'fn', typeof fn, 'a function');
+    checkManager(manager);
+    checkFunction('fn', fn);
     this.startUse();
     this.slot.keep(manager);
     return runWith(this, { manager }, fn);

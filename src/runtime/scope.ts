@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import '../core/disposable.js';
+import { checkFunction } from '../core/check-given.js';
 import type { Releasable } from '../core/disposable.js';
 import { checkUsable } from '../core/errors.js';
 import type { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
@@ -29,6 +30,7 @@ export function contextOf(runtime: object): AllocationContext | undefined {
 
 /** Runs `fn`, awaits included, with settings for its allocations from a runtime. */
 export function runWith<T>(runtime: object, change: AllocationContext, fn: () => T): T {
+  checkFunction('fn', fn);
   return contexts.run(changed(runtime, change), fn);
 }
 
@@ -86,6 +88,7 @@ export class Scope {
 
   /** Opens a scope for `fn`, awaits included, and closes it when `fn` has ended or thrown. */
   static run<T>(runtime: object, fn: (scope: Scope) => T, options: ScopeOptions = {}): T {
+    checkFunction('fn', fn);
     const scope = new Scope(runtime, options.tag);
     return runWith(runtime, scope.#context, () => scope.#closeAfter(fn));
   }

@@ -93,7 +93,7 @@ describe('MemoryRuntime', () => {
       const { runtime } = simulatedRuntime();
       for (const [given, value] of [
         [TlsfMemoryManager, 'the class TlsfMemoryManager'],
-        [{}, 'object'],
+        [{}, 'an object'],
         [() => {}, 'undefined'],
         [undefined, 'undefined'],
       ]) {

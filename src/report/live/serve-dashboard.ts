@@ -3,6 +3,7 @@ import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
 import { siteFrames } from '../../core/allocation-site.js';
 import { warn } from '../../core/attempt.js';
+import { checkHost } from '../../core/check-given.js';
 import { checkArgument } from '../../core/errors.js';
 import type { MemoryHost } from '../../core/memory-host.js';
 import { flightOf } from '../../trace/recording/flight-recorder.js';
@@ -87,6 +88,7 @@ async function openWithSites(
   options: Omit<DashboardOptions, 'sites'>,
   source: SiteSource | undefined,
 ): Promise<OpenDashboard> {
+  checkHost(host);
   const { port = 0, intervalMs = DEFAULT_INTERVAL_MS, keepAlive = false } = options;
   const { title = process.argv[1]?.replace(/^.*[\\/]/, '') ?? 'node' } = options;
   checkArgument(Number.isInteger(port) && port >= 0 && port <= 65535, 'port', port, 'an integer from 0 to 65535');

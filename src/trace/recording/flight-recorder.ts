@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { siteFrames } from '../../core/allocation-site.js';
 import '../../core/disposable.js';
 import { attempt } from '../../core/attempt.js';
+import { checkHost } from '../../core/check-given.js';
 import type { Releasable } from '../../core/disposable.js';
 import { badArgument, checkArgument, checkUsable, MemoryError } from '../../core/errors.js';
 import { CHUNK_EVENTS } from '../../core/event-ring.js';
@@ -100,6 +101,7 @@ export class FlightRecorder {
    * @throws ERR_MEM_DISPOSED after dispose, ERR_MEM_INVALID_ARGUMENT when the host has a flight recorder
    */
   add(host: MemoryHost): void {
+    checkHost(host);
     checkUsable(!this.#disposed, 'flight recorder');
     checkArgument(!host.slot.hasRing, 'host', host.constructor.name, 'a host without a flight recorder');
     const number = ++this.#hosts;

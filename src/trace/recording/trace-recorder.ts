@@ -2,6 +2,7 @@ import { siteFrames } from '../../core/allocation-site.js';
 import { checkOptionNames, type OptionNames } from '../../core/option-names.js';
 import '../../core/disposable.js';
 import { warn } from '../../core/attempt.js';
+import { checkHost } from '../../core/check-given.js';
 import { MemoryError } from '../../core/errors.js';
 import { atExit, forgetAtExit } from '../../core/exit-hook.js';
 import type { ManagerSlot } from '../../core/manager-slot.js';
@@ -82,6 +83,7 @@ export class TraceRecorder {
 
   /** Records both slots of a host from now on. Does nothing when a write has failed. @throws ERR_MEM_DISPOSED after dispose */
   add(host: MemoryHost): void {
+    checkHost(host);
     if (this.#disposed) throw new MemoryError('ERR_MEM_DISPOSED', { what: 'trace recorder' });
     if (this.#file === undefined) return;
     const number = ++this.#hosts;
@@ -150,6 +152,8 @@ export class TraceRecorder {
  * @throws ERR_MEM_BAD_INPUT when the file cannot be written, or is written here already, ERR_MEM_INVALID_ARGUMENT for bad options
  */
 export function recordTrace(host: MemoryHost, file: string, options: RecordOptions = {}): TraceRecorder {
+  // Before a file is emptied.
+  checkHost(host);
   const recorder = new TraceRecorder(file, options);
   recorder.add(host);
   return recorder;
