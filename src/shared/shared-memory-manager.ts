@@ -87,7 +87,8 @@ export class SharedMemoryManager extends DeviceMemoryManager<DeviceHeap> {
   }
 
   /**
-   * Takes a block out of this manager and gives it as one that processes share: its locks end, references count from now on.
+   * Takes a block out of this manager and gives it as one that processes share: its locks end, references count from now on. Share what
+   * `runtime.slot.alloc` gave: a handle of the runtime does not hear of it, and its `dispose` throws ERR_MEM_UNKNOWN_POINTER then.
    *
    * @throws ERR_MEM_UNKNOWN_POINTER, ERR_MEM_UNSUPPORTED_PLATFORM for an allocator that cannot share, ERR_MEM_OUT_OF_MEMORY
    */
