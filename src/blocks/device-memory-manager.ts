@@ -2,6 +2,7 @@ import type { LogSink } from '../core/call-log.js';
 import type { MemoryManagerDeviceInterface } from '../core/device-interface.js';
 import { waitForDefaultStream } from '../core/device-stream.js';
 import { MemoryError } from '../core/errors.js';
+import { given } from '../core/given.js';
 import { MemoryManagerAdapter } from '../core/memory-manager-adapter.js';
 import { formatInfo, type MemoryStatsSnapshot } from '../core/memory-statistics.js';
 import * as stackRoom from '../core/stack-room.js';
@@ -51,7 +52,7 @@ export abstract class DeviceMemoryManager<D extends ManagedDevice> extends Memor
     this.#deviceCount = deviceCount;
     if (!Number.isInteger(deviceCount) || deviceCount < 1 || deviceCount > MAX_DEVICES) {
       const expected = `an integer from 1 to ${MAX_DEVICES}`;
-      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'deviceCount', value: String(deviceCount), expected });
+      throw new MemoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'deviceCount', value: given(deviceCount), expected });
     }
     for (let device = 0; device < deviceCount; device++) storage.open(device);
   }

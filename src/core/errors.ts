@@ -1,6 +1,7 @@
 import type { BudgetRefusal } from './budget-report.js';
 import { counted } from './counted.js';
 import { exactBytes } from './format-bytes.js';
+import { given } from './given.js';
 
 /**
  * What each error code means and which facts it carries. Units stand in the facts' names.
@@ -122,9 +123,9 @@ const MESSAGES: { readonly [C in MemoryErrorCode]: (facts: MemoryErrorFacts[C]) 
     `${f.segmentBytes === undefined ? '' : `, in a segment of ${exactBytes(f.segmentBytes)}`}; ` +
     `${exactBytes(f.allocatedBytes)} allocated, ${exactBytes(f.reservedBytes)} reserved, ` +
     `${f.quota === undefined ? `capacity ${exactBytes(f.capacityBytes)}` : f.quota}`,
-  ERR_MEM_INVALID_SIZE: (f) => `${f.bytes} is not a size: it must be an integer from 0 to 2^53 - 1 bytes`,
-  ERR_MEM_INVALID_ALIGNMENT: (f) => `${f.alignmentBytes} is not an alignment: it must be a power of two`,
-  ERR_MEM_INVALID_POINTER: (f) => `${f.pointer} is not an address: it must be an integer from 0 to 2^53 - 1`,
+  ERR_MEM_INVALID_SIZE: (f) => `${given(f.bytes)} is not a size: it must be an integer from 0 to 2^53 - 1 bytes`,
+  ERR_MEM_INVALID_ALIGNMENT: (f) => `${given(f.alignmentBytes)} is not an alignment: it must be a power of two`,
+  ERR_MEM_INVALID_POINTER: (f) => `${given(f.pointer)} is not an address: it must be an integer from 0 to 2^53 - 1`,
   ERR_MEM_INVALID_ARGUMENT: (f) => `${f.name} is ${f.value}, but must be ${f.expected}`,
   ERR_MEM_UNKNOWN_POINTER: (f) => `pointer ${f.pointer} belongs to no manager here`,
   ERR_MEM_DOUBLE_FREE: (f) => `pointer ${f.pointer} is already free`,

@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { CachingMemoryManager, LimitingMemoryManager, TrackingMemoryManager } from '../../managers/index.js';
 import { CallLog } from '../../src/core/call-log.js';
 import { StowageTokens, stowageModule } from '../../src/di/index.js';
-import { MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from '../../src/index.js';
+import { devicePtr, MemoryManagerDeviceInterface, MemoryManagerInstaller, MemoryRuntime } from '../../src/index.js';
 import { serveDashboard } from '../../src/report/index.js';
 import { recordFlight, recordTrace } from '../../src/trace/index.js';
 import { budgetOfTest } from '../budget/budgets.js';
@@ -105,4 +105,14 @@ test('setLogStream keeps the sink that it had when it refuses another', () => {
   one.setLogStream(process.stdout);
   expect(() => one.setLogStream(wrong(5))).toThrow();
   expect(one.getLogStream()).toBe(process.stdout);
+});
+
+test.each([
+  ['"10" is not a size', () => runtime.allocate(wrong('10'))],
+  ['10n is not a size', () => runtime.allocate(wrong(10n))],
+  ['"16" is not an alignment', () => runtime.allocate(8, { alignment: wrong('16') })],
+  ['"4096" is not an address', () => devicePtr(wrong('4096'))],
+  ['deviceCount is "1", but must be an integer', () => new CachingMemoryManager(wrong('1'), table())],
+])('%s: a text is shown as one', (message, call) => {
+  expect(call).toThrow(message);
 });
