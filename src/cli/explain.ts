@@ -118,14 +118,17 @@ async function explainProgram(words: readonly string[], flags: ExplainFlags): Pr
   const ended = new AbortController();
   try {
     const watching = everyMs === undefined ? undefined : watchFolder(folder, everyMs, ended.signal, flags);
-    const { exitCode, hasRun } = await runProgram(words, programEnvironment(folder, everyMs, flags.trim === true));
+    const { exitCode, hasRun, signal } = await runProgram(words, programEnvironment(folder, everyMs, flags.trim === true));
     ended.abort();
     await watching;
     if (!hasRun) return exitCode;
     const all = readFolder(folder);
     const main = all.shift();
-    if (main === undefined) complain('no process explained itself: the program ran no Node, or was killed');
-    else {
+    if (main === undefined) {
+      const why =
+        signal === undefined ? 'the program ran no Node, or was killed' : `${signal} ended the program, or it ran no Node`;
+      complain(`no process explained itself: ${why}`);
+    } else {
       show(main, all, flags);
       writeFiles([main], all, flags);
     }

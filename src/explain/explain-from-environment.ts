@@ -39,12 +39,15 @@ export function explainFromEnvironment(): void {
   };
   process.prependListener('exit', finish);
   for (const signal of SIGNALS) {
-    process.once(signal, () => {
+    const explainAndEnd = () => {
       // Another listener goes on, or ends the program: with an exit.
-      if (process.listenerCount(signal) > 0) return;
+      if (process.listenerCount(signal) > 1) return;
       finish();
+      // Not before: the same signal again, as one to a group of processes comes, would end the process while it explains.
+      process.off(signal, explainAndEnd);
       process.kill(process.pid, signal);
-    });
+    };
+    process.on(signal, explainAndEnd);
   }
 }
 

@@ -55,7 +55,14 @@ describe.skipIf(process.platform !== 'linux')('stowage explain', { timeout: LIMI
     expect(JSON.parse(stdout)).toEqual(['function', '--expose-gc']);
   });
 
-  test('explains a program that a signal ends, and ends as the program did', async () => {
+  test.each([
+    ['ends', ''],
+    // As one to a group of processes does, which the command forwards, too.
+    [
+      'ends, and that comes again meanwhile',
+      'const fs = require("fs"), { renameSync } = fs; fs.renameSync = (...paths) => { process.kill(process.pid, "SIGTERM"); renameSync(...paths); }; require("module").syncBuiltinESMExports();',
+    ],
+  ])('explains a program that a signal %s, and ends as the program did', async (_, before) => {
     const args = [
       'explain',
       '--out',
@@ -63,7 +70,7 @@ describe.skipIf(process.platform !== 'linux')('stowage explain', { timeout: LIMI
       '--',
       process.execPath,
       '-e',
-      'setInterval(() => {}, 1e6); console.log("ready")',
+      `${before} setInterval(() => {}, 1e6); console.log("ready")`,
     ];
     const child = spawn(process.execPath, [mainFile(), ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -75,6 +82,7 @@ describe.skipIf(process.platform !== 'linux')('stowage explain', { timeout: LIMI
     const [code] = await once(child, 'exit');
     expect(code).toBe(128 + 15);
     expect(read('signal.json').categories.length).toBeGreaterThan(5);
+    rmSync(path('signal.json'));
   });
 
   test('leaves signals to a program that listens to them', () => {
