@@ -113,8 +113,8 @@ function showAgain([first, last]: readonly MemoryExplanation[], { json }: Explai
 
 /** @returns the exit code of the program */
 async function explainProgram(words: readonly string[], flags: ExplainFlags): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'stowage-explain-'));
   const everyMs = watchMs(flags.watch);
+  const folder = mkdtempSync(join(tmpdir(), 'stowage-explain-'));
   const ended = new AbortController();
   try {
     const watching = everyMs === undefined ? undefined : watchFolder(folder, everyMs, ended.signal, flags);

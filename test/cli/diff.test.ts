@@ -66,4 +66,16 @@ describe('stowage diff', () => {
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/^stowage: .*bad:2: .*\n$/);
   });
+
+  test.each(['a folder', 'nothing'])('refuses %s in one line', async (what) => {
+    const path = what === 'a folder' ? folder : join(folder, 'none');
+    for (const files of [
+      [path, before],
+      [before, path],
+    ]) {
+      const { code, stdout, stderr } = await stowageHere(['diff', ...files]);
+      expect([code, stdout]).toEqual([2, '']);
+      expect(stderr).toMatch(/^stowage: .*: (?:it is a folder, not a file|there is no such file)\n$/);
+    }
+  });
 });

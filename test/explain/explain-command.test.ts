@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { MemoryExplanation } from '../../src/explain/index.js';
 import { mainFile, stowage, stowageHere } from '../cli/compiled-cli.js';
 import { LIMIT_MS } from '../config/limits.js';
@@ -161,12 +161,18 @@ describe.skipIf(process.platform !== 'linux')('stowage explain', { timeout: LIMI
     [['--diff', 'no-a.json', 'no-b.json'], 'it cannot be read'],
     [['2147483646'], 'there is none of that number'],
     [['--watch', 'often', '1'], '--watch is "often"'],
+    [['--watch', '0', '--', 'node'], '--watch is "0"'],
     [['--trim', '1'], '--trim goes with a program alone'],
-  ])('refuses %j', async (args, message) => {
+  ])('refuses %j, and leaves nothing behind', async (args, message) => {
+    // Others make temporary folders meanwhile.
+    const own = mkdtempSync(path('tmp-'));
+    vi.stubEnv('TMPDIR', own);
+    onTestFinished(() => void vi.unstubAllEnvs());
     const { code, stdout, stderr } = await stowageHere(['explain', ...args]);
     expect(stdout).toBe('');
     expect(stderr).toContain(message);
     expect(code).not.toBe(0);
+    expect(readdirSync(own)).toEqual([]);
   });
 
   test('refuses a name of neither a process nor a program', () => {
