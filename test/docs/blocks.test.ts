@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../fixtures/compiled.js';
 import { EXAMPLES } from '../fixtures/compiled-examples.js';
 import { faultOf } from './fault-of.js';
+import { inlineCalls, inlineSource, NAME_LINES } from './inline-calls.js';
 import { NOT_RUN } from './not-run.js';
 import { type PageProgram, pages, programsOf } from './page-blocks.js';
 import { prepareFor } from './page-files.js';
@@ -13,6 +14,7 @@ import { type Compiled, compileStrictly, type Source } from './strict-programs.j
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const programs = pages().flatMap((page) => programsOf(page));
+const calls = inlineCalls(pages());
 const isListed =
   (program: PageProgram) =>
   ({ page, has }: { readonly page: string; readonly has: string }) =>
@@ -48,10 +50,12 @@ const trimmed = (lines: string) => lines.replaceAll(/ +$/gm, '');
 // All that is compiled stands in this file: the compiler reads the types of Node and of the sources once.
 const results = new Map<PageProgram, Compiled>();
 const ofExamples = new Map<string, Compiled>();
+let ofCalls: Compiled['errors'] = [];
 beforeAll(() => {
-  const all = compileStrictly([...programs.map(source), ...examples.map(exampleSource)], DECORATORS);
+  const all = compileStrictly([...programs.map(source), ...examples.map(exampleSource), inlineSource(calls)], DECORATORS);
   for (const [n, program] of programs.entries()) results.set(program, all[n]!);
   for (const [n, name] of examples.entries()) ofExamples.set(name, all[programs.length + n]!);
+  ofCalls = all.at(-1)!.errors;
 });
 
 describe('docs/examples', () => {
@@ -60,6 +64,15 @@ describe('docs/examples', () => {
     expect([...ofExamples].flatMap(([name, { errors }]) => errors.map(({ line, text }) => `${name}:${line}: ${text}`))).toEqual(
       [],
     );
+  });
+});
+
+describe('the text of README and docs', () => {
+  test('shows calls that compile, where a name is of any type unless it is known', () => {
+    expect(calls.length).toBeGreaterThan(70);
+    const faults = ofCalls.filter(({ text }) => !/^(?:Cannot find name|No value exists in scope)/.test(text));
+    const place = (line: number) => calls[line - NAME_LINES - 1] ?? { place: 'its names', code: line };
+    expect(faults.map(({ line, text }) => `${place(line).place}: ${place(line).code}: ${text}`)).toEqual([]);
   });
 });
 
