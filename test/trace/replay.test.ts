@@ -77,7 +77,7 @@ describe('replayTrace', () => {
   });
 
   test('lets the default manager of the host serve when none is installed', () => {
-    const runtime = new MemoryRuntime(new SimulatedDevice(), { createFallbackManager: plain });
+    const runtime = new MemoryRuntime(new SimulatedDevice(), { createDefaultManager: plain });
     expect(replayTrace(events('a 0 5'), runtime)).toMatchObject({ manager: 'DefaultMemoryManager', hitRate: 0, nativeAllocs: 1 });
     runtime.close();
   });
