@@ -70,6 +70,9 @@ export function runtimeWith(
   return runtime;
 }
 
+// A test that keeps nothing of a hoarder would have dropped its handles.
+const held: unknown[] = [];
+
 /** A member that holds blocks of 1 MiB, some of them cached. */
 export function hoarder(
   name: string,
@@ -82,6 +85,7 @@ export function hoarder(
   const runtime = runtimeWith(manager);
   const handles = Array.from({ length: blocks + cached }, () => runtime.allocate(MiB));
   for (const handle of handles.splice(0, cached)) handle.dispose();
+  held.push(handles);
   const membership = of.add(runtime, { name, ...options });
   return { runtime, manager, membership, handles };
 }
@@ -98,6 +102,7 @@ export function useHoarders(): void {
   });
 
   afterEach(() => {
+    held.length = 0;
     expectSum(budget);
     budget.dispose();
     for (const runtime of made.splice(0)) runtime.close();

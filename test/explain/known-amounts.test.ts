@@ -96,10 +96,10 @@ describe.skipIf(process.platform !== 'linux')('explainMemory', { timeout: LIMIT_
     const explanation = explained(`
       const [, end] = /-([0-9a-f]+) .*\\[heap\\]$/m.exec(readFileSync('/proc/self/maps', 'utf8'));
       mapPages(4096, { address: Number.parseInt(end, 16), protection: 0 });
-      const blocks = Array.from({ length: 100 * 64 }, () => { const ptr = malloc(16368); fillBytes(ptr, 1, 16368); return ptr; });
-      for (let i = 0; i < 50 * 64; i++) if (i % 64 !== 63) free(blocks[i]);`);
-    expectAbout(sumOf(explanation, 'c-heap-free', 'arena 0'), (50 * MiB * 63) / 64);
-    expectAbout(sumOf(explanation, 'c-heap-live', 'arena 0'), (50 + 50 / 64) * MiB);
+      const blocks = Array.from({ length: 220 * 64 }, () => { const ptr = malloc(16368); fillBytes(ptr, 1, 16368); return ptr; });
+      for (let i = 0; i < 130 * 64; i++) if (i % 64 !== 63) free(blocks[i]);`);
+    expectAbout(sumOf(explanation, 'c-heap-free', 'arena 0'), (130 * MiB * 63) / 64);
+    expectAbout(sumOf(explanation, 'c-heap-live', 'arena 0'), (90 + 130 / 64) * MiB);
   });
 
   test('says of free blocks between live ones that they cannot be given back', () => {
