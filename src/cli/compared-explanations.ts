@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { MemoryError } from '../core/errors.js';
 import { compareExplanations } from '../explain/compare-explanations.js';
 import type { MemoryExplanation } from '../explain/memory-explanation.js';
@@ -13,19 +13,16 @@ const FIRST_KEYS = /^\s*\{\s*"version"\s*:\s*1\s*,\s*"pid"\s*:/;
 /** Tells by its beginning whether a file is an explanation, as `stowage explain --json` writes it. False for one that cannot be read. */
 export function isExplanation(path: string): boolean {
   if (path === '-') return false;
-  // Whoever reads a folder, or what is not there, as a trace says why it cannot be read.
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== false) return false;
   const head = Buffer.alloc(HEAD_BYTES);
-  let file: number;
+  let file: number | undefined;
   try {
     file = openSync(path, 'r');
-  } catch {
-    return false;
-  }
-  try {
     return FIRST_KEYS.test(head.toString('utf8', 0, readSync(file, head)));
+  } catch {
+    // Whoever reads it as a trace says why it cannot be read, a folder too.
+    return false;
   } finally {
-    closeSync(file);
+    if (file !== undefined) closeSync(file);
   }
 }
 

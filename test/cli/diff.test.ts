@@ -67,15 +67,20 @@ describe('stowage diff', () => {
     expect(stderr).toMatch(/^stowage: .*bad:2: .*\n$/);
   });
 
-  test.each(['a folder', 'nothing'])('refuses %s in one line', async (what) => {
-    const path = what === 'a folder' ? folder : join(folder, 'none');
+  test.each([
+    ['a folder', folder],
+    ['nothing', join(folder, 'none')],
+    ['too long a name', join(folder, 'n'.repeat(300))],
+  ])('refuses %s in one line', async (_, path) => {
     for (const files of [
       [path, before],
       [before, path],
     ]) {
       const { code, stdout, stderr } = await stowageHere(['diff', ...files]);
       expect([code, stdout]).toEqual([2, '']);
-      expect(stderr).toMatch(/^stowage: .*: (?:it is a folder, not a file|there is no such file)\n$/);
+      expect(stderr).toMatch(
+        /^stowage: .*: (?:it is a folder, not a file|there is no such file|.*ENAMETOOLONG.*|.*too long.*)\n$/,
+      );
     }
   });
 });
