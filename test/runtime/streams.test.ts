@@ -18,6 +18,13 @@ afterEach(() => {
   for (const runtime of open.splice(0)) runtime.close();
 });
 
+/** What takes a stream. */
+const usesOf = (stream: DeviceStream, runtime: MemoryRuntime, block: Allocation) => [
+  () => runtime.withStream(stream, () => 1),
+  () => runtime.allocate(100, { stream }),
+  () => block.recordStream(stream),
+];
+
 describe('MemoryRuntime', () => {
   describe('withStream', () => {
     test('allocates for the stream: a block that was freed comes back to it at once, to another after its work', () => {
@@ -57,12 +64,8 @@ describe('MemoryRuntime', () => {
       const { runtime } = setUp();
       const stream = given as unknown as DeviceStream;
       const block = runtime.allocate(100);
-      const calls = [
-        () => runtime.withStream(stream, () => 1),
-        () => runtime.allocate(100, { stream }),
-        () => block.recordStream(stream),
-      ];
-      for (const call of calls) expect(call).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream' }));
+      for (const call of usesOf(stream, runtime, block))
+        expect(call).toThrow(memoryError('ERR_MEM_INVALID_ARGUMENT', { name: 'stream' }));
       expect(runtime.slot.liveBlocks).toBe(1);
     });
 
@@ -70,12 +73,8 @@ describe('MemoryRuntime', () => {
       const { runtime, stream } = setUp();
       const block = runtime.allocate(100);
       stream.dispose();
-      const calls = [
-        () => runtime.withStream(stream, () => 1),
-        () => runtime.allocate(100, { stream }),
-        () => block.recordStream(stream),
-      ];
-      for (const call of calls) expect(call).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'stream' }));
+      for (const call of usesOf(stream, runtime, block))
+        expect(call).toThrow(memoryError('ERR_MEM_DISPOSED', { what: 'stream' }));
       expect(runtime.slot.liveBlocks).toBe(1);
     });
 
